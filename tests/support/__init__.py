@@ -1,0 +1,1 @@
+"""Fakes, builders and helpers that several tests share; importable as `support.…`."""

@@ -1,0 +1,37 @@
+"""The real programs that some tests run against: found, or the test is skipped.
+
+On CI, where `.ci/run` installs all of them, a missing peer fails the test instead: a suite that
+skips what it is there for is not green.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+
+import pytest
+
+# Debian renames some of them, so each peer has the commands it may be found under.
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "prometheus": ("prometheus",),
+    "promtool": ("promtool",),
+    "alertmanager": ("alertmanager", "prometheus-alertmanager"),
+    "amtool": ("amtool",),
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+}
+
+
+def require_peer(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the path of a peer's program, or end the test.
+
+    `name` is a key of `COMMANDS` (any other is a KeyError). Where none of its commands is on the
+    PATH of `environ`, the test is skipped with the reason; it fails where CI is `true`.
+    """
+    commands = COMMANDS[name]
+    for command in commands:
+        path = shutil.which(command, path=environ.get("PATH"))
+        if path is not None:
+            return path
+    reason = f"{name} is not installed (looked for {', '.join(commands)} on the PATH)"
+    if environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
