@@ -1,0 +1,255 @@
+"""(what was, what was seen, rules, now) → (what is, what to tell): the product in one function.
+
+`assess` decides on an observation, `reconcile` on a changed config, `remove` on a campaign that
+is no longer watched, `next_poll` on when to look again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from zlib import crc32
+
+from monitor.core import events
+from monitor.core.alerts import RemindEvery, clamped, not_after, recheck_at
+from monitor.core.events import Alerts, Subject
+from monitor.core.model import (
+    HOUR,
+    Alert,
+    AlertState,
+    Event,
+    Finding,
+    Instant,
+    NoConfig,
+    Observation,
+    PollError,
+    Reason,
+    Seconds,
+    SftpConfig,
+)
+from monitor.core.rule import EVERY_OTHER_RULE, Sight, Target, judge_all
+from monitor.core.rules import RULES
+from monitor.core.schedule import Priority
+from monitor.core.status import CampaignStatus, Failures, Memory
+
+AFTER_DEADLINE: Seconds = 1.0
+"""A deadline D is looked at from D + 1 s on, so that it has passed on the platform's clock too."""
+
+YOUNG: Seconds = HOUR
+"""How long a firing alert counts as young: polled at `unhealthy_interval`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cadence:
+    """How often to look, in seconds; `interval` is already what the budget really gives."""
+
+    interval: Seconds
+    unhealthy_interval: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What came of one observation: the status after it, the findings, what to tell, in order."""
+
+    status: CampaignStatus
+    findings: Mapping[str, Finding]
+    events: tuple[Event, ...]
+
+
+def assess(
+    before: CampaignStatus,
+    target: Target,
+    observation: Observation,
+    now: Instant,
+    *,
+    remind_every: RemindEvery,
+    environment_alert: str | None = None,
+) -> Decision:
+    """Decide what an observation made at `now` (the environment's corrected clock) means.
+
+    `environment_alert` names the firing `api_unreachable` or `token_rejected` of the
+    environment, which mutes `unreadable`.
+    """
+    observation = _trusted(observation, before.memory)
+    status = _remember(before, observation, now)
+    findings = judge_all(target.rules, _sight(status, target, observation, now))
+
+    def muter_of(rule: str, alerts: Alerts) -> str | None:
+        return _muter(rule, alerts, status.memory, target, environment_alert)
+
+    initial = before.memory.seen_at is None and status.memory.seen_at is not None
+    alerts, told = events.decide(
+        before.alerts,
+        findings,
+        target.rules,
+        replace(_subject(status, target, now), initial=initial),
+        muter_of=muter_of,
+        remind_every=remind_every,
+        definite=not isinstance(observation, PollError),
+    )
+    return Decision(replace(status, alerts=alerts), findings, told)
+
+
+def reconcile(status: CampaignStatus, target: Target, now: Instant) -> Decision:
+    """Decide what a start or a changed config means for what is remembered. Usually nothing."""
+    status = _not_after(status, now)
+    before = events.in_table_order(status.alerts, RULES)
+    alerts, told = events.reconcile(before, target.rules, _subject(status, target, now))
+    return Decision(replace(status, alerts=alerts), {}, told)
+
+
+def remove(status: CampaignStatus, target: Target, reason: str, now: Instant) -> Decision:
+    """Decide what is to be told of a campaign that is no longer watched, for `reason`.
+
+    What is left of its status is a tombstone: the event counts, so that no event id is reused.
+    """
+    before = events.in_table_order(status.alerts, RULES)
+    alerts, told = events.reconcile(before, {}, _subject(status, target, now), reason)
+    tombstone = CampaignStatus(
+        environment=status.environment, campaign_id=status.campaign_id, alerts=alerts
+    )
+    return Decision(tombstone, {}, told)
+
+
+def next_poll(
+    status: CampaignStatus, target: Target, cadence: Cadence
+) -> tuple[Instant, Priority] | None:
+    """Return when to look again, and why; None for a campaign never polled: as soon as may be.
+
+    Computed from what is remembered alone, so it is the same after a restart. A deadline that
+    comes before the regular poll takes its place, one that passed since the last poll is due.
+    """
+    polled_at = status.polled_at
+    if polled_at is None:
+        return None
+    if status.error is not None or _needs_watching(status.alerts, polled_at):
+        regular = (polled_at + cadence.unhealthy_interval, Priority.UNHEALTHY)
+    else:
+        key = f"{status.environment}/{status.campaign_id}"
+        regular = (_next_slot(key, polled_at, cadence.interval), Priority.ROUTINE)
+    deadline = _deadline(status, target, polled_at)
+    if deadline is not None and deadline + AFTER_DEADLINE < regular[0]:
+        return deadline + AFTER_DEADLINE, Priority.DEADLINE
+    return regular
+
+
+def _trusted(observation: Observation, memory: Memory) -> Observation:
+    # An API release that drops the fields of the test must not read as "never tested".
+    if isinstance(observation, SftpConfig) and not observation.has_test_fields:
+        known = memory.config is not None and memory.config.id == observation.id
+        if observation.is_enabled or (known and memory.tested_seen):
+            return PollError(Reason.SCHEMA_MISMATCH, "last_test_at or last_test_success is absent")
+    return observation
+
+
+def _remember(before: CampaignStatus, observation: Observation, now: Instant) -> CampaignStatus:
+    if isinstance(observation, PollError):
+        failures = before.failures or Failures(0, now)
+        failures = replace(failures, count=failures.count + 1)
+        return replace(before, polled_at=now, error=observation, failures=failures)
+    memory = replace(before.memory, seen_at=now)
+    if isinstance(observation, NoConfig):
+        memory = replace(memory, gone_at=now if memory.gone_at is None else memory.gone_at)
+    else:
+        memory = _remember_config(memory, observation, now)
+    return replace(before, memory=memory, polled_at=now, error=None, failures=None)
+
+
+def _remember_config(memory: Memory, config: SftpConfig, now: Instant) -> Memory:
+    replaced = memory.config is not None and memory.config.id != config.id
+    enabled_seen = config.is_enabled or (memory.enabled_seen and not replaced)
+    disabled_since = None
+    if not config.is_enabled:
+        disabled_since = memory.disabled_since
+        if disabled_since is None or replaced:
+            disabled_since = now
+    return replace(
+        memory,
+        config=config,
+        gone_at=None,
+        first_seen_at=now if memory.config is None or replaced else memory.first_seen_at,
+        enabled_seen=enabled_seen,
+        disabled_since=disabled_since,
+        last_passed_at=config.last_test_at if config.last_test_success else memory.last_passed_at,
+        tested_seen=config.last_test_at is not None or (memory.tested_seen and not replaced),
+    )
+
+
+def _not_after(status: CampaignStatus, now: Instant) -> CampaignStatus:
+    # An instant from the future (the clock was wrong) would put off polls and graces until then.
+    memory = replace(
+        status.memory,
+        gone_at=clamped(status.memory.gone_at, now),
+        first_seen_at=clamped(status.memory.first_seen_at, now),
+        seen_at=clamped(status.memory.seen_at, now),
+        disabled_since=clamped(status.memory.disabled_since, now),
+    )
+    alerts = {name: not_after(alert, now) for name, alert in status.alerts.items()}
+    polled_at = clamped(status.polled_at, now)
+    return replace(status, memory=memory, alerts=alerts, polled_at=polled_at)
+
+
+def _sight(status: CampaignStatus, target: Target, observation: Observation, now: Instant) -> Sight:
+    return Sight(observation, status.memory, now, target.listed, status.failures)
+
+
+def _muter(
+    rule: str, alerts: Alerts, memory: Memory, target: Target, environment_alert: str | None
+) -> str | None:
+    """Return what mutes a rule, by the order of precedence of the rules' table; None: nothing."""
+    for name, other in target.rules.items():
+        muted = rule in other.mutes or (EVERY_OTHER_RULE in other.mutes and rule != name)
+        if muted and alerts.get(name, Alert(rule=name)).unhealthy:
+            return name
+    switched_off = memory.config is not None and not memory.config.is_enabled
+    if switched_off and target.rules[rule].needs_enabled:
+        return "disabled"
+    if target.muted_status is not None:
+        return "campaign_status"
+    if rule == "unreadable":
+        return environment_alert
+    return None
+
+
+def _subject(status: CampaignStatus, target: Target, now: Instant) -> Subject:
+    config = status.memory.config
+    return Subject(
+        environment=target.environment,
+        campaign_id=target.campaign_id,
+        campaign_name=target.name,
+        labels=target.labels,
+        sftp_host=config.host if config else "",
+        import_schedule=(config.import_schedule if config else None) or "",
+        last_passed_at=status.memory.last_passed_at,
+        observed_at=now if status.polled_at is None else status.polled_at,
+        decided_at=now,
+    )
+
+
+def _needs_watching(alerts: Alerts, now: Instant) -> bool:
+    return any(
+        alert.muted_by is None
+        and (
+            alert.state is AlertState.PENDING
+            or (alert.fired_at is not None and now - alert.fired_at < YOUNG)
+        )
+        for alert in alerts.values()
+    )
+
+
+def _deadline(status: CampaignStatus, target: Target, polled_at: Instant) -> Instant | None:
+    """Return the first instant after the last poll at which time alone changes something."""
+    known = NoConfig() if status.memory.gone_at is not None else status.memory.config
+    instants: list[Instant | None] = []
+    if known is not None:
+        sight = _sight(status, target, known, polled_at)
+        instants += [finding.recheck_at for finding in judge_all(target.rules, sight).values()]
+    for name, alert in status.alerts.items():
+        if name in target.rules:
+            instants.append(recheck_at(alert, target.rules[name]))
+    return min((at for at in instants if at is not None and at > polled_at), default=None)
+
+
+def _next_slot(key: str, after: Instant, interval: Seconds) -> Instant:
+    # Slots hashed from the id spread the polls evenly and for ever, whatever order they began in.
+    phase = crc32(key.encode()) / 2**32
+    earliest = after / interval + 0.5 - phase
+    return (int(earliest // 1) + 1 + phase) * interval

@@ -1,0 +1,177 @@
+"""The breaker of one environment: it sees the outcome of every call. Whose clock is right, too.
+
+Three calls in a row that were not answered open it, and so does a rejected token; open, it lets
+only probes through, and the first answer closes it. `environment_rules` tells on-call.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from statistics import median
+
+from monitor.core.model import (
+    Instant,
+    NoConfig,
+    Observation,
+    PollError,
+    Reason,
+    Seconds,
+)
+from monitor.core.status import EnvironmentStatus
+
+UNANSWERED = frozenset(
+    {
+        Reason.TIMEOUT, Reason.CONNECT_ERROR, Reason.DNS_ERROR, Reason.TLS_ERROR, Reason.HTTP_5XX,
+        Reason.REDIRECT, Reason.BAD_CONTENT_TYPE, Reason.CONNECTION_LOST, Reason.PROTOCOL_ERROR,
+    }
+)  # fmt: skip
+"""Outcomes that are no answer of the API: nothing came, or what came is not its own."""
+
+SAYS_NOTHING_OF_THE_TOKEN = UNANSWERED | {Reason.RATE_LIMITED, Reason.API_ERROR, Reason.NOT_FOUND}
+
+CALLS_TO_OPEN = 3
+"""So many unanswered calls in a row open the breaker."""
+
+CAMPAIGNS_TO_OPEN = 3
+"""From so many campaigns on, the same 403 or 404 for all of them is the environment's matter."""
+
+SKEWS_KEPT, CORRECT_ABOVE, CORRECT_BELOW = 5, 60.0, 30.0
+"""The API's clock is taken (median of 5) above 60 s of difference, and until it is below 30 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The outcome of one call. `token_generation` counts how often the token was read."""
+
+    campaign_id: str
+    observation: Observation
+    token_generation: int = 0
+
+
+def interpret(status: EnvironmentStatus, observation: Observation, campaigns: int) -> Observation:
+    """Return what an observation means in its environment.
+
+    A 404 where nothing was ever readable may be a wrong base URL as well as a missing config:
+    with 3 campaigns or more it is no definite answer until one of them could be read.
+    """
+    untrusted = not status.readable_seen and campaigns >= CAMPAIGNS_TO_OPEN
+    if isinstance(observation, NoConfig) and observation.by_404 and untrusted:
+        return PollError(Reason.NOT_FOUND, "404, and no campaign could be read so far")
+    return observation
+
+
+def observe(
+    before: EnvironmentStatus, call: Call, campaigns: int, now: Instant
+) -> EnvironmentStatus:
+    """Return the breaker after one call, of an environment with so many campaigns."""
+    reason = call.observation.reason if isinstance(call.observation, PollError) else None
+    if reason is Reason.INTERNAL_ERROR:
+        return replace(before, called_at=now)
+    up = reason not in UNANSWERED and reason is not Reason.UNAUTHORIZED
+    status = replace(before, called_at=now, up=up)
+    if reason in UNANSWERED:
+        return _unanswered(status, reason, now)
+    status = _answered(status, call, reason, campaigns, now)
+    status = _token(status, call, reason, now)
+    return _forbidden(status, call, reason, campaigns, now)
+
+
+def _unanswered(
+    status: EnvironmentStatus, reason: Reason | None, now: Instant
+) -> EnvironmentStatus:
+    first = now if status.unanswered == 0 else status.unanswered_at
+    status = replace(status, unanswered=status.unanswered + 1, unanswered_at=first)
+    if status.unanswered < CALLS_TO_OPEN:
+        return status
+    opened = now if status.outage_at is None else status.outage_at
+    return replace(status, outage_at=opened, outage_reason=reason)
+
+
+def _answered(
+    status: EnvironmentStatus, call: Call, reason: Reason | None, campaigns: int, now: Instant
+) -> EnvironmentStatus:
+    status = replace(status, unanswered=0, unanswered_at=None)
+    closed = replace(status, outage_at=None, outage_reason=None)
+    if _was_read(call.observation):
+        return replace(closed, readable_seen=True, not_found=frozenset())
+    if reason is not Reason.NOT_FOUND:
+        return closed
+    status = replace(status, not_found=status.not_found | {call.campaign_id})
+    if len(status.not_found) >= campaigns and status.outage_at is None:
+        return replace(status, outage_at=now, outage_reason=reason)
+    if status.outage_reason is Reason.NOT_FOUND:
+        return status
+    return replace(closed, not_found=status.not_found)
+
+
+def _was_read(observation: Observation) -> bool:
+    if isinstance(observation, NoConfig):
+        return not observation.by_404
+    return not isinstance(observation, PollError)
+
+
+def _token(
+    status: EnvironmentStatus, call: Call, reason: Reason | None, now: Instant
+) -> EnvironmentStatus:
+    if reason is Reason.UNAUTHORIZED:
+        first = status.unauthorized_with
+        if first is None:
+            return replace(status, unauthorized_with=call.token_generation)
+        if call.token_generation > first and status.rejected_at is None:
+            return replace(status, rejected_at=now, rejected_by=reason)
+        return status
+    if reason in SAYS_NOTHING_OF_THE_TOKEN:
+        return status
+    status = replace(status, unauthorized_with=None)
+    if reason is Reason.FORBIDDEN and status.rejected_by is Reason.FORBIDDEN:
+        return status
+    return replace(status, rejected_at=None, rejected_by=None)
+
+
+def _forbidden(
+    status: EnvironmentStatus, call: Call, reason: Reason | None, campaigns: int, now: Instant
+) -> EnvironmentStatus:
+    if reason is not Reason.FORBIDDEN:
+        return replace(status, forbidden=status.forbidden - {call.campaign_id})
+    status = replace(status, forbidden=status.forbidden | {call.campaign_id})
+    if campaigns < CAMPAIGNS_TO_OPEN or len(status.forbidden) < campaigns:
+        return status
+    if status.rejected_at is not None:
+        return status
+    return replace(status, rejected_at=now, rejected_by=reason)
+
+
+def of_campaigns(status: EnvironmentStatus, campaigns: Iterable[str]) -> EnvironmentStatus:
+    """Return the status of an environment that has these campaigns, and no others any more."""
+    ids = frozenset(campaigns)
+    return replace(status, not_found=status.not_found & ids, forbidden=status.forbidden & ids)
+
+
+def with_server_date(
+    status: EnvironmentStatus, server_date: Instant | None, our_now: Instant
+) -> EnvironmentStatus:
+    """Return the status with the API's `Date` of an answer that came at `our_now` taken in."""
+    if server_date is None:
+        return status
+    skews = (*status.skews, server_date - our_now)[-SKEWS_KEPT:]
+    return _with_skews(status, skews)
+
+
+def corrected_now(status: EnvironmentStatus, our_now: Instant) -> Instant:
+    """Return *now* for this environment: our clock, or the API's where ours is off."""
+    return our_now + median(status.skews) if status.corrected else our_now
+
+
+def clock_stepped(status: EnvironmentStatus, step: Seconds) -> EnvironmentStatus:
+    """Return the status after our own wall clock jumped by `step` seconds.
+
+    What was known of the API's clock holds on: *now* goes on smoothly, and nothing comes of it.
+    """
+    if not status.skews:
+        return status
+    return _with_skews(status, tuple(skew - step for skew in status.skews))
+
+
+def _with_skews(status: EnvironmentStatus, skews: tuple[Seconds, ...]) -> EnvironmentStatus:
+    size = abs(median(skews))
+    corrected = size >= CORRECT_BELOW if status.corrected else size > CORRECT_ABOVE
+    return replace(status, skews=skews, corrected=corrected)

@@ -1,0 +1,270 @@
+"""The nouns of the monitor: everything that flows between the layers, as frozen values.
+
+Instants are seconds since the epoch (UTC, float); spans are seconds. Nothing here decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated
+
+Instant = float
+"""A moment: seconds since the epoch, UTC."""
+
+SECONDS = "seconds"
+Seconds = Annotated[float, SECONDS]
+"""A span in seconds. The annotation tells the config that the key takes a duration."""
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+class Reason(StrEnum):
+    """Why a poll gave no definite answer. A closed list: it is a metric's label."""
+
+    TIMEOUT = "timeout"
+    CONNECT_ERROR = "connect_error"
+    DNS_ERROR = "dns_error"
+    TLS_ERROR = "tls_error"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    RATE_LIMITED = "rate_limited"
+    HTTP_4XX = "http_4xx"
+    HTTP_5XX = "http_5xx"
+    REDIRECT = "redirect"
+    BAD_CONTENT_TYPE = "bad_content_type"
+    TOO_LARGE = "too_large"
+    BAD_ENCODING = "bad_encoding"
+    MALFORMED = "malformed"
+    SCHEMA_MISMATCH = "schema_mismatch"
+    WRONG_CAMPAIGN = "wrong_campaign"
+    API_ERROR = "api_error"
+    CONNECTION_LOST = "connection_lost"
+    PROTOCOL_ERROR = "protocol_error"
+    UNEXPECTED_STATUS = "unexpected_status"
+    INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftpConfig:
+    """A campaign's SFTP config as the platform has it (GET /campaigns/{id}/sftp).
+
+    `has_test_fields` is false where the answer lacks the keys `last_test_at` and
+    `last_test_success` (which differs from their being null: never tested).
+    """
+
+    id: str
+    campaign_id: str
+    host: str
+    is_enabled: bool
+    port: int | None = None
+    username: str | None = None
+    auth_type: str | None = None
+    import_path: str | None = None
+    export_path: str | None = None
+    import_schedule: str | None = None
+    last_test_at: Instant | None = None
+    last_test_success: bool | None = None
+    created_at: Instant | None = None
+    updated_at: Instant | None = None
+    has_test_fields: bool = True
+
+    @property
+    def never_tested(self) -> bool:
+        """True when no test is on record: both fields of it are empty."""
+        return self.last_test_at is None and self.last_test_success is None
+
+    @property
+    def half_tested(self) -> bool:
+        """True when only one of the two fields of a test is there: nothing can be concluded."""
+        return (self.last_test_at is None) != (self.last_test_success is None)
+
+
+@dataclass(frozen=True, slots=True)
+class NoConfig:
+    """The platform says that the campaign has no SFTP config: a 404, or `data: null`.
+
+    `by_404` tells the two apart: a 404 may also mean that the base URL is wrong.
+    """
+
+    by_404: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PollError:
+    """The poll told nothing definite. `detail` is short, sanitised and free of secrets."""
+
+    reason: Reason
+    detail: str = ""
+
+
+Observation = SftpConfig | NoConfig | PollError
+"""What one poll of one campaign saw. Only the first two are definite."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateHint:
+    """What the API said of its rate limit: requests per minute, requests left, seconds to reset."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One call to the API: what was observed, and what the answer says about the API itself.
+
+    `server_date` is its `Date` header; `pause` the seconds that a 429 or 503 asks us to wait.
+    """
+
+    observation: Observation
+    server_date: Instant | None = None
+    pause: Seconds | None = None
+    rate: RateHint | None = None
+
+
+class Verdict(StrEnum):
+    """What a rule makes of an observation. `unknown` is a real answer, never shown as healthy."""
+
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule's verdict on one observation, and why.
+
+    `since` is when it became true as far as anyone can know; `recheck_at` the instant at which
+    time alone would change the verdict. `evidence` has keys of `EVIDENCE_KEYS` only.
+    """
+
+    verdict: Verdict
+    summary: str
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    since: Instant | None = None
+    recheck_at: Instant | None = None
+
+
+class Severity(StrEnum):
+    """How loud an alert is, loudest first."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class AlertState(StrEnum):
+    """Where an alert stands, whether or not it is muted."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """The state of one rule of one campaign (or environment); the unit of what is stored.
+
+    `pending_at`, `fired_at` and `healthy_at` are when `for`, firing and `keep_firing_for`
+    began; `told` is what on-call was last told, `told_at` the reminder clock, `seq` the number
+    of the last event (it outlives the campaign, so that an event id is never reused).
+    """
+
+    rule: str
+    state: AlertState = AlertState.INACTIVE
+    since: Instant | None = None
+    pending_at: Instant | None = None
+    fired_at: Instant | None = None
+    healthy_at: Instant | None = None
+    muted_by: str | None = None
+    told: bool = False
+    told_at: Instant | None = None
+    told_severity: Severity | None = None
+    seq: int = 0
+    summary: str = ""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def active(self) -> bool:
+        """True while pending or firing."""
+        return self.state is not AlertState.INACTIVE
+
+    @property
+    def unhealthy(self) -> bool:
+        """True while it fires and its last definite finding was unhealthy: then it can mute."""
+        return self.state is AlertState.FIRING and self.healthy_at is None
+
+    @property
+    def shown_as(self) -> str:
+        """The `alertstate` label: `pending`, `firing` (what is told), `muted` (would be told)."""
+        if self.state is AlertState.FIRING and self.muted_by is not None:
+            return "muted"
+        return self.state.value
+
+
+class EventStatus(StrEnum):
+    """What an alert event says. Page on `firing` and `updated`."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+    REMINDER = "reminder"
+    UPDATED = "updated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing to tell on-call, as decided; the epoch is put on when stored."""
+
+    status: EventStatus
+    seq: int
+    rule: str
+    severity: Severity
+    environment: str
+    campaign_id: str | None
+    summary: str
+    since: Instant | None
+    observed_at: Instant
+    decided_at: Instant
+    next_step: str = ""
+    previous_severity: Severity | None = None
+    campaign_name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    sftp_host: str = ""
+    import_schedule: str = ""
+    last_passed_at: Instant | None = None
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
+    muted_by: str | None = None
+    initial: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """The alert's identity; see `fingerprint`."""
+        return fingerprint(self.environment, self.campaign_id, self.rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event on its way to a sink. `epoch` is the database's, so that no id is ever reused.
+
+    `redelivery`: it may have been told before a crash; `durable`: it is on disk.
+    """
+
+    event: Event
+    epoch: str
+    redelivery: bool = False
+    durable: bool = True
+
+    @property
+    def event_id(self) -> str:
+        """The key to deduplicate by: `<fingerprint>-<epoch>-<seq>`."""
+        return f"{self.event.fingerprint}-{self.epoch}-{self.event.seq}"
+
+
+def fingerprint(environment: str, campaign_id: str | None, rule: str) -> str:
+    """Return the alert's identity as 16 hex digits, made of these three and nothing else."""
+    text = "\0".join((environment, campaign_id or "", rule))
+    return sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,156 @@
+"""What a rule is: settings, meaning and verdict in one frozen dataclass."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from monitor.core.model import (
+    Finding,
+    Instant,
+    NoConfig,
+    Observation,
+    PollError,
+    Reason,
+    Seconds,
+    Severity,
+    SftpConfig,
+    Verdict,
+)
+from monitor.core.status import Failures, Memory
+
+EVIDENCE_KEYS: frozenset[str] = frozenset(
+    {
+        "allowed", "created_at", "detail", "disabled_since", "effective_interval", "failures",
+        "first_failure_at", "gone_at", "grace", "is_enabled", "last_test_at", "last_test_success",
+        "max_age", "opened_at", "reason", "tolerance",
+    }
+)  # fmt: skip
+"""Every key that `Finding.evidence` may have: log pipelines index by them."""
+
+
+EVERY_OTHER_RULE = "*"
+"""In `Rule.mutes`: all other rules of the campaign."""
+
+
+def setting(default: Any, about: str) -> Any:
+    """Declare a setting of a rule: its default and its help text for users."""
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={"help": about})
+    return field(default=default, metadata={"help": about})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseRule:
+    """What every rule has: its identity and the settings that all rules share."""
+
+    name: ClassVar[str]
+    meaning: ClassVar[str]
+    next_step: ClassVar[str]
+
+    enabled: bool = setting(True, "false switches the rule off")
+    severity: Severity = setting(Severity.WARNING, "critical, warning or info")
+    for_: Seconds = setting(0.0, "how long it must be unhealthy before on-call is told")
+    keep_firing_for: Seconds = setting(0.0, "how long it must be healthy before it is resolved")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a rule may look at: the observation, and what is remembered with it taken in."""
+
+    observation: Observation
+    memory: Memory
+    now: Instant
+    listed: bool = True
+    failures: Failures | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(BaseRule):
+    """A rule of a campaign. `mutes` names the rules that are not told while this one is unhealthy.
+
+    `needs_enabled` says that it is not told while the config is switched off; `unknown_while`
+    names rules whose being unhealthy leaves this one without evidence.
+    """
+
+    mutes: ClassVar[tuple[str, ...]] = ()
+    needs_enabled: ClassVar[bool] = False
+    unknown_while: ClassVar[tuple[str, ...]] = ()
+
+    def judge(self, sight: Sight) -> Finding:
+        """Return the verdict on what was seen; unknown unless a config was."""
+        match sight.observation:
+            case SftpConfig() as config:
+                return self.judge_config(config, sight)
+            case NoConfig():
+                return unknown("there is no SFTP config to look at")
+            case PollError() as error:
+                return unread(error)
+
+    def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
+        """Return the verdict on a config that was just read."""
+        raise NotImplementedError(f"{type(self).__name__} must judge a config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What the config says of one campaign: its name, its labels and its rules' settings.
+
+    `rules` has the enabled rules only, in the order of `RULES`. `listed` is false for a campaign
+    known from discovery alone, `muted_status` is its status where that is not told.
+    """
+
+    environment: str
+    campaign_id: str
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    listed: bool = True
+    muted_status: str | None = None
+
+
+def healthy(
+    summary: str, evidence: Mapping[str, str], recheck_at: Instant | None = None
+) -> Finding:
+    """Return a healthy finding; time alone changes it at `recheck_at`."""
+    return Finding(Verdict.HEALTHY, summary, evidence, recheck_at=recheck_at)
+
+
+def unhealthy(
+    summary: str,
+    evidence: Mapping[str, str],
+    since: Instant | None = None,
+    recheck_at: Instant | None = None,
+) -> Finding:
+    """Return an unhealthy finding, true since `since` (None: since this observation)."""
+    return Finding(Verdict.UNHEALTHY, summary, evidence, since, recheck_at)
+
+
+def unknown(summary: str, evidence: Mapping[str, str] | None = None) -> Finding:
+    """Return an unknown finding: it neither fires nor resolves anything."""
+    return Finding(Verdict.UNKNOWN, summary, evidence or {})
+
+
+def unread(error: PollError) -> Finding:
+    """Return the finding of a rule that needs a definite answer where the poll failed."""
+    return unknown(f"the last poll failed: {error.reason}", {"reason": error.reason.value})
+
+
+def judge_all(rules: Mapping[str, Rule], sight: Sight) -> dict[str, Finding]:
+    """Return every rule's finding; one whose evidence another rule has spoiled is unknown."""
+    findings = {name: _judge(rule, sight) for name, rule in rules.items()}
+    for name, rule in rules.items():
+        for spoiler in rule.unknown_while:
+            found = findings.get(spoiler)
+            if found is not None and found.verdict is Verdict.UNHEALTHY:
+                findings[name] = unknown(f"cannot be told while {spoiler} is unhealthy")
+    return findings
+
+
+def _judge(rule: Rule, sight: Sight) -> Finding:
+    # A rule that breaks must cost only its own verdict, never the campaign's other alerts.
+    try:
+        return rule.judge(sight)
+    except Exception as error:
+        return unknown(
+            f"internal error: {type(error).__name__}", {"reason": Reason.INTERNAL_ERROR.value}
+        )

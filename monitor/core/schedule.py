@@ -1,0 +1,81 @@
+"""Which campaign is due next: a due-queue on the monotonic clock. It never sleeps.
+
+Several may be due at once, for the budget lets one call out at a time. Then deadlines go first,
+then campaigns never seen, then unhealthy ones (with at most a quarter of the calls, or 120 sick
+of 500 would starve the rest), then the longest overdue.
+"""
+
+import heapq
+from enum import IntEnum
+
+from monitor.core.model import Seconds
+
+
+class Priority(IntEnum):
+    """Why a poll is due; the smaller goes first among those that are due."""
+
+    DEADLINE = 0
+    NEVER_SEEN = 1
+    UNHEALTHY = 2
+    ROUTINE = 3
+
+
+UNHEALTHY_SHARE = 4
+"""Of so many calls one may go to an unhealthy campaign while routine polls are due as well."""
+
+
+class DueQueue:
+    """Campaigns by when they are due, in seconds of one monotonic clock; one entry a campaign."""
+
+    def __init__(self) -> None:
+        """Start with nothing due."""
+        self._entries: dict[str, tuple[Seconds, int, Priority]] = {}
+        self._waiting: list[tuple[Seconds, int, str]] = []
+        self._ready: dict[Priority, list[tuple[Seconds, int, str]]] = {p: [] for p in Priority}
+        self._count = 0
+        self._since_unhealthy = 0
+
+    def __len__(self) -> int:
+        """Return how many campaigns wait or are due."""
+        return len(self._entries)
+
+    def put(self, key: str, due: Seconds, priority: Priority) -> None:
+        """Put a campaign in, or move it: due at `due`, for the reason `priority`."""
+        self._count += 1
+        self._entries[key] = (due, self._count, priority)
+        heapq.heappush(self._waiting, (due, self._count, key))
+
+    def discard(self, key: str) -> None:
+        """Take a campaign out, if it is in."""
+        self._entries.pop(key, None)
+
+    def next_due(self) -> Seconds | None:
+        """Return when the earliest campaign is (or was) due; None when the queue is empty."""
+        heads = [self._head(heap) for heap in (self._waiting, *self._ready.values())]
+        return min((due for due in heads if due is not None), default=None)
+
+    def pop(self, now: Seconds) -> str | None:
+        """Take out and return the campaign that is to be polled now; None when none is due."""
+        while (due := self._head(self._waiting)) is not None and due <= now:
+            entry = heapq.heappop(self._waiting)
+            heapq.heappush(self._ready[self._entries[entry[2]][2]], entry)
+        for priority in self._order():
+            if self._head(self._ready[priority]) is not None:
+                key = heapq.heappop(self._ready[priority])[2]
+                del self._entries[key]
+                unhealthy = priority is Priority.UNHEALTHY
+                self._since_unhealthy = 0 if unhealthy else self._since_unhealthy + 1
+                return key
+        return None
+
+    def _order(self) -> list[Priority]:
+        if self._since_unhealthy + 1 >= UNHEALTHY_SHARE:
+            return list(Priority)
+        return [Priority.DEADLINE, Priority.NEVER_SEEN, Priority.ROUTINE, Priority.UNHEALTHY]
+
+    def _head(self, heap: list[tuple[Seconds, int, str]]) -> Seconds | None:
+        # Entries are never searched for: one that was moved or taken out is dropped when it
+        # comes to the top.
+        while heap and self._entries.get(heap[0][2], (0, 0))[1] != heap[0][1]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None

@@ -1,0 +1,102 @@
+"""A new rule touches one source file: here it is this one, and everything else takes it up."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+
+from monitor.core.assess import Cadence, next_poll
+from monitor.core.model import DAY, HOUR, MINUTE, Finding, Seconds, Severity, SftpConfig
+from monitor.core.rule import Rule, Sight, healthy, setting, unhealthy
+from monitor.core.rules import RULES, campaign_rule, resolve_rules
+from monitor.core.schedule import Priority
+from support.builders import NOW, a_config, a_target
+from support.timeline import WatchedCampaign, in_a_word
+
+
+@dataclass(frozen=True, kw_only=True)
+class PasswordLogin(Rule):
+    """The config logs in by password, `grace` after it was last changed."""
+
+    name: ClassVar[str] = "password_login"
+    meaning: ClassVar[str] = "the platform logs in by password"
+    next_step: ClassVar[str] = "Ask the customer for a key."
+    mutes: ClassVar[tuple[str, ...]] = ("stale_test",)
+    needs_enabled: ClassVar[bool] = True
+
+    severity: Severity = setting(Severity.INFO, "critical, warning or info")
+    grace: Seconds = setting(DAY, "how long a password may be used")
+
+    def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
+        """Return unhealthy for a password that was set `grace` ago."""
+        if config.auth_type != "password":
+            return healthy("logs in by key", {})
+        deadline = (config.updated_at or sight.now) + self.grace
+        if sight.now < deadline:
+            return healthy("a new password", {}, recheck_at=deadline)
+        return unhealthy("logs in by password", {"grace": "1 d"}, since=deadline)
+
+
+@pytest.fixture(autouse=True)
+def _rule_of_our_own() -> Iterator[None]:
+    campaign_rule(PasswordLogin)
+    yield
+    del RULES[PasswordLogin.name]
+
+
+OLD_PASSWORD = a_config(auth_type="password", updated_at=NOW - 2 * DAY)
+
+
+def said(campaign: WatchedCampaign, config: SftpConfig, now: float) -> list[tuple[str, str]]:
+    return [(event.rule, in_a_word(event)) for event in campaign.poll(config, now)]
+
+
+def test_it_decides_fires_and_is_resolved() -> None:
+    campaign = WatchedCampaign(a_target())
+    (event,) = campaign.poll(OLD_PASSWORD, NOW)
+    assert (event.rule, event.severity, event.since) == (
+        "password_login",
+        Severity.INFO,
+        NOW - DAY,
+    )
+    assert event.next_step == "Ask the customer for a key."
+    by_key = replace(OLD_PASSWORD, auth_type="key")
+    assert said(campaign, by_key, NOW + MINUTE) == [("password_login", "resolved")]
+
+
+def test_its_settings_are_set_like_those_of_any_rule() -> None:
+    (rule,) = (
+        r
+        for r in resolve_rules({"password_login": {"grace": HOUR}}).values()
+        if r.name == "password_login"
+    )
+    assert rule == PasswordLogin(grace=HOUR)
+    assert "password_login" not in resolve_rules({"password_login": {"enabled": False}})
+    waiting = WatchedCampaign(a_target({"password_login": {"for_": HOUR}}))
+    assert said(waiting, OLD_PASSWORD, NOW) == []
+    assert said(waiting, OLD_PASSWORD, NOW + HOUR) == [("password_login", "fired")]
+
+
+def test_it_mutes_and_is_muted() -> None:
+    campaign = WatchedCampaign(a_target())
+    stale = replace(OLD_PASSWORD, last_test_at=NOW - 90 * DAY)
+    assert said(campaign, stale, NOW) == [("password_login", "fired")]
+    assert campaign.status.alerts["stale_test"].muted_by == "password_login"
+    switched_off = replace(stale, is_enabled=False)
+    assert ("password_login", "muted by disabled") in said(campaign, switched_off, NOW + 1)
+    assert campaign.status.alerts["stale_test"].muted_by == "password_login"
+
+
+def test_its_deadline_moves_the_next_poll() -> None:
+    campaign = WatchedCampaign(a_target())
+    campaign.poll(replace(OLD_PASSWORD, updated_at=NOW - DAY + 10), NOW)
+    cadence = Cadence(interval=5 * MINUTE, unhealthy_interval=MINUTE)
+    assert next_poll(campaign.status, campaign.target, cadence) == (NOW + 11, Priority.DEADLINE)
+
+
+def test_a_poll_that_failed_leaves_it_as_it_was() -> None:
+    campaign = WatchedCampaign(a_target())
+    campaign.poll(OLD_PASSWORD, NOW)
+    assert campaign.poll("?", NOW + 1) == ()
+    assert campaign.status.alerts["password_login"].told

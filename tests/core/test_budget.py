@@ -1,0 +1,139 @@
+"""No window of 60 seconds holds more calls than the budget, whoever calls whenever."""
+
+from bisect import bisect_right
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.core.budget import PACE, Budget, effective_interval
+from monitor.core.model import HOUR, MINUTE
+
+Wish = tuple[str, float]
+
+WISHES = st.lists(
+    st.one_of(
+        st.tuples(st.just("call"), st.floats(0, 2)),
+        st.tuples(st.just("idle"), st.floats(0, 300)),
+        st.tuples(st.just("pause"), st.floats(0, 900)),
+        st.tuples(st.just("burst"), st.floats(0, 0)),
+    ),
+    max_size=20,
+)
+
+
+def calls_made(budget: Budget, wishes: list[Wish]) -> list[float]:
+    """Return when calls went out to a caller who waits as long as the budget says, no longer."""
+    now, made = 0.0, []
+    for what, seconds in wishes:
+        if what == "pause":
+            budget = budget.pause(now, seconds)
+            continue
+        now += seconds
+        for _ in range(int(2 * budget.per_minute) if what == "burst" else 1):
+            now += budget.delay(now)
+            budget = budget.spend(now)
+            made.append(now)
+    return made
+
+
+@given(per_minute=st.integers(1, 60), wishes=WISHES)
+def test_no_window_of_sixty_seconds_holds_more_than_the_budget(
+    per_minute: int, wishes: list[Wish]
+) -> None:
+    made = calls_made(Budget(per_minute, 0.0), wishes)
+    assert fullest_minute(made) <= per_minute
+
+
+@pytest.mark.parametrize("per_minute", [1, 2, 33, 34, 100, 999, 1000])
+def test_nor_does_one_under_continuous_load(per_minute: int) -> None:
+    made = calls_made(Budget(per_minute, 0.0), [("burst", 0.0), ("idle", 60.0), ("burst", 0.0)])
+    assert fullest_minute(made) <= per_minute
+    assert fullest_minute(made) >= int(PACE * per_minute)
+
+
+@given(
+    per_minute=st.integers(10, 1000), jitter=st.lists(st.floats(0, 1.2), min_size=10, max_size=200)
+)
+def test_a_network_that_jitters_by_a_second_does_not_push_a_minute_over_the_budget(
+    per_minute: int, jitter: list[float]
+) -> None:
+    made = calls_made(Budget(per_minute, 0.0), [("call", 0.0)] * len(jitter))
+    arrived = sorted(at + late for at, late in zip(made, jitter, strict=True))
+    assert fullest_minute(arrived) <= per_minute
+
+
+def fullest_minute(made: list[float]) -> int:
+    # A window ends just before a minute is over; a nanosecond is what floats lose.
+    return max(
+        (bisect_right(made, at + MINUTE - 1e-9) - index for index, at in enumerate(made)),
+        default=0,
+    )
+
+
+def test_calls_go_out_evenly_at_97_percent_of_the_budget() -> None:
+    budget = Budget(100, 0.0)
+    assert budget.spacing == pytest.approx(60 / 97)
+    made = calls_made(budget, [("burst", 0.0)])
+    assert made[10] == pytest.approx(10 * 60 / 97)
+
+
+def test_what_was_not_used_is_not_saved_up() -> None:
+    budget = Budget(60, 0.0).spend(0.0)
+    assert budget.delay(HOUR) == 0
+    budget = budget.spend(HOUR)
+    assert budget.delay(HOUR) == pytest.approx(budget.spacing)
+
+
+def test_a_pause_lets_no_call_out_before_its_end() -> None:
+    budget = Budget(60, 0.0).pause(10.0, 60.0)
+    assert budget.delay(10.0) == 60
+    assert budget.delay(69.0) == 1
+    assert budget.delay(70.0) == 0
+
+
+def test_a_short_pause_does_not_shorten_a_long_one() -> None:
+    assert Budget(60, 0.0).pause(0.0, 900.0).pause(1.0, 1.0).delay(1.0) == 899
+
+
+def test_a_call_that_could_not_wait_is_paid_back() -> None:
+    budget = Budget(60, 0.0).spend(0.0).spend(0.0).spend(0.0)
+    assert budget.delay(0.0) == pytest.approx(3 * budget.spacing)
+
+
+def test_available_says_how_many_calls_may_go_out_within_the_next_minute() -> None:
+    budget = Budget(100, 0.0)
+    assert budget.available(0.0) == 97
+    assert budget.pause(0.0, 30.0).available(0.0) == 48
+    assert budget.pause(0.0, 900.0).available(0.0) == 0
+
+
+def test_an_outage_of_two_minutes_is_followed_by_no_burst() -> None:
+    """An outage of 2 minutes with 90 campaigns costs what 2 minutes cost, and not 90 at once."""
+    budget = Budget(50, 0.0)
+    after_outage = 120.0
+    made = []
+    now = after_outage
+    for _ in range(90):
+        now += budget.delay(now)
+        budget = budget.spend(now)
+        made.append(now)
+    assert sum(at < after_outage + 10 for at in made) <= 9
+
+
+@pytest.mark.parametrize(
+    ("campaigns", "interval", "effective"),
+    [
+        (0, 5 * MINUTE, 5 * MINUTE),
+        (242, 5 * MINUTE, 5 * MINUTE),
+        (250, 5 * MINUTE, 250 * 60 / 48.5),
+        (10_000, 5 * MINUTE, 10_000 * 60 / 48.5),
+        (10, 0.0, 10 * 60 / 48.5),
+    ],
+)
+def test_more_campaigns_than_the_budget_can_sweep_stretch_the_interval(
+    campaigns: int, interval: float, effective: float
+) -> None:
+    budget = Budget(50, 0.0)
+    assert effective_interval(budget, campaigns, interval) == pytest.approx(effective)
+    assert budget.sweep_seconds(campaigns) == pytest.approx(campaigns * 60 / 48.5)

@@ -1,0 +1,260 @@
+"""The breaker of one environment: what opens it, and what closes it."""
+
+from dataclasses import replace
+
+import pytest
+
+from monitor.core.environment import (
+    UNANSWERED,
+    Call,
+    interpret,
+    observe,
+    of_campaigns,
+)
+from monitor.core.model import HOUR, NoConfig, PollError, Reason
+from monitor.core.status import EnvironmentStatus
+from support.builders import NOW, a_config
+from support.environments import READ, Outcome, WatchedEnvironment, rejected
+
+FRESH = EnvironmentStatus(name="production")
+ANSWERS = sorted(set(Reason) - UNANSWERED - {Reason.UNAUTHORIZED, Reason.INTERNAL_ERROR})
+NOT_FOUND = NoConfig(by_404=True)
+
+
+# --- an outage
+
+
+@pytest.mark.parametrize("reason", sorted(UNANSWERED))
+def test_three_calls_in_a_row_that_were_not_answered_open_the_breaker(reason: Reason) -> None:
+    environment = WatchedEnvironment()
+    environment.calls([READ, reason, reason])
+    assert not environment.is_open()
+    environment.call(reason, at=NOW + 9)
+    assert environment.is_open()
+    assert environment.status.outage_at == NOW + 9
+    assert environment.status.outage_reason is reason
+    assert environment.status.unanswered_at == NOW + 1
+
+
+def test_unanswered_calls_count_whatever_their_reasons_and_campaigns() -> None:
+    environment = WatchedEnvironment()
+    environment.calls([Reason.TIMEOUT, Reason.HTTP_5XX, Reason.REDIRECT])
+    assert environment.status.outage_reason is Reason.REDIRECT
+
+
+@pytest.mark.parametrize("answer", [READ, NoConfig(), *ANSWERS])
+def test_an_answer_in_between_starts_the_count_anew(answer: Outcome) -> None:
+    environment = WatchedEnvironment()
+    environment.calls([Reason.TIMEOUT, Reason.TIMEOUT, answer, Reason.TIMEOUT, Reason.TIMEOUT])
+    assert not environment.is_open()
+
+
+@pytest.mark.parametrize("answer", [READ, NoConfig(), *ANSWERS])
+def test_the_first_answer_closes_the_breaker(answer: Outcome) -> None:
+    environment = WatchedEnvironment()
+    environment.calls([Reason.TIMEOUT] * 5)
+    assert environment.status.outage_at == NOW + 2
+    environment.call(answer, at=NOW + HOUR)
+    assert not environment.is_open()
+    assert environment.status.outage_reason is None
+    assert environment.status.unanswered == 0
+
+
+def test_an_error_of_our_own_says_nothing_of_the_api() -> None:
+    environment = WatchedEnvironment()
+    environment.calls([Reason.TIMEOUT, Reason.INTERNAL_ERROR, Reason.TIMEOUT, Reason.TIMEOUT])
+    assert environment.status.outage_at == NOW + 3
+
+
+def test_a_probe_that_broke_was_a_call_all_the_same() -> None:
+    status = observe(FRESH, Call("c-1", PollError(Reason.INTERNAL_ERROR)), 10, NOW)
+    assert status == replace(FRESH, called_at=NOW)
+
+
+# --- is the API up
+
+
+@pytest.mark.parametrize(
+    ("outcome", "up"),
+    [
+        (READ, True),
+        (NoConfig(), True),
+        (Reason.NOT_FOUND, True),
+        (Reason.FORBIDDEN, True),
+        (Reason.RATE_LIMITED, True),
+        (Reason.SCHEMA_MISMATCH, True),
+        (Reason.UNAUTHORIZED, False),
+        (Reason.HTTP_5XX, False),
+        (Reason.TIMEOUT, False),
+    ],
+)
+def test_the_api_is_down_after_a_transport_error_a_5xx_or_a_401(outcome: Outcome, up: bool) -> None:
+    environment = WatchedEnvironment()
+    environment.call(outcome)
+    assert environment.status.up is up
+    assert environment.status.called_at == NOW
+
+
+def test_before_the_first_call_nobody_knows_whether_the_api_is_up() -> None:
+    assert FRESH.up is None
+
+
+# --- 404 for every campaign
+
+
+def test_404_for_every_campaign_opens_the_breaker_where_nothing_was_ever_readable() -> None:
+    environment = WatchedEnvironment(campaigns=3)
+    environment.calls([NOT_FOUND, NOT_FOUND])
+    assert not environment.is_open()
+    environment.call(NOT_FOUND, "c-1", at=NOW + 2)
+    assert not environment.is_open()
+    environment.call(NOT_FOUND, "c-2", at=NOW + 3)
+    assert environment.status.outage_at == NOW + 3
+    assert environment.status.outage_reason is Reason.NOT_FOUND
+
+
+def test_further_404s_keep_it_open_and_a_config_that_was_read_closes_it() -> None:
+    environment = WatchedEnvironment(campaigns=3)
+    environment.calls([NOT_FOUND] * 5)
+    assert environment.status.outage_at == NOW + 2
+    environment.call(READ, at=NOW + 9)
+    assert not environment.is_open()
+    assert environment.status.not_found == frozenset()
+    environment.calls([NOT_FOUND] * 3, at=NOW + 10)
+    assert not environment.is_open()
+
+
+def test_a_404_after_other_unanswered_calls_closes_the_outage_like_any_answer() -> None:
+    environment = WatchedEnvironment(campaigns=3)
+    environment.calls([Reason.TIMEOUT] * 3)
+    environment.call(NOT_FOUND, at=NOW + 3)
+    assert not environment.is_open()
+
+
+@pytest.mark.parametrize("answer", [READ, NoConfig(by_404=False)])
+def test_where_something_was_readable_once_a_404_is_a_definite_answer(answer: Outcome) -> None:
+    environment = WatchedEnvironment(campaigns=3)
+    environment.call(answer)
+    assert interpret(environment.status, NOT_FOUND, 3) == NOT_FOUND
+    environment.calls([NOT_FOUND] * 3)
+    assert not environment.is_open()
+
+
+def test_a_404_of_an_environment_where_nothing_was_ever_readable_is_not_definite() -> None:
+    doubted = interpret(FRESH, NOT_FOUND, 3)
+    assert isinstance(doubted, PollError)
+    assert doubted.reason is Reason.NOT_FOUND
+
+
+def test_with_fewer_than_three_campaigns_a_404_is_a_definite_answer() -> None:
+    assert interpret(FRESH, NOT_FOUND, 2) == NOT_FOUND
+    environment = WatchedEnvironment(campaigns=2)
+    environment.calls([NOT_FOUND] * 2)
+    assert not environment.is_open()
+
+
+@pytest.mark.parametrize("observation", [a_config(), NoConfig(), PollError(Reason.TIMEOUT)])
+def test_no_other_observation_is_interpreted(observation: Outcome) -> None:
+    assert not isinstance(observation, Reason)
+    assert interpret(FRESH, observation, 3) == observation
+
+
+# --- a rejected token
+
+
+def test_a_second_401_with_the_token_read_again_in_between_opens_the_breaker() -> None:
+    environment = WatchedEnvironment()
+    environment.call(Reason.UNAUTHORIZED, generation=0)
+    assert environment.status.unauthorized_with == 0
+    environment.call(Reason.UNAUTHORIZED, generation=1, at=NOW + 1)
+    assert environment.status.rejected_at == NOW + 1
+    assert environment.status.rejected_by is Reason.UNAUTHORIZED
+
+
+def test_any_number_of_401s_with_the_same_token_do_not() -> None:
+    environment = WatchedEnvironment()
+    for second in range(9):
+        environment.call(Reason.UNAUTHORIZED, generation=3, at=NOW + second)
+    assert not environment.is_open()
+
+
+@pytest.mark.parametrize("outcome", [READ, NoConfig(), Reason.SCHEMA_MISMATCH, Reason.FORBIDDEN])
+def test_an_accepted_token_in_between_starts_anew(outcome: Outcome) -> None:
+    environment = WatchedEnvironment()
+    environment.call(Reason.UNAUTHORIZED, generation=0)
+    environment.call(outcome, generation=1)
+    environment.call(Reason.UNAUTHORIZED, generation=1)
+    assert not environment.is_open()
+
+
+@pytest.mark.parametrize("outcome", [READ, NoConfig(), Reason.SCHEMA_MISMATCH, Reason.HTTP_4XX])
+def test_an_accepted_token_closes_the_breaker(outcome: Outcome) -> None:
+    environment = rejected()
+    environment.call(outcome, generation=2)
+    assert not environment.is_open()
+    assert environment.status.unauthorized_with is None
+    assert environment.status.rejected_by is None
+
+
+@pytest.mark.parametrize("outcome", [Reason.TIMEOUT, Reason.HTTP_5XX, Reason.RATE_LIMITED])
+def test_what_says_nothing_of_the_token_leaves_it_rejected(outcome: Outcome) -> None:
+    environment = rejected()
+    environment.call(outcome, generation=2, at=NOW + HOUR)
+    assert environment.status.rejected_at == NOW
+
+
+def test_further_401s_do_not_move_the_instant_of_the_rejection() -> None:
+    environment = rejected()
+    environment.call(Reason.UNAUTHORIZED, generation=7, at=NOW + HOUR)
+    assert environment.status.rejected_at == NOW
+
+
+# --- 403 to every campaign
+
+
+def test_403_to_all_of_at_least_three_campaigns_opens_the_breaker() -> None:
+    environment = WatchedEnvironment(campaigns=3)
+    environment.calls([Reason.FORBIDDEN] * 2)
+    environment.call(Reason.FORBIDDEN, "c-0", at=NOW + 2)
+    assert not environment.is_open()
+    environment.call(Reason.FORBIDDEN, "c-2", at=NOW + 3)
+    assert environment.status.rejected_at == NOW + 3
+    assert environment.status.rejected_by is Reason.FORBIDDEN
+
+
+def test_403_to_one_campaign_is_its_own_matter() -> None:
+    environment = WatchedEnvironment(campaigns=3)
+    for _ in range(9):
+        environment.call(Reason.FORBIDDEN, "c-0")
+    assert not environment.is_open()
+
+
+def test_one_readable_campaign_in_between_and_it_is_not_all_of_them() -> None:
+    environment = WatchedEnvironment(campaigns=3)
+    environment.calls([Reason.FORBIDDEN, Reason.FORBIDDEN])
+    environment.call(READ, "c-1")
+    environment.call(Reason.FORBIDDEN, "c-2")
+    assert not environment.is_open()
+
+
+def test_with_fewer_than_three_campaigns_403_opens_nothing() -> None:
+    environment = WatchedEnvironment(campaigns=2)
+    environment.calls([Reason.FORBIDDEN] * 2)
+    assert not environment.is_open()
+
+
+def test_further_403s_keep_it_open_and_the_first_other_answer_closes_it() -> None:
+    environment = WatchedEnvironment(campaigns=3)
+    environment.calls([Reason.FORBIDDEN] * 5)
+    assert environment.status.rejected_at == NOW + 2
+    environment.call(Reason.TIMEOUT)
+    assert environment.status.rejected_at == NOW + 2
+    environment.call(READ)
+    assert not environment.is_open()
+
+
+def test_campaigns_that_left_no_longer_count_towards_all() -> None:
+    left = replace(FRESH, forbidden=frozenset({"c-1", "c-2"}), not_found=frozenset({"c-2"}))
+    status = of_campaigns(left, ["c-1", "c-3", "c-4"])
+    assert status.forbidden == {"c-1"}
+    assert status.not_found == frozenset()

@@ -1,0 +1,158 @@
+"""What on-call is told of an alert: level, not edge; reminders; and of a changed config."""
+
+from dataclasses import replace
+
+import pytest
+
+from monitor.core.alerts import advance, reconcile, tell
+from monitor.core.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Alert,
+    AlertState,
+    EventStatus,
+    Finding,
+    Severity,
+    Verdict,
+)
+from monitor.core.rules import FailedTest
+from support.builders import NOW
+from support.timeline import told
+
+BAD = Finding(Verdict.UNHEALTHY, "bad", {"reason": "bad"})
+
+FIRING = Alert(
+    rule="failed_test",
+    state=AlertState.FIRING,
+    since=NOW - HOUR,
+    pending_at=NOW - HOUR,
+    fired_at=NOW - HOUR,
+    told=True,
+    told_at=NOW - HOUR,
+    told_severity=Severity.CRITICAL,
+    seq=1,
+    summary="bad",
+)
+
+
+# --- level, not edge
+
+
+@pytest.mark.parametrize("was_told", [False, True])
+@pytest.mark.parametrize("muted_by", [None, "disabled"])
+@pytest.mark.parametrize("state", AlertState)
+def test_one_event_where_what_was_told_differs_from_what_is_so_else_none(
+    state: AlertState, muted_by: str | None, was_told: bool
+) -> None:
+    alert = Alert(rule="failed_test", state=state, muted_by=muted_by, seq=7)
+    if was_told:
+        alert = replace(alert, told=True, told_at=NOW, told_severity=Severity.INFO)
+    so_now = state is AlertState.FIRING and muted_by is None
+    after, telling = tell(alert, Severity.CRITICAL, NOW, {})
+    assert after.told is so_now
+    assert (telling is not None) is (so_now is not was_told)
+    assert after.seq == 7 + (telling is not None)
+
+
+def test_what_is_told_carries_the_severity_of_the_moment_and_starts_the_reminder_clock() -> None:
+    alert = Alert(rule="failed_test", state=AlertState.FIRING)
+    after, telling = tell(alert, Severity.WARNING, NOW, {})
+    assert telling is not None
+    assert telling.status is EventStatus.FIRING
+    assert (after.told_severity, after.told_at, after.seq) == (Severity.WARNING, NOW, 1)
+
+
+# --- reminders
+
+
+def test_a_reminder_comes_so_long_after_the_last_telling_and_again() -> None:
+    assert told("x" * 7, remind_every={Severity.CRITICAL: 3 * MINUTE}) == [
+        (0, "fired"),
+        (3, "reminded"),
+        (6, "reminded"),
+    ]
+
+
+def test_a_reminder_waits_for_a_finding_that_is_not_unknown() -> None:
+    every = {Severity.CRITICAL: 2 * MINUTE}
+    assert told("x????x?x", remind_every=every) == [(0, "fired"), (5, "reminded"), (7, "reminded")]
+
+
+def test_a_reminder_is_due_while_it_keeps_firing_too() -> None:
+    every = {Severity.CRITICAL: 2 * MINUTE}
+    assert told("x..", remind_every=every, keep_firing_for=HOUR) == [(0, "fired"), (2, "reminded")]
+
+
+@pytest.mark.parametrize("every", [{}, {Severity.CRITICAL: 0.0}, {Severity.WARNING: MINUTE}])
+def test_zero_or_no_entry_for_the_severity_means_no_reminder(every: dict[Severity, float]) -> None:
+    assert told("xxxxxx", remind_every=every) == [(0, "fired")]
+
+
+def test_a_muted_alert_is_not_reminded_and_its_clock_starts_anew_when_it_is_told_again() -> None:
+    assert told("xooooxxx", remind_every={Severity.CRITICAL: 2 * MINUTE}) == [
+        (0, "fired"),
+        (1, "muted by disabled"),
+        (5, "fired"),
+        (7, "reminded"),
+    ]
+
+
+def test_a_reminder_goes_by_the_severity_that_was_told() -> None:
+    every = {Severity.CRITICAL: HOUR}
+    _, telling = tell(FIRING, Severity.WARNING, NOW, every)
+    assert telling is not None
+    assert telling.status is EventStatus.REMINDER
+
+
+# --- a changed config
+
+
+def test_a_changed_severity_of_a_told_alert_is_told_once() -> None:
+    updated, telling = reconcile(FIRING, FailedTest(severity=Severity.WARNING), NOW)
+    assert telling is not None
+    assert (telling.status, telling.previous_severity) == (EventStatus.UPDATED, Severity.CRITICAL)
+    assert (updated.told_severity, updated.told_at, updated.seq) == (Severity.WARNING, NOW, 2)
+    assert reconcile(updated, FailedTest(severity=Severity.WARNING), NOW) == (updated, None)
+
+
+@pytest.mark.parametrize(
+    "alert",
+    [
+        Alert(rule="failed_test", seq=3),
+        Alert(rule="failed_test", state=AlertState.PENDING, since=NOW, pending_at=NOW),
+        Alert(rule="failed_test", state=AlertState.FIRING, muted_by="disabled"),
+    ],
+    ids=["inactive", "pending", "muted"],
+)
+def test_a_changed_severity_of_what_is_not_told_is_not_told_either(alert: Alert) -> None:
+    assert reconcile(alert, FailedTest(severity=Severity.INFO), NOW) == (alert, None)
+
+
+def test_a_raised_for_leaves_a_firing_alert_firing() -> None:
+    assert reconcile(FIRING, FailedTest(for_=DAY), NOW) == (FIRING, None)
+    assert advance(FIRING, BAD, FailedTest(for_=DAY), NOW).state is AlertState.FIRING
+
+
+def test_an_unchanged_config_changes_nothing() -> None:
+    assert reconcile(FIRING, FailedTest(), NOW) == (FIRING, None)
+
+
+@pytest.mark.parametrize("reason", ["rule_removed", "campaign_removed", "environment_removed"])
+def test_a_told_alert_whose_rule_is_gone_is_resolved_with_the_reason(reason: str) -> None:
+    over, telling = reconcile(FIRING, None, NOW, reason)
+    assert telling is not None
+    assert (telling.status, telling.reason) == (EventStatus.RESOLVED, reason)
+    assert over == Alert(rule="failed_test", seq=2)
+
+
+@pytest.mark.parametrize(
+    "alert",
+    [
+        Alert(rule="failed_test", state=AlertState.PENDING, since=NOW, pending_at=NOW, seq=4),
+        Alert(rule="failed_test", state=AlertState.FIRING, muted_by="disabled", seq=4),
+    ],
+    ids=["pending", "muted"],
+)
+def test_a_pending_or_muted_alert_whose_rule_is_gone_just_ends(alert: Alert) -> None:
+    assert reconcile(alert, None, NOW) == (Alert(rule="failed_test", seq=4), None)

@@ -1,0 +1,76 @@
+"""Builders of the core's values: everything is in order unless a test says otherwise."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from monitor.core.model import DAY, Instant, Observation, PollError, Reason, SftpConfig
+from monitor.core.rule import Rule, Sight, Target
+from monitor.core.rules import RULES, resolve_rules
+from monitor.core.status import CampaignStatus, Failures, Memory
+
+NOW: Instant = 1_800_000_000.0
+"""2027-01-15T08:00:00Z: the present, in every test that has one."""
+
+RuleSettings = Mapping[str, Mapping[str, Any]]
+"""Rule name → field → value, as `resolve_rules` takes it."""
+
+
+def a_config(**overrides: Any) -> SftpConfig:
+    """Return an enabled config whose last test passed a day ago."""
+    config = SftpConfig(
+        id="sftp-1",
+        campaign_id="c-1",
+        host="sftp.example",
+        is_enabled=True,
+        port=22,
+        import_schedule="daily",
+        last_test_at=NOW - DAY,
+        last_test_success=True,
+        created_at=NOW - 10 * DAY,
+    )
+    return replace(config, **overrides)
+
+
+def an_untested_config(**overrides: Any) -> SftpConfig:
+    """Return a config without a test on record; switched off, as it cannot be enabled yet."""
+    untested = a_config(is_enabled=False, last_test_at=None, last_test_success=None)
+    return replace(untested, **overrides)
+
+
+def an_error(reason: Reason = Reason.TIMEOUT) -> PollError:
+    """Return the outcome of a poll that failed."""
+    return PollError(reason)
+
+
+def only(*names: str, **settings: Any) -> dict[str, dict[str, Any]]:
+    """Return settings that switch all rules off but these, which all get `settings`."""
+    return {name: settings if name in names else {"enabled": False} for name in RULES}
+
+
+def some_rules(*names: str, **settings: Any) -> dict[str, Rule]:
+    """Return these rules and no others, each with `settings`."""
+    return resolve_rules(only(*names, **settings))
+
+
+def a_target(rules: RuleSettings | None = None, **overrides: Any) -> Target:
+    """Return a listed campaign with all rules as they are by default, but for `rules`."""
+    target = Target(environment="production", campaign_id="c-1", rules=resolve_rules(rules or {}))
+    return replace(target, **overrides)
+
+
+def a_status(**overrides: Any) -> CampaignStatus:
+    """Return what is known of a campaign that was never polled."""
+    return replace(CampaignStatus(environment="production", campaign_id="c-1"), **overrides)
+
+
+def a_sight(
+    observation: Observation,
+    *,
+    now: Instant = NOW,
+    listed: bool = True,
+    failures: Failures | None = None,
+    **memory: Any,
+) -> Sight:
+    """Return what a rule sees; `memory` are fields of what is remembered of the campaign."""
+    return Sight(observation, Memory(**memory), now, listed, failures)

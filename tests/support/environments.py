@@ -1,0 +1,91 @@
+"""An environment whose status is carried from call to call, as the daemon does."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from monitor.core.environment import Call, interpret, observe
+from monitor.core.environment_rules import (
+    Facts,
+    assess_environment,
+    reconcile_environment,
+    resolve_environment_rules,
+)
+from monitor.core.model import MINUTE, Event, Instant, Observation, PollError, Reason, Seconds
+from monitor.core.status import EnvironmentStatus
+from support.builders import NOW, a_config
+
+Outcome = Observation | Reason
+
+
+class WatchedEnvironment:
+    """The breaker of an environment with so many campaigns, and what is told of it."""
+
+    def __init__(
+        self,
+        campaigns: int = 10,
+        rules: Mapping[str, Mapping[str, Any]] | None = None,
+        effective_interval: Seconds = 5 * MINUTE,
+    ) -> None:
+        self.status = EnvironmentStatus(name="production")
+        self.rules = resolve_environment_rules(rules or {})
+        self.facts = Facts(campaigns, effective_interval, unreadable_after=15 * MINUTE)
+        self.events: list[Event] = []
+
+    def call(
+        self, outcome: Outcome, campaign_id: str = "c-1", *, at: Instant = NOW, generation: int = 0
+    ) -> tuple[Event, ...]:
+        """Take the outcome of one call to the API, and decide what it means."""
+        observation = PollError(outcome) if isinstance(outcome, Reason) else outcome
+        observation = interpret(self.status, observation, self.facts.campaigns)
+        call = Call(campaign_id, observation, generation)
+        self.status = observe(self.status, call, self.facts.campaigns, at)
+        return self._take(
+            assess_environment(
+                self.status, self.rules, self.facts, at, labels={"team": "sre"}, remind_every={}
+            )
+        )
+
+    def calls(self, outcomes: Iterable[Outcome], *, at: Instant = NOW) -> None:
+        """Take the outcomes of calls for one campaign after the other, a second apart."""
+        for number, outcome in enumerate(outcomes):
+            self.call(outcome, f"c-{number}", at=at + number)
+
+    def is_open(self) -> bool:
+        """Return whether the breaker is open."""
+        return self.status.breaker_open
+
+    def reload(
+        self,
+        rules: Mapping[str, Mapping[str, Any]] | None,
+        now: Instant,
+        gone: str = "rule_removed",
+    ) -> tuple[Event, ...]:
+        """Take a changed config; None: the environment is not in it any more."""
+        self.rules = {} if rules is None else resolve_environment_rules(rules)
+        return self._take(
+            reconcile_environment(self.status, self.rules, now, {"team": "sre"}, gone)
+        )
+
+    def _take(self, decided: tuple[EnvironmentStatus, tuple[Event, ...]]) -> tuple[Event, ...]:
+        self.status, events = decided
+        self.events += events
+        return events
+
+
+READ: Outcome = a_config()
+"""The outcome of a call that read a config."""
+
+
+def down(at: Instant = NOW) -> WatchedEnvironment:
+    """Return an environment whose breaker opened at `at`, two seconds after the first failure."""
+    environment = WatchedEnvironment()
+    environment.calls([Reason.TIMEOUT] * 3, at=at - 2)
+    return environment
+
+
+def rejected(at: Instant = NOW) -> WatchedEnvironment:
+    """Return an environment whose token was rejected for good at `at`."""
+    environment = WatchedEnvironment()
+    environment.call(Reason.UNAUTHORIZED, generation=0, at=at - 1)
+    environment.call(Reason.UNAUTHORIZED, generation=1, at=at)
+    return environment
