@@ -1,0 +1,90 @@
+"""URLs and listen addresses: what they may be, and what is reachable from elsewhere."""
+
+import re
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+_PORT = re.compile(r"[0-9]{1,5}")
+_HOST = re.compile(r"[A-Za-z0-9._-]*")
+
+
+class ListenAddress(NamedTuple):
+    """Where to listen: `host` is empty for every interface, `port` 0 for any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the host: localhost, 127.0.0.0/8 or ::1."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def listen_address(text: str) -> ListenAddress:
+    """Return the address that `host:port`, `[::1]:port` or `:port` means; ValueError otherwise."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not _PORT.fullmatch(port) or int(port) > 65535:
+        raise ValueError("expected host:port, [::1]:port or :port, with a port up to 65535")
+    if host.startswith("[") and host.endswith("]"):
+        return ListenAddress(str(_ipv6(host[1:-1])), int(port))
+    if ":" in host:
+        raise ValueError("expected an IPv6 address in brackets: [::1]:10022")
+    if not _HOST.fullmatch(host):
+        raise ValueError("expected host:port, [::1]:port or :port")
+    return ListenAddress(host, int(port))
+
+
+def api_url(text: str) -> str:
+    """Return the base URL of an API without a last slash; ValueError unless a token is safe there.
+
+    That is https, or http to this machine, without user info, query and fragment.
+    """
+    parts = _split(text)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError("expected https://; http:// is for loopback hosts only")
+    if parts.query or parts.fragment or "?" in text or "#" in text:
+        raise ValueError("expected a URL without query and fragment")
+    return text.rstrip("/")
+
+
+def web_url(text: str) -> str:
+    """Return a URL for people without a last slash; ValueError unless it is http or https."""
+    _split(text)
+    return text.rstrip("/")
+
+
+def runbook_url(text: str) -> str:
+    """Return the template of a runbook's URL, `{rule}` in it; ValueError for any other brace."""
+    plain = text.replace("{rule}", "rule")
+    if "{" in plain or "}" in plain:
+        raise ValueError("expected {rule} as the only thing in braces")
+    _split(plain)
+    return text
+
+
+def _ipv6(text: str) -> object:
+    address = ip_address(text) if ":" in text else None
+    if address is None:
+        raise ValueError("expected an IPv6 address in the brackets: [::1]:10022")
+    return address
+
+
+def _split(text: str) -> SplitResult:
+    """Return the parts of an absolute http or https URL without user info."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() for character in text):
+        raise ValueError("expected a URL such as https://app.talkover.ai/api/v1")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("expected a URL without user name and password")
+    return parts

@@ -1,0 +1,50 @@
+"""Labels that the operator puts on campaigns, and the names that they cannot have."""
+
+import json
+import re
+from collections.abc import Mapping
+
+LABEL_NAME_PATTERN = "^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"
+MAX_LABELS_BYTES = 1024
+"""What `labels` of an alert's log line may take as JSON."""
+
+METRIC_LABELS = frozenset(
+    {
+        "alertstate", "auth_type", "campaign_id", "campaign_name", "endpoint", "environment",
+        "health", "import_schedule", "le", "reason", "rule", "severity", "sftp_host", "sftp_port",
+        "sink", "status", "version",
+    }
+)  # fmt: skip
+"""Label names of the metrics."""
+
+EVENT_FIELDS = frozenset(
+    {
+        "campaign_id", "campaign_name", "durable", "environment", "epoch", "event", "event_id",
+        "evidence", "fingerprint", "import_schedule", "initial", "labels", "last_passed_at",
+        "level", "muted_by", "next_step", "observed_at", "previous_severity", "reason",
+        "redelivery", "rule", "runbook_url", "seq", "severity", "sftp_host", "shard", "since",
+        "status", "summary", "timestamp", "url",
+    }
+)  # fmt: skip
+"""Fields of an alert's log line."""
+
+RESERVED_LABELS = METRIC_LABELS | EVENT_FIELDS
+
+_LABEL_NAME = re.compile(LABEL_NAME_PATTERN)
+
+
+def label_name(text: str) -> str:
+    """Return the name of a label; ValueError unless Prometheus takes it and it is free."""
+    if not _LABEL_NAME.fullmatch(text):
+        raise ValueError("expected a label name: letters, digits and _, not starting with __")
+    if text in RESERVED_LABELS:
+        raise ValueError("expected another label name: the monitor uses this one itself")
+    return text
+
+
+def too_long(labels: Mapping[str, str]) -> str | None:
+    """Return what is wrong with labels that do not fit into an alert's log line, or None."""
+    size = len(json.dumps(dict(labels)))
+    if size <= MAX_LABELS_BYTES:
+        return None
+    return f"expected labels of at most {MAX_LABELS_BYTES:,} bytes of JSON, found {size:,}"

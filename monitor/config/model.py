@@ -1,0 +1,163 @@
+"""The config that the rest of the program sees: frozen, complete, checked. Spans are seconds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+from monitor.config.kinds import CampaignStatus, CampaignType, LogFormat, LogLevel
+from monitor.config.rule_settings import RuleSettings, key_of
+from monitor.config.secrets import TokenSource
+from monitor.core.environment_rules import EnvironmentRule
+from monitor.core.model import Seconds, Severity
+from monitor.core.rule import Target
+
+
+class Overrides(TypedDict, total=False):
+    """What the flags of `run` say; None, or nothing, leaves the file's word."""
+
+    listen_address: str | None
+    log_level: str | None
+    log_format: str | None
+    state_path: str | Path | None
+    external_url: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polling:
+    """How often the API is asked, in seconds; `concurrency` is per environment."""
+
+    interval: Seconds
+    unhealthy_interval: Seconds
+    idle_interval: Seconds
+    timeout: Seconds
+    probe_interval: Seconds
+    token_probe_interval: Seconds
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertsConfig:
+    """How on-call is told. A span of 0 means never; `runbook_url` has `{rule}` in it."""
+
+    remind_every: Mapping[Severity, Seconds]
+    heartbeat_every: Seconds
+    runbook_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsConfig:
+    """Which of the operator's labels go on the metrics of campaigns."""
+
+    campaign_labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebConfig:
+    """Where to listen: host empty = every interface, port 0 = any free one."""
+
+    listen_host: str
+    listen_port: int
+    allow_unauthenticated: bool
+    external_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateConfig:
+    """Where the database is, and how long the history is kept."""
+
+    path: Path
+    retention: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """What is logged, and for whom."""
+
+    level: LogLevel
+    format: LogFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveryConfig:
+    """Finding campaigns by listing them. Always off in this version."""
+
+    enabled: bool
+    every: Seconds
+    statuses: tuple[CampaignStatus, ...]
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    max_campaigns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideConfig:
+    """Labels and rule settings of the campaigns that match: the whole `name`, and the type."""
+
+    name: str | None
+    campaign_type: CampaignType | None
+    labels: Mapping[str, str]
+    rules: RuleSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Settings of rules from one place of the file: `key` is the path of their `rules`."""
+
+    key: str
+    settings: RuleSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentConfig:
+    """One environment: its API, its budget, its rules, and its campaigns by id.
+
+    `rules` are its own, the enabled ones; those of a campaign are in its Target. The layers say
+    what was set where, weakest first: `rule_layers` for all of it, `campaign_layers` over those.
+    `ca_file` is relative to nothing: like the token's file it was put into the config's folder.
+    """
+
+    name: str
+    base_url: str
+    token: TokenSource
+    ca_file: Path | None
+    requests_per_minute: int
+    budget_share: float
+    labels: Mapping[str, str]
+    rules: Mapping[str, EnvironmentRule]
+    unreadable_after: Seconds
+    campaigns: Mapping[str, Target]
+    discovery: DiscoveryConfig
+    overrides: tuple[OverrideConfig, ...] = ()
+    rule_layers: tuple[Layer, ...] = ()
+    campaign_layers: Mapping[str, tuple[Layer, ...]] = field(default_factory=dict)
+
+    @property
+    def budget_per_minute(self) -> float:
+        """The requests per minute that this monitor may send."""
+        return self.requests_per_minute * self.budget_share
+
+    def where_set(self, rule: str, setting: str, campaign_id: str | None = None) -> str | None:
+        """Return the key path at which a rule's field was set last; None where it has its default.
+
+        `setting` is the field's name; without `campaign_id` it is about the environment itself.
+        """
+        layers = self.rule_layers + self.campaign_layers.get(campaign_id or "", ())
+        for layer in reversed(layers):
+            if setting in layer.settings.get(rule, {}):
+                return f"{layer.key}.{rule}.{key_of(setting)}"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole config of the daemon."""
+
+    environments: tuple[EnvironmentConfig, ...]
+    polling: Polling
+    alerts: AlertsConfig
+    metrics: MetricsConfig
+    web: WebConfig
+    state: StateConfig
+    log: LogConfig
+    rules: RuleSettings = field(default_factory=dict)

@@ -1,0 +1,96 @@
+"""Scalars as the file has them, and the expansion of `${VAR}` in them."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+
+_REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_INSIDE = re.compile(rf"({_NAME})(?::-(.*))?", re.DOTALL)
+REFERENCE = rf"\$\{{({_NAME})\}}"
+"""A regular expression for text that is one `${VAR}` and nothing else."""
+_UNPRINTABLE = {"Cc", "Cs"}
+_LONGEST_QUOTE = 60
+
+
+class Text(str):
+    """A scalar after expansion; the key it belongs to decides which type it has.
+
+    `written` is what stands in the file. Messages and `repr` show that alone, for an expansion may
+    hold a secret. A `broken` one was reported already: it has no value to complain about again.
+    """
+
+    written: str
+    broken: bool
+
+    def __new__(cls, value: str, written: str | None = None, *, broken: bool = False) -> "Text":
+        """Make a scalar that stands in the file as `written` (None: just like its value)."""
+        text = super().__new__(cls, value)
+        text.written = value if written is None else written
+        text.broken = broken
+        return text
+
+    def __repr__(self) -> str:
+        return f"Text(written={self.written!r})"
+
+    @property
+    def variable(self) -> str | None:
+        """The name of the environment variable that this is all of, if it is one: `${VAR}`."""
+        match = re.fullmatch(REFERENCE, self.written)
+        return match[1] if match else None
+
+
+def reference(written: str) -> str:
+    """Return text that is one `${VAR}` and nothing else; ValueError for any other."""
+    if not re.fullmatch(REFERENCE, written):
+        raise ValueError
+    return written
+
+
+def expand(written: str, environ: Mapping[str, str]) -> str:
+    """Return the scalar with `${VAR}` and `${VAR:-default}` expanded, once.
+
+    The default stands in for a variable that is unset or empty, as in a shell. ValueError names
+    every variable that is unset, or tells what is not a reference, or not text.
+    """
+    unset = []
+
+    def value_of(match: re.Match[str]) -> str:
+        inside = _INSIDE.fullmatch(match[1])
+        if not match[2] or inside is None:
+            raise ValueError("expected ${VAR} or ${VAR:-default} after the ${")
+        name, default = inside[1], inside[2]
+        value = environ.get(name)
+        if default is not None:
+            return value or str(default)
+        if value is None:
+            unset.append(name)
+            return ""
+        return value
+
+    value = _REFERENCE.sub(value_of, written)
+    if unset:
+        names = " and ".join(dict.fromkeys(unset))
+        raise ValueError(f"the environment variable {names} is not set, and there is no default")
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in value):
+        raise ValueError("expected text without line breaks, control characters and surrogates")
+    return value
+
+
+def describe(value: object) -> str:
+    """Return what was found, for a message: a scalar as it stands in the file, cut short."""
+    match value:
+        case None:
+            return "nothing"
+        case Text():
+            return _quoted(value.written)
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+    return _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    # repr escapes what a terminal would obey, and keeps blanks as they are.
+    return repr(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "…")

@@ -1,0 +1,136 @@
+"""Tokens: where they come from, read anew each time, and shown nowhere."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from monitor.config.problems import BAD_CONFIG, EXPOSED_SECRET
+
+MAX_TOKEN_BYTES = 4096
+"""No token is so long, but many a file given by mistake is."""
+
+_TOKEN = re.compile(rb"[\x21-\x7e]+")
+_BOM = b"\xef\xbb\xbf"
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+class SecretError(Exception):
+    """A token that cannot be used: the message names where it comes from, never what is in it.
+
+    `exposed` is true when all that is wrong is that others can read the file.
+    """
+
+    def __init__(self, message: str, *, exposed: bool = False) -> None:
+        super().__init__(message)
+        self.exposed = exposed
+
+    @property
+    def exit_code(self) -> int:
+        """77 for a file that others can read, else 78."""
+        return EXPOSED_SECRET if self.exposed else BAD_CONFIG
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """Where an environment's token comes from: a file, or an environment variable's `value`.
+
+    `credentials` is systemd's $CREDENTIALS_DIRECTORY, `mounts` the table of mounted file systems:
+    both say which files may be readable by others because nobody can change their mode.
+    """
+
+    file: Path | None = None
+    variable: str | None = None
+    value: SecretStr | None = field(default=None, repr=False)
+    credentials: Path | None = field(default=None, repr=False)
+    mounts: Path = field(default=MOUNTS, repr=False)
+
+    def read(self) -> str:
+        """Return the token as it is now, without its line end; SecretError says why not."""
+        if self.file is not None:
+            return _checked(self._read_file(self.file), str(self.file))
+        value = self.value.get_secret_value() if self.value else ""
+        return _checked(value.encode("utf-8", "surrogateescape"), f"${{{self.variable}}}")
+
+    def _read_file(self, path: Path) -> bytes:
+        # Without O_NONBLOCK, opening a FIFO would wait for somebody to write into it.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        try:
+            descriptor = os.open(path, flags)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not a path"
+            raise SecretError(f"{path} cannot be read: {why}") from None
+        try:
+            self._check_file(path, os.fstat(descriptor))
+            return os.read(descriptor, MAX_TOKEN_BYTES + 1)
+        except OSError as error:
+            raise SecretError(f"{path} cannot be read: {error.strerror}") from None
+        finally:
+            os.close(descriptor)
+
+    def _check_file(self, path: Path, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            raise SecretError(f"{path} is not a regular file")
+        if status.st_mode & stat.S_IROTH and not self._cannot_be_hidden(path):
+            message = f"{path} can be read by others: chmod o= it, and replace the token"
+            raise SecretError(message, exposed=True)
+
+    def _cannot_be_hidden(self, path: Path) -> bool:
+        real = path.resolve()
+        if self.credentials is not None and real.is_relative_to(self.credentials.resolve()):
+            return True
+        try:
+            mounts = self.mounts.read_text(errors="replace")
+        except OSError:
+            return False
+        return on_read_only_tmpfs(real, mounts)
+
+
+def token_source(
+    environ: Mapping[str, str], *, file: Path | None = None, variable: str | None = None
+) -> TokenSource:
+    """Return the source that is a file, or a variable of `environ` as it is now."""
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    value = None if variable is None else SecretStr(environ.get(variable, ""))
+    credentials = Path(directory) if directory else None
+    return TokenSource(file, variable, value, credentials)
+
+
+def on_read_only_tmpfs(path: Path, mounts: str) -> bool:
+    """Whether a resolved path is on a tmpfs mounted read-only, as Kubernetes mounts secrets.
+
+    `mounts` is the text of /proc/self/mountinfo: the 5th field is where, the 6th how, and after a
+    lone dash comes the type (proc(5)).
+    """
+    deepest, found = -1, False
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split()
+        if len(fields) < 6:
+            continue
+        point = Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4]))
+        # Of two mounts on one point the later hides the earlier one.
+        if path.is_relative_to(point) and len(point.parts) >= deepest:
+            deepest = len(point.parts)
+            found = "ro" in fields[5].split(",") and after.startswith("tmpfs ")
+    return found
+
+
+def _checked(raw: bytes, origin: str) -> str:
+    if len(raw) > MAX_TOKEN_BYTES:
+        raise SecretError(f"{origin} is longer than {MAX_TOKEN_BYTES:,} bytes: no token is")
+    token = raw.rstrip(b"\r\n")
+    if not token:
+        raise SecretError(f"{origin} is empty")
+    if token.startswith(_BOM):
+        raise SecretError(f"{origin} starts with a byte order mark: save it without one")
+    if b"\n" in token or b"\r" in token:
+        raise SecretError(f"{origin} has more than one line")
+    if not _TOKEN.fullmatch(token):
+        raise SecretError(f"{origin} has blanks, control or non-ASCII characters: no token has")
+    return token.decode("ascii")

@@ -1,0 +1,201 @@
+"""Files that are no config at all (fault 34), and what a right one gives by default."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from monitor.config import Config, ConfigError, LogFormat, LogLevel, Problem, load_config
+from monitor.core.model import DAY, HOUR, MINUTE, Severity
+from support.config_files import ENVIRON, MINIMAL, loaded, problems_in, problems_of, written
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
+
+
+def test_a_missing_file_is_one_problem(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere.yaml"
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, ENVIRON)
+    message = "cannot be read: No such file or directory"
+    assert caught.value.problems == (Problem(str(path), None, "", message),)
+    assert str(caught.value) == f"{path}: {message}"
+    assert caught.value.exit_code == 78
+
+
+def test_a_folder_is_one_problem(tmp_path: Path) -> None:
+    assert problems_of(tmp_path) == ["cannot be read: Is a directory"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_one_problem(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL)
+    path.chmod(0)
+    assert problems_of(path) == ["cannot be read: Permission denied"]
+
+
+def test_a_path_that_is_none_is_one_problem(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: not a path"):
+        load_config(tmp_path / "a\0b", ENVIRON)
+
+
+def test_an_endless_file_is_one_problem() -> None:
+    assert problems_of(Path("/dev/zero")) == ["is longer than 64 MiB"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        (b"# caf\xe9\n", "5: is not UTF-8"),
+        ("# é".encode("utf-16"), "5: is not UTF-8"),
+        (b"log: {level: \0}\n", "5: not YAML: the character U+0000 is not allowed"),
+        (b"log: " + b"[" * 10_000, "5: the file is nested more than 64 deep"),
+    ],
+)
+def test_bytes_that_are_no_yaml_are_one_problem(tmp_path: Path, raw: bytes, problem: str) -> None:
+    assert problems_in(tmp_path, MINIMAL.encode() + raw) == [problem]
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    assert problems_in(tmp_path, b"\xef\xbb\xbf" + MINIMAL.encode()) == []
+
+
+def test_an_error_of_several_problems_tells_them_line_by_line(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL + "log: {level: loud, format: xml}\npoling: {}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, ENVIRON)
+    assert str(caught.value).splitlines() == [
+        f"{path}:5: log.level: expected one of debug, info, warning, error, found 'loud'",
+        f"{path}:5: log.format: expected one of json, console, found 'xml'",
+        f"{path}:6: poling: unknown key; did you mean polling?",
+    ]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return loaded(tmp_path, MINIMAL)
+
+
+def test_polling_has_the_defaults_of_the_contract(config: Config) -> None:
+    polling = config.polling
+    assert (polling.interval, polling.unhealthy_interval) == (5 * MINUTE, MINUTE)
+    assert (polling.idle_interval, polling.timeout) == (30 * MINUTE, 10)
+    assert (polling.probe_interval, polling.token_probe_interval) == (30, 5 * MINUTE)
+    assert polling.concurrency == 8
+
+
+def test_alerts_have_the_defaults_of_the_contract(config: Config) -> None:
+    assert config.alerts.remind_every == {
+        Severity.CRITICAL: 4 * HOUR,
+        Severity.WARNING: DAY,
+        Severity.INFO: 0,
+    }
+    assert config.alerts.heartbeat_every == 5 * MINUTE
+    assert config.alerts.runbook_url.endswith("/docs/runbooks/{rule}.md")
+
+
+def test_the_rest_has_the_defaults_of_the_contract(config: Config) -> None:
+    assert (config.web.listen_host, config.web.listen_port) == ("127.0.0.1", 10022)
+    assert not config.web.allow_unauthenticated
+    assert config.web.external_url is None
+    assert (config.state.path, config.state.retention) == (Path("sftp-monitor.db"), 90 * DAY)
+    assert (config.log.level, config.log.format) == (LogLevel.INFO, LogFormat.JSON)
+    assert config.metrics.campaign_labels == ()
+
+
+def test_an_environment_has_the_defaults_of_the_contract(config: Config) -> None:
+    (environment,) = config.environments
+    assert environment.base_url == "https://app.talkover.ai/api/v1"
+    assert (environment.requests_per_minute, environment.budget_share) == (100, 0.5)
+    assert environment.budget_per_minute == 50
+    assert (environment.ca_file, environment.labels) == (None, {})
+    assert environment.unreadable_after == 15 * MINUTE
+    assert list(environment.rules) == ["api_unreachable", "token_rejected", "budget_insufficient"]
+    assert not environment.discovery.enabled
+    assert environment.discovery.statuses == ("active",)
+
+
+def test_a_campaign_has_every_rule_with_its_default(config: Config) -> None:
+    target = config.environments[0].campaigns["c-1"]
+    assert (target.environment, target.campaign_id, target.name) == ("production", "c-1", "")
+    assert target.listed
+    assert list(target.rules) == [
+        "missing", "never_tested", "disabled", "failed_test", "stale_test", "future_test",
+        "unreadable",
+    ]  # fmt: skip
+    assert target.rules["missing"].severity is Severity.CRITICAL
+
+
+def test_systemd_says_where_the_state_is(tmp_path: Path) -> None:
+    config = loaded(tmp_path, MINIMAL, STATE_DIRECTORY="/var/lib/sftp-monitor:/var/lib/other")
+    assert config.state.path == Path("/var/lib/sftp-monitor/sftp-monitor.db")
+
+
+def test_the_file_beats_systemd(tmp_path: Path) -> None:
+    text = MINIMAL + "state: {path: here.db}\n"
+    assert loaded(tmp_path, text, STATE_DIRECTORY="/var/lib/x").state.path == Path("here.db")
+
+
+def test_secrets_and_authorities_are_looked_for_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("talq_canary")
+    (tmp_path / "token").chmod(0o600)
+    text = MINIMAL.replace("token: ${TOKEN}", "token_file: token")
+    environment = loaded(tmp_path, text).environments[0]
+    assert environment.token.file == tmp_path / "token"
+    assert environment.token.read() == "talq_canary"
+
+
+def test_sections_without_a_value_are_as_if_left_out(tmp_path: Path) -> None:
+    text = MINIMAL + "".join(
+        f"{section}:\n" for section in ("polling", "rules", "alerts", "web", "state", "log")
+    )
+    assert loaded(tmp_path, text) == loaded(tmp_path, MINIMAL)
+
+
+def test_lists_and_labels_without_a_value_are_empty(tmp_path: Path) -> None:
+    text = MINIMAL + "    labels:\n    overrides:\n    discovery: {include: , exclude: }\n"
+    assert loaded(tmp_path, text) == loaded(tmp_path, MINIMAL)
+
+
+def test_optional_keys_without_a_value_are_as_if_left_out(tmp_path: Path) -> None:
+    text = MINIMAL + "    token_file:\n    ca_file: ~\nweb: {external_url: null}\n"
+    assert loaded(tmp_path, text) == loaded(tmp_path, MINIMAL)
+
+
+def test_what_a_variable_holds_takes_the_type_of_its_key(tmp_path: Path) -> None:
+    text = MINIMAL + '    requests_per_minute: "${N}"\npolling: {interval: "${I:-2m}"}\n'
+    config = loaded(tmp_path, text, N="250")
+    assert config.environments[0].requests_per_minute == 250
+    assert config.polling.interval == 2 * MINUTE
+
+
+def test_a_value_of_a_variable_is_never_yaml(tmp_path: Path) -> None:
+    text = MINIMAL.replace("id: c-1", 'id: c-1, name: "${NAME}"')
+    for name in ("a: b", "[x]", "null", "", "12:30", "*alias", "# no"):
+        assert loaded(tmp_path, text, NAME=name).environments[0].campaigns["c-1"].name == name
+
+
+def test_a_wrong_value_of_a_variable_is_not_repeated(tmp_path: Path) -> None:
+    text = MINIMAL + 'log: {level: "${SECRET}"}\n'
+    assert problems_in(tmp_path, text, SECRET="canary") == [
+        "5: log.level: expected one of debug, info, warning, error, found '${SECRET}'"
+    ]
+
+
+@given(st.binary(max_size=300))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+def test_no_bytes_at_all_break_it(tmp_path: Path, raw: bytes) -> None:
+    assert problems_in(tmp_path, raw) != []
+
+
+@given(st.data())
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
+def test_no_damage_to_a_right_file_breaks_it(tmp_path: Path, data: st.DataObject) -> None:
+    text = EXAMPLE.read_text()
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 40)))
+    put = data.draw(st.text(alphabet="{}[]&*!|>'\"%@`#,:-? \n\t\\ax0$", max_size=6))
+    problems_in(tmp_path, text[:start] + put + text[end:])

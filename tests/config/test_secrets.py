@@ -1,0 +1,218 @@
+"""Where tokens come from, what is refused, and that none is ever shown (faults 36, 37)."""
+
+import os
+import pprint
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from monitor.config import SecretError, TokenSource
+from monitor.config.secrets import MAX_TOKEN_BYTES, on_read_only_tmpfs, token_source
+
+CANARY = "talq_canary"
+
+
+def a_file(folder: Path, content: bytes, mode: int = 0o600) -> Path:
+    path = folder / "token"
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+def refusal(source: TokenSource) -> str:
+    with pytest.raises(SecretError) as caught:
+        source.read()
+    assert "canary" not in str(caught.value)
+    assert not caught.value.exposed
+    assert caught.value.exit_code == 78
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"])
+def test_a_line_end_is_not_part_of_the_token(tmp_path: Path, end: bytes) -> None:
+    assert TokenSource(a_file(tmp_path, CANARY.encode() + end)).read() == CANARY
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is empty"),
+        (b"\r\n", "is empty"),
+        (b"talq_canary\ntalq_canary_2\n", "has more than one line"),
+        (b"talq_canary\rtalq_canary_2", "has more than one line"),
+        (b"\xef\xbb\xbftalq_canary\n", "starts with a byte order mark"),
+        (b"talq_canary\0", "has blanks, control or non-ASCII characters"),
+        (b"talq canary", "has blanks, control or non-ASCII characters"),
+        (b" talq_canary", "has blanks, control or non-ASCII characters"),
+        ("talq_cánary canary".encode(), "has blanks, control or non-ASCII characters"),
+        ("talq_canary".encode("utf-16"), "has blanks, control or non-ASCII characters"),
+        (b"canary" * 1000, "is longer than 4,096 bytes"),
+    ],
+)
+def test_what_is_no_token_is_refused_by_path_alone(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
+    path = a_file(tmp_path, content)
+    assert refusal(TokenSource(path)).startswith(f"{path} {why}")
+
+
+def test_a_token_may_fill_the_limit(tmp_path: Path) -> None:
+    token = "x" * MAX_TOKEN_BYTES
+    assert TokenSource(a_file(tmp_path, token.encode())).read() == token
+
+
+def a_fifo(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def a_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def nothing(path: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (nothing, "cannot be read: No such file or directory"),
+        (a_fifo, "is not a regular file"),
+        (Path.mkdir, "is not a regular file"),
+        (a_loop, "cannot be read: Too many levels of symbolic links"),
+    ],
+)
+def test_what_is_no_file_is_refused_without_waiting_for_it(
+    tmp_path: Path, make: Callable[[Path], None], why: str
+) -> None:
+    path = tmp_path / "token"
+    make(path)
+    assert refusal(TokenSource(path)) == f"{path} {why}"
+
+
+def test_a_file_that_others_can_read_is_refused_with_an_exit_code_of_its_own(
+    tmp_path: Path,
+) -> None:
+    path = a_file(tmp_path, CANARY.encode(), 0o644)
+    with pytest.raises(SecretError, match="can be read by others") as caught:
+        TokenSource(path).read()
+    assert (caught.value.exposed, caught.value.exit_code) == (True, 77)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o660])
+def test_a_group_may_share_a_token(tmp_path: Path, mode: int) -> None:
+    assert TokenSource(a_file(tmp_path, CANARY.encode(), mode)).read() == CANARY
+
+
+def test_the_mode_that_counts_is_that_of_the_file_behind_a_link(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(a_file(tmp_path, CANARY.encode(), 0o644))
+    with pytest.raises(SecretError, match="can be read by others"):
+        TokenSource(link).read()
+
+
+def mount_table(folder: Path, point: Path, how: str = "ro,relatime", kind: str = "tmpfs") -> Path:
+    """Write a table of mounts with the root and one more, as the kernel has it."""
+    place = str(point).replace(" ", r"\040")
+    table = folder / "mountinfo"
+    table.write_text(
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "not a line of this table\n"
+        f"99 22 0:51 / {place} {how} shared:9 - {kind} {kind} rw,size=64k\n"
+    )
+    return table
+
+
+def kubernetes_secret(folder: Path) -> Path:
+    """Return the path of a token as the kubelet puts it: world-readable, behind two links."""
+    (folder / "..2026_11_23").mkdir(parents=True)
+    a_file(folder / "..2026_11_23", CANARY.encode(), 0o644)
+    (folder / "..data").symlink_to("..2026_11_23")
+    (folder / "token").symlink_to("..data/token")
+    return folder / "token"
+
+
+def test_a_kubernetes_secret_cannot_be_hidden_and_need_not_be(tmp_path: Path) -> None:
+    path = kubernetes_secret(tmp_path / "the secrets")
+    mounts = mount_table(tmp_path, (tmp_path / "the secrets").resolve())
+    assert TokenSource(path, mounts=mounts).read() == CANARY
+
+
+@pytest.mark.parametrize(("how", "kind"), [("rw,relatime", "tmpfs"), ("ro", "ext4")])
+def test_on_any_other_mount_it_has_to_be_hidden(tmp_path: Path, how: str, kind: str) -> None:
+    path = kubernetes_secret(tmp_path / "secrets")
+    mounts = mount_table(tmp_path, (tmp_path / "secrets").resolve(), how, kind)
+    with pytest.raises(SecretError, match="can be read by others"):
+        TokenSource(path, mounts=mounts).read()
+
+
+def test_without_a_table_of_mounts_a_token_has_to_be_hidden(tmp_path: Path) -> None:
+    path = a_file(tmp_path, CANARY.encode(), 0o644)
+    with pytest.raises(SecretError, match="can be read by others"):
+        TokenSource(path, mounts=tmp_path / "nowhere").read()
+
+
+def test_the_deepest_mount_decides_and_of_two_on_one_point_the_later() -> None:
+    mounts = (
+        "1 0 0:1 / / ro - tmpfs tmpfs ro\n"
+        "2 1 0:2 / /run rw - tmpfs tmpfs rw\n"
+        "3 2 0:3 / /run/secrets rw - ext4 x rw\n"
+        "4 2 0:4 / /run/secrets ro - tmpfs x ro\n"
+    )
+    assert on_read_only_tmpfs(Path("/run/secrets/token"), mounts)
+    assert not on_read_only_tmpfs(Path("/run/secretsx/token"), mounts)
+    assert on_read_only_tmpfs(Path("/etc/token"), mounts)
+
+
+def test_a_systemd_credential_need_not_be_hidden(tmp_path: Path) -> None:
+    path = a_file(tmp_path, CANARY.encode(), 0o444)
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert token_source(environ, file=path).read() == CANARY
+
+
+def test_a_file_beside_the_credentials_has_to_be_hidden(tmp_path: Path) -> None:
+    (tmp_path / "credentials").mkdir()
+    path = a_file(tmp_path, CANARY.encode(), 0o444)
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
+    with pytest.raises(SecretError, match="can be read by others"):
+        token_source(environ, file=path).read()
+
+
+def test_a_file_is_read_anew_each_time(tmp_path: Path) -> None:
+    source = TokenSource(a_file(tmp_path, b"one"))
+    assert source.read() == "one"
+    a_file(tmp_path, b"two")
+    assert source.read() == "two"
+
+
+def test_a_variable_gives_a_token() -> None:
+    assert token_source({"TOKEN": CANARY}, variable="TOKEN").read() == CANARY
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("", "${TOKEN} is empty"),
+        ("canary canary", "${TOKEN} has blanks, control or non-ASCII characters: no token has"),
+        ("canary\ncanary", "${TOKEN} has more than one line"),
+        ("canary\udcff", "${TOKEN} has blanks, control or non-ASCII characters: no token has"),
+    ],
+)
+def test_a_variable_is_held_to_the_same_rules(value: str, why: str) -> None:
+    assert refusal(token_source({"TOKEN": value}, variable="TOKEN")) == why
+
+
+def test_a_source_never_shows_its_token() -> None:
+    source = token_source({"TOKEN": CANARY}, variable="TOKEN")
+    shown = [repr(source), str(source), pprint.pformat(source), str(asdict(source))]
+    assert "canary" not in "".join(shown)
+
+
+def test_two_sources_are_alike_when_they_give_the_same() -> None:
+    source = token_source({"TOKEN": CANARY}, variable="TOKEN")
+    assert source == token_source({"TOKEN": CANARY}, variable="TOKEN")
+    assert source != token_source({"TOKEN": "talq_other"}, variable="TOKEN")
+    assert source != replace(source, variable="OTHER")

@@ -1,0 +1,138 @@
+"""What a scalar, a key and an alias of the file are: YAML 1.2, and the text as it is written."""
+
+from pathlib import Path
+
+import pytest
+
+from monitor.config import ConfigError
+from monitor.config.scalars import Text
+from monitor.config.yaml import MAX_REPEATED, Document, parse
+from support.config_files import loaded, problems_in
+
+
+def parsed(text: str) -> Document:
+    return parse(text, "file", {"X": "x"})
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["12:30", "0123", "6e12345", "1_000", "0x1f", "yes", "on", "2026-11-23", ".inf", "1e3", "true"],
+)
+def test_a_plain_scalar_is_the_text_as_it_is_written(written: str) -> None:
+    assert parsed(f"key: {written}").value == {"key": written}
+
+
+@pytest.mark.parametrize("written", ['"null"', "'~'", '""', "!!str null"])
+def test_what_is_quoted_is_never_null(written: str) -> None:
+    assert isinstance(parsed(f"key: {written}").value["key"], Text)
+
+
+@pytest.mark.parametrize("written", ["", "~", "null", "Null", "NULL"])
+def test_what_is_plain_may_be_null(written: str) -> None:
+    assert parsed(f"key: {written}").value == {"key": None}
+
+
+@pytest.mark.parametrize("written", ["nUll", "none", "None", "nil", "0", "false", "undefined"])
+def test_other_words_are_not_null(written: str) -> None:
+    assert parsed(f"key: {written}").value == {"key": written}
+
+
+@pytest.mark.parametrize("id_", ["12345", "0123", "6e12345", "1_000", "0x1f", "true", "no", "1e3"])
+def test_an_id_stays_as_it_is_written(tmp_path: Path, id_: str) -> None:
+    text = f"environments: [{{name: a, token: '${{TOKEN}}', campaigns: [{{id: {id_}}}]}}]"
+    assert list(loaded(tmp_path, text).environments[0].campaigns) == [id_]
+
+
+def test_a_label_value_stays_as_it_is_written(tmp_path: Path) -> None:
+    text = (
+        "environments: [{name: a, token: '${TOKEN}', campaigns: [{id: c}],"
+        " labels: {tier: 1, from: 2026-01-01, share: 0.50, up: true, zip: 01234}}]"
+    )
+    assert loaded(tmp_path, text).environments[0].labels == {
+        "tier": "1",
+        "from": "2026-01-01",
+        "share": "0.50",
+        "up": "true",
+        "zip": "01234",
+    }
+
+
+def test_a_key_stays_as_it_is_written() -> None:
+    assert list(parsed("1: a\ntrue: b\nnull: c\n0x1: d\n12:30: e").value) == [
+        "1", "true", "null", "0x1", "12:30",
+    ]  # fmt: skip
+
+
+def test_keys_do_not_expand() -> None:
+    assert list(parsed("${X}: a").value) == ["${X}"]
+
+
+def test_every_value_knows_its_line() -> None:
+    document = parsed("a:\n  - b\n  - c: d\n\n    e: [f,\n      g]\n")
+    assert document.line(("a",)) == 1
+    assert document.line(("a", 0)) == 2
+    assert document.line(("a", 1, "c")) == 3
+    assert document.line(("a", 1, "e")) == 5
+    assert document.line(("a", 1, "e", 1)) == 6
+
+
+def test_what_is_not_there_has_the_line_of_what_is_around_it() -> None:
+    assert parsed("a:\n  b: {}\n").line(("a", "b", "c", 0)) == 2
+    assert parsed("\na: b").line(("x",)) == 2
+
+
+def test_aliases_repeat_what_they_refer_to() -> None:
+    assert parsed("a: &one {b: [c]}\nd: *one\n").value == {"a": {"b": ["c"]}, "d": {"b": ["c"]}}
+
+
+def test_an_anchor_may_be_given_again() -> None:
+    assert parsed("a: &one x\nb: &one y\nc: *one\n").value == {"a": "x", "b": "y", "c": "y"}
+
+
+def test_aliases_may_repeat_a_lot_but_not_without_end() -> None:
+    repeats = ", ".join(["*one"] * MAX_REPEATED)
+    assert len(parsed(f"a: &one x\nb: [{repeats}]").value["b"]) == MAX_REPEATED
+    with pytest.raises(ConfigError, match=r"aliases \(\*name\) repeat more than 10,000 values"):
+        parsed(f"a: &one x\nb: [{repeats}, *one]")
+
+
+def test_aliases_may_not_nest_without_end() -> None:
+    deep = "a0: &a0 x\n"
+    for level in range(1, 20):
+        deep += f"a{level}: &a{level} {'[' * 30}*a{level - 1}{']' * 30}\n"
+    with pytest.raises(ConfigError, match="the file is nested more than 64 deep"):
+        parsed(deep)
+
+
+def test_a_tag_at_the_top_is_told_of(tmp_path: Path) -> None:
+    assert problems_in(tmp_path, "!config\nlog: {}\n") == ["1: expected a value without a tag (!…)"]
+
+
+def test_of_a_key_given_twice_the_first_one_counts() -> None:
+    document = parsed("a: b\na: c\na: d\n")
+    assert document.value == {"a": "b"}
+    assert [(problem.line, problem.key) for problem in document.problems] == [(2, "a"), (3, "a")]
+
+
+def test_a_problem_of_the_parser_is_told_once(tmp_path: Path) -> None:
+    text = (
+        "environments: [{name: '${A}', token: '${B}', campaigns: [{id: '${C}'}],"
+        " labels: {t: !x y}}]"
+    )
+    found = [problem.split(": ")[1] for problem in problems_in(tmp_path, text)]
+    assert found == [
+        "environments[0].name",
+        "environments[0].token",
+        "environments[0].campaigns[0].id",
+        "environments[0].labels.t",
+    ]
+
+
+def test_a_directive_does_no_harm() -> None:
+    assert parsed("%YAML 1.1\n---\na: yes\n").value == {"a": "yes"}
+
+
+def test_an_excerpt_of_the_file_is_never_part_of_a_message(tmp_path: Path) -> None:
+    assert problems_in(tmp_path, "token: canary: canary\n") == [
+        "1: not YAML: mapping values are not allowed here"
+    ]
