@@ -1,0 +1,166 @@
+"""Operational logs: structlog and the standard library's loggers as lines of one stream.
+
+Standard output has one writer thread, for a pipe that nobody reads blocks whoever writes to it.
+"""
+
+import asyncio
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from structlog.types import EventDict, Processor
+
+from monitor.core.model import Instant
+from monitor.core.text import clean, redact, rfc3339
+
+LINES_WAITING = 10_000
+"""So many operational lines wait for a blocked stream; then the newest are dropped, counted."""
+
+TEXT_LIMIT = 512
+"""Characters of one text in an operational line."""
+
+TRACEBACK_LIMIT = 2048
+"""Characters of a traceback; its end tells most."""
+
+_Item = tuple[bytes, Callable[[OSError | None], None] | None]
+
+
+class LineWriter:
+    """Writes whole lines to a file descriptor, in order, from one thread of its own."""
+
+    def __init__(self, fd: int) -> None:
+        """Start the thread. `fd` stays the caller's."""
+        self.dropped = 0
+        self._fd = fd
+        self._torn = False
+        self._items: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="stdout", daemon=True)
+        self._thread.start()
+
+    def put(self, line: bytes) -> None:
+        """Queue a line that may be lost: an operational one. Never blocks."""
+        if self._items.qsize() >= LINES_WAITING:
+            self.dropped += 1
+        else:
+            self._items.put((line, None))
+
+    async def write(self, line: bytes) -> None:
+        """Write a line that may not be lost: returns when it is written, raises OSError if not."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def finish(error: OSError | None) -> None:
+            if done.cancelled():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        def written(error: OSError | None) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(finish, error)
+
+        self._items.put((line, written))
+        await done
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what waits, for `timeout` seconds at most: a blocked pipe must not keep us."""
+        self._items.put(None)
+        self._thread.join(timeout)
+
+    def _work(self) -> None:
+        while (item := self._items.get()) is not None:
+            line, written = item
+            error = self._write_all(line)
+            if written is not None:
+                written(error)
+
+    def _write_all(self, line: bytes) -> OSError | None:
+        # After a line that broke off, a newline first: what follows must not be glued to it.
+        rest = b"\n" + line if self._torn else line
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+                self._torn = bool(rest)
+        except OSError as error:
+            return error
+        return None
+
+
+def configure(
+    writer: LineWriter, now: Callable[[], Instant], *, level: str, output: str, shard: int = 0
+) -> None:
+    """Send all operational records through `writer`: `output` is `json` or `console`."""
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.format_exc_info,
+        _stamp(now, shard),
+        _harmless,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    renderer: Processor = (
+        _render_for_people if output == "console" else structlog.processors.JSONRenderer()
+    )
+    handler = _Handler(writer)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("httpx", "httpcore", "apscheduler", "asyncio", "aiohttp"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._writer.put(self.format(record).encode("utf-8", "replace") + b"\n")
+
+
+def _stamp(now: Callable[[], Instant], shard: int) -> Processor:
+    def stamp(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        return {"timestamp": rfc3339(now(), milliseconds=True), **event, "shard": shard}
+
+    return stamp
+
+
+def _harmless(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    return {key: _harmless_value(key, value) for key, value in event.items()}
+
+
+def _harmless_value(key: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # A traceback keeps its lines; every other text is one line without control characters.
+    return (
+        redact(value)[-TRACEBACK_LIMIT:] if key == "exception" else clean(redact(value), TEXT_LIMIT)
+    )
+
+
+def _render_for_people(_logger: Any, _method: str, event: EventDict) -> str:
+    head = f"{event.pop('timestamp')[11:19]} {event.pop('level'):<17} {event.pop('event')}"
+    exception = event.pop("exception", None)
+    event.pop("shard", None)
+    said = " ".join(f"{key}={value}" for key, value in event.items())
+    return f"{head} {said}".rstrip() + (f"\n{exception}" if exception else "")

@@ -1,0 +1,50 @@
+"""Standard output: alert events as JSON lines, or as lines for people.
+
+They do not go through `logging`, which swallows a full disk: this sink writes them itself and
+knows whether it worked.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from monitor.adapters.sinks.record import Links, as_line
+from monitor.core.model import EventStatus, Told
+from monitor.core.text import clean, rfc3339
+
+WriteLine = Callable[[bytes], Awaitable[None]]
+"""Writes one whole line; returns when it is written, raises OSError when it was not."""
+
+
+class LogSink:
+    """Tells alert events on standard output."""
+
+    name = "log"
+
+    def __init__(self, write: WriteLine, links: Links, *, for_people: bool) -> None:
+        """Tell through `write`, as JSON for pipelines or else in words for people."""
+        self._write = write
+        self._links = links
+        self._render = as_console_line if for_people else self._as_json_line
+
+    async def deliver(self, told: Told) -> None:
+        """Write the event as one line. Raises OSError when it could not be written."""
+        await self._write(self._render(told))
+
+    def _as_json_line(self, told: Told) -> bytes:
+        return as_line(told, self._links)
+
+
+def as_console_line(told: Told) -> bytes:
+    """Return the event as one line for people."""
+    event = told.event
+    over = event.status is EventStatus.RESOLVED
+    loud = "resolved" if over else f"{event.status.value} {event.severity.value}"
+    who = clean(event.campaign_name or event.campaign_id or "", 60)
+    where = f"{event.environment}/{who}" if who else event.environment
+    host = f" ({clean(event.sftp_host, 60)})" if event.sftp_host else ""
+    why = f" [{event.reason}{f' by {event.muted_by}' if event.muted_by else ''}]" if over else ""
+    clock = datetime.fromtimestamp(event.decided_at, UTC).strftime("%H:%M:%S")
+    since = "" if event.since is None or over else f", since {rfc3339(event.since)}"
+    what = f"{clean(event.summary, 200)}{since}{why}"
+    line = f"{clock} {loud:<17} {event.rule:<19} {where}{host}: {what}"
+    return line.encode("utf-8", "replace") + b"\n"

@@ -1,0 +1,181 @@
+"""What is to be written next: changes merged into one transaction, in order, nothing twice.
+
+While the disk is full a batch grows by its events only: of a status, a cursor or a lease the
+newest is what counts.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from monitor.adapters.store import codec
+from monitor.adapters.store.codec import EventRow
+from monitor.adapters.store.errors import StorageError
+from monitor.core.model import Event, Instant
+from monitor.core.status import CampaignStatus, EnvironmentStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What one decision changes: it is stored whole or not at all.
+
+    `next_call_at` are leases of the budget by environment, on the wall clock. Of
+    `dropped_environments` (another shard has them now) only the event counts are kept; they are
+    dropped first, then the rest is stored.
+    """
+
+    campaigns: tuple[CampaignStatus, ...] = ()
+    environments: tuple[EnvironmentStatus, ...] = ()
+    events: tuple[Event, ...] = ()
+    next_call_at: Mapping[str, Instant] = field(default_factory=dict)
+    dropped_environments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a batch: it is `written`, and so many events were pruned; or it failed.
+
+    `duplicates` is how many of its events were there already, by their id. `reopened`: the
+    database file was deleted and has been made anew.
+    """
+
+    error: StorageError | None = None
+    written: "Batch | None" = None
+    pruned: int = 0
+    duplicates: int = 0
+    reopened: bool = False
+
+    @property
+    def event_ids(self) -> tuple[str, ...]:
+        """The ids of the events that are on disk now."""
+        return () if self.written is None else tuple(row.event_id for row in self.written.events)
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """One transaction to be. `told` are (sink, event id) of events told before they were stored."""
+
+    dropped: set[str] = field(default_factory=set)
+    campaigns: dict[tuple[str, str], str] = field(default_factory=dict)
+    environments: dict[str, str] = field(default_factory=dict)
+    next_call_at: dict[str, Instant] = field(default_factory=dict)
+    events: list[EventRow] = field(default_factory=list)
+    cursors: dict[str, int] = field(default_factory=dict)
+    told: list[tuple[str, str]] = field(default_factory=list)
+    prune_before: Instant | None = None
+    waiters: list[asyncio.Future[Outcome]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, change: Change, epoch: str) -> "Batch":
+        """Return the change, encoded. ValueError: something in it cannot be."""
+        return cls(
+            dropped=set(change.dropped_environments),
+            campaigns={
+                (status.environment, status.campaign_id): codec.encode_campaign(status)
+                for status in change.campaigns
+            },
+            environments={
+                status.name: codec.encode_environment(status) for status in change.environments
+            },
+            next_call_at=dict(change.next_call_at),
+            events=[codec.event_row(event, epoch) for event in change.events],
+        )
+
+    def add(self, later: "Batch") -> None:
+        """Take in what is to be written after this."""
+        for name in later.dropped:
+            self.drop(name)
+        self.campaigns.update(later.campaigns)
+        self.environments.update(later.environments)
+        self.next_call_at.update(later.next_call_at)
+        self.events.extend(later.events)
+        self.cursors.update(later.cursors)
+        self.told.extend(later.told)
+        if later.prune_before is not None:
+            self.prune_before = later.prune_before
+        self.waiters.extend(later.waiters)
+
+    def drop(self, environment: str) -> None:
+        """Leave nothing but the event counts of an environment that is gone."""
+        self.dropped.add(environment)
+        for key, body in self.campaigns.items():
+            if key[0] == environment:
+                self.campaigns[key] = codec.forgotten_campaign(body)
+        if environment in self.environments:
+            body = self.environments[environment]
+            self.environments[environment] = codec.forgotten_environment(body)
+
+
+def apply(batch: Batch, connection: sqlite3.Connection) -> Outcome:
+    """Write the batch within the transaction that is open."""
+    for name in batch.dropped:
+        _drop(connection, name)
+    connection.executemany(
+        "INSERT OR REPLACE INTO campaign (environment, campaign_id, status) VALUES (?, ?, ?)",
+        ((*key, body) for key, body in batch.campaigns.items()),
+    )
+    _write_environments(batch, connection)
+    # An id that is there already is a fault of ours; it must not jam all that comes after it.
+    added = connection.executemany(
+        "INSERT INTO event (event_id, decided_at, environment, campaign_id, rule, status,"
+        " severity, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
+        batch.events,
+    ).rowcount
+    duplicates = len(batch.events) - added if batch.events else 0
+    _move_cursors(batch, connection)
+    pruned = 0 if batch.prune_before is None else _prune(connection, batch.prune_before)
+    return Outcome(written=batch, pruned=pruned, duplicates=duplicates)
+
+
+def _write_environments(batch: Batch, connection: sqlite3.Connection) -> None:
+    connection.executemany(
+        "INSERT INTO environment (name, status) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET status = excluded.status",
+        batch.environments.items(),
+    )
+    connection.executemany(
+        "INSERT INTO environment (name, next_call_at) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET next_call_at = excluded.next_call_at",
+        batch.next_call_at.items(),
+    )
+
+
+def _move_cursors(batch: Batch, connection: sqlite3.Connection) -> None:
+    connection.executemany(
+        "INSERT INTO cursor (sink, event_row) VALUES (?, ?)"
+        " ON CONFLICT (sink) DO UPDATE SET event_row = max(event_row, excluded.event_row)",
+        batch.cursors.items(),
+    )
+    # Only over the very next event: one that waits before it would never be told.
+    connection.executemany(
+        "UPDATE cursor SET event_row = (SELECT min(id) FROM event WHERE id > event_row)"
+        " WHERE sink = ? AND ? ="
+        " (SELECT event_id FROM event WHERE id > event_row ORDER BY id LIMIT 1)",
+        batch.told,
+    )
+
+
+def _prune(connection: sqlite3.Connection, before: Instant) -> int:
+    return connection.execute(
+        "DELETE FROM event WHERE decided_at < ?"
+        " AND NOT EXISTS (SELECT 1 FROM cursor WHERE event_row < event.id)",
+        (before,),
+    ).rowcount
+
+
+def _drop(connection: sqlite3.Connection, environment: str) -> None:
+    campaigns = connection.execute(
+        "SELECT rowid, status FROM campaign WHERE environment = ?", (environment,)
+    ).fetchall()
+    connection.executemany(
+        "UPDATE campaign SET status = ? WHERE rowid = ?",
+        ((codec.forgotten_campaign(body), rowid) for rowid, body in campaigns),
+    )
+    own = connection.execute(
+        "SELECT status FROM environment WHERE name = ? AND status IS NOT NULL", (environment,)
+    ).fetchall()
+    connection.executemany(
+        "UPDATE environment SET status = ? WHERE name = ?",
+        ((codec.forgotten_environment(body), environment) for (body,) in own),
+    )

@@ -1,0 +1,159 @@
+"""What is read back: the state at start, and events page by page. Each row stands for itself."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from monitor.adapters.store import codec
+from monitor.core.model import Event, Instant
+from monitor.core.status import CampaignStatus, EnvironmentStatus
+
+_T = TypeVar("_T")
+
+EventRows = Sequence[tuple[int, "StoredEvent | None"]]
+"""Rows of events by their number; None where one cannot be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event on disk: its place in the order of telling, its id, its database's epoch."""
+
+    row_id: int
+    event_id: str
+    epoch: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What was remembered: campaigns by (environment, id), environments and leases by name.
+
+    `next_call_at` are instants on the wall clock. `problems` has one line for each row that could
+    not be decoded; of such a campaign or environment only the event counts are left.
+    """
+
+    campaigns: dict[tuple[str, str], CampaignStatus]
+    environments: dict[str, EnvironmentStatus]
+    next_call_at: dict[str, Instant]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which events: decided at `since` or later, of one environment, of one campaign id."""
+
+    since: Instant | None = None
+    environment: str | None = None
+    campaign_id: str | None = None
+
+
+def load(connection: sqlite3.Connection) -> Loaded:
+    """Return everything that is remembered but the events."""
+    problems: list[str] = []
+    campaigns = {}
+    rows = connection.execute("SELECT environment, campaign_id, status FROM campaign")
+    for environment, campaign_id, body in rows:
+        status = _decoded(codec.decode_campaign, body)
+        if status is None or (status.environment, status.campaign_id) != (environment, campaign_id):
+            problems.append(f"the stored status of {environment}/{campaign_id} cannot be read")
+            counts = _event_counts(connection, environment, campaign_id)
+            status = codec.campaign_tombstone(environment, campaign_id, counts)
+        campaigns[environment, campaign_id] = status
+    environments, next_call_at = {}, {}
+    for name, body, at in connection.execute("SELECT name, status, next_call_at FROM environment"):
+        if at is not None:
+            next_call_at[name] = at
+        if body is None:
+            continue
+        own = _decoded(codec.decode_environment, body)
+        if own is None or own.name != name:
+            problems.append(f"the stored status of environment {name} cannot be read")
+            own = codec.environment_tombstone(name, _event_counts(connection, name, None))
+        environments[name] = own
+    return Loaded(
+        campaigns=campaigns,
+        environments=environments,
+        next_call_at=next_call_at,
+        problems=tuple(problems),
+    )
+
+
+def epoch(connection: sqlite3.Connection) -> str | None:
+    """Return the epoch that was made with the database; None before there is one."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+    return None if row is None else str(row[0])
+
+
+def cursors(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return by sink the row of the last event that was told there."""
+    return dict(connection.execute("SELECT sink, event_row FROM cursor"))
+
+
+def newest_row(connection: sqlite3.Connection) -> int:
+    """Return the row of the newest event; 0 where there is none."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0])
+
+
+def events_after(connection: sqlite3.Connection, epoch: str, row_id: int, limit: int) -> EventRows:
+    """Return at most `limit` events after a row, in the order of telling."""
+    rows = connection.execute(
+        "SELECT id, event_id, body FROM event WHERE id > ? ORDER BY id LIMIT ?", (row_id, limit)
+    )
+    return [(row[0], _stored(row, epoch)) for row in rows]
+
+
+def waiting(connection: sqlite3.Connection, row_id: int) -> tuple[int, Instant | None]:
+    """Return how many events there are after a row, and when the first of them was decided."""
+    count = connection.execute("SELECT count(*) FROM event WHERE id > ?", (row_id,)).fetchone()[0]
+    first = connection.execute(
+        "SELECT decided_at FROM event WHERE id > ? ORDER BY id LIMIT 1", (row_id,)
+    ).fetchone()
+    return count, None if first is None else first[0]
+
+
+def history(
+    connection: sqlite3.Connection, epoch: str, wanted: Filter, before_row: int | None, limit: int
+) -> list[StoredEvent]:
+    """Return at most `limit` events that pass the filter, newest first, older than `before_row`."""
+    conditions = {
+        "decided_at >= ?": wanted.since,
+        "environment = ?": wanted.environment,
+        "campaign_id = ?": wanted.campaign_id,
+        "id < ?": before_row,
+    }
+    asked = {text: value for text, value in conditions.items() if value is not None}
+    where = " AND ".join(asked) or "TRUE"
+    rows = connection.execute(
+        f"SELECT id, event_id, body FROM event WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
+        (*asked.values(), limit),
+    )
+    found = (_stored(row, epoch) for row in rows)
+    return [stored for stored in found if stored is not None]
+
+
+def _stored(row: tuple[int, str, str], epoch: str) -> StoredEvent | None:
+    row_id, event_id, body = row
+    event = _decoded(codec.decode_event, body)
+    return None if event is None else StoredEvent(row_id, event_id, epoch, event)
+
+
+def _decoded(decode: Callable[[str], _T], body: str) -> _T | None:
+    try:
+        return decode(body)
+    except ValueError:
+        return None
+
+
+def _event_counts(
+    connection: sqlite3.Connection, environment: str, campaign_id: str | None
+) -> dict[str, int]:
+    """Return the highest `seq` of each rule, by what the history knows."""
+    rows = connection.execute(
+        "SELECT rule, event_id FROM event WHERE environment = ? AND campaign_id IS ?",
+        (environment, campaign_id),
+    )
+    counts: dict[str, int] = {}
+    for rule, event_id in rows:
+        counts[rule] = max(counts.get(rule, 0), int(event_id.rpartition("-")[2]))
+    return counts

@@ -1,0 +1,228 @@
+"""The database file: made, recognised, migrated, and set aside when it is corrupt.
+
+A later version adds an entry to `MIGRATIONS`; one that was released is never changed.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from monitor.adapters.store.errors import StateUnusable
+from monitor.core.model import Instant, Seconds
+from monitor.core.text import rfc3339
+
+MEMORY = Path(":memory:")
+"""The path of a store without a disk: nothing is written, nothing outlives it."""
+
+APPLICATION_ID = 0x53465450
+"""The letters SFTP, in the header of the file: what tells our database from any other."""
+
+# AUTOINCREMENT: after retention has deleted the newest event, its number must not come again, or
+# the next event would lie behind the sinks' cursors and never be told.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+        """CREATE TABLE campaign (
+            environment TEXT NOT NULL, campaign_id TEXT NOT NULL, status TEXT NOT NULL,
+            PRIMARY KEY (environment, campaign_id))""",
+        "CREATE TABLE environment (name TEXT PRIMARY KEY, status TEXT, next_call_at REAL)",
+        """CREATE TABLE event (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE,
+            decided_at REAL NOT NULL, environment TEXT NOT NULL, campaign_id TEXT,
+            rule TEXT NOT NULL, status TEXT NOT NULL, severity TEXT NOT NULL,
+            body TEXT NOT NULL)""",
+        "CREATE INDEX event_by_campaign ON event (environment, campaign_id)",
+        "CREATE INDEX event_by_time ON event (decided_at)",
+        "CREATE TABLE cursor (sink TEXT PRIMARY KEY, event_row INTEGER NOT NULL)",
+    ),
+)
+
+_BUSY: Seconds = 1.0
+# Nobody else writes (the lock), so nothing but a reader's recovery ever makes us wait.
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class Corrupt(Exception):  # noqa: N818 - it says what is so
+    """The file is no sound SQLite database."""
+
+
+def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str | None]:
+    """Return the writing connection, and what to tell people if a corrupt file was set aside.
+
+    The corrupt file is renamed to `<name>.corrupt-<UTC>`, never deleted. Raises StateUnusable.
+    """
+    try:
+        return open_for_writing(path), None
+    except Corrupt as problem:
+        aside = _set_aside(path, now)
+        notice = f"{path}: corrupt ({problem}), set aside as {aside.name}; starting without state"
+        return open_for_writing(path), notice
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Return a connection to the database, made or migrated as need be; it is durable (WAL, FULL).
+
+    Raises StateUnusable, or Corrupt for a damaged file.
+    """
+    if path != MEMORY:
+        _make_file(path)
+    connection = None
+    try:
+        connection = _connect(str(path))
+        _recognise(connection, path)
+        _configure(connection, path)
+        _migrate(connection)
+        return connection
+    except sqlite3.Error as error:
+        _close(connection)
+        if _is_damage(error):
+            raise Corrupt(str(error)) from error
+        raise StateUnusable(f"{path}: cannot be opened ({error}); look at the disk") from error
+    except BaseException:
+        _close(connection)
+        raise
+
+
+def keep_epoch(connection: sqlite3.Connection, path: Path, fresh: str) -> str:
+    """Return the epoch of the database; a new one gets `fresh`. Raises StateUnusable."""
+    try:
+        connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (fresh,))
+        row = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+    except sqlite3.Error as error:
+        raise StateUnusable(f"{path}: cannot be written ({error}); look at the disk") from error
+    return str(row[0])
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Return a read-only connection beside the writing one of this process (sqlite3.Error)."""
+    return _connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+
+
+def open_foreign(path: Path) -> sqlite3.Connection:
+    """Return a read-only connection for another process than the daemon; it creates no file.
+
+    Raises StateUnusable.
+    """
+    if not path.is_file():
+        raise StateUnusable(f"{path}: there is no state; is state.path right, did the daemon run?")
+    # Without a WAL nobody has it open, and SQLite would make one, perhaps as root, in the
+    # daemon's way; `immutable` keeps it from that.
+    wal = path.with_name(f"{path.name}-wal")
+    mode = "mode=ro&readonly_shm=1" if wal.exists() else "immutable=1"
+    connection = None
+    try:
+        connection = _connect(f"file:{quote(str(path))}?{mode}", uri=True)
+        _check_identity(connection, path)
+        return connection
+    except sqlite3.Error as error:
+        _close(connection)
+        raise StateUnusable(f"{path}: cannot be read ({error})") from error
+    except StateUnusable:
+        _close(connection)
+        raise
+
+
+def _connect(database: str, *, uri: bool = False) -> sqlite3.Connection:
+    # Opened by one thread and used by another, but never by two at once.
+    return sqlite3.connect(
+        database, timeout=_BUSY, isolation_level=None, check_same_thread=False, uri=uri
+    )
+
+
+def _close(connection: sqlite3.Connection | None) -> None:
+    if connection is not None:
+        connection.close()
+
+
+def _make_file(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StateUnusable(
+            f"{path}: cannot be opened ({error.strerror}); "
+            "state.path must be a file in an existing directory that the daemon can write to"
+        ) from error
+
+
+def _recognise(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise StateUnusable for a database that is not ours or newer, Corrupt for a damaged one."""
+    _check_identity(connection, path, new_allowed=True)
+    verdict = _pragma(connection, "quick_check(1)")
+    if verdict != "ok":
+        raise Corrupt(str(verdict).splitlines()[-1])
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path, new_allowed: bool = False) -> None:
+    application, version = _pragma(connection, "application_id"), _version(connection)
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if new_allowed and application == 0 and version == 0 and tables == 0:
+        return
+    if application != APPLICATION_ID:
+        raise StateUnusable(
+            f"{path}: this is not a database of sftp-monitor; give state.path another name"
+        )
+    if version > len(MIGRATIONS):
+        raise StateUnusable(
+            f"{path}: written by a newer sftp-monitor (schema {version}, this one knows "
+            f"{len(MIGRATIONS)}); upgrade, or give state.path another name"
+        )
+
+
+def _configure(connection: sqlite3.Connection, path: Path) -> None:
+    """Make every COMMIT durable, and read back that it is so: SQLite ignores what it cannot do."""
+    wanted = "memory" if path == MEMORY else "wal"
+    if _pragma(connection, f"journal_mode = {wanted}") != wanted:
+        raise StateUnusable(
+            f"{path}: this file system has no shared memory for SQLite's WAL; "
+            "put state.path on a local disk"
+        )
+    connection.execute("PRAGMA synchronous = FULL")
+    if _pragma(connection, "synchronous") != 2:
+        raise StateUnusable(f"{path}: SQLite does not sync to disk (built without it?)")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    version = _version(connection)
+    if version == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(str(_pragma(connection, "user_version")))
+
+
+def _pragma(connection: sqlite3.Connection, text: str) -> object:
+    row = connection.execute(f"PRAGMA {text}").fetchone()
+    return row[0] if row else None
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    # The low byte is the primary code; `sqlite_errorcode` is missing where Python itself raised.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+
+
+def _set_aside(path: Path, now: Instant) -> Path:
+    stamp = rfc3339(now).replace("-", "").replace(":", "")
+    aside, n = path.with_name(f"{path.name}.corrupt-{stamp}"), 1
+    while aside.exists():
+        n += 1
+        aside = path.with_name(f"{path.name}.corrupt-{stamp}.{n}")
+    for suffix in ("-wal", "-shm"):
+        companion = path.with_name(path.name + suffix)
+        if companion.exists():
+            companion.rename(aside.with_name(aside.name + suffix))
+    path.rename(aside)
+    return aside

@@ -1,0 +1,251 @@
+"""The store as the daemon sees it: save and forget, lease and wait, read back, tell in order.
+
+All of it is called from one thread, the loop's; the writer reports back on it.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from monitor.adapters.store import reading, schema
+from monitor.adapters.store.batch import Batch, Change, Outcome
+from monitor.adapters.store.database import Database
+from monitor.adapters.store.errors import StorageError
+from monitor.adapters.store.lock import StateLock
+from monitor.adapters.store.outbox import Outbox
+from monitor.adapters.store.reading import Filter, Loaded, StoredEvent
+from monitor.adapters.store.schema import MEMORY
+from monitor.adapters.store.unwritten import Unwritten
+from monitor.adapters.store.writer import InlineWriter, Report, Writer, WriterThread
+from monitor.core.model import Event, Instant
+
+
+class Store:
+    """The state of one daemon. Make one with `open`; hooks may be set right after.
+
+    `epoch` was made with the database: no event id of another one is ever used again. `notice` is
+    what people should know of the start (a corrupt file set aside). `failing` is true from a failed
+    transaction until the next good one, `errors` counts failed transactions and unreadable events.
+    """
+
+    def __init__(
+        self, path: Path, database: Database, lock: StateLock | None, epoch: str, threaded: bool
+    ) -> None:
+        """Take over an open database; `open` is the way to get one."""
+        self.epoch = epoch
+        self.notice: str | None = None
+        self.failing = False
+        self.errors = 0
+        self.on_commit: Callable[[], None] | None = None
+        self.on_error: Callable[[StorageError], None] = _ignore
+        self._path = path
+        self._lock = lock
+        self._closed = False
+        self._unwritten = Unwritten()
+        # Memory is seen by its own connection only; a file is read beside the writer.
+        self._reader = database.connection if lock is None else schema.open_for_reading(path)
+        self._outbox = Outbox(reading.cursors(self._reader), reading.newest_row(self._reader))
+        self._writer: Writer
+        if threaded and lock is not None:
+            self._writer = WriterThread(database, self._settle, asyncio.get_running_loop())
+        else:
+            self._writer = InlineWriter(database, self._settle)
+
+    @classmethod
+    def open(
+        cls, path: Path, *, now: Instant, threaded: bool = True, epoch: str | None = None
+    ) -> "Store":
+        """Open the state at `path` (or `MEMORY`), made anew where there is none.
+
+        `now` dates a corrupt file that is set aside. Threaded, it must be called on the loop that
+        will use it; else (and in memory always) every call commits before it returns. `epoch` is
+        for a new database; by default it is drawn. Raises StateLocked or StateUnusable.
+        """
+        with contextlib.ExitStack() as undo:
+            lock = None if path == MEMORY else StateLock(path)
+            if lock is not None:
+                undo.callback(lock.release)
+            connection, notice = schema.open_or_set_aside(path, now)
+            undo.callback(connection.close)
+            known = schema.keep_epoch(connection, path, epoch or secrets.token_hex(4))
+            store = cls(path, Database(path, connection, lock), lock, known, threaded)
+            store.notice = notice
+            undo.pop_all()
+        return store
+
+    def load(self) -> Loaded:
+        """Return what is remembered, saved just now or long ago. Raises StorageError."""
+        with self._reading() as reader:
+            return self._unwritten.over(reading.load(reader))
+
+    def save(self, change: Change) -> None:
+        """Queue a change to the writer; never blocks. ValueError: something cannot be encoded."""
+        batch = Batch.of(change, self.epoch)
+        ids = (row.event_id for row in batch.events)
+        self._outbox.queued(dict(zip(ids, change.events, strict=True)))
+        self._unwritten.submitted(batch)
+        self._writer.submit(batch)
+
+    async def lease(self, environment: str, until: Instant) -> None:
+        """Return once it is on disk that the budget is spent up to `until` (wall clock).
+
+        Raises StorageError when it could not be written.
+        """
+        await self._written(Batch(next_call_at={environment: until}))
+
+    async def flush(self) -> None:
+        """Return once all that was saved so far is committed or has failed."""
+        with contextlib.suppress(StorageError):
+            await self._written(Batch())
+
+    async def prune(self, older_than: Instant) -> int:
+        """Delete events decided before `older_than` that every sink was told; return how many.
+
+        Raises StorageError.
+        """
+        return (await self._written(Batch(prune_before=older_than))).pruned
+
+    def add_sink(self, sink: str) -> None:
+        """Give a new sink its cursor, at the newest event there was when the store was opened.
+
+        To be called before the first save, or a crash may let events pass it by; every method
+        that takes a sink does it by itself.
+        """
+        if not self._outbox.knows(sink):
+            self.move_cursor(sink, self._outbox.cursor(sink))
+
+    def events_after(self, sink: str, limit: int) -> list[StoredEvent]:
+        """Return at most `limit` stored events that wait for the sink, in the order of telling.
+
+        Empty: none waits. A row that cannot be decoded is passed over and told to `on_error`.
+        Raises StorageError.
+        """
+        self.add_sink(sink)
+        while True:
+            with self._reading() as reader:
+                after = self._outbox.cursor(sink)
+                rows = reading.events_after(reader, self.epoch, after, limit)
+            run, passed = self._outbox.to_tell(sink, rows)
+            if passed is not None:
+                self._pass_over(sink, passed, rows)
+            if run or not rows:
+                return run
+
+    def undurable(self, sink: str) -> tuple[Event, ...]:
+        """Return the events that cannot be written and that the sink was not told, in order.
+
+        To be told with `durable: false`, each followed by `mark_told`.
+        """
+        self.add_sink(sink)
+        return self._outbox.untold(sink) if self.failing else ()
+
+    def mark_told(self, sink: str, event_id: str) -> None:
+        """Note that the sink was told an undurable event.
+
+        Once the event is written it is passed over, by a cursor moved in the same transaction.
+        """
+        self._outbox.mark_told(sink, event_id)
+        self._writer.submit(Batch(told=[(sink, event_id)]))
+
+    def move_cursor(self, sink: str, row_id: int) -> None:
+        """Note that the sink was told everything up to this row; queued to the writer."""
+        self._outbox.move_cursor(sink, row_id)
+        self._writer.submit(Batch(cursors={sink: self._outbox.cursor(sink)}))
+
+    def pending(self, sink: str) -> tuple[int, Instant | None]:
+        """Return how many events wait for the sink, and when the oldest of them was decided.
+
+        Raises StorageError.
+        """
+        unwritten = self.undurable(sink)
+        with self._reading() as reader:
+            count, oldest = reading.waiting(reader, self._outbox.cursor(sink))
+        if oldest is None and unwritten:
+            oldest = unwritten[0].decided_at
+        return count + len(unwritten), oldest
+
+    def history(
+        self,
+        *,
+        since: Instant | None = None,
+        environment: str | None = None,
+        campaign_id: str | None = None,
+        before_row: int | None = None,
+        limit: int = 100,
+    ) -> list[StoredEvent]:
+        """Return stored events that pass the filters, newest first; page on by `before_row`.
+
+        `since` is the earliest `decided_at`. Raises StorageError.
+        """
+        wanted = Filter(since=since, environment=environment, campaign_id=campaign_id)
+        with self._reading() as reader:
+            return reading.history(reader, self.epoch, wanted, before_row, limit)
+
+    async def aclose(self) -> None:
+        """Write what is queued, fold the WAL into the database, let another daemon have it.
+
+        What cannot be written even now is lost; a second call does nothing.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        await self.flush()
+        if self._lock is not None:
+            self._reader.close()
+        await self._writer.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    async def _written(self, batch: Batch) -> Outcome:
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        batch.waiters.append(future)
+        self._unwritten.submitted(batch)
+        self._writer.submit(batch)
+        outcome = await future
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    def _settle(self, report: Report) -> None:
+        """Take note of what became of a batch; on the loop's thread."""
+        outcome = report.outcome
+        if outcome.reopened:
+            self._reader.close()
+            self._reader = schema.open_for_reading(self._path)
+        if outcome.written is not None:
+            self._outbox.stored(outcome.event_ids)
+            self._unwritten.written(outcome.written)
+        self.failing = outcome.error is not None
+        for waiter in report.waiters:
+            if not waiter.done():
+                waiter.set_result(outcome)
+        if outcome.duplicates:
+            self._count(StorageError(f"{self._path}: {outcome.duplicates} event ids came twice"))
+        if outcome.error is not None:
+            self._count(outcome.error)
+        elif outcome.event_ids and self.on_commit is not None:
+            self.on_commit()
+
+    def _pass_over(self, sink: str, passed: int, rows: reading.EventRows) -> None:
+        for row_id, event in rows:
+            if row_id <= passed and event is None:
+                self._count(StorageError(f"{self._path}: event {row_id} cannot be read"))
+        self.move_cursor(sink, passed)
+
+    def _count(self, error: StorageError) -> None:
+        self.errors += 1
+        self.on_error(error)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            yield self._reader
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: cannot be read ({error})") from error
+
+
+def _ignore(_error: StorageError) -> None:
+    """Do nothing: the hook of a store that nobody listens to."""

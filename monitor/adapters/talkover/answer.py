@@ -1,0 +1,85 @@
+"""What came back → what it means: the status decides first, then the headers, then the body."""
+
+from email.message import Message
+from urllib.parse import urlsplit
+
+import httpx
+
+from monitor.adapters.talkover.decode import api_message, decode_sftp, load_json
+from monitor.adapters.talkover.transport import Received
+from monitor.core.model import NoConfig, Observation, PollError, Reason
+
+_BY_STATUS = {
+    401: Reason.UNAUTHORIZED,
+    403: Reason.FORBIDDEN,
+    429: Reason.RATE_LIMITED,
+    304: Reason.UNEXPECTED_STATUS,
+}
+_BY_CLASS = {3: Reason.REDIRECT, 4: Reason.HTTP_4XX, 5: Reason.HTTP_5XX}
+
+
+def observe_sftp(received: Received, campaign_id: str) -> Observation:
+    """Return what an answer to GET /campaigns/{id}/sftp says of the campaign. Never raises."""
+    if received.status == 200:
+        return _read_200(received, campaign_id)
+    if received.status == 404:
+        return _read_404(received)
+    reason = _BY_STATUS.get(received.status) or _BY_CLASS.get(
+        received.status // 100, Reason.UNEXPECTED_STATUS
+    )
+    if reason is Reason.REDIRECT:
+        return PollError(reason, f"{received.status} to {_location_host(received.headers)}")
+    return PollError(reason, _error_detail(received))
+
+
+def _read_200(received: Received, campaign_id: str) -> Observation:
+    if isinstance(received.body, PollError):
+        return received.body
+    return _not_json(received.headers) or decode_sftp(received.body, campaign_id)
+
+
+def _read_404(received: Received) -> Observation:
+    """Return `NoConfig` for the API's own 404; a proxy's or a web server's page says nothing."""
+    if isinstance(received.body, PollError):
+        return received.body
+    # An empty body has no type to speak of: frameworks answer a missing resource like that.
+    foreign = _not_json(received.headers) if received.body else None
+    return foreign or NoConfig(by_404=True)
+
+
+def _not_json(headers: httpx.Headers) -> PollError | None:
+    message = Message()
+    message["Content-Type"] = headers.get("content-type", "")
+    kind = message.get_content_type()
+    if "content-type" not in headers:
+        return PollError(Reason.BAD_CONTENT_TYPE, "no Content-Type")
+    if kind != "application/json" and not kind.endswith("+json"):
+        return PollError(Reason.BAD_CONTENT_TYPE, f"Content-Type {kind}")
+    charset = message.get_param("charset", "utf-8")
+    if str(charset).lower() not in {"utf-8", "utf8"}:
+        return PollError(Reason.BAD_ENCODING, f"charset {charset}")
+    return None
+
+
+def _location_host(headers: httpx.Headers) -> str:
+    """Return the host alone: path and query of a Location may carry what no log should."""
+    location = headers.get("x-unfollowed-location")
+    if location is None:
+        return "nowhere"
+    try:
+        return urlsplit(location).hostname or "the same host"
+    except ValueError:
+        return "no valid URL"
+
+
+def _error_detail(received: Received) -> str:
+    """Return the status, and what the API's own error body says where there is one."""
+    status = str(received.status)
+    if isinstance(received.body, PollError) or _not_json(received.headers):
+        return status
+    try:
+        document = load_json(received.body)
+    except ValueError:
+        return status
+    said = api_message(document) if isinstance(document, dict) else ""
+    return f"{status} {said}".rstrip()

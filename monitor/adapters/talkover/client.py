@@ -1,0 +1,170 @@
+"""The API client of one environment: it makes the call, and tells how it went."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Generator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from monitor.adapters.talkover.answer import observe_sftp
+from monitor.adapters.talkover.ratelimit import pause, rate_hint, server_date
+from monitor.adapters.talkover.transport import (
+    Lookup,
+    Received,
+    Resolver,
+    exchange,
+    open_client,
+    tls_context,
+)
+from monitor.core.model import (
+    Answer,
+    Instant,
+    Observation,
+    PollError,
+    Reason,
+    Seconds,
+    SftpConfig,
+)
+from monitor.core.text import clean, redact
+
+SFTP: Final = "sftp"
+"""The name of GET /campaigns/{id}/sftp in metrics."""
+
+DETAIL_MAX = 200
+"""How many characters of a failure's detail are kept."""
+
+Observe = Callable[[str, Seconds, Reason | None], None]
+"""Is told of every finished call: the endpoint, how long it took, why it failed or None."""
+
+
+class TokenAuth(httpx.Auth):
+    """Puts the token on a request to the API, and on none to anybody else."""
+
+    def __init__(self, token: str, base_url: httpx.URL) -> None:
+        self._token = token
+        self._origin = _origin(base_url)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header. Raises `RuntimeError` for a request to another origin."""
+        if _origin(request.url) != self._origin:
+            raise RuntimeError("a request to another origin would carry the token")
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
+
+
+class Talkover:
+    """The TalkOver API as one environment token sees it. Close it with `aclose`.
+
+    `timeout` is for the whole of a call, `concurrency` how many may be under way at once. `now`
+    is the wall clock, `monotonic` measures durations, `lookup` resolves host names. Raises
+    `ValueError` for a base URL, a token or a `ca_file` that cannot be used, `OSError` for one that
+    cannot be read.
+    """
+
+    def __init__(  # noqa: PLR0913 - one keyword for each thing that the daemon decides
+        self,
+        *,
+        base_url: str,
+        token: str,
+        timeout: Seconds,
+        concurrency: int,
+        now: Callable[[], Instant],
+        monotonic: Callable[[], Seconds],
+        observe: Observe,
+        user_agent: str,
+        ca_file: Path | None = None,
+        lookup: Lookup = socket.getaddrinfo,
+    ) -> None:
+        self._base_url = _checked_url(base_url)
+        self._token = _checked_token(token)
+        self._timeout = timeout
+        self._now = now
+        self._stopwatch = monotonic
+        self._observe = observe
+        self._turns = asyncio.Semaphore(concurrency)
+        self._resolver = Resolver(lookup)
+        self._client = open_client(tls_context(ca_file), self._resolver, user_agent)
+
+    async def fetch_sftp(self, campaign_id: str) -> Answer:
+        """Return what the API says of the campaign's SFTP config; a failure is a `PollError`.
+
+        Waiting for its turn does not count against the timeout. A cancelled call is not observed.
+        """
+        url = f"{self._base_url}/campaigns/{quote(campaign_id, safe='')}/sftp"
+        async with self._turns:
+            # Kept, since `set_token` may come before the answer: this is the one to redact.
+            token = self._token
+            auth = TokenAuth(token, self._base_url)
+            started = self._stopwatch()
+            received = await exchange(self._client, httpx.URL(url), auth, self._timeout)
+            duration = self._stopwatch() - started
+        answer = self._interpret(received, campaign_id, token)
+        seen = answer.observation
+        self._observe(SFTP, duration, seen.reason if isinstance(seen, PollError) else None)
+        return answer
+
+    def set_token(self, token: str) -> None:
+        """Use another token from the next request on. Raises `ValueError` for an unusable one."""
+        self._token = _checked_token(token)
+
+    async def aclose(self) -> None:
+        """Close every connection; calls under way fail."""
+        await self._client.aclose()
+        await self._resolver.close()
+
+    def _interpret(self, received: Received | PollError, campaign_id: str, token: str) -> Answer:
+        if isinstance(received, PollError):
+            return Answer(_presentable(received, token))
+        date = server_date(received.headers)
+        now = self._now() if date is None else date
+        return Answer(
+            _presentable(observe_sftp(received, campaign_id), token),
+            server_date=date,
+            pause=pause(received.status, received.headers, now),
+            rate=rate_hint(received.headers, now),
+        )
+
+
+def _presentable(observation: Observation, token: str) -> Observation:
+    """Return the observation with nothing in it that may not be shown, even if the API echoes it.
+
+    A detail is redacted before it is cut: half a token is still a secret.
+    """
+    match observation:
+        case PollError(detail=detail):
+            return replace(observation, detail=clean(redact(detail, token), DETAIL_MAX))
+        case SftpConfig():
+            said = {field.name: getattr(observation, field.name) for field in fields(observation)}
+            echoes = [
+                name for name, text in said.items() if isinstance(text, str) and token in text
+            ]
+            hidden: dict[str, Any] = {name: redact(said[name], token) for name in echoes}
+            return replace(observation, **hidden) if hidden else observation
+    return observation
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _checked_url(base_url: str) -> httpx.URL:
+    try:
+        url = httpx.URL(base_url.rstrip("/"))
+    except httpx.InvalidURL as error:
+        raise ValueError(f"not a base URL: {error}") from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ValueError("a base URL starts with https:// or http:// and a host")
+    if url.userinfo or "?" in base_url or "#" in base_url:
+        raise ValueError("a base URL has no user, query or fragment")
+    return url
+
+
+def _checked_token(token: str) -> str:
+    """Return the token if it can be a header's value; the message never quotes it."""
+    if not token or not all("!" <= character <= "~" for character in token):
+        raise ValueError("a token is made of visible ASCII characters, without spaces")
+    return token

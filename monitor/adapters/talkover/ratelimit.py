@@ -1,0 +1,88 @@
+"""What the headers of an answer say of time and of the rate limit: its clock, a pause, a hint.
+
+The vendor does not name its headers, so Laravel's (`X-RateLimit-*`, `Retry-After`) and the IETF
+drafts' (`RateLimit-*`, `RateLimit`, `RateLimit-Policy`) are all taken, and any may be missing.
+"""
+
+import re
+
+import httpx
+
+from monitor.adapters.talkover.timestamps import parse_http_date
+from monitor.core.model import HOUR, MINUTE, Instant, RateHint, Seconds
+
+PAUSE_MIN: Seconds = 1.0
+PAUSE_MAX: Seconds = 900.0
+"""What `Retry-After` is clamped to: a typing error must not silence us for a day."""
+
+PAUSE_DEFAULT: Seconds = MINUTE
+"""How long to wait where `Retry-After` makes no sense: the limit is one per minute."""
+
+_LIMIT_MAX = 1_000_000
+_RESET_MAX: Seconds = HOUR
+# A reset from here on (2001) is an instant; less is a span, whatever the header is called.
+_EPOCH_FROM = 1_000_000_000
+
+_DIGITS = re.compile(r"[0-9]+")
+_LEADING_NUMBER = re.compile(r"\s*([0-9]{1,12})\s*(?:[,;]|$)")
+
+
+def server_date(headers: httpx.Headers) -> Instant | None:
+    """Return the API's own clock, from the `Date` header."""
+    return parse_http_date(headers.get("date", ""))
+
+
+def pause(status: int, headers: httpx.Headers, now: Instant) -> Seconds | None:
+    """Return for how many seconds the API asks us to leave it alone, None where it does not.
+
+    A 429 always does; a 503 where it has `Retry-After`. `now` is the API's clock if known.
+    """
+    text = headers.get("retry-after")
+    if status not in {429, 503} or (status == 503 and text is None):
+        return None
+    seconds = _retry_after((text or "").strip(), now)
+    if seconds is None or seconds < 0:
+        return PAUSE_DEFAULT
+    return min(max(seconds, PAUSE_MIN), PAUSE_MAX)
+
+
+def _retry_after(text: str, now: Instant) -> Seconds | None:
+    if _DIGITS.fullmatch(text):
+        return float(text)
+    at = parse_http_date(text)
+    return None if at is None else at - now
+
+
+def rate_hint(headers: httpx.Headers, now: Instant) -> RateHint | None:
+    """Return what the headers say of the rate limit, as far as it is plausible.
+
+    `now` is the API's clock if known: a reset that is an instant is taken against it.
+    """
+    limit = _first(headers, "limit", "q")
+    if limit is not None and not 0 < limit <= _LIMIT_MAX:
+        limit = None
+    remaining = _first(headers, "remaining", "r")
+    if remaining is not None and remaining > (_LIMIT_MAX if limit is None else limit):
+        remaining = None
+    reset = _reset(_first(headers, "reset", "t"), now)
+    if limit is None and remaining is None and reset is None:
+        return None
+    return RateHint(limit, remaining, reset)
+
+
+def _reset(value: int | None, now: Instant) -> Seconds | None:
+    if value is None:
+        return None
+    seconds = value - now if value >= _EPOCH_FROM else float(value)
+    return seconds if 0 <= seconds <= _RESET_MAX else None
+
+
+def _first(headers: httpx.Headers, name: str, parameter: str) -> int | None:
+    """Return the first of the headers' numbers of this name; the newest draft has parameters."""
+    for header in (f"x-ratelimit-{name}", f"ratelimit-{name}"):
+        match = _LEADING_NUMBER.match(headers.get(header, ""))
+        if match is not None:
+            return int(match[1])
+    fields = f"{headers.get('ratelimit', '')};{headers.get('ratelimit-policy', '')}"
+    match = re.search(rf"[;,\s](?:{name}|{parameter})=([0-9]{{1,12}})(?![0-9.])", f";{fields}")
+    return None if match is None else int(match[1])

@@ -1,0 +1,53 @@
+"""What the web server needs from the program around it: callables, and nothing else."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monitor.core.board import Board
+from monitor.core.model import Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryQuery:
+    """Which events are asked for, newest first; None is no limit.
+
+    `cursor` is a `HistoryPage.next_cursor`: only events older than that one.
+    """
+
+    limit: int
+    environment: str | None = None
+    campaign_id: str | None = None
+    since: Instant | None = None
+    cursor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Events as in the log, newest first; `next_cursor` is None on the last page."""
+
+    events: Sequence[Mapping[str, Any]]
+    next_cursor: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebContext:
+    """All that the web server asks of the program; each callable is called on the loop.
+
+    `metrics(openmetrics)` takes what a scrape needs, and returns what renders it: that is called
+    in a thread. `healthy` is false when the poll loop has stood still, `ready` says why the
+    program is not ready (None: it is), `loaded` whether the state is. `reload` returns the
+    problems of the config file (none: it is in force). `external_url` is where users reach us.
+    """
+
+    board: Callable[[], Board]
+    metrics: Callable[[bool], Callable[[], bytes]]
+    metrics_content_type: Callable[[bool], str]
+    healthy: Callable[[], bool]
+    ready: Callable[[], str | None]
+    loaded: Callable[[], bool]
+    reload: Callable[[], Awaitable[Sequence[str]]]
+    events: Callable[[HistoryQuery], HistoryPage]
+    version: str
+    started_at: Instant
+    external_url: str | None = None

@@ -1,0 +1,67 @@
+"""The log sink: a line an event, for pipelines and for people; it knows whether it worked."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from monitor.adapters.sinks.log import LogSink, as_console_line
+from monitor.adapters.sinks.record import Links
+from monitor.core.model import EventStatus, Told
+from support.events import FIRING
+
+LINKS = Links("https://runbooks.example/{rule}")
+
+
+class Lines:
+    """A place to write to that can be full."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.full = False
+
+    async def write(self, line: bytes) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.written.append(line)
+
+
+async def test_an_event_is_one_json_line() -> None:
+    lines = Lines()
+    await LogSink(lines.write, LINKS, for_people=False).deliver(Told(FIRING, "e"))
+    (line,) = lines.written
+    assert json.loads(line)["event"] == "alert"
+
+
+async def test_for_people_it_is_one_readable_line() -> None:
+    lines = Lines()
+    await LogSink(lines.write, LINKS, for_people=True).deliver(Told(FIRING, "e"))
+    assert lines.written == [
+        b"08:00:01 firing warning    stale_test          production/Retail leads "
+        b"(sftp.example.com): last test 31 d ago (2026-10-23T09:30:00Z), allowed 30 d, "
+        b"since 2027-01-15T08:00:00Z\n"
+    ]
+
+
+async def test_a_full_disk_is_told_to_who_delivers() -> None:
+    lines = Lines()
+    lines.full = True
+    with pytest.raises(OSError, match="No space left"):
+        await LogSink(lines.write, LINKS, for_people=False).deliver(Told(FIRING, "e"))
+
+
+def test_a_resolved_alert_says_why_it_is_over() -> None:
+    over = replace(FIRING, status=EventStatus.RESOLVED, reason="muted", muted_by="disabled")
+    assert as_console_line(Told(over, "e")).endswith(b"[muted by disabled]\n")
+
+
+def test_an_alert_of_the_environment_names_the_environment() -> None:
+    event = replace(FIRING, campaign_id=None, campaign_name="", sftp_host="")
+    assert b" production: last test" in as_console_line(Told(event, "e"))
+
+
+def test_fault_17_a_terminal_is_safe_from_what_the_api_says() -> None:
+    event = replace(FIRING, campaign_name="\x1b]0;owned\x07", sftp_host="a\r\nb")
+    line = as_console_line(Told(event, "e"))
+    assert b"\x1b" not in line
+    assert line.count(b"\n") == 1

@@ -1,0 +1,21 @@
+"""A store on a real disk, opened in both ways in which it can be."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from monitor.adapters.store import Store
+from support.builders import NOW
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sftp-monitor.db"
+
+
+@pytest.fixture(params=[True, False], ids=["threaded", "inline"])
+async def store(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Store]:
+    store = Store.open(path, now=NOW, threaded=request.param)
+    yield store
+    await store.aclose()

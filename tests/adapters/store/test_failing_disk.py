@@ -1,0 +1,322 @@
+"""A full disk: alerts are told all the same, and nothing is lost or doubled once it is back."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.adapters.store import Change, StorageError, Store
+from monitor.core.status import EnvironmentStatus
+from support.builders import NOW, a_status
+from support.state_files import (
+    SINK,
+    an_event,
+    events,
+    execute,
+    full_disk,
+    run_script,
+    select,
+    tell_all,
+)
+
+
+async def save(store: Store, *seqs: int) -> None:
+    store.save(events(*seqs))
+    await store.flush()
+
+
+async def test_a_failed_transaction_is_counted_and_told(store: Store, path: Path) -> None:
+    problems: list[StorageError] = []
+    store.on_error = problems.append
+    with full_disk(path):
+        await save(store, 1)
+        assert store.failing
+        assert store.errors == len(problems) >= 1
+        assert "database or disk is full" in str(problems[0])
+    await store.flush()
+
+
+async def test_the_store_heals_by_itself_once_the_disk_is_back(store: Store, path: Path) -> None:
+    with full_disk(path):
+        await save(store, 1)
+    store.save(Change(campaigns=(a_status(),)))
+    await store.flush()
+    assert not store.failing
+    assert [stored.event.seq for stored in store.history()] == [1]
+
+
+async def test_the_order_of_events_outlives_a_full_disk(store: Store, path: Path) -> None:
+    with full_disk(path):
+        for seq in (1, 2, 3):
+            await save(store, seq)
+    await save(store, 4)
+    assert [stored.event.seq for stored in store.history()] == [4, 3, 2, 1]
+
+
+async def test_the_teller_is_woken_when_the_disk_is_back(store: Store, path: Path) -> None:
+    commits = []
+    store.on_commit = lambda: commits.append(len(store.history()))
+    with full_disk(path):
+        await save(store, 1)
+        assert commits == []
+    await store.flush()
+    assert commits == [1]
+
+
+async def test_nothing_is_undurable_while_the_disk_works(store: Store) -> None:
+    await save(store, 1)
+    assert store.undurable(SINK) == ()
+
+
+async def test_events_that_cannot_be_written_are_told_as_undurable_once(
+    store: Store, path: Path
+) -> None:
+    store.add_sink(SINK)
+    with full_disk(path):
+        await save(store, 1, 2)
+        assert tell_all(store) == [(1, False), (2, False)]
+        assert tell_all(store) == []
+        await save(store, 3)
+        assert tell_all(store) == [(3, False)]
+    await save(store, 4)
+    assert tell_all(store) == [(4, True)]
+
+
+async def test_what_was_told_as_undurable_is_not_told_again_after_a_restart(
+    store: Store, path: Path
+) -> None:
+    store.add_sink(SINK)
+    with full_disk(path):
+        await save(store, 1, 2, 3)
+        tell_all(store)
+    await store.flush()
+    assert select(path, "SELECT event_row FROM cursor") == [(3,)]
+    await store.aclose()
+    again = Store.open(path, now=NOW, threaded=False)
+    assert tell_all(again) == []
+    await again.aclose()
+
+
+async def test_what_was_saved_but_not_yet_told_waits_until_the_disk_is_back(
+    store: Store, path: Path
+) -> None:
+    store.add_sink(SINK)
+    with full_disk(path):
+        await save(store, 1)
+    await store.flush()
+    assert tell_all(store) == [(1, True)]
+
+
+async def test_an_event_told_while_the_disk_came_back_is_not_told_again(
+    store: Store, path: Path
+) -> None:
+    store.add_sink(SINK)
+    with full_disk(path):
+        await save(store, 1, 2)
+        being_told = store.undurable(SINK)
+    await store.flush()
+    for event in being_told:
+        store.mark_told(SINK, f"{event.fingerprint}-{store.epoch}-{event.seq}")
+    assert tell_all(store) == []
+    await store.flush()
+    assert select(path, "SELECT event_row FROM cursor") == [(2,)]
+
+
+async def test_the_cursor_does_not_leap_over_an_event_that_still_waits(
+    store: Store, path: Path
+) -> None:
+    store.add_sink(SINK)
+    await save(store, 1)
+    with full_disk(path):
+        await save(store, 2)
+        store.mark_told(SINK, f"{an_event().fingerprint}-{store.epoch}-2")
+    await save(store, 3)
+    assert select(path, "SELECT event_row FROM cursor") == [(0,)]
+    assert tell_all(store) == [(1, True), (3, True)]
+
+
+async def test_a_cursor_moves_in_memory_while_it_cannot_be_written(
+    store: Store, path: Path
+) -> None:
+    store.add_sink(SINK)
+    await save(store, 1, 2)
+    with full_disk(path):
+        await save(store, 3)
+        assert tell_all(store) == [(1, True), (2, True), (3, False)]
+        assert store.pending(SINK) == (0, None)
+    await store.flush()
+    assert select(path, "SELECT event_row FROM cursor") == [(3,)]
+
+
+async def test_each_sink_is_told_what_cannot_be_written(store: Store, path: Path) -> None:
+    for sink in (SINK, "file"):
+        store.add_sink(sink)
+    with full_disk(path):
+        await save(store, 1)
+        assert tell_all(store) == [(1, False)]
+    await store.flush()
+    assert tell_all(store, "file") == [(1, True)]
+    assert tell_all(store) == []
+
+
+async def test_what_cannot_be_written_counts_as_pending(store: Store, path: Path) -> None:
+    store.add_sink(SINK)
+    with full_disk(path):
+        await save(store, 1, 2)
+        assert store.pending(SINK) == (2, NOW + 1)
+    await store.flush()
+
+
+async def test_of_a_campaign_only_the_newest_status_waits_for_the_disk(
+    store: Store, path: Path
+) -> None:
+    with full_disk(path, "campaign"):
+        for polled_at in (NOW, NOW + 1, NOW + 2):
+            store.save(Change(campaigns=(a_status(polled_at=polled_at),)))
+            await store.flush()
+    execute(path, "CREATE TABLE writes (x)")
+    execute(
+        path,
+        "CREATE TRIGGER counted AFTER INSERT ON campaign BEGIN INSERT INTO writes VALUES (1); END",
+    )
+    await store.flush()
+    assert select(path, "SELECT count(*) FROM writes") == [(1,)]
+    assert store.load().campaigns["production", "c-1"].polled_at == NOW + 2
+
+
+async def test_closing_tries_once_more(store: Store, path: Path) -> None:
+    with full_disk(path):
+        await save(store, 1)
+    await store.aclose()
+    assert select(path, "SELECT count(*) FROM event") == [(1,)]
+
+
+async def test_closing_ends_even_when_nothing_can_be_written(store: Store, path: Path) -> None:
+    with full_disk(path):
+        await save(store, 1)
+        await store.aclose()
+    assert store.failing
+
+
+async def test_what_is_loaded_is_never_older_than_what_was_saved(store: Store, path: Path) -> None:
+    environment = EnvironmentStatus(name="production", swept_at=NOW)
+    store.save(Change(campaigns=(a_status(polled_at=NOW), a_status(campaign_id="c-2"))))
+    await store.flush()
+    with full_disk(path):
+        store.save(
+            Change(
+                campaigns=(a_status(polled_at=NOW + 1),),
+                environments=(environment,),
+                events=(an_event(1),),
+                next_call_at={"production": NOW + 5},
+            )
+        )
+        await store.flush()
+        unwritten = store.load()
+        assert unwritten.campaigns["production", "c-1"].polled_at == NOW + 1
+        assert unwritten.environments == {"production": environment}
+        assert unwritten.next_call_at == {"production": NOW + 5}
+        assert set(unwritten.campaigns) == {("production", "c-1"), ("production", "c-2")}
+    await store.flush()
+    assert store.load() == unwritten
+
+
+async def test_a_status_is_loaded_right_after_it_was_saved(store: Store) -> None:
+    for polled_at in (NOW, NOW + 1, NOW + 2):
+        store.save(Change(campaigns=(a_status(polled_at=polled_at),)))
+        assert store.load().campaigns["production", "c-1"].polled_at == polled_at
+
+
+async def test_an_event_id_that_comes_twice_is_told_as_an_error_and_jams_nothing(
+    store: Store,
+) -> None:
+    problems: list[StorageError] = []
+    store.on_error = problems.append
+    await save(store, 1)
+    await save(store, 1, 2)
+    assert [stored.event.seq for stored in store.history()] == [2, 1]
+    assert ["1 event ids came twice" in str(problem) for problem in problems] == [True]
+    assert not store.failing
+
+
+ACTIONS = st.lists(st.sampled_from(["save", "break", "heal", "tell", "restart"]), max_size=25)
+
+
+@settings(deadline=None, max_examples=25)
+@given(ACTIONS)
+def test_whatever_the_disk_does_each_event_is_told_once_and_in_order(
+    actions: list[str],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_play(Path(folder) / "sftp-monitor.db", actions))
+
+
+async def _play(path: Path, actions: list[str]) -> None:
+    store = Store.open(path, now=NOW, threaded=False)
+    store.add_sink(SINK)
+    saved = 0
+    told: list[int] = []
+    disk = full_disk(path)
+    broken = False
+    for action in [*actions, "heal", "tell"]:
+        match action:
+            case "save":
+                saved += 1
+                store.save(events(saved))
+            case "break" if not broken:
+                disk, broken = full_disk(path), True
+                disk.__enter__()
+            case "heal" if broken:
+                disk.__exit__(None, None, None)
+                broken = False
+                await store.flush()
+            case "tell":
+                told += [seq for seq, _ in tell_all(store)]
+            case "restart" if not broken:
+                await store.aclose()
+                store = Store.open(path, now=NOW, threaded=False)
+    await store.aclose()
+    assert told == list(range(1, saved + 1))
+
+
+FILL_THE_DISK = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from monitor.adapters.store import Store
+from support.builders import NOW
+from support.state_files import SINK, events, tell_all
+
+async def main(path):
+    store = Store.open(path, now=NOW)
+    store.add_sink(SINK)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    told, seq = [], 0
+    while not store.failing:
+        seq += 1
+        store.save(events(seq))
+        await store.flush()
+        told += tell_all(store)
+    assert not all(durable for _, durable in told)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    await store.flush()
+    assert not store.failing
+    store.save(events(seq + 1))
+    await store.flush()
+    told += tell_all(store)
+    assert [seq for seq, _ in told] == list(range(1, seq + 2)), told
+    assert told[-1] == (seq + 1, True)
+    assert len(store.history(limit=10_000)) == seq + 1
+    await store.aclose()
+    print("nothing lost, nothing doubled")
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_a_real_file_size_limit_is_survived_like_any_full_disk(path: Path) -> None:
+    done = run_script(FILL_THE_DISK, path)
+    assert done.stdout == "nothing lost, nothing doubled\n", done.stderr

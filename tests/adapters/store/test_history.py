@@ -1,0 +1,132 @@
+"""The history: newest first, filtered, paged; and read by others beside the running daemon."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.adapters.store import Change, StateUnusable, Store, read_history, schema
+from support.builders import NOW
+from support.state_files import an_event, events, execute, run_script
+
+
+async def fill(store: Store) -> None:
+    store.save(
+        Change(
+            events=(
+                an_event(1),
+                an_event(2, campaign_id="c-2"),
+                an_event(3, environment="staging"),
+                an_event(4, campaign_id=None, rule="api_unreachable"),
+                an_event(5),
+            )
+        )
+    )
+    await store.flush()
+
+
+FILTERS: list[tuple[dict[str, Any], list[int]]] = [
+    ({}, [5, 4, 3, 2, 1]),
+    ({"limit": 2}, [5, 4]),
+    ({"limit": 2, "before_row": 4}, [3, 2]),
+    ({"before_row": 1}, []),
+    ({"since": NOW + 4}, [5, 4]),
+    ({"environment": "production"}, [5, 4, 2, 1]),
+    ({"campaign_id": "c-1"}, [5, 3, 1]),
+    ({"environment": "production", "campaign_id": "c-1"}, [5, 1]),
+    ({"environment": "production", "campaign_id": "c-1", "since": NOW + 2}, [5]),
+    ({"environment": "nowhere"}, []),
+    ({"campaign_id": "' OR TRUE --"}, []),
+]
+
+
+@pytest.mark.parametrize(("filters", "expected"), FILTERS, ids=[str(f) for f, _ in FILTERS])
+async def test_the_history_is_filtered_and_paged(
+    store: Store, path: Path, filters: dict[str, Any], expected: list[int]
+) -> None:
+    await fill(store)
+    assert [stored.event.seq for stored in store.history(**filters)] == expected
+    assert [stored.event.seq for stored in read_history(path, **filters)] == expected
+
+
+async def test_an_event_reads_the_same_from_outside(store: Store, path: Path) -> None:
+    await fill(store)
+    assert read_history(path) == store.history()
+
+
+async def test_a_damaged_event_is_left_out(store: Store, path: Path) -> None:
+    await fill(store)
+    execute(path, "UPDATE event SET body = 'x' WHERE id = 4")
+    assert [stored.row_id for stored in store.history()] == [5, 3, 2, 1]
+
+
+async def test_a_reader_sees_each_commit_and_keeps_the_writer_from_nothing(
+    store: Store, path: Path
+) -> None:
+    for seq in range(1, 6):
+        store.save(events(seq))
+        await store.flush()
+        assert len(read_history(path)) == seq
+    assert store.errors == 0
+
+
+async def test_another_process_reads_beside_the_running_daemon(store: Store, path: Path) -> None:
+    await fill(store)
+    before = sorted(file.name for file in path.parent.iterdir())
+    script = (
+        "import sys; from pathlib import Path; from monitor.adapters.store import read_history;"
+        "print([stored.row_id for stored in read_history(Path(sys.argv[1]))])"
+    )
+    assert run_script(script, path).stdout == "[5, 4, 3, 2, 1]\n"
+    assert sorted(file.name for file in path.parent.iterdir()) == before
+
+
+async def test_reading_after_the_daemon_ended_creates_no_file(store: Store, path: Path) -> None:
+    await fill(store)
+    await store.aclose()
+    before = {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
+    assert len(read_history(path)) == 5
+    assert {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()} == before
+
+
+def test_reading_after_the_daemon_was_killed_sees_what_was_committed(path: Path) -> None:
+    script = """
+import os, sys
+from pathlib import Path
+from monitor.adapters.store import Store
+from support.builders import NOW
+from support.state_files import events
+Store.open(Path(sys.argv[1]), now=NOW, threaded=False).save(events(1, 2))
+os.kill(os.getpid(), 9)
+"""
+    assert run_script(script, path).returncode == -9
+    assert [stored.event.seq for stored in read_history(path)] == [2, 1]
+
+
+def test_a_state_that_is_not_there_is_not_made(path: Path) -> None:
+    with pytest.raises(StateUnusable, match="there is no state"):
+        read_history(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 1000])
+def test_a_file_that_is_no_state_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(StateUnusable):
+        read_history(path)
+    assert path.read_bytes() == content
+
+
+def test_the_state_of_a_newer_version_is_not_read(path: Path) -> None:
+    schema.open_for_writing(path).close()
+    execute(path, f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
+    with pytest.raises(StateUnusable, match="newer"):
+        read_history(path)
+
+
+def test_a_name_with_a_question_mark_is_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "what?mode=rwc#100%.db"
+    schema.open_for_writing(path).close()
+    assert read_history(path) == []
+    assert os.listdir(tmp_path) == [path.name]

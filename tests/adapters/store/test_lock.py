@@ -1,0 +1,93 @@
+"""One daemon per state, whatever becomes of the first one."""
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monitor.adapters.store import StateLocked, StateUnusable, Store
+from monitor.adapters.store.lock import StateLock
+from support.builders import NOW
+
+HOLD = """
+import sys
+from pathlib import Path
+from monitor.adapters.store.lock import StateLock
+
+lock = StateLock(Path(sys.argv[1]))
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_lock_is_refused_and_names_the_process_that_has_it(path: Path) -> None:
+    lock = StateLock(path)
+    with pytest.raises(StateLocked, match=r"sftp-monitor\.db\.lock: another .* \(process \d+\)"):
+        StateLock(path)
+    lock.release()
+
+
+def test_a_released_lock_can_be_taken_again(path: Path) -> None:
+    StateLock(path).release()
+    StateLock(path).release()
+
+
+def test_the_lock_of_another_process_is_respected_until_it_dies(path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        with pytest.raises(StateLocked, match=f"process {holder.pid}"):
+            Store.open(path, now=NOW, threaded=False)
+        holder.kill()
+    StateLock(path).release()
+
+
+async def test_a_second_store_is_refused_and_disturbs_nothing(path: Path) -> None:
+    store = Store.open(path, now=NOW, threaded=False)
+    with pytest.raises(StateLocked):
+        Store.open(path, now=NOW, threaded=False)
+    await store.lease("production", NOW + 5)
+    assert store.load().next_call_at == {"production": NOW + 5}
+    await store.aclose()
+
+
+def test_the_lock_file_is_for_the_owner_only(path: Path) -> None:
+    lock = StateLock(path)
+    assert stat.S_IMODE(lock.path.stat().st_mode) == 0o600
+    lock.release()
+
+
+def test_a_missing_directory_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StateUnusable, match=r"No such file or directory.*existing directory"):
+        StateLock(tmp_path / "missing" / "sftp-monitor.db")
+
+
+def test_a_deleted_lock_file_is_made_anew_and_still_keeps_others_out(path: Path) -> None:
+    lock = StateLock(path)
+    lock.path.unlink()
+    lock.renew()
+    with pytest.raises(StateLocked):
+        StateLock(path)
+    lock.release()
+
+
+def test_renewing_a_lock_that_is_there_changes_nothing(path: Path) -> None:
+    lock = StateLock(path)
+    lock.renew()
+    with pytest.raises(StateLocked):
+        StateLock(path)
+    lock.release()
+
+
+def test_a_lock_that_another_daemon_took_meanwhile_is_lost(path: Path) -> None:
+    lock = StateLock(path)
+    lock.path.unlink()
+    other = StateLock(path)
+    with pytest.raises(StateLocked):
+        lock.renew()
+    lock.release()
+    other.release()

@@ -1,0 +1,196 @@
+"""Opening the database: made, recognised, or refused with one line that says what to do."""
+
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from monitor.adapters.store import MEMORY, StateUnusable, Store, schema
+from support.builders import NOW
+from support.state_files import events, execute, select
+
+PAGE = 4096
+
+
+async def make_state(path: Path, epoch: str | None = None) -> None:
+    """Make a database with some events in it."""
+    store = Store.open(path, now=NOW, threaded=False, epoch=epoch)
+    store.save(events(*range(1, 101)))
+    await store.aclose()
+
+
+def put(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def damage(path: Path, offset: int) -> bytes:
+    """Overwrite a page from `offset` on; return the whole file as it then is."""
+    content = bytearray(path.read_bytes())
+    content[offset : offset + PAGE] = b"\xff" * PAGE
+    path.write_bytes(content)
+    return bytes(content)
+
+
+def set_aside(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.name}.corrupt-*"))
+
+
+def test_a_new_database_is_ours_durable_and_for_the_owner_only(path: Path) -> None:
+    with closing(schema.open_for_writing(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        for file in path.parent.glob(f"{path.name}*"):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert select(path, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
+    assert select(path, "PRAGMA user_version") == [(len(schema.MIGRATIONS),)]
+
+
+def test_a_database_in_memory_touches_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    schema.open_for_writing(MEMORY).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_becomes_a_database(path: Path) -> None:
+    path.touch()
+    schema.open_for_writing(path).close()
+    assert select(path, "SELECT count(*) FROM event") == [(0,)]
+
+
+async def test_the_epoch_is_made_with_the_database_and_stays(path: Path) -> None:
+    await make_state(path, epoch="0badcafe")
+    store = Store.open(path, now=NOW, threaded=False, epoch="deadbeef")
+    assert store.epoch == "0badcafe"
+    await store.aclose()
+
+
+async def test_every_new_database_has_an_epoch_of_its_own(tmp_path: Path) -> None:
+    epochs = set()
+    for name in ("a.db", "b.db"):
+        store = Store.open(tmp_path / name, now=NOW, threaded=False)
+        assert len(store.epoch) == 8
+        assert int(store.epoch, 16) >= 0
+        epochs.add(store.epoch)
+        await store.aclose()
+    assert len(epochs) == 2
+
+
+async def test_the_number_of_a_deleted_event_never_comes_again(path: Path) -> None:
+    await make_state(path)
+    execute(path, "DELETE FROM event")
+    store = Store.open(path, now=NOW, threaded=False)
+    store.save(events(101))
+    assert [stored.row_id for stored in store.history()] == [101]
+    await store.aclose()
+
+
+def test_a_missing_directory_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StateUnusable, match="existing directory"):
+        Store.open(tmp_path / "missing" / "sftp-monitor.db", now=NOW, threaded=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_is_no_database(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(StateUnusable, match=r"sftp-monitor\.db: cannot be opened"):
+        Store.open(path, now=NOW, threaded=False)
+
+
+def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
+    schema.open_for_writing(path).close()
+    newer = len(schema.MIGRATIONS) + 1
+    execute(path, f"PRAGMA user_version = {newer}")
+    before = path.read_bytes()
+    with pytest.raises(StateUnusable, match=rf"newer sftp-monitor \(schema {newer}.*upgrade"):
+        Store.open(path, now=NOW, threaded=False)
+    assert path.read_bytes() == before
+    assert set_aside(path) == []
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE t (x)", "PRAGMA application_id = 7"])
+def test_a_database_of_another_program_is_left_alone(path: Path, statement: str) -> None:
+    execute(path, statement, "CREATE TABLE theirs (x)")
+    before = path.read_bytes()
+    with pytest.raises(StateUnusable, match="not a database of sftp-monitor"):
+        Store.open(path, now=NOW, threaded=False)
+    assert path.read_bytes() == before
+
+
+def test_a_refused_state_is_not_kept_locked(path: Path) -> None:
+    execute(path, "CREATE TABLE theirs (x)")
+    for _ in range(2):
+        with pytest.raises(StateUnusable):
+            Store.open(path, now=NOW, threaded=False)
+
+
+def test_a_database_that_lost_a_table_is_unusable_and_says_so(path: Path) -> None:
+    schema.open_for_writing(path).close()
+    execute(path, "DROP TABLE meta")
+    with pytest.raises(StateUnusable, match="no such table: meta"):
+        Store.open(path, now=NOW, threaded=False)
+
+
+async def test_garbage_is_set_aside_whole_and_the_store_starts_empty(path: Path) -> None:
+    put(path, b"garbage" * 1000)
+    store = Store.open(path, now=NOW, threaded=False)
+    assert store.notice is not None
+    assert "corrupt" in store.notice
+    assert "sftp-monitor.db.corrupt-20270115T080000Z" in store.notice
+    assert [file.read_bytes() for file in set_aside(path)] == [b"garbage" * 1000]
+    assert store.load().campaigns == {}
+    store.save(events(1))
+    assert len(store.history()) == 1
+    await store.aclose()
+
+
+@pytest.mark.parametrize("page", [0, 1, 8, 12])
+async def test_a_damaged_page_is_noticed_at_start(path: Path, page: int) -> None:
+    await make_state(path, epoch="0badcafe")
+    content = damage(path, page * PAGE)
+    store = Store.open(path, now=NOW, threaded=False)
+    assert [file.read_bytes() for file in set_aside(path)] == [content]
+    assert store.history() == []
+    assert store.epoch != "0badcafe"
+    await store.aclose()
+
+
+async def test_two_corrupt_databases_within_a_second_are_both_kept(path: Path) -> None:
+    for content in (b"first" * 1000, b"second" * 1000):
+        put(path, content)
+        await Store.open(path, now=NOW, threaded=False).aclose()
+    kept = {file.read_bytes() for file in set_aside(path)}
+    assert kept == {b"first" * 1000, b"second" * 1000}
+
+
+async def test_the_log_of_a_corrupt_database_that_is_being_read_goes_with_it(path: Path) -> None:
+    with closing(schema.open_for_writing(path)) as writer:
+        writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        writer.execute("INSERT INTO cursor VALUES ('log', 1)")
+        log = path.with_name(f"{path.name}-wal").read_bytes()
+        damage(path, PAGE)
+        store = Store.open(path, now=NOW, threaded=False)
+        aside = {file.name.removeprefix("sftp-monitor.db."): file for file in set_aside(path)}
+        assert aside["corrupt-20270115T080000Z-wal"].read_bytes() == log
+        assert store.history() == []
+        await store.aclose()
+
+
+async def test_a_sound_database_has_no_notice(path: Path) -> None:
+    await make_state(path)
+    store = Store.open(path, now=NOW, threaded=False)
+    assert store.notice is None
+    await store.aclose()
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
+    execute(path, "CREATE TABLE event (x)")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        with pytest.raises(sqlite3.OperationalError, match="already exists"):
+            schema._migrate(connection)
+        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+        assert tables == [("event",)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (0,)

@@ -1,0 +1,204 @@
+"""Clients that are slow, loud, broken or too many (faults 46, 49): none does harm."""
+
+import asyncio
+import contextlib
+import logging
+
+import pytest
+
+from monitor.adapters.web import Limits, WebServer
+from monitor.adapters.web.guard import SECURITY_HEADERS
+from support.web import HOST, a_context, exchange, listening, serving
+
+SOON = 0.05
+"""Seconds; a deadline that tests wait for."""
+
+GET = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n"
+
+UNREADABLE = {
+    "no http": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    "no method": b"/ HTTP/1.1\r\n\r\n",
+    "http 9": b"GET / HTTP/9.9\r\n\r\n",
+    "header without colon": GET + b"nonsense\r\n\r\n",
+    "header with a NUL": GET + b"A: \x00\r\n\r\n",
+    "60 KB header": GET + b"A: " + b"a" * 60_000 + b"\r\n\r\n",
+    "60 KB path": b"GET /" + b"a" * 60_000 + b" HTTP/1.1\r\n\r\n",
+    "1,000 headers": GET + b"".join(b"A%d: a\r\n" % n for n in range(1000)) + b"\r\n",
+    "two lengths": GET + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "length and chunks": GET + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "negative length": GET + b"Content-Length: -1\r\n\r\n",
+}
+
+
+def headers_of(answer: bytes) -> dict[str, str]:
+    """Return the headers of an answer as it came over the wire."""
+    head, _, _ = answer.partition(b"\r\n\r\n")
+    lines = head.decode("ascii").split("\r\n")[1:]
+    return dict(line.split(": ", 1) for line in lines)
+
+
+@pytest.mark.parametrize("request_", UNREADABLE.values(), ids=UNREADABLE.keys())
+async def test_what_cannot_be_parsed_is_400_with_the_security_headers(
+    request_: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(a_context()) as port:
+        answer = await exchange(port, request_)
+    assert answer.split(b" ", 2)[1] == b"400"
+    headers = headers_of(answer)
+    assert {name: headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+    assert b"aiohttp" not in answer
+    # Whoever can reach the port must not be able to fill the log.
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+async def test_an_unreadable_request_is_not_echoed() -> None:
+    async with listening(a_context()) as port:
+        answer = await exchange(port, GET + b"<script>canary\r\n\r\n")
+    assert b"canary" not in answer
+    assert headers_of(answer)["Content-Type"] == "text/plain; charset=utf-8"
+
+
+async def test_connect_is_refused() -> None:
+    async with listening(a_context()) as port:
+        answer = await exchange(port, b"CONNECT evil.example:443 HTTP/1.0\r\n\r\n")
+    assert answer.split(b" ", 2)[1] in {b"400", b"404", b"405"}
+
+
+async def test_a_request_for_a_websocket_is_answered_as_any_other() -> None:
+    upgrade = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+    async with listening(a_context()) as port:
+        answer = await exchange(port, GET + upgrade)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_an_expectation_that_is_not_known_is_417_with_the_security_headers() -> None:
+    async with serving() as client:
+        answer = await client.post("/-/reload", headers={"Expect": "miracle"})
+    assert answer.status_code == 417
+    assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+# --- bodies ------------------------------------------------------------------------------------
+
+
+async def test_a_small_body_on_get_does_no_harm() -> None:
+    async with serving() as client:
+        answer = await client.request("GET", "/-/healthy", content=b"x" * 4096)
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_large_body_is_refused(method: str) -> None:
+    async with serving() as client:
+        answer = await client.request(method, "/-/reload", content=b"x" * 4097)
+    assert answer.status_code == 413
+    assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    slow = b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc"
+    async with listening(a_context(), Limits(body_seconds=SOON)) as port:
+        answer = await exchange(port, slow)
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert headers_of(answer)["Server"] == "sftp-monitor"
+
+
+# --- slow and many -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", GET], ids=["nothing", "a line", "headers"])
+async def test_a_connection_that_does_not_end_its_headers_is_closed(sent: bytes) -> None:
+    async with listening(a_context(), Limits(header_seconds=SOON)) as port:
+        assert await exchange(port, sent) == b""
+
+
+async def test_an_idle_connection_is_closed_after_its_answer() -> None:
+    async with listening(a_context(), Limits(header_seconds=SOON)) as port:
+        answer = await exchange(port, GET + b"\r\n")
+    assert answer.endswith(b"healthy\n")
+
+
+async def test_one_connection_too_many_is_closed_at_once() -> None:
+    async with listening(a_context(), Limits(connections=2)) as port:
+        held = [await asyncio.open_connection(HOST, port) for _ in range(2)]
+        for reader, writer in held:
+            writer.write(GET + b"\r\n")
+            await reader.readuntil(b"healthy\n")
+        assert await exchange(port, b"") == b""
+        for _, writer in held:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_300_half_open_connections_are_over_after_the_deadline() -> None:
+    async with listening(a_context(), Limits(header_seconds=SOON)) as port:
+        half_open = [await asyncio.open_connection(HOST, port) for _ in range(300)]
+        for _, writer in half_open:
+            writer.write(b"GET / HTTP/1.1\r\nX: ")
+        assert (await answered_at_last(port)).startswith(b"HTTP/1.1 200 OK\r\n")
+        for reader, writer in half_open:
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+
+
+async def test_a_place_that_was_given_up_is_free_again() -> None:
+    async with serving(Limits(connections=1)) as client:
+        closing = {"Connection": "close"}
+        for _ in range(5):
+            assert (await client.get("/-/healthy", headers=closing)).status_code == 200
+
+
+async def test_a_client_that_does_not_read_its_answer_loses_its_connection() -> None:
+    page = b"x" * 50_000_000  # more than any socket buffer holds
+    context = a_context(metrics=lambda openmetrics: lambda: page)
+    async with listening(context, Limits(connections=1, write_seconds=SOON)) as port:
+        reader, writer = await asyncio.open_connection(HOST, port, limit=1024)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        # It has the only place there is, and stops reading: the next answer comes when it lost it.
+        assert (await answered_at_last(port)).startswith(b"HTTP/1.1 200 OK\r\n")
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(len(page))
+        writer.close()
+
+
+async def answered_at_last(port: int) -> bytes:
+    """Ask again and again while connections are refused; return the first answer."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(ConnectionError):
+                answer = await exchange(port, GET + b"Connection: close\r\n\r\n")
+                if answer:
+                    return answer
+
+
+# --- the server itself -------------------------------------------------------------------------
+
+
+async def test_a_port_that_is_taken_is_an_os_error() -> None:
+    async with listening(a_context()) as port:
+        second = WebServer(a_context(), HOST, port)
+        with pytest.raises(OSError, match="address already in use"):
+            await second.start()
+        await second.stop()
+
+
+async def test_a_server_that_was_stopped_does_not_listen_any_more() -> None:
+    async with listening(a_context()) as port:
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(HOST, port)
+
+
+async def test_stopping_closes_idle_connections() -> None:
+    async with listening(a_context()) as port:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(GET + b"\r\n")
+        await reader.readuntil(b"healthy\n")
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_server_that_never_started_can_be_stopped() -> None:
+    await WebServer(a_context(), HOST, 0).stop()

@@ -1,0 +1,114 @@
+"""/openapi.json is valid, complete, and what is really sent keeps to it."""
+
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import (
+    Draft202012Validator,
+    FormatChecker,
+    ValidationError,
+)
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from monitor.adapters.sinks.record import Links, as_record
+from monitor.adapters.web import HistoryPage
+from monitor.core.assess import assess
+from monitor.core.model import MINUTE, Told
+from support.builders import NOW, a_config, a_status, a_target
+from support.scrapes import VERSION
+from support.web import serving
+
+PATHS = {
+    "/api/v1/status": "/api/v1/status",
+    "/api/v1/campaigns": "/api/v1/campaigns",
+    "/api/v1/campaigns/{environment}/{campaign_id}": "/api/v1/campaigns/production/failed",
+    "/api/v1/alerts": "/api/v1/alerts",
+    "/api/v1/events": "/api/v1/events",
+}
+"""Every path of the document, with one that is there on the rich board."""
+
+
+def real_history(query: object) -> HistoryPage:
+    """Return the events that one failed test brings, as the log has them."""
+    links = Links("https://runbooks.example/{rule}", "https://monitor.example")
+    target = a_target(name="Retail leads", labels={"team": "retail"})
+    failed = a_config(last_test_success=False)
+    fired = assess(a_status(), target, failed, NOW, remind_every={})
+    over = assess(fired.status, target, a_config(), NOW + MINUTE, remind_every={})
+    events = [*over.events, *fired.events]
+    return HistoryPage([as_record(Told(event, "01234567"), links) for event in events], 1)
+
+
+async def document_of(client: httpx.AsyncClient) -> Any:
+    """Return the OpenAPI document."""
+    return (await client.get("/openapi.json")).json()
+
+
+def validate(document: Any, path: str, answer: httpx.Response) -> None:
+    """Check an answer against the schema that the document gives for its path and status."""
+    responses = document["paths"][path]["get"]["responses"]
+    schema = responses[str(answer.status_code)]["content"]["application/json"]["schema"]
+    whole = {**schema, "components": document["components"]}
+    Draft202012Validator(whole, format_checker=FormatChecker()).validate(answer.json())
+
+
+async def test_the_document_is_valid_openapi_3_1() -> None:
+    async with serving(external_url="https://monitor.example/sftp") as client:
+        document = await document_of(client)
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["version"] == VERSION
+    assert document["servers"] == [{"url": "https://monitor.example/sftp"}]
+
+
+async def test_the_document_has_every_path_of_the_api_and_no_other() -> None:
+    async with serving() as client:
+        document = await document_of(client)
+        statuses = [(await client.get(path)).status_code for path in PATHS.values()]
+    assert set(document["paths"]) == set(PATHS)
+    assert set(statuses) == {200}
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_real_answers_keep_to_the_document(path: str) -> None:
+    async with serving(events=real_history) as client:
+        validate(await document_of(client), path, await client.get(PATHS[path]))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("query", "status"), [("?nonsense=1", 400), ("", 503)])
+async def test_errors_keep_to_the_document(path: str, query: str, status: int) -> None:
+    async with serving(loaded=lambda: status != 503) as client:
+        answer = await client.get(PATHS[path] + query)
+        assert answer.status_code == status
+        validate(await document_of(client), path, answer)
+
+
+async def test_a_missing_campaign_keeps_to_the_document() -> None:
+    async with serving() as client:
+        answer = await client.get("/api/v1/campaigns/production/nobody")
+        path = "/api/v1/campaigns/{environment}/{campaign_id}"
+        validate(await document_of(client), path, answer)
+
+
+async def test_an_answer_that_does_not_keep_to_the_document_would_be_found() -> None:
+    async with serving(events=lambda query: HistoryPage([{"rule": "missing"}])) as client:
+        document, answer = await document_of(client), await client.get("/api/v1/events")
+    with pytest.raises(ValidationError, match="is a required property"):
+        validate(document, "/api/v1/events", answer)
+
+
+async def test_events_have_the_fields_of_the_log_and_no_others() -> None:
+    async with serving() as client:
+        schemas = (await document_of(client))["components"]["schemas"]
+    (record, *_) = real_history(None).events
+    assert set(schemas["EventAnswer"]["properties"]) == set(record)
+
+
+async def test_every_schema_says_what_it_is() -> None:
+    async with serving() as client:
+        schemas = (await document_of(client))["components"]["schemas"]
+    objects = {name: schema for name, schema in schemas.items() if schema.get("type") == "object"}
+    assert [name for name, schema in objects.items() if not schema.get("description")] == []
+    assert "CampaignAnswer" in objects

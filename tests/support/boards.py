@@ -1,0 +1,134 @@
+"""Boards for the tests of what shows them: made by the core from what polls saw."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from monitor.core.assess import assess
+from monitor.core.board import Board, Entry, EnvironmentBoard
+from monitor.core.environment import Call, observe
+from monitor.core.environment_rules import (
+    Facts,
+    assess_environment,
+    resolve_environment_rules,
+)
+from monitor.core.model import DAY, HOUR, MINUTE, Instant, NoConfig, Observation, PollError, Reason
+from monitor.core.rule import Target
+from monitor.core.status import CampaignStatus, EnvironmentStatus
+from support.builders import NOW, RuleSettings, a_config, a_target, an_untested_config
+
+History = Iterable[tuple[Instant, Observation]]
+"""What the polls of a campaign saw, and when."""
+
+STALE_AFTER = 15 * MINUTE
+
+
+def an_entry(campaign_id: str, *history: tuple[Instant, Observation], **target: Any) -> Entry:
+    """Return a campaign after these polls; `target` are fields of `a_target`."""
+    aim = a_target(**{"campaign_id": campaign_id, "name": campaign_id, **target})
+    return Entry(aim, _polled(aim, history))
+
+
+def _polled(target: Target, history: History) -> CampaignStatus:
+    status = CampaignStatus(environment=target.environment, campaign_id=target.campaign_id)
+    for at, observation in history:
+        status = assess(status, target, observation, at, remind_every={}).status
+    return status
+
+
+def an_environment(*entries: Entry, **fields: Any) -> EnvironmentBoard:
+    """Return the environment of these campaigns, with an API that answers."""
+    name = fields.pop("name", "production")
+    status = fields.pop("status", EnvironmentStatus(name=name, up=True, swept_at=NOW - MINUTE))
+    board = EnvironmentBoard(
+        status=replace(status, name=name),
+        now=NOW,
+        rules=resolve_environment_rules({}),
+        campaigns={entry.target.campaign_id: entry for entry in entries},
+        interval=5 * MINUTE,
+        stale_after=STALE_AFTER,
+        per_minute=50.0,
+        available=12,
+        swept=len(entries),
+    )
+    return replace(board, **fields)
+
+
+def a_board(*environments: EnvironmentBoard) -> Board:
+    """Return the board of these environments."""
+    return Board({each.status.name: each for each in environments}, NOW)
+
+
+def after_calls(
+    name: str, reason: Reason, *instants: Instant, rules: RuleSettings | None = None
+) -> EnvironmentStatus:
+    """Return an environment whose calls at these instants failed for `reason`."""
+    status = EnvironmentStatus(name=name)
+    facts = Facts(campaigns=3, effective_interval=5 * MINUTE, unreadable_after=15 * MINUTE)
+    for generation, at in enumerate(instants):
+        status = observe(status, Call("c-1", PollError(reason), generation), 3, at)
+        status, _ = assess_environment(
+            status, resolve_environment_rules(rules or {}), facts, at, labels={}, remind_every={}
+        )
+    return status
+
+
+def a_rich_board() -> Board:
+    """Return a board on which everything happens that can be shown."""
+    labels = {"team": "retail"}
+    recently = NOW - 2 * MINUTE
+    production = an_environment(
+        an_entry("healthy", (recently, a_config()), name="Autumn win-back", labels=labels),
+        an_entry(
+            "failed",
+            (NOW - 2 * HOUR, a_config()),
+            (recently, a_config(last_test_at=NOW - HOUR, last_test_success=False)),
+            name="Retail leads",
+            labels=labels,
+        ),
+        an_entry(
+            "stale",
+            (recently, a_config(host="sftp.northwind.example", last_test_at=NOW - 41 * DAY)),
+            name="Northwind renewals",
+        ),
+        an_entry(
+            "missing", (NOW - DAY, a_config()), (recently, NoConfig(by_404=True)), name="Gone"
+        ),
+        an_entry(
+            "off",
+            (recently, a_config(is_enabled=False, last_test_success=False, created_at=NOW - HOUR)),
+            name="Switched off",
+        ),
+        an_entry(
+            "pending",
+            (recently, a_config(last_test_success=False)),
+            rules={"failed_test": {"for_": HOUR}},
+            name="Waits before it tells",
+        ),
+        an_entry("young", (recently, an_untested_config(created_at=NOW - HOUR)), name="New"),
+        an_entry("never-polled", name="Just listed"),
+        *_unreadable(),
+        labels={"team": "platform"},
+    )
+    staging_calls = (NOW - 400, NOW - 390, NOW - 380, NOW - 20)
+    staging = an_environment(
+        an_entry("lost", (NOW - HOUR, a_config()), environment="staging", name="Lost sight of"),
+        name="staging",
+        status=after_calls("staging", Reason.CONNECT_ERROR, *staging_calls),
+        available=0,
+        lag=90.0,
+        swept=0,
+        labels={"team": "platform"},
+    )
+    rejected = an_environment(
+        name="rejected",
+        status=after_calls("rejected", Reason.UNAUTHORIZED, NOW - 400, NOW - 390, NOW - 90),
+    )
+    return a_board(production, staging, rejected)
+
+
+def _unreadable() -> Iterable[Entry]:
+    failures = [(NOW - minutes * MINUTE, PollError(Reason.FORBIDDEN)) for minutes in (20, 10, 1)]
+    yield an_entry("unreadable", (NOW - HOUR, a_config()), *failures, name="Forbidden fruit")
+    once = (NOW - MINUTE, PollError(Reason.SCHEMA_MISMATCH, "field id is absent"))
+    yield an_entry("hiccup", (NOW - 6 * MINUTE, a_config()), once, name="One bad answer")
