@@ -1,0 +1,37 @@
+"""The token of one environment, read again whenever it may have changed."""
+
+import structlog
+
+from monitor.config import SecretError, TokenSource
+
+log = structlog.get_logger()
+
+
+class Token:
+    """A token and where it comes from. `generation` counts how often it was read."""
+
+    def __init__(self, environment: str, source: TokenSource) -> None:
+        """Read the token; raises SecretError when it cannot be."""
+        self.generation = 0
+        self.value = source.read()
+        self._environment = environment
+        self._source = source
+
+    def read_again(self) -> None:
+        """Read the token again, after it was rejected; the same one counts as read, too."""
+        if not self.changed():
+            self.generation += 1
+
+    def changed(self) -> bool:
+        """Take another token if the source has one by now; a broken file keeps the old one."""
+        try:
+            value = self._source.read()
+        except SecretError as error:
+            log.warning("token_unreadable", environment=self._environment, problem=str(error))
+            return False
+        if value == self.value:
+            return False
+        self.value = value
+        self.generation += 1
+        log.info("token_changed", environment=self._environment)
+        return True

@@ -1,0 +1,102 @@
+"""What the running monitor says of itself: board, metrics, history, health, heartbeat."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from monitor import __version__
+from monitor.adapters.metrics import OwnMetrics, SinkState, render
+from monitor.adapters.sinks.record import Links, as_record
+from monitor.adapters.store import Store, StoredEvent
+from monitor.adapters.web import HistoryPage, HistoryQuery
+from monitor.config import Config
+from monitor.core.board import Board
+from monitor.core.model import Seconds, Told
+from monitor.core.text import rfc3339
+from monitor.polling import Clock, Poller
+
+STANDS_STILL: Seconds = 30.0
+"""A poll loop that has not turned for so long makes `/-/healthy` answer 503."""
+
+log = structlog.get_logger()
+
+
+class Report:
+    """Views of the pollers and the store, made when asked."""
+
+    def __init__(
+        self,
+        config: Config,
+        pollers: Mapping[str, Poller],
+        store: Store,
+        sinks: tuple[str, ...],
+        own: OwnMetrics,
+        clock: Clock,
+    ) -> None:
+        """Report on `pollers`, which the daemon changes; `config` is replaced by a reload."""
+        self.config = config
+        self._pollers = pollers
+        self._store = store
+        self._sinks = sinks
+        self._own = own
+        self._clock = clock
+
+    @property
+    def links(self) -> Links:
+        """Where events point to."""
+        return Links(self.config.alerts.runbook_url, self.config.web.external_url)
+
+    def board(self) -> Board:
+        """Return all environments as they are known now."""
+        environments = {name: poller.board() for name, poller in self._pollers.items()}
+        return Board(environments, self._clock.wall())
+
+    def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
+        """Return what renders the metrics as they are now; that may be called in a thread."""
+        board, labels = self.board(), self.config.metrics.campaign_labels
+        sinks = [SinkState(name, *self._store.pending(name)) for name in self._sinks]
+        return lambda: render(board, self._own, sinks, labels, openmetrics=openmetrics)
+
+    def history(self, query: HistoryQuery) -> HistoryPage:
+        """Return told events as the log has them, newest first."""
+        found = self._store.history(
+            since=query.since,
+            environment=query.environment,
+            campaign_id=query.campaign_id,
+            before_row=query.cursor,
+            limit=query.limit + 1,
+        )
+        page = found[: query.limit]
+        more = page[-1].row_id if len(found) > len(page) else None
+        return HistoryPage([self._record(stored) for stored in page], more)
+
+    def _record(self, stored: StoredEvent) -> dict[str, object]:
+        return as_record(Told(stored.event, stored.epoch), self.links)
+
+    def healthy(self) -> bool:
+        """Say whether every poll loop turns."""
+        now = self._clock.elapsed()
+        return all(now - poller.turned_at < STANDS_STILL for poller in self._pollers.values())
+
+    def ready(self) -> str | None:
+        """Return why the monitor is not ready, or None when it is."""
+        if self._store.failing:
+            return "the state cannot be written"
+        waiting = [name for name, poller in self._pollers.items() if not poller.called]
+        return f"no call was made yet for {', '.join(waiting)}" if waiting else None
+
+    def heartbeat(self) -> None:
+        """Log that the monitor lives, so that silence is not health."""
+        board, counts = self.board(), Counter[str]()
+        for environment in board.environments.values():
+            counts.update({health.value: n for health, n in environment.counts().items()})
+        seen = [entry.status.memory.seen_at for _, entry in board.entries()]
+        oldest = min((at for at in seen if at is not None), default=None)
+        log.info(
+            "heartbeat",
+            version=__version__,
+            **counts,
+            never_read=seen.count(None),
+            oldest_evidence=None if oldest is None else rfc3339(oldest),
+        )

@@ -1,0 +1,58 @@
+"""One sweep over everything, for `sftp-monitor check`: the pollers without the daemon around them.
+
+It keeps its state in memory, tells nobody, and spends no more than the budget.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from monitor import __version__
+from monitor.adapters.metrics import OwnMetrics
+from monitor.adapters.store import MEMORY, Store
+from monitor.config import Config
+from monitor.core.board import Board
+from monitor.core.model import Reason
+from monitor.polling import Clock, Connect, Fleet, Poller
+
+
+async def sweep(
+    config: Config, clock: Clock, connect: Connect, progress: Callable[[int], None]
+) -> Board:
+    """Poll every campaign once and return what was seen; `progress` gets the number of polls.
+
+    An environment whose breaker opens is given up: its campaigns stay unknown. Raises SecretError.
+    """
+    store = Store.open(MEMORY, now=clock.wall(), threaded=False)
+    fleet = Fleet(store, clock, OwnMetrics(__version__), connect, _start)
+    polled, polls = asyncio.Event(), 0
+    try:
+        fleet.apply(config, store.load())
+        for poller in fleet.pollers.values():
+            poller.on_poll = polled.set
+        while not all(_done(poller) for poller in fleet.pollers.values()):
+            await polled.wait()
+            polled.clear()
+            polls += 1
+            progress(polls)
+        boards = {name: poller.board() for name, poller in fleet.pollers.items()}
+        return Board(boards, clock.wall())
+    finally:
+        await fleet.aclose()
+        await store.aclose()
+
+
+def _done(poller: Poller) -> bool:
+    status = poller.watch.status
+    if status.breaker_open:
+        return True
+    # 404s that were distrusted are asked again once any config could be read.
+    again = status.readable_seen and any(
+        known.error is not None and known.error.reason is Reason.NOT_FOUND
+        for known in poller.watch.campaigns.values()
+    )
+    return status.swept_at is not None and not again
+
+
+def _start(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.create_task(work, name=name)

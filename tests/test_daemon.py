@@ -1,0 +1,436 @@
+"""The daemon whole, on virtual time: what is told when, at what cost, what a restart changes."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from monitor.core.model import NoConfig, Observation, PollError, Reason
+from monitor.daemon import Daemon, TaskEndedError
+from support.daemons import World
+from support.virtual import START, config, run
+
+DAY = 86400.0
+MINUTE = 60.0
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def _pass(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+def test_a_failed_test_is_told_once_and_its_mending_once(world: World) -> None:
+    async def story() -> None:
+        world.configure()
+        api = world.api()
+        api.says["c-1"] = config("c-1", START, last_test_success=False)
+        async with world.daemon():
+            await _pass(10 * MINUTE)
+            api.says["c-1"] = config("c-1", START + 600, last_test_at=START + 600)
+            await _pass(10 * MINUTE)
+
+    run(story())
+    assert world.told() == [("firing", "failed_test", "c-1"), ("resolved", "failed_test", "c-1")]
+    assert [event["seq"] for event in world.events()] == [1, 2]
+
+
+def test_a_test_that_grows_stale_is_told_within_5_s_for_one_extra_request(world: World) -> None:
+    async def story() -> list[float]:
+        world.configure()
+        api = world.api()
+        api.says["c-1"] = config("c-1", START, last_test_at=START - 30 * DAY + 30)
+        async with world.daemon():
+            await _pass(MINUTE)
+            return [at for at, _ in api.calls]
+
+    calls = run(story())
+    assert len(calls) == 2
+    assert world.told() == [("firing", "stale_test", "c-1")]
+    (event,) = world.events()
+    assert event["since"] == "2027-01-15T08:00:30.000Z"
+    assert "2027-01-15T08:00:30" <= event["timestamp"] <= "2027-01-15T08:00:35"
+
+
+def test_a_test_that_somebody_ran_just_before_prevents_a_false_page(world: World) -> None:
+    async def story() -> None:
+        world.configure()
+        api = world.api()
+        api.says["c-1"] = config("c-1", START, last_test_at=START - 30 * DAY + 120)
+        async with world.daemon():
+            await _pass(60)
+            api.says["c-1"] = config("c-1", START, last_test_at=START + 55)
+            await _pass(10 * MINUTE)
+
+    run(story())
+    assert world.told() == []
+
+
+def test_a_restart_tells_nothing_and_keeps_since(world: World) -> None:
+    async def story() -> list[str]:
+        world.configure(["c-1", "c-2"])
+        api = world.api()
+        api.says["c-1"] = config("c-1", START, last_test_success=False)
+        api.says["c-2"] = PollError(Reason.FORBIDDEN)
+        since = []
+        for _ in range(3):
+            async with world.daemon() as daemon:
+                await _pass(20 * MINUTE)
+                board = daemon.report.board().environments["production"]
+                alert = board.campaigns["c-1"].status.alerts["failed_test"]
+                since.append(f"{alert.since} {alert.told_at} {alert.seq}")
+        return since
+
+    since = run(story())
+    assert len(set(since)) == 1
+    assert world.told() == [("firing", "failed_test", "c-1"), ("firing", "unreadable", "c-2")]
+
+
+def test_a_restart_neither_bursts_nor_exceeds_the_budget(world: World) -> None:
+    async def story() -> list[float]:
+        world.configure([f"c-{n}" for n in range(60)])
+        for _ in range(10):
+            async with world.daemon():
+                await _pass(7)
+        return [at for at, _ in world.api().calls]
+
+    calls = run(story())
+    for at in calls:
+        assert sum(at <= other < at + 60 for other in calls) <= 50
+
+
+def test_first_polls_go_out_at_an_even_pace(world: World) -> None:
+    async def story() -> list[float]:
+        world.configure([f"c-{n}" for n in range(20)])
+        async with world.daemon():
+            await _pass(MINUTE)
+        return [at for at, _ in world.api().calls][:20]
+
+    calls = run(story())
+    gaps = [after - before for before, after in itertools.pairwise(calls)]
+    assert max(gaps) == pytest.approx(min(gaps), abs=0.01)
+    assert min(gaps) > 60 / 50
+
+
+def test_healthy_campaigns_are_polled_every_interval(world: World) -> None:
+    async def story() -> list[float]:
+        world.configure()
+        async with world.daemon():
+            await _pass(60 * MINUTE)
+        return [at for at, _ in world.api().calls]
+
+    gaps = _gaps(run(story()))
+    assert 2.5 * MINUTE <= gaps[0] <= 7.5 * MINUTE
+    assert gaps[1:] == pytest.approx([5 * MINUTE] * len(gaps[1:]), abs=0.5)
+
+
+def test_a_young_firing_alert_is_polled_every_minute_and_an_old_one_every_five(
+    world: World,
+) -> None:
+    async def story() -> list[float]:
+        world.configure()
+        world.api().says["c-1"] = config("c-1", START, last_test_success=False)
+        async with world.daemon():
+            await _pass(120 * MINUTE)
+        return [at for at, _ in world.api().calls]
+
+    calls = run(story())
+    gaps = _gaps(calls)
+    assert gaps[:50] == pytest.approx([MINUTE] * 50, abs=0.5)
+    assert gaps[-5:] == pytest.approx([5 * MINUTE] * 5, abs=0.5)
+
+
+def _gaps(calls: list[float]) -> list[float]:
+    return [after - before for before, after in itertools.pairwise(calls)]
+
+
+def test_one_outage_is_one_page_and_no_campaign_is_unreadable(world: World) -> None:
+    async def story() -> int:
+        keys = [f"c-{n}" for n in range(20)]
+        world.configure(keys)
+        api = world.api()
+        async with world.daemon():
+            await _pass(10 * MINUTE)
+            before = dict(api.says)
+            api.says = dict.fromkeys(keys, PollError(Reason.HTTP_5XX))
+            await _pass(3 * MINUTE)
+            calls = len(api.calls)
+            await _pass(27 * MINUTE)
+            spent = len(api.calls) - calls
+            api.says = before
+            await _pass(20 * MINUTE)
+        return spent
+
+    spent = run(story())
+    assert world.told() == [
+        ("firing", "api_unreachable", None),
+        ("resolved", "api_unreachable", None),
+    ]
+    assert spent <= 27 * 2 + 2
+
+
+def test_faults_7_and_37_a_rejected_token_stops_the_sweep_until_its_file_changes(
+    world: World,
+) -> None:
+    async def story() -> None:
+        token = world.folder / "token"
+        token.write_text("talq_old\n")
+        token.chmod(0o600)
+        world.write_config(
+            "environments:\n  - name: production\n    base_url: http://127.0.0.1:9/api/v1\n"
+            f"    token_file: {token}\n    campaigns: [{{id: c-1}}, {{id: c-2}}, {{id: c-3}}]\n"
+        )
+        api = world.api()
+
+        for key in ("c-1", "c-2", "c-3"):
+            api.says[key] = _by_token(world, key)
+        async with world.daemon() as daemon:
+            await _pass(20 * MINUTE)
+            assert len(api.calls) <= 2 + 2 + 20 / 5
+            assert world.told() == [("firing", "token_rejected", None)]
+            token.write_text("talq_new\n")
+            await _pass(10)
+            assert world.told()[-1] == ("resolved", "token_rejected", None)
+            assert daemon.report.board().environments["production"].status.up
+
+    run(story())
+
+
+def _by_token(world: World, key: str) -> Callable[[], Observation]:
+    def said() -> Observation:
+        if world.api().tokens[-1] == "talq_new":
+            return config(key, START)
+        return PollError(Reason.UNAUTHORIZED)
+
+    return said
+
+
+def test_fault_8_a_429_pauses_the_whole_environment(world: World) -> None:
+    async def story() -> list[float]:
+        world.configure([f"c-{n}" for n in range(10)])
+        api = world.api()
+        api.pause = 45.0
+        async with world.daemon():
+            await _pass(0.5)
+            api.pause = None
+            await _pass(2 * MINUTE)
+        return [at for at, _ in api.calls]
+
+    calls = run(story())
+    assert calls[1] - calls[0] >= 45
+
+
+def test_fault_6_a_wrong_base_url_is_one_alert_and_not_one_a_campaign(world: World) -> None:
+    async def story() -> None:
+        keys = [f"c-{n}" for n in range(5)]
+        world.configure(keys)
+        world.api().says = dict.fromkeys(keys, NoConfig(by_404=True))
+        async with world.daemon():
+            await _pass(30 * MINUTE)
+
+    run(story())
+    assert world.told() == [("firing", "api_unreachable", None)]
+
+
+def test_fault_6_a_missing_config_among_readable_ones_is_told_within_a_minute(
+    world: World,
+) -> None:
+    async def story() -> None:
+        world.configure([f"c-{n}" for n in range(5)])
+        world.api().says["c-0"] = NoConfig(by_404=True)
+        async with world.daemon():
+            await _pass(MINUTE)
+
+    run(story())
+    assert world.told() == [("firing", "missing", "c-0")]
+    assert world.events()[0]["initial"] is True
+
+
+def test_environments_are_isolated_one_that_hangs_delays_no_other(world: World) -> None:
+    async def story() -> int:
+        both = "".join(
+            f"  - name: {name}\n    base_url: http://127.0.0.1:9/api/v1\n"
+            f"    token: ${{{token}}}\n    campaigns: [{{id: c-1}}]\n"
+            for name, token in (("hung", "TOKEN"), ("well", "OTHER_TOKEN"))
+        )
+        world.write_config("environments:\n" + both)
+        world.api("hung").hang = asyncio.Event()
+        async with world.daemon():
+            await _pass(60 * MINUTE)
+        return len(world.api("well").calls)
+
+    assert run(story()) >= 11
+
+
+def test_a_campaign_that_leaves_the_config_is_resolved_as_removed(world: World) -> None:
+    async def story() -> None:
+        world.configure(["c-1", "c-2"])
+        world.api().says["c-2"] = config("c-2", START, last_test_success=False)
+        async with world.daemon() as daemon:
+            await _pass(MINUTE)
+            world.configure(["c-1"])
+            assert await daemon.reload() == []
+            await _pass(MINUTE)
+            world.configure(["c-1", "c-2"])
+            await daemon.reload()
+            await _pass(MINUTE)
+
+    run(story())
+    assert [(e["status"], e["reason"], e["seq"]) for e in world.events()] == [
+        ("firing", None, 1),
+        ("resolved", "campaign_removed", 2),
+        ("firing", None, 3),
+    ]
+
+
+def test_an_environment_that_was_removed_while_we_were_down_is_resolved_at_start(
+    world: World,
+) -> None:
+    async def story() -> None:
+        world.configure()
+        world.api().says["c-1"] = config("c-1", START, last_test_success=False)
+        async with world.daemon():
+            await _pass(MINUTE)
+        (world.folder / "monitor.yaml").write_text("")
+        world.write_config(
+            "environments:\n  - name: staging\n    base_url: http://127.0.0.1:9/api/v1\n"
+            "    token: ${TOKEN}\n    campaigns: [{id: c-9}]\n"
+        )
+        async with world.daemon():
+            await _pass(MINUTE)
+        async with world.daemon():
+            await _pass(MINUTE)
+
+    run(story())
+    assert [(e["status"], e["reason"]) for e in world.events()] == [
+        ("firing", None),
+        ("resolved", "environment_removed"),
+    ]
+
+
+def test_fault_35_a_bad_file_changes_nothing_at_a_reload(world: World) -> None:
+    async def story() -> None:
+        world.configure()
+        async with world.daemon() as daemon:
+            await _pass(MINUTE)
+            (world.folder / "monitor.yaml").write_text("environments: nonsense\n")
+            problems = await daemon.reload()
+            assert any("environments" in problem for problem in problems)
+            calls = len(world.api().calls)
+            await _pass(20 * MINUTE)
+            assert len(world.api().calls) > calls
+
+    run(story())
+
+
+def test_a_changed_severity_is_told_as_updated(world: World) -> None:
+    async def story() -> None:
+        world.configure()
+        world.api().says["c-1"] = config("c-1", START, last_test_success=False)
+        async with world.daemon() as daemon:
+            await _pass(MINUTE)
+            world.configure(more="rules: {failed_test: {severity: warning}}\n")
+            await daemon.reload()
+            await daemon.reload()
+            await _pass(MINUTE)
+
+    run(story())
+    assert [(e["status"], e["severity"], e["previous_severity"]) for e in world.events()] == [
+        ("firing", "critical", None),
+        ("updated", "warning", "critical"),
+    ]
+
+
+def test_a_reminder_comes_every_four_hours_also_over_a_restart(world: World) -> None:
+    async def story() -> None:
+        world.configure()
+        world.api().says["c-1"] = config("c-1", START, last_test_success=False)
+        async with world.daemon():
+            await _pass(3 * 3600)
+        async with world.daemon():
+            await _pass(6 * 3600)
+
+    run(story())
+    assert [event["status"] for event in world.events()] == ["firing", "reminder", "reminder"]
+
+
+def test_fault_41_what_a_blocked_sink_misses_is_told_in_order_when_it_is_back(
+    world: World,
+) -> None:
+    async def story() -> None:
+        world.configure(["c-1", "c-2"])
+        api = world.api()
+        world.full = True
+        api.says["c-1"] = config("c-1", START, last_test_success=False)
+        async with world.daemon() as daemon:
+            await _pass(5 * MINUTE)
+            api.says["c-1"] = config("c-1", START)
+            api.says["c-2"] = config("c-2", START, last_test_success=False)
+            await _pass(10 * MINUTE)
+            text = _metrics(daemon)
+            assert 'sftp_monitor_sink_pending_events{sink="log"} 3.0' in text
+            world.full = False
+            await _pass(2 * MINUTE)
+            assert 'sftp_monitor_sink_pending_events{sink="log"} 0.0' in _metrics(daemon)
+
+    run(story())
+    assert world.told()[0] == ("firing", "failed_test", "c-1")
+    assert sorted(world.told()[1:]) == [
+        ("firing", "failed_test", "c-2"),
+        ("resolved", "failed_test", "c-1"),
+    ]
+
+
+def _metrics(daemon: Daemon) -> str:
+    return daemon.report.metrics(False)().decode()
+
+
+def test_fault_24_ages_are_taken_against_the_clock_of_the_api(world: World) -> None:
+    async def story() -> None:
+        world.configure()
+        api, clock = world.api(), world.clock
+        clock.offset = -3 * DAY  # our clock is three days slow
+        api.server_clock = lambda: START + clock.elapsed()
+        api.says["c-1"] = config("c-1", START, last_test_at=START - 30 * DAY - 60)
+        async with world.daemon():
+            await _pass(MINUTE)
+
+    run(story())
+    assert world.told() == [("firing", "stale_test", "c-1")]
+
+
+@pytest.mark.parametrize("step", [-3600.0, 365 * DAY])
+def test_fault_25_a_step_of_our_clock_changes_neither_cadence_nor_alerts(
+    world: World, step: float
+) -> None:
+    async def story() -> list[float]:
+        world.configure([f"c-{n}" for n in range(6)])
+        api, clock = world.api(), world.clock
+        api.server_clock = lambda: START + clock.elapsed()
+        async with world.daemon():
+            await _pass(20 * MINUTE)
+            clock.step(step)
+            await _pass(40 * MINUTE)
+        return [at for at, key in api.calls if key == "c-0"]
+
+    gaps = _gaps(run(story()))
+    assert world.told() == []
+    assert max(gaps) <= 7.5 * MINUTE
+    assert min(gaps) >= 2.5 * MINUTE
+
+
+def test_a_task_that_ends_when_it_must_not_ends_the_daemon(world: World) -> None:
+    async def story() -> None:
+        world.configure()
+        world.api().says["c-1"] = lambda: cast("Observation", "no observation at all")
+        async with world.daemon() as daemon:
+            with pytest.raises(TaskEndedError):
+                await daemon.run()
+
+    run(story())

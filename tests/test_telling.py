@@ -1,0 +1,131 @@
+"""From the outbox to a sink: in order, nothing lost, nothing doubled but for what a crash marks."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from monitor.adapters.store import Store
+from monitor.core.model import Told
+from monitor.telling import Teller
+from support.state_files import events, full_disk
+from support.virtual import START, run
+
+
+class ASink:
+    """A sink that keeps what it was told, and fails as often as it is bid to."""
+
+    name = "log"
+
+    def __init__(self, failures: int = 0) -> None:
+        self.told: list[Told] = []
+        self.failures = failures
+
+    async def deliver(self, told: Told) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError("nobody listens")
+        self.told.append(told)
+
+    @property
+    def seqs(self) -> list[int]:
+        return [told.event.seq for told in self.told]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+def _open(path: Path) -> Store:
+    store = Store.open(path, now=START, threaded=False)
+    store.add_sink("log")
+    return store
+
+
+def _teller(store: Store, sink: ASink, failed: Callable[[str], None] = lambda _: None) -> Teller:
+    teller = Teller(sink, store, failed)
+    store.on_commit = teller.wake
+    return teller
+
+
+def test_events_are_told_in_order_and_once(path: Path) -> None:
+    async def story() -> list[int]:
+        store, sink = _open(path), ASink()
+        teller = _teller(store, sink)
+        store.save(events(1, 2))
+        await teller.tell_all()
+        store.save(events(3))
+        await teller.tell_all()
+        await teller.tell_all()
+        await store.aclose()
+        return sink.seqs
+
+    assert run(story()) == [1, 2, 3]
+
+
+def test_it_is_woken_by_each_commit(path: Path) -> None:
+    async def story() -> list[int]:
+        store, sink = _open(path), ASink()
+        telling = asyncio.create_task(_teller(store, sink).run())
+        for seq in (1, 2, 3):
+            await asyncio.sleep(1)
+            store.save(events(seq))
+        await asyncio.sleep(1)
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+        await store.aclose()
+        return sink.seqs
+
+    assert run(story()) == [1, 2, 3]
+
+
+def test_a_sink_that_fails_is_tried_again_and_nothing_overtakes(path: Path) -> None:
+    async def story() -> tuple[list[int], list[str], float]:
+        store, sink, failed = _open(path), ASink(failures=3), list[str]()
+        teller = _teller(store, sink, failed.append)
+        store.save(events(1, 2))
+        await teller.tell_all()
+        await store.aclose()
+        return sink.seqs, failed, asyncio.get_running_loop().time()
+
+    seqs, failed, seconds = run(story())
+    assert seqs == [1, 2]
+    assert failed == ["log"] * 3
+    assert seconds == pytest.approx(1 + 2 + 4)
+
+
+def test_after_a_crash_only_the_first_one_that_waits_is_marked(path: Path) -> None:
+    async def story() -> list[tuple[int, bool]]:
+        store = _open(path)
+        store.save(events(1, 2, 3))
+        await store.aclose()
+        store, sink = _open(path), ASink()
+        await _teller(store, sink).tell_all()
+        store.save(events(4))
+        await _teller(store, sink).tell_all()
+        await store.aclose()
+        return [(told.event.seq, told.redelivery) for told in sink.told]
+
+    assert run(story())[:3] == [(1, True), (2, False), (3, False)]
+
+
+def test_fault_39_what_cannot_be_written_is_told_all_the_same_and_never_again(path: Path) -> None:
+    async def story() -> list[tuple[int, bool]]:
+        store, sink = _open(path), ASink()
+        teller = _teller(store, sink)
+        store.save(events(1))
+        await teller.tell_all()
+        with full_disk(path):
+            store.save(events(2))
+            await teller.tell_all()
+        store.save(events(3))
+        await teller.tell_all()
+        await store.aclose()
+        store = _open(path)
+        await _teller(store, sink).tell_all()
+        await store.aclose()
+        return [(told.event.seq, told.durable) for told in sink.told]
+
+    assert run(story()) == [(1, True), (2, False), (3, True)]
