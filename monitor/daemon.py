@@ -105,6 +105,8 @@ class Daemon:
         self._connect = connect or talkover(self._clock, self._own)
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
+        self._stopping = False
+        self._disk_fails = False
         self._jobs = Jobs()
         self._closing = AsyncExitStack()
 
@@ -118,6 +120,7 @@ class Daemon:
         try:
             await self._start(self._load())
         except BaseException:
+            self._stopping = True
             await self._closing.aclose()
             raise
 
@@ -135,12 +138,13 @@ class Daemon:
         self._teller = Teller(sink, store, self._own.sink_failed)
         store.on_commit = self._teller.wake
         store.on_error = self._storage_failed
-        self._say_what_was_found(store)
+        if store.notice:
+            log.error("state_set_aside", notice=store.notice)
+        self._telling = self._keep_running("telling", self._teller.run())
         self._closing.push_async_callback(self._drain)
         self._closing.push_async_callback(self._end_tasks)
         self._apply(config, store.load())
         self._tasks = [
-            self._keep_running("telling", self._teller.run()),
             self._keep_running("ticking", self._tick()),
             self._keep_running("reloading", self._reload_when_asked()),
         ]
@@ -163,6 +167,7 @@ class Daemon:
     async def stop(self) -> None:
         """Stop everything in reverse; what could not be told waits in the database."""
         log.info("stopping")
+        self._stopping = True
         await self._closing.aclose()
 
     async def _end_tasks(self) -> None:
@@ -172,10 +177,11 @@ class Daemon:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _drain(self) -> None:
+        # Not cancelled but asked: a delivery cut off would be told again, by the next process.
+        await self._store.flush()
+        self._teller.finish()
         with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN):
-                await self._store.flush()
-                await self._teller.tell_all()
+            await asyncio.wait_for(self._telling, DRAIN)
 
     def _keep_running(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -183,7 +189,7 @@ class Daemon:
         return task
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
+        if not task.cancelled() and not self._stopping:
             log.critical("task_ended", task=task.get_name(), exc_info=task.exception())
             self._ended.set()
 
@@ -248,6 +254,9 @@ class Daemon:
             due = self._clock.elapsed() + TICK
             await asyncio.sleep(TICK)
             self._own.loop_lagged(max(0.0, self._clock.elapsed() - due))
+            if self._disk_fails and not self._store.failing:
+                self._disk_fails = False
+                log.info("state_written_again")
 
     async def _beat(self) -> None:
         self.report.heartbeat()
@@ -258,8 +267,6 @@ class Daemon:
     def _storage_failed(self, error: Exception) -> None:
         self._own.storage_failed()
         self._teller.wake()
-        log.error("state_not_written", problem=str(error))
-
-    def _say_what_was_found(self, store: Store) -> None:
-        if store.notice:
-            log.error("state_set_aside", notice=store.notice)
+        if not self._disk_fails:
+            log.error("state_not_written", problem=str(error))
+        self._disk_fails = True

@@ -32,8 +32,10 @@ class Teller:
         self._store = store
         self._failed = failed
         self._woken = asyncio.Event()
+        self._woken.set()  # what waits from before is told first
         self._retry = FIRST_RETRY
         self._failing = False
+        self._finishing = False
         # The first one after the cursor may have been told before a crash; no later one can.
         waiting = store.events_after(sink.name, 1)
         self._perhaps_told = waiting[0].event_id if waiting else None
@@ -42,17 +44,25 @@ class Teller:
         """Look at the outbox: something was committed, or cannot be."""
         self._woken.set()
 
+    def finish(self) -> None:
+        """Have `run` return once all that waits is told."""
+        self._finishing = True
+        self.wake()
+
     async def run(self) -> None:
-        """Tell for ever."""
+        """Tell until `finish`. To cancel it may cut a delivery off: told, and not known to be."""
         while True:
+            await self._woken.wait()
             self._woken.clear()
+            finishing = self._finishing
             try:
                 await self.tell_all()
             except StorageError as error:
                 log.warning("outbox_unreadable", sink=self._sink.name, problem=str(error))
                 await asyncio.sleep(FIRST_RETRY)
-                continue
-            await self._woken.wait()
+                self.wake()
+            if finishing:
+                return
 
     async def tell_all(self) -> None:
         """Tell everything that waits, however often the sink must be tried."""

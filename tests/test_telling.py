@@ -129,3 +129,38 @@ def test_fault_39_what_cannot_be_written_is_told_all_the_same_and_never_again(pa
         return [(told.event.seq, told.durable) for told in sink.told]
 
     assert run(story()) == [(1, True), (2, False), (3, True)]
+
+
+def test_bid_to_finish_it_tells_what_waits_and_returns(path: Path) -> None:
+    async def story() -> list[int]:
+        store, sink = _open(path), ASink()
+        teller = _teller(store, sink)
+        telling = asyncio.create_task(teller.run())
+        await asyncio.sleep(1)
+        store.save(events(1, 2))
+        teller.finish()
+        await telling
+        await store.aclose()
+        return sink.seqs
+
+    assert run(story()) == [1, 2]
+
+
+def test_a_delivery_that_is_under_way_is_not_told_again_at_a_stop(path: Path) -> None:
+    class Slow(ASink):
+        async def deliver(self, told: Told) -> None:
+            await super().deliver(told)
+            await asyncio.sleep(1)  # told, and the sink does not know yet
+
+    async def story() -> list[int]:
+        store, sink = _open(path), Slow()
+        teller = _teller(store, sink)
+        telling = asyncio.create_task(teller.run())
+        store.save(events(1))
+        await asyncio.sleep(0.5)
+        teller.finish()
+        await telling
+        await store.aclose()
+        return sink.seqs
+
+    assert run(story()) == [1]
