@@ -1,0 +1,103 @@
+"""The command line: `sftp-monitor`. Commands and exit codes; no logic.
+
+A verdict is 0 to 3. Everything else that can end a command has a code of `sysexits.h`, so that
+neither click's 2 nor Python's 1 ever reads as a verdict.
+"""
+
+import os
+import sys
+import traceback
+from contextlib import suppress
+from enum import IntEnum
+
+import click
+
+from monitor import __version__
+from monitor.adapters.store import StateLocked, StateUnusable
+from monitor.cli.check import check
+from monitor.cli.config import config
+from monitor.cli.demo import demo
+from monitor.cli.events import events
+from monitor.cli.rules import rules
+from monitor.cli.run import run
+from monitor.config import ConfigError, SecretError
+
+
+class Exit(IntEnum):
+    """The exit codes that are no verdict."""
+
+    USAGE = 64
+    INTERNAL = 70
+    CANNOT_OPEN = 74
+    LOCKED = 75
+    INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sftp-monitor")
+def app() -> None:
+    """Tell on-call which TalkOver campaign's SFTP import is broken, since when, and why."""
+
+
+for command in (run, check, config, rules, events, demo):
+    app.add_command(command)
+
+
+def main() -> None:
+    """Run the command and leave with its exit code."""
+    _replace_closed_streams()
+    code = _main()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Who read our output has left; Python must not complain of it once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _replace_closed_streams() -> None:
+    """Put something where the caller has closed standard output or error (`>&-`).
+
+    Else the next file that is opened, the state for one, would get the stream's number.
+    """
+    # Writing to standard output fails then, so that no alert that nobody sees counts as told.
+    for name, mode in (("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, mode), "w"))
+
+
+def _main() -> int:
+    try:
+        return int(app.main(prog_name="sftp-monitor", standalone_mode=False) or 0)
+    except click.UsageError as error:
+        with suppress(OSError):
+            error.show()
+        return Exit.USAGE
+    except click.Abort:
+        return Exit.INTERRUPTED
+    except ConfigError as error:
+        _tell("\n".join(str(problem) for problem in error.problems))
+        return error.exit_code
+    except (SecretError, StateLocked, StateUnusable, OSError) as error:
+        return _explain(error)
+    except SystemExit:
+        # click leaves so, with 1, when who read our output has left: that is no verdict, either.
+        return Exit.CANNOT_OPEN
+    except Exception:
+        _tell(f"internal error, please report it:\n{traceback.format_exc()}")
+        return Exit.INTERNAL
+
+
+def _explain(error: Exception) -> int:
+    """Say in one line what is wrong outside of the program; return the exit code for it."""
+    if not isinstance(error, BrokenPipeError):
+        _tell(f"error: {error}")
+    if isinstance(error, SecretError):
+        return error.exit_code
+    return Exit.LOCKED if isinstance(error, StateLocked) else Exit.CANNOT_OPEN
+
+
+def _tell(text: str) -> None:
+    # The exit code counts, even where nobody can be told why.
+    with suppress(OSError):
+        click.echo(text, err=True)

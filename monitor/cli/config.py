@@ -1,0 +1,60 @@
+"""`sftp-monitor config`: validate the config file, show it with its defaults, its JSON Schema."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from monitor.config import Config, effective_yaml, format_duration, json_schema, load_config
+from monitor.core.budget import Budget, effective_interval
+from monitor.core.text import span
+
+_FILE = click.argument("file", type=click.Path(path_type=Path))
+
+
+@click.group()
+def config() -> None:
+    """Check and show the config file."""
+
+
+@config.command()
+@_FILE
+def check(file: Path) -> None:
+    """Validate FILE: every problem at once, and what interval the budget really gives."""
+    for line in describe_budgets(load_config(file, os.environ)):
+        click.echo(line)
+    click.echo(f"{file}: ok")
+
+
+@config.command()
+@_FILE
+def show(file: Path) -> None:
+    """Show FILE with every default filled in; secrets as <secret>."""
+    click.echo(effective_yaml(load_config(file, os.environ)), nl=False)
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of the config file, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def describe_budgets(config: Config) -> list[str]:
+    """Return a line for each environment: its budget, and the interval it really gives."""
+    lines = []
+    for environment in config.environments:
+        budget, count = Budget(environment.budget_per_minute, 0.0), len(environment.campaigns)
+        really = effective_interval(budget, count, config.polling.interval)
+        line = (
+            f"{environment.name}: {count} campaigns, {budget.per_minute:g} requests a minute, "
+            f"each read every {span(really)}"
+        )
+        if really > config.polling.interval:
+            share = count * 60 / (config.polling.interval * 0.97 * environment.requests_per_minute)
+            wanted = format_duration(config.polling.interval)
+            line += f" instead of {wanted}" + (
+                f"; budget_share {share:.2f} would do" if share <= 1 else "; no share would do"
+            )
+        lines.append(line)
+    return lines

@@ -1,0 +1,107 @@
+"""`sftp-monitor demo`: a stand-in API with a story of incidents, and the monitor on it."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import click
+from ruamel.yaml import YAML
+
+from monitor.adapters import log
+from monitor.cli import options
+from monitor.cli.run import heed_signals
+from monitor.core.text import clean
+from monitor.daemon import Daemon, SystemClock
+from monitor.demo.campaigns import CAMPAIGNS, DEMO_TOKEN
+from monitor.demo.platform import REQUESTS_PER_MINUTE, Platform
+
+TOKEN_VARIABLE = "SFTP_MONITOR_DEMO_TOKEN"  # noqa: S105 - the name of a variable
+
+HINT = """\
+A stand-in TalkOver API plays two minutes of incidents, over and over; the monitor watches it.
+  status page  {url}/
+  metrics      {url}/metrics
+  alerts       {url}/api/v1/alerts
+Lines with >>> tell what happens at the customer's; all others are what the monitor makes of it.
+Ctrl-C ends it.
+"""
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=10022,
+    show_default=True,
+    help="Where the monitor listens; 0 takes a free port.",
+)
+def demo(port: int) -> None:
+    """Show the monitor at work: no account, no config, nothing kept."""
+    writer = log.LineWriter(sys.stdout.fileno())
+    log.configure(writer, SystemClock().wall, level="warning", output="console")
+    try:
+        with tempfile.TemporaryDirectory(prefix="sftp-monitor-demo-") as folder:
+            asyncio.run(_demo(Path(folder), port, writer))
+    finally:
+        writer.close()
+
+
+async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:
+    def narrate(text: str) -> None:
+        writer.put(f"\n>>> {clean(text, 300)}\n".encode())
+
+    platform = Platform(DEMO_TOKEN, SystemClock().wall, narrate)
+    base_url = await platform.start()
+    file = _write_config(folder, base_url, port)
+    daemon = Daemon(partial(options.load, file), writer.write)
+    heed_signals(daemon)
+    try:
+        await daemon.start()
+        writer.put(HINT.format(url=daemon.url).encode())
+        story = asyncio.create_task(platform.tell_story())
+        try:
+            await daemon.run()
+        finally:
+            story.cancel()
+            await asyncio.gather(story, return_exceptions=True)
+            await daemon.stop()
+    finally:
+        await platform.stop()
+
+
+def _write_config(folder: Path, base_url: str, port: int) -> Path:
+    """Write the demo's config file: real thresholds, short intervals. Returns its path."""
+    os.environ[TOKEN_VARIABLE] = DEMO_TOKEN
+    config = {
+        "environments": [
+            {
+                "name": "demo",
+                "base_url": base_url,
+                "token": f"${{{TOKEN_VARIABLE}}}",
+                "requests_per_minute": REQUESTS_PER_MINUTE,
+                "campaigns": [
+                    {"id": one.id, "name": one.name, "labels": dict(one.labels)}
+                    for one in CAMPAIGNS
+                ],
+            }
+        ],
+        "polling": {
+            "interval": "5s",
+            "unhealthy_interval": "2s",
+            "timeout": "2s",
+            "probe_interval": "2s",
+            "token_probe_interval": "2s",
+        },
+        "rules": {"api_unreachable": {"after": "5s"}, "token_rejected": {"for": "3s"}},
+        "metrics": {"campaign_labels": ["team"]},
+        "web": {"listen_address": f"127.0.0.1:{port}"},
+        "state": {"path": str(folder / "state.db")},
+        "log": {"level": "warning", "format": "console"},
+    }
+    file = folder / "demo.yaml"
+    with file.open("w") as stream:
+        YAML(typ="safe").dump(config, stream)
+    return file

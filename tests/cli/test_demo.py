@@ -1,0 +1,29 @@
+"""`demo`: one command, no account, no config, and nothing left when it ends."""
+
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.command import files_in, running
+
+
+async def test_the_demo_tells_the_first_alert_serves_its_pages_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    async with running("demo", "--port", "0", TMPDIR=str(tmp_path)) as demo:
+        url = (await demo.line("status page")).split()[-1]
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as web:
+            alert = await demo.line("firing critical", seconds=15)
+            page, metrics = await web.get("/"), await web.get("/metrics")
+        assert "failed_test" in alert
+        assert "Motor claims" in alert
+        assert "Motor claims" in page.text
+        assert "sftp_monitor_alert{" in metrics.text
+        assert await demo.end(signal.SIGINT) == 0
+    assert demo.err == []
+    assert files_in(tmp_path) == set()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(demo.process.pid, 0)

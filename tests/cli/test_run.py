@@ -1,0 +1,105 @@
+"""`run`: what ends it, with which exit code, and in how many words."""
+
+import signal
+import socket
+import stat
+from pathlib import Path
+
+from support.command import Finished, daemon, finished, running, write_config
+from support.fake_platform import FakePlatform, fake_platform
+
+
+def assert_one_line(ended: Finished, code: int) -> None:
+    assert ended.code == code, ended
+    assert len(ended.err.splitlines()) == 1, ended.err
+    assert ended.out == ""
+
+
+async def test_it_starts_and_a_signal_ends_it_within_two_seconds(tmp_path: Path) -> None:
+    async with fake_platform("c-1") as platform:
+        config = write_config(tmp_path, platform, ["c-1"])
+        async with daemon(config) as monitor:
+            await monitor.process.record(event="sweep_complete")
+            assert await monitor.process.end(signal.SIGTERM, seconds=2) == 0
+    assert monitor.process.records[-1]["event"] == "stopping"
+    assert monitor.process.err == []
+
+
+async def test_a_call_that_hangs_does_not_keep_it(tmp_path: Path) -> None:
+    async with fake_platform("c-1") as platform:
+        platform.hold("c-1")
+        config = write_config(tmp_path, platform, ["c-1"], polling={"timeout": "60s"})
+        async with daemon(config) as monitor:
+            await platform.until(lambda: bool(platform.requests))
+            assert await monitor.process.end(signal.SIGINT, seconds=5) == 0
+
+
+async def test_a_second_daemon_on_the_same_state_is_refused(tmp_path: Path) -> None:
+    async with fake_platform("c-1") as platform:
+        config = write_config(tmp_path, platform, ["c-1"])
+        async with daemon(config) as first:
+            second = await finished("run", "--config.file", config)
+            assert_one_line(second, 75)
+            assert str(first.process.process.pid) in second.err
+            assert await first.text("/-/healthy") == "healthy\n"
+
+
+async def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
+        ended = await finished("run", "--config.file", config, "--web.listen-address", address)
+    assert_one_line(ended, 74)
+    assert address.split(":")[1] in ended.err
+
+
+async def test_a_state_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
+    config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
+    nowhere = tmp_path / "no" / "such" / "folder.db"
+    ended = await finished("run", "--config.file", config, "--state.path", nowhere)
+    assert_one_line(ended, 74)
+    assert str(nowhere) in ended.err
+
+
+async def test_every_problem_of_a_bad_config_is_told_at_once(tmp_path: Path) -> None:
+    platform = FakePlatform("http://example.com")
+    config = write_config(tmp_path, platform, ["c-1", "c-1"], polling={"intervall": "5m"})
+    ended = await finished("run", "--config.file", config)
+    assert ended.code == 78
+    assert ended.out == ""
+    assert "Traceback" not in ended.err
+    for key in ("environments[0].base_url", "campaigns[1].id", "did you mean interval?"):
+        assert key in ended.err
+
+
+async def test_a_token_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
+    (tmp_path / "token").chmod(stat.S_IRUSR | stat.S_IROTH)
+    ended = await finished("run", "--config.file", config)
+    assert_one_line(ended, 77)
+    assert str(tmp_path / "token") in ended.err
+
+
+async def test_flags_that_mean_nothing_or_open_the_web_to_all_are_refused(tmp_path: Path) -> None:
+    config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
+    flags = ("--web.external-url", "ftp://x", "--web.listen-address", ":10022")
+    ended = await finished("run", "--config.file", config, *flags)
+    assert ended.code == 78
+    assert len(ended.err.splitlines()) == 2
+    assert "command line: --web.external-url: expected a URL" in ended.err
+    assert "web.allow_unauthenticated: true" in ended.err
+
+
+async def test_an_environment_variable_stands_for_a_flag(tmp_path: Path) -> None:
+    config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
+    environ = {
+        "SFTP_MONITOR_CONFIG_FILE": str(config),
+        "SFTP_MONITOR_LOG_FORMAT": "console",
+        "SFTP_MONITOR_STATE_PATH": str(tmp_path / "other.db"),
+    }
+    async with running("run", **environ) as process:
+        line = await process.line("started")
+        assert not line.startswith("{")
+        assert await process.end(signal.SIGTERM) == 0
+    assert (tmp_path / "other.db").exists()
+    assert not (tmp_path / "state.db").exists()

@@ -1,0 +1,61 @@
+"""What holds for every command: 64 for wrong usage, help, and never a traceback."""
+
+import asyncio
+import os
+import sys
+
+import pytest
+
+from monitor import __version__
+from support.command import COMMAND, finished
+
+
+async def test_wrong_usage_is_64_and_never_reads_as_a_verdict() -> None:
+    ended = await asyncio.gather(
+        finished("no-such-command"),
+        finished("check"),
+        finished("demo", "--port", "99999"),
+    )
+    for each in ended:
+        assert each.code == 64, each
+        assert each.err.startswith("Usage: ")
+        assert "Traceback" not in each.err
+
+
+async def test_help_names_every_command() -> None:
+    told = await finished("--help")
+    assert told.code == 0
+    for command in ("run", "check", "config", "rules", "events", "demo"):
+        assert f"\n  {command} " in told.out
+
+
+async def test_the_package_can_be_run_as_a_module() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "monitor", "--version", stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert __version__ in out.decode()
+
+
+@pytest.mark.slow
+async def test_output_that_cannot_be_written_never_reads_as_a_verdict() -> None:
+    closed = {"rules >&- 2>&-": 74, "rules >/dev/full": 74, "oops 2>/dev/full": 64}
+    for arguments, code in closed.items():
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", f'exec "$0" {arguments}', COMMAND, stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await process.communicate()
+        assert process.returncode == code, arguments
+        assert b"Traceback" not in said
+
+
+async def test_a_reader_who_has_left_never_reads_as_a_verdict() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, "rules", stdout=writing, stderr=asyncio.subprocess.PIPE
+    )
+    os.close(writing)
+    _, said = await process.communicate()
+    assert (process.returncode, said) == (74, b"")

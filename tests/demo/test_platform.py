@@ -1,0 +1,481 @@
+"""The stand-in platform over HTTP: it must behave as the reference says the real one does."""
+
+import asyncio
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+import pytest
+
+from monitor.demo.campaigns import (
+    CAMPAIGNS,
+    CLINIC_REMINDERS,
+    DEMO_TOKEN,
+    MOTOR_CLAIMS,
+    RETAIL_LEADS,
+    VACCINATION_RECALL,
+)
+from monitor.demo.platform import Platform
+from monitor.demo.story import STORY
+
+START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
+AUTHORIZED = {"Authorization": f"Bearer {DEMO_TOKEN}"}
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self, now: float = START) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Caller:
+    """What a client of the API sees: the status, the headers and the JSON of each answer."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
+        self.session = session
+        self.base_url = base_url
+        self.headers: dict[str, str] = {}
+
+    async def call(
+        self, path: str, method: str = "GET", headers: dict[str, str] = AUTHORIZED
+    ) -> tuple[int, Any]:
+        url = self.base_url + path
+        async with self.session.request(method, url, headers=headers) as response:
+            self.headers = dict(response.headers)
+            return response.status, await response.json()
+
+    async def config(self, campaign_id: str) -> dict[str, Any]:
+        status, body = await self.call(f"/campaigns/{campaign_id}/sftp")
+        assert status == 200
+        data: dict[str, Any] = body["data"]
+        return data
+
+    async def run_test(self, campaign_id: str) -> dict[str, Any]:
+        status, body = await self.call(f"/campaigns/{campaign_id}/sftp/test-connection", "POST")
+        assert status == 200
+        result: dict[str, Any] = body
+        return result
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def narrated() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def platform(clock: Clock, narrated: list[str]) -> AsyncIterator[Platform]:
+    platform = Platform(DEMO_TOKEN, clock, narrated.append, requests_per_minute=100)
+    yield platform
+    await platform.stop()
+
+
+@pytest.fixture
+async def api(platform: Platform) -> AsyncIterator[Caller]:
+    async with aiohttp.ClientSession() as session:
+        yield Caller(session, await platform.start())
+
+
+# -- GET /campaigns/{id}/sftp ---------------------------------------------------------------------
+
+
+async def test_a_config_has_the_fields_of_the_reference_and_no_other(api: Caller) -> None:
+    status, body = await api.call(f"/campaigns/{RETAIL_LEADS.id}/sftp")
+    assert status == 200
+    config_id = body["data"].pop("id")
+    assert re.fullmatch(r"[0-9a-f-]{36}", config_id)
+    assert body == {
+        "success": True,
+        "data": {
+            "campaign_id": RETAIL_LEADS.id,
+            "host": "sftp.northwind.example",
+            "port": 22,
+            "username": "retail_leads",
+            "auth_type": "password",
+            "import_path": "/inbox",
+            "export_path": "/outbox",
+            "import_schedule": "hourly",
+            "is_enabled": True,
+            "last_test_at": "2027-01-13T08:00:00Z",
+            "last_test_success": True,
+            "created_at": "2026-06-29T08:00:00Z",
+        },
+    }
+
+
+async def test_a_config_that_was_never_tested_says_null(api: Caller) -> None:
+    (spring,) = (campaign for campaign in CAMPAIGNS if campaign.name == "Spring catalogue")
+    config = await api.config(spring.id)
+    assert config["last_test_at"] is None
+    assert config["last_test_success"] is None
+    assert config["is_enabled"] is False
+
+
+async def test_every_campaign_has_a_config_at_first(api: Caller) -> None:
+    for campaign in CAMPAIGNS:
+        assert (await api.config(campaign.id))["campaign_id"] == campaign.id
+
+
+async def test_a_campaign_that_does_not_exist_is_404(api: Caller) -> None:
+    status, body = await api.call(f"/campaigns/{UNKNOWN_ID}/sftp")
+    assert (status, body["success"], body["error"]["code"]) == (404, False, "NOT_FOUND")
+
+
+async def test_a_deleted_config_is_404_and_back_later(api: Caller, platform: Platform) -> None:
+    platform.advance_to(102.0)
+    assert (await api.call(f"/campaigns/{CLINIC_REMINDERS.id}/sftp"))[0] == 404
+    platform.advance_to(114.0)
+    assert (await api.config(CLINIC_REMINDERS.id))["created_at"] == "2027-01-15T08:01:54Z"
+
+
+# -- POST /campaigns/{id}/sftp/test-connection ----------------------------------------------------
+
+
+async def test_a_passed_connection_test_is_told_and_put_on_record(
+    api: Caller, clock: Clock
+) -> None:
+    clock.now += 7.5
+    result = await api.run_test(VACCINATION_RECALL.id)
+    assert result["success"] is True
+    assert result["data"] == {
+        "tested_at": "2027-01-15T08:00:07Z",
+        "import_path_accessible": True,
+        "export_path_accessible": True,
+    }
+    config = await api.config(VACCINATION_RECALL.id)
+    assert config["last_test_at"] == "2027-01-15T08:00:07Z"
+    assert config["last_test_success"] is True
+
+
+async def test_a_failed_connection_test_is_a_result_and_no_error_of_the_api(api: Caller) -> None:
+    result = await api.run_test(MOTOR_CLAIMS.id)
+    assert result == {
+        "success": False,
+        "message": "SFTP connection failed",
+        "data": {"tested_at": "2027-01-15T08:00:00Z", "error": "Connection timed out"},
+    }
+    assert (await api.config(MOTOR_CLAIMS.id))["last_test_success"] is False
+
+
+async def test_a_rotated_password_makes_the_test_fail_for_everybody(
+    api: Caller, platform: Platform
+) -> None:
+    assert (await api.run_test(RETAIL_LEADS.id))["success"] is True
+    platform.advance_to(10.0)
+    assert (await api.config(RETAIL_LEADS.id))["last_test_success"] is False
+    assert (await api.run_test(RETAIL_LEADS.id))["data"]["error"] == "Authentication failed"
+
+
+async def test_without_a_config_there_is_nothing_to_test(api: Caller) -> None:
+    status, _ = await api.call(f"/campaigns/{UNKNOWN_ID}/sftp/test-connection", "POST")
+    assert status == 404
+
+
+# -- GET /campaigns -------------------------------------------------------------------------------
+
+
+async def test_the_list_has_every_campaign_and_nothing_of_sftp(api: Caller) -> None:
+    status, body = await api.call("/campaigns")
+    assert (status, body["success"]) == (200, True)
+    assert [entry["id"] for entry in body["data"]] == [campaign.id for campaign in CAMPAIGNS]
+    assert not any("sftp" in key or key == "host" for entry in body["data"] for key in entry)
+    assert body["pagination"] == {"current_page": 1, "per_page": 20, "total": 12, "last_page": 1}
+
+
+async def test_pages_cover_the_list_without_gap_or_overlap(api: Caller) -> None:
+    found: list[str] = []
+    for page in (1, 2, 3):
+        _, body = await api.call(f"/campaigns?per_page=5&page={page}")
+        assert body["pagination"]["last_page"] == 3
+        found += [entry["id"] for entry in body["data"]]
+    assert found == [campaign.id for campaign in CAMPAIGNS]
+
+
+async def test_a_page_behind_the_last_is_empty(api: Caller) -> None:
+    _, body = await api.call("/campaigns?page=2")
+    assert body["data"] == []
+    assert body["pagination"]["total"] == 12
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("status=draft", ["Spring catalogue"]),
+        ("status=paused", ["Flight disruption follow-up"]),
+        ("status=completed", []),
+        ("campaign_type=follow_up", ["Motor claims", "Policy welcome calls"]),
+        ("search=RECALL", ["Vaccination recall"]),
+        ("search=booster", ["Vaccination recall"]),
+        ("search=nothing-like-it", []),
+        ("status=active&search=renew", ["Household renewals"]),
+        ("agent_id=7&search=cruise", ["Cruise bookings"]),
+    ],
+)
+async def test_the_list_can_be_narrowed(api: Caller, query: str, names: list[str]) -> None:
+    status, body = await api.call(f"/campaigns?{query}")
+    assert status == 200
+    assert [entry["name"] for entry in body["data"]] == names
+    assert body["pagination"]["total"] == len(names)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "per_page=0",
+        "per_page=101",
+        "per_page=ten",
+        "page=0",
+        "page=-1",
+        "page=%C2%B2",
+        "page=",
+        f"page={'9' * 5000}",
+        "status=asleep",
+        "campaign_type=",
+    ],
+)
+async def test_a_parameter_that_the_reference_does_not_allow_is_422(
+    api: Caller, query: str
+) -> None:
+    status, body = await api.call(f"/campaigns?{query}")
+    assert (status, body["error"]["code"]) == (422, "VALIDATION_ERROR")
+    assert body["error"]["message"].startswith(query.partition("=")[0])
+
+
+# -- The token ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": DEMO_TOKEN},
+        {"Authorization": f"Basic {DEMO_TOKEN}"},
+    ],
+)
+async def test_without_the_right_token_every_call_is_401(
+    api: Caller, headers: dict[str, str]
+) -> None:
+    for path in ("/campaigns", f"/campaigns/{RETAIL_LEADS.id}/sftp", "/nowhere"):
+        status, body = await api.call(path, headers=headers)
+        assert status == 401
+        assert body == {
+            "success": False,
+            "error": {
+                "code": "INVALID_API_KEY",
+                "message": "The API key is invalid or has been revoked",
+                "details": {},
+            },
+        }
+
+
+async def test_a_revoked_token_is_401_until_it_is_restored(api: Caller, platform: Platform) -> None:
+    platform.advance_to(82.0)
+    assert (await api.call("/campaigns"))[0] == 401
+    platform.advance_to(97.0)
+    assert (await api.call("/campaigns"))[0] == 200
+
+
+async def test_calls_without_a_valid_token_leave_the_quota_alone(api: Caller) -> None:
+    for _ in range(3):
+        await api.call("/campaigns", headers={})
+    assert api.headers["X-RateLimit-Remaining"] == "100"
+
+
+# -- The rate limit -------------------------------------------------------------------------------
+
+
+async def test_every_answer_tells_the_limit_what_remains_and_the_date(
+    api: Caller, clock: Clock
+) -> None:
+    clock.now += 3.9
+    for calls, path in enumerate(("/campaigns", "/nowhere", f"/campaigns/{UNKNOWN_ID}/sftp"), 1):
+        await api.call(path)
+        assert api.headers["X-RateLimit-Limit"] == "100"
+        assert api.headers["X-RateLimit-Remaining"] == str(100 - calls)
+        assert parsedate_to_datetime(api.headers["Date"]).timestamp() == START + 3.0
+
+
+async def test_over_the_limit_the_answer_is_429_with_the_time_to_wait(
+    api: Caller, clock: Clock
+) -> None:
+    for _ in range(100):
+        assert (await api.call(f"/campaigns/{UNKNOWN_ID}/sftp"))[0] == 404
+    clock.now += 20.0
+    status, body = await api.call("/campaigns")
+    assert (status, body["error"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
+    assert api.headers["Retry-After"] == "40"
+    assert api.headers["X-RateLimit-Remaining"] == "0"
+    assert api.headers["X-RateLimit-Reset"] == str(int(START) + 60)
+    clock.now += 40.0
+    assert (await api.call("/campaigns"))[0] == 200
+
+
+async def test_in_the_story_the_platform_asks_for_five_seconds(
+    api: Caller, platform: Platform
+) -> None:
+    platform.advance_to(50.0)
+    assert (await api.call("/campaigns"))[0] == 429
+    assert api.headers["Retry-After"] == "5"
+    platform.advance_to(53.0)
+    assert (await api.call("/campaigns"))[0] == 200
+    assert int(api.headers["X-RateLimit-Remaining"]) > 0
+
+
+# -- The platform as a whole ----------------------------------------------------------------------
+
+
+async def test_in_the_outage_every_call_is_500_whoever_asks(
+    api: Caller, platform: Platform
+) -> None:
+    platform.advance_to(60.0)
+    for headers in (AUTHORIZED, {}):
+        status, body = await api.call("/campaigns", headers=headers)
+        assert (status, body["error"]["code"]) == (500, "SERVER_ERROR")
+    platform.advance_to(76.0)
+    assert (await api.call("/campaigns"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "NOT_FOUND"),
+        ("POST", "/campaigns", 405, "METHOD_NOT_ALLOWED"),
+        ("DELETE", f"/campaigns/{RETAIL_LEADS.id}/sftp", 405, "METHOD_NOT_ALLOWED"),
+    ],
+)
+async def test_what_the_platform_does_not_know_is_an_error_in_json(
+    api: Caller, method: str, path: str, status: int, code: str
+) -> None:
+    answered, body = await api.call(path, method)
+    assert (answered, body["success"], body["error"]["code"]) == (status, False, code)
+
+
+async def test_the_base_url_is_that_of_a_free_port_on_loopback(api: Caller) -> None:
+    assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*/api/v1", api.base_url)
+
+
+async def test_two_platforms_stand_side_by_side(api: Caller, clock: Clock) -> None:
+    other = Platform("another-token", clock, lambda text: None)
+    try:
+        other_url = await other.start()
+        assert other_url != api.base_url
+        assert (await api.call("/campaigns"))[0] == 200
+        api.base_url = other_url
+        assert (await api.call("/campaigns"))[0] == 401
+    finally:
+        await other.stop()
+
+
+async def test_a_port_that_is_taken_is_an_os_error(api: Caller, clock: Clock) -> None:
+    port = int(api.base_url.split(":")[2].split("/")[0])
+    other = Platform(DEMO_TOKEN, clock, lambda text: None)
+    with pytest.raises(OSError, match="address already in use"):
+        await other.start(port=port)
+    await other.stop()
+
+
+async def test_after_stop_nobody_listens(api: Caller, platform: Platform) -> None:
+    await platform.stop()
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await api.call("/campaigns")
+
+
+# -- The story, played on time --------------------------------------------------------------------
+
+
+class Naps:
+    """Sleeps by moving the clock, and cancels the story, which has no end, after so many naps."""
+
+    def __init__(self, clock: Clock, most: int) -> None:
+        self.clock = clock
+        self.most = most
+        self.taken: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        if len(self.taken) == self.most:
+            raise asyncio.CancelledError
+        self.taken.append(seconds)
+        self.clock.now += seconds
+
+
+async def test_the_story_sleeps_from_chapter_to_chapter_and_over_the_end(
+    platform: Platform, clock: Clock, narrated: list[str]
+) -> None:
+    naps = Naps(clock, most=len(STORY) + 1)
+    with pytest.raises(asyncio.CancelledError):
+        await platform.tell_story(sleep=naps)
+    assert narrated == [chapter.text for chapter in (*STORY, STORY[0], STORY[1])]
+    assert sum(naps.taken[: len(STORY)]) == 120.0
+    assert clock.now == START + 130.0
+
+
+async def test_a_sleep_that_ends_early_tells_nothing_early(
+    platform: Platform, clock: Clock, narrated: list[str]
+) -> None:
+    async def wake_early(seconds: float) -> None:
+        if clock.now > START:
+            raise asyncio.CancelledError
+        clock.now += seconds - 0.001
+
+    with pytest.raises(asyncio.CancelledError):
+        await platform.tell_story(sleep=wake_early)
+    assert narrated == [STORY[0].text]
+
+
+async def test_the_story_begins_on_a_whole_second_because_the_api_tells_no_fraction(
+    narrated: list[str],
+) -> None:
+    platform = Platform(DEMO_TOKEN, Clock(START + 0.75), narrated.append)
+    naps = Naps(Clock(), most=1)
+    with pytest.raises(asyncio.CancelledError):
+        await platform.tell_story(sleep=naps)
+    assert naps.taken == [9.25]
+    await platform.stop()
+
+
+# -- Alone ----------------------------------------------------------------------------------------
+
+
+async def test_run_alone_it_prints_its_url_and_tells_the_story_until_interrupted() -> None:
+    arguments = ("-m", "monitor.demo.platform", "--port", "0", "--token", "word")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    first = (await process.stdout.readline()).decode()
+    found = re.search(r"http://127\.0\.0\.1:\d+/api/v1$", first.strip())
+    assert found is not None, first
+    assert (await process.stdout.readline()).decode().strip() == STORY[0].text
+    async with aiohttp.ClientSession() as session:
+        status, _ = await Caller(session, found[0]).call(
+            "/campaigns", headers={"Authorization": "Bearer word"}
+        )
+    assert status == 200
+    process.send_signal(signal.SIGINT)
+    _, errors = await process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+
+
+async def test_run_alone_on_a_port_that_cannot_be_it_says_so_in_a_line() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "monitor.demo.platform", "--port", "70000"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert errors.decode().startswith("cannot listen on port 70000: ")
+    assert errors.count(b"\n") == 1

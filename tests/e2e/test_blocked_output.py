@@ -1,0 +1,58 @@
+"""Standard output is blocked or closed: polling goes on, and the alerts wait."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from support.command import COMMAND, DEADLINE, daemon, write_config
+from support.fake_platform import FakePlatform, fake_platform
+
+
+@contextmanager
+def full_pipe() -> Iterator[int]:
+    """Give the writing end of a pipe in which there is no room left."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+        os.close(reading)
+
+
+WITH_CLOSED_OUTPUT = ("sh", "-c", 'exec "$0" "$@" >&-')
+"""What stands before a command that has no standard output at all."""
+
+
+async def run_unread(config: Path, platform: FakePlatform, *before: str, stdout: int) -> None:
+    """Run a daemon that cannot say anything for four polls; it must end as any other."""
+    process = await asyncio.create_subprocess_exec(
+        *before, COMMAND, "run", "--config.file", config, stdout=stdout
+    )
+    polls = len(platform.requests)
+    await platform.until(lambda: len(platform.requests) >= polls + 4)
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(DEADLINE):
+        assert await process.wait() == 0
+
+
+@pytest.mark.slow
+async def test_alerts_that_nobody_reads_are_told_after_a_restart(tmp_path: Path) -> None:
+    async with fake_platform("c-1") as platform:
+        platform.set("c-1", last_test_success=False)
+        config = write_config(tmp_path, platform, ["c-1"])
+        with full_pipe() as nobody_reads:
+            await run_unread(config, platform, stdout=nobody_reads)
+        await run_unread(config, platform, *WITH_CLOSED_OUTPUT, stdout=asyncio.subprocess.DEVNULL)
+        async with daemon(config) as monitor:
+            told = await monitor.process.alert("c-1", "failed_test", "firing")
+    assert told["seq"] == 1

@@ -1,0 +1,49 @@
+"""The budget, counted where it is spent: at the server, over kill -9 and restart."""
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from support.command import daemon, write_config
+from support.fake_platform import fake_platform
+
+CAMPAIGNS = [f"c-{n}" for n in range(200)]
+BUDGET = 60
+"""Requests a minute; to sweep the campaigns at the interval would take fifty times as many."""
+
+
+def most_in_a_minute(came: Sequence[float]) -> int:
+    """Return how many requests the fullest window of 60 s holds, wherever it begins."""
+    return max(sum(start <= at < start + 60 for at in came) for start in came)
+
+
+@pytest.mark.slow
+async def test_no_minute_holds_more_requests_than_the_budget(tmp_path: Path) -> None:
+    async with fake_platform(*CAMPAIGNS) as platform:
+        environment = {"requests_per_minute": 2 * BUDGET, "budget_share": 0.5}
+        config = write_config(tmp_path, platform, CAMPAIGNS, environment=environment)
+        requests = platform.requests
+        async with daemon(config) as monitor:
+            await platform.until(lambda: len(requests) == 15)
+            monitor.process.process.kill()
+            await monitor.process.end()
+        async with daemon(config) as monitor:
+            await platform.until(lambda: requests[-1].at - requests[0].at > 65, seconds=90)
+            assert await monitor.process.end(signal.SIGTERM) == 0
+    came = [one.at for one in requests]
+    assert most_in_a_minute(came) <= BUDGET
+    # It lives within its budget, and not far below: a crash costs 5 s of it at most.
+    assert len(came) >= BUDGET * 0.97 * 60 / 65 - 10
+
+
+async def test_calls_go_out_one_by_one_and_never_as_a_burst(tmp_path: Path) -> None:
+    async with fake_platform(*CAMPAIGNS) as platform:
+        environment = {"requests_per_minute": 1200, "budget_share": 0.5}
+        config = write_config(tmp_path, platform, CAMPAIGNS, environment=environment)
+        async with daemon(config):
+            await platform.until(lambda: len(platform.requests) == 11)
+    came = [one.at for one in platform.requests]
+    # 600 a minute are 10 a second: ten gaps of 0.1 s, give or take what the machine is busy.
+    assert came[10] - came[0] >= 0.75

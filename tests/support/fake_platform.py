@@ -1,0 +1,140 @@
+"""A TalkOver API on a real socket that is not the demo's: it answers to order and counts.
+
+Every campaign has its own answer, which a test may change at any time; a campaign without one is
+a 404. Nothing happens by itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aiohttp import web
+
+from monitor.core.model import DAY, HOUR, Instant
+from monitor.core.text import rfc3339
+from monitor.daemon import SystemClock
+
+TOKEN = "talq_canary5ecret"
+"""The environment's token, and the word that no output may contain."""
+
+CLOCK = SystemClock()
+
+_INSTANTS = ("last_test_at", "created_at")
+
+
+def now() -> Instant:
+    """Return the wall clock's instant: the program under test has no other clock."""
+    return CLOCK.wall()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came in: when (seconds, monotonic), about whom, and with which header."""
+
+    at: float
+    campaign_id: str
+    authorization: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered; `held` is waited for first."""
+
+    status: int
+    body: object
+    held: asyncio.Event | None = None
+
+
+NOT_FOUND = Reply(404, {"success": False, "error": {"code": "NOT_FOUND", "message": "gone"}})
+FORBIDDEN = Reply(403, {"success": False, "error": {"code": "FORBIDDEN", "message": "no"}})
+NO_DATA = Reply(200, {"success": True, "data": None})
+BROKEN = Reply(500, {"success": False, "error": {"code": "SERVER_ERROR", "message": "oops"}})
+
+
+def a_config(campaign_id: str, /, **changes: Any) -> Reply:
+    """Return the answer for a healthy config that was tested an hour ago, with `changes`.
+
+    Instants are given in seconds since the epoch; they go out with milliseconds.
+    """
+    data: dict[str, Any] = {
+        "id": f"sftp-of-{campaign_id}",
+        "campaign_id": campaign_id,
+        "host": f"{campaign_id}.example.com",
+        "port": 22,
+        "username": "campaigns_user",
+        "auth_type": "password",
+        "import_path": "/inbox",
+        "export_path": "/outbox",
+        "import_schedule": "daily",
+        "is_enabled": True,
+        "last_test_at": now() - HOUR,
+        "last_test_success": True,
+        "created_at": now() - 90 * DAY,
+    } | changes
+    for key in _INSTANTS:
+        if isinstance(data[key], float):
+            data[key] = rfc3339(data[key], milliseconds=True)
+    return Reply(200, {"success": True, "data": data})
+
+
+@dataclass
+class FakePlatform:
+    """The platform of one environment; make one with `fake_platform`."""
+
+    base_url: str = ""
+    replies: dict[str, Reply] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def set(self, campaign_id: str, /, **changes: Any) -> None:
+        """Give a campaign a healthy config with these changes."""
+        self.replies[campaign_id] = a_config(campaign_id, **changes)
+
+    def hold(self, campaign_id: str) -> asyncio.Event:
+        """Hold the campaign's answers back until the event that is returned is set."""
+        held = asyncio.Event()
+        self.replies[campaign_id] = replace(self.replies[campaign_id], held=held)
+        return held
+
+    def asked_for(self, campaign_id: str) -> list[float]:
+        """Return when this campaign was asked for."""
+        return [one.at for one in self.requests if one.campaign_id == campaign_id]
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Return once the condition holds, which is looked at after every request."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                self._came.clear()
+                await self._came.wait()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Take a request down and answer it."""
+        campaign_id = request.match_info["campaign_id"]
+        came = asyncio.get_running_loop().time()
+        authorization = request.headers.get("Authorization", "")
+        self.requests.append(Request(came, campaign_id, authorization))
+        self._came.set()
+        reply = self.replies.get(campaign_id, NOT_FOUND)
+        if reply.held is not None:
+            await reply.held.wait()
+        return web.json_response(reply.body, status=reply.status)
+
+
+@asynccontextmanager
+async def fake_platform(*healthy: str) -> AsyncIterator[FakePlatform]:
+    """Run a platform on which these campaigns are healthy."""
+    platform = FakePlatform()
+    for campaign_id in healthy:
+        platform.set(campaign_id)
+    application = web.Application()
+    application.router.add_get("/api/v1/campaigns/{campaign_id}/sftp", platform.answer)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        platform.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/v1"
+        yield platform
+    finally:
+        await runner.cleanup()
