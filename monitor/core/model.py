@@ -125,6 +125,36 @@ class Answer:
     rate: RateHint | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A campaign as the platform lists it."""
+
+    id: str
+    name: str
+    status: str
+    campaign_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPage:
+    """One page of GET /campaigns. `last`: no page follows; `total`: of all pages, if it is said."""
+
+    campaigns: tuple[Listed, ...]
+    page: int
+    last: bool
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListingAnswer:
+    """One call for a page of the listing; the last three as in `Answer`."""
+
+    page: ListingPage | PollError
+    server_date: Instant | None = None
+    pause: Seconds | None = None
+    rate: RateHint | None = None
+
+
 class Verdict(StrEnum):
     """What a rule makes of an observation. `unknown` is a real answer, never shown as healthy."""
 

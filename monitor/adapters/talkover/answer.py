@@ -5,13 +5,16 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from monitor.adapters.talkover.decode import api_message, decode_sftp, load_json
+from monitor.adapters.talkover.decode import decode_sftp
+from monitor.adapters.talkover.document import api_message, load_json
+from monitor.adapters.talkover.listing import decode_listing
 from monitor.adapters.talkover.transport import Received
-from monitor.core.model import NoConfig, Observation, PollError, Reason
+from monitor.core.model import ListingPage, NoConfig, Observation, PollError, Reason
 
 _BY_STATUS = {
     401: Reason.UNAUTHORIZED,
     403: Reason.FORBIDDEN,
+    404: Reason.NOT_FOUND,
     429: Reason.RATE_LIMITED,
     304: Reason.UNEXPECTED_STATUS,
 }
@@ -20,22 +23,34 @@ _BY_CLASS = {3: Reason.REDIRECT, 4: Reason.HTTP_4XX, 5: Reason.HTTP_5XX}
 
 def observe_sftp(received: Received, campaign_id: str) -> Observation:
     """Return what an answer to GET /campaigns/{id}/sftp says of the campaign. Never raises."""
-    if received.status == 200:
-        return _read_200(received, campaign_id)
     if received.status == 404:
         return _read_404(received)
+    body = _json_of_200(received)
+    return body if isinstance(body, PollError) else decode_sftp(body, campaign_id)
+
+
+def observe_listing(received: Received, page: int, token: str) -> ListingPage | PollError:
+    """Return what an answer to GET /campaigns says of this page, without `token`. Never raises."""
+    body = _json_of_200(received)
+    return body if isinstance(body, PollError) else decode_listing(body, page, token)
+
+
+def _json_of_200(received: Received) -> bytes | PollError:
+    if received.status != 200:
+        return _refusal(received)
+    if isinstance(received.body, PollError):
+        return received.body
+    return _not_json(received.headers) or received.body
+
+
+def _refusal(received: Received) -> PollError:
+    """Return what a status other than 200 says; it counts even where the body broke off."""
     reason = _BY_STATUS.get(received.status) or _BY_CLASS.get(
         received.status // 100, Reason.UNEXPECTED_STATUS
     )
     if reason is Reason.REDIRECT:
         return PollError(reason, f"{received.status} to {_location_host(received.headers)}")
     return PollError(reason, _error_detail(received))
-
-
-def _read_200(received: Received, campaign_id: str) -> Observation:
-    if isinstance(received.body, PollError):
-        return received.body
-    return _not_json(received.headers) or decode_sftp(received.body, campaign_id)
 
 
 def _read_404(received: Received) -> Observation:

@@ -5,12 +5,13 @@ import socket
 from collections.abc import Callable, Generator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import httpx
 
-from monitor.adapters.talkover.answer import observe_sftp
+from monitor.adapters.talkover.answer import observe_listing, observe_sftp
+from monitor.adapters.talkover.listing import PER_PAGE
 from monitor.adapters.talkover.ratelimit import pause, rate_hint, server_date
 from monitor.adapters.talkover.transport import (
     Lookup,
@@ -23,8 +24,11 @@ from monitor.adapters.talkover.transport import (
 from monitor.core.model import (
     Answer,
     Instant,
+    ListingAnswer,
+    ListingPage,
     Observation,
     PollError,
+    RateHint,
     Reason,
     Seconds,
     SftpConfig,
@@ -34,11 +38,24 @@ from monitor.core.text import clean, redact
 SFTP: Final = "sftp"
 """The name of GET /campaigns/{id}/sftp in metrics."""
 
+CAMPAIGNS: Final = "campaigns"
+"""The name of GET /campaigns in metrics."""
+
 DETAIL_MAX = 200
 """How many characters of a failure's detail are kept."""
 
 Observe = Callable[[str, Seconds, Reason | None], None]
 """Is told of every finished call: the endpoint, how long it took, why it failed or None."""
+
+Seen = TypeVar("Seen", Observation, ListingPage | PollError)
+
+
+class _Aside(NamedTuple):
+    """What an answer says of the API itself; see `Answer`."""
+
+    server_date: Instant | None = None
+    pause: Seconds | None = None
+    rate: RateHint | None = None
 
 
 class TokenAuth(httpx.Auth):
@@ -94,18 +111,22 @@ class Talkover:
 
         Waiting for its turn does not count against the timeout. A cancelled call is not observed.
         """
-        url = f"{self._base_url}/campaigns/{quote(campaign_id, safe='')}/sftp"
-        async with self._turns:
-            # Kept, since `set_token` may come before the answer: this is the one to redact.
-            token = self._token
-            auth = TokenAuth(token, self._base_url)
-            started = self._stopwatch()
-            received = await exchange(self._client, httpx.URL(url), auth, self._timeout)
-            duration = self._stopwatch() - started
-        answer = self._interpret(received, campaign_id, token)
-        seen = answer.observation
-        self._observe(SFTP, duration, seen.reason if isinstance(seen, PollError) else None)
-        return answer
+        path = f"/campaigns/{quote(campaign_id, safe='')}/sftp"
+        seen, aside = await self._get(
+            SFTP, path, lambda received, _: observe_sftp(received, campaign_id)
+        )
+        return Answer(seen, *aside)
+
+    async def fetch_campaigns(self, page: int) -> ListingAnswer:
+        """Return a page, from 1, of all campaigns that the token sees, whatever their status.
+
+        A failure is a `PollError`. Turns, timeout and cancelling are as for `fetch_sftp`.
+        """
+        path = f"/campaigns?per_page={PER_PAGE}&page={page}"
+        seen, aside = await self._get(
+            CAMPAIGNS, path, lambda received, token: observe_listing(received, page, token)
+        )
+        return ListingAnswer(seen, *aside)
 
     def set_token(self, token: str) -> None:
         """Use another token from the next request on. Raises `ValueError` for an unusable one."""
@@ -116,35 +137,51 @@ class Talkover:
         await self._client.aclose()
         await self._resolver.close()
 
-    def _interpret(self, received: Received | PollError, campaign_id: str, token: str) -> Answer:
+    async def _get(
+        self, endpoint: str, path: str, read: Callable[[Received, str], Seen]
+    ) -> tuple[Seen, _Aside]:
+        """Return what `read` makes of the answer and of the token that was sent."""
+        url = httpx.URL(f"{self._base_url}{path}")
+        async with self._turns:
+            # Kept, since `set_token` may come before the answer: this is the one to redact.
+            token = self._token
+            auth = TokenAuth(token, self._base_url)
+            started = self._stopwatch()
+            received = await exchange(self._client, url, auth, self._timeout)
+            duration = self._stopwatch() - started
+        said: Seen = received if isinstance(received, PollError) else read(received, token)
+        seen = _presentable(said, token)
+        self._observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
+        return seen, self._aside(received)
+
+    def _aside(self, received: Received | PollError) -> _Aside:
         if isinstance(received, PollError):
-            return Answer(_presentable(received, token))
+            return _Aside()
         date = server_date(received.headers)
         now = self._now() if date is None else date
-        return Answer(
-            _presentable(observe_sftp(received, campaign_id), token),
+        return _Aside(
             server_date=date,
             pause=pause(received.status, received.headers, now),
             rate=rate_hint(received.headers, now),
         )
 
 
-def _presentable(observation: Observation, token: str) -> Observation:
-    """Return the observation with nothing in it that may not be shown, even if the API echoes it.
+def _presentable(seen: Seen, token: str) -> Seen:
+    """Return what was seen with nothing in it that may not be shown, even if the API echoes it.
 
     A detail is redacted before it is cut: half a token is still a secret.
     """
-    match observation:
+    match seen:
         case PollError(detail=detail):
-            return replace(observation, detail=clean(redact(detail, token), DETAIL_MAX))
+            return replace(seen, detail=clean(redact(detail, token), DETAIL_MAX))
         case SftpConfig():
-            said = {field.name: getattr(observation, field.name) for field in fields(observation)}
+            said = {field.name: getattr(seen, field.name) for field in fields(seen)}
             echoes = [
                 name for name, text in said.items() if isinstance(text, str) and token in text
             ]
             hidden: dict[str, Any] = {name: redact(said[name], token) for name in echoes}
-            return replace(observation, **hidden) if hidden else observation
-    return observation
+            return replace(seen, **hidden) if hidden else seen
+    return seen
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
