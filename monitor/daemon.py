@@ -21,6 +21,7 @@ from monitor.adapters.talkover import Talkover
 from monitor.adapters.web import WebContext, WebServer
 from monitor.config import Config, ConfigError, LogFormat, SecretError, effective_yaml
 from monitor.core.model import Instant, Reason, Seconds
+from monitor.core.sharding import WHOLE, Shard
 from monitor.polling import Api, Clock, Connect, Fleet, Settings
 from monitor.reporting import Report
 from monitor.telling import Teller
@@ -86,12 +87,14 @@ class Daemon:
         load: Callable[[], Config],
         write: WriteLine,
         *,
+        shard: Shard = WHOLE,
         clock: Clock | None = None,
         connect: Connect | None = None,
         threaded: bool = True,
     ) -> None:
         """Run on what `load` returns, now and at each reload, telling alerts through `write`.
 
+        Of its environments those that `shard` owns are watched.
         `clock`, `connect` and `threaded=False` put the whole on virtual time.
         """
         self.stop_requested = asyncio.Event()
@@ -99,14 +102,16 @@ class Daemon:
         self.url = ""
         self._load = load
         self._write = write
+        self._shard = shard
         self._clock = clock or SystemClock()
         self._threaded = threaded
-        self._own = OwnMetrics(__version__)
+        self._own = OwnMetrics(__version__, shard)
         self._connect = connect or talkover(self._clock, self._own)
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
         self._stopping = False
         self._disk_fails = False
+        self._loaded = False
         self._jobs = Jobs()
         self._closing = AsyncExitStack()
 
@@ -129,8 +134,8 @@ class Daemon:
         store = Store.open(config.state.path, now=clock.wall(), threaded=self._threaded)
         self._closing.push_async_callback(store.aclose)
         self._store = store
-        self._fleet = Fleet(store, clock, self._own, self._connect, self._keep_running)
-        self.report = Report(config, self._fleet.pollers, store, ("log",), self._own, clock)
+        self._fleet = Fleet(store, clock, self._own, self._connect, self._keep_running, self._shard)
+        self.report = Report(config, self._fleet, store, ("log",), self._own, clock)
         sink = LogSink(
             self._write, self.report.links, for_people=config.log.format is LogFormat.CONSOLE
         )
@@ -140,15 +145,20 @@ class Daemon:
         store.on_error = self._storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
+        # The port before the first call: a start that fails must not spend any of the budget.
+        await self._open_web(config)
         self._telling = self._keep_running("telling", self._teller.run())
         self._closing.push_async_callback(self._drain)
         self._closing.push_async_callback(self._end_tasks)
-        self._apply(config, store.load())
+        loaded = store.load()
+        for problem in loaded.problems:
+            log.error("state_row_lost", problem=problem)
+        self._apply(config, loaded)
         self._tasks = [
             self._keep_running("ticking", self._tick()),
             self._keep_running("reloading", self._reload_when_asked()),
         ]
-        await self._open_web(config)
+        self._loaded = True
         self._jobs.start()
         self._closing.callback(self._jobs.stop)
         log.info(
@@ -234,11 +244,12 @@ class Daemon:
             metrics=self.report.metrics,
             metrics_content_type=content_type,
             healthy=self.report.healthy,
-            ready=self.report.ready,
-            loaded=lambda: True,
+            ready=self._not_ready,
+            loaded=lambda: self._loaded,
             reload=self.reload,
             events=self.report.history,
             version=__version__,
+            shard=self._shard,
             started_at=self._clock.wall(),
             external_url=config.web.external_url,
         )
@@ -248,6 +259,9 @@ class Daemon:
         self._closing.push_async_callback(web.stop)
         shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
         self.url = config.web.external_url or f"http://{shown}:{port}"
+
+    def _not_ready(self) -> str | None:
+        return self.report.ready() if self._loaded else "the state is not loaded yet"
 
     async def _tick(self) -> None:
         while True:

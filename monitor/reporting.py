@@ -1,7 +1,7 @@
 """What the running monitor says of itself: board, metrics, history, health, heartbeat."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import structlog
 
@@ -14,7 +14,7 @@ from monitor.config import Config
 from monitor.core.board import Board
 from monitor.core.model import Seconds, Told
 from monitor.core.text import rfc3339
-from monitor.polling import Clock, Poller
+from monitor.polling import Clock, Fleet
 
 STANDS_STILL: Seconds = 30.0
 """A poll loop that has not turned for so long makes `/-/healthy` answer 503."""
@@ -28,15 +28,15 @@ class Report:
     def __init__(
         self,
         config: Config,
-        pollers: Mapping[str, Poller],
+        fleet: Fleet,
         store: Store,
         sinks: tuple[str, ...],
         own: OwnMetrics,
         clock: Clock,
     ) -> None:
-        """Report on `pollers`, which the daemon changes; `config` is replaced by a reload."""
+        """Report on `fleet`, which the daemon changes; `config` is replaced by a reload."""
         self.config = config
-        self._pollers = pollers
+        self._fleet = fleet
         self._store = store
         self._sinks = sinks
         self._own = own
@@ -45,12 +45,13 @@ class Report:
     @property
     def links(self) -> Links:
         """Where events point to."""
-        return Links(self.config.alerts.runbook_url, self.config.web.external_url)
+        config, shard = self.config, self._fleet.shard
+        return Links(config.alerts.runbook_url, config.web.external_url, shard.ordinal)
 
     def board(self) -> Board:
         """Return all environments as they are known now."""
-        environments = {name: poller.board() for name, poller in self._pollers.items()}
-        return Board(environments, self._clock.wall())
+        environments = {name: poller.board() for name, poller in self._fleet.pollers.items()}
+        return Board(environments, self._clock.wall(), self._fleet.elsewhere)
 
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""
@@ -77,13 +78,13 @@ class Report:
     def healthy(self) -> bool:
         """Say whether every poll loop turns."""
         now = self._clock.elapsed()
-        return all(now - poller.turned_at < STANDS_STILL for poller in self._pollers.values())
+        return all(now - poller.turned_at < STANDS_STILL for poller in self._fleet.pollers.values())
 
     def ready(self) -> str | None:
         """Return why the monitor is not ready, or None when it is."""
         if self._store.failing:
             return "the state cannot be written"
-        waiting = [name for name, poller in self._pollers.items() if not poller.called]
+        waiting = [name for name, poller in self._fleet.pollers.items() if not poller.called]
         return f"no call was made yet for {', '.join(waiting)}" if waiting else None
 
     def heartbeat(self) -> None:

@@ -1,10 +1,12 @@
 """One sweep over everything, for `sftp-monitor check`: the pollers without the daemon around them.
 
-It keeps its state in memory, tells nobody, and spends no more than the budget.
+Where campaigns are discovered it lists them first. It keeps its state in memory, tells nobody, and
+spends no more than the budget.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from monitor import __version__
@@ -12,14 +14,23 @@ from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.store import MEMORY, Store
 from monitor.config import Config
 from monitor.core.board import Board
-from monitor.core.model import Reason
+from monitor.core.model import PollError, Reason
 from monitor.polling import Clock, Connect, Fleet, Poller
 
+Progress = Callable[[int, Mapping[str, int]], None]
+"""Is told how many calls were made, and how many campaigns each environment is known to have."""
 
-async def sweep(
-    config: Config, clock: Clock, connect: Connect, progress: Callable[[int], None]
-) -> Board:
-    """Poll every campaign once and return what was seen; `progress` gets the number of polls.
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What was seen, and why listings failed, by environment."""
+
+    board: Board
+    unlisted: Mapping[str, PollError]
+
+
+async def sweep(config: Config, clock: Clock, connect: Connect, progress: Progress) -> Swept:
+    """Poll every campaign once and return what was seen.
 
     An environment whose breaker opens is given up: its campaigns stay unknown. Raises SecretError.
     """
@@ -34,18 +45,29 @@ async def sweep(
             await polled.wait()
             polled.clear()
             polls += 1
-            progress(polls)
-        boards = {name: poller.board() for name, poller in fleet.pollers.items()}
-        return Board(boards, clock.wall())
+            counts = {
+                name: len(poller.watch.settings.targets) for name, poller in fleet.pollers.items()
+            }
+            progress(polls, counts)
+        return _seen(fleet.pollers, clock)
     finally:
         await fleet.aclose()
         await store.aclose()
 
 
+def _seen(pollers: Mapping[str, Poller], clock: Clock) -> Swept:
+    boards = {name: poller.board() for name, poller in pollers.items()}
+    errors = {name: poller.listing_error for name, poller in pollers.items()}
+    unlisted = {name: error for name, error in errors.items() if error is not None}
+    return Swept(Board(boards, clock.wall()), unlisted)
+
+
 def _done(poller: Poller) -> bool:
-    status = poller.watch.status
+    status, watch = poller.watch.status, poller.watch
     if status.breaker_open:
         return True
+    if watch.awaits_listing or not watch.settings.targets:
+        return not watch.awaits_listing
     # 404s that were distrusted are asked again once any config could be read.
     again = status.readable_seen and any(
         known.error is not None and known.error.reason is Reason.NOT_FOUND

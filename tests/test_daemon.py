@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from monitor.core.model import NoConfig, Observation, PollError, Reason
+from monitor.core.model import NoConfig, Observation, PollError, RateHint, Reason
 from monitor.daemon import Daemon, TaskEndedError
 from support.daemons import World
 from support.virtual import START, config, run
@@ -434,3 +434,89 @@ def test_a_task_that_ends_when_it_must_not_ends_the_daemon(world: World) -> None
                 await daemon.run()
 
     run(story())
+
+
+def test_fault_8_after_a_429_the_pace_is_halved_and_grows_back(world: World) -> None:
+    async def story() -> list[float]:
+        world.configure([f"c-{n}" for n in range(400)])
+        api = world.api()
+        async with world.daemon():
+            await _pass(3 * MINUTE)
+            api.refuse = 30.0
+            await _pass(2)
+            api.refuse = None
+            await _pass(20 * MINUTE)
+        return [at for at, _ in api.calls]
+
+    calls = run(story())
+    first, last = (sum(at <= call < at + MINUTE for call in calls) for at in (212.5, 1200.0))
+    assert 24 <= first <= 27
+    assert 48 <= last <= 50
+
+
+def test_fault_9_we_yield_where_the_customer_needs_the_limit(world: World) -> None:
+    async def story() -> list[float]:
+        world.configure([f"c-{n}" for n in range(400)])
+        api = world.api()
+        api.rate = RateHint(limit=100, remaining=15)
+        async with world.daemon():
+            await _pass(5 * MINUTE)
+        return [at for at, _ in api.calls]
+
+    calls = run(story())
+    assert len(calls) == pytest.approx(5 * 50 * 0.97 / 2, abs=3)
+
+
+@pytest.mark.slow
+def test_with_many_sick_campaigns_every_one_is_read_within_three_intervals(world: World) -> None:
+    keys = [f"c-{n}" for n in range(500)]
+
+    async def story() -> tuple[list[tuple[float, str]], float]:
+        world.configure(keys)
+        api = world.api()
+        for key in keys[:120]:
+            api.says[key] = config(key, START, last_test_success=False)
+        async with world.daemon() as daemon:
+            await _pass(90 * MINUTE)
+            return api.calls, daemon.report.board().environments["production"].interval
+
+    calls, interval = run(story())
+    last = dict.fromkeys(keys, 0.0)
+    for at, key in [*calls, *((90 * MINUTE, key) for key in keys)]:
+        assert at - last[key] <= 3 * interval
+        last[key] = at
+
+
+def test_fault_29_an_outage_of_two_minutes_costs_at_most_16_calls_and_no_burst_after_it(
+    world: World,
+) -> None:
+    keys = [f"c-{n}" for n in range(90)]
+
+    async def story() -> list[float]:
+        world.configure(keys)
+        api = world.api()
+        async with world.daemon():
+            await _pass(10 * MINUTE)
+            before, api.says = api.says, dict.fromkeys(keys, PollError(Reason.CONNECT_ERROR))
+            await _pass(2 * MINUTE)
+            api.says = before
+            await _pass(10 * MINUTE)
+        return [at for at, _ in api.calls]
+
+    calls = run(story())
+    assert sum(10 * MINUTE <= at < 12 * MINUTE for at in calls) <= 16
+    after = [at for at in calls if at >= 12 * MINUTE]
+    even = 50 / 60
+    assert max(sum(start <= at < start + 1 for at in after) for start in after) <= 3 * even
+
+
+def test_a_first_sweep_takes_its_budget_and_hardly_longer(world: World) -> None:
+    async def story() -> float:
+        world.configure([f"c-{n}" for n in range(300)])
+        async with world.daemon() as daemon:
+            await _pass(10 * MINUTE)
+            swept_at = daemon.report.board().environments["production"].status.swept_at
+        assert swept_at is not None
+        return world.api().calls[299][0]
+
+    assert run(story()) <= 1.1 * 300 / 50 * MINUTE

@@ -135,6 +135,7 @@ class _Handler(logging.Handler):
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record as one line."""
         self._writer.put(self.format(record).encode("utf-8", "replace") + b"\n")
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from monitor.adapters import log
 from monitor.adapters.web import views
 from monitor.adapters.web.answers import CampaignAnswer, CampaignsAnswer
 from monitor.cli import options
-from monitor.config import Config
-from monitor.core.board import Board, Health
+from monitor.config import Config, EnvironmentConfig
+from monitor.core.board import Health
 from monitor.core.budget import Budget
 from monitor.core.model import Verdict
 from monitor.core.text import span
 from monitor.daemon import SystemClock, talkover
-from monitor.sweeping import sweep
+from monitor.sweeping import Progress, Swept, sweep
 
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
 """Exit codes. Of several campaigns the worst counts: critical, unknown, warning, healthy."""
@@ -37,20 +37,26 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
 
     Exit code: 0 all healthy, 1 a warning, 2 something critical, 3 something unknown.
     """
+    healths: list[Health] = []
     if url is not None:
         known = _ask(url).campaigns
         _refuse_unknown(wanted, {campaign.campaign_id for campaign in known})
         seen = [campaign for campaign in known if not wanted or campaign.campaign_id in wanted]
     elif config_file is not None:
-        config = _narrowed(options.load(config_file), wanted)
-        seen = list(views.campaigns(_sweep(config), lambda *_: True))
+        swept = _sweep(_narrowed(options.load(config_file), wanted))
+        seen = list(views.campaigns(swept.board, lambda *_: True))
+        for environment, error in swept.unlisted.items():
+            click.echo(f"{environment}: the listing of campaigns failed: {error.reason}", err=True)
+            healths.append(Health.UNKNOWN)
+        if not healths:
+            _refuse_unknown(wanted, {campaign.campaign_id for campaign in seen})
     else:
         raise click.UsageError("say what to check: --config.file, or --url of a running daemon")
     if output == "json":
         click.echo(_ANSWER.dump_json(CampaignsAnswer(campaigns=seen), indent=2))
     else:
         click.echo(_table(seen))
-    return max_verdict(campaign.health for campaign in seen)
+    return max_verdict([*healths, *(campaign.health for campaign in seen)])
 
 
 def max_verdict(healths: Iterable[Health]) -> int:
@@ -59,13 +65,13 @@ def max_verdict(healths: Iterable[Health]) -> int:
     return VERDICTS[next((health for health in Health if health in found), Health.UNKNOWN)]
 
 
-def _sweep(config: Config) -> Board:
+def _sweep(config: Config) -> Swept:
     clock, progress = SystemClock(), _progress(config)
     # Which polls failed is in the verdict, and standard output belongs to the verdict alone.
     writer = log.LineWriter(sys.stderr.fileno())
     log.configure(writer, clock.wall, level="error", output="console")
     try:
-        progress(0)
+        progress(0, {one.name: len(one.campaigns) for one in config.environments})
         return asyncio.run(sweep(config, clock, talkover(clock), progress))
     finally:
         writer.close()
@@ -73,16 +79,14 @@ def _sweep(config: Config) -> Board:
             click.echo(err=True)
 
 
-def _progress(config: Config) -> Callable[[int], None]:
+def _progress(config: Config) -> Progress:
     """Return what shows on a terminal how many polls are done, and how long all of them take."""
-    expected = sum(len(environment.campaigns) for environment in config.environments)
-    seconds = max(
-        Budget(environment.budget_per_minute, 0.0).sweep_seconds(len(environment.campaigns))
-        for environment in config.environments
-    )
+    budgets = {one.name: Budget(one.budget_per_minute, 0.0) for one in config.environments}
 
-    def show(polls: int) -> None:
+    def show(polls: int, campaigns: Mapping[str, int]) -> None:
         if sys.stderr.isatty():
+            expected = sum(campaigns.values())
+            seconds = max(count * budgets[name].spacing(0.0) for name, count in campaigns.items())
             done = f"{min(polls, expected)}/{expected} campaigns"
             click.echo(f"\r{done}, {span(seconds)} in all ", nl=False, err=True)
 
@@ -90,20 +94,28 @@ def _progress(config: Config) -> Callable[[int], None]:
 
 
 def _narrowed(config: Config, wanted: tuple[str, ...]) -> Config:
+    """Return the config with these campaigns alone; those it does not list may be discovered."""
+    if not wanted:
+        return config
     known = {key for environment in config.environments for key in environment.campaigns}
-    _refuse_unknown(wanted, known)
-    narrowed = (
-        replace(
-            environment,
-            campaigns={
-                key: target
-                for key, target in environment.campaigns.items()
-                if not wanted or key in wanted
-            },
-        )
-        for environment in config.environments
+    found_later = set(wanted) - known
+    if not any(environment.discovery.enabled for environment in config.environments):
+        _refuse_unknown(wanted, known)
+    narrowed = [_narrowed_environment(one, frozenset(wanted)) for one in config.environments]
+    kept = [one for one in narrowed if one.campaigns or (found_later and one.discovery.enabled)]
+    return replace(config, environments=tuple(kept))
+
+
+def _narrowed_environment(
+    environment: EnvironmentConfig, wanted: frozenset[str]
+) -> EnvironmentConfig:
+    campaigns = environment.campaigns
+    return replace(
+        environment,
+        explicit=tuple(one for one in environment.explicit if one.id in wanted),
+        campaigns={key: target for key, target in campaigns.items() if key in wanted},
+        discovery=replace(environment.discovery, only=wanted),
     )
-    return replace(config, environments=tuple(one for one in narrowed if one.campaigns))
 
 
 def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import os
+from math import ceil
 from pathlib import Path
 
 import click
 
 from monitor.config import Config, effective_yaml, format_duration, json_schema, load_config
-from monitor.core.budget import Budget, effective_interval
+from monitor.core.budget import PACE, Budget, effective_interval
+from monitor.core.model import MINUTE
 from monitor.core.text import span
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
@@ -45,16 +47,20 @@ def describe_budgets(config: Config) -> list[str]:
     lines = []
     for environment in config.environments:
         budget, count = Budget(environment.budget_per_minute, 0.0), len(environment.campaigns)
-        really = effective_interval(budget, count, config.polling.interval)
+        really = effective_interval(budget.pace(0.0), count, config.polling.interval)
         line = (
             f"{environment.name}: {count} campaigns, {budget.per_minute:g} requests a minute, "
             f"each read every {span(really)}"
         )
         if really > config.polling.interval:
-            share = count * 60 / (config.polling.interval * 0.97 * environment.requests_per_minute)
+            needed = count * 60 / config.polling.interval / PACE
+            share = ceil(100 * needed / environment.requests_per_minute) / 100
             wanted = format_duration(config.polling.interval)
             line += f" instead of {wanted}" + (
                 f"; budget_share {share:.2f} would do" if share <= 1 else "; no share would do"
             )
+        if environment.discovery.enabled:
+            most = int(budget.pace(0.0) * config.polling.interval / MINUTE)
+            line += f"; discovered ones come on top, up to {most} in all keep that interval"
         lines.append(line)
     return lines

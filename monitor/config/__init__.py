@@ -11,6 +11,7 @@ from monitor.config.kinds import LogFormat, LogLevel
 from monitor.config.load import load_config
 from monitor.config.model import (
     AlertsConfig,
+    CampaignConfig,
     Config,
     DiscoveryConfig,
     EnvironmentConfig,
@@ -25,9 +26,11 @@ from monitor.config.model import (
 from monitor.config.problems import ConfigError, Problem
 from monitor.config.secrets import SecretError, TokenSource
 from monitor.config.show import effective_yaml, json_schema
+from monitor.config.targets import targets
 
 __all__ = [
     "AlertsConfig",
+    "CampaignConfig",
     "Config",
     "ConfigError",
     "DiscoveryConfig",
@@ -49,5 +52,6 @@ __all__ = [
     "json_schema",
     "load_config",
     "parse_duration",
+    "targets",
     "with_overrides",
 ]

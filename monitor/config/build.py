@@ -1,8 +1,7 @@
 """The file's model → the config of the daemon: defaults filled in, rules and labels merged."""
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -11,16 +10,16 @@ from monitor.config import model, schema
 from monitor.config.model import Config, EnvironmentConfig, Layer, OverrideConfig
 from monitor.config.rule_settings import RuleSettings, merge, settings_of
 from monitor.config.secrets import TokenSource
+from monitor.config.targets import layers_of, targets
 from monitor.config.tokens import Sources
+from monitor.core.discovery import Roster
 from monitor.core.environment_rules import resolve_environment_rules
 from monitor.core.model import Severity
-from monitor.core.rule import Rule, Target
-from monitor.core.rules import Unreadable, resolve_rules
+from monitor.core.rules import Unreadable
 
 DATABASE = "sftp-monitor.db"
 
 AnyEnvironment = schema.Environment[BaseModel, BaseModel]
-AnyCampaign = schema.Campaign[BaseModel]
 
 
 def build(
@@ -89,13 +88,8 @@ def _environment(
 ) -> EnvironmentConfig:
     key = f"environments[{index}]"
     layers = (Layer("rules", common), Layer(f"{key}.rules", settings_of(environment.rules)))
-    campaigns = {
-        campaign.id: _Merged.of(environment, key, place, campaign)
-        for place, campaign in enumerate(environment.campaigns)
-    }
     settings = merge(*(layer.settings for layer in layers))
-    own_rules = resolve_rules(settings)
-    return EnvironmentConfig(
+    made = EnvironmentConfig(
         name=environment.name,
         base_url=environment.base_url,
         token=token,
@@ -105,71 +99,40 @@ def _environment(
         labels=environment.labels,
         rules=resolve_environment_rules(settings),
         unreadable_after=Unreadable(**settings.get(Unreadable.name, {})).after,
-        campaigns={
-            id_: merged.target(environment.name, settings, own_rules)
-            for id_, merged in campaigns.items()
-        },
+        explicit=tuple(
+            _campaign(campaign, f"{key}.campaigns[{place}].rules")
+            for place, campaign in enumerate(environment.campaigns)
+        ),
         discovery=_discovery(environment.discovery),
-        overrides=tuple(_override(override) for override in environment.overrides),
+        overrides=tuple(
+            _override(override, f"{key}.overrides[{place}].rules")
+            for place, override in enumerate(environment.overrides)
+        ),
         rule_layers=layers,
-        campaign_layers={id_: merged.layers for id_, merged in campaigns.items() if merged.layers},
+    )
+    set_where = {campaign.id: layers_of(made, campaign) for campaign in made.explicit}
+    return replace(
+        made,
+        campaigns=targets(made, Roster()),
+        campaign_layers={id_: layers for id_, layers in set_where.items() if layers},
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Merged:
-    """A campaign with the overrides that match it, weakest first."""
-
-    campaign: AnyCampaign
-    labels: Mapping[str, str]
-    layers: tuple[Layer, ...]
-
-    @classmethod
-    def of(
-        cls, environment: AnyEnvironment, key: str, place: int, campaign: AnyCampaign
-    ) -> "_Merged":
-        labels = dict(environment.labels)
-        layers = []
-        for index, override in _matching(environment, campaign):
-            labels |= override.labels
-            layers.append(Layer(f"{key}.overrides[{index}].rules", settings_of(override.rules)))
-        own = settings_of(campaign.rules)
-        layers.append(Layer(f"{key}.campaigns[{place}].rules", own))
-        labels |= campaign.labels
-        return cls(campaign, labels, tuple(layer for layer in layers if layer.settings))
-
-    def target(
-        self, environment: str, settings: RuleSettings, own_rules: Mapping[str, Rule]
-    ) -> Target:
-        rules = own_rules
-        # Most campaigns have no settings of their own, and share one set of rules.
-        if self.layers:
-            rules = resolve_rules(merge(settings, *(layer.settings for layer in self.layers)))
-        return Target(
-            environment=environment,
-            campaign_id=self.campaign.id,
-            name=self.campaign.name,
-            labels=self.labels,
-            rules=rules,
-        )
+def _campaign(campaign: schema.Campaign[BaseModel], key: str) -> model.CampaignConfig:
+    return model.CampaignConfig(
+        id=campaign.id,
+        name=campaign.name,
+        labels=campaign.labels,
+        rules=Layer(key, settings_of(campaign.rules)),
+    )
 
 
-def _matching(
-    environment: AnyEnvironment, campaign: AnyCampaign
-) -> Iterator[tuple[int, schema.Override[BaseModel]]]:
-    """Yield the overrides for a listed campaign, whose type is not known."""
-    for index, override in enumerate(environment.overrides):
-        match = override.match
-        if match.campaign_type is None and re.fullmatch(match.name or "", campaign.name):
-            yield index, override
-
-
-def _override(override: schema.Override[BaseModel]) -> OverrideConfig:
+def _override(override: schema.Override[BaseModel], key: str) -> OverrideConfig:
     return OverrideConfig(
         name=override.match.name,
         campaign_type=override.match.campaign_type,
         labels=override.labels,
-        rules=settings_of(override.rules),
+        rules=Layer(key, settings_of(override.rules)),
     )
 
 

@@ -50,6 +50,11 @@ def _check_config(document: Document, config: Config) -> Iterator[Problem]:
             message = too_long(campaign.labels)
             if message:
                 yield document.problem((*place, "campaigns", number, "labels"), message)
+        for number, override in enumerate(environment.overrides):
+            # Of campaigns that are still to be discovered, more cannot be known.
+            message = too_long({**environment.labels, **override.labels})
+            if message and environment.discovery.enabled:
+                yield document.problem((*place, "overrides", number, "labels"), message)
 
 
 def _read(path: Path) -> str:

@@ -80,7 +80,11 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryConfig:
-    """Finding campaigns by listing them. Always off in this version."""
+    """Finding campaigns by listing them, every so many seconds.
+
+    `include` and `exclude` match whole names. `only` is not of the file: `check --campaign` wants
+    these ids and no others.
+    """
 
     enabled: bool
     every: Seconds
@@ -88,6 +92,15 @@ class DiscoveryConfig:
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     max_campaigns: int
+    only: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Settings of rules from one place of the file: `key` is the path of their `rules`."""
+
+    key: str = ""
+    settings: RuleSettings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,23 +110,27 @@ class OverrideConfig:
     name: str | None
     campaign_type: CampaignType | None
     labels: Mapping[str, str]
-    rules: RuleSettings
+    rules: Layer
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Settings of rules from one place of the file: `key` is the path of their `rules`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignConfig:
+    """What the file says of one campaign; nothing, but for the id, of a discovered one."""
 
-    key: str
-    settings: RuleSettings
+    id: str
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    rules: Layer = Layer()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentConfig:
-    """One environment: its API, its budget, its rules, and its campaigns by id.
+    """One environment: its API, its budget, its rules, and its campaigns.
 
-    `rules` are its own, the enabled ones; those of a campaign are in its Target. The layers say
-    what was set where, weakest first: `rule_layers` for all of it, `campaign_layers` over those.
+    `explicit` are the campaigns that the file lists, `campaigns` what they come to by id while
+    no listing is known. `rules` are its own, the enabled ones; those of a campaign are in its
+    Target. The layers say what was set where, weakest first: `rule_layers` for all of it,
+    `campaign_layers` over those.
     `ca_file` is relative to nothing: like the token's file it was put into the config's folder.
     """
 
@@ -126,7 +143,8 @@ class EnvironmentConfig:
     labels: Mapping[str, str]
     rules: Mapping[str, EnvironmentRule]
     unreadable_after: Seconds
-    campaigns: Mapping[str, Target]
+    explicit: tuple[CampaignConfig, ...]
+    campaigns: Mapping[str, Target] = field(default_factory=dict)
     discovery: DiscoveryConfig
     overrides: tuple[OverrideConfig, ...] = ()
     rule_layers: tuple[Layer, ...] = ()

@@ -45,7 +45,7 @@ class Match(Section):
 
     name: kinds.Expression | None = key(None, "regular expression that the whole name matches")
     campaign_type: kinds.CampaignTypeName | None = key(
-        None, "the type of a discovered campaign; of a listed one it is not known"
+        None, "its type; known through discovery alone"
     )
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
@@ -63,9 +63,9 @@ class Override(Section, Generic[C]):
 
 
 class Discovery(Section):
-    """Finding campaigns by listing them (GET /campaigns)."""
+    """Finding campaigns by listing them (GET /campaigns); what the file says of one wins."""
 
-    enabled: kinds.TrueOrFalse = key(False, "not available in this version: list the campaigns")
+    enabled: kinds.TrueOrFalse = key(False, "beside `campaigns`, watch what is listed")
     every: kinds.PositiveDuration = key("15m", "how often campaigns are listed")
     statuses: Annotated[list[kinds.CampaignStatusName], kinds.OrNoItems] = key(
         ["active"], "whose alerts are told; the others are polled at idle_interval, and muted"
@@ -76,12 +76,7 @@ class Discovery(Section):
     exclude: Annotated[list[kinds.Expression], kinds.OrNoItems] = key(
         [], "regular expressions, none of which the whole name may match"
     )
-    max_campaigns: kinds.Count = key(10000, "more are not taken in")
-
-    def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield that this version cannot discover: silence would look like health."""
-        if self.enabled:
-            yield "enabled", "discovery is not available in this version: list the campaigns"
+    max_campaigns: kinds.Count = key(10000, "more are not taken in; known ones stay")
 
 
 class Environment(Section, Generic[R, C]):
@@ -99,7 +94,7 @@ class Environment(Section, Generic[R, C]):
     labels: kinds.Labels = key({}, "labels on the alerts of its campaigns, and on its own")
     rules: R = key({}, "settings of rules, over the global ones")
     campaigns: Annotated[list[Campaign[C]], kinds.OrNoItems] = key([], "the campaigns to watch")
-    discovery: Discovery = key({}, "for a later version")
+    discovery: Discovery = key({}, "campaigns that are found by listing them")
     overrides: Annotated[list[Override[C]], kinds.OrNoItems] = key(
         [], "labels and rules for the campaigns that match, in order, later wins"
     )

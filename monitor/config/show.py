@@ -136,5 +136,5 @@ def _override(override: OverrideConfig) -> dict[str, Any]:
     return {
         "match": {name: str(value) for name, value in match.items() if value is not None},
         "labels": dict(override.labels),
-        "rules": as_written(override.rules),
+        "rules": as_written(override.rules.settings),
     }

@@ -6,6 +6,7 @@ is no longer watched, `next_poll` on when to look again.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 from zlib import crc32
 
 from monitor.core import events
@@ -33,16 +34,25 @@ from monitor.core.status import CampaignStatus, Failures, Memory
 AFTER_DEADLINE: Seconds = 1.0
 """A deadline D is looked at from D + 1 s on, so that it has passed on the platform's clock too."""
 
+DEADLINES_KEPT = 3
+"""A deadline up to so many intervals after the regular poll is kept, in case that runs late."""
+
 YOUNG: Seconds = HOUR
 """How long a firing alert counts as young: polled at `unhealthy_interval`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cadence:
-    """How often to look, in seconds; `interval` is already what the budget really gives."""
+    """How often to look, in seconds; `interval` is already what the budget really gives.
+
+    `stretched` says that this is longer than wanted. `idle_interval` is for campaigns of which
+    on-call is not told.
+    """
 
     interval: Seconds
     unhealthy_interval: Seconds
+    idle_interval: Seconds
+    stretched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +119,15 @@ def remove(status: CampaignStatus, target: Target, reason: str, now: Instant) ->
     return Decision(tombstone, {}, told)
 
 
-def next_poll(
-    status: CampaignStatus, target: Target, cadence: Cadence
-) -> tuple[Instant, Priority] | None:
+class NextPoll(NamedTuple):
+    """When to look again and why; and the deadline for which it is too late should that be late."""
+
+    at: Instant
+    priority: Priority
+    deadline: Instant | None = None
+
+
+def next_poll(status: CampaignStatus, target: Target, cadence: Cadence) -> NextPoll | None:
     """Return when to look again, and why; None for a campaign never polled: as soon as may be.
 
     Computed from what is remembered alone, so it is the same after a restart. A deadline that
@@ -120,15 +136,23 @@ def next_poll(
     polled_at = status.polled_at
     if polled_at is None:
         return None
+    if target.muted_status is not None:
+        idle = max(cadence.idle_interval, cadence.interval)
+        return NextPoll(_next_slot(status, polled_at, idle), Priority.ROUTINE)
     if status.error is not None or _needs_watching(status.alerts, polled_at):
-        regular = (polled_at + cadence.unhealthy_interval, Priority.UNHEALTHY)
+        regular = NextPoll(polled_at + cadence.unhealthy_interval, Priority.UNHEALTHY)
+    elif cadence.stretched:
+        # Without requests to spare nothing keeps its slot: in turn, each as long after its last
+        # poll as the others, is the evenest that there is.
+        regular = NextPoll(polled_at + cadence.interval, Priority.ROUTINE)
     else:
-        key = f"{status.environment}/{status.campaign_id}"
-        regular = (_next_slot(key, polled_at, cadence.interval), Priority.ROUTINE)
+        regular = NextPoll(_next_slot(status, polled_at, cadence.interval), Priority.ROUTINE)
     deadline = _deadline(status, target, polled_at)
-    if deadline is not None and deadline + AFTER_DEADLINE < regular[0]:
-        return deadline + AFTER_DEADLINE, Priority.DEADLINE
-    return regular
+    if deadline is None or deadline > regular.at + DEADLINES_KEPT * cadence.interval:
+        return regular
+    if deadline + AFTER_DEADLINE < regular.at:
+        return NextPoll(deadline + AFTER_DEADLINE, Priority.DEADLINE)
+    return regular._replace(deadline=deadline + AFTER_DEADLINE)
 
 
 def _trusted(observation: Observation, memory: Memory) -> Observation:
@@ -188,7 +212,8 @@ def _not_after(status: CampaignStatus, now: Instant) -> CampaignStatus:
 
 
 def _sight(status: CampaignStatus, target: Target, observation: Observation, now: Instant) -> Sight:
-    return Sight(observation, status.memory, now, target.listed, status.failures)
+    memory, failures = status.memory, status.failures
+    return Sight(observation, memory, now, target.listed, failures, target.listed_at)
 
 
 def _muter(
@@ -248,8 +273,8 @@ def _deadline(status: CampaignStatus, target: Target, polled_at: Instant) -> Ins
     return min((at for at in instants if at is not None and at > polled_at), default=None)
 
 
-def _next_slot(key: str, after: Instant, interval: Seconds) -> Instant:
+def _next_slot(status: CampaignStatus, after: Instant, interval: Seconds) -> Instant:
     # Slots hashed from the id spread the polls evenly and for ever, whatever order they began in.
-    phase = crc32(key.encode()) / 2**32
+    phase = crc32(f"{status.environment}/{status.campaign_id}".encode()) / 2**32
     earliest = after / interval + 0.5 - phase
     return (int(earliest // 1) + 1 + phase) * interval

@@ -38,7 +38,8 @@ class EnvironmentBoard:
     """One environment on the board, with its campaigns by id.
 
     `now` is its corrected clock, `rules` are its own enabled ones. `interval` is the sweep time
-    that the budget really gives, `stale_after` how old evidence may be, `lag` how late the most
+    that the budget really gives, `stale_after` how old evidence may be (`idle_stale_after`
+    that of campaigns which are not told), `lag` how late the most
     overdue poll is; in seconds. `per_minute` and `available` are calls. `swept` campaigns were
     polled in the running sweep.
     """
@@ -50,6 +51,7 @@ class EnvironmentBoard:
     campaigns: Mapping[str, Entry] = field(default_factory=dict)
     interval: Seconds = 0.0
     stale_after: Seconds = float("inf")
+    idle_stale_after: Seconds = float("inf")
     per_minute: float = 0.0
     available: int = 0
     lag: Seconds = 0.0
@@ -61,7 +63,9 @@ class EnvironmentBoard:
         if Severity.CRITICAL in severities:
             return Health.CRITICAL
         seen_at = entry.status.memory.seen_at
-        too_old = seen_at is None or self.now - seen_at > self.stale_after
+        idle = entry.target.muted_status is not None
+        allowed = self.idle_stale_after if idle else self.stale_after
+        too_old = seen_at is None or self.now - seen_at > allowed
         if too_old or entry.status.error is not None or self.status.breaker_open:
             return Health.UNKNOWN
         return Health.WARNING if Severity.WARNING in severities else Health.HEALTHY
@@ -74,10 +78,14 @@ class EnvironmentBoard:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All environments by name. `now` is our clock at the time of the view."""
+    """All environments by name. `now` is our clock at the time of the view.
+
+    `elsewhere` are the configured environments that other shards watch.
+    """
 
     environments: Mapping[str, EnvironmentBoard]
     now: Instant
+    elsewhere: frozenset[str] = frozenset()
 
     def entries(self) -> Iterator[tuple[EnvironmentBoard, Entry]]:
         """Return every campaign with its environment, in the order of the config."""

@@ -2,12 +2,13 @@
 
 A generic cell rate algorithm without a burst: calls are paced evenly at 97 % of the budget, so
 that no window of 60 s holds more than the budget even when the network jitters by a second or
-two. Start, restart and a 429's pause are all this one number. Returns delays, never sleeps.
+two. Start, restart and a 429's pause are all this one number; what a 429 and the API's rate
+headers say beyond that stretches the pace, and never quickens it. Returns delays, never sleeps.
 """
 
 from dataclasses import dataclass, replace
 
-from monitor.core.model import MINUTE, Seconds
+from monitor.core.model import MINUTE, RateHint, Seconds
 
 PACE = 0.97
 """The part of the budget that is used: what jitter may push into a 60 s window."""
@@ -15,21 +16,39 @@ PACE = 0.97
 LEASE: Seconds = 5.0
 """How far ahead spending is written down before it happens: a crash cannot spend it twice."""
 
+FLOOR = 0.1
+"""However little is left, this part of the budget is used: else we would be blind for ever."""
+
+REGAIN_PER_MINUTE = 0.05
+"""What a throttled budget grows back: from a half to the whole in ten minutes."""
+
+CUSTOMERS_PART = 0.3
+"""The part of the plan's limit that is the customer's own: where less remains, we yield."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """The budget of one environment, in calls per minute, and when the next call may go out.
 
-    `next_at` is on the clock that the caller uses throughout (the daemon: monotonic).
+    `next_at` is on the clock that the caller uses throughout (the daemon: elapsed seconds).
+    `throttle` is the part that a 429 has left of the budget, growing back from `throttled_at` on,
+    `room` the part that the customer's own calls leave.
     """
 
     per_minute: float
     next_at: Seconds
+    throttle: float = 1.0
+    throttled_at: Seconds = 0.0
+    room: float = 1.0
 
-    @property
-    def spacing(self) -> Seconds:
-        """Seconds between two calls."""
-        return MINUTE / (self.per_minute * PACE)
+    def pace(self, now: Seconds) -> float:
+        """Return how many calls per minute may go out as things are now."""
+        part = max(FLOOR, self._throttle(now) * self.room)
+        return self.per_minute * PACE * part
+
+    def spacing(self, now: Seconds) -> Seconds:
+        """Return the seconds between two calls."""
+        return MINUTE / self.pace(now)
 
     def delay(self, now: Seconds) -> Seconds:
         """Return in how many seconds the next call may go out; 0: now."""
@@ -37,22 +56,51 @@ class Budget:
 
     def spend(self, now: Seconds) -> "Budget":
         """Return the budget after one call at `now`. What was not used is not saved up."""
-        return replace(self, next_at=max(self.next_at, now) + self.spacing)
+        return replace(self, next_at=max(self.next_at, now) + self.spacing(now))
+
+    def refused(self, now: Seconds, pause: Seconds) -> "Budget":
+        """Return the budget after a 429: no call for `pause` seconds, then half the pace.
+
+        It grows back from the end of the pause on. A 429 that comes within the pause answers a
+        call that was under way before, and does not halve once more.
+        """
+        paused = self.pause(now, pause)
+        if now < self.throttled_at:
+            return replace(paused, throttled_at=paused.next_at)
+        halved = max(FLOOR, self._throttle(now) / 2)
+        return replace(paused, throttle=halved, throttled_at=paused.next_at)
 
     def pause(self, now: Seconds, seconds: Seconds) -> "Budget":
-        """Return the budget with no call before `now + seconds`: what a 429 asks for."""
+        """Return the budget with no call before `now + seconds`: what a 503 may ask for."""
         return replace(self, next_at=max(self.next_at, now + seconds))
+
+    def hinted(self, hint: RateHint | None, plan: float) -> "Budget":
+        """Return the budget as the API's rate headers have it; `plan` is its limit a minute.
+
+        A limit below the plan's is taken for the plan's. Where less remains of it than the
+        customer needs, we yield in proportion. No headers: no reason to slow down.
+        """
+        limit = plan if hint is None or hint.limit is None else min(plan, hint.limit)
+        remaining = limit if hint is None or hint.remaining is None else hint.remaining
+        left = min(1.0, remaining / (CUSTOMERS_PART * limit))
+        return replace(self, room=max(FLOOR, left * limit / plan))
 
     def available(self, now: Seconds) -> int:
         """Return how many calls may go out within the next minute."""
-        left = MINUTE - self.delay(now)
-        return max(0, int(left / self.spacing))
+        return max(0, int((MINUTE - self.delay(now)) / self.spacing(now)))
 
-    def sweep_seconds(self, campaigns: int) -> Seconds:
-        """Return how long one poll of each of so many campaigns takes."""
-        return campaigns * self.spacing
+    def _throttle(self, now: Seconds) -> float:
+        grown = REGAIN_PER_MINUTE * max(0.0, now - self.throttled_at) / MINUTE
+        return min(1.0, self.throttle + grown)
 
 
-def effective_interval(budget: Budget, campaigns: int, interval: Seconds) -> Seconds:
-    """Return the sweep time that the budget really gives: `interval`, or longer if it must be."""
-    return max(interval, budget.sweep_seconds(campaigns))
+def effective_interval(
+    pace: float, told: int, interval: Seconds, idle: int = 0, idle_interval: Seconds = 1.0
+) -> Seconds:
+    """Return the sweep time that `pace` calls a minute really give `told` campaigns, in seconds.
+
+    That is `interval`, or longer if it must be; `idle` campaigns, which are not told, take a call
+    every `idle_interval` each, and at most half of the pace.
+    """
+    left = pace - min(pace / 2, idle * MINUTE / idle_interval)
+    return max(interval, told * MINUTE / left)

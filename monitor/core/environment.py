@@ -10,6 +10,7 @@ from statistics import median
 
 from monitor.core.model import (
     Instant,
+    ListingPage,
     NoConfig,
     Observation,
     PollError,
@@ -40,11 +41,19 @@ SKEWS_KEPT, CORRECT_ABOVE, CORRECT_BELOW = 5, 60.0, 30.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The outcome of one call. `token_generation` counts how often the token was read."""
+    """The outcome of one call; without `campaign_id`: for a page of the listing.
 
-    campaign_id: str
-    observation: Observation
+    `token_generation` counts how often the token was read.
+    """
+
+    campaign_id: str | None
+    observation: Observation | ListingPage
     token_generation: int = 0
+
+    @property
+    def campaigns(self) -> frozenset[str]:
+        """The campaigns that it was about: one or none."""
+        return frozenset() if self.campaign_id is None else frozenset({self.campaign_id})
 
 
 def interpret(status: EnvironmentStatus, observation: Observation, campaigns: int) -> Observation:
@@ -62,7 +71,11 @@ def interpret(status: EnvironmentStatus, observation: Observation, campaigns: in
 def observe(
     before: EnvironmentStatus, call: Call, campaigns: int, now: Instant
 ) -> EnvironmentStatus:
-    """Return the breaker after one call, of an environment with so many campaigns."""
+    """Return the breaker after one call, of an environment with so many campaigns.
+
+    A page of the listing shows that base URL and token are right. That it is refused (403, 404)
+    matters only where no campaign is known: otherwise their own answers tell.
+    """
     reason = call.observation.reason if isinstance(call.observation, PollError) else None
     if reason is Reason.INTERNAL_ERROR:
         return replace(before, called_at=now)
@@ -71,7 +84,7 @@ def observe(
     if reason in UNANSWERED:
         return _unanswered(status, reason, now)
     status = _answered(status, call, reason, campaigns, now)
-    status = _token(status, call, reason, now)
+    status = _token(status, call, reason, campaigns, now)
     return _forbidden(status, call, reason, campaigns, now)
 
 
@@ -95,7 +108,7 @@ def _answered(
         return replace(closed, readable_seen=True, not_found=frozenset())
     if reason is not Reason.NOT_FOUND:
         return closed
-    status = replace(status, not_found=status.not_found | {call.campaign_id})
+    status = replace(status, not_found=status.not_found | call.campaigns)
     if len(status.not_found) >= campaigns and status.outage_at is None:
         return replace(status, outage_at=now, outage_reason=reason)
     if status.outage_reason is Reason.NOT_FOUND:
@@ -103,14 +116,14 @@ def _answered(
     return replace(closed, not_found=status.not_found)
 
 
-def _was_read(observation: Observation) -> bool:
+def _was_read(observation: Observation | ListingPage) -> bool:
     if isinstance(observation, NoConfig):
         return not observation.by_404
     return not isinstance(observation, PollError)
 
 
 def _token(
-    status: EnvironmentStatus, call: Call, reason: Reason | None, now: Instant
+    status: EnvironmentStatus, call: Call, reason: Reason | None, campaigns: int, now: Instant
 ) -> EnvironmentStatus:
     if reason is Reason.UNAUTHORIZED:
         first = status.unauthorized_with
@@ -122,7 +135,8 @@ def _token(
     if reason in SAYS_NOTHING_OF_THE_TOKEN:
         return status
     status = replace(status, unauthorized_with=None)
-    if reason is Reason.FORBIDDEN and status.rejected_by is Reason.FORBIDDEN:
+    proves_nothing = reason is Reason.FORBIDDEN or (campaigns and call.campaign_id is None)
+    if proves_nothing and status.rejected_by is Reason.FORBIDDEN:
         return status
     return replace(status, rejected_at=None, rejected_by=None)
 
@@ -131,9 +145,9 @@ def _forbidden(
     status: EnvironmentStatus, call: Call, reason: Reason | None, campaigns: int, now: Instant
 ) -> EnvironmentStatus:
     if reason is not Reason.FORBIDDEN:
-        return replace(status, forbidden=status.forbidden - {call.campaign_id})
-    status = replace(status, forbidden=status.forbidden | {call.campaign_id})
-    if campaigns < CAMPAIGNS_TO_OPEN or len(status.forbidden) < campaigns:
+        return replace(status, forbidden=status.forbidden - call.campaigns)
+    status = replace(status, forbidden=status.forbidden | call.campaigns)
+    if 0 < campaigns < CAMPAIGNS_TO_OPEN or len(status.forbidden) < campaigns:
         return status
     if status.rejected_at is not None:
         return status

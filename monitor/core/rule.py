@@ -55,13 +55,28 @@ class BaseRule:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a rule may look at: the observation, and what is remembered with it taken in."""
+    """What a rule may look at: the observation, and what is remembered with it taken in.
+
+    `listed` and `listed_at` are the Target's.
+    """
 
     observation: Observation
     memory: Memory
     now: Instant
     listed: bool = True
     failures: Failures | None = None
+    listed_at: Instant | None = None
+
+    @property
+    def still_there(self) -> bool:
+        """True unless a campaign without a config may be gone itself, known from discovery alone.
+
+        It is there if a listing that was completed after the first NoConfig still has it.
+        """
+        gone_at = self.memory.gone_at
+        if self.listed or gone_at is None:
+            return True
+        return self.listed_at is not None and self.listed_at > gone_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +111,8 @@ class Target:
     """What the config says of one campaign: its name, its labels and its rules' settings.
 
     `rules` has the enabled rules only, in the order of `RULES`. `listed` is false for a campaign
-    known from discovery alone, `muted_status` is its status where that is not told.
+    known from discovery alone, `listed_at` when the last complete listing had it (None: the last
+    one had not). `muted_status` is its status where that is not told.
     """
 
     environment: str
@@ -105,6 +121,7 @@ class Target:
     labels: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, Rule] = field(default_factory=dict)
     listed: bool = True
+    listed_at: Instant | None = None
     muted_status: str | None = None
 
 

@@ -75,8 +75,9 @@ class Missing(Rule):
                 return healthy("the campaign has an SFTP config", {})
         if not sight.listed and sight.memory.config is None:
             return healthy("the campaign does not use SFTP", {})
-        gone_at = sight.memory.gone_at
-        evidence = {} if gone_at is None else {"gone_at": rfc3339(gone_at)}
+        if not sight.still_there:
+            return unknown("the SFTP config is gone; the next listing tells about the campaign")
+        evidence = {"gone_at": rfc3339(_or_now(sight.memory.gone_at, sight.now))}
         if sight.memory.config is None:
             return unhealthy("the platform has no SFTP config for this campaign", evidence)
         return unhealthy("the SFTP config that was there is gone", evidence)

@@ -24,30 +24,41 @@ UNHEALTHY_SHARE = 4
 """Of so many calls one may go to an unhealthy campaign while routine polls are due as well."""
 
 
+_Entry = tuple[Seconds, int, str, Priority]
+"""When it is due, a number that tells its put from later ones, the campaign, and why."""
+
+
 class DueQueue:
     """Campaigns by when they are due, in seconds of one monotonic clock; one entry a campaign."""
 
     def __init__(self) -> None:
         """Start with nothing due."""
-        self._entries: dict[str, tuple[Seconds, int, Priority]] = {}
-        self._waiting: list[tuple[Seconds, int, str]] = []
-        self._ready: dict[Priority, list[tuple[Seconds, int, str]]] = {p: [] for p in Priority}
+        self._puts: dict[str, int] = {}
+        self._waiting: list[_Entry] = []
+        self._ready: dict[Priority, list[_Entry]] = {priority: [] for priority in Priority}
         self._count = 0
         self._since_unhealthy = 0
 
     def __len__(self) -> int:
         """Return how many campaigns wait or are due."""
-        return len(self._entries)
+        return len(self._puts)
 
-    def put(self, key: str, due: Seconds, priority: Priority) -> None:
-        """Put a campaign in, or move it: due at `due`, for the reason `priority`."""
+    def put(
+        self, key: str, due: Seconds, priority: Priority, deadline: Seconds | None = None
+    ) -> None:
+        """Put a campaign in, or move it: due at `due`, for the reason `priority`.
+
+        From `deadline` on, should it still be in, it is due as a deadline.
+        """
         self._count += 1
-        self._entries[key] = (due, self._count, priority)
-        heapq.heappush(self._waiting, (due, self._count, key))
+        self._puts[key] = self._count
+        heapq.heappush(self._waiting, (due, self._count, key, priority))
+        if deadline is not None:
+            heapq.heappush(self._waiting, (deadline, self._count, key, Priority.DEADLINE))
 
     def discard(self, key: str) -> None:
         """Take a campaign out, if it is in."""
-        self._entries.pop(key, None)
+        self._puts.pop(key, None)
 
     def next_due(self) -> Seconds | None:
         """Return when the earliest campaign is (or was) due; None when the queue is empty."""
@@ -58,11 +69,11 @@ class DueQueue:
         """Take out and return the campaign that is to be polled now; None when none is due."""
         while (due := self._head(self._waiting)) is not None and due <= now:
             entry = heapq.heappop(self._waiting)
-            heapq.heappush(self._ready[self._entries[entry[2]][2]], entry)
+            heapq.heappush(self._ready[entry[3]], entry)
         for priority in self._order():
             if self._head(self._ready[priority]) is not None:
                 key = heapq.heappop(self._ready[priority])[2]
-                del self._entries[key]
+                del self._puts[key]
                 unhealthy = priority is Priority.UNHEALTHY
                 self._since_unhealthy = 0 if unhealthy else self._since_unhealthy + 1
                 return key
@@ -73,9 +84,9 @@ class DueQueue:
             return list(Priority)
         return [Priority.DEADLINE, Priority.NEVER_SEEN, Priority.ROUTINE, Priority.UNHEALTHY]
 
-    def _head(self, heap: list[tuple[Seconds, int, str]]) -> Seconds | None:
+    def _head(self, heap: list[_Entry]) -> Seconds | None:
         # Entries are never searched for: one that was moved or taken out is dropped when it
         # comes to the top.
-        while heap and self._entries.get(heap[0][2], (0, 0))[1] != heap[0][1]:
+        while heap and self._puts.get(heap[0][2]) != heap[0][1]:
             heapq.heappop(heap)
         return heap[0][0] if heap else None

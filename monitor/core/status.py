@@ -48,9 +48,10 @@ class EnvironmentStatus:
 
     `unanswered` calls in a row, the first at `unanswered_at`, open the breaker at `outage_at`
     for `outage_reason`; a rejected token opens it at `rejected_at` for `rejected_by`.
-    `readable_seen`: a config was read once, so the base URL is right. `skews` are the API's last
-    `Date` headers minus our clock, `corrected` whether ages are taken against the API's clock.
-    Stored are the breaker, `readable_seen`, `swept_at` (the last complete sweep) and the alerts.
+    `readable_seen`: a config or a listing was read once, so the base URL is right. `skews` are
+    the API's last `Date` headers minus our clock, `corrected` whether ages are taken against the
+    API's clock. Stored are the breaker, `readable_seen`, `swept_at` (the last complete sweep) and
+    the alerts.
     """
 
     name: str

@@ -1,27 +1,36 @@
 """All environments of one process: started, reconfigured and removed as the config says."""
 
 import asyncio
+import resource
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.store import Change, Loaded, Store
 from monitor.config import Config
+from monitor.core.discovery import Roster
 from monitor.core.model import Seconds
+from monitor.core.sharding import WHOLE, Shard
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.polling.poller import Api, Poller
+from monitor.polling.api import Api
+from monitor.polling.poller import Poller
+from monitor.polling.removal import removal
+from monitor.polling.settings import Clock, Settings
 from monitor.polling.token import Token
-from monitor.polling.watch import Clock, Settings, Watch, removal
+from monitor.polling.watch import Watch
 
 Connect = Callable[[Settings, str], Api]
 """Makes an environment's API client, of its part of the config and the token."""
+
+MOST_CALLS_AT_ONCE = 256
+"""More under way at once would only make each of them late on one core."""
 
 KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Starts a task that must run for ever, by its name, unless it is cancelled."""
 
 
 class Fleet:
-    """One poller for each environment."""
+    """One poller for each environment of the shard; `elsewhere` has those of other shards."""
 
     def __init__(
         self,
@@ -30,9 +39,12 @@ class Fleet:
         own: OwnMetrics,
         connect: Connect,
         keep_running: KeepRunning,
+        shard: Shard = WHOLE,
     ) -> None:
         """Start with no environment; `apply` brings them."""
+        self.shard = shard
         self.pollers: dict[str, Poller] = {}
+        self.elsewhere: frozenset[str] = frozenset()
         self._store = store
         self._clock = clock
         self._own = own
@@ -40,15 +52,27 @@ class Fleet:
         self._keep_running = keep_running
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leftovers: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(_calls_at_once())
 
     def apply(self, config: Config, loaded: Loaded) -> None:
         """Put a config in force, with what is remembered: all of it, or SecretError and nothing."""
-        tokens = {env.name: Token(env.name, env.token) for env in config.environments}
+        elsewhere = self.shard.elsewhere(env.name for env in config.environments)
+        owned = [env for env in config.environments if env.name not in elsewhere]
+        tokens = {env.name: Token(env.name, env.token) for env in owned}
+        running = {name: poller.watch.settings.roster for name, poller in self.pollers.items()}
+        rosters = loaded.rosters | running
         settings = {
-            env.name: Settings(environment=env, polling=config.polling, alerts=config.alerts)
-            for env in config.environments
+            env.name: Settings(
+                environment=env,
+                polling=config.polling,
+                alerts=config.alerts,
+                roster=rosters.get(env.name, Roster()),
+            )
+            for env in owned
         }
-        for name in {*self.pollers, *loaded.environments} - settings.keys():
+        self.elsewhere = elsewhere
+        self._drop(elsewhere, loaded)
+        for name in {*self.pollers, *loaded.environments} - settings.keys() - elsewhere:
             self._remove(name, loaded)
         for name, part in settings.items():
             if name in self.pollers:
@@ -71,7 +95,7 @@ class Fleet:
         watch = Watch(settings, self._clock, self._save, status, _campaigns_of(name, loaded))
         api, lease = self._connect(settings, token.value), loaded.next_call_at.get(name)
         self._own.prepare(name)
-        self.pollers[name] = Poller(watch, api, token, self._store, self._clock, lease)
+        self.pollers[name] = Poller(watch, api, token, self._store, self._clock, self._slots, lease)
         self._tasks[name] = self._keep_running(f"polling {name}", self.pollers[name].run())
 
     def _reconfigure(self, poller: Poller, settings: Settings, token: Token) -> None:
@@ -90,6 +114,12 @@ class Fleet:
         self._own.forget(name)
         poller.watch.remove()
         self._close_later(poller.api, 0)
+
+    def _drop(self, elsewhere: frozenset[str], loaded: Loaded) -> None:
+        """Forget without a word what another shard watches now: it tells what is still so."""
+        known = {*loaded.environments, *loaded.rosters, *(name for name, _ in loaded.campaigns)}
+        if known & elsewhere:
+            self._save(Change(dropped_environments=tuple(sorted(known & elsewhere))))
 
     def _close_later(self, api: Api, seconds: Seconds) -> None:
         # What is in flight ends first, by its deadline: a reload cuts no poll off.
@@ -111,3 +141,9 @@ class Fleet:
 
 def _campaigns_of(environment: str, loaded: Loaded) -> dict[str, CampaignStatus]:
     return {key: known for (name, key), known in loaded.campaigns.items() if name == environment}
+
+
+def _calls_at_once() -> int:
+    """Return how many calls may be under way at once: each has a socket, and kept ones do too."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(8, min(MOST_CALLS_AT_ONCE, files // 4))

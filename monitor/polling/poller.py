@@ -6,17 +6,20 @@ Environments share nothing, so that one that hangs, throttles or rejects delays 
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 import structlog
 
 from monitor.adapters.store import Change, StorageError, Store
+from monitor.config import DiscoveryConfig
 from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard
 from monitor.core.budget import LEASE, Budget
-from monitor.core.model import Answer, Instant, PollError, Reason, Seconds
+from monitor.core.model import Answer, Instant, ListingAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
+from monitor.polling.api import Api
+from monitor.polling.discovery import LISTING, Discovery
+from monitor.polling.settings import Clock, Settings
 from monitor.polling.token import Token
-from monitor.polling.watch import Clock, Settings, Watch
+from monitor.polling.watch import Watch
 
 LONGEST_PAUSE: Seconds = 15 * 60.0
 """No stored lease and no 429 silences us for longer, however wrong a clock is."""
@@ -25,19 +28,6 @@ TURN: Seconds = 5.0
 """The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it."""
 
 log = structlog.get_logger()
-
-
-class Api(Protocol):
-    """The API of one environment, as far as a poller needs it."""
-
-    async def fetch_sftp(self, campaign_id: str) -> Answer:
-        """Return the answer for one campaign's SFTP config; a failure is an answer, too."""
-
-    def set_token(self, token: str) -> None:
-        """Use this token from the next request on."""
-
-    async def aclose(self) -> None:
-        """Close the connections."""
 
 
 class Poller:
@@ -50,9 +40,13 @@ class Poller:
         token: Token,
         store: Store,
         clock: Clock,
+        slots: asyncio.Semaphore,
         next_call_at: Instant | None = None,
     ) -> None:
-        """Poll for `watch` through `api`; `next_call_at` is the stored lease of the budget."""
+        """Poll for `watch` through `api`; `next_call_at` is the stored lease of the budget.
+
+        `slots` are the calls that the process may have under way at once.
+        """
         self.watch = watch
         self.api = api
         self.called = False
@@ -61,10 +55,15 @@ class Poller:
         self._token = token
         self._store = store
         self._clock = clock
+        self._slots = slots
         self._queue = DueQueue()
         self._in_flight: set[str] = set()
         self._woken = asyncio.Event()
         self._probed = 0
+        self._next_first_poll: Seconds = 0.0
+        self._discovery = Discovery(watch)
+        self._listed_under: DiscoveryConfig | None = None
+        self._listed_from = clock.elapsed()
         self._leased_until = clock.wall() if next_call_at is None else next_call_at
         wait = min(max(0.0, self._leased_until - clock.wall()), LONGEST_PAUSE)
         self._budget = Budget(1.0, clock.elapsed() + wait)
@@ -79,10 +78,17 @@ class Poller:
         self.watch.configure(settings)
         for key in removed:
             self._queue.discard(key)
+        # The listing first: it may say that on-call is not to be told of a campaign of the file.
+        self._plan_listing(settings.environment.discovery)
         for key in settings.targets:
             if key not in self._in_flight:
                 self._plan(key)
         self._woken.set()
+
+    @property
+    def listing_error(self) -> PollError | None:
+        """Why the last listing of the campaigns failed, if it did."""
+        return self._discovery.error
 
     def board(self) -> EnvironmentBoard:
         """Return this environment as it is known now."""
@@ -95,8 +101,9 @@ class Poller:
             labels=settings.environment.labels,
             rules=settings.environment.rules,
             campaigns={key: watch.entry(key) for key in settings.targets},
-            interval=settings.interval,
-            stale_after=STALE_AFTER_INTERVALS * settings.interval,
+            interval=watch.interval,
+            stale_after=STALE_AFTER_INTERVALS * watch.interval,
+            idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
             per_minute=self._budget.per_minute,
             available=self._budget.available(mono),
             lag=late,
@@ -110,6 +117,9 @@ class Poller:
                 while True:
                     key = await self._next()
                     self._in_flight.add(key)
+                    # Slots are the whole process's: before the budget is spent, or what waits
+                    # for one would go out as a burst.
+                    await self._slots.acquire()
                     await self._spend()
                     polls.create_task(self._poll(key))
         finally:
@@ -146,7 +156,10 @@ class Poller:
 
     def _probe(self) -> str | None:
         # Each probe asks for another campaign, so that one broken campaign is no outage.
-        keys = list(self.watch.settings.targets)
+        # A listing is one only where it alone can close the breaker: it says nothing of configs.
+        keys, settings = list(self.watch.settings.targets), self.watch.settings
+        if settings.discovers and (not keys or self.watch.status.outage_reason is Reason.NOT_FOUND):
+            keys.append(LISTING)
         self._probed += 1
         return keys[self._probed % len(keys)] if keys else None
 
@@ -168,24 +181,32 @@ class Poller:
     async def _poll(self, key: str) -> None:
         generation = self._token.generation
         try:
-            answer = await self.api.fetch_sftp(key)
+            answer = await self._ask(key)
         except Exception:
             log.exception("poll_broke", environment=self.watch.name, campaign_id=key)
-            answer = Answer(PollError(Reason.INTERNAL_ERROR))
+            broke = PollError(Reason.INTERNAL_ERROR)
+            answer = ListingAnswer(broke) if key == LISTING else Answer(broke)
         finally:
+            self._slots.release()
             self._in_flight.discard(key)
             self._woken.set()
         self._take(key, answer, generation)
         self.on_poll()
 
-    def _take(self, key: str, answer: Answer, generation: int) -> None:
+    async def _ask(self, key: str) -> Answer | ListingAnswer:
+        if key == LISTING:
+            return await self.api.fetch_campaigns(self._discovery.page)
+        return await self.api.fetch_sftp(key)
+
+    def _take(self, key: str, answer: Answer | ListingAnswer, generation: int) -> None:
         self.called = True
-        if answer.pause is not None:
-            mono, pause = self._clock.elapsed(), min(answer.pause, LONGEST_PAUSE)
-            self._budget = self._budget.pause(mono, pause)
-            log.warning("paused_by_api", environment=self.watch.name, seconds=round(pause))
+        self._heed(answer)
         before = self.watch.status
-        self.watch.decide(key, answer, generation)
+        if isinstance(answer, ListingAnswer):
+            self.watch.observe_listing(answer, generation)
+            self._take_listing(answer)
+        else:
+            self.watch.decide(key, answer, generation)
         if self.watch.status.unauthorized_with == generation == self._token.generation:
             self._token.read_again()
             self.api.set_token(self._token.value)
@@ -198,14 +219,64 @@ class Poller:
             counts = {health.value: n for health, n in self.board().counts().items()}
             log.info("sweep_complete", environment=self.watch.name, **counts)
 
+    def _take_listing(self, answer: ListingAnswer) -> None:
+        if not self.watch.settings.discovers:
+            return  # switched off by a reload meanwhile
+        before = self.watch.settings.targets
+        anew = self._discovery.take(answer.page)
+        mono = self._clock.elapsed()
+        for key in before.keys() - self.watch.settings.targets.keys():
+            self._queue.discard(key)
+        for key in anew:
+            if key not in before:
+                self._plan(key)
+            elif key not in self._in_flight:
+                self._queue.put(key, mono, Priority.ROUTINE)
+        if self.watch.awaits_listing:
+            # Due as long as its first page was, so that it stays ahead of the campaigns.
+            self._queue.put(LISTING, self._listed_from, Priority.NEVER_SEEN)
+        else:
+            self._queue.put(LISTING, mono + self._discovery.wait(), Priority.ROUTINE)
+
+    def _plan_listing(self, discovery: DiscoveryConfig) -> None:
+        """Have the campaigns listed at once where that was not done under this config."""
+        if discovery == self._listed_under:
+            return
+        self._listed_under, self._listed_from = discovery, self._clock.elapsed()
+        self._discovery.restart()
+        if discovery.enabled:
+            self._queue.put(LISTING, self._listed_from, Priority.NEVER_SEEN)
+        else:
+            self._queue.discard(LISTING)
+
+    def _heed(self, answer: Answer | ListingAnswer) -> None:
+        """Slow down where the API asks for it: a pause, a 429, its rate headers."""
+        mono, plan = self._clock.elapsed(), self.watch.settings.environment.requests_per_minute
+        budget = self._budget.hinted(answer.rate, plan)
+        if answer.pause is not None:
+            pause = min(answer.pause, LONGEST_PAUSE)
+            error = answer.page if isinstance(answer, ListingAnswer) else answer.observation
+            refused = isinstance(error, PollError) and error.reason is Reason.RATE_LIMITED
+            budget = budget.refused(mono, pause) if refused else budget.pause(mono, pause)
+            log.warning("paused_by_api", environment=self.watch.name, seconds=round(pause))
+        if (budget.room < 1) != (self._budget.room < 1):
+            log.info("yielding", environment=self.watch.name, part=round(budget.room, 2))
+        self._budget = budget
+        self.watch.pace = budget.pace(mono)
+
     def _plan(self, key: str) -> None:
         mono = self._clock.elapsed()
         planned = self.watch.next_poll(key)
         if planned is None:
-            self._queue.put(key, mono, Priority.NEVER_SEEN)
+            # At the budget's even pace from the start on: so nothing of it is late.
+            due = max(mono, self._next_first_poll)
+            self._next_first_poll = due + self._budget.spacing(mono)
+            self._queue.put(key, due, Priority.NEVER_SEEN)
         else:
-            due, priority = planned
-            self._queue.put(key, mono + max(0.0, due - self.watch.now()), priority)
+            now, deadline = self.watch.now(), planned.deadline
+            due = mono + max(0.0, planned.at - now)
+            latest = None if deadline is None else mono + max(0.0, deadline - now)
+            self._queue.put(key, due, planned.priority, latest)
 
 
 def _nothing() -> None:

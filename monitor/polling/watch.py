@@ -4,89 +4,38 @@ So a poll happened whole or not at all, whatever is cancelled when.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 import structlog
 
 from monitor.adapters.store import Change
-from monitor.config import AlertsConfig, EnvironmentConfig, Polling
 from monitor.core import assess, environment, environment_rules
-from monitor.core.assess import Cadence
+from monitor.core.assess import Cadence, NextPoll
 from monitor.core.board import Entry
 from monitor.core.budget import Budget, effective_interval
+from monitor.core.discovery import Roster
 from monitor.core.environment import Call
 from monitor.core.environment_rules import Facts
 from monitor.core.events import in_telling_order
 from monitor.core.model import (
     Answer,
     Event,
-    Finding,
     Instant,
+    ListingAnswer,
     Observation,
     PollError,
-    Reason,
     Seconds,
 )
 from monitor.core.rule import Target
-from monitor.core.schedule import Priority
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.core.text import rfc3339
+from monitor.polling.changes import log_campaign, log_environment
+from monitor.polling.removal import removal
+from monitor.polling.settings import Clock, Settings
 
 STEP: Seconds = 2.0
 """From here on a difference between the wall clock and the monotonic one is a step."""
 
 log = structlog.get_logger()
-
-
-class Clock(Protocol):
-    """Both clocks: `wall` is seconds since the epoch, `elapsed` never jumps."""
-
-    def wall(self) -> Instant:
-        """Return the wall clock's instant."""
-
-    def elapsed(self) -> Seconds:
-        """Return the monotonic clock of the event loop, in seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """An environment's part of the config; replaced whole by a reload."""
-
-    environment: EnvironmentConfig
-    polling: Polling
-    alerts: AlertsConfig
-
-    @property
-    def targets(self) -> Mapping[str, Target]:
-        """The campaigns by id."""
-        return self.environment.campaigns
-
-    @property
-    def interval(self) -> Seconds:
-        """The sweep time that the budget really gives, in seconds."""
-        budget = Budget(self.environment.budget_per_minute, 0.0)
-        return effective_interval(budget, len(self.targets), self.polling.interval)
-
-    @property
-    def facts(self) -> Facts:
-        """What the environment's rules need to know."""
-        after = self.environment.unreadable_after
-        return Facts(len(self.targets), self.interval, after)
-
-
-def removal(status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant) -> Change:
-    """Return what is left, and what is to be told, of an environment that is no longer watched."""
-    why = "environment_removed"
-    after, events = environment_rules.reconcile_environment(status, {}, now, {}, why)
-    left = EnvironmentStatus(name=status.name, alerts=after.alerts)
-    tombstones, told = [], list(events)
-    for campaign in campaigns:
-        target = Target(environment=status.name, campaign_id=campaign.campaign_id)
-        decision = assess.remove(campaign, target, why, now)
-        tombstones.append(decision.status)
-        told += decision.events
-    return Change(campaigns=tuple(tombstones), environments=(left,), events=tuple(told))
 
 
 class Watch:
@@ -104,7 +53,9 @@ class Watch:
         self.settings = settings
         self.status = status
         self.campaigns = dict(campaigns)
+        self.pace = Budget(settings.environment.budget_per_minute, 0.0).pace(0.0)
         self.unswept = set(settings.targets)
+        self.awaits_listing = settings.discovers
         self._clock = clock
         self._save = save
         self._offset = clock.wall() - clock.elapsed()
@@ -113,6 +64,23 @@ class Watch:
     def name(self) -> str:
         """The environment's name."""
         return self.status.name
+
+    @property
+    def interval(self) -> Seconds:
+        """The sweep time that the budget really gives as things are, in seconds.
+
+        `pace`, which the poller keeps up to date, is in calls a minute.
+        """
+        return self._interval_at(self.pace)
+
+    def _interval_at(self, pace: float) -> Seconds:
+        polling, told = self.settings.polling, self.settings.told
+        idle = len(self.settings.targets) - told
+        return effective_interval(pace, told, polling.interval, idle, polling.idle_interval)
+
+    def _facts(self) -> Facts:
+        after = self.settings.environment.unreadable_after
+        return Facts(len(self.settings.targets), self.interval, after)
 
     def now(self) -> Instant:
         """Return *now* as this environment's rules take it: smooth over steps of our own clock."""
@@ -132,32 +100,80 @@ class Watch:
 
     def configure(self, settings: Settings) -> None:
         """Take a config, new or changed, and reconcile what is remembered with it."""
-        self.settings = settings
+        if not settings.discovers and settings.roster.campaigns:
+            settings = replace(settings, roster=Roster())
+            self._save(Change(rosters={self.name: settings.roster}))
+        waits = self.awaits_listing or not self.settings.discovers
+        self.awaits_listing = settings.discovers and waits
+        self._aim(settings)
         self.unswept = set(settings.targets)
+        self._save_any(self._reconciled(list(self.campaigns)))
+        self._reconcile_environment(self.now())
+
+    def discover(self, roster: Roster) -> list[str]:
+        """Take what a listing came to; return the campaigns that are to be looked at anew.
+
+        The sweep that runs goes on, with those that joined. Whom a listing has confirmed to be
+        there without its config, or to be told or muted, is decided at once.
+        """
+        before = self.settings
+        self._aim(replace(before, roster=roster))
+        now = self.settings.targets
+        anew = [key for key in now if not self._is_as_before(key, before.targets.get(key))]
+        self.unswept = (self.unswept & now.keys()) | (now.keys() - before.targets.keys())
+        gone = [key for key in self.campaigns if key not in now]
+        change = self._reconciled([*gone, *(key for key in anew if key in self.campaigns)])
+        # The instant alone is not worth a write: the next start lists at once.
+        if replace(roster, listed_at=before.roster.listed_at) != before.roster:
+            change = replace(change, rosters={self.name: roster})
+        self._save_any(change)
+        return anew
+
+    def listing_ended(self) -> None:
+        """Note that a listing came to its end, good or bad: the first sweep has waited for it."""
+        before, self.awaits_listing = self.status, False
+        self._end_sweep(self.now())
+        if self.status != before:
+            self._save(Change(environments=(self.status,)))
+
+    def _aim(self, settings: Settings) -> None:
+        self.settings = settings
         self.status = environment.of_campaigns(self.status, settings.targets)
-        now = self.now()
-        for key, before in list(self.campaigns.items()):
-            if key not in settings.targets:
-                self._forget(key, now)
+
+    def _is_as_before(self, key: str, before: Target | None) -> bool:
+        after, memory = self.settings.targets[key], self._status_of(key).memory
+        if before is None or replace(before, listed_at=after.listed_at) != after:
+            return False
+        if memory.config is None or memory.gone_at is None or after.listed_at is None:
+            return True
+        return (before.listed_at or 0.0) > memory.gone_at or after.listed_at <= memory.gone_at
+
+    def _reconciled(self, keys: Iterable[str]) -> Change:
+        """Return what the config means for these campaigns, and take it.
+
+        What is left of one that is gone is a tombstone, so that its numbering goes on if it comes
+        back. As long as no listing has told who is there, none is gone.
+        """
+        now, changed = self.now(), list[CampaignStatus]()
+        told: list[Event] = []
+        for key in keys:
+            before, target = self.campaigns[key], self.settings.targets.get(key)
+            if target is not None:
+                decision = assess.reconcile(before, target, now)
+            elif self.settings.knows_nobody_else:
                 continue
-            decision = assess.reconcile(before, settings.targets[key], now)
+            else:
+                gone = Target(environment=self.name, campaign_id=key)
+                decision = assess.remove(before, gone, "campaign_removed", now)
             if decision.status != before:
                 self.campaigns[key] = decision.status
-                self._save(Change(campaigns=(decision.status,), events=decision.events))
-        self._reconcile_environment(now)
+                changed.append(decision.status)
+                told += decision.events
+        return Change(campaigns=tuple(changed), events=tuple(told))
 
     def remove(self) -> None:
         """Tell that the environment is no longer watched: whatever was told of it is resolved."""
         self._save(removal(self.status, self.campaigns.values(), self.now()))
-
-    def _forget(self, key: str, now: Instant) -> None:
-        # What is left is a tombstone, kept so that its numbering goes on if it comes back.
-        before = self.campaigns[key]
-        target = Target(environment=self.name, campaign_id=key)
-        decision = assess.remove(before, target, "campaign_removed", now)
-        if decision.status != before:
-            self.campaigns[key] = decision.status
-            self._save(Change(campaigns=(decision.status,), events=decision.events))
 
     def _reconcile_environment(self, now: Instant) -> None:
         before, config = self.status, self.settings.environment
@@ -189,51 +205,71 @@ class Watch:
             remind_every=self.settings.alerts.remind_every,
             environment_alert=environment_rules.firing_alert(self.status),
         )
-        self._log_change(before, decision.status, decision.findings)
+        log_campaign(before, decision.status, decision.findings)
         self.campaigns[key] = decision.status
-        self._sweep(key, now)
+        self.unswept.discard(key)
+        self._end_sweep(now)
         told = in_telling_order([*events, *decision.events])
         self._save(Change(campaigns=(decision.status,), environments=(self.status,), events=told))
+
+    def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
+        """Take a page of the listing, or why there is none: for the breaker it is a call."""
+        now = self._dated(answer.server_date)
+        self._called(Call(None, answer.page, token_generation), now)
+        events = self._assess_environment(now)
+        self._save(Change(environments=(self.status,), events=events))
 
     def _observe(
         self, key: str, answer: Answer, token_generation: int
     ) -> tuple[Instant, Observation]:
-        self.now()
-        before, count = self.status, len(self.settings.targets)
-        dated = environment.with_server_date(before, answer.server_date, self._clock.wall())
-        self.status = dated
-        now = self.now()
-        observation = environment.interpret(dated, answer.observation, count)
-        call = Call(key, observation, token_generation)
-        self.status = environment.observe(dated, call, count, now)
-        self._log_environment(before, self.status)
+        now, count = self._dated(answer.server_date), len(self.settings.targets)
+        observation = environment.interpret(self.status, answer.observation, count)
+        self._called(Call(key, observation, token_generation), now)
         return now, observation
+
+    def _dated(self, server_date: Instant | None) -> Instant:
+        self.now()
+        before = self.status
+        self.status = environment.with_server_date(before, server_date, self._clock.wall())
+        log_environment(before, self.status)
+        return self.now()
+
+    def _called(self, call: Call, now: Instant) -> None:
+        before = self.status
+        self.status = environment.observe(before, call, len(self.settings.targets), now)
+        log_environment(before, self.status)
 
     def _assess_environment(self, now: Instant) -> tuple[Event, ...]:
         self.status, events = environment_rules.assess_environment(
             self.status,
             self.settings.environment.rules,
-            self.settings.facts,
+            self._facts(),
             now,
             labels=self.settings.environment.labels,
             remind_every=self.settings.alerts.remind_every,
         )
         return events
 
-    def _sweep(self, key: str, now: Instant) -> None:
-        self.unswept.discard(key)
-        if not self.unswept:
+    def _end_sweep(self, now: Instant) -> None:
+        if self.settings.targets and not self.unswept and not self.awaits_listing:
             self.status = replace(self.status, swept_at=now)
             self.unswept = set(self.settings.targets)
 
     # -- when to look again ----------------------------------------------------------------
 
-    def next_poll(self, key: str) -> tuple[Instant, Priority] | None:
+    def next_poll(self, key: str) -> NextPoll | None:
         """Return when to look at a campaign again, and why; None: never polled, at once."""
         settings = self.settings
+        # Slots are laid for the whole budget: while it is throttled polls run late, evenly, and
+        # they are back in their slots as soon as it is not.
+        whole = Budget(settings.environment.budget_per_minute, 0.0).pace(0.0)
+        # A budget that is too small stretches all intervals alike.
+        stretch = self._interval_at(whole) / settings.polling.interval
         cadence = Cadence(
-            interval=settings.interval,
-            unhealthy_interval=settings.polling.unhealthy_interval,
+            interval=settings.polling.interval * stretch,
+            stretched=stretch > 1,
+            unhealthy_interval=settings.polling.unhealthy_interval * stretch,
+            idle_interval=settings.polling.idle_interval,
         )
         return assess.next_poll(self._status_of(key), settings.targets[key], cadence)
 
@@ -247,40 +283,17 @@ class Watch:
         return environment_rules.next_probe(
             self.status,
             self.settings.environment.rules,
-            self.settings.facts,
+            self._facts(),
             polling.probe_interval,
             polling.token_probe_interval,
         )
 
     # -- details ---------------------------------------------------------------------------
 
+    def _save_any(self, change: Change) -> None:
+        if change != Change():
+            self._save(change)
+
     def _status_of(self, key: str) -> CampaignStatus:
         status = self.campaigns.get(key)
         return status or CampaignStatus(environment=self.name, campaign_id=key)
-
-    def _log_change(
-        self, before: CampaignStatus, after: CampaignStatus, findings: Mapping[str, Finding]
-    ) -> None:
-        """Log changes, not states: the first failure of its kind, and the recovery."""
-        known = {"environment": self.name, "campaign_id": after.campaign_id}
-        was = before.error.reason if before.error else None
-        error = after.error
-        if error is not None and error.reason is not was:
-            say = log.error if error.reason is Reason.WRONG_CAMPAIGN else log.warning
-            say("poll_failed", **known, reason=error.reason.value, detail=error.detail)
-        elif error is None and was is not None:
-            log.info("poll_recovered", **known, after=was.value)
-        for rule, finding in findings.items():
-            if finding.evidence.get("reason") == Reason.INTERNAL_ERROR:
-                log.error("rule_broke", **known, rule=rule, detail=finding.summary)
-
-    def _log_environment(self, before: EnvironmentStatus, after: EnvironmentStatus) -> None:
-        if before.breaker_open != after.breaker_open:
-            reason = after.rejected_by or after.outage_reason
-            if after.breaker_open:
-                log.warning("breaker_opened", environment=self.name, reason=str(reason))
-            else:
-                since = before.outage_at or before.rejected_at or 0.0
-                log.info("breaker_closed", environment=self.name, opened_at=rfc3339(since))
-        if before.corrected != after.corrected:
-            log.warning("clock_corrected", environment=self.name, by_api=after.corrected)

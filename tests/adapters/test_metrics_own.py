@@ -3,27 +3,35 @@
 import platform
 from itertools import product
 
+import pytest
+
+from monitor.adapters.metrics import OwnMetrics
 from monitor.core.model import EventStatus, Reason, Severity
+from monitor.core.sharding import Shard
 from support.builders import NOW
 from support.scrapes import VERSION, scrape, some_own_metrics
 
 CALLS = {"environment": "production", "endpoint": "sftp"}
 
 
+@pytest.mark.parametrize("endpoint", ["sftp", "campaigns"])
+def test_calls_of_every_endpoint_start_at_0_for_every_reason_of_the_closed_list(
+    endpoint: str,
+) -> None:
+    page = scrape()
+    calls = {**CALLS, "endpoint": endpoint}
+    assert page.value("api_requests_total", **calls) == 0
+    assert page.value("api_request_duration_seconds_count", **calls) == 0
+    failures = [
+        page.value("api_request_failures_total", **calls, reason=reason.value) for reason in Reason
+    ]
+    assert failures == [0] * len(Reason)
+
+
 def test_counters_with_known_labels_start_at_0() -> None:
     page = scrape()
-    assert page.value("api_requests_total", **CALLS) == 0
-    assert page.value("api_request_duration_seconds_count", **CALLS) == 0
     assert page.value("sink_failures_total", sink="log") == 0
     assert page.value("storage_errors_total") == 0
-
-
-def test_every_reason_of_the_closed_list_starts_at_0() -> None:
-    page = scrape()
-    counted = [
-        page.value("api_request_failures_total", **CALLS, reason=reason.value) for reason in Reason
-    ]
-    assert counted == [0] * len(Reason)
 
 
 def test_every_kind_of_event_starts_at_0() -> None:
@@ -51,6 +59,16 @@ def test_a_failed_call_counts_under_its_reason_too() -> None:
     page = scrape(own=own)
     assert page.value("api_requests_total", **CALLS) == 1
     assert page.value("api_request_failures_total", **CALLS, reason="timeout") == 1
+
+
+def test_calls_for_the_listing_are_counted_apart_from_polls() -> None:
+    own = some_own_metrics()
+    own.call_made("production", "campaigns", 0.5, Reason.HTTP_5XX)
+    page = scrape(own=own)
+    listings = {**CALLS, "endpoint": "campaigns"}
+    assert page.value("api_requests_total", **listings) == 1
+    assert page.value("api_request_failures_total", **listings, reason="http_5xx") == 1
+    assert page.value("api_requests_total", **CALLS) == 0
 
 
 def test_events_failures_and_errors_are_counted() -> None:
@@ -121,6 +139,11 @@ def test_the_build_says_what_runs() -> None:
 def test_one_shard_owns_everything() -> None:
     page = scrape()
     assert (page.value("shard_ordinal"), page.value("total_shards")) == (0, 1)
+
+
+def test_one_of_several_shards_says_which_it_is() -> None:
+    page = scrape(own=OwnMetrics(VERSION, Shard(2, 5)))
+    assert (page.value("shard_ordinal"), page.value("total_shards")) == (2, 5)
 
 
 def test_the_lag_of_the_event_loop_is_the_last_one_noted() -> None:

@@ -5,6 +5,8 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from monitor.core.model import DAY
 from support.command import daemon, files_in, finished, running, write_config
 from support.fake_platform import BROKEN, FORBIDDEN, FakePlatform, fake_platform, now
@@ -108,3 +110,36 @@ async def test_a_daemon_that_is_not_there_is_74_in_one_line() -> None:
     assert told.code == 74
     assert len(told.err.splitlines()) == 1
     assert "http://127.0.0.1:1" in told.err
+
+
+DISCOVERING = {"discovery": {"enabled": True, "every": "1h"}}
+
+
+@pytest.mark.slow
+async def test_campaigns_are_listed_first_where_they_are_discovered(tmp_path: Path) -> None:
+    async with fake_platform("c-1", "c-2", "c-3") as platform:
+        platform.set("c-2", last_test_success=False)
+        platform.listed = {"c-1": "active", "c-2": "paused", "c-3": "active"}
+        config = write_config(tmp_path, platform, [], environment=DISCOVERING)
+        whole, one, none = await asyncio.gather(
+            finished("check", "--config.file", config),
+            finished("check", "--config.file", config, "--campaign", "c-3"),
+            finished("check", "--config.file", config, "--campaign", "c-4"),
+        )
+    assert (whole.code, one.code, none.code) == (0, 0, 64)
+    assert "3 campaigns: 0 critical, 0 unknown, 0 warning, 3 healthy" in whole.out
+    assert "muted by campaign_status" in whole.out
+    assert one.out.splitlines()[0] == "HEALTHY   production/Campaign c-3  c-3.example.com"
+    assert "c-4" in none.err
+
+
+async def test_campaigns_that_cannot_be_listed_are_unknown(tmp_path: Path) -> None:
+    async with fake_platform("c-1") as platform:
+        platform.listing = FORBIDDEN
+        alone = write_config(tmp_path, platform, [], environment=DISCOVERING)
+        nobody = await finished("check", "--config.file", alone)
+        beside = write_config(tmp_path, platform, ["c-1"], environment=DISCOVERING)
+        healthy = await finished("check", "--config.file", beside)
+    assert (nobody.code, healthy.code) == (3, 3)
+    assert nobody.err == healthy.err == "production: the listing of campaigns failed: forbidden"
+    assert healthy.out.splitlines()[0].startswith("HEALTHY   production/Campaign c-1")

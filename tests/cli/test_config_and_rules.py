@@ -26,6 +26,17 @@ async def test_a_good_file_is_ok_and_the_interval_is_what_the_budget_gives(tmp_p
     assert told.out.endswith(f"{config}: ok")
 
 
+async def test_where_campaigns_are_discovered_it_says_how_many_the_budget_reads(
+    tmp_path: Path,
+) -> None:
+    discovery = {"requests_per_minute": 100, "discovery": {"enabled": True}}
+    config = write_config(tmp_path, PLATFORM, [], environment=discovery, polling={"interval": "5m"})
+    told = await finished("config", "check", config)
+    assert "production: 0 campaigns, 50 requests a minute" in told.out
+    # 5 minutes of 0.97 × 50.
+    assert "discovered ones come on top, up to 242 in all keep that interval" in told.out
+
+
 async def test_a_bad_file_is_78_with_every_problem_and_its_line(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(

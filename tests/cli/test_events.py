@@ -5,10 +5,13 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from support.command import daemon, files_in, finished, write_config
 from support.fake_platform import fake_platform
 
 
+@pytest.mark.slow
 async def test_the_history_is_the_same_wherever_it_is_asked_for(tmp_path: Path) -> None:
     async with fake_platform("c-1", "c-2") as platform:
         config = write_config(tmp_path, platform, ["c-1", "c-2"])

@@ -8,6 +8,7 @@ import trustme
 
 from monitor.config import OverrideConfig
 from monitor.config.kinds import CampaignStatus, CampaignType
+from monitor.config.model import Layer
 from monitor.core.model import DAY, HOUR
 from support.config_files import an_environment, loaded, problems_in
 
@@ -65,10 +66,10 @@ def test_the_budget_is_a_share_of_the_limit(
     assert loaded(tmp_path, text).environments[0].budget_per_minute == budget
 
 
-def test_discovery_is_read_though_it_is_for_a_later_version(tmp_path: Path) -> None:
+def test_every_key_of_discovery_is_read(tmp_path: Path) -> None:
     text = an_environment(
         "discovery:",
-        "  enabled: false",
+        "  enabled: true",
         "  every: 1h",
         "  statuses: [active, paused]",
         "  include: ['Retail .*']",
@@ -76,17 +77,15 @@ def test_discovery_is_read_though_it_is_for_a_later_version(tmp_path: Path) -> N
         "  max_campaigns: 5",
     )
     discovery = loaded(tmp_path, text).environments[0].discovery
-    assert (discovery.enabled, discovery.every, discovery.max_campaigns) == (False, HOUR, 5)
+    assert (discovery.enabled, discovery.every, discovery.max_campaigns) == (True, HOUR, 5)
     assert discovery.statuses == (CampaignStatus.ACTIVE, CampaignStatus.PAUSED)
     assert discovery.include == ("Retail .*",)
     assert discovery.exclude == (".* test", "")
 
 
-def test_discovery_that_is_on_is_refused_even_where_campaigns_are_listed(tmp_path: Path) -> None:
-    assert problems_in(tmp_path, an_environment("discovery: {enabled: true}")) == [
-        "5: environments[0].discovery.enabled: discovery is not available in this version: "
-        "list the campaigns"
-    ]
+def test_with_discovery_an_environment_needs_no_campaigns(tmp_path: Path) -> None:
+    text = an_environment("discovery: {enabled: true}").replace("[{id: c-1}]", "[]")
+    assert loaded(tmp_path, text).environments[0].campaigns == {}
 
 
 @pytest.mark.parametrize("enabled", ["false", "", "no"])
@@ -109,9 +108,14 @@ def test_overrides_are_kept_for_campaigns_that_are_found_later(tmp_path: Path) -
             name="Retail .*",
             campaign_type=CampaignType.SALES,
             labels={"team": "retail"},
-            rules={"stale_test": {"max_age": 7 * DAY}},
+            rules=Layer("environments[0].overrides[0].rules", {"stale_test": {"max_age": 7 * DAY}}),
         ),
-        OverrideConfig(name=".*", campaign_type=None, labels={}, rules={}),
+        OverrideConfig(
+            name=".*",
+            campaign_type=None,
+            labels={},
+            rules=Layer("environments[0].overrides[1].rules"),
+        ),
     )
 
 
@@ -133,6 +137,18 @@ def test_labels_merged_from_several_places_may_be_too_long_together(tmp_path: Pa
     )
     (found,) = problems_in(tmp_path, text)
     assert found.startswith("4: environments[0].campaigns[0].labels: expected labels of at most")
+
+
+def test_labels_of_campaigns_that_are_still_to_be_discovered_may_be_too_long(
+    tmp_path: Path,
+) -> None:
+    text = an_environment(
+        "discovery: {enabled: true}",
+        f"labels: {{one: {'x' * 600}}}",
+        f"overrides: [{{match: {{name: Later}}, labels: {{two: {'x' * 600}}}}}]",
+    )
+    (found,) = problems_in(tmp_path, text)
+    assert found.startswith("7: environments[0].overrides[0].labels: expected labels of at most")
 
 
 def test_hundreds_of_campaigns_are_read_in_a_moment(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ log: {level: debug, format: console}
 def without_sources(config: Config) -> Config:
     """Return a config without what says where things came from."""
     environments = tuple(
-        replace(environment, rule_layers=(), campaign_layers={})
+        replace(environment, explicit=(), rule_layers=(), campaign_layers={})
         for environment in config.environments
     )
     return replace(config, environments=environments, rules={})

@@ -91,8 +91,9 @@ def test_it_mutes_and_is_muted() -> None:
 def test_its_deadline_moves_the_next_poll() -> None:
     campaign = WatchedCampaign(a_target())
     campaign.poll(replace(OLD_PASSWORD, updated_at=NOW - DAY + 10), NOW)
-    cadence = Cadence(interval=5 * MINUTE, unhealthy_interval=MINUTE)
-    assert next_poll(campaign.status, campaign.target, cadence) == (NOW + 11, Priority.DEADLINE)
+    cadence = Cadence(interval=5 * MINUTE, unhealthy_interval=MINUTE, idle_interval=1800.0)
+    found = next_poll(campaign.status, campaign.target, cadence)
+    assert found == (NOW + 11, Priority.DEADLINE, None)
 
 
 def test_a_poll_that_failed_leaves_it_as_it_was() -> None:

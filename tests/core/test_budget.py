@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.budget import PACE, Budget, effective_interval
-from monitor.core.model import HOUR, MINUTE
+from monitor.core.model import HOUR, MINUTE, RateHint
 
 Wish = tuple[str, float]
 
@@ -73,7 +73,7 @@ def fullest_minute(made: list[float]) -> int:
 
 def test_calls_go_out_evenly_at_97_percent_of_the_budget() -> None:
     budget = Budget(100, 0.0)
-    assert budget.spacing == pytest.approx(60 / 97)
+    assert budget.spacing(0.0) == pytest.approx(60 / 97)
     made = calls_made(budget, [("burst", 0.0)])
     assert made[10] == pytest.approx(10 * 60 / 97)
 
@@ -82,7 +82,7 @@ def test_what_was_not_used_is_not_saved_up() -> None:
     budget = Budget(60, 0.0).spend(0.0)
     assert budget.delay(HOUR) == 0
     budget = budget.spend(HOUR)
-    assert budget.delay(HOUR) == pytest.approx(budget.spacing)
+    assert budget.delay(HOUR) == pytest.approx(budget.spacing(HOUR))
 
 
 def test_a_pause_lets_no_call_out_before_its_end() -> None:
@@ -98,7 +98,7 @@ def test_a_short_pause_does_not_shorten_a_long_one() -> None:
 
 def test_a_call_that_could_not_wait_is_paid_back() -> None:
     budget = Budget(60, 0.0).spend(0.0).spend(0.0).spend(0.0)
-    assert budget.delay(0.0) == pytest.approx(3 * budget.spacing)
+    assert budget.delay(0.0) == pytest.approx(3 * budget.spacing(0.0))
 
 
 def test_available_says_how_many_calls_may_go_out_within_the_next_minute() -> None:
@@ -134,6 +134,66 @@ def test_an_outage_of_two_minutes_is_followed_by_no_burst() -> None:
 def test_more_campaigns_than_the_budget_can_sweep_stretch_the_interval(
     campaigns: int, interval: float, effective: float
 ) -> None:
-    budget = Budget(50, 0.0)
-    assert effective_interval(budget, campaigns, interval) == pytest.approx(effective)
-    assert budget.sweep_seconds(campaigns) == pytest.approx(campaigns * 60 / 48.5)
+    pace = Budget(50, 0.0).pace(0.0)
+    assert effective_interval(pace, campaigns, interval) == pytest.approx(effective)
+
+
+def test_idle_campaigns_take_their_part_of_the_pace_but_never_more_than_half() -> None:
+    assert effective_interval(60.0, 100, 10.0, idle=60, idle_interval=2 * MINUTE) == 100 / 30 * 60
+    assert effective_interval(60.0, 100, 10.0, idle=999, idle_interval=MINUTE) == 200
+
+
+# --- a 429, and what the rate headers say
+
+
+def test_fault_8_a_429_halves_the_pace_after_its_pause() -> None:
+    budget = Budget(100, 0.0).refused(0.0, 30.0)
+    assert budget.delay(0.0) == 30
+    assert budget.pace(30.0) == pytest.approx(97 / 2)
+
+
+def test_fault_8_a_halved_pace_grows_back_within_ten_minutes() -> None:
+    budget = Budget(100, 0.0).refused(0.0, 30.0)
+    paces = [budget.pace(30.0 + minutes * MINUTE) for minutes in range(12)]
+    assert paces == sorted(paces)
+    assert paces[5] == pytest.approx(97 * 0.75)
+    assert paces[9] < 97
+    assert paces[10] == pytest.approx(97)
+
+
+def test_a_429_that_answers_an_earlier_call_does_not_halve_once_more() -> None:
+    budget = Budget(100, 0.0).refused(0.0, 30.0).refused(1.0, 60.0)
+    assert budget.delay(1.0) == 60
+    assert budget.pace(61.0) == pytest.approx(97 / 2)
+
+
+def test_a_429_after_the_pause_halves_again_but_never_below_a_tenth() -> None:
+    budget = Budget(100, 0.0)
+    now = 0.0
+    for _ in range(6):
+        budget = budget.refused(now, 1.0)
+        now += 1.0
+    assert budget.pace(now) == pytest.approx(97 * 0.1)
+
+
+@pytest.mark.parametrize(
+    ("hint", "part"),
+    [
+        (None, 1.0),
+        (RateHint(), 1.0),
+        (RateHint(limit=100, remaining=100), 1.0),
+        (RateHint(limit=100, remaining=30), 1.0),
+        (RateHint(limit=100, remaining=15), 0.5),
+        (RateHint(limit=100, remaining=0), 0.1),
+        (RateHint(limit=50, remaining=50), 0.5),
+        (RateHint(limit=100_000, remaining=100_000), 1.0),
+        (RateHint(remaining=15), 0.5),
+    ],
+)
+def test_fault_9_rate_headers_only_slow_us_down(hint: RateHint | None, part: float) -> None:
+    assert Budget(50, 0.0).hinted(hint, 100).pace(0.0) == pytest.approx(50 * 0.97 * part)
+
+
+def test_where_room_comes_back_the_pace_does_at_once() -> None:
+    budget = Budget(50, 0.0).hinted(RateHint(100, 3), 100).hinted(RateHint(100, 80), 100)
+    assert budget.pace(0.0) == pytest.approx(48.5)

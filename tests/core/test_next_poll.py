@@ -14,7 +14,7 @@ from monitor.core.status import CampaignStatus
 from support.builders import NOW, RuleSettings, a_config, a_status, a_target, an_untested_config
 from support.timeline import WatchedCampaign
 
-CADENCE = Cadence(interval=5 * MINUTE, unhealthy_interval=MINUTE)
+CADENCE = Cadence(interval=5 * MINUTE, unhealthy_interval=MINUTE, idle_interval=1800.0)
 
 
 def watched(rules: RuleSettings | None = None) -> WatchedCampaign:
@@ -24,7 +24,7 @@ def watched(rules: RuleSettings | None = None) -> WatchedCampaign:
 def due(campaign: WatchedCampaign, cadence: Cadence = CADENCE) -> tuple[Instant, Priority]:
     found = next_poll(campaign.status, campaign.target, cadence)
     assert found is not None
-    return found
+    return found.at, found.priority
 
 
 def test_a_campaign_that_was_never_polled_is_due_as_soon_as_may_be() -> None:
@@ -42,7 +42,7 @@ def test_a_healthy_campaign_is_polled_in_its_slot_about_one_interval_later(
     found = next_poll(
         status,
         Target(environment="e", campaign_id=campaign_id),
-        Cadence(interval=interval, unhealthy_interval=MINUTE),
+        Cadence(interval=interval, unhealthy_interval=MINUTE, idle_interval=1800.0),
     )
     assert found is not None
     assert found[1] is Priority.ROUTINE

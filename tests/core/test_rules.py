@@ -1,6 +1,6 @@
 """What can be wrong with an SFTP config: each rule's verdict at and around its thresholds."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import pytest
@@ -126,7 +126,6 @@ def test_evidence_has_keys_of_the_closed_set_only(sight: Sight) -> None:
         (a_config(), True, {}, HEALTHY),
         (NoConfig(), True, {}, UNHEALTHY),
         (NoConfig(), True, {"config": a_config()}, UNHEALTHY),
-        (NoConfig(), False, {"config": a_config()}, UNHEALTHY),
         (NoConfig(), False, {}, HEALTHY),
         (NoConfig(by_404=True), True, {}, UNHEALTHY),
     ],
@@ -135,6 +134,18 @@ def test_missing_is_unhealthy_where_a_config_is_expected(
     observation: Observation, listed: bool, memory: dict[str, Any], verdict: Verdict
 ) -> None:
     assert Missing().judge(a_sight(observation, listed=listed, **memory)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("listed_at", "verdict"),
+    [(None, UNKNOWN), (NOW - HOUR, UNKNOWN), (NOW, UNKNOWN), (NOW + 1, UNHEALTHY)],
+)
+def test_a_discovered_campaign_misses_its_config_once_a_later_listing_still_has_it(
+    listed_at: float | None, verdict: Verdict
+) -> None:
+    gone = a_sight(NoConfig(), listed=False, config=a_config(), gone_at=NOW)
+    assert Missing().judge(replace(gone, listed_at=listed_at)).verdict is verdict
+    assert Missing().judge(replace(gone, listed_at=listed_at, listed=True)).verdict is UNHEALTHY
 
 
 def test_a_campaign_that_does_not_use_sftp_is_healthy_and_says_so() -> None:

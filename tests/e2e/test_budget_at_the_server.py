@@ -47,3 +47,29 @@ async def test_calls_go_out_one_by_one_and_never_as_a_burst(tmp_path: Path) -> N
     came = [one.at for one in platform.requests]
     # 600 a minute are 10 a second: ten gaps of 0.1 s, give or take what the machine is busy.
     assert came[10] - came[0] >= 0.75
+
+
+@pytest.mark.slow
+async def test_three_kills_in_the_first_minute_neither_burst_nor_starve(tmp_path: Path) -> None:
+    """600 a minute at a half share, 300 campaigns: no window above 300, all seen within 100 s."""
+    campaigns = [f"c-{n}" for n in range(300)]
+    async with fake_platform(*campaigns) as platform:
+        environment = {"requests_per_minute": 600, "budget_share": 0.5}
+        polling = {"interval": "5m", "timeout": "5s"}
+        config = write_config(
+            tmp_path, platform, campaigns, environment=environment, polling=polling
+        )
+        requests = platform.requests
+        for crash in (1, 2, 3):
+            async with daemon(config) as monitor:
+                await platform.until(lambda crash=crash: len(requests) >= 40 * crash)  # type: ignore[misc]
+                monitor.process.process.kill()
+                await monitor.process.end()
+        async with daemon(config):
+            await platform.until(
+                lambda: len({one.campaign_id for one in requests}) == 300, seconds=120
+            )
+    came = [one.at for one in requests]
+    assert came[-1] - came[0] <= 100
+    assert most_in_a_minute(came) <= 300
+    assert max(sum(start <= at < start + 1 for at in came) for start in came) <= 3 * 300 / 60

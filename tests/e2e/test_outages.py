@@ -29,6 +29,7 @@ async def test_an_api_that_is_down_is_one_alert_and_its_return_resolves_it(tmp_p
         assert len(monitor.process.alerts()) == 2
 
 
+@pytest.mark.slow
 async def test_a_rejected_token_is_one_alert_and_a_new_one_in_the_file_mends_it(
     tmp_path: Path,
 ) -> None:

@@ -3,6 +3,8 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 from support.command import daemon, write_config
 from support.fake_platform import fake_platform
 
@@ -57,6 +59,7 @@ async def test_a_bad_file_changes_nothing_and_is_told_with_every_problem(tmp_pat
             )
 
 
+@pytest.mark.slow
 async def test_a_hundred_signals_in_a_row_are_taken(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         config = write_config(tmp_path, platform, ["c-1"])

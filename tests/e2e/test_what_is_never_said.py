@@ -5,6 +5,8 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from support.command import Daemon, daemon, finished, running, write_config
 from support.fake_platform import TOKEN, FakePlatform, Reply, a_config, fake_platform
 
@@ -40,6 +42,7 @@ async def everything_shown(monitor: Daemon) -> str:
     return "".join([(await monitor.web.get(path)).text for path in PATHS])
 
 
+@pytest.mark.slow
 async def test_the_token_is_in_no_output_though_the_api_echoes_it(tmp_path: Path) -> None:
     async with fake_platform("fine") as platform:
         platform.replies |= echoing(PLAIN)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.config import load_config
+from monitor.core.sharding import WHOLE, Shard
 from monitor.daemon import Daemon
 from monitor.polling import Api, Settings
 from support.virtual import FakeApi, VirtualClock
@@ -64,11 +65,14 @@ class World:
         return api
 
     @asynccontextmanager
-    async def daemon(self, environ: dict[str, str] | None = None) -> AsyncIterator[Daemon]:
+    async def daemon(
+        self, environ: dict[str, str] | None = None, shard: Shard = WHOLE
+    ) -> AsyncIterator[Daemon]:
         """Run a daemon on this world; it stops at the end."""
         daemon = Daemon(
             self._load(environ or {"TOKEN": "talq_test", "OTHER_TOKEN": "talq_other"}),
             self.write,
+            shard=shard,
             clock=self.clock,
             connect=self.connect,
             threaded=False,

@@ -1,7 +1,7 @@
 """A TalkOver API on a real socket that is not the demo's: it answers to order and counts.
 
 Every campaign has its own answer, which a test may change at any time; a campaign without one is
-a 404. Nothing happens by itself.
+a 404. `listed` are those of GET /campaigns, with their status. Nothing happens by itself.
 """
 
 import asyncio
@@ -86,6 +86,8 @@ class FakePlatform:
     base_url: str = ""
     replies: dict[str, Reply] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    listed: dict[str, str] = field(default_factory=dict)
+    listing: Reply | None = None
     _came: asyncio.Event = field(default_factory=asyncio.Event)
 
     def set(self, campaign_id: str, /, **changes: Any) -> None:
@@ -121,6 +123,19 @@ class FakePlatform:
             await reply.held.wait()
         return web.json_response(reply.body, status=reply.status)
 
+    async def list_campaigns(self, request: web.Request) -> web.Response:
+        """Answer with the page of the listing that is asked for, or with `listing`."""
+        if self.listing is not None:
+            return web.json_response(self.listing.body, status=self.listing.status)
+        page, size = (int(request.query[key]) for key in ("page", "per_page"))
+        found = [
+            {"id": key, "name": f"Campaign {key}", "status": status, "campaign_type": "sales"}
+            for key, status in self.listed.items()
+        ]
+        shown, total = found[(page - 1) * size : page * size], len(found)
+        pagination = {"current_page": page, "per_page": size, "total": total}
+        return web.json_response({"success": True, "data": shown, "pagination": pagination})
+
 
 @asynccontextmanager
 async def fake_platform(*healthy: str) -> AsyncIterator[FakePlatform]:
@@ -129,6 +144,7 @@ async def fake_platform(*healthy: str) -> AsyncIterator[FakePlatform]:
     for campaign_id in healthy:
         platform.set(campaign_id)
     application = web.Application()
+    application.router.add_get("/api/v1/campaigns", platform.list_campaigns)
     application.router.add_get("/api/v1/campaigns/{campaign_id}/sftp", platform.answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()

@@ -9,7 +9,18 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from monitor.core.model import Answer, Instant, Observation, SftpConfig
+from monitor.core.model import (
+    Answer,
+    Instant,
+    Listed,
+    ListingAnswer,
+    ListingPage,
+    Observation,
+    PollError,
+    RateHint,
+    Reason,
+    SftpConfig,
+)
 
 T = TypeVar("T")
 
@@ -84,12 +95,19 @@ def config(campaign_id: str, now: Instant, **changes: Any) -> SftpConfig:
     return SftpConfig(**(values | changes))
 
 
+def listed(campaign_id: str, *, name: str = "", status: str = "active", kind: str = "") -> Listed:
+    """Return a campaign as the platform lists it."""
+    return Listed(campaign_id, name or f"Campaign {campaign_id}", status, kind)
+
+
 @dataclass
 class FakeApi:
     """A TalkOver API in memory: answers what `says` has for a campaign, and keeps the calls.
 
     `says` maps a campaign to its observation, or to a function that gives it; `latency` is how
-    long a call takes, `server_clock` what it puts into `Date` (None: no such header).
+    long a call takes, `server_clock` what it puts into `Date` (None: no such header). `listing`
+    has the campaigns that it lists, `per_page` at a time, or why it does not; a page of the listing
+    is the call "*".
     """
 
     clock: VirtualClock
@@ -99,8 +117,26 @@ class FakeApi:
     calls: list[tuple[Instant, str]] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     pause: float | None = None
+    refuse: float | None = None
+    rate: RateHint | None = None
     closed: bool = False
     hang: asyncio.Event | None = None
+    listing: list[Listed] | PollError = field(default_factory=list)
+    per_page: int = 100
+
+    def lists(self, *campaign_ids: str, status: str = "active") -> None:
+        """List these campaigns, and no others."""
+        self.listing = [listed(one, status=status) for one in campaign_ids]
+
+    async def fetch_campaigns(self, page: int) -> ListingAnswer:
+        self.calls.append((self.clock.elapsed(), "*"))
+        await asyncio.sleep(self.latency)
+        if isinstance(self.listing, PollError):
+            return ListingAnswer(self.listing)
+        first, total = (page - 1) * self.per_page, len(self.listing)
+        found = tuple(self.listing[first : first + self.per_page])
+        last = first + self.per_page >= total
+        return ListingAnswer(ListingPage(found, page, last, total))
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         self.calls.append((self.clock.elapsed(), campaign_id))
@@ -112,7 +148,9 @@ class FakeApi:
             said = config(campaign_id, START)
         observation = said() if callable(said) else said
         date = None if self.server_clock is None else self.server_clock()
-        return Answer(observation, server_date=date, pause=self.pause)
+        if self.refuse is not None:
+            return Answer(PollError(Reason.RATE_LIMITED), pause=self.refuse)
+        return Answer(observation, server_date=date, pause=self.pause, rate=self.rate)
 
     def set_token(self, token: str) -> None:
         self.tokens.append(token)

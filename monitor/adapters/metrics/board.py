@@ -110,11 +110,6 @@ ENVIRONMENT_GAUGES: tuple[tuple[str, str, Callable[[EnvironmentBoard], float | N
         lambda board: board.status.swept_at,
     ),
     (
-        "environment_owned",
-        "1 if this process watches the environment.",
-        lambda _: 1.0,
-    ),
-    (
         "api_up",
         "0 after a transport error, 5xx or 401; 1 after an answer.",
         lambda board: board.status.up,
@@ -140,7 +135,7 @@ ENVIRONMENT_GAUGES: tuple[tuple[str, str, Callable[[EnvironmentBoard], float | N
         lambda board: board.lag,
     ),
 )
-"""Name, help and value of every gauge with the label `environment` only."""
+"""Name, help and value of every gauge of an environment that is watched, labelled by it only."""
 
 
 class BoardCollector(Collector):
@@ -170,6 +165,7 @@ class BoardCollector(Collector):
             for name_, environment in self._board.environments.items():
                 _put(family, {"environment": name_}, environment_value(environment))
             yield family
+        yield self._owned()
         yield from self._waiting()
 
     def _campaign_info(self) -> Metric:
@@ -223,6 +219,14 @@ class BoardCollector(Collector):
         for name, environment in self._board.environments.items():
             for health, count in environment.counts().items():
                 _put(family, {"environment": name, "health": health.value}, count)
+        return family
+
+    def _owned(self) -> Metric:
+        family = _family("environment_owned", "1 if this process watches the environment, else 0.")
+        for name in self._board.environments:
+            _put(family, {"environment": name}, 1.0)
+        for name in sorted(self._board.elsewhere):
+            _put(family, {"environment": name}, 0.0)
         return family
 
     def _waiting(self) -> Iterator[Metric]:

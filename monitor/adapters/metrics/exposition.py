@@ -23,6 +23,7 @@ class _Family(Collector):
         self._family = family
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of the board, then our own."""
         yield self._family
 
 

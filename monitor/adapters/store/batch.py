@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from monitor.adapters.store import codec
 from monitor.adapters.store.codec import EventRow
 from monitor.adapters.store.errors import StorageError
+from monitor.core.discovery import Roster
 from monitor.core.model import Event, Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 
@@ -20,15 +21,16 @@ from monitor.core.status import CampaignStatus, EnvironmentStatus
 class Change:
     """What one decision changes: it is stored whole or not at all.
 
-    `next_call_at` are leases of the budget by environment, on the wall clock. Of
-    `dropped_environments` (another shard has them now) only the event counts are kept; they are
-    dropped first, then the rest is stored.
+    By environment: `next_call_at` are leases of the budget, on the wall clock, `rosters` what its
+    listings came to. Of `dropped_environments` (another shard has them now) only the event counts
+    and the leases are kept; they are dropped first, then the rest is stored.
     """
 
     campaigns: tuple[CampaignStatus, ...] = ()
     environments: tuple[EnvironmentStatus, ...] = ()
     events: tuple[Event, ...] = ()
     next_call_at: Mapping[str, Instant] = field(default_factory=dict)
+    rosters: Mapping[str, Roster] = field(default_factory=dict)
     dropped_environments: tuple[str, ...] = ()
 
 
@@ -60,6 +62,7 @@ class Batch:
     campaigns: dict[tuple[str, str], str] = field(default_factory=dict)
     environments: dict[str, str] = field(default_factory=dict)
     next_call_at: dict[str, Instant] = field(default_factory=dict)
+    rosters: dict[str, str] = field(default_factory=dict)
     events: list[EventRow] = field(default_factory=list)
     cursors: dict[str, int] = field(default_factory=dict)
     told: list[tuple[str, str]] = field(default_factory=list)
@@ -79,6 +82,7 @@ class Batch:
                 status.name: codec.encode_environment(status) for status in change.environments
             },
             next_call_at=dict(change.next_call_at),
+            rosters={name: codec.encode_roster(roster) for name, roster in change.rosters.items()},
             events=[codec.event_row(event, epoch) for event in change.events],
         )
 
@@ -89,6 +93,7 @@ class Batch:
         self.campaigns.update(later.campaigns)
         self.environments.update(later.environments)
         self.next_call_at.update(later.next_call_at)
+        self.rosters.update(later.rosters)
         self.events.extend(later.events)
         self.cursors.update(later.cursors)
         self.told.extend(later.told)
@@ -97,14 +102,17 @@ class Batch:
         self.waiters.extend(later.waiters)
 
     def drop(self, environment: str) -> None:
-        """Leave nothing but the event counts of an environment that is gone."""
+        """Leave nothing but the event counts of an environment that is gone, and its lease."""
         self.dropped.add(environment)
-        for key, body in self.campaigns.items():
-            if key[0] == environment:
-                self.campaigns[key] = codec.forgotten_campaign(body)
+        self.rosters.pop(environment, None)
+        for key in [key for key in self.campaigns if key[0] == environment]:
+            left = codec.forgotten_campaign(self.campaigns.pop(key))
+            if left is not None:
+                self.campaigns[key] = left
         if environment in self.environments:
-            body = self.environments[environment]
-            self.environments[environment] = codec.forgotten_environment(body)
+            left = codec.forgotten_environment(self.environments.pop(environment))
+            if left is not None:
+                self.environments[environment] = left
 
 
 def apply(batch: Batch, connection: sqlite3.Connection) -> Outcome:
@@ -116,6 +124,9 @@ def apply(batch: Batch, connection: sqlite3.Connection) -> Outcome:
         ((*key, body) for key, body in batch.campaigns.items()),
     )
     _write_environments(batch, connection)
+    connection.executemany(
+        "INSERT OR REPLACE INTO listing (environment, body) VALUES (?, ?)", batch.rosters.items()
+    )
     # An id that is there already is a fault of ours; it must not jam all that comes after it.
     added = connection.executemany(
         "INSERT INTO event (event_id, decided_at, environment, campaign_id, rule, status,"
@@ -165,12 +176,17 @@ def _prune(connection: sqlite3.Connection, before: Instant) -> int:
 
 
 def _drop(connection: sqlite3.Connection, environment: str) -> None:
+    connection.execute("DELETE FROM listing WHERE environment = ?", (environment,))
     campaigns = connection.execute(
         "SELECT rowid, status FROM campaign WHERE environment = ?", (environment,)
     ).fetchall()
+    left = [(codec.forgotten_campaign(body), rowid) for rowid, body in campaigns]
     connection.executemany(
         "UPDATE campaign SET status = ? WHERE rowid = ?",
-        ((codec.forgotten_campaign(body), rowid) for rowid, body in campaigns),
+        (row for row in left if row[0] is not None),
+    )
+    connection.executemany(
+        "DELETE FROM campaign WHERE rowid = ?", ((row[1],) for row in left if row[0] is None)
     )
     own = connection.execute(
         "SELECT status FROM environment WHERE name = ? AND status IS NOT NULL", (environment,)

@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from monitor.core.discovery import Roster
 from monitor.core.model import Alert, Event, Instant, Told
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 
 _CAMPAIGN = TypeAdapter(CampaignStatus)
 _ENVIRONMENT = TypeAdapter(EnvironmentStatus)
 _EVENT = TypeAdapter(Event)
+_ROSTER = TypeAdapter(Roster)
 
 _STORED_OF_ENVIRONMENT = {
     "name", "unanswered", "unanswered_at", "outage_at", "outage_reason", "rejected_at",
@@ -57,6 +59,16 @@ def encode_environment(status: EnvironmentStatus) -> str:
 def decode_environment(body: str) -> EnvironmentStatus:
     """Return the environment's status, what is not stored at its default; ValueError for none."""
     return _ENVIRONMENT.validate_json(body, strict=True)
+
+
+def encode_roster(roster: Roster) -> str:
+    """Return what the listings of an environment came to as JSON. ValueError: cannot."""
+    return _ROSTER.dump_json(roster, exclude_none=True).decode()
+
+
+def decode_roster(body: str) -> Roster:
+    """Return the roster exactly as it was stored; ValueError for what is none."""
+    return _ROSTER.validate_json(body, strict=True)
 
 
 def event_row(event: Event, epoch: str) -> EventRow:
@@ -102,21 +114,23 @@ def environment_tombstone(name: str, counts: Mapping[str, int]) -> EnvironmentSt
     return EnvironmentStatus(name=name, alerts=_counted_only(counts))
 
 
-def forgotten_campaign(body: str) -> str:
-    """Return a stored campaign as its tombstone.
+def forgotten_campaign(body: str) -> str | None:
+    """Return a stored campaign as its tombstone; None where it never had an event.
 
     One that does not decode stays: `load` reports it, and takes the counts from the history.
     """
     try:
-        return encode_campaign(forget_campaign(decode_campaign(body)))
+        left = forget_campaign(decode_campaign(body))
+        return encode_campaign(left) if left.alerts else None
     except ValueError:
         return body
 
 
-def forgotten_environment(body: str) -> str:
+def forgotten_environment(body: str) -> str | None:
     """Return a stored environment as its tombstone; see `forgotten_campaign`."""
     try:
-        return encode_environment(forget_environment(decode_environment(body)))
+        left = forget_environment(decode_environment(body))
+        return encode_environment(left) if left.alerts else None
     except ValueError:
         return body
 

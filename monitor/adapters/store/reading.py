@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from monitor.adapters.store import codec
+from monitor.core.discovery import Roster
 from monitor.core.model import Event, Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 
@@ -27,15 +28,17 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What was remembered: campaigns by (environment, id), environments and leases by name.
+    """What was remembered: campaigns by (environment, id), all else by the environment's name.
 
     `next_call_at` are instants on the wall clock. `problems` has one line for each row that could
-    not be decoded; of such a campaign or environment only the event counts are left.
+    not be decoded; of such a campaign or environment only the event counts are left, and of such
+    a roster nothing.
     """
 
     campaigns: dict[tuple[str, str], CampaignStatus]
     environments: dict[str, EnvironmentStatus]
     next_call_at: dict[str, Instant]
+    rosters: dict[str, Roster]
     problems: tuple[str, ...]
 
 
@@ -75,8 +78,20 @@ def load(connection: sqlite3.Connection) -> Loaded:
         campaigns=campaigns,
         environments=environments,
         next_call_at=next_call_at,
+        rosters=_rosters(connection, problems),
         problems=tuple(problems),
     )
+
+
+def _rosters(connection: sqlite3.Connection, problems: list[str]) -> dict[str, Roster]:
+    rosters = {}
+    for name, body in connection.execute("SELECT environment, body FROM listing"):
+        roster = _decoded(codec.decode_roster, body)
+        if roster is None:
+            problems.append(f"the stored listing of environment {name} cannot be read")
+        else:
+            rosters[name] = roster
+    return rosters
 
 
 def epoch(connection: sqlite3.Connection) -> str | None:

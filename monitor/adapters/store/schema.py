@@ -36,6 +36,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX event_by_time ON event (decided_at)",
         "CREATE TABLE cursor (sink TEXT PRIMARY KEY, event_row INTEGER NOT NULL)",
     ),
+    ("CREATE TABLE listing (environment TEXT PRIMARY KEY, body TEXT NOT NULL)",),
 )
 
 _BUSY: Seconds = 1.0

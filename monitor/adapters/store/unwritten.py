@@ -30,6 +30,7 @@ class Unwritten:
         self._saved.campaigns.update(batch.campaigns)
         self._saved.environments.update(batch.environments)
         self._saved.next_call_at.update(batch.next_call_at)
+        self._saved.rosters.update(batch.rosters)
 
     def written(self, batch: Batch) -> None:
         """Note what was committed; what was saved anew since then stays."""
@@ -37,25 +38,33 @@ class Unwritten:
         _forget(self._saved.campaigns, batch.campaigns)
         _forget(self._saved.environments, batch.environments)
         _forget(self._saved.next_call_at, batch.next_call_at)
+        _forget(self._saved.rosters, batch.rosters)
 
     def over(self, loaded: Loaded) -> Loaded:
         """Return what is on disk, overlaid with what is not yet."""
         saved = self._saved
         campaigns, environments = dict(loaded.campaigns), dict(loaded.environments)
-        for key, campaign in loaded.campaigns.items():
-            if key[0] in saved.dropped:
-                campaigns[key] = codec.forget_campaign(campaign)
+        for key in [key for key in campaigns if key[0] in saved.dropped]:
+            campaign = codec.forget_campaign(campaigns.pop(key))
+            if campaign.alerts:
+                campaigns[key] = campaign
         for name in saved.dropped & environments.keys():
-            environments[name] = codec.forget_environment(environments[name])
+            environment = codec.forget_environment(environments.pop(name))
+            if environment.alerts:
+                environments[name] = environment
         for key, body in saved.campaigns.items():
             campaigns[key] = codec.decode_campaign(body)
         for name, body in saved.environments.items():
             environments[name] = codec.decode_environment(body)
+        rosters = {k: known for k, known in loaded.rosters.items() if k not in saved.dropped}
+        for name, body in saved.rosters.items():
+            rosters[name] = codec.decode_roster(body)
         return replace(
             loaded,
             campaigns=campaigns,
             environments=environments,
             next_call_at=loaded.next_call_at | saved.next_call_at,
+            rosters=rosters,
         )
 
 

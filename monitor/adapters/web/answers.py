@@ -215,9 +215,14 @@ class EnvironmentAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusAnswer:
-    """The monitor itself, and each of its environments. not_ready says why it is not ready."""
+    """The monitor itself, and each of its environments. not_ready says why it is not ready.
+
+    shard counts from 0; shards share the environments, and each answers for its own.
+    """
 
     version: str
+    shard: int
+    total_shards: int
     started_at: Timestamp
     uptime_seconds: float
     ready: bool

@@ -97,6 +97,7 @@ class GuardedHandler(RequestHandler):
 
 class _Refusal(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it: there are too many already."""
         transport.close()
 
 

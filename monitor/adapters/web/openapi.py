@@ -65,6 +65,7 @@ def document(version: str, external_url: str | None) -> bytes:
 class _WithoutTitles(GenerateJsonSchema):
     # A title that only repeats the field's name is noise.
     def field_title_should_be_set(self, schema: Any) -> bool:
+        """Leave titles out: the names of the fields say as much."""
         return False
 
 

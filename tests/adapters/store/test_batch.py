@@ -79,6 +79,13 @@ def test_a_drop_leaves_counts_of_what_came_before_and_all_of_what_comes_after() 
     }
 
 
+def test_a_drop_leaves_nothing_of_what_never_had_an_event() -> None:
+    before = batch(campaigns=(a_status(),), environments=(EnvironmentStatus(name="production"),))
+    whole = merged(before, batch(dropped_environments=("production",)))
+    assert (whole.campaigns, whole.environments) == ({}, {})
+    assert whole.dropped == {"production"}
+
+
 def test_a_drop_of_an_environment_that_is_not_in_the_batch_is_for_the_disk() -> None:
     assert merged(batch(dropped_environments=("production",))).dropped == {"production"}
 

@@ -232,6 +232,7 @@ def test_a_tombstone_counts_events_and_knows_nothing_else() -> None:
         alerts={"missing": alert, "disabled": replace(alert, rule="disabled", seq=0)},
     )
     forgotten = codec.forgotten_campaign(codec.encode_campaign(status))
+    assert forgotten is not None
     assert codec.decode_campaign(forgotten) == a_status(
         alerts={"missing": Alert(rule="missing", seq=4)}
     )
@@ -241,9 +242,17 @@ def test_an_environments_tombstone_counts_events_and_knows_nothing_else() -> Non
     alert = Alert(rule="api_unreachable", state=AlertState.FIRING, told=True, seq=2)
     status = EnvironmentStatus(name="production", outage_at=NOW, alerts={"api_unreachable": alert})
     body = codec.forgotten_environment(codec.encode_environment(status))
+    assert body is not None
     assert codec.decode_environment(body) == EnvironmentStatus(
         name="production", alerts={"api_unreachable": Alert(rule="api_unreachable", seq=2)}
     )
+
+
+def test_without_an_event_there_is_no_tombstone() -> None:
+    pending = {"missing": Alert(rule="missing", state=AlertState.PENDING)}
+    campaign, environment = a_status(alerts=pending), EnvironmentStatus(name="production")
+    assert codec.forgotten_campaign(codec.encode_campaign(campaign)) is None
+    assert codec.forgotten_environment(codec.encode_environment(environment)) is None
 
 
 @pytest.mark.parametrize("body", ["", "{", '{"name": 7}'])

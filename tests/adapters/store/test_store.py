@@ -145,6 +145,20 @@ async def test_of_a_dropped_environment_only_the_event_counts_are_left(store: St
     )
 
 
+async def test_nothing_is_left_of_what_never_had_an_event(store: Store, path: Path) -> None:
+    store.save(
+        Change(campaigns=(campaign("c-2"),), environments=(EnvironmentStatus(name="production"),))
+    )
+    await store.flush()
+    with full_disk(path):
+        store.save(Change(events=(an_event(1),), dropped_environments=("production",)))
+        await store.flush()
+        before = store.load()
+    await store.flush()
+    assert store.load() == before
+    assert (before.campaigns, before.environments) == ({}, {})
+
+
 async def test_the_lease_of_a_dropped_environment_stays_for_its_return(store: Store) -> None:
     await store.lease("production", NOW + 5)
     store.save(Change(dropped_environments=("production",)))
@@ -233,12 +247,14 @@ async def test_no_event_id_is_used_again_after_a_damaged_row(store: Store, path:
     }
 
 
+@pytest.mark.parametrize("damage", ["{", ""])
 async def test_a_damaged_row_of_a_dropped_environment_blocks_nothing(
-    store: Store, path: Path
+    store: Store, path: Path, damage: str
 ) -> None:
     store.save(Change(campaigns=(REMEMBERED,), environments=(ENVIRONMENT,)))
     await store.flush()
-    execute(path, "UPDATE campaign SET status = '{'", "UPDATE environment SET status = '{'")
+    for table in ("campaign", "environment"):
+        execute(path, f"UPDATE {table} SET status = '{damage}'")
     store.save(Change(dropped_environments=("production",)))
     await store.flush()
     assert not store.failing

@@ -1,0 +1,42 @@
+"""What is logged of polls: changes, not states. The first failure of its kind, and the recovery."""
+
+from collections.abc import Mapping
+
+import structlog
+
+from monitor.core.model import Finding, Reason
+from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.core.text import rfc3339
+
+log = structlog.get_logger()
+
+
+def log_campaign(
+    before: CampaignStatus, after: CampaignStatus, findings: Mapping[str, Finding]
+) -> None:
+    """Log that a campaign cannot be read, for which reason, or can be again; and broken rules."""
+    known = {"environment": after.environment, "campaign_id": after.campaign_id}
+    was = before.error.reason if before.error else None
+    error = after.error
+    if error is not None and error.reason is not was:
+        # Another campaign's config is a security matter: somebody may see what is not theirs.
+        say = log.error if error.reason is Reason.WRONG_CAMPAIGN else log.warning
+        say("poll_failed", **known, reason=error.reason.value, detail=error.detail)
+    elif error is None and was is not None:
+        log.info("poll_recovered", **known, after=was.value)
+    for rule, finding in findings.items():
+        if finding.evidence.get("reason") == Reason.INTERNAL_ERROR:
+            log.error("rule_broke", **known, rule=rule, detail=finding.summary)
+
+
+def log_environment(before: EnvironmentStatus, after: EnvironmentStatus) -> None:
+    """Log that the breaker opened or closed, and that the API's clock is taken or is not."""
+    if before.breaker_open != after.breaker_open:
+        reason = after.rejected_by or after.outage_reason
+        if after.breaker_open:
+            log.warning("breaker_opened", environment=after.name, reason=str(reason))
+        else:
+            since = before.outage_at or before.rejected_at or 0.0
+            log.info("breaker_closed", environment=after.name, opened_at=rfc3339(since))
+    if before.corrected != after.corrected:
+        log.warning("clock_corrected", environment=after.name, by_api=after.corrected)

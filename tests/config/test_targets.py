@@ -1,0 +1,156 @@
+"""Who is watched: campaigns of the file and of the listing, and whose word counts for what."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.config import EnvironmentConfig, targets
+from monitor.core.discovery import Roster
+from monitor.core.model import DAY, Listed
+from monitor.core.rule import Target
+from monitor.core.rules import StaleTest
+from support.config_files import loaded
+
+LISTED_AT = 1_800_000_000.0
+
+FILE = """\
+environments:
+  - name: production
+    token: ${{TOKEN}}
+    labels: {{team: platform}}
+    rules: {{stale_test: {{max_age: 20d}}}}
+    discovery: {{enabled: {enabled}, {discovery}}}
+    overrides:
+      - match: {{name: "Retail .*"}}
+        labels: {{team: retail}}
+        rules: {{stale_test: {{max_age: 7d}}}}
+      - match: {{campaign_type: sales}}
+        labels: {{desk: sales}}
+        rules: {{stale_test: {{max_age: 5d}}}}
+    campaigns:
+      - {{id: named, name: Retail leads, labels: {{team: own}}}}
+      - {{id: nameless, rules: {{stale_test: {{max_age: 3d}}}}}}
+"""
+
+
+def environment(folder: Path, discovery: str = "every: 15m", on: str = "true") -> EnvironmentConfig:
+    return loaded(folder, FILE.format(enabled=on, discovery=discovery)).environments[0]
+
+
+def listed(campaign_id: str, name: str = "", status: str = "active", kind: str = "") -> Listed:
+    return Listed(campaign_id, name or f"Campaign {campaign_id}", status, kind)
+
+
+def a_roster(*campaigns: Listed, **fields: Any) -> Roster:
+    known = {one.id: one for one in campaigns}
+    return Roster(**{"campaigns": known, "listed_at": LISTED_AT, **fields})
+
+
+def max_age(target: Target) -> float:
+    rule = target.rules["stale_test"]
+    assert isinstance(rule, StaleTest)
+    return rule.max_age
+
+
+def test_campaigns_of_the_file_come_first_and_then_the_discovered_ones(tmp_path: Path) -> None:
+    roster = a_roster(listed("new"), listed("nameless"), listed("newer"))
+    found = targets(environment(tmp_path), roster)
+    assert list(found) == ["named", "nameless", "new", "newer"]
+    assert [target.listed for target in found.values()] == [True, True, False, False]
+
+
+def test_without_a_listing_there_are_the_campaigns_of_the_file(tmp_path: Path) -> None:
+    production = environment(tmp_path)
+    assert targets(production, Roster()) == production.campaigns
+
+
+def test_what_the_file_says_wins_and_the_listing_adds_what_it_does_not_say(tmp_path: Path) -> None:
+    roster = a_roster(
+        listed("named", "Other name", kind="sales"), listed("nameless", "Retail shop")
+    )
+    found = targets(environment(tmp_path), roster)
+    assert found["named"].name == "Retail leads"
+    assert found["named"].labels == {"team": "own", "desk": "sales"}
+    assert max_age(found["named"]) == 5 * DAY
+    assert found["nameless"].name == "Retail shop"
+    assert found["nameless"].labels == {"team": "retail"}
+    assert max_age(found["nameless"]) == 3 * DAY
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "labels", "days"),
+    [
+        ("Autumn", "", {"team": "platform"}, 20),
+        ("Retail shop", "", {"team": "retail"}, 7),
+        ("Autumn", "sales", {"team": "platform", "desk": "sales"}, 5),
+        ("Retail shop", "sales", {"team": "retail", "desk": "sales"}, 5),
+        ("The Retail shop", "reminder", {"team": "platform"}, 20),
+    ],
+)
+def test_overrides_give_labels_and_rules_by_name_and_type(
+    tmp_path: Path, name: str, kind: str, labels: dict[str, str], days: float
+) -> None:
+    found = targets(environment(tmp_path), a_roster(listed("new", name, kind=kind)))["new"]
+    assert (found.name, dict(found.labels), max_age(found)) == (name, labels, days * DAY)
+
+
+@pytest.mark.parametrize(
+    ("discovery", "names"),
+    [
+        ("every: 1h", ["Retail A", "Retail test", "Wholesale"]),
+        ("include: ['Retail .*']", ["Retail A", "Retail test"]),
+        ("include: [Retail]", []),
+        ("include: ['Retail A', Wholesale]", ["Retail A", "Wholesale"]),
+        ("exclude: ['.* test']", ["Retail A", "Wholesale"]),
+        ("exclude: [test]", ["Retail A", "Retail test", "Wholesale"]),
+        ("include: ['Retail .*'], exclude: ['.* test']", ["Retail A"]),
+    ],
+)
+def test_include_and_exclude_match_whole_names(
+    tmp_path: Path, discovery: str, names: list[str]
+) -> None:
+    roster = a_roster(listed("1", "Retail A"), listed("2", "Retail test"), listed("3", "Wholesale"))
+    found = targets(environment(tmp_path, discovery), roster)
+    assert [target.name for target in found.values() if not target.listed] == names
+
+
+def test_a_campaign_of_the_file_is_watched_whatever_is_excluded(tmp_path: Path) -> None:
+    found = targets(environment(tmp_path, "exclude: ['.*']"), a_roster(listed("named")))
+    assert list(found) == ["named", "nameless"]
+
+
+@pytest.mark.parametrize(
+    ("discovery", "status", "muted"),
+    [
+        ("every: 1h", "active", None),
+        ("every: 1h", "paused", "paused"),
+        ("every: 1h", "a status of next year", "a status of next year"),
+        ("statuses: [active, paused]", "paused", None),
+        ("statuses: []", "active", "active"),
+    ],
+)
+def test_a_status_that_is_not_told_mutes_listed_and_discovered_alike(
+    tmp_path: Path, discovery: str, status: str, muted: str | None
+) -> None:
+    roster = a_roster(listed("named", status=status), listed("new", status=status))
+    found = targets(environment(tmp_path, discovery), roster)
+    assert [found[key].muted_status for key in ("named", "nameless", "new")] == [muted, None, muted]
+
+
+def test_a_discovered_campaign_knows_when_a_listing_last_had_it(tmp_path: Path) -> None:
+    roster = a_roster(listed("there"), listed("not-now"), listed("named"), absent={"not-now": 1})
+    found = targets(environment(tmp_path), roster)
+    assert {key: target.listed_at for key, target in found.items()} == {
+        "named": None,
+        "nameless": None,
+        "there": LISTED_AT,
+        "not-now": None,
+    }
+
+
+def test_campaigns_with_the_same_overrides_share_their_rules(tmp_path: Path) -> None:
+    roster = a_roster(listed("1", "Retail A"), listed("2", "Retail B"), listed("3", "Autumn"))
+    found = targets(environment(tmp_path), roster)
+    assert found["1"].rules is found["2"].rules
+    assert found["1"].rules is not found["3"].rules
