@@ -54,9 +54,11 @@ def talkover(clock: Clock, own: OwnMetrics | None = None) -> Connect:
     """Return what connects to the real API; each call is counted in `own`."""
 
     def connect(settings: Settings, token: str) -> Api:
+        """Return the client of one environment."""
         environment = settings.environment
 
         def observe(endpoint: str, seconds: Seconds, reason: Reason | None) -> None:
+            """Count a call by its outcome; `reason` is None for an answer."""
             if own is not None:
                 own.call_made(environment.name, endpoint, seconds, reason)
 
@@ -140,6 +142,7 @@ class Daemon:
             self._write, self.report.links, for_people=config.log.format is LogFormat.CONSOLE
         )
         self._own.prepare_sink(sink.name)
+        # Before the first save: without its cursor a crash would let events pass the sink by.
         self._teller = Teller(sink, store, self._own.sink_failed)
         store.on_commit = self._teller.wake
         store.on_error = self._storage_failed
@@ -148,6 +151,7 @@ class Daemon:
         # The port before the first call: a start that fails must not spend any of the budget.
         await self._open_web(config)
         self._telling = self._keep_running("telling", self._teller.run())
+        # Undone from the last: polling ends before the drain, so that all it decided is told.
         self._closing.push_async_callback(self._drain)
         self._closing.push_async_callback(self._end_tasks)
         loaded = store.load()
@@ -222,6 +226,7 @@ class Daemon:
     async def _reload_when_asked(self) -> None:
         while True:
             await self.reload_requested.wait()
+            # Cleared first: requests that come during a reload are one more reload, however many.
             self.reload_requested.clear()
             await self.reload()
 
@@ -280,6 +285,7 @@ class Daemon:
 
     def _storage_failed(self, error: Exception) -> None:
         self._own.storage_failed()
+        # What cannot be committed is told from memory: a full disk must not hold back a page.
         self._teller.wake()
         if not self._disk_fails:
             log.error("state_not_written", problem=str(error))

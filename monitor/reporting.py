@@ -55,6 +55,7 @@ class Report:
 
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""
+        # The board is made here, on the loop: frozen, it may be rendered while pollers go on.
         board, labels = self.board(), self.config.metrics.campaign_labels
         sinks = [SinkState(name, *self._store.pending(name)) for name in self._sinks]
         return lambda: render(board, self._own, sinks, labels, openmetrics=openmetrics)

@@ -64,6 +64,7 @@ def _seen(pollers: Mapping[str, Poller], clock: Clock) -> Swept:
 
 def _done(poller: Poller) -> bool:
     status, watch = poller.watch.status, poller.watch
+    # Probing until it closes may take for ever, and `check` is to end.
     if status.breaker_open:
         return True
     if watch.awaits_listing or not watch.settings.targets:

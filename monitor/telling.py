@@ -54,6 +54,7 @@ class Teller:
         while True:
             await self._woken.wait()
             self._woken.clear()
+            # Read before: a `finish` that comes while it tells gets a round of its own.
             finishing = self._finishing
             try:
                 await self.tell_all()

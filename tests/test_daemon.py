@@ -11,7 +11,7 @@ import pytest
 from monitor.core.model import NoConfig, Observation, PollError, RateHint, Reason
 from monitor.daemon import Daemon, TaskEndedError
 from support.daemons import World
-from support.virtual import START, config, run
+from support.virtual import START, config, run, virtual_seconds
 
 DAY = 86400.0
 MINUTE = 60.0
@@ -22,19 +22,15 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-async def _pass(seconds: float) -> None:
-    await asyncio.sleep(seconds)
-
-
 def test_a_failed_test_is_told_once_and_its_mending_once(world: World) -> None:
     async def story() -> None:
         world.configure()
         api = world.api()
         api.says["c-1"] = config("c-1", START, last_test_success=False)
         async with world.daemon():
-            await _pass(10 * MINUTE)
+            await virtual_seconds(10 * MINUTE)
             api.says["c-1"] = config("c-1", START + 600, last_test_at=START + 600)
-            await _pass(10 * MINUTE)
+            await virtual_seconds(10 * MINUTE)
 
     run(story())
     assert world.told() == [("firing", "failed_test", "c-1"), ("resolved", "failed_test", "c-1")]
@@ -47,7 +43,7 @@ def test_a_test_that_grows_stale_is_told_within_5_s_for_one_extra_request(world:
         api = world.api()
         api.says["c-1"] = config("c-1", START, last_test_at=START - 30 * DAY + 30)
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             return [at for at, _ in api.calls]
 
     calls = run(story())
@@ -64,9 +60,9 @@ def test_a_test_that_somebody_ran_just_before_prevents_a_false_page(world: World
         api = world.api()
         api.says["c-1"] = config("c-1", START, last_test_at=START - 30 * DAY + 120)
         async with world.daemon():
-            await _pass(60)
+            await virtual_seconds(60)
             api.says["c-1"] = config("c-1", START, last_test_at=START + 55)
-            await _pass(10 * MINUTE)
+            await virtual_seconds(10 * MINUTE)
 
     run(story())
     assert world.told() == []
@@ -81,7 +77,7 @@ def test_a_restart_tells_nothing_and_keeps_since(world: World) -> None:
         since = []
         for _ in range(3):
             async with world.daemon() as daemon:
-                await _pass(20 * MINUTE)
+                await virtual_seconds(20 * MINUTE)
                 board = daemon.report.board().environments["production"]
                 alert = board.campaigns["c-1"].status.alerts["failed_test"]
                 since.append(f"{alert.since} {alert.told_at} {alert.seq}")
@@ -97,7 +93,7 @@ def test_a_restart_neither_bursts_nor_exceeds_the_budget(world: World) -> None:
         world.configure([f"c-{n}" for n in range(60)])
         for _ in range(10):
             async with world.daemon():
-                await _pass(7)
+                await virtual_seconds(7)
         return [at for at, _ in world.api().calls]
 
     calls = run(story())
@@ -109,7 +105,7 @@ def test_first_polls_go_out_at_an_even_pace(world: World) -> None:
     async def story() -> list[float]:
         world.configure([f"c-{n}" for n in range(20)])
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
         return [at for at, _ in world.api().calls][:20]
 
     calls = run(story())
@@ -122,7 +118,7 @@ def test_healthy_campaigns_are_polled_every_interval(world: World) -> None:
     async def story() -> list[float]:
         world.configure()
         async with world.daemon():
-            await _pass(60 * MINUTE)
+            await virtual_seconds(60 * MINUTE)
         return [at for at, _ in world.api().calls]
 
     gaps = _gaps(run(story()))
@@ -137,7 +133,7 @@ def test_a_young_firing_alert_is_polled_every_minute_and_an_old_one_every_five(
         world.configure()
         world.api().says["c-1"] = config("c-1", START, last_test_success=False)
         async with world.daemon():
-            await _pass(120 * MINUTE)
+            await virtual_seconds(120 * MINUTE)
         return [at for at, _ in world.api().calls]
 
     calls = run(story())
@@ -156,15 +152,15 @@ def test_one_outage_is_one_page_and_no_campaign_is_unreadable(world: World) -> N
         world.configure(keys)
         api = world.api()
         async with world.daemon():
-            await _pass(10 * MINUTE)
+            await virtual_seconds(10 * MINUTE)
             before = dict(api.says)
             api.says = dict.fromkeys(keys, PollError(Reason.HTTP_5XX))
-            await _pass(3 * MINUTE)
+            await virtual_seconds(3 * MINUTE)
             calls = len(api.calls)
-            await _pass(27 * MINUTE)
+            await virtual_seconds(27 * MINUTE)
             spent = len(api.calls) - calls
             api.says = before
-            await _pass(20 * MINUTE)
+            await virtual_seconds(20 * MINUTE)
         return spent
 
     spent = run(story())
@@ -191,11 +187,11 @@ def test_faults_7_and_37_a_rejected_token_stops_the_sweep_until_its_file_changes
         for key in ("c-1", "c-2", "c-3"):
             api.says[key] = _by_token(world, key)
         async with world.daemon() as daemon:
-            await _pass(20 * MINUTE)
+            await virtual_seconds(20 * MINUTE)
             assert len(api.calls) <= 2 + 2 + 20 / 5
             assert world.told() == [("firing", "token_rejected", None)]
             token.write_text("talq_new\n")
-            await _pass(10)
+            await virtual_seconds(10)
             assert world.told()[-1] == ("resolved", "token_rejected", None)
             assert daemon.report.board().environments["production"].status.up
 
@@ -217,9 +213,9 @@ def test_fault_8_a_429_pauses_the_whole_environment(world: World) -> None:
         api = world.api()
         api.pause = 45.0
         async with world.daemon():
-            await _pass(0.5)
+            await virtual_seconds(0.5)
             api.pause = None
-            await _pass(2 * MINUTE)
+            await virtual_seconds(2 * MINUTE)
         return [at for at, _ in api.calls]
 
     calls = run(story())
@@ -232,7 +228,7 @@ def test_fault_6_a_wrong_base_url_is_one_alert_and_not_one_a_campaign(world: Wor
         world.configure(keys)
         world.api().says = dict.fromkeys(keys, NoConfig(by_404=True))
         async with world.daemon():
-            await _pass(30 * MINUTE)
+            await virtual_seconds(30 * MINUTE)
 
     run(story())
     assert world.told() == [("firing", "api_unreachable", None)]
@@ -245,7 +241,7 @@ def test_fault_6_a_missing_config_among_readable_ones_is_told_within_a_minute(
         world.configure([f"c-{n}" for n in range(5)])
         world.api().says["c-0"] = NoConfig(by_404=True)
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
 
     run(story())
     assert world.told() == [("firing", "missing", "c-0")]
@@ -262,7 +258,7 @@ def test_environments_are_isolated_one_that_hangs_delays_no_other(world: World) 
         world.write_config("environments:\n" + both)
         world.api("hung").hang = asyncio.Event()
         async with world.daemon():
-            await _pass(60 * MINUTE)
+            await virtual_seconds(60 * MINUTE)
         return len(world.api("well").calls)
 
     assert run(story()) >= 11
@@ -273,13 +269,13 @@ def test_a_campaign_that_leaves_the_config_is_resolved_as_removed(world: World) 
         world.configure(["c-1", "c-2"])
         world.api().says["c-2"] = config("c-2", START, last_test_success=False)
         async with world.daemon() as daemon:
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             world.configure(["c-1"])
             assert await daemon.reload() == []
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             world.configure(["c-1", "c-2"])
             await daemon.reload()
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
 
     run(story())
     assert [(e["status"], e["reason"], e["seq"]) for e in world.events()] == [
@@ -296,16 +292,16 @@ def test_an_environment_that_was_removed_while_we_were_down_is_resolved_at_start
         world.configure()
         world.api().says["c-1"] = config("c-1", START, last_test_success=False)
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
         (world.folder / "monitor.yaml").write_text("")
         world.write_config(
             "environments:\n  - name: staging\n    base_url: http://127.0.0.1:9/api/v1\n"
             "    token: ${TOKEN}\n    campaigns: [{id: c-9}]\n"
         )
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
 
     run(story())
     assert [(e["status"], e["reason"]) for e in world.events()] == [
@@ -318,12 +314,12 @@ def test_fault_35_a_bad_file_changes_nothing_at_a_reload(world: World) -> None:
     async def story() -> None:
         world.configure()
         async with world.daemon() as daemon:
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             (world.folder / "monitor.yaml").write_text("environments: nonsense\n")
             problems = await daemon.reload()
             assert any("environments" in problem for problem in problems)
             calls = len(world.api().calls)
-            await _pass(20 * MINUTE)
+            await virtual_seconds(20 * MINUTE)
             assert len(world.api().calls) > calls
 
     run(story())
@@ -334,11 +330,11 @@ def test_a_changed_severity_is_told_as_updated(world: World) -> None:
         world.configure()
         world.api().says["c-1"] = config("c-1", START, last_test_success=False)
         async with world.daemon() as daemon:
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             world.configure(more="rules: {failed_test: {severity: warning}}\n")
             await daemon.reload()
             await daemon.reload()
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
 
     run(story())
     assert [(e["status"], e["severity"], e["previous_severity"]) for e in world.events()] == [
@@ -352,9 +348,9 @@ def test_a_reminder_comes_every_four_hours_also_over_a_restart(world: World) -> 
         world.configure()
         world.api().says["c-1"] = config("c-1", START, last_test_success=False)
         async with world.daemon():
-            await _pass(3 * 3600)
+            await virtual_seconds(3 * 3600)
         async with world.daemon():
-            await _pass(6 * 3600)
+            await virtual_seconds(6 * 3600)
 
     run(story())
     assert [event["status"] for event in world.events()] == ["firing", "reminder", "reminder"]
@@ -369,14 +365,14 @@ def test_fault_41_what_a_blocked_sink_misses_is_told_in_order_when_it_is_back(
         world.full = True
         api.says["c-1"] = config("c-1", START, last_test_success=False)
         async with world.daemon() as daemon:
-            await _pass(5 * MINUTE)
+            await virtual_seconds(5 * MINUTE)
             api.says["c-1"] = config("c-1", START)
             api.says["c-2"] = config("c-2", START, last_test_success=False)
-            await _pass(10 * MINUTE)
+            await virtual_seconds(10 * MINUTE)
             text = _metrics(daemon)
             assert 'sftp_monitor_sink_pending_events{sink="log"} 3.0' in text
             world.full = False
-            await _pass(2 * MINUTE)
+            await virtual_seconds(2 * MINUTE)
             assert 'sftp_monitor_sink_pending_events{sink="log"} 0.0' in _metrics(daemon)
 
     run(story())
@@ -399,7 +395,7 @@ def test_fault_24_ages_are_taken_against_the_clock_of_the_api(world: World) -> N
         api.server_clock = lambda: START + clock.elapsed()
         api.says["c-1"] = config("c-1", START, last_test_at=START - 30 * DAY - 60)
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
 
     run(story())
     assert world.told() == [("firing", "stale_test", "c-1")]
@@ -414,9 +410,9 @@ def test_fault_25_a_step_of_our_clock_changes_neither_cadence_nor_alerts(
         api, clock = world.api(), world.clock
         api.server_clock = lambda: START + clock.elapsed()
         async with world.daemon():
-            await _pass(20 * MINUTE)
+            await virtual_seconds(20 * MINUTE)
             clock.step(step)
-            await _pass(40 * MINUTE)
+            await virtual_seconds(40 * MINUTE)
         return [at for at, key in api.calls if key == "c-0"]
 
     gaps = _gaps(run(story()))
@@ -441,11 +437,11 @@ def test_fault_8_after_a_429_the_pace_is_halved_and_grows_back(world: World) -> 
         world.configure([f"c-{n}" for n in range(400)])
         api = world.api()
         async with world.daemon():
-            await _pass(3 * MINUTE)
+            await virtual_seconds(3 * MINUTE)
             api.refuse = 30.0
-            await _pass(2)
+            await virtual_seconds(2)
             api.refuse = None
-            await _pass(20 * MINUTE)
+            await virtual_seconds(20 * MINUTE)
         return [at for at, _ in api.calls]
 
     calls = run(story())
@@ -460,7 +456,7 @@ def test_fault_9_we_yield_where_the_customer_needs_the_limit(world: World) -> No
         api = world.api()
         api.rate = RateHint(limit=100, remaining=15)
         async with world.daemon():
-            await _pass(5 * MINUTE)
+            await virtual_seconds(5 * MINUTE)
         return [at for at, _ in api.calls]
 
     calls = run(story())
@@ -477,7 +473,7 @@ def test_with_many_sick_campaigns_every_one_is_read_within_three_intervals(world
         for key in keys[:120]:
             api.says[key] = config(key, START, last_test_success=False)
         async with world.daemon() as daemon:
-            await _pass(90 * MINUTE)
+            await virtual_seconds(90 * MINUTE)
             return api.calls, daemon.report.board().environments["production"].interval
 
     calls, interval = run(story())
@@ -496,11 +492,11 @@ def test_fault_29_an_outage_of_two_minutes_costs_at_most_16_calls_and_no_burst_a
         world.configure(keys)
         api = world.api()
         async with world.daemon():
-            await _pass(10 * MINUTE)
+            await virtual_seconds(10 * MINUTE)
             before, api.says = api.says, dict.fromkeys(keys, PollError(Reason.CONNECT_ERROR))
-            await _pass(2 * MINUTE)
+            await virtual_seconds(2 * MINUTE)
             api.says = before
-            await _pass(10 * MINUTE)
+            await virtual_seconds(10 * MINUTE)
         return [at for at, _ in api.calls]
 
     calls = run(story())
@@ -514,7 +510,7 @@ def test_a_first_sweep_takes_its_budget_and_hardly_longer(world: World) -> None:
     async def story() -> float:
         world.configure([f"c-{n}" for n in range(300)])
         async with world.daemon() as daemon:
-            await _pass(10 * MINUTE)
+            await virtual_seconds(10 * MINUTE)
             swept_at = daemon.report.board().environments["production"].status.swept_at
         assert swept_at is not None
         return world.api().calls[299][0]

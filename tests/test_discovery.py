@@ -1,6 +1,5 @@
 """Discovery in the daemon, on virtual time: who is watched when, what is told, what it costs."""
 
-import asyncio
 import itertools
 from collections.abc import Callable
 from contextlib import closing
@@ -12,7 +11,7 @@ from monitor.adapters.store import schema
 from monitor.core.model import NoConfig, PollError, Reason
 from monitor.daemon import Daemon
 from support.daemons import World
-from support.virtual import START, config, listed, run
+from support.virtual import START, config, listed, run, virtual_seconds
 
 MINUTE = 60.0
 EVERY = 15 * MINUTE
@@ -21,10 +20,6 @@ EVERY = 15 * MINUTE
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
-
-
-async def _pass(seconds: float) -> None:
-    await asyncio.sleep(seconds)
 
 
 def discovering(world: World, *lines: str, keys: str = "", more: str = "") -> None:
@@ -71,7 +66,7 @@ def test_what_is_listed_is_watched_from_the_start(world: World) -> None:
         world.api().lists("c-1", "c-2", "c-3")
         failing(world, "c-2")
         async with world.daemon() as daemon:
-            await _pass(10)
+            await virtual_seconds(10)
             return watched(daemon)
 
     assert run(story()) == ["c-1", "c-2", "c-3"]
@@ -88,12 +83,12 @@ def test_a_new_campaign_joins_with_the_next_listing_and_the_others_keep_their_sl
         api = world.api()
         api.lists("c-1")
         async with world.daemon():
-            await _pass(2 * MINUTE)
+            await virtual_seconds(2 * MINUTE)
             api.lists("c-1", "c-2")
             failing(world, "c-2")
-            await _pass(EVERY)
+            await virtual_seconds(EVERY)
             assert world.told() == [("firing", "failed_test", "c-2")]
-            await _pass(EVERY)
+            await virtual_seconds(EVERY)
         return polls(world, "c-1")
 
     at = run(story())
@@ -107,7 +102,7 @@ def test_include_and_exclude_choose_by_name(world: World) -> None:
         names = ("Retail A", "Retail test", "Wholesale")
         world.api().listing = [listed(f"c-{n}", name=name) for n, name in enumerate(names)]
         async with world.daemon() as daemon:
-            await _pass(10)
+            await virtual_seconds(10)
             return watched(daemon)
 
     assert run(story()) == ["c-0"]
@@ -128,7 +123,7 @@ def test_overrides_give_a_discovered_campaign_its_labels_and_rules(world: World)
         ]
         failing(world, "c-1", "c-2")
         async with world.daemon():
-            await _pass(10)
+            await virtual_seconds(10)
 
     run(story())
     told = {one["campaign_id"]: (one["severity"], one["labels"]) for one in world.events()}
@@ -141,7 +136,7 @@ def test_what_the_file_says_of_a_campaign_wins(world: World) -> None:
         world.api().lists("c-2", "c-1")
         failing(world, "c-1")
         async with world.daemon() as daemon:
-            await _pass(10)
+            await virtual_seconds(10)
             return watched(daemon)
 
     assert run(story()) == ["c-1", "c-9", "c-2"]
@@ -159,13 +154,13 @@ def test_a_campaign_is_removed_after_three_listings_without_it(world: World) -> 
         api.lists("c-1", "c-2", "c-3")
         failing(world, "c-3")
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             api.lists("c-1", "c-2")
             for _ in range(3):
-                await _pass(EVERY)
+                await virtual_seconds(EVERY)
                 told.append(len(world.told()))
             calls = len(polls(world, "c-3"))
-            await _pass(EVERY)
+            await virtual_seconds(EVERY)
             assert len(polls(world, "c-3")) == calls
         return told
 
@@ -180,13 +175,13 @@ def test_a_campaign_that_came_back_in_time_never_left(world: World) -> None:
         api.lists("c-1", "c-2", "c-3")
         failing(world, "c-3")
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             api.lists("c-1", "c-2")
-            await _pass(2 * EVERY)
+            await virtual_seconds(2 * EVERY)
             api.lists("c-1", "c-2", "c-3")
-            await _pass(EVERY)
+            await virtual_seconds(EVERY)
             api.lists("c-1", "c-2")
-            await _pass(2 * EVERY)
+            await virtual_seconds(2 * EVERY)
 
     run(story())
     assert reasons(world) == [("firing", "c-3", None)]
@@ -200,9 +195,9 @@ def test_an_empty_listing_is_distrusted_for_ever_and_says_so_once(
         world.api().lists("c-1", "c-2")
         failing(world, "c-1")
         async with world.daemon() as daemon:
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             world.api().lists()
-            await _pass(10 * EVERY)
+            await virtual_seconds(10 * EVERY)
             return watched(daemon)
 
     assert run(story()) == ["c-1", "c-2"]
@@ -217,10 +212,10 @@ def test_a_listing_half_as_long_is_believed_when_it_came_three_times(world: Worl
         api, seen = world.api(), []
         api.lists("c-1", "c-2", "c-3", "c-4")
         async with world.daemon() as daemon:
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             api.lists("c-1", "c-2")
             for _ in range(3):
-                await _pass(EVERY)
+                await virtual_seconds(EVERY)
                 seen.append(watched(daemon))
         return seen
 
@@ -234,11 +229,11 @@ def test_fault_31_lies_are_capped_and_the_known_ones_stay(world: World) -> None:
         api = world.api()
         api.lists("c-1", "c-2")
         async with world.daemon() as daemon:
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             api.per_page = 10
             api.lists(*(f"lie-{number}" for number in range(1000)))
             before = len(listings(world))
-            await _pass(4 * EVERY)
+            await virtual_seconds(4 * EVERY)
             assert len(listings(world)) - before <= 4 * 2
             return watched(daemon)
 
@@ -251,11 +246,11 @@ def test_discovery_that_is_switched_off_removes_whom_it_found(world: World) -> N
         world.api().lists("c-1", "c-2")
         failing(world, "c-1", "c-2")
         async with world.daemon() as daemon:
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             world.configure(["c-1"])
             assert await daemon.reload() == []
             calls = len(listings(world))
-            await _pass(2 * EVERY)
+            await virtual_seconds(2 * EVERY)
             assert len(listings(world)) == calls
             return watched(daemon)
 
@@ -270,11 +265,11 @@ def test_campaigns_that_move_from_the_file_to_discovery_are_told_nothing(world: 
         api = world.api()
         failing(world, "c-1", "c-2")
         async with world.daemon() as daemon:
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             api.lists("c-2", "c-1")
             discovering(world)
             assert await daemon.reload() == []
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             return watched(daemon)
 
     assert sorted(run(story())) == ["c-1", "c-2"]
@@ -294,14 +289,14 @@ def test_a_paused_campaign_is_muted_and_not_removed(world: World) -> None:
         api.lists("c-1")
         failing(world, "c-1")
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             api.lists("c-1", status="paused")
-            await _pass(EVERY)
+            await virtual_seconds(EVERY)
             paused = len(polls(world, "c-1"))
-            await _pass(2 * 3600)
+            await virtual_seconds(2 * 3600)
             assert len(polls(world, "c-1")) - paused <= 4
             api.lists("c-1")
-            await _pass(EVERY)
+            await virtual_seconds(EVERY)
         return polls(world, "c-1")
 
     run(story())
@@ -318,7 +313,7 @@ def test_the_status_of_a_campaign_of_the_file_comes_from_the_listing(world: Worl
         world.api().listing = [listed("c-1"), listed("c-2", status="paused")]
         failing(world, "c-1", "c-2")
         async with world.daemon():
-            await _pass(20 * MINUTE)
+            await virtual_seconds(20 * MINUTE)
 
     run(story())
     # Listed first, so that nothing is told of c-1 before its status is known.
@@ -334,10 +329,10 @@ def _without_config(world: World, relist: Callable[[], None]) -> list[tuple[str,
         api = world.api()
         api.lists("c-1", "c-2", "c-3")
         async with world.daemon():
-            await _pass(6 * MINUTE)
+            await virtual_seconds(6 * MINUTE)
             api.says["c-3"] = NoConfig(by_404=True)
             relist()
-            await _pass(4 * EVERY)
+            await virtual_seconds(4 * EVERY)
 
     run(story())
     return world.told()
@@ -363,7 +358,7 @@ def test_a_discovered_campaign_without_a_config_does_not_use_sftp(world: World) 
         world.api().lists("c-1", "c-2", "c-3")
         world.api().says = {f"c-{n}": NoConfig(by_404=True) for n in (1, 2, 3)}
         async with world.daemon() as daemon:
-            await _pass(EVERY)
+            await virtual_seconds(EVERY)
             counts = daemon.report.board().environments["production"].counts()
             return {health.value: count for health, count in counts.items() if count}
 
@@ -381,11 +376,11 @@ def test_a_restart_knows_the_discovered_campaigns_at_once_and_tells_nothing(worl
         api.lists("c-1", "c-2")
         failing(world, "c-1")
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
         api.listing = PollError(Reason.HTTP_5XX)
         async with world.daemon() as daemon:
             assert watched(daemon) == ["c-1", "c-2"]
-            await _pass(10 * MINUTE)
+            await virtual_seconds(10 * MINUTE)
 
     run(story())
     assert reasons(world) == [("firing", "c-1", None)]
@@ -398,11 +393,11 @@ def test_absences_are_counted_over_restarts(world: World) -> None:
         api.lists("c-1", "c-2", "c-3")
         failing(world, "c-3")
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
         api.lists("c-1", "c-2")
         for _ in range(3):
             async with world.daemon():
-                await _pass(MINUTE)
+                await virtual_seconds(MINUTE)
 
     run(story())
     assert reasons(world) == [("firing", "c-3", None), ("resolved", "c-3", "campaign_removed")]
@@ -414,11 +409,11 @@ def test_a_stored_listing_that_cannot_be_read_removes_nobody(world: World) -> No
         world.api().lists("c-1", "c-2")
         failing(world, "c-1")
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
         with closing(schema.open_for_writing(world.folder / "state.db")) as connection:
             connection.execute("UPDATE listing SET body = 'nonsense'")
         async with world.daemon():
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
 
     run(story())
     assert reasons(world) == [("firing", "c-1", None)]
@@ -432,13 +427,13 @@ def test_an_environment_that_is_removed_takes_its_discovered_campaigns_with_it(
         world.api().lists("c-1", "c-2")
         failing(world, "c-1")
         async with world.daemon() as daemon:
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             world.write_config(
                 "environments:\n  - name: staging\n    base_url: http://127.0.0.1:9/api/v1\n"
                 "    token: ${TOKEN}\n    campaigns: [{id: c-9}]\n"
             )
             assert await daemon.reload() == []
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
 
     run(story())
     assert reasons(world) == [("firing", "c-1", None), ("resolved", "c-1", "environment_removed")]
@@ -454,7 +449,7 @@ def test_each_page_is_a_call_within_the_budget(world: World) -> None:
         api.per_page = 20
         api.lists(*(f"c-{number}" for number in range(200)))
         async with world.daemon():
-            await _pass(25 * MINUTE)
+            await virtual_seconds(25 * MINUTE)
 
     run(story())
     calls = [at for at, _ in world.api().calls]
@@ -473,9 +468,9 @@ def test_a_listing_that_fails_is_tried_again_a_minute_later_where_nobody_is_know
         api = world.api()
         api.listing = PollError(Reason.SCHEMA_MISMATCH)
         async with world.daemon() as daemon:
-            await _pass(2.5 * MINUTE)
+            await virtual_seconds(2.5 * MINUTE)
             api.lists("c-1")
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             return watched(daemon)
 
     assert run(story()) == ["c-1"]
@@ -488,9 +483,9 @@ def test_a_page_that_fails_ends_the_listing_which_changes_nothing(world: World) 
         api = world.api()
         api.lists("c-1", "c-2")
         async with world.daemon() as daemon:
-            await _pass(MINUTE)
+            await virtual_seconds(MINUTE)
             api.listing = PollError(Reason.SCHEMA_MISMATCH)
-            await _pass(4 * EVERY)
+            await virtual_seconds(4 * EVERY)
             return watched(daemon)
 
     assert run(story()) == ["c-1", "c-2"]
@@ -514,9 +509,9 @@ def test_that_nobody_can_be_listed_is_told_where_nobody_is_known(
         api = world.api()
         api.listing = PollError(reason)
         async with world.daemon() as daemon:
-            await _pass(EVERY)
+            await virtual_seconds(EVERY)
             api.lists("c-1")
-            await _pass(6 * MINUTE)
+            await virtual_seconds(6 * MINUTE)
             return watched(daemon)
 
     # The probe that closes the breaker was a page of the listing already.
@@ -532,7 +527,7 @@ def test_a_listing_that_is_refused_beside_readable_campaigns_is_no_alert(
         discovering(world, "campaigns: [{id: c-1}, {id: c-2}, {id: c-3}]")
         world.api().listing = PollError(reason)
         async with world.daemon() as daemon:
-            await _pass(4 * EVERY)
+            await virtual_seconds(4 * EVERY)
             assert daemon.report.board().environments["production"].status.swept_at is not None
 
     run(story())
@@ -547,9 +542,9 @@ def test_fault_6_a_listing_that_succeeds_shows_that_the_base_url_is_right(world:
         api.says = {f"c-{n}": NoConfig(by_404=True) for n in (1, 2, 3)}
         api.listing = PollError(Reason.HTTP_5XX)
         async with world.daemon():
-            await _pass(10)
+            await virtual_seconds(10)
             api.lists("c-1", "c-2", "c-3")
-            await _pass(5 * MINUTE)
+            await virtual_seconds(5 * MINUTE)
 
     run(story())
     assert sorted(world.told()) == [("firing", "missing", f"c-{n}") for n in (1, 2, 3)]
@@ -564,7 +559,7 @@ def test_the_first_sweep_ends_with_those_whom_the_first_listing_found(
         api.latency = 5.0
         api.lists("c-2", "c-3")
         async with world.daemon():
-            await _pass(2 * MINUTE)
+            await virtual_seconds(2 * MINUTE)
 
     run(story())
     (line,) = [one for one in capsys.readouterr().out.splitlines() if "sweep_complete" in one]

@@ -14,7 +14,7 @@ from monitor.daemon import Daemon
 from support.daemons import World
 from support.scrapes import Scrape
 from support.state_files import select
-from support.virtual import START, FakeApi, config, run
+from support.virtual import START, FakeApi, config, run, virtual_seconds
 
 MINUTE = 60.0
 DAY = 86400.0
@@ -70,7 +70,7 @@ def cluster(tmp_path: Path) -> Cluster:
 async def _runs(world: World, shard: Shard, minutes: float = 10) -> None:
     """Run a shard for a while, and stop it."""
     async with world.daemon(TOKENS, shard):
-        await asyncio.sleep(minutes * MINUTE)
+        await virtual_seconds(minutes * MINUTE)
 
 
 async def _both_run(cluster: Cluster, minutes: float = 10) -> None:
@@ -97,7 +97,7 @@ def test_each_environment_is_polled_by_its_owner_alone(cluster: Cluster) -> None
     async def story() -> list[tuple[str, ...]]:
         shards = cluster.old.daemon(TOKENS, FIRST), cluster.new.daemon(TOKENS, SECOND)
         async with shards[0] as old, shards[1] as new:
-            await asyncio.sleep(MINUTE)
+            await virtual_seconds(MINUTE)
             return [tuple(daemon.report.board().environments) for daemon in (old, new)]
 
     assert run(story()) == [(STAYS,), (MOVES,)]
@@ -133,7 +133,7 @@ def test_a_shard_without_an_environment_is_ready_and_polls_nothing(cluster: Clus
 
     async def story() -> tuple[str | None, bool]:
         async with cluster.old.daemon(TOKENS, FIRST) as daemon:
-            await asyncio.sleep(MINUTE)
+            await virtual_seconds(MINUTE)
             return daemon.report.ready(), daemon.report.healthy()
 
     assert run(story()) == (None, True)
@@ -147,7 +147,7 @@ def test_a_reload_brings_only_what_the_shard_owns(cluster: Cluster) -> None:
         async with cluster.old.daemon(TOKENS, FIRST) as daemon:
             cluster.configure(MOVES, STAYS)
             assert await daemon.reload() == []
-            await asyncio.sleep(MINUTE)
+            await virtual_seconds(MINUTE)
             return _scraped(daemon)
 
     page = run(story())
@@ -220,7 +220,7 @@ def test_a_moved_environment_starts_clean(cluster: Cluster) -> None:
             for _ in range(2):
                 board = daemon.report.board().environments[MOVES]
                 swept.append(board.status.swept_at)
-                await asyncio.sleep(MINUTE)
+                await virtual_seconds(MINUTE)
         return swept
 
     # Until its owner has swept it, nobody may take the silence for health.
@@ -237,7 +237,7 @@ def test_the_rows_leave_the_old_owner_but_for_event_counts_and_history(cluster: 
     async def story() -> Sequence[Mapping[str, Any]]:
         await _runs(cluster.old, ALONE)
         async with cluster.old.daemon(TOKENS, FIRST) as daemon:
-            await asyncio.sleep(MINUTE)
+            await virtual_seconds(MINUTE)
             assert list(daemon.report.board().environments) == [STAYS]
             return daemon.report.history(HistoryQuery(limit=9, environment=MOVES)).events
 

@@ -10,7 +10,7 @@ from monitor.adapters.store import Store
 from monitor.core.model import Told
 from monitor.telling import Teller
 from support.state_files import events, full_disk
-from support.virtual import START, run
+from support.virtual import START, run, virtual_seconds
 
 
 class ASink:
@@ -70,9 +70,9 @@ def test_it_is_woken_by_each_commit(path: Path) -> None:
         store, sink = _open(path), ASink()
         telling = asyncio.create_task(_teller(store, sink).run())
         for seq in (1, 2, 3):
-            await asyncio.sleep(1)
+            await virtual_seconds(1)
             store.save(events(seq))
-        await asyncio.sleep(1)
+        await virtual_seconds(1)
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
         await store.aclose()
@@ -136,7 +136,7 @@ def test_bid_to_finish_it_tells_what_waits_and_returns(path: Path) -> None:
         store, sink = _open(path), ASink()
         teller = _teller(store, sink)
         telling = asyncio.create_task(teller.run())
-        await asyncio.sleep(1)
+        await virtual_seconds(1)
         store.save(events(1, 2))
         teller.finish()
         await telling
@@ -150,14 +150,14 @@ def test_a_delivery_that_is_under_way_is_not_told_again_at_a_stop(path: Path) ->
     class Slow(ASink):
         async def deliver(self, told: Told) -> None:
             await super().deliver(told)
-            await asyncio.sleep(1)  # told, and the sink does not know yet
+            await virtual_seconds(1)  # told, and the sink does not know yet
 
     async def story() -> list[int]:
         store, sink = _open(path), Slow()
         teller = _teller(store, sink)
         telling = asyncio.create_task(teller.run())
         store.save(events(1))
-        await asyncio.sleep(0.5)
+        await virtual_seconds(0.5)
         teller.finish()
         await telling
         await store.aclose()

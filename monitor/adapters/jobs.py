@@ -33,8 +33,9 @@ class Jobs:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Stop; a running job ends as it will."""
+        """Stop; a running job is cancelled. Harmless before `start`."""
         if self._scheduler.running:
+            # It cannot wait for coroutines: with wait=True they would be cancelled just so.
             self._scheduler.shutdown(wait=False)
 
 

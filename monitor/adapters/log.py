@@ -38,6 +38,7 @@ class LineWriter:
         self._fd = fd
         self._torn = False
         self._items: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        # A daemon thread: one that hangs in a full pipe must not keep the process from leaving.
         self._thread = threading.Thread(target=self._work, name="stdout", daemon=True)
         self._thread.start()
 
@@ -54,6 +55,7 @@ class LineWriter:
         done: asyncio.Future[None] = loop.create_future()
 
         def finish(error: OSError | None) -> None:
+            """Tell whoever awaits the line; on the loop."""
             if done.cancelled():
                 return
             if error is None:
@@ -62,6 +64,8 @@ class LineWriter:
                 done.set_exception(error)
 
         def written(error: OSError | None) -> None:
+            """Hand the outcome from the writer's thread to the loop."""
+            # A closed loop raises, and that would end the one thread that writes.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(finish, error)
 
@@ -104,12 +108,14 @@ def configure(
     ]
     structlog.configure(
         processors=[
+            # First: a record below the level should not cost the rendering of a traceback.
             structlog.stdlib.filter_by_level,
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
+        # A cached logger would keep the clock of an earlier `configure`.
         cache_logger_on_first_use=False,
     )
     renderer: Processor = (
@@ -125,6 +131,7 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # At INFO httpx logs every request, and APScheduler every run of a job.
     for chatty in ("httpx", "httpcore", "apscheduler", "asyncio", "aiohttp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -141,6 +148,7 @@ class _Handler(logging.Handler):
 
 def _stamp(now: Callable[[], Instant], shard: int) -> Processor:
     def stamp(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        """Put the time first and the shard last."""
         return {"timestamp": rfc3339(now(), milliseconds=True), **event, "shard": shard}
 
     return stamp

@@ -68,6 +68,7 @@ def _replace_closed_streams() -> None:
 
 def _main() -> int:
     try:
+        # Standalone, click would exit by itself, with 1 or 2 for what is no verdict.
         return int(app.main(prog_name="sftp-monitor", standalone_mode=False) or 0)
     except click.UsageError as error:
         with suppress(OSError):

@@ -48,6 +48,7 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
         for environment, error in swept.unlisted.items():
             click.echo(f"{environment}: the listing of campaigns failed: {error.reason}", err=True)
             healths.append(Health.UNKNOWN)
+        # After a listing that failed nobody knows which campaigns there are.
         if not healths:
             _refuse_unknown(wanted, {campaign.campaign_id for campaign in seen})
     else:
@@ -62,6 +63,7 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
 def max_verdict(healths: Iterable[Health]) -> int:
     """Return the exit code for campaigns of these healths; none at all is unknown."""
     found = set(healths)
+    # Health is declared worst first, and the exit codes are in another order.
     return VERDICTS[next((health for health in Health if health in found), Health.UNKNOWN)]
 
 
@@ -84,9 +86,12 @@ def _progress(config: Config) -> Progress:
     budgets = {one.name: Budget(one.budget_per_minute, 0.0) for one in config.environments}
 
     def show(polls: int, campaigns: Mapping[str, int]) -> None:
+        """Overwrite the line of the terminal; say nothing where there is none."""
         if sys.stderr.isatty():
             expected = sum(campaigns.values())
+            # Environments are polled side by side, so the slowest one tells how long it takes.
             seconds = max(count * budgets[name].spacing(0.0) for name, count in campaigns.items())
+            # Listings and 404s that are asked again are polls, too: never 13 of 12.
             done = f"{min(polls, expected)}/{expected} campaigns"
             click.echo(f"\r{done}, {span(seconds)} in all ", nl=False, err=True)
 
@@ -126,6 +131,7 @@ def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
 
 def _ask(url: str) -> CampaignsAnswer:
     try:
+        # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
         answer = httpx.get(f"{url.rstrip('/')}/api/v1/campaigns", trust_env=False)
         answer.raise_for_status()
         return _ANSWER.validate_json(answer.content)

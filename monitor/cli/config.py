@@ -54,6 +54,7 @@ def describe_budgets(config: Config) -> list[str]:
         )
         if really > config.polling.interval:
             needed = count * 60 / config.polling.interval / PACE
+            # Rounded up: a share that is a little too small would bring the same complaint back.
             share = ceil(100 * needed / environment.requests_per_minute) / 100
             wanted = format_duration(config.polling.interval)
             line += f" instead of {wanted}" + (

@@ -51,6 +51,7 @@ def demo(port: int) -> None:
 
 async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:
     def narrate(text: str) -> None:
+        """Tell a chapter through the log's writer, so that no line ends up within another."""
         writer.put(f"\n>>> {clean(text, 300)}\n".encode())
 
     platform = Platform(DEMO_TOKEN, SystemClock().wall, narrate)
@@ -74,6 +75,7 @@ async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:
 
 def _write_config(folder: Path, base_url: str, port: int) -> Path:
     """Write the demo's config file: real thresholds, short intervals. Returns its path."""
+    # The config takes no literal token, not even one that opens nothing.
     os.environ[TOKEN_VARIABLE] = DEMO_TOKEN
     config = {
         "environments": [

@@ -26,7 +26,9 @@ class _Duration(click.ParamType[Seconds]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Seconds:
+        """Return the seconds of a duration; fails as wrong usage."""
         try:
+            # click may pass what was converted before, and requires that it comes back as it is.
             return parse_duration(value) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(str(error), param, ctx)
@@ -82,6 +84,7 @@ def events(
 
 
 def _ask(url: str, query: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    # httpx would send a None as `campaign_id=`, which is a filter, too.
     params = {key: value for key, value in query.items() if value} | {"limit": str(MOST)}
     try:
         answer = httpx.get(f"{url.rstrip('/')}/api/v1/events", params=params, trust_env=False)

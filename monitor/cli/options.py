@@ -88,6 +88,7 @@ _SHARD_FLAGS = (
 
 def run_flags(command: _F) -> _F:
     """Add the flags of `run`: those that beat the config file, and those of `shard_of`."""
+    # Decorators apply from the last one up: --help would show the flags in reverse.
     for flag in reversed(_RUN_FLAGS + _SHARD_FLAGS):
         command = flag(command)
     return command

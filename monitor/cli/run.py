@@ -49,6 +49,7 @@ def run(config_file: Path, shard: int | None, total_shards: int, **flags: Any) -
 
 async def _run(load: Callable[[], Config], writer: log.LineWriter, shard: Shard) -> int:
     daemon = Daemon(load, writer.write, shard=shard)
+    # Before the start: a SIGTERM or SIGHUP that comes meanwhile must not kill us halfway.
     heed_signals(daemon)
     await daemon.start()
     try:
@@ -65,6 +66,7 @@ def heed_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
+        """Ask the daemon to stop; asked once more, leave at once."""
         if daemon.stop_requested.is_set():
             os._exit(0)
         daemon.stop_requested.set()

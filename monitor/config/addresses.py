@@ -49,6 +49,7 @@ def api_url(text: str) -> str:
     parts = _split(text)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError("expected https://; http:// is for loopback hosts only")
+    # urlsplit forgets a lone `?` or `#`, behind which every path put on would end up.
     if parts.query or parts.fragment or "?" in text or "#" in text:
         raise ValueError("expected a URL without query and fragment")
     return text.rstrip("/")
@@ -70,6 +71,7 @@ def runbook_url(text: str) -> str:
 
 
 def _ipv6(text: str) -> object:
+    # ip_address takes IPv4 as well, which has no place in brackets.
     address = ip_address(text) if ":" in text else None
     if address is None:
         raise ValueError("expected an IPv6 address in the brackets: [::1]:10022")
@@ -80,9 +82,11 @@ def _split(text: str) -> SplitResult:
     """Return the parts of an absolute http or https URL without user info."""
     try:
         parts = urlsplit(text)
+        # A port that is none shows only here: urlsplit parses it when it is read.
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
+    # urlsplit drops tabs and line ends without a word: what is checked is not what is used.
     if not usable or any(character.isspace() for character in text):
         raise ValueError("expected a URL such as https://app.talkover.ai/api/v1")
     if parts.username is not None or parts.password is not None:

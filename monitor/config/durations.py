@@ -7,6 +7,7 @@ from monitor.core.model import DAY, HOUR, MINUTE, Seconds
 _UNITS = {"y": 365 * DAY, "w": 7 * DAY, "d": DAY, "h": HOUR, "m": MINUTE, "s": 1.0, "ms": 0.001}
 _EXACT_ONLY = {"y", "w", "d"}
 
+# Every unit may be missing: without the lookahead empty text would be a duration.
 DURATION_PATTERN = "^(0|(?=[0-9])" + "".join(f"([0-9]+{unit})?" for unit in _UNITS) + ")$"
 """A regular expression (ECMA 262 as well as Python's) for all that `parse_duration` takes."""
 
@@ -14,6 +15,7 @@ LONGEST: Seconds = 10 * _UNITS["y"]
 """Longer spans are slips of the pen, and sums with them leave the calendar."""
 
 _DURATION = re.compile(DURATION_PATTERN)
+# `ms` first, else 5ms would be read as 5m.
 _PART = re.compile("([0-9]+)(ms|[a-z])")
 _BARE_NUMBER = re.compile(r"[0-9]+")
 _NEGATIVE = re.compile(r"-\s*[0-9]")

@@ -44,6 +44,7 @@ def apply(config: Config, flags: Overrides) -> tuple[Config, list[Problem]]:
     problems: list[Problem] = []
 
     def flag(name: str, parse: Callable[[Any], T], otherwise: T) -> T:
+        """Return what a flag says, or what there is without it; a mistake is noted."""
         value = flags.get(name)
         if value is None:
             return otherwise

@@ -23,6 +23,7 @@ _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?")
 _EXPANSION = {"type": "string", "pattern": r"\$\{"}
 
 
+# Compared by identity: typing hashes what is in Annotated, and `schema` has no hash.
 @dataclass(frozen=True, eq=False)
 class Key:
     """The type of a key.
@@ -63,6 +64,7 @@ class Key:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
+        # Plain, since pydantic reads for itself what YAML 1.2 does not: `yes` as true, for one.
         return core_schema.no_info_plain_validator_function(self.read)
 
     def __get_pydantic_json_schema__(
@@ -75,6 +77,7 @@ class Key:
 
 def key(default: Any, about: str) -> Any:
     """Declare a key of the file: its default, written as in the file, and its help text."""
+    # pydantic does not validate defaults by itself: text would stand where seconds belong.
     return Field(default, description=about, validate_default=True)
 
 
@@ -87,6 +90,7 @@ def word_of(words: type[W]) -> Callable[[str], W]:
     """Return the reader of one of a few words."""
 
     def parse(text: str) -> W:
+        """Return the word; ValueError names those there are."""
         if text not in set(words):
             raise ValueError(f"expected one of {', '.join(words)}")
         return words(text)
@@ -104,6 +108,7 @@ def matching(pattern: str, expected: str) -> Key:
     compiled = re.compile(pattern)
 
     def parse(text: str) -> str:
+        """Return text that matches as a whole; ValueError for any other."""
         if not compiled.fullmatch(text):
             raise ValueError
         return text
@@ -115,6 +120,7 @@ def whole_number(least: int, most: int) -> Key:
     """Return the type of a key that takes a whole number in this range."""
 
     def parse(text: str) -> int:
+        """Return the number; ValueError for none, and out of range."""
         if not _INTEGER.fullmatch(text) or not least <= int(text) <= most:
             raise ValueError
         return int(text)
@@ -157,6 +163,7 @@ def expression(text: str) -> str:
     """Return a regular expression that compiles."""
     try:
         re.compile(text)
+    # A count such as a{99999999999} overflows, thousands of brackets recurse.
     except (re.error, OverflowError, RecursionError):
         raise ValueError("expected a regular expression") from None
     return text

@@ -52,6 +52,7 @@ class CampaignStatus(StrEnum):
 
 _A_DURATION = "a duration such as 30s, 5m, 1h30m or 7d"
 
+# `labels:` with nothing behind it is what is left when the last item is commented out.
 OrNothing = BeforeValidator(lambda value: {} if value is None else value)
 OrNoItems = BeforeValidator(lambda value: [] if value is None else value)
 

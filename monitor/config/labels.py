@@ -44,6 +44,7 @@ def label_name(text: str) -> str:
 
 def too_long(labels: Mapping[str, str]) -> str | None:
     """Return what is wrong with labels that do not fit into an alert's log line, or None."""
+    # dumps escapes all that is not ASCII: its characters are the bytes of the line.
     size = len(json.dumps(dict(labels)))
     if size <= MAX_LABELS_BYTES:
         return None

@@ -30,6 +30,7 @@ def load_config(path: Path, environ: Mapping[str, str], **flags: Unpack[Override
     problems += [*document.problems, *check_document(document, folder)]
     file, wrong = validate(document)
     problems += wrong
+    # A key that is given twice validates, but merging it would be guessing which one counts.
     if file is None or document.problems:
         raise ConfigError(problems)
     config, wrong = command_line.apply(build(file, sources, folder, environ), flags)

@@ -49,6 +49,7 @@ def problem(
     file: str, line: int | None, place: Place, message: str, *, exposed_secret: bool = False
 ) -> Problem:
     """Return a problem at a place, with whatever looks like a token taken out of its words."""
+    # A token pasted at the wrong place may have become a key.
     key = redact(clean(key_path(place), 256))
     return Problem(file, line, key, redact(message), exposed_secret)
 

@@ -42,6 +42,7 @@ def rules_model(name: str, rules: Iterable[type[BaseRule]]) -> type[BaseModel]:
 
 def settings_of(rules: BaseModel) -> dict[str, dict[str, Any]]:
     """Return what is set in a `rules` section, by the names of the rules' fields."""
+    # Defaults left in would beat what a weaker layer has set.
     return rules.model_dump(exclude_unset=True)
 
 

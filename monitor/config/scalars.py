@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+# The closing brace is optional, so that one left out is told and not taken for text.
 _REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _INSIDE = re.compile(rf"({_NAME})(?::-(.*))?", re.DOTALL)
@@ -56,6 +57,7 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
     unset = []
 
     def value_of(match: re.Match[str]) -> str:
+        """Return what one reference stands for; one that is unset is noted."""
         inside = _INSIDE.fullmatch(match[1])
         if not match[2] or inside is None:
             raise ValueError("expected ${VAR} or ${VAR:-default} after the ${")

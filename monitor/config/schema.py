@@ -152,6 +152,7 @@ def _one_for_all(value: object) -> object:
     """Return a map of the severities where one duration is given for all of them."""
     if not isinstance(value, str):
         return value
+    # Read here only to fail once: spread first, a mistake would be told once per severity.
     kinds.DURATION.read(value)
     return {severity.value: value for severity in Severity}
 
@@ -237,4 +238,5 @@ def _file_model(
         rules_model("Rules", of_campaigns + of_environments),
         rules_model("CampaignRules", of_campaigns),
     )
+    # File[...] would be a type to mypy, and takes no classes that are made at run time.
     return cast(type[AnyFile], File.__class_getitem__(models))

@@ -14,6 +14,7 @@ from monitor.config.problems import BAD_CONFIG, EXPOSED_SECRET
 MAX_TOKEN_BYTES = 4096
 """No token is so long, but many a file given by mistake is."""
 
+# What goes into an HTTP header: a line end within it would start another header.
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
 _BOM = b"\xef\xbb\xbf"
 _ESCAPED = re.compile(r"\\([0-7]{3})")
@@ -55,6 +56,7 @@ class TokenSource:
         if self.file is not None:
             return _checked(self._read_file(self.file), str(self.file))
         value = self.value.get_secret_value() if self.value else ""
+        # os.environ has bytes that are no UTF-8 as surrogates, on which a plain encode would raise.
         return _checked(value.encode("utf-8", "surrogateescape"), f"${{{self.variable}}}")
 
     def _read_file(self, path: Path) -> bytes:
@@ -66,6 +68,7 @@ class TokenSource:
             why = error.strerror if isinstance(error, OSError) else "not a path"
             raise SecretError(f"{path} cannot be read: {why}") from None
         try:
+            # Of what was opened, not of the path: by now that may lead to another file.
             self._check_file(path, os.fstat(descriptor))
             return os.read(descriptor, MAX_TOKEN_BYTES + 1)
         except OSError as error:

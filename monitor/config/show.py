@@ -41,6 +41,7 @@ def effective_yaml(config: Config) -> str:
     labels, and of its rules what overrides and itself set.
     """
     yaml = YAML(typ="rt", pure=True)
+    # ruamel folds text at 80 columns, which nobody could search for or paste.
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
     text = StringIO()

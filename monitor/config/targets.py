@@ -47,6 +47,8 @@ class _Rules:
     resolved: dict[tuple[str, ...], Mapping[str, Rule]] = field(default_factory=dict)
 
     def of(self, layers: tuple[Layer, ...]) -> Mapping[str, Rule]:
+        """Return the rules that these layers, over the common ones, come to."""
+        # Settings have no hash; the path in the file that they come from tells them apart as well.
         keys = tuple(layer.key for layer in layers)
         if keys not in self.resolved:
             settings = (layer.settings for layer in (*self.common, *layers))

@@ -37,6 +37,7 @@ def token_sources(
         sources[index] = source
         place = ("environments", index, given[0])
         try:
+            # The request limit is the token's: two budgets on one token would spend it twice.
             owner = owners.setdefault(source.read(), index)
         except SecretError as error:
             problems.append(document.problem(place, str(error), exposed_secret=error.exposed))

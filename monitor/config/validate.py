@@ -46,6 +46,7 @@ def validate(document: Document) -> tuple[AnyFile | None, list[Problem]]:
 
 def _told(detail: ErrorDetails, schema: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """Yield the places and messages that one error of pydantic stands for."""
+    # pydantic adds this part where a key itself is wrong, such as a label's name.
     place = tuple(part for part in detail["loc"] if part != "[key]")
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == REPORTED:
@@ -64,6 +65,7 @@ def _told(detail: ErrorDetails, schema: Mapping[str, Any]) -> Iterator[tuple[Pla
             return
         yield place, f"expected {_STRUCTURES[kind]}, found {describe(detail['input'])}"
     else:
+        # The message of pydantic is ours with `Value error, ` before it.
         yield place, str(context.get("error", detail["msg"]))
 
 

@@ -80,6 +80,7 @@ def parse(text: str, file: str, environ: Mapping[str, str]) -> Document:
 def _compose(text: str, file: str) -> Any:
     yaml = YAML(typ="rt", pure=True)
     yaml.max_depth = MAX_DEPTH
+    # YAML lets a name be given to another anchor; ruamel would warn on standard error.
     yaml.composer.warn_double_anchors = False
     try:
         return yaml.compose(text)
@@ -122,6 +123,7 @@ class _Walk:
 
     def value(self, node: Node, place: Place) -> Any:
         """Return the value of a node; one that has none was reported, and is broken text."""
+        # A value behind a key has the line of the key already, which is where people look.
         self.document.lines.setdefault(place, node.start_mark.line + 1)
         self._limit(node)
         if id(node) in self.around:

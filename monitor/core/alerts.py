@@ -46,6 +46,7 @@ def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Ale
         case Verdict.HEALTHY:
             return _after_healthy(alert, rule, now)
         case Verdict.UNHEALTHY:
+            # While it fires, too: a reminder and the board tell how things are by now.
             alert = replace(alert, summary=finding.summary, evidence=finding.evidence)
             return _after_unhealthy(alert, finding, rule, now)
 
@@ -64,6 +65,7 @@ def _after_unhealthy(alert: Alert, finding: Finding, rule: BaseRule, now: Instan
     if alert.state is AlertState.INACTIVE:
         since = now if finding.since is None else finding.since
         alert = replace(alert, state=AlertState.PENDING, since=since, pending_at=now)
+    # Not in the next decision: without `for` the first unhealthy finding is enough to fire.
     assert alert.pending_at is not None
     if now >= alert.pending_at + rule.for_:
         return replace(alert, state=AlertState.FIRING, fired_at=now)

@@ -83,6 +83,7 @@ def assess(
     findings = judge_all(target.rules, _sight(status, target, observation, now))
 
     def muter_of(rule: str, alerts: Alerts) -> str | None:
+        """Return what mutes a rule of this campaign; None: nothing."""
         return _muter(rule, alerts, status.memory, target, environment_alert)
 
     initial = before.memory.seen_at is None and status.memory.seen_at is not None
@@ -178,6 +179,7 @@ def _remember(before: CampaignStatus, observation: Observation, now: Instant) ->
 
 
 def _remember_config(memory: Memory, config: SftpConfig, now: Instant) -> Memory:
+    # Made anew under another id it is another config: its graces start afresh.
     replaced = memory.config is not None and memory.config.id != config.id
     enabled_seen = config.is_enabled or (memory.enabled_seen and not replaced)
     disabled_since = None
@@ -224,6 +226,7 @@ def _muter(
         muted = rule in other.mutes or (EVERY_OTHER_RULE in other.mutes and rule != name)
         if muted and alerts.get(name, Alert(rule=name)).unhealthy:
             return name
+    # From memory, not from the observation: it stays in force through polls that fail.
     switched_off = memory.config is not None and not memory.config.is_enabled
     if switched_off and target.rules[rule].needs_enabled:
         return "disabled"
@@ -276,5 +279,6 @@ def _deadline(status: CampaignStatus, target: Target, polled_at: Instant) -> Ins
 def _next_slot(status: CampaignStatus, after: Instant, interval: Seconds) -> Instant:
     # Slots hashed from the id spread the polls evenly and for ever, whatever order they began in.
     phase = crc32(f"{status.environment}/{status.campaign_id}".encode()) / 2**32
+    # Half an interval away at least: a poll shortly before its slot is not repeated in it.
     earliest = after / interval + 0.5 - phase
     return (int(earliest // 1) + 1 + phase) * interval

@@ -60,6 +60,7 @@ class EnvironmentBoard:
     def health(self, entry: Entry) -> Health:
         """Return the campaign's health, of told alerts and of not being readable."""
         severities = {a.told_severity for a in entry.status.alerts.values() if a.told}
+        # Before the age of the evidence: on-call has this page open until it is resolved.
         if Severity.CRITICAL in severities:
             return Health.CRITICAL
         seen_at = entry.status.memory.seen_at

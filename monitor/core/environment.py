@@ -27,6 +27,7 @@ UNANSWERED = frozenset(
 )  # fmt: skip
 """Outcomes that are no answer of the API: nothing came, or what came is not its own."""
 
+# These may be answered before anybody has looked at the token.
 SAYS_NOTHING_OF_THE_TOKEN = UNANSWERED | {Reason.RATE_LIMITED, Reason.API_ERROR, Reason.NOT_FOUND}
 
 CALLS_TO_OPEN = 3
@@ -77,6 +78,7 @@ def observe(
     matters only where no campaign is known: otherwise their own answers tell.
     """
     reason = call.observation.reason if isinstance(call.observation, PollError) else None
+    # A mistake of our own is no evidence of the API, neither way.
     if reason is Reason.INTERNAL_ERROR:
         return replace(before, called_at=now)
     up = reason not in UNANSWERED and reason is not Reason.UNAUTHORIZED
@@ -109,6 +111,7 @@ def _answered(
     if reason is not Reason.NOT_FOUND:
         return closed
     status = replace(status, not_found=status.not_found | call.campaigns)
+    # None of none is all of them: where no campaign is known, a listing's 404 opens it.
     if len(status.not_found) >= campaigns and status.outage_at is None:
         return replace(status, outage_at=now, outage_reason=reason)
     if status.outage_reason is Reason.NOT_FOUND:
@@ -118,6 +121,7 @@ def _answered(
 
 def _was_read(observation: Observation | ListingPage) -> bool:
     if isinstance(observation, NoConfig):
+        # `data: null` comes from the very endpoint; a 404 may come from any server.
         return not observation.by_404
     return not isinstance(observation, PollError)
 
@@ -129,6 +133,8 @@ def _token(
         first = status.unauthorized_with
         if first is None:
             return replace(status, unauthorized_with=call.token_generation)
+        # Calls under way when the token was replaced are refused, too: a second 401 counts only
+        # if it is to a token that was read since.
         if call.token_generation > first and status.rejected_at is None:
             return replace(status, rejected_at=now, rejected_by=reason)
         return status

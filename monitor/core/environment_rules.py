@@ -194,6 +194,7 @@ def next_probe(
     """Return when the open breaker lets its next probe through; a deadline may be earlier."""
     called_at = 0.0 if status.called_at is None else status.called_at
     interval = token_probe_interval if status.outage_at is None else probe_interval
+    # As of the last call: a deadline that has passed since then is due, not forgotten.
     instants = [rule.judge(status, facts, called_at).recheck_at for rule in rules.values()]
     instants += [
         recheck_at(alert, rules[name]) for name, alert in status.alerts.items() if name in rules

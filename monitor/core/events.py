@@ -49,6 +49,7 @@ def decide(
     for name, rule in rules.items():
         after[name] = machine.advance(before.get(name, Alert(rule=name)), findings[name], rule, now)
     events = []
+    # All rules have moved before any mute is looked at: what mutes may come later in the table.
     moved = dict(after)
     for name, rule in rules.items():
         finding = findings[name]
@@ -95,6 +96,7 @@ def in_telling_order(events: Iterable[Event]) -> tuple[Event, ...]:
 
 
 def _worth_keeping(after: Alerts) -> dict[str, Alert]:
+    # One that was ever told has a `seq` and stays: a number that is reused would be an id reused.
     return {name: alert for name, alert in after.items() if alert != Alert(rule=name)}
 
 
@@ -108,6 +110,7 @@ def _event(
 ) -> Event:
     over = telling.status is EventStatus.RESOLVED
     summary, evidence = new.summary, new.evidence
+    # Muted or gone, nothing has recovered: what was wrong is still the thing to say.
     if over and telling.reason != "recovered":
         summary, evidence = old.summary, old.evidence
     elif over and finding is not None:
@@ -116,6 +119,7 @@ def _event(
         status=telling.status,
         seq=new.seq,
         rule=new.rule,
+        # A resolved event has the severity that on-call was paged with, whatever is configured now.
         severity=new.told_severity or old.told_severity or Severity.INFO,
         previous_severity=telling.previous_severity,
         environment=subject.environment,

@@ -53,6 +53,7 @@ class DueQueue:
         self._count += 1
         self._puts[key] = self._count
         heapq.heappush(self._waiting, (due, self._count, key, priority))
+        # Under the same number: whichever is popped first leaves the other one behind as outdated.
         if deadline is not None:
             heapq.heappush(self._waiting, (deadline, self._count, key, Priority.DEADLINE))
 

@@ -21,6 +21,7 @@ def owner(environment: str, total: int) -> int:
 
 
 def _score(environment: str, ordinal: int) -> bytes:
+    # Not `hash`, which is salted in each process. The NUL keeps (a1, 2) apart from (a, 12).
     return sha256(f"{environment}\0{ordinal}".encode()).digest()
 
 

@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds
 
+# Cs, too: SQLite cannot bind a lone surrogate, nor can prometheus-client render a page with it.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _TOKEN = re.compile(r"talq_[^\s\"'<>]+|(?i:bearer)\s+[^\s\"'<>]+")
 
 
 def clean(text: str, limit: int = 128) -> str:
     """Return `text` without control, format and surrogate characters, cut to `limit` characters."""
+    # Cut before the walk through the characters: a megabyte must not cost a megabyte's time.
     kept = "".join(c if unicodedata.category(c) not in _HIDDEN else " " for c in text[: 4 * limit])
     kept = " ".join(kept.split())
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
@@ -24,6 +26,7 @@ def clean(text: str, limit: int = 128) -> str:
 def redact(text: str, *secrets: str) -> str:
     """Return `text` with each of `secrets`, and whatever looks like a token, as `<secret>`."""
     for secret in secrets:
+        # An empty one would be found between any two characters.
         if secret:
             text = text.replace(secret, "<secret>")
     return _TOKEN.sub("<secret>", text)

@@ -99,11 +99,13 @@ class Platform:
         if response is None:
             try:
                 response = await handler(request)
+            # aiohttp raises its 404 and 405 as plain text; the platform answers in JSON always.
             except web.HTTPException as error:
                 response = _error(error.status, error.reason.upper().replace(" ", "_"))
         # Left out, aiohttp would put the date of the real clock there.
         response.headers.setdefault("Date", formatdate(now, usegmt=True))
         response.headers.setdefault("X-RateLimit-Limit", str(self._quota.per_minute))
+        # Not set anew: a 429 of the story has 0 remaining, whatever the quota says.
         response.headers.setdefault("X-RateLimit-Remaining", str(self._quota.remaining))
         return response
 
@@ -188,6 +190,7 @@ def main() -> None:
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_tell_alone(options.port, options.token))
+    # A port above 65535 is no OSError but an OverflowError of the socket.
     except (OSError, OverflowError) as error:
         sys.exit(f"cannot listen on port {options.port}: {error}")
 

@@ -25,6 +25,7 @@ def log_campaign(
     elif error is None and was is not None:
         log.info("poll_recovered", **known, after=was.value)
     for rule, finding in findings.items():
+        # The core logs nothing, so the rule that raised in there is named here.
         if finding.evidence.get("reason") == Reason.INTERNAL_ERROR:
             log.error("rule_broke", **known, rule=rule, detail=finding.summary)
 

@@ -59,6 +59,7 @@ class Discovery:
             name, reason = self._watch.name, error.reason.value
             log.warning("listing_failed", environment=name, reason=reason, detail=error.detail)
         self.error = error
+        # From page 1 again: by the next try the pages may have shifted, and someone fall between.
         self._listing = self._a_listing()
         self._watch.listing_ended()
 

@@ -58,8 +58,10 @@ class Fleet:
         """Put a config in force, with what is remembered: all of it, or SecretError and nothing."""
         elsewhere = self.shard.elsewhere(env.name for env in config.environments)
         owned = [env for env in config.environments if env.name not in elsewhere]
+        # All of them before anything changes: a secret that cannot be read leaves all as it was.
         tokens = {env.name: Token(env.name, env.token) for env in owned}
         running = {name: poller.watch.settings.roster for name, poller in self.pollers.items()}
+        # What runs knows better: that a listing merely confirmed its roster is not stored.
         rosters = loaded.rosters | running
         settings = {
             env.name: Settings(
@@ -122,14 +124,16 @@ class Fleet:
             self._save(Change(dropped_environments=tuple(sorted(known & elsewhere))))
 
     def _close_later(self, api: Api, seconds: Seconds) -> None:
-        # What is in flight ends first, by its deadline: a reload cuts no poll off.
         async def close() -> None:
+            """Close once what is in flight has ended, by its deadline, or when cancelled."""
+            # Not at once: a reload cuts no poll off.
             try:
                 await asyncio.sleep(seconds)
             finally:
                 await api.aclose()
 
         task = asyncio.create_task(close())
+        # Held here, for the loop itself holds its tasks only weakly.
         self._leftovers.add(task)
         task.add_done_callback(self._leftovers.discard)
 

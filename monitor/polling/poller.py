@@ -134,6 +134,7 @@ class Poller:
             wait = max(self._budget.delay(mono), self._wait(mono))
             if wait <= 0 and (key := self._probe() if probing else self._queue.pop(mono)):
                 return key
+            # Nothing has awaited since the queue was looked at: no wake-up gets lost here.
             self._woken.clear()
             try:
                 async with asyncio.timeout(min(wait, TURN) if wait > 0 else TURN):
@@ -149,6 +150,7 @@ class Poller:
         if not status.breaker_open:
             due = self._queue.next_due()
             return TURN if due is None else due - mono
+        # At each turn, so that a token that was replaced works in seconds, not at the next probe.
         if status.rejected_at is not None and self._token.changed():
             self.api.set_token(self._token.value)
             self.watch.probe_at_once()
@@ -182,6 +184,7 @@ class Poller:
         generation = self._token.generation
         try:
             answer = await self._ask(key)
+        # Let out, it would end the task group, and all polling of this environment with it.
         except Exception:
             log.exception("poll_broke", environment=self.watch.name, campaign_id=key)
             broke = PollError(Reason.INTERNAL_ERROR)
@@ -207,11 +210,13 @@ class Poller:
             self._take_listing(answer)
         else:
             self.watch.decide(key, answer, generation)
+        # Only after a 401 to the token of now: a late one to its predecessor says nothing.
         if self.watch.status.unauthorized_with == generation == self._token.generation:
             self._token.read_again()
             self.api.set_token(self._token.value)
         if key in self.watch.settings.targets:
             self._plan(key)
+        # The base URL is right after all: 404s that were distrusted are asked again, and believed.
         if self.watch.status.readable_seen:
             for other in before.not_found & self.watch.settings.targets.keys() - self._in_flight:
                 self._queue.put(other, self._clock.elapsed(), Priority.NEVER_SEEN)

@@ -14,6 +14,7 @@ def removal(status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now:
     """Return what is left, and what is to be told, of an environment that is no longer watched."""
     why = "environment_removed"
     after, events = environment_rules.reconcile_environment(status, {}, now, {}, why)
+    # Without its breaker: an environment that comes back under this name starts closed.
     left = EnvironmentStatus(name=status.name, alerts=after.alerts)
     tombstones, told = [], list(events)
     for campaign in campaigns:

@@ -19,6 +19,7 @@ class Token:
 
     def read_again(self) -> None:
         """Read the token again, after it was rejected; the same one counts as read, too."""
+        # The breaker waits for a 401 to a later generation, be it of the same token.
         if not self.changed():
             self.generation += 1
 

@@ -55,6 +55,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
 
+async def virtual_seconds(seconds: float) -> None:
+    """Let so many seconds of virtual time go by, with all that happens in them."""
+    await asyncio.sleep(seconds)
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` on virtual time and return what it returns."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
@@ -130,7 +135,7 @@ class FakeApi:
 
     async def fetch_campaigns(self, page: int) -> ListingAnswer:
         self.calls.append((self.clock.elapsed(), "*"))
-        await asyncio.sleep(self.latency)
+        await virtual_seconds(self.latency)
         if isinstance(self.listing, PollError):
             return ListingAnswer(self.listing)
         first, total = (page - 1) * self.per_page, len(self.listing)
@@ -140,7 +145,7 @@ class FakeApi:
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         self.calls.append((self.clock.elapsed(), campaign_id))
-        await asyncio.sleep(self.latency)
+        await virtual_seconds(self.latency)
         if self.hang is not None:
             await self.hang.wait()
         said = self.says.get(campaign_id)

@@ -46,6 +46,7 @@ def _configured(entry: Entry) -> float | None:
 
 def _of_config(value: Callable[[SftpConfig], float | None]) -> Callable[[Entry], float | None]:
     def value_if_there(entry: Entry) -> float | None:
+        """Return the value of the config, None where there is no config."""
         config = _present(entry)
         return None if config is None else value(config)
 
@@ -243,6 +244,7 @@ class BoardCollector(Collector):
     def _environment_alerts(self) -> Iterator[tuple[EnvironmentBoard, Alert]]:
         for environment in self._board.environments.values():
             for alert in active_alerts(environment.status.alerts.values()):
+                # Of a rule that was switched off an alert may be left; it has no severity.
                 if alert.rule in environment.rules:
                     yield environment, alert
 

@@ -15,6 +15,7 @@ _TEXT = choose_encoder("text/plain")
 _OPENMETRICS = choose_encoder("application/openmetrics-text")
 
 
+# The OpenMetrics encoder ends every family with it, but only the page may end so.
 _EOF = b"# EOF\n"
 
 
@@ -23,7 +24,7 @@ class _Family(Collector):
         self._family = family
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of the board, then our own."""
+        """Yield that one family."""
         yield self._family
 
 

@@ -43,6 +43,7 @@ class OwnMetrics:
         self._make_self(version, shard)
 
     def _make_calls(self) -> None:
+        # The client appends `_total` to the name of a counter.
         self._requests = Counter(
             "sftp_monitor_api_requests",
             "Calls to the TalkOver API.",

@@ -64,6 +64,7 @@ def as_record(told: Told, links: Links, limit: int = TEXT_LIMITS[0]) -> dict[str
         "last_passed_at": _instant(event.last_passed_at),
         "evidence": {key: clean(value, limit) for key, value in event.evidence.items()},
         "next_step": clean(event.next_step, 2 * limit),
+        # Not format(): a URL may have other braces in it.
         "runbook_url": links.runbook_url.replace("{rule}", event.rule),
         "url": _page(told, links),
         "shard": links.shard,

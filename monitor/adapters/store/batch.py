@@ -140,6 +140,7 @@ def apply(batch: Batch, connection: sqlite3.Connection) -> Outcome:
 
 
 def _write_environments(batch: Batch, connection: sqlite3.Connection) -> None:
+    # Not INSERT OR REPLACE: each would wipe out the column that the other one wrote.
     connection.executemany(
         "INSERT INTO environment (name, status) VALUES (?, ?)"
         " ON CONFLICT (name) DO UPDATE SET status = excluded.status",

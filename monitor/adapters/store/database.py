@@ -23,6 +23,7 @@ class Database:
 
     def write(self, batch: Batch) -> Outcome:
         """Commit the batch, or raise (sqlite3.Error, OSError, StorageError …): then nothing was."""
+        # SQLite commits to a deleted file without a word, and all that is gone with the process.
         reopened = self._was_deleted()
         if reopened:
             self._recreate()
@@ -58,6 +59,7 @@ class Database:
         """Make the deleted file anew from what the open connection still sees of it."""
         assert self._lock is not None
         self._lock.renew()
+        # Under another name until it is whole: a crash must not leave half a copy as the state.
         fresh = self._path.with_name(f"{self._path.name}.new")
         fresh.unlink(missing_ok=True)
         copy = schema.open_for_writing(fresh)

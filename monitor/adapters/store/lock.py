@@ -36,6 +36,7 @@ class StateLock:
 
 def _acquire(path: Path) -> int:
     try:
+        # No O_TRUNC: until the lock is ours the number in the file is its holder's.
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StateUnusable(
@@ -43,6 +44,7 @@ def _acquire(path: Path) -> int:
             "state.path must be in an existing directory that the daemon can write to"
         ) from error
     try:
+        # Not lockf: such a lock goes when the process closes any other descriptor of the file.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         holder = os.pread(file, 20, 0).decode("ascii", "replace").strip()

@@ -165,6 +165,7 @@ def _event_counts(
 ) -> dict[str, int]:
     """Return the highest `seq` of each rule, by what the history knows."""
     rows = connection.execute(
+        # IS, since the id is NULL for an event of the environment itself.
         "SELECT rule, event_id FROM event WHERE environment = ? AND campaign_id IS ?",
         (environment, campaign_id),
     )

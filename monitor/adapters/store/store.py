@@ -65,6 +65,7 @@ class Store:
         for a new database; by default it is drawn. Raises StateLocked or StateUnusable.
         """
         with contextlib.ExitStack() as undo:
+            # First of all: opening may migrate the file, or set it aside.
             lock = None if path == MEMORY else StateLock(path)
             if lock is not None:
                 undo.callback(lock.release)
@@ -85,6 +86,7 @@ class Store:
         """Queue a change to the writer; never blocks. ValueError: something cannot be encoded."""
         batch = Batch.of(change, self.epoch)
         ids = (row.event_id for row in batch.events)
+        # Both notes before the writer has it: inline it reports back before `submit` returns.
         self._outbox.queued(dict(zip(ids, change.events, strict=True)))
         self._unwritten.submitted(batch)
         self._writer.submit(batch)
@@ -131,6 +133,7 @@ class Store:
             run, passed = self._outbox.to_tell(sink, rows)
             if passed is not None:
                 self._pass_over(sink, passed, rows)
+            # Of a page that was all passed over nothing is left to tell, but more may follow it.
             if run or not rows:
                 return run
 
@@ -140,6 +143,7 @@ class Store:
         To be told with `durable: false`, each followed by `mark_told`.
         """
         self.add_sink(sink)
+        # While the disk works they are only on their way to it, and are told from there.
         return self._outbox.untold(sink) if self.failing else ()
 
     def mark_told(self, sink: str, event_id: str) -> None:
@@ -193,6 +197,7 @@ class Store:
             return
         self._closed = True
         await self.flush()
+        # Before the writer: the last connection folds the WAL, and a reader may not write.
         if self._lock is not None:
             self._reader.close()
         await self._writer.close()
@@ -213,6 +218,7 @@ class Store:
         """Take note of what became of a batch; on the loop's thread."""
         outcome = report.outcome
         if outcome.reopened:
+            # The reader still has the deleted file open, and would read that for ever.
             self._reader.close()
             self._reader = schema.open_for_reading(self._path)
         if outcome.written is not None:

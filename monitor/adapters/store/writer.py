@@ -57,9 +57,11 @@ class Backlog:
             self._failed.add(batch)
             batch, self._failed = self._failed, None
         waiters = tuple(batch.waiters)
+        # They hear of this attempt; the batch may have to be tried for hours.
         batch.waiters.clear()
         try:
             return Report(self._database.write(batch), waiters)
+        # Whatever it is: what got away from here would end the writer thread, unheard.
         except Exception as error:
             self._failed = batch
             problem = error if isinstance(error, StorageError) else StorageError(str(error))

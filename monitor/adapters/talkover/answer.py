@@ -16,6 +16,7 @@ _BY_STATUS = {
     403: Reason.FORBIDDEN,
     404: Reason.NOT_FOUND,
     429: Reason.RATE_LIMITED,
+    # It leads nowhere, and nobody asked conditionally: no redirect.
     304: Reason.UNEXPECTED_STATUS,
 }
 _BY_CLASS = {3: Reason.REDIRECT, 4: Reason.HTTP_4XX, 5: Reason.HTTP_5XX}

@@ -17,6 +17,7 @@ class _Data(Struct):
     is_enabled: bool
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     username: str | None = None
+    # Text, as is `import_schedule`: a word that is new must not make the config unreadable.
     auth_type: str | None = None
     import_path: str | None = None
     export_path: str | None = None

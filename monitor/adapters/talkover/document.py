@@ -35,6 +35,7 @@ def read_body(body: bytes, shape: type[Shape]) -> Shape | PollError:
         document = load_json(body)
     except ValueError as error:
         return PollError(Reason.MALFORMED, str(error))
+    # Asked before the shape: an error body has no data, and would pass for a wrong schema.
     if isinstance(document, dict) and document.get("success") is False:
         return PollError(Reason.API_ERROR, api_message(document))
     try:
@@ -49,6 +50,7 @@ def load_json(body: bytes) -> object:
     Raises `ValueError`, with a message that quotes nothing of the body.
     """
     try:
+        # Not left to json.loads(): of bytes it takes UTF-16 and lone surrogates, too.
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise ValueError("the body is not UTF-8") from None

@@ -22,6 +22,7 @@ reason phrase that is not UTF-8, which httpx-aiohttp cannot encode again.
 """
 
 _REASONS: tuple[tuple[tuple[type[BaseException], ...], Reason], ...] = (
+    # The special before the general: aiohttp's DNS and TLS errors are connector errors as well.
     ((aiohttp.ClientConnectorDNSError,), Reason.DNS_ERROR),
     ((aiohttp.ClientSSLError, ssl.SSLError), Reason.TLS_ERROR),
     ((aiohttp.ClientConnectorError, aiohttp.InvalidURL), Reason.CONNECT_ERROR),

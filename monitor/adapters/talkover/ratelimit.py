@@ -79,6 +79,7 @@ def _reset(value: int | None, now: Instant) -> Seconds | None:
 
 def _first(headers: httpx.Headers, name: str, parameter: str) -> int | None:
     """Return the first of the headers' numbers of this name; the newest draft has parameters."""
+    # Early drafts list policies behind the number: `RateLimit-Limit: 100, 100;w=60`.
     for header in (f"x-ratelimit-{name}", f"ratelimit-{name}"):
         match = _LEADING_NUMBER.match(headers.get(header, ""))
         if match is not None:

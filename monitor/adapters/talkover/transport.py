@@ -56,6 +56,7 @@ class Resolver(AbstractResolver):
         ask = partial(self._lookup, host, port, family=family, type=socket.SOCK_STREAM)
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._executor, ask)
+        # A label that is empty or too long fails in the IDNA codec, before any look-up.
         except UnicodeError:
             raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
         except RuntimeError:

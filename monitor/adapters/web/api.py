@@ -71,6 +71,7 @@ class Api:
 
     async def events(self, request: web.Request) -> web.Response:
         """Answer with one page of the history."""
+        # On the loop, not in the thread below: the store is used by the loop's thread alone.
         history = self._context.events(queries.history_query(_query(request)))
         return await self._json(lambda: encode(views.events(history)))
 

@@ -91,6 +91,7 @@ class GuardedHandler(RequestHandler):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
             if self.transport is not None:
+                # Not close(): that waits until the client has read what is buffered.
                 self.transport.abort()
             return resp, True
 
@@ -105,6 +106,7 @@ def guarded(server: web.Server, limits: Limits) -> Callable[[], asyncio.Protocol
     """Return what makes the protocol of a new connection; one too many is closed at once."""
 
     def protocol() -> asyncio.Protocol:
+        """Make the protocol of one connection."""
         if len(server.connections) >= limits.connections:
             return _Refusal()
         return GuardedHandler(server, limits)

@@ -68,6 +68,7 @@ class Handlers:
         wanted = queries.quality(accept, OPENMETRICS)
         openmetrics = wanted > 0 and wanted >= queries.quality(accept, "text/plain")
         zipped = queries.quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
+        # Others may wait for the same page: one request that is cancelled must not take it along.
         body = await asyncio.shield(self._rendered(openmetrics, zipped))
         headers = {
             "Content-Type": self._context.metrics_content_type(openmetrics),

@@ -41,6 +41,7 @@ def bodies_within(limits: Limits) -> Middleware:
 
     @web.middleware
     async def take_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Read the body, or refuse it."""
         if request.body_exists:
             try:
                 async with asyncio.timeout(limits.body_seconds):
@@ -57,6 +58,7 @@ def data_when_loaded(context: WebContext) -> Middleware:
 
     @web.middleware
     async def wait_for_state(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer what needs no state; refuse the rest until there is one."""
         is_data = request.path in {"/", "/metrics"} or request.path.startswith(API)
         known = request.match_info.http_exception is None
         # An empty answer would read as "nothing is wrong".

@@ -24,6 +24,7 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 
+# `Health` is declared worst first.
 _BADNESS = {health: place for place, health in enumerate(Health)}
 
 

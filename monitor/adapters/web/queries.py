@@ -15,6 +15,7 @@ LIMIT_DEFAULT, LIMIT_MAX = 100, 1000
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
+# The largest integer of SQLite; a larger one is an OverflowError when it is bound.
 _ROW_MAX = 2**63 - 1
 
 Query = Mapping[str, Sequence[str]]
@@ -38,6 +39,7 @@ def campaigns_wanted(query: Query, board: Board) -> Wanted:
     healths = frozenset(_health(value) for value in query.get("health", ()))
 
     def wanted(of: EnvironmentBoard, entry: Entry) -> bool:
+        """Return whether the campaign passes both filters."""
         return (environment is None or of.status.name == environment) and (
             not healths or of.health(entry) in healths
         )

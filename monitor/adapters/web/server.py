@@ -33,6 +33,7 @@ class WebServer:
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")
         self._views = ThreadPoolExecutor(1, thread_name_prefix="view")
         app = web.Application(
+            # The first is the outermost: it tells what the other two raise, too.
             middlewares=[tell_errors, bodies_within(limits), data_when_loaded(context)],
             client_max_size=limits.body_bytes,
         )
@@ -48,6 +49,7 @@ class WebServer:
         server = self._runner.server
         assert server is not None
         loop = asyncio.get_running_loop()
+        # Not a TCPSite: that serves aiohttp's own protocol, which knows none of our limits.
         self._listener = await loop.create_server(
             guarded(server, self._limits), self._host, self._port
         )

@@ -41,6 +41,7 @@ def status(
         shard=shard.ordinal,
         total_shards=shard.total,
         started_at=rfc3339(started_at, milliseconds=True),
+        # The wall clock may have been set back since.
         uptime_seconds=max(0.0, board.now - started_at),
         ready=not_ready is None,
         not_ready=_text_or_none(not_ready),
