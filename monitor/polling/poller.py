@@ -50,7 +50,7 @@ class Poller:
         self.watch = watch
         self.api = api
         self.called = False
-        self.on_poll: Callable[[], None] = _nothing
+        self.on_poll: Callable[[], None] = lambda: None
         self.turned_at = clock.elapsed()
         self._token = token
         self._store = store
@@ -76,6 +76,7 @@ class Poller:
         self._budget = replace(self._budget, per_minute=per_minute)
         removed = set(self.watch.settings.targets) - set(settings.targets)
         self.watch.configure(settings)
+        self._next_first_poll = 0.0
         for key in removed:
             self._queue.discard(key)
         # The listing first: it may say that on-call is not to be told of a campaign of the file.
@@ -115,13 +116,24 @@ class Poller:
         try:
             async with asyncio.TaskGroup() as polls:
                 while True:
-                    key = await self._next()
+                    key, probing = await self._next(), self.watch.status.breaker_open
                     self._in_flight.add(key)
                     # Slots are the whole process's: before the budget is spent, or what waits
                     # for one would go out as a burst.
                     await self._slots.acquire()
-                    await self._spend()
-                    polls.create_task(self._poll(key))
+                    try:
+                        go = await self._spend(probing)
+                    except BaseException:
+                        self._slots.release()
+                        raise
+                    if go:
+                        poll = polls.create_task(self._poll(key))
+                        # Not in the task itself: one that is cancelled unstarted runs no line.
+                        poll.add_done_callback(lambda _: self._slots.release())
+                    else:
+                        self._slots.release()
+                        self._in_flight.discard(key)
+                        self._queue.put(key, self._clock.elapsed(), Priority.ROUTINE)
         finally:
             next_call_at = self._on_the_wall(self._budget.next_at)
             self._store.save(Change(next_call_at={self.watch.name: next_call_at}))
@@ -165,17 +177,22 @@ class Poller:
         self._probed += 1
         return keys[self._probed % len(keys)] if keys else None
 
-    async def _spend(self) -> None:
+    async def _spend(self, probing: bool) -> bool:
+        """Spend one call and return True; False where a pause or an outage came meanwhile."""
+        paused = self._budget.delay(self._clock.elapsed()) > 0
+        if paused or self.watch.status.breaker_open != probing:
+            return False
         # Written down before it is spent, so that a crash loop cannot spend a minute twice.
         self._budget = self._budget.spend(self._clock.elapsed())
         until = self._on_the_wall(self._budget.next_at)
         if until <= self._leased_until:
-            return
+            return True
         self._leased_until = until + LEASE
         try:
             await self._store.lease(self.watch.name, self._leased_until)
         except StorageError:
             log.warning("lease_not_stored", environment=self.watch.name)
+        return True
 
     def _on_the_wall(self, mono: Seconds) -> Instant:
         return self._clock.wall() + mono - self._clock.elapsed()
@@ -190,7 +207,6 @@ class Poller:
             broke = PollError(Reason.INTERNAL_ERROR)
             answer = ListingAnswer(broke) if key == LISTING else Answer(broke)
         finally:
-            self._slots.release()
             self._in_flight.discard(key)
             self._woken.set()
         self._take(key, answer, generation)
@@ -282,7 +298,3 @@ class Poller:
             due = mono + max(0.0, planned.at - now)
             latest = None if deadline is None else mono + max(0.0, deadline - now)
             self._queue.put(key, due, planned.priority, latest)
-
-
-def _nothing() -> None:
-    """Do nothing: nobody waits for single polls."""
