@@ -12,7 +12,7 @@ BASE_STAMP := $(VENV)/.base-installed
 DEV_STAMP  := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-static torture format install lock clean
+.PHONY: help demo test check check-static torture mutation format install lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ check-static: $(DEV_STAMP) ## Check format, lint, types, layers and dependencies
 
 torture: $(DEV_STAMP) ## Run the long tests behind docs/reliability.md (PART=kills ARGS="--kills 100" for one)
 	PYTHONPATH=tests $(BIN)/python -m torture $(PART) $(ARGS)
+
+mutation: $(DEV_STAMP) ## Change the core, the store and the decoder: do the tests notice?
+	PYTHONPATH=tests $(BIN)/python -m torture mutation $(ARGS)
 
 format: $(DEV_STAMP) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff format

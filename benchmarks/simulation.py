@@ -250,7 +250,7 @@ class Monitor:
         for event in decision.events:
             if event.status is EventStatus.FIRING:
                 self.told[key, event.rule, event.since] = now
-        planned = next_poll(decision.status, target, self.cadence)
+        planned = next_poll(decision.status, target, self.cadence, now)
         assert planned is not None, "it was polled"
         latest = None if planned.deadline is None else max(now, planned.deadline)
         self._queue.put(key, max(now, planned.at), planned.priority, latest)

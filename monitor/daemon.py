@@ -7,33 +7,32 @@ remembers, tellers tell, the web shows the board.
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
-from typing import Any
+from functools import partial
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import structlog
 
 from monitor import __version__
-from monitor.adapters.jobs import Jobs
 from monitor.adapters.metrics import OwnMetrics, content_type
-from monitor.adapters.sinks.log import LogSink, WriteLine
-from monitor.adapters.store import Loaded, Store
-from monitor.adapters.talkover import Talkover
+from monitor.adapters.sinks import Situation, WriteLine, sinks_of
+from monitor.adapters.store import Loaded, StorageError, Store
+from monitor.adapters.systemd import ServiceManager
 from monitor.adapters.web import WebContext, WebServer
-from monitor.config import Config, ConfigError, LogFormat, SecretError, effective_yaml
-from monitor.core.model import Instant, Reason, Seconds
+from monitor.config import Config, ConfigError, SecretError, effective_yaml, safe_access
+from monitor.core.model import Instant, Seconds
 from monitor.core.sharding import WHOLE, Shard
-from monitor.polling import Api, Clock, Connect, Fleet, Settings
+from monitor.polling import Clock, Connect, Fleet, talkover
 from monitor.reporting import Report
-from monitor.telling import Teller
+from monitor.telling import Tellers
+from monitor.upkeep import Upkeep
 
 DRAIN: Seconds = 3.0
 """How long a stop waits for what is still to be told; what is left waits in the database."""
 
-TICK: Seconds = 1.0
-"""How often the event loop's lag is measured."""
-
-RETENTION_EVERY: Seconds = 3600.0
-"""How often events that are older than `state.retention` are dropped."""
+_T = TypeVar("_T")
 
 log = structlog.get_logger()
 
@@ -50,33 +49,6 @@ class SystemClock:
         return asyncio.get_running_loop().time()
 
 
-def talkover(clock: Clock, own: OwnMetrics | None = None) -> Connect:
-    """Return what connects to the real API; each call is counted in `own`."""
-
-    def connect(settings: Settings, token: str) -> Api:
-        """Return the client of one environment."""
-        environment = settings.environment
-
-        def observe(endpoint: str, seconds: Seconds, reason: Reason | None) -> None:
-            """Count a call by its outcome; `reason` is None for an answer."""
-            if own is not None:
-                own.call_made(environment.name, endpoint, seconds, reason)
-
-        return Talkover(
-            base_url=environment.base_url,
-            token=token,
-            timeout=settings.polling.timeout,
-            concurrency=settings.polling.concurrency,
-            now=clock.wall,
-            monotonic=clock.elapsed,
-            observe=observe,
-            user_agent=f"sftp-config-monitor/{__version__}",
-            ca_file=environment.ca_file,
-        )
-
-    return connect
-
-
 class TaskEndedError(Exception):
     """A task that must run for ever has ended: the process is to be restarted."""
 
@@ -90,13 +62,14 @@ class Daemon:
         write: WriteLine,
         *,
         shard: Shard = WHOLE,
+        manager: ServiceManager | None = None,
         clock: Clock | None = None,
         connect: Connect | None = None,
         threaded: bool = True,
     ) -> None:
         """Run on what `load` returns, now and at each reload, telling alerts through `write`.
 
-        Of its environments those that `shard` owns are watched.
+        Of its environments those that `shard` owns are watched. `manager` is told how it goes.
         `clock`, `connect` and `threaded=False` put the whole on virtual time.
         """
         self.stop_requested = asyncio.Event()
@@ -105,16 +78,18 @@ class Daemon:
         self._load = load
         self._write = write
         self._shard = shard
+        self._manager = manager or ServiceManager({}, 0)
         self._clock = clock or SystemClock()
         self._threaded = threaded
         self._own = OwnMetrics(__version__, shard)
         self._connect = connect or talkover(self._clock, self._own)
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._stopping = False
-        self._disk_fails = False
         self._loaded = False
-        self._jobs = Jobs()
+        # Of its own: at the end nobody waits for one that hangs, as for the loop's.
+        self._thread = ThreadPoolExecutor(1, "loading")
         self._closing = AsyncExitStack()
 
     # -- the life cycle --------------------------------------------------------------------
@@ -132,42 +107,57 @@ class Daemon:
             raise
 
     async def _start(self, config: Config) -> None:
+        self._build(config)
+        # Before the log's first line, which would be glued to the one that a crash broke off.
+        self._telling = self._keep_running("telling", self._tellers.run())
+        # Undone from the last: polling ends before the drain, so that all it decided is told.
+        self._closing.push_async_callback(self._drain)
+        # The port before the first call: a start that fails must not spend any of the budget.
+        await self._open_web(config)
+        self._closing.push_async_callback(self._end_tasks)
+        loaded = await self._remembered()
+        for problem in loaded.problems:
+            log.error("state_row_lost", problem=problem)
+        await self._apply(config, await self._aside(partial(_content, config)), loaded)
+        self._tasks = [
+            self._keep_running("ticking", self._upkeep.run()),
+            self._keep_running("reloading", self._reload_when_asked()),
+        ]
+        self._loaded = True
+        self._upkeep.start()
+        self._closing.callback(self._upkeep.stop)
+        log.info(
+            "started", version=__version__, url=self.url, environments=len(self._fleet.pollers)
+        )
+        # Not as late as /-/ready: an API that is down must not keep the service from starting.
+        self._manager.ready(f"watching {len(self._fleet.pollers)} environments at {self.url}")
+
+    def _build(self, config: Config) -> None:
         clock = self._clock
+        self._closing.callback(self._thread.shutdown, wait=False, cancel_futures=True)
         store = Store.open(config.state.path, now=clock.wall(), threaded=self._threaded)
         self._closing.push_async_callback(store.aclose)
         self._store = store
         self._fleet = Fleet(store, clock, self._own, self._connect, self._keep_running, self._shard)
-        self.report = Report(config, self._fleet, store, ("log",), self._own, clock)
-        sink = LogSink(
-            self._write, self.report.links, for_people=config.log.format is LogFormat.CONSOLE
+        situation = Situation(
+            clock.wall,
+            board=lambda: self.report.board(),  # noqa: PLW0108 - it is made after the sinks
+            campaign_labels=lambda: self.report.config.metrics.campaign_labels,
         )
-        self._own.prepare_sink(sink.name)
-        # Before the first save: without its cursor a crash would let events pass the sink by.
-        self._teller = Teller(sink, store, self._own.sink_failed)
-        store.on_commit = self._teller.wake
+        sinks = sinks_of(
+            config, self._shard.ordinal, self._write, situation, threaded=self._threaded
+        )
+        names = tuple(sink.name for sink in sinks)
+        self.report = Report(config, self._fleet, store, names, self._own, clock)
+        for name in names:
+            self._own.prepare_sink(name)
+        # Before the first save: without its cursor a crash would let events pass a sink by.
+        self._tellers = Tellers(sinks, store, self._own.sink_failed)
+        self._upkeep = Upkeep(self.report, store, self._own, clock, self._manager)
+        store.on_commit = self._tellers.wake
         store.on_error = self._storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
-        # The port before the first call: a start that fails must not spend any of the budget.
-        await self._open_web(config)
-        self._telling = self._keep_running("telling", self._teller.run())
-        # Undone from the last: polling ends before the drain, so that all it decided is told.
-        self._closing.push_async_callback(self._drain)
-        self._closing.push_async_callback(self._end_tasks)
-        loaded = store.load()
-        for problem in loaded.problems:
-            log.error("state_row_lost", problem=problem)
-        self._apply(config, loaded)
-        self._tasks = [
-            self._keep_running("ticking", self._tick()),
-            self._keep_running("reloading", self._reload_when_asked()),
-        ]
-        self._loaded = True
-        self._jobs.start()
-        self._closing.callback(self._jobs.stop)
-        log.info(
-            "started", version=__version__, url=self.url, environments=len(self._fleet.pollers)
-        )
 
     async def run(self) -> None:
         """Run until `stop_requested`. Raises TaskEndedError when an essential task ends before."""
@@ -181,6 +171,7 @@ class Daemon:
     async def stop(self) -> None:
         """Stop everything in reverse; what could not be told waits in the database."""
         log.info("stopping")
+        self._manager.stopping()
         self._stopping = True
         await self._closing.aclose()
 
@@ -193,7 +184,7 @@ class Daemon:
     async def _drain(self) -> None:
         # Not cancelled but asked: a delivery cut off would be told again, by the next process.
         await self._store.flush()
-        self._teller.finish()
+        self._tellers.finish()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._telling, DRAIN)
 
@@ -211,11 +202,21 @@ class Daemon:
 
     async def reload(self) -> Sequence[str]:
         """Read the config again and take it; a bad one changes nothing. Returns its problems."""
+        # One after the other, or an older file could be put in force after a newer one.
+        async with self._reloading:
+            self._manager.reloading(self._clock.elapsed())
+            problems = await self._reload()
+            watched = f"watching {len(self._fleet.pollers)} environments at {self.url}"
+            self._manager.ready(f"{watched}; the last reload was refused" if problems else watched)
+            return problems
+
+    async def _reload(self) -> Sequence[str]:
         try:
-            config = self._load()
+            config, content = await self._aside(self._read)
             await self._store.flush()
-            self._apply(config, self._store.load())
-        except (ConfigError, SecretError) as error:
+            await self._apply(config, content, await self._remembered())
+            self._web.gate.read_again()
+        except (ConfigError, SecretError, StorageError) as error:
             self._own.config_refused()
             problems = [str(problem) for problem in getattr(error, "problems", (error,))]
             log.error("reload_refused", problems=len(problems), first=problems[0])
@@ -230,16 +231,28 @@ class Daemon:
             self.reload_requested.clear()
             await self.reload()
 
-    def _apply(self, config: Config, loaded: Loaded) -> None:
+    def _read(self) -> tuple[Config, bytes]:
+        config = self._load()
+        return config.sharing_with(self.report.config), _content(config)
+
+    async def _remembered(self) -> Loaded:
+        return await self._store.load_in(self._thread) if self._threaded else self._store.load()
+
+    async def _aside(self, work: Callable[[], _T]) -> _T:
+        """Do what takes long in a thread, so that polls go on meanwhile; here without threads."""
+        if not self._threaded:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _apply(self, config: Config, content: bytes, loaded: Loaded) -> None:
         """Put a config in force, with what is remembered."""
-        self._fleet.apply(config, loaded)
+        await self._fleet.apply(config, loaded)
         before, self.report.config = self.report.config, config
-        for part in ("web", "state", "log"):
-            if getattr(before, part) != getattr(config, part):
+        for part in ("web", "state", "log", "alerts.file", "notify"):
+            if attrgetter(part)(before) != attrgetter(part)(config):
                 log.warning("restart_needed", changed=part)
-        self._jobs.every(config.alerts.heartbeat_every, "heartbeat", self._beat)
-        self._jobs.every(RETENTION_EVERY, "retention", self._prune)
-        self._own.config_loaded(self._clock.wall(), effective_yaml(config).encode())
+        self._upkeep.configure(config)
+        self._own.config_loaded(self._clock.wall(), content)
 
     # -- wiring ----------------------------------------------------------------------------
 
@@ -259,34 +272,20 @@ class Daemon:
             external_url=config.web.external_url,
         )
         host, port = config.web.listen_host, config.web.listen_port
-        web = WebServer(context, host, port)
-        port = await web.start()
-        self._closing.push_async_callback(web.stop)
+        self._web = WebServer(context, host, port, read_access=partial(safe_access, config.web))
+        port = await self._web.start()
+        self._closing.push_async_callback(self._web.stop)
         shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
-        self.url = config.web.external_url or f"http://{shown}:{port}"
+        self.url = config.web.external_url or f"{self._web.scheme}://{shown}:{port}"
 
     def _not_ready(self) -> str | None:
         return self.report.ready() if self._loaded else "the state is not loaded yet"
 
-    async def _tick(self) -> None:
-        while True:
-            due = self._clock.elapsed() + TICK
-            await asyncio.sleep(TICK)
-            self._own.loop_lagged(max(0.0, self._clock.elapsed() - due))
-            if self._disk_fails and not self._store.failing:
-                self._disk_fails = False
-                log.info("state_written_again")
-
-    async def _beat(self) -> None:
-        self.report.heartbeat()
-
-    async def _prune(self) -> None:
-        await self._store.prune(self._clock.wall() - self.report.config.state.retention)
-
     def _storage_failed(self, error: Exception) -> None:
-        self._own.storage_failed()
         # What cannot be committed is told from memory: a full disk must not hold back a page.
-        self._teller.wake()
-        if not self._disk_fails:
-            log.error("state_not_written", problem=str(error))
-        self._disk_fails = True
+        self._tellers.wake()
+        self._upkeep.storage_failed(error)
+
+
+def _content(config: Config) -> bytes:
+    return effective_yaml(config).encode()

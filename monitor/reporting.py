@@ -1,18 +1,19 @@
 """What the running monitor says of itself: board, metrics, history, health, heartbeat."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 
 import structlog
 
 from monitor import __version__
-from monitor.adapters.metrics import OwnMetrics, SinkState, render
+from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
 from monitor.adapters.sinks.record import Links, as_record
 from monitor.adapters.store import Store, StoredEvent
 from monitor.adapters.web import HistoryPage, HistoryQuery
 from monitor.config import Config
 from monitor.core.board import Board
-from monitor.core.model import Seconds, Told
+from monitor.core.model import Instant, Seconds, Told
 from monitor.core.text import rfc3339
 from monitor.polling import Clock, Fleet
 
@@ -39,14 +40,13 @@ class Report:
         self._fleet = fleet
         self._store = store
         self._sinks = sinks
-        self._own = own
+        self._exposition = Exposition(own)
         self._clock = clock
 
     @property
     def links(self) -> Links:
         """Where events point to."""
-        config, shard = self.config, self._fleet.shard
-        return Links(config.alerts.runbook_url, config.web.external_url, shard.ordinal)
+        return Links.of(self.config, self._fleet.shard.ordinal)
 
     def board(self) -> Board:
         """Return all environments as they are known now."""
@@ -58,7 +58,8 @@ class Report:
         # The board is made here, on the loop: frozen, it may be rendered while pollers go on.
         board, labels = self.board(), self.config.metrics.campaign_labels
         sinks = [SinkState(name, *self._store.pending(name)) for name in self._sinks]
-        return lambda: render(board, self._own, sinks, labels, openmetrics=openmetrics)
+        render = self._exposition.render
+        return lambda: render(board, sinks, labels, openmetrics=openmetrics)
 
     def history(self, query: HistoryQuery) -> HistoryPage:
         """Return told events as the log has them, newest first."""
@@ -78,8 +79,11 @@ class Report:
 
     def healthy(self) -> bool:
         """Say whether every poll loop turns."""
-        now = self._clock.elapsed()
-        return all(now - poller.turned_at < STANDS_STILL for poller in self._fleet.pollers.values())
+        return self.turned_since(self._clock.elapsed() - STANDS_STILL)
+
+    def turned_since(self, mono: Seconds) -> bool:
+        """Say whether every poll loop has turned after this instant of the monotonic clock."""
+        return all(poller.turned_at > mono for poller in self._fleet.pollers.values())
 
     def ready(self) -> str | None:
         """Return why the monitor is not ready, or None when it is."""
@@ -88,12 +92,14 @@ class Report:
         waiting = [name for name, poller in self._fleet.pollers.items() if not poller.called]
         return f"no call was made yet for {', '.join(waiting)}" if waiting else None
 
-    def heartbeat(self) -> None:
+    async def heartbeat(self) -> None:
         """Log that the monitor lives, so that silence is not health."""
-        board, counts = self.board(), Counter[str]()
-        for environment in board.environments.values():
+        counts, seen = Counter[str](), list[Instant | None]()
+        for environment in self.board().environments.values():
             counts.update({health.value: n for health, n in environment.counts().items()})
-        seen = [entry.status.memory.seen_at for _, entry in board.entries()]
+            seen += [entry.status.memory.seen_at for entry in environment.campaigns.values()]
+            # 100,000 campaigns in one go would hold up the polls.
+            await asyncio.sleep(0)
         oldest = min((at for at in seen if at is not None), default=None)
         log.info(
             "heartbeat",

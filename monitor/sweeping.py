@@ -6,7 +6,6 @@ spends no more than the budget.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from monitor import __version__
@@ -14,22 +13,14 @@ from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.store import MEMORY, Store
 from monitor.config import Config
 from monitor.core.board import Board
-from monitor.core.model import PollError, Reason
+from monitor.core.model import Reason
 from monitor.polling import Clock, Connect, Fleet, Poller
 
 Progress = Callable[[int, Mapping[str, int]], None]
 """Is told how many calls were made, and how many campaigns each environment is known to have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What was seen, and why listings failed, by environment."""
-
-    board: Board
-    unlisted: Mapping[str, PollError]
-
-
-async def sweep(config: Config, clock: Clock, connect: Connect, progress: Progress) -> Swept:
+async def sweep(config: Config, clock: Clock, connect: Connect, progress: Progress) -> Board:
     """Poll every campaign once and return what was seen.
 
     An environment whose breaker opens is given up: its campaigns stay unknown. Raises SecretError.
@@ -38,7 +29,7 @@ async def sweep(config: Config, clock: Clock, connect: Connect, progress: Progre
     fleet = Fleet(store, clock, OwnMetrics(__version__), connect, _start)
     polled, polls = asyncio.Event(), 0
     try:
-        fleet.apply(config, store.load())
+        await fleet.apply(config, store.load())
         for poller in fleet.pollers.values():
             poller.on_poll = polled.set
         while not all(_done(poller) for poller in fleet.pollers.values()):
@@ -49,17 +40,11 @@ async def sweep(config: Config, clock: Clock, connect: Connect, progress: Progre
                 name: len(poller.watch.settings.targets) for name, poller in fleet.pollers.items()
             }
             progress(polls, counts)
-        return _seen(fleet.pollers, clock)
+        boards = {name: poller.board() for name, poller in fleet.pollers.items()}
+        return Board(boards, clock.wall())
     finally:
         await fleet.aclose()
         await store.aclose()
-
-
-def _seen(pollers: Mapping[str, Poller], clock: Clock) -> Swept:
-    boards = {name: poller.board() for name, poller in pollers.items()}
-    errors = {name: poller.listing_error for name, poller in pollers.items()}
-    unlisted = {name: error for name, error in errors.items() if error is not None}
-    return Swept(Board(boards, clock.wall()), unlisted)
 
 
 def _done(poller: Poller) -> bool:

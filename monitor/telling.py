@@ -1,15 +1,17 @@
 """From the outbox to the sinks: in order, nothing lost, nothing doubled.
 
 An event is told after its COMMIT and the sink's cursor is moved after that, one by one: a crash
-repeats at most the one event whose cursor was not moved yet, and marks it.
+repeats at most the one event whose cursor was not moved yet. At the start a sink that can be read
+back says whether it has that one; any other is told again, and it is marked.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
-from monitor.adapters.sinks import Sink
+from monitor.adapters.sinks import RefusedError, RepeatingSink, Sink
 from monitor.adapters.store import StorageError, Store, StoredEvent
 from monitor.core.model import Seconds, Told
 
@@ -20,7 +22,38 @@ FIRST_RETRY: Seconds = 1.0
 LAST_RETRY: Seconds = 60.0
 """A sink that failed is tried again after 1 s, doubling up to a minute; nothing overtakes."""
 
+REPEAT_EVERY: Seconds = 60.0
+"""How often a sink that forgets is told again what is so."""
+
 log = structlog.get_logger()
+
+_T = TypeVar("_T")
+
+
+class Tellers:
+    """A teller for each sink, each in a task of its own: a sink that is down delays no other."""
+
+    def __init__(self, sinks: Sequence[Sink], store: Store, failed: Callable[[str], None]) -> None:
+        """Tell `sinks` what is in `store`; `failed` counts a failed delivery to a sink."""
+        self._tellers = [Teller(sink, store, failed) for sink in sinks]
+
+    def wake(self) -> None:
+        """Look at the outbox: something was committed, or cannot be."""
+        for teller in self._tellers:
+            teller.wake()
+
+    def finish(self) -> None:
+        """Have `run` return once all that waits is told everywhere."""
+        for teller in self._tellers:
+            teller.finish()
+
+    async def run(self) -> None:
+        """Tell until `finish`."""
+        async with asyncio.TaskGroup() as tasks:
+            repeating = [tasks.create_task(teller.repeat()) for teller in self._tellers]
+            await asyncio.gather(*(teller.run() for teller in self._tellers))
+            for task in repeating:
+                task.cancel()
 
 
 class Teller:
@@ -36,9 +69,8 @@ class Teller:
         self._retry = FIRST_RETRY
         self._failing = False
         self._finishing = False
-        # The first one after the cursor may have been told before a crash; no later one can.
-        waiting = store.events_after(sink.name, 1)
-        self._perhaps_told = waiting[0].event_id if waiting else None
+        # More than the first only if the disk failed before the crash, and kept the cursor back.
+        self._perhaps_told = {one.event_id for one in store.events_after(sink.name, BATCH)}
 
     def wake(self) -> None:
         """Look at the outbox: something was committed, or cannot be."""
@@ -65,11 +97,22 @@ class Teller:
             if finishing:
                 return
 
+    async def repeat(self) -> None:
+        """Tell a sink that forgets again what is so, for ever; of any other there is nothing."""
+        while isinstance(self._sink, RepeatingSink):
+            await asyncio.sleep(REPEAT_EVERY)
+            try:
+                await self._sink.repeat()
+            except Exception as error:
+                self._fails(error)
+            else:
+                self._works()
+
     async def tell_all(self) -> None:
         """Tell everything that waits, however often the sink must be tried."""
         while waiting := self._store.events_after(self._sink.name, BATCH):
             for stored in waiting:
-                await self._tell(self._as_told(stored))
+                await self._tell_once(stored)
                 self._store.move_cursor(self._sink.name, stored.row_id)
                 await self._store.flush()
         for event in self._store.undurable(self._sink.name):
@@ -77,26 +120,58 @@ class Teller:
             await self._tell(told)
             self._store.mark_told(self._sink.name, told.event_id)
 
-    def _as_told(self, stored: StoredEvent) -> Told:
-        again = stored.event_id == self._perhaps_told
-        return Told(stored.event, stored.epoch, redelivery=again)
-
     async def _tell(self, told: Told) -> None:
+        try:
+            await self._insist(lambda: self._sink.deliver(told))
+        except RefusedError as error:
+            self._failed(self._sink.name)
+            event_id, problem = told.event_id, str(error)
+            log.error("event_refused", sink=self._sink.name, event_id=event_id, problem=problem)
+
+    async def _tell_once(self, stored: StoredEvent) -> None:
+        known = await self._is_told(stored)
+        if not known:
+            await self._tell(Told(stored.event, stored.epoch, redelivery=known is None))
+
+    async def _is_told(self, stored: StoredEvent) -> bool | None:
+        """Return whether the sink has the event from before a crash; None: nobody can know."""
+        if stored.event_id not in self._perhaps_told:
+            return False
+        before = [one.event_id for one in self._store.history(before_row=stored.row_id, limit=1)]
+        known = await self._insist(
+            lambda: self._sink.has(stored.event_id, before[0] if before else None)
+        )
+        if not known:
+            # Nothing overtakes: of those after it none was told.
+            self._perhaps_told.clear()
+        return known
+
+    async def _insist(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        """Return what the sink answers, however often it must be tried."""
         while True:
             try:
-                await self._sink.deliver(told)
-            except OSError as error:
-                await self._wait_to_retry(error)
+                answer = await attempt()
+            except RefusedError:
+                raise
+            # Whatever it is: a fault of one sink must not end the telling of all others.
+            except Exception as error:
+                self._fails(error)
+                await asyncio.sleep(self._retry)
+                self._retry = min(2 * self._retry, LAST_RETRY)
             else:
-                if self._failing:
-                    log.info("sink_recovered", sink=self._sink.name)
-                self._failing, self._retry = False, FIRST_RETRY
-                return
+                self._works()
+                self._retry = FIRST_RETRY
+                return answer
 
-    async def _wait_to_retry(self, error: OSError) -> None:
+    def _works(self) -> None:
+        if self._failing:
+            log.info("sink_recovered", sink=self._sink.name)
+        self._failing = False
+
+    def _fails(self, error: Exception) -> None:
         self._failed(self._sink.name)
         if not self._failing:
-            log.warning("sink_failed", sink=self._sink.name, problem=str(error))
+            # What is no failure of the outside world is a fault of ours: with its traceback.
+            fault = None if isinstance(error, OSError) else error
+            log.warning("sink_failed", sink=self._sink.name, problem=str(error), exc_info=fault)
         self._failing = True
-        await asyncio.sleep(self._retry)
-        self._retry = min(2 * self._retry, LAST_RETRY)

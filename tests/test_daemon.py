@@ -4,12 +4,11 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from monitor.core.model import NoConfig, Observation, PollError, RateHint, Reason
-from monitor.daemon import Daemon, TaskEndedError
+from monitor.daemon import Daemon
 from support.daemons import World
 from support.virtual import START, config, run, virtual_seconds
 
@@ -88,7 +87,7 @@ def test_a_restart_tells_nothing_and_keeps_since(world: World) -> None:
     assert world.told() == [("firing", "failed_test", "c-1"), ("firing", "unreadable", "c-2")]
 
 
-def test_a_restart_neither_bursts_nor_exceeds_the_budget(world: World) -> None:
+def test_fault_28_a_restart_neither_bursts_nor_exceeds_the_budget(world: World) -> None:
     async def story() -> list[float]:
         world.configure([f"c-{n}" for n in range(60)])
         for _ in range(10):
@@ -101,7 +100,7 @@ def test_a_restart_neither_bursts_nor_exceeds_the_budget(world: World) -> None:
         assert sum(at <= other < at + 60 for other in calls) <= 50
 
 
-def test_first_polls_go_out_at_an_even_pace(world: World) -> None:
+def test_fault_29_first_polls_go_out_at_an_even_pace(world: World) -> None:
     async def story() -> list[float]:
         world.configure([f"c-{n}" for n in range(20)])
         async with world.daemon():
@@ -196,6 +195,35 @@ def test_faults_7_and_37_a_rejected_token_stops_the_sweep_until_its_file_changes
             assert daemon.report.board().environments["production"].status.up
 
     run(story())
+
+
+def test_fault_7_a_token_that_is_rejected_around_a_reload_is_told_as_rejected(
+    world: World,
+) -> None:
+    keys = ("c-1", "c-2", "c-3")
+
+    async def refused_once() -> None:
+        api = world.api()
+        calls = len(api.calls)
+        api.says = dict.fromkeys(keys, PollError(Reason.UNAUTHORIZED))
+        while len(api.calls) == calls:
+            await virtual_seconds(1)
+
+    async def story() -> None:
+        world.configure(keys)
+        async with world.daemon() as daemon:
+            await virtual_seconds(10 * MINUTE)
+            await refused_once()
+            world.api().says = {}
+            await virtual_seconds(10 * MINUTE)
+            assert world.told() == []
+            await refused_once()
+            world.configure(keys, more="polling: {timeout: 9s}\n")
+            assert await daemon.reload() == []
+            await virtual_seconds(20 * MINUTE)
+
+    run(story())
+    assert world.told() == [("firing", "token_rejected", None)]
 
 
 def _by_token(world: World, key: str) -> Callable[[], Observation]:
@@ -421,17 +449,52 @@ def test_fault_25_a_step_of_our_clock_changes_neither_cadence_nor_alerts(
     assert min(gaps) >= 2.5 * MINUTE
 
 
-def test_a_task_that_ends_when_it_must_not_ends_the_daemon(world: World) -> None:
-    async def story() -> None:
+@pytest.mark.parametrize("step", [-3600.0, 365 * DAY])
+def test_fault_25_a_step_of_our_clock_in_an_outage_changes_neither_probes_nor_the_alert(
+    world: World, step: float
+) -> None:
+    async def story() -> list[float]:
         world.configure()
-        world.api().says["c-1"] = lambda: cast("Observation", "no observation at all")
-        async with world.daemon() as daemon:
-            with pytest.raises(TaskEndedError):
-                await daemon.run()
+        api, clock = world.api(), world.clock
+        api.says["c-1"] = PollError(Reason.CONNECT_ERROR)
+        async with world.daemon():
+            # No answer has ever said what time it is at the API.
+            await virtual_seconds(5 * MINUTE)
+            clock.step(step)
+            await virtual_seconds(5)
+            assert world.told() == []
+            await virtual_seconds(5 * MINUTE)
+        return [at for at, _ in api.calls if at > 4 * MINUTE]
 
-    run(story())
+    assert max(_gaps(run(story()))) <= 40
+    assert world.told() == [("firing", "api_unreachable", None)]
 
 
+def test_fault_25_after_an_outage_in_which_our_clock_stepped_back_all_are_polled_as_ever(
+    world: World,
+) -> None:
+    keys = ["c-1", "c-2", "c-3"]
+
+    async def story() -> list[tuple[float, str]]:
+        world.configure(keys)
+        api = world.api()
+        async with world.daemon():
+            await virtual_seconds(10 * MINUTE)
+            api.says = dict.fromkeys(keys, PollError(Reason.CONNECT_ERROR))
+            await virtual_seconds(10 * MINUTE)
+            world.clock.step(-3600)
+            await virtual_seconds(10 * MINUTE)
+            api.says = {}
+            await virtual_seconds(10 * MINUTE)
+        return [(at, key) for at, key in api.calls if at > 30 * MINUTE]
+
+    calls = run(story())
+    for key in keys:
+        assert min((at for at, one in calls if one == key), default=0) < 37.5 * MINUTE
+    assert {key for _, key in calls} == set(keys)
+
+
+@pytest.mark.slow
 def test_fault_8_after_a_429_the_pace_is_halved_and_grows_back(world: World) -> None:
     async def story() -> list[float]:
         world.configure([f"c-{n}" for n in range(400)])

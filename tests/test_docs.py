@@ -4,11 +4,14 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
+import promql_parser
 import pytest
+from ruamel.yaml import YAML
 
 from monitor.adapters.metrics import SinkState
 from monitor.adapters.sinks.record import Links, as_record
@@ -37,6 +40,25 @@ DOCUMENTS = {
 
 ALL_RULES: dict[str, type[BaseRule]] = {**RULES, **ENVIRONMENT_RULES}
 SEVERITIES = {name: cls().severity.value for name, cls in ALL_RULES.items()}
+
+PROMETHEUS_RULES = ROOT / "deploy" / "prometheus" / "sftp-monitor.rules.yaml"
+PROMETHEUS_ALERTS: list[dict[str, Any]] = [
+    rule
+    for group in YAML(typ="safe").load(PROMETHEUS_RULES)["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+]
+
+
+def runbook_of(alert: Mapping[str, Any]) -> str:
+    """Return the name of the page that an alert of Prometheus points to."""
+    return Path(alert["annotations"]["runbook_url"]).stem
+
+
+META = {
+    runbook_of(alert): alert for alert in PROMETHEUS_ALERTS if runbook_of(alert) not in ALL_RULES
+}
+"""The alerts about the monitor itself, by the name of their page."""
 
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "False positives"]
 LONGEST_RUNBOOK = 60
@@ -91,8 +113,16 @@ def column(page: Path, key: str, value: str) -> dict[str, str]:
 # --- the runbooks ------------------------------------------------------------------------------
 
 
-def test_every_rule_has_a_runbook_and_every_runbook_a_rule() -> None:
-    assert RUNBOOK_PAGES.keys() == ALL_RULES.keys()
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+    assert RUNBOOK_PAGES.keys() == ALL_RULES.keys() | META.keys()
+    assert {runbook_of(alert) for alert in PROMETHEUS_ALERTS} == RUNBOOK_PAGES.keys()
+    assert len(PROMETHEUS_ALERTS) == len(RUNBOOK_PAGES)
+
+
+def test_an_alert_of_prometheus_points_where_the_events_of_its_rule_point() -> None:
+    for alert in PROMETHEUS_ALERTS:
+        link = alert["annotations"]["runbook_url"]
+        assert link == RUNBOOKS.replace("{rule}", runbook_of(alert))
 
 
 def test_an_alert_points_to_the_runbook_of_its_rule() -> None:
@@ -102,7 +132,14 @@ def test_an_alert_points_to_the_runbook_of_its_rule() -> None:
 
 def test_the_index_has_every_rule_with_its_default_severity_and_a_link() -> None:
     assert column(RUNBOOK_INDEX, "rule", "severity") == SEVERITIES
-    assert {f"{name}.md" for name in ALL_RULES} <= set(links(text_of(RUNBOOK_INDEX)))
+    assert {f"{name}.md" for name in RUNBOOK_PAGES} <= set(links(text_of(RUNBOOK_INDEX)))
+
+
+def test_the_index_has_every_alert_about_the_monitor_itself() -> None:
+    severities = {name: alert["labels"]["severity"] for name, alert in META.items()}
+    alerts = {name: f"`{alert['alert']}`" for name, alert in META.items()}
+    assert column(RUNBOOK_INDEX, "page", "severity") == severities
+    assert column(RUNBOOK_INDEX, "page", "alert") == alerts
 
 
 def test_the_index_says_which_rules_are_about_an_environment() -> None:
@@ -116,10 +153,14 @@ def test_a_runbook_has_the_five_parts_in_order(rule: str) -> None:
 
 
 @each_runbook
-def test_a_runbook_names_its_rule_and_the_default_severity_first(rule: str) -> None:
+def test_a_runbook_names_its_rule_and_the_severity_first(rule: str) -> None:
     title, _, subtitle = text_of(RUNBOOK_PAGES[rule]).splitlines()[:3]
     assert title == f"# {rule}"
-    assert f"· {SEVERITIES[rule]} by default ·" in subtitle
+    if rule in ALL_RULES:
+        assert f"· {SEVERITIES[rule]} by default ·" in subtitle
+    else:
+        severity = META[rule]["labels"]["severity"]
+        assert subtitle.startswith(f"An alert about the monitor itself · {severity} ·")
 
 
 @each_runbook
@@ -129,8 +170,10 @@ def test_a_runbook_is_short_enough_to_be_read_at_night(rule: str) -> None:
 
 @each_runbook
 def test_a_runbook_says_how_to_look(rule: str) -> None:
-    asked = [line for line in code(text_of(RUNBOOK_PAGES[rule])) if line.startswith("curl ")]
-    assert any('"$MONITOR/api/v1/' in line for line in asked)
+    lines = code(text_of(RUNBOOK_PAGES[rule]).partition("## Mitigation")[0])
+    asked = [line for line in lines if re.match("curl|promtool|sftp-monitor", line)]
+    of_the_monitor = '"$MONITOR/api/v1/' if rule in ALL_RULES else ""
+    assert any(of_the_monitor in line for line in asked)
 
 
 def test_the_runbook_of_unreadable_explains_every_reason_and_no_other() -> None:
@@ -215,9 +258,18 @@ def test_every_metric_says_what_it_means_and_when_it_is_absent() -> None:
 
 
 @each_document
+def test_a_query_that_is_shown_is_one(document: str) -> None:
+    for line in code(text_of(DOCUMENTS[document])):
+        if line.startswith("promtool query instant"):
+            promql_parser.parse(shlex.split(line)[-1].replace('"$ENV"', '"production"'))
+
+
+@each_document
 def test_a_metric_that_is_named_anywhere_exists(document: str) -> None:
     named = re.findall(r"\bsftp_monitor_[a-z0-9_]*[a-z0-9]\b", text_of(DOCUMENTS[document]))
-    assert set(named) <= rendered().keys()
+    histograms = [name for name, (kind, _) in rendered().items() if kind == "histogram"]
+    parts = {f"{name}_{part}" for name in histograms for part in ("sum", "count", "bucket")}
+    assert set(named) <= rendered().keys() | parts
 
 
 # --- commands and links, wherever they are -----------------------------------------------------
@@ -240,6 +292,17 @@ def test_a_relative_link_points_to_a_file_that_exists(document: str) -> None:
     relative = [link for link in links(text_of(page)) if not re.match(r"[a-z]+:|#", link)]
     paths = [page.parent / link.partition("#")[0] for link in relative]
     assert [str(path) for path in paths if not path.is_file()] == []
+
+
+@each_document
+def test_a_link_to_a_section_points_to_a_heading_that_exists(document: str) -> None:
+    page = DOCUMENTS[document]
+    for link in links(text_of(page)):
+        name, _, anchor = link.partition("#")
+        if anchor and not re.match(r"[a-z]+:", link):
+            headings = re.findall(r"^#+ (.+)$", text_of(page.parent / name if name else page), re.M)
+            slugs = {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
+            assert anchor in slugs, link
 
 
 @each_document

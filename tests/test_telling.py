@@ -5,28 +5,42 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog
 
 from monitor.adapters.store import Store
 from monitor.core.model import Told
-from monitor.telling import Teller
+from monitor.telling import Teller, Tellers
 from support.state_files import events, full_disk
 from support.virtual import START, run, virtual_seconds
 
 
 class ASink:
-    """A sink that keeps what it was told, and fails as often as it is bid to."""
+    """A sink that keeps what it was told, and fails as often as it is bid to.
 
-    name = "log"
+    `knows` says what it has from before a crash; by default it cannot know.
+    """
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(
+        self,
+        failures: int = 0,
+        name: str = "log",
+        knows: Callable[[str], bool | None] = lambda _: None,
+    ) -> None:
         self.told: list[Told] = []
+        self.asked: list[tuple[str, str | None]] = []
         self.failures = failures
+        self.name = name
+        self.knows = knows
 
     async def deliver(self, told: Told) -> None:
         if self.failures:
             self.failures -= 1
             raise OSError("nobody listens")
         self.told.append(told)
+
+    async def has(self, event_id: str, before: str | None) -> bool | None:
+        self.asked.append((event_id, before))
+        return self.knows(event_id)
 
     @property
     def seqs(self) -> list[int]:
@@ -164,3 +178,109 @@ def test_a_delivery_that_is_under_way_is_not_told_again_at_a_stop(path: Path) ->
         return sink.seqs
 
     assert run(story()) == [1]
+
+
+def _waiting_after_a_crash(path: Path, sink: ASink) -> Store:
+    """Return a store whose cursor stands at event 1, while 2 to 4 wait for the sink."""
+    store = _open(path)
+    store.save(events(1, 2, 3, 4))
+    store.move_cursor(sink.name, store.events_after(sink.name, 1)[0].row_id)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        ([], [(2, False), (3, False), (4, False)]),
+        ([2], [(3, False), (4, False)]),
+        # The disk was full before the crash, so that the cursor could not be moved.
+        ([2, 3], [(4, False)]),
+        ([2, 3, 4], []),
+    ],
+)
+def test_what_a_sink_says_it_has_is_not_told_again(
+    path: Path, kept: list[int], told: list[tuple[int, bool]]
+) -> None:
+    async def story() -> ASink:
+        sink = ASink(knows=lambda event_id: int(event_id.rpartition("-")[2]) in kept)
+        store = _waiting_after_a_crash(path, sink)
+        await _teller(store, sink).tell_all()
+        assert store.pending(sink.name) == (0, None)
+        await store.aclose()
+        return sink
+
+    sink = run(story())
+    assert [(one.event.seq, one.redelivery) for one in sink.told] == told
+
+
+def test_a_sink_is_asked_about_an_event_and_the_one_before_it(path: Path) -> None:
+    async def story() -> tuple[list[tuple[str, str | None]], list[str]]:
+        sink = ASink()
+        store = _waiting_after_a_crash(path, sink)
+        ids = [stored.event_id for stored in reversed(store.history())]
+        teller = _teller(store, sink)
+        await teller.tell_all()
+        store.save(events(5))
+        await teller.tell_all()
+        await store.aclose()
+        return sink.asked, ids
+
+    asked, ids = run(story())
+    assert asked == [(ids[1], ids[0])]
+
+
+def test_fault_43_a_fault_of_a_sink_is_logged_once_and_tried_again(path: Path) -> None:
+    class Broken(ASink):
+        async def deliver(self, told: Told) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise ZeroDivisionError
+            await super().deliver(told)
+
+    async def story() -> tuple[list[int], list[str]]:
+        store, sink, failed = _open(path), Broken(failures=3), list[str]()
+        store.save(events(1, 2))
+        await _teller(store, sink, failed.append).tell_all()
+        await store.aclose()
+        return sink.seqs, failed
+
+    with structlog.testing.capture_logs() as logs:
+        seqs, failed = run(story())
+    assert seqs == [1, 2]
+    assert failed == ["log"] * 3
+    assert [line["event"] for line in logs] == ["sink_failed", "sink_recovered"]
+    assert isinstance(logs[0]["exc_info"], ZeroDivisionError)
+
+
+def test_fault_41_a_sink_that_is_down_delays_no_other(path: Path) -> None:
+    async def story() -> tuple[list[int], list[int]]:
+        store, well, down = _open(path), ASink(), ASink(failures=1000, name="file")
+        tellers = Tellers([well, down], store, lambda _: None)
+        store.on_commit = tellers.wake
+        telling = asyncio.create_task(tellers.run())
+        for seq in (1, 2):
+            store.save(events(seq))
+            await virtual_seconds(1)
+            assert well.seqs[-1] == seq
+        down.failures = 0
+        tellers.finish()
+        await telling
+        await store.aclose()
+        return well.seqs, down.seqs
+
+    assert run(story()) == ([1, 2], [1, 2])
+
+
+def test_a_new_sink_begins_with_what_is_decided_after_its_first_start(path: Path) -> None:
+    async def story() -> list[int]:
+        store, sink = _open(path), ASink(name="file")
+        store.save(events(1, 2))
+        await store.aclose()
+        store = _open(path)
+        teller = _teller(store, sink)
+        store.save(events(3))
+        await teller.tell_all()
+        await store.aclose()
+        return sink.seqs
+
+    assert run(story()) == [3]

@@ -131,9 +131,11 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # At INFO httpx logs every request, and APScheduler every run of a job.
-    for chatty in ("httpx", "httpcore", "apscheduler", "asyncio", "aiohttp"):
+    # At INFO httpx logs every request.
+    for chatty in ("httpx", "httpcore", "asyncio", "aiohttp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It logs each run that fails; `jobs` logs the first.
+    logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
 
 
 class _Handler(logging.Handler):

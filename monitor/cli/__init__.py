@@ -18,6 +18,7 @@ from monitor.cli.check import check
 from monitor.cli.config import config
 from monitor.cli.demo import demo
 from monitor.cli.events import events
+from monitor.cli.notify import notify
 from monitor.cli.rules import rules
 from monitor.cli.run import run
 from monitor.config import ConfigError, SecretError
@@ -39,7 +40,7 @@ def app() -> None:
     """Tell on-call which TalkOver campaign's SFTP import is broken, since when, and why."""
 
 
-for command in (run, check, config, rules, events, demo):
+for command in (run, check, config, rules, events, notify, demo):
     app.add_command(command)
 
 

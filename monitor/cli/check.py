@@ -7,20 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.adapters import log
 from monitor.adapters.web import views
 from monitor.adapters.web.answers import CampaignAnswer, CampaignsAnswer
 from monitor.cli import options
+from monitor.cli.asking import ask
 from monitor.config import Config, EnvironmentConfig
-from monitor.core.board import Health
+from monitor.core.board import Board, Health
 from monitor.core.budget import Budget
 from monitor.core.model import Verdict
 from monitor.core.text import span
-from monitor.daemon import SystemClock, talkover
-from monitor.sweeping import Progress, Swept, sweep
+from monitor.daemon import SystemClock
+from monitor.polling import talkover
+from monitor.sweeping import Progress, sweep
 
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
 """Exit codes. Of several campaigns the worst counts: critical, unknown, warning, healthy."""
@@ -43,11 +44,12 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
         _refuse_unknown(wanted, {campaign.campaign_id for campaign in known})
         seen = [campaign for campaign in known if not wanted or campaign.campaign_id in wanted]
     elif config_file is not None:
-        swept = _sweep(_narrowed(options.load(config_file), wanted))
-        seen = list(views.campaigns(swept.board, lambda *_: True))
-        for environment, error in swept.unlisted.items():
-            click.echo(f"{environment}: the listing of campaigns failed: {error.reason}", err=True)
-            healths.append(Health.UNKNOWN)
+        board = _sweep(_narrowed(options.load(config_file), wanted))
+        seen = list(views.campaigns(board, lambda *_: True))
+        for name, environment in board.environments.items():
+            if error := environment.listing_error:
+                click.echo(f"{name}: the listing of campaigns failed: {error.reason}", err=True)
+                healths.append(Health.UNKNOWN)
         # After a listing that failed nobody knows which campaigns there are.
         if not healths:
             _refuse_unknown(wanted, {campaign.campaign_id for campaign in seen})
@@ -67,7 +69,7 @@ def max_verdict(healths: Iterable[Health]) -> int:
     return VERDICTS[next((health for health in Health if health in found), Health.UNKNOWN)]
 
 
-def _sweep(config: Config) -> Swept:
+def _sweep(config: Config) -> Board:
     clock, progress = SystemClock(), _progress(config)
     # Which polls failed is in the verdict, and standard output belongs to the verdict alone.
     writer = log.LineWriter(sys.stderr.fileno())
@@ -131,12 +133,9 @@ def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
 
 def _ask(url: str) -> CampaignsAnswer:
     try:
-        # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
-        answer = httpx.get(f"{url.rstrip('/')}/api/v1/campaigns", trust_env=False)
-        answer.raise_for_status()
-        return _ANSWER.validate_json(answer.content)
-    except (httpx.HTTPError, httpx.InvalidURL, ValidationError) as error:
-        raise OSError(f"cannot read the campaigns of {url}: {error}") from error
+        return _ANSWER.validate_json(ask(url, "/api/v1/campaigns"))
+    except ValidationError:
+        raise OSError("what answers at --url is no sftp-monitor of this version") from None
 
 
 def _table(seen: Sequence[CampaignAnswer]) -> str:

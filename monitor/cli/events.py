@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 
 from monitor.adapters.sinks.record import Links, as_record
 from monitor.adapters.store import read_history
 from monitor.cli import options
+from monitor.cli.asking import ask
 from monitor.config import format_duration, parse_duration
 from monitor.core.model import Seconds, Told
 from monitor.core.text import clean, rfc3339
@@ -87,11 +87,9 @@ def _ask(url: str, query: Mapping[str, str | None]) -> list[dict[str, Any]]:
     # httpx would send a None as `campaign_id=`, which is a filter, too.
     params = {key: value for key, value in query.items() if value} | {"limit": str(MOST)}
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/api/v1/events", params=params, trust_env=False)
-        answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json()["events"]
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise OSError(f"cannot read the events of {url}: {error}") from error
+        found: list[dict[str, Any]] = json.loads(ask(url, "/api/v1/events", params))["events"]
+    except (ValueError, LookupError, TypeError):
+        raise OSError("what answers at --url is no sftp-monitor of this version") from None
     return found
 
 

@@ -58,6 +58,11 @@ _RUN_FLAGS = (
     _option("--web.listen-address", "Where to listen: HOST:PORT."),
     _option("--web.external-url", "Under which URL users reach this daemon."),
     _option(
+        "--web.config.file",
+        "TLS and passwords, as exporters have them; see web-config.example.yaml.",
+        type=click.Path(path_type=Path),
+    ),
+    _option(
         "--log.level",
         "How much to say of ourselves.",
         type=click.Choice(["debug", "info", "warning", "error"]),
@@ -121,6 +126,7 @@ def load(path: Path, **flags: Any) -> Config:
         os.environ,
         listen_address=flags.get("web_listen_address"),
         external_url=flags.get("web_external_url"),
+        web_config_file=flags.get("web_config_file"),
         log_level=flags.get("log_level"),
         log_format=flags.get("log_format"),
         state_path=flags.get("state_path"),

@@ -5,6 +5,7 @@ defaults), `checks` and `tokens` (what is wrong between keys), `build` (→ `mod
 wrong is a `Problem` with its file and line, and all of them are told at once.
 """
 
+from monitor.config.addresses import origin
 from monitor.config.durations import format_duration, parse_duration
 from monitor.config.flags import with_overrides
 from monitor.config.kinds import LogFormat, LogLevel
@@ -17,18 +18,22 @@ from monitor.config.model import (
     EnvironmentConfig,
     LogConfig,
     MetricsConfig,
+    NotifyConfig,
     OverrideConfig,
     Overrides,
     Polling,
     StateConfig,
     WebConfig,
+    WebhookConfig,
 )
 from monitor.config.problems import ConfigError, Problem
 from monitor.config.secrets import SecretError, TokenSource
 from monitor.config.show import effective_yaml, json_schema
 from monitor.config.targets import targets
+from monitor.config.web_file import Access, safe_access
 
 __all__ = [
+    "Access",
     "AlertsConfig",
     "CampaignConfig",
     "Config",
@@ -39,6 +44,7 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "MetricsConfig",
+    "NotifyConfig",
     "OverrideConfig",
     "Overrides",
     "Polling",
@@ -47,11 +53,14 @@ __all__ = [
     "StateConfig",
     "TokenSource",
     "WebConfig",
+    "WebhookConfig",
     "effective_yaml",
     "format_duration",
     "json_schema",
     "load_config",
+    "origin",
     "parse_duration",
+    "safe_access",
     "targets",
     "with_overrides",
 ]

@@ -61,6 +61,32 @@ def web_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def receiver_url(text: str) -> str:
+    """Return the URL of a receiver as it is; ValueError unless it is http or https.
+
+    http to any host: receivers are mostly inside, and what they get is signed, not secret.
+    """
+    if _split(text).fragment:
+        raise ValueError("expected a URL without fragment")
+    return text
+
+
+def alertmanager_url(text: str) -> str:
+    """Return the base URL of an Alertmanager without a last slash; ValueError for no such URL."""
+    if "?" in receiver_url(text):
+        raise ValueError("expected a URL without query")
+    return text.rstrip("/")
+
+
+def origin(url: str) -> str:
+    """Return a URL's scheme, host and port: what of it may be shown, for its path may be a secret.
+
+    `url` is one of those above.
+    """
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def runbook_url(text: str) -> str:
     """Return the template of a runbook's URL, `{rule}` in it; ValueError for any other brace."""
     plain = text.replace("{rule}", "rule")

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from monitor.config import model, schema
 from monitor.config.model import Config, EnvironmentConfig, Layer, OverrideConfig
 from monitor.config.rule_settings import RuleSettings, merge, settings_of
-from monitor.config.secrets import TokenSource
+from monitor.config.secrets import TokenSource, token_source
 from monitor.config.targets import layers_of, targets
 from monitor.config.tokens import Sources
 from monitor.core.discovery import Roster
@@ -27,8 +27,8 @@ def build(
 ) -> Config:
     """Return the config that a valid file means.
 
-    `sources` has the tokens that could be told of, `folder` is where relative paths of secrets and
-    authorities start; the database is relative to the working directory.
+    `sources` has the tokens that could be told of, `folder` is where relative paths start, but for
+    the database's, which is relative to the working directory.
     """
     common = settings_of(file.rules)
     return Config(
@@ -41,9 +41,11 @@ def build(
             remind_every={s: getattr(file.alerts.remind_every, s.value) for s in Severity},
             heartbeat_every=file.alerts.heartbeat_every,
             runbook_url=file.alerts.runbook_url,
+            file=folder / file.alerts.file.path if file.alerts.file.path else None,
         ),
+        notify=_notify(file.notify, folder, environ),
         metrics=model.MetricsConfig(campaign_labels=tuple(file.metrics.campaign_labels)),
-        web=_web(file.web),
+        web=_web(file.web, folder),
         state=model.StateConfig(
             path=file.state.path or _default_database(environ), retention=file.state.retention
         ),
@@ -64,12 +66,27 @@ def _polling(polling: schema.Polling) -> model.Polling:
     )
 
 
-def _web(web: schema.Web) -> model.WebConfig:
+def _notify(notify: schema.Notify, folder: Path, environ: Mapping[str, str]) -> model.NotifyConfig:
+    def secret(file: Path) -> TokenSource:
+        return token_source(environ, file=folder / file)
+
+    return model.NotifyConfig(
+        alertmanagers=tuple(notify.alertmanager.urls),
+        webhooks=tuple(
+            model.WebhookConfig(each.name or str(number), each.url, secret(each.secret_file))
+            for number, each in enumerate(notify.webhooks, start=1)
+        ),
+        apprise=tuple(secret(each.url_file) for each in notify.apprise),
+    )
+
+
+def _web(web: schema.Web, folder: Path) -> model.WebConfig:
     return model.WebConfig(
         listen_host=web.listen_address.host,
         listen_port=web.listen_address.port,
         allow_unauthenticated=web.allow_unauthenticated,
         external_url=web.external_url,
+        config_file=folder / web.config_file if web.config_file else None,
     )
 
 

@@ -24,7 +24,7 @@ def check_document(document: Document, folder: Path) -> Iterator[Problem]:
         yield from _doubled(document, (*place, "campaigns"), campaigns, "id")
         authority = environment.get("ca_file")
         if isinstance(authority, Text) and authority:
-            message = _unusable(folder / str(authority))
+            message = unusable_authority(folder / str(authority))
             if message:
                 yield document.problem((*place, "ca_file"), message)
 
@@ -54,7 +54,7 @@ def _nothing_to_watch(
         yield document.problem((*place, "campaigns"), "expected at least one campaign")
 
 
-def _unusable(authority: Path) -> str | None:
+def unusable_authority(authority: Path) -> str | None:
     """Return why a file is no certificate authority, if it is none."""
     try:
         # Anything else would be waited for: a FIFO, for one.

@@ -1,15 +1,16 @@
-"""The flags of `run` over the file, and what nobody may reach without a password."""
+"""The flags of `run` over the file."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar, Unpack
 
-from monitor.config.addresses import ListenAddress, is_loopback, listen_address, web_url
-from monitor.config.keys import word_of
+from monitor.config.addresses import ListenAddress, listen_address, web_url
+from monitor.config.keys import path, word_of
 from monitor.config.kinds import LogFormat, LogLevel
-from monitor.config.model import Config, Overrides, WebConfig
+from monitor.config.model import Config, Overrides
 from monitor.config.problems import ConfigError, Problem
+from monitor.config.web_file import exposure, read_access
 
 COMMAND_LINE: Final = "command line"
 """What stands for the file in a problem with a flag."""
@@ -20,6 +21,7 @@ _FLAGS: Final = {
     "log_format": "--log.format",
     "state_path": "--state.path",
     "external_url": "--web.external-url",
+    "web_config_file": "--web.config.file",
 }
 
 T = TypeVar("T")
@@ -31,7 +33,7 @@ def with_overrides(config: Config, **flags: Unpack[Overrides]) -> Config:
     Raises ConfigError for a flag that has no meaning, and where the web would be open to all.
     """
     changed, problems = apply(config, flags)
-    message = exposure(changed.web)
+    message = exposure(changed.web, read_access(changed.web.config_file))
     if message:
         problems.append(Problem(COMMAND_LINE, None, _FLAGS["listen_address"], message))
     if problems:
@@ -64,6 +66,7 @@ def apply(config: Config, flags: Overrides) -> tuple[Config, list[Problem]]:
             listen_host=address.host,
             listen_port=address.port,
             external_url=flag("external_url", web_url, web.external_url),
+            config_file=flag("web_config_file", path, web.config_file),
         ),
         log=replace(
             log,
@@ -73,13 +76,3 @@ def apply(config: Config, flags: Overrides) -> tuple[Config, list[Problem]]:
         state=replace(state, path=flag("state_path", Path, state.path)),
     )
     return changed, problems
-
-
-def exposure(web: WebConfig) -> str | None:
-    """Return what is wrong where others could reach the web without a password, or None."""
-    if is_loopback(web.listen_host) or web.allow_unauthenticated:
-        return None
-    return (
-        "expected a loopback host: anybody could read what listens beyond it; put a proxy with a "
-        "password in front, or set web.allow_unauthenticated: true"
-    )

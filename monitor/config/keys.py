@@ -1,5 +1,6 @@
 """How a key of the file reads its scalar: one `Key` annotation for values, messages and editors."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -140,7 +141,11 @@ def number(text: str) -> float:
     """Return a finite number."""
     if not _NUMBER.fullmatch(text):
         raise ValueError
-    return float(text)
+    value = float(text)
+    # Digits enough are infinity, too.
+    if not math.isfinite(value):
+        raise ValueError
+    return value
 
 
 def share(text: str) -> float:

@@ -7,12 +7,21 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from monitor.config import keys
-from monitor.config.addresses import ListenAddress, api_url, listen_address, runbook_url, web_url
+from monitor.config.addresses import (
+    ListenAddress,
+    alertmanager_url,
+    api_url,
+    listen_address,
+    receiver_url,
+    runbook_url,
+    web_url,
+)
 from monitor.config.durations import DURATION_PATTERN, parse_duration
 from monitor.config.keys import Key
 from monitor.config.labels import LABEL_NAME_PATTERN, label_name
 from monitor.config.scalars import REFERENCE, reference
 from monitor.core.model import Severity
+from monitor.core.text import CAMPAIGN_ID
 
 
 class LogLevel(StrEnum):
@@ -48,6 +57,14 @@ class CampaignStatus(StrEnum):
     PAUSED = "paused"
     COMPLETED = "completed"
     CANCELLED = "cancelled"
+
+
+class ImportSchedule(StrEnum):
+    """How often a campaign's contacts are imported, as TalkOver has it."""
+
+    HOURLY = "hourly"
+    DAILY = "daily"
+    MANUAL = "manual"
 
 
 _A_DURATION = "a duration such as 30s, 5m, 1h30m or 7d"
@@ -90,7 +107,7 @@ EnvironmentName = Annotated[
     str, keys.matching("[a-z0-9_-]{1,64}", "a name of 1 to 64 of a-z, 0-9, _ and -")
 ]
 CampaignId = Annotated[
-    str, keys.matching("[A-Za-z0-9_-]{1,64}", "an id of 1 to 64 of A-Z, a-z, 0-9, _ and -")
+    str, keys.matching(CAMPAIGN_ID, "an id of 1 to 64 of A-Z, a-z, 0-9, _ and -")
 ]
 LabelName = Annotated[
     str,
@@ -113,12 +130,22 @@ LogLevelName = Annotated[LogLevel, keys.one_of(LogLevel)]
 LogFormatName = Annotated[LogFormat, keys.one_of(LogFormat)]
 CampaignTypeName = Annotated[CampaignType, keys.one_of(CampaignType)]
 CampaignStatusName = Annotated[CampaignStatus, keys.one_of(CampaignStatus)]
+ImportScheduleName = Annotated[ImportSchedule, keys.one_of(ImportSchedule)]
 ApiUrl = Annotated[
     str, Key(api_url, "an https URL", {"type": "string", "format": "uri"}, secret=True)
 ]
 """Not repeated in messages: people put passwords into URLs."""
 
 WebUrl = Annotated[str, Key(web_url, "a URL", {"type": "string", "format": "uri"}, secret=True)]
+ReceiverUrl = Annotated[
+    str, Key(receiver_url, "a URL", {"type": "string", "format": "uri"}, secret=True)
+]
+AlertmanagerUrl = Annotated[
+    str, Key(alertmanager_url, "a URL", {"type": "string", "format": "uri"}, secret=True)
+]
+ReceiverName = Annotated[
+    str, keys.matching("[a-z0-9_-]{1,32}", "a name of 1 to 32 of a-z, 0-9, _ and -")
+]
 RunbookUrl = Annotated[str, Key(runbook_url, "a URL with {rule} in it", {"type": "string"})]
 Listen = Annotated[
     ListenAddress,

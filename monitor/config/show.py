@@ -6,12 +6,14 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from monitor.config.addresses import ListenAddress
+from monitor.config.addresses import ListenAddress, origin
 from monitor.config.durations import format_duration
 from monitor.config.model import (
+    AlertsConfig,
     Config,
     DiscoveryConfig,
     EnvironmentConfig,
+    NotifyConfig,
     OverrideConfig,
     WebConfig,
 )
@@ -37,8 +39,8 @@ def json_schema() -> dict[str, Any]:
 def effective_yaml(config: Config) -> str:
     """Return the config as a file with every default filled in, and secrets as `<secret>`.
 
-    It loads again to the same config, but for a token from a variable. A campaign shows its merged
-    labels, and of its rules what overrides and itself set.
+    It loads again to the same config, but for a token from a variable and the path of a webhook.
+    A campaign shows its merged labels, and of its rules what overrides and itself set.
     """
     yaml = YAML(typ="rt", pure=True)
     # ruamel folds text at 80 columns, which nobody could search for or paste.
@@ -50,7 +52,7 @@ def effective_yaml(config: Config) -> str:
 
 
 def _file(config: Config) -> dict[str, Any]:
-    polling, alerts, state = config.polling, config.alerts, config.state
+    polling, state = config.polling, config.state
     return {
         "environments": [_environment(environment) for environment in config.environments],
         "polling": {
@@ -63,18 +65,41 @@ def _file(config: Config) -> dict[str, Any]:
             "token_probe_interval": format_duration(polling.token_probe_interval),
         },
         "rules": as_written(with_defaults(config.rules, {**RULES, **ENVIRONMENT_RULES})),
-        "alerts": {
-            "remind_every": {
-                severity.value: format_duration(seconds)
-                for severity, seconds in alerts.remind_every.items()
-            },
-            "heartbeat_every": format_duration(alerts.heartbeat_every),
-            "runbook_url": alerts.runbook_url,
-        },
+        "alerts": _alerts(config.alerts),
+        "notify": _notify(config.notify),
         "metrics": {"campaign_labels": list(config.metrics.campaign_labels)},
         "web": _web(config.web),
         "state": {"path": str(state.path), "retention": format_duration(state.retention)},
         "log": {"level": config.log.level.value, "format": config.log.format.value},
+    }
+
+
+def _alerts(alerts: AlertsConfig) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "remind_every": {
+            severity.value: format_duration(seconds)
+            for severity, seconds in alerts.remind_every.items()
+        },
+        "heartbeat_every": format_duration(alerts.heartbeat_every),
+        "runbook_url": alerts.runbook_url,
+    }
+    if alerts.file is not None:
+        shown["file"] = {"path": str(alerts.file)}
+    return shown
+
+
+def _notify(notify: NotifyConfig) -> dict[str, Any]:
+    return {
+        "alertmanager": {"urls": list(notify.alertmanagers)},
+        "webhooks": [
+            {
+                "name": each.name,
+                "url": f"{origin(each.url)}/{HIDDEN}",
+                "secret_file": str(each.secret.file),
+            }
+            for each in notify.webhooks
+        ],
+        "apprise": [{"url_file": str(each.file)} for each in notify.apprise],
     }
 
 
@@ -85,6 +110,8 @@ def _web(web: WebConfig) -> dict[str, Any]:
     }
     if web.external_url is not None:
         shown["external_url"] = web.external_url
+    if web.config_file is not None:
+        shown["config_file"] = str(web.config_file)
     return shown
 
 

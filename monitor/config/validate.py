@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -11,9 +11,11 @@ from monitor.config.keys import REPORTED
 from monitor.config.problems import Place, Problem
 from monitor.config.scalars import Text, describe
 from monitor.config.schema import AnyFile, file_model
-from monitor.config.section import CONFLICTS
+from monitor.config.section import CONFLICTS, Section
 from monitor.config.yaml import Document
 from monitor.core.environment_rules import ENVIRONMENT_RULES
+
+S = TypeVar("S", bound=Section)
 
 _STRUCTURES = {
     "model_type": "keys and values",
@@ -21,17 +23,15 @@ _STRUCTURES = {
     "dict_type": "keys and values",
     "list_type": "a list",
 }
-_LATER: Mapping[Place, str] = {
-    ("alerts", "file"): "the file sink is not available in this version",
-    ("web", "config_file"): "TLS and passwords are not available in this version: use a proxy",
-    ("notify",): "notify is not available in this version",
-}
-"""Keys whose names are taken, so that nobody believes they work already."""
 
 
 def validate(document: Document) -> tuple[AnyFile | None, list[Problem]]:
-    """Return the file's model, or None and what is wrong with its keys."""
-    model = file_model()
+    """Return the config file's model, or None and what is wrong with its keys."""
+    return validate_as(file_model(), document)
+
+
+def validate_as(model: type[S], document: Document) -> tuple[S | None, list[Problem]]:
+    """Return the document as such a section, or None and what is wrong with its keys."""
     try:
         return model.model_validate(document.value), []
     except ValidationError as error:
@@ -71,8 +71,6 @@ def _told(detail: ErrorDetails, schema: Mapping[str, Any]) -> Iterator[tuple[Pla
 
 def _unknown(place: Place, schema: Mapping[str, Any]) -> str:
     *around, last = place
-    if place in _LATER:
-        return _LATER[place]
     if last in ENVIRONMENT_RULES and "rules" in around:
         return f"{last} is about a whole environment: set it in rules or environments[].rules"
     known = _keys_at(tuple(around), schema)

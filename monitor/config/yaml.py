@@ -7,6 +7,7 @@ clear problem each.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -18,6 +19,9 @@ from ruamel.yaml.reader import ReaderError
 from monitor.config.problems import ConfigError, Place, Problem, problem
 from monitor.config.scalars import Text, expand
 from monitor.core.text import clean
+
+MAX_BYTES = 64 * 1024 * 1024
+"""A hundred thousand campaigns fit into this many times; /dev/zero does not."""
 
 MAX_REPEATED = 10_000
 """So many values may come from aliases; a bomb of them reaches billions in ten lines."""
@@ -60,6 +64,23 @@ def mappings(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     for index, item in enumerate(value if isinstance(value, list) else ()):
         if item is None or isinstance(item, dict):
             yield index, item or {}
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, without a byte order mark; ConfigError tells why not."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not a path"
+        raise ConfigError([problem(str(path), None, (), f"cannot be read: {why}")]) from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError([problem(str(path), None, (), "is longer than 64 MiB")])
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError([problem(str(path), line, (), "is not UTF-8")]) from None
 
 
 def parse(text: str, file: str, environ: Mapping[str, str]) -> Document:
@@ -162,7 +183,7 @@ class _Walk:
         return found
 
     def _scalar(self, node: ScalarNode, place: Place) -> Text | None:
-        written = str(node.value)
+        written = _whole(str(node.value))
         if node.tag == _NULL:
             return None
         try:
@@ -188,3 +209,8 @@ class _Walk:
 
     def _report(self, line: int, place: Place, message: str) -> None:
         self.document.problems.append(problem(self.document.file, line, place, message))
+
+
+def _whole(text: str) -> str:
+    """Return the text with surrogate pairs as the characters they are: so JSON escapes an emoji."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")

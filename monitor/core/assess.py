@@ -128,13 +128,16 @@ class NextPoll(NamedTuple):
     deadline: Instant | None = None
 
 
-def next_poll(status: CampaignStatus, target: Target, cadence: Cadence) -> NextPoll | None:
+def next_poll(
+    status: CampaignStatus, target: Target, cadence: Cadence, now: Instant
+) -> NextPoll | None:
     """Return when to look again, and why; None for a campaign never polled: as soon as may be.
 
     Computed from what is remembered alone, so it is the same after a restart. A deadline that
     comes before the regular poll takes its place, one that passed since the last poll is due.
     """
-    polled_at = status.polled_at
+    # From the future (our clock was set back) it would put off the next poll until then.
+    polled_at = clamped(status.polled_at, now)
     if polled_at is None:
         return None
     if target.muted_status is not None:

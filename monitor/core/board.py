@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from monitor.core.model import Alert, Instant, Seconds, Severity
+from monitor.core.model import Alert, Instant, PollError, Seconds, Severity
 from monitor.core.rule import BaseRule, Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 
@@ -41,7 +41,7 @@ class EnvironmentBoard:
     that the budget really gives, `stale_after` how old evidence may be (`idle_stale_after`
     that of campaigns which are not told), `lag` how late the most
     overdue poll is; in seconds. `per_minute` and `available` are calls. `swept` campaigns were
-    polled in the running sweep.
+    polled in the running sweep. `listing_error` says why the last listing of the campaigns failed.
     """
 
     status: EnvironmentStatus
@@ -56,6 +56,7 @@ class EnvironmentBoard:
     available: int = 0
     lag: Seconds = 0.0
     swept: int = 0
+    listing_error: PollError | None = None
 
     def health(self, entry: Entry) -> Health:
         """Return the campaign's health, of told alerts and of not being readable."""

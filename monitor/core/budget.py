@@ -8,10 +8,13 @@ headers say beyond that stretches the pace, and never quickens it. Returns delay
 
 from dataclasses import dataclass, replace
 
-from monitor.core.model import MINUTE, RateHint, Seconds
+from monitor.core.model import MINUTE, Instant, RateHint, Seconds
 
 PACE = 0.97
 """The part of the budget that is used: what jitter may push into a 60 s window."""
+
+LONGEST_PAUSE: Seconds = 15 * MINUTE
+"""No 429 silences us for longer."""
 
 LEASE: Seconds = 5.0
 """How far ahead spending is written down before it happens: a crash cannot spend it twice."""
@@ -104,3 +107,13 @@ def effective_interval(
     """
     left = pace - min(pace / 2, idle * MINUTE / idle_interval)
     return max(interval, told * MINUTE / left)
+
+
+def wait_of_lease(leased_until: Instant, now: Instant) -> Seconds:
+    """Return how long a stored lease keeps a new process from calling.
+
+    One that is longer than any pause was written by a wrong clock. It cannot say what was spent,
+    but whatever it was, after a minute it counts no more.
+    """
+    wait = max(0.0, leased_until - now)
+    return wait if wait <= LONGEST_PAUSE else MINUTE

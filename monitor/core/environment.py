@@ -185,10 +185,21 @@ def clock_stepped(status: EnvironmentStatus, step: Seconds) -> EnvironmentStatus
     """Return the status after our own wall clock jumped by `step` seconds.
 
     What was known of the API's clock holds on: *now* goes on smoothly, and nothing comes of it.
+    Where nothing is known of it, the breaker's instants step along: its spans and probes go on.
     """
-    if not status.skews:
-        return status
-    return _with_skews(status, tuple(skew - step for skew in status.skews))
+    if status.skews:
+        return _with_skews(status, tuple(skew - step for skew in status.skews))
+    return replace(
+        status,
+        called_at=_moved(status.called_at, step),
+        unanswered_at=_moved(status.unanswered_at, step),
+        outage_at=_moved(status.outage_at, step),
+        rejected_at=_moved(status.rejected_at, step),
+    )
+
+
+def _moved(at: Instant | None, by: Seconds) -> Instant | None:
+    return None if at is None else at + by
 
 
 def _with_skews(status: EnvironmentStatus, skews: tuple[Seconds, ...]) -> EnvironmentStatus:

@@ -1,5 +1,6 @@
 """The rules of an environment, and what is to be told of it: views of its breaker."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -34,16 +35,16 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnvironmentRule(BaseRule):
+class EnvironmentRule(BaseRule, ABC):
     """A rule of an environment: looks at the breaker right after a call."""
 
+    @abstractmethod
     def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
         """Return the verdict after a call."""
-        raise NotImplementedError(f"{type(self).__name__} must judge an environment")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiUnreachable(EnvironmentRule):
+class ApiUnreachable(EnvironmentRule, alertname="TalkoverApiUnreachable"):
     """The breaker has been open for `after` or longer for want of answers."""
 
     name: ClassVar[str] = "api_unreachable"
@@ -66,14 +67,15 @@ class ApiUnreachable(EnvironmentRule):
         first = status.outage_at if status.unanswered_at is None else status.unanswered_at
         summary = f"the API does not answer since {rfc3339(first)}: {reason}"
         if reason == Reason.NOT_FOUND:
-            summary = "404 for every campaign: base_url is wrong, or the API has moved"
+            what = "every campaign" if facts.campaigns else "the listing"
+            summary = f"404 for {what}: base_url is wrong, or the API has moved"
         if now - status.outage_at < self.after:
             return replace(unknown(summary, evidence), recheck_at=status.outage_at + self.after)
         return unhealthy(summary, evidence, since=first)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenRejected(EnvironmentRule):
+class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
     """The API rejects the environment's token: 401 twice, or 403 to every campaign."""
 
     name: ClassVar[str] = "token_rejected"
@@ -101,7 +103,7 @@ class TokenRejected(EnvironmentRule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BudgetInsufficient(EnvironmentRule):
+class BudgetInsufficient(EnvironmentRule, alertname="TalkoverBudgetInsufficient"):
     """The request budget gives a longer interval than a campaign may stay unread."""
 
     name: ClassVar[str] = "budget_insufficient"

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from monitor.core.model import (
+    SECONDS,
     Finding,
     Instant,
     NoConfig,
@@ -31,6 +32,12 @@ EVIDENCE_KEYS: frozenset[str] = frozenset(
 EVERY_OTHER_RULE = "*"
 """In `Rule.mutes`: all other rules of the campaign."""
 
+PositiveSeconds = Annotated[float, SECONDS, "above 0"]
+"""A span in seconds that cannot be 0."""
+
+AgesBySchedule = Mapping[Annotated[str, "import schedule"], PositiveSeconds]
+"""How old something may be, by how often TalkOver imports, in its words: hourly, daily, manual."""
+
 
 def setting(default: Any, about: str) -> Any:
     """Declare a setting of a rule: its default and its help text for users."""
@@ -41,9 +48,14 @@ def setting(default: Any, about: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class BaseRule:
-    """What every rule has: its identity and the settings that all rules share."""
+    """What every rule has: its identity and the settings that all rules share.
+
+    `alertname` is what its alert is called in Alertmanager: the class's name, unless the class
+    statement gives another.
+    """
 
     name: ClassVar[str]
+    alertname: ClassVar[str]
     meaning: ClassVar[str]
     next_step: ClassVar[str]
 
@@ -51,6 +63,11 @@ class BaseRule:
     severity: Severity = setting(Severity.WARNING, "critical, warning or info")
     for_: Seconds = setting(0.0, "how long it must be unhealthy before on-call is told")
     keep_firing_for: Seconds = setting(0.0, "how long it must be healthy before it is resolved")
+
+    def __init_subclass__(cls, alertname: str | None = None) -> None:
+        """Take the alert's name from the class statement."""
+        super().__init_subclass__()
+        cls.alertname = alertname or cls.__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +108,12 @@ class Rule(BaseRule):
     needs_enabled: ClassVar[bool] = False
     unknown_while: ClassVar[tuple[str, ...]] = ()
 
+    def __init_subclass__(cls, alertname: str | None = None) -> None:
+        """Refuse a rule that judges nothing, with TypeError: at its first poll it would be late."""
+        super().__init_subclass__(alertname)
+        if cls.judge is Rule.judge and cls.judge_config is Rule.judge_config:
+            raise TypeError(f"{cls.__name__} must define judge_config or judge")
+
     def judge(self, sight: Sight) -> Finding:
         """Return the verdict on what was seen; unknown unless a config was."""
         match sight.observation:
@@ -103,7 +126,7 @@ class Rule(BaseRule):
 
     def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
         """Return the verdict on a config that was just read."""
-        raise NotImplementedError(f"{type(self).__name__} must judge a config")
+        raise NotImplementedError(f"{type(self).__name__} has a `judge` of its own")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +175,13 @@ def unread(error: PollError) -> Finding:
     return unknown(f"the last poll failed: {error.reason}", {"reason": error.reason.value})
 
 
+@dataclass(frozen=True, slots=True)
+class Broken(Finding):
+    """The finding of a rule that raised: unknown, and `error` says why, for the log alone."""
+
+    error: Exception | None = field(default=None, compare=False)
+
+
 def judge_all(rules: Mapping[str, Rule], sight: Sight) -> dict[str, Finding]:
     """Return every rule's finding; one whose evidence another rule has spoiled is unknown."""
     findings = {name: _judge(rule, sight) for name, rule in rules.items()}
@@ -168,6 +198,6 @@ def _judge(rule: Rule, sight: Sight) -> Finding:
     try:
         return rule.judge(sight)
     except Exception as error:
-        return unknown(
-            f"internal error: {type(error).__name__}", {"reason": Reason.INTERNAL_ERROR.value}
-        )
+        summary = f"internal error: {type(error).__name__}"
+        evidence = {"reason": Reason.INTERNAL_ERROR.value}
+        return Broken(Verdict.UNKNOWN, summary, evidence, error=error)

@@ -22,6 +22,8 @@ from monitor.core.model import (
 )
 from monitor.core.rule import (
     EVERY_OTHER_RULE,
+    AgesBySchedule,
+    PositiveSeconds,
     Rule,
     Sight,
     healthy,
@@ -54,7 +56,7 @@ def resolve_rules(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Rule]:
 
 @campaign_rule
 @dataclass(frozen=True, kw_only=True)
-class Missing(Rule):
+class Missing(Rule, alertname="SftpConfigMissing"):
     """NoConfig, where one is expected: listed in the config file, or once seen with a config."""
 
     name: ClassVar[str] = "missing"
@@ -85,7 +87,7 @@ class Missing(Rule):
 
 @campaign_rule
 @dataclass(frozen=True, kw_only=True)
-class NeverTested(Rule):
+class NeverTested(Rule, alertname="SftpNeverTested"):
     """No connection test on record, `grace` after the config was created."""
 
     name: ClassVar[str] = "never_tested"
@@ -115,7 +117,7 @@ class NeverTested(Rule):
 
 @campaign_rule
 @dataclass(frozen=True, kw_only=True)
-class Disabled(Rule):
+class Disabled(Rule, alertname="SftpConfigDisabled"):
     """The config has been switched off for `grace` or longer."""
 
     name: ClassVar[str] = "disabled"
@@ -167,7 +169,7 @@ class LastTestRule(Rule):
 
 @campaign_rule
 @dataclass(frozen=True, kw_only=True)
-class FailedTest(LastTestRule):
+class FailedTest(LastTestRule, alertname="SftpTestFailed"):
     """The last connection test failed."""
 
     name: ClassVar[str] = "failed_test"
@@ -190,7 +192,7 @@ class FailedTest(LastTestRule):
 
 @campaign_rule
 @dataclass(frozen=True, kw_only=True)
-class StaleTest(LastTestRule):
+class StaleTest(LastTestRule, alertname="SftpTestStale"):
     """The last connection test is `max_age` old or older: nobody knows whether it still works."""
 
     name: ClassVar[str] = "stale_test"
@@ -198,10 +200,8 @@ class StaleTest(LastTestRule):
     next_step: ClassVar[str] = "Run a connection test on the campaign's SFTP page."
     unknown_while: ClassVar[tuple[str, ...]] = ("future_test",)
 
-    max_age: Seconds = setting(30 * DAY, "how old the last test may be")
-    max_age_by_schedule: Mapping[str, Seconds] = setting(
-        {}, "instead of max_age, by import_schedule (hourly, daily, manual)"
-    )
+    max_age: PositiveSeconds = setting(30 * DAY, "how old the last test may be")
+    max_age_by_schedule: AgesBySchedule = setting({}, "instead of max_age, by import_schedule")
 
     def judge_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
         """Return unhealthy from `last_test_at` plus the age allowed on."""
@@ -219,7 +219,7 @@ class StaleTest(LastTestRule):
 
 @campaign_rule
 @dataclass(frozen=True, kw_only=True)
-class FutureTest(LastTestRule):
+class FutureTest(LastTestRule, alertname="SftpTestInFuture"):
     """The last test lies in the future: a clock is wrong, and no age can be told."""
 
     name: ClassVar[str] = "future_test"
@@ -240,7 +240,7 @@ class FutureTest(LastTestRule):
 
 @campaign_rule
 @dataclass(frozen=True, kw_only=True)
-class Unreadable(Rule):
+class Unreadable(Rule, alertname="SftpConfigUnreadable"):
     """The config could not be read for `after` or longer: nothing is known about it any more."""
 
     FAILURES: ClassVar[int] = 3

@@ -12,24 +12,38 @@ from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds
 
 # Cs, too: SQLite cannot bind a lone surrogate, nor can prometheus-client render a page with it.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_TOKEN = re.compile(r"talq_[^\s\"'<>]+|(?i:bearer)\s+[^\s\"'<>]+")
+CAMPAIGN_ID = "[A-Za-z0-9_-]{1,64}"
+"""What a campaign's id is made of: it goes into paths, labels and keys as it is."""
+
+_TOKEN = re.compile(r"(?i:talq_|bearer\s+)[^\s\"'<>]+")
 
 
 def clean(text: str, limit: int = 128) -> str:
     """Return `text` without control, format and surrogate characters, cut to `limit` characters."""
     # Cut before the walk through the characters: a megabyte must not cost a megabyte's time.
-    kept = "".join(c if unicodedata.category(c) not in _HIDDEN else " " for c in text[: 4 * limit])
+    kept = text[: 4 * limit]
+    # What is printable has nothing to hide, and is nearly all that there is.
+    if not kept.isprintable():
+        kept = "".join(c if unicodedata.category(c) not in _HIDDEN else " " for c in kept)
     kept = " ".join(kept.split())
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
 
 
 def redact(text: str, *secrets: str) -> str:
-    """Return `text` with each of `secrets`, and whatever looks like a token, as `<secret>`."""
+    """Return `text` with each of `secrets`, and whatever looks like a token, as `<secret>`.
+
+    In any case of its letters: where a token stands for a host, it comes in small ones.
+    """
     for secret in secrets:
         # An empty one would be found between any two characters.
         if secret:
-            text = text.replace(secret, "<secret>")
+            text = re.sub(re.escape(secret), "<secret>", text, flags=re.IGNORECASE)
     return _TOKEN.sub("<secret>", text)
+
+
+def redact_echo(text: str, secret: str) -> str:
+    """Return data with `secret` redacted: other words stay, as one may be called "Bearer bonds"."""
+    return redact(text, secret) if secret.lower() in text.lower() else text
 
 
 def rfc3339(at: Instant, *, milliseconds: bool = False) -> str:

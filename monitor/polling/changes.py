@@ -5,16 +5,15 @@ from collections.abc import Mapping
 import structlog
 
 from monitor.core.model import Finding, Reason
+from monitor.core.rule import Broken
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
 
 log = structlog.get_logger()
 
 
-def log_campaign(
-    before: CampaignStatus, after: CampaignStatus, findings: Mapping[str, Finding]
-) -> None:
-    """Log that a campaign cannot be read, for which reason, or can be again; and broken rules."""
+def _log_poll(before: CampaignStatus, after: CampaignStatus) -> None:
+    """Log that a campaign cannot be read, for which reason, or can be again."""
     known = {"environment": after.environment, "campaign_id": after.campaign_id}
     was = before.error.reason if before.error else None
     error = after.error
@@ -24,10 +23,27 @@ def log_campaign(
         say("poll_failed", **known, reason=error.reason.value, detail=error.detail)
     elif error is None and was is not None:
         log.info("poll_recovered", **known, after=was.value)
-    for rule, finding in findings.items():
-        # The core logs nothing, so the rule that raised in there is named here.
-        if finding.evidence.get("reason") == Reason.INTERNAL_ERROR:
-            log.error("rule_broke", **known, rule=rule, detail=finding.summary)
+
+
+class CampaignLog:
+    """Logs the polls of an environment's campaigns; `polled` is called for each."""
+
+    def __init__(self) -> None:
+        self._broken: set[tuple[str, str]] = set()
+
+    def polled(
+        self, before: CampaignStatus, after: CampaignStatus, findings: Mapping[str, Finding]
+    ) -> None:
+        """Log what has changed, and the rules that raised, which the core cannot: each once."""
+        _log_poll(before, after)
+        for rule, finding in findings.items():
+            which = (after.campaign_id, rule)
+            if not isinstance(finding, Broken):
+                self._broken.discard(which)
+            elif which not in self._broken:
+                self._broken.add(which)
+                known = {"environment": after.environment, "campaign_id": after.campaign_id}
+                log.error("rule_broke", **known, rule=rule, exc_info=finding.error)
 
 
 def log_environment(before: EnvironmentStatus, after: EnvironmentStatus) -> None:

@@ -12,7 +12,7 @@ import structlog
 from monitor.adapters.store import Change, StorageError, Store
 from monitor.config import DiscoveryConfig
 from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard
-from monitor.core.budget import LEASE, Budget
+from monitor.core.budget import LEASE, LONGEST_PAUSE, Budget, wait_of_lease
 from monitor.core.model import Answer, Instant, ListingAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
 from monitor.polling.api import Api
@@ -20,9 +20,6 @@ from monitor.polling.discovery import LISTING, Discovery
 from monitor.polling.settings import Clock, Settings
 from monitor.polling.token import Token
 from monitor.polling.watch import Watch
-
-LONGEST_PAUSE: Seconds = 15 * 60.0
-"""No stored lease and no 429 silences us for longer, however wrong a clock is."""
 
 TURN: Seconds = 5.0
 """The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it."""
@@ -65,15 +62,21 @@ class Poller:
         self._listed_under: DiscoveryConfig | None = None
         self._listed_from = clock.elapsed()
         self._leased_until = clock.wall() if next_call_at is None else next_call_at
-        wait = min(max(0.0, self._leased_until - clock.wall()), LONGEST_PAUSE)
+        wait = wait_of_lease(self._leased_until, clock.wall())
         self._budget = Budget(1.0, clock.elapsed() + wait)
-        self.configure(watch.settings, api, token)
+        self._take_settings(watch.settings)
 
     def configure(self, settings: Settings, api: Api, token: Token) -> None:
-        """Take a config, new or changed; what is in flight ends under it."""
+        """Take a config, perhaps a changed one; what is in flight ends under it."""
+        token.count_on_from(self._token)
         self.api, self._token = api, token
-        per_minute = settings.environment.budget_per_minute
-        self._budget = replace(self._budget, per_minute=per_minute)
+        # To plan 10,000 polls takes most of a second: only where there is something to plan.
+        if settings is not self.watch.settings:
+            self._take_settings(settings)
+        self._woken.set()
+
+    def _take_settings(self, settings: Settings) -> None:
+        self._budget = replace(self._budget, per_minute=settings.environment.budget_per_minute)
         removed = set(self.watch.settings.targets) - set(settings.targets)
         self.watch.configure(settings)
         self._next_first_poll = 0.0
@@ -84,12 +87,6 @@ class Poller:
         for key in settings.targets:
             if key not in self._in_flight:
                 self._plan(key)
-        self._woken.set()
-
-    @property
-    def listing_error(self) -> PollError | None:
-        """Why the last listing of the campaigns failed, if it did."""
-        return self._discovery.error
 
     def board(self) -> EnvironmentBoard:
         """Return this environment as it is known now."""
@@ -101,7 +98,7 @@ class Poller:
             status=watch.status,
             labels=settings.environment.labels,
             rules=settings.environment.rules,
-            campaigns={key: watch.entry(key) for key in settings.targets},
+            campaigns=dict(watch.entries),
             interval=watch.interval,
             stale_after=STALE_AFTER_INTERVALS * watch.interval,
             idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
@@ -109,6 +106,7 @@ class Poller:
             available=self._budget.available(mono),
             lag=late,
             swept=len(settings.targets) - len(watch.unswept),
+            listing_error=self._discovery.error,
         )
 
     async def run(self) -> None:
@@ -122,7 +120,7 @@ class Poller:
                     # for one would go out as a burst.
                     await self._slots.acquire()
                     try:
-                        go = await self._spend(probing)
+                        go = await self._spend(key, probing)
                     except BaseException:
                         self._slots.release()
                         raise
@@ -133,7 +131,8 @@ class Poller:
                     else:
                         self._slots.release()
                         self._in_flight.discard(key)
-                        self._queue.put(key, self._clock.elapsed(), Priority.ROUTINE)
+                        if self._is_watched(key):
+                            self._queue.put(key, self._clock.elapsed(), Priority.ROUTINE)
         finally:
             next_call_at = self._on_the_wall(self._budget.next_at)
             self._store.save(Change(next_call_at={self.watch.name: next_call_at}))
@@ -177,15 +176,16 @@ class Poller:
         self._probed += 1
         return keys[self._probed % len(keys)] if keys else None
 
-    async def _spend(self, probing: bool) -> bool:
-        """Spend one call and return True; False where a pause or an outage came meanwhile."""
+    async def _spend(self, key: str, probing: bool) -> bool:
+        """Spend one call and return True; False where what came meanwhile speaks against it."""
         paused = self._budget.delay(self._clock.elapsed()) > 0
-        if paused or self.watch.status.breaker_open != probing:
+        if paused or self.watch.status.breaker_open != probing or not self._is_watched(key):
             return False
         # Written down before it is spent, so that a crash loop cannot spend a minute twice.
         self._budget = self._budget.spend(self._clock.elapsed())
         until = self._on_the_wall(self._budget.next_at)
-        if until <= self._leased_until:
+        # One further ahead than a lease reaches was written before our clock went back.
+        if until <= self._leased_until <= until + LEASE:
             return True
         self._leased_until = until + LEASE
         try:
@@ -194,28 +194,26 @@ class Poller:
             log.warning("lease_not_stored", environment=self.watch.name)
         return True
 
+    def _is_watched(self, key: str) -> bool:
+        settings = self.watch.settings
+        return settings.discovers if key == LISTING else key in settings.targets
+
     def _on_the_wall(self, mono: Seconds) -> Instant:
         return self._clock.wall() + mono - self._clock.elapsed()
 
     async def _poll(self, key: str) -> None:
         generation = self._token.generation
+        answer: Answer | ListingAnswer
         try:
-            answer = await self._ask(key)
-        # Let out, it would end the task group, and all polling of this environment with it.
-        except Exception:
-            log.exception("poll_broke", environment=self.watch.name, campaign_id=key)
-            broke = PollError(Reason.INTERNAL_ERROR)
-            answer = ListingAnswer(broke) if key == LISTING else Answer(broke)
+            if key == LISTING:
+                answer = await self.api.fetch_campaigns(self._discovery.page)
+            else:
+                answer = await self.api.fetch_sftp(key)
         finally:
             self._in_flight.discard(key)
             self._woken.set()
         self._take(key, answer, generation)
         self.on_poll()
-
-    async def _ask(self, key: str) -> Answer | ListingAnswer:
-        if key == LISTING:
-            return await self.api.fetch_campaigns(self._discovery.page)
-        return await self.api.fetch_sftp(key)
 
     def _take(self, key: str, answer: Answer | ListingAnswer, generation: int) -> None:
         self.called = True
@@ -234,7 +232,7 @@ class Poller:
             self._plan(key)
         # The base URL is right after all: 404s that were distrusted are asked again, and believed.
         if self.watch.status.readable_seen:
-            for other in before.not_found & self.watch.settings.targets.keys() - self._in_flight:
+            for other in (before.not_found - self._in_flight) & self.watch.settings.targets.keys():
                 self._queue.put(other, self._clock.elapsed(), Priority.NEVER_SEEN)
         if before.swept_at is None and self.watch.status.swept_at is not None:
             counts = {health.value: n for health, n in self.board().counts().items()}

@@ -17,6 +17,11 @@ class Token:
         self._environment = environment
         self._source = source
 
+    def count_on_from(self, before: "Token") -> None:
+        """Take the place of a token that was read before: a reload has read it again."""
+        # Counted from 0, no 401 to it would ever look later than one to its predecessor.
+        self.generation = before.generation + 1
+
     def read_again(self) -> None:
         """Read the token again, after it was rejected; the same one counts as read, too."""
         # The breaker waits for a 401 to a later generation, be it of the same token.

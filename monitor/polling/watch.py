@@ -6,8 +6,6 @@ So a poll happened whole or not at all, whatever is cancelled when.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-import structlog
-
 from monitor.adapters.store import Change
 from monitor.core import assess, environment, environment_rules
 from monitor.core.assess import Cadence, NextPoll
@@ -28,14 +26,12 @@ from monitor.core.model import (
 )
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.polling.changes import log_campaign, log_environment
+from monitor.polling.changes import CampaignLog, log_environment
 from monitor.polling.removal import removal
 from monitor.polling.settings import Clock, Settings
 
 STEP: Seconds = 2.0
 """From here on a difference between the wall clock and the monotonic one is a step."""
-
-log = structlog.get_logger()
 
 
 class Watch:
@@ -49,15 +45,20 @@ class Watch:
         status: EnvironmentStatus,
         campaigns: Mapping[str, CampaignStatus],
     ) -> None:
-        """Continue from what is remembered; every change goes to `save`, events in it."""
+        """Continue from what is remembered; every change goes to `save`, events in it.
+
+        `entries`, made by `configure`, are the campaigns as the board shows them: never changed.
+        """
         self.settings = settings
         self.status = status
         self.campaigns = dict(campaigns)
+        self.entries: dict[str, Entry] = {}
         self.pace = Budget(settings.environment.budget_per_minute, 0.0).pace(0.0)
         self.unswept = set(settings.targets)
         self.awaits_listing = settings.discovers
         self._clock = clock
         self._save = save
+        self._log = CampaignLog()
         self._offset = clock.wall() - clock.elapsed()
 
     @property
@@ -88,13 +89,8 @@ class Watch:
         offset = wall - self._clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
-            log.warning("clock_stepped", environment=self.name, seconds=round(step))
             self.status = environment.clock_stepped(self.status, step)
         return environment.corrected_now(self.status, wall)
-
-    def entry(self, key: str) -> Entry:
-        """Return a campaign as the board shows it."""
-        return Entry(self.settings.targets[key], self._status_of(key))
 
     # -- the config ------------------------------------------------------------------------
 
@@ -139,6 +135,8 @@ class Watch:
     def _aim(self, settings: Settings) -> None:
         self.settings = settings
         self.status = environment.of_campaigns(self.status, settings.targets)
+        targets = settings.targets
+        self.entries = {key: Entry(targets[key], self._status_of(key)) for key in targets}
 
     def _is_as_before(self, key: str, before: Target | None) -> bool:
         after, memory = self.settings.targets[key], self._status_of(key).memory
@@ -166,7 +164,7 @@ class Watch:
                 gone = Target(environment=self.name, campaign_id=key)
                 decision = assess.remove(before, gone, "campaign_removed", now)
             if decision.status != before:
-                self.campaigns[key] = decision.status
+                self._know(decision.status)
                 changed.append(decision.status)
                 told += decision.events
         return Change(campaigns=tuple(changed), events=tuple(told))
@@ -205,8 +203,8 @@ class Watch:
             remind_every=self.settings.alerts.remind_every,
             environment_alert=environment_rules.firing_alert(self.status),
         )
-        log_campaign(before, decision.status, decision.findings)
-        self.campaigns[key] = decision.status
+        self._log.polled(before, decision.status, decision.findings)
+        self._know(decision.status)
         self.unswept.discard(key)
         self._end_sweep(now)
         told = in_telling_order([*events, *decision.events])
@@ -271,7 +269,7 @@ class Watch:
             unhealthy_interval=settings.polling.unhealthy_interval * stretch,
             idle_interval=settings.polling.idle_interval,
         )
-        return assess.next_poll(self._status_of(key), settings.targets[key], cadence)
+        return assess.next_poll(self._status_of(key), settings.targets[key], cadence, self.now())
 
     def probe_at_once(self) -> None:
         """Have the next probe due at once: there is reason to hope."""
@@ -288,12 +286,15 @@ class Watch:
             polling.token_probe_interval,
         )
 
-    # -- details ---------------------------------------------------------------------------
-
     def _save_any(self, change: Change) -> None:
         if change != Change():
             self._save(change)
 
+    def _know(self, status: CampaignStatus) -> None:
+        key = status.campaign_id
+        self.campaigns[key] = status
+        if key in self.entries:
+            self.entries[key] = Entry(self.settings.targets[key], status)
+
     def _status_of(self, key: str) -> CampaignStatus:
-        status = self.campaigns.get(key)
-        return status or CampaignStatus(environment=self.name, campaign_id=key)
+        return self.campaigns.get(key) or CampaignStatus(environment=self.name, campaign_id=key)

@@ -61,7 +61,7 @@ def test_optional_fields_that_the_platform_leaves_out_are_empty() -> None:
     assert (info["sftp_port"], info["auth_type"], info["import_schedule"]) == ("", "", "")
 
 
-def test_a_renamed_host_leaves_no_old_series() -> None:
+def test_fault_48_a_renamed_host_leaves_no_old_series() -> None:
     page = scrape_of(a_config(host="old.example"), a_config(host="new.example"))
     assert info_of(page)["sftp_host"] == "new.example"
 

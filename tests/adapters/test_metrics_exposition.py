@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.adapters.metrics import SinkState, content_type, render
+from monitor.adapters.metrics import Exposition, SinkState, content_type
 from monitor.core.board import Board
 from support.boards import a_board, a_rich_board, an_entry, an_environment
 from support.builders import NOW, a_config
@@ -107,7 +107,7 @@ def campaign_series(page: Scrape) -> dict[object, float]:
 @both_formats
 @settings(max_examples=60, deadline=None)
 @given(name=hostile, host=hostile, label=hostile, schedule=hostile, auth=hostile)
-def test_the_page_can_be_read_whatever_the_strings_are(
+def test_fault_48_every_page_can_be_read_whatever_the_api_said(
     openmetrics: bool, name: str, host: str, label: str, schedule: str, auth: str
 ) -> None:
     config = a_config(host=host, import_schedule=schedule, auth_type=auth, last_test_success=False)
@@ -123,22 +123,22 @@ def test_the_content_type_names_the_format() -> None:
 
 
 def test_openmetrics_ends_with_eof_and_text_does_not() -> None:
-    make = partial(render, a_rich_board(), some_own_metrics(), SINKS, [])
+    make = partial(Exposition(some_own_metrics()).render, a_rich_board(), SINKS, [])
     assert make(openmetrics=True).endswith(b"# EOF\n")
     assert b"# EOF" not in make(openmetrics=False)
 
 
 def test_rendering_twice_gives_the_same_page_but_for_the_process() -> None:
-    board, own = a_rich_board(), some_own_metrics()
-    pages = [render(board, own, SINKS, ["team"], openmetrics=False).decode() for _ in range(2)]
+    board, own = a_rich_board(), Exposition(some_own_metrics())
+    pages = [own.render(board, SINKS, ["team"], openmetrics=False).decode() for _ in range(2)]
     ours = [re.findall(r"^sftp_monitor_.*$", page, re.MULTILINE) for page in pages]
     assert ours[0] == ours[1]
 
 
 @pytest.mark.e2e
-def test_promtool_finds_nothing_wrong_with_the_page() -> None:
+def test_fault_48_promtool_finds_nothing_wrong_with_the_page() -> None:
     promtool = require_peer("promtool")
-    page = render(a_rich_board(), some_own_metrics(), SINKS, ["team"], openmetrics=False)
+    page = Exposition(some_own_metrics()).render(a_rich_board(), SINKS, ["team"], openmetrics=False)
     found = subprocess.run(
         [promtool, "check", "metrics"], input=page, capture_output=True, check=False, timeout=60
     )

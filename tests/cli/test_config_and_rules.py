@@ -11,7 +11,9 @@ from support.fake_platform import TOKEN, FakePlatform
 PLATFORM = FakePlatform("https://app.talkover.ai/api/v1")
 
 
-async def test_a_good_file_is_ok_and_the_interval_is_what_the_budget_gives(tmp_path: Path) -> None:
+async def test_fault_30_a_good_file_is_ok_and_the_interval_is_what_the_budget_gives(
+    tmp_path: Path,
+) -> None:
     config = write_config(
         tmp_path,
         PLATFORM,
@@ -37,7 +39,7 @@ async def test_where_campaigns_are_discovered_it_says_how_many_the_budget_reads(
     assert "discovered ones come on top, up to 242 in all keep that interval" in told.out
 
 
-async def test_a_bad_file_is_78_with_every_problem_and_its_line(tmp_path: Path) -> None:
+async def test_fault_34_a_bad_file_is_78_with_every_problem_and_its_line(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(
         "environments:\n"

@@ -25,7 +25,7 @@ async def test_it_starts_and_a_signal_ends_it_within_two_seconds(tmp_path: Path)
     assert monitor.process.err == []
 
 
-async def test_a_call_that_hangs_does_not_keep_it(tmp_path: Path) -> None:
+async def test_fault_42_a_call_that_hangs_does_not_keep_it(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         platform.hold("c-1")
         config = write_config(tmp_path, platform, ["c-1"], polling={"timeout": "60s"})
@@ -34,7 +34,7 @@ async def test_a_call_that_hangs_does_not_keep_it(tmp_path: Path) -> None:
             assert await monitor.process.end(signal.SIGINT, seconds=5) == 0
 
 
-async def test_a_second_daemon_on_the_same_state_is_refused(tmp_path: Path) -> None:
+async def test_fault_40_a_second_daemon_on_the_same_state_is_refused(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         config = write_config(tmp_path, platform, ["c-1"])
         async with daemon(config) as first:
@@ -44,7 +44,7 @@ async def test_a_second_daemon_on_the_same_state_is_refused(tmp_path: Path) -> N
             assert await first.text("/-/healthy") == "healthy\n"
 
 
-async def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
+async def test_fault_45_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
@@ -61,7 +61,7 @@ async def test_a_state_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path)
     assert str(nowhere) in ended.err
 
 
-async def test_every_problem_of_a_bad_config_is_told_at_once(tmp_path: Path) -> None:
+async def test_fault_34_every_problem_of_a_bad_config_is_told_at_once(tmp_path: Path) -> None:
     platform = FakePlatform("http://example.com")
     config = write_config(tmp_path, platform, ["c-1", "c-1"], polling={"intervall": "5m"})
     ended = await finished("run", "--config.file", config)
@@ -72,7 +72,7 @@ async def test_every_problem_of_a_bad_config_is_told_at_once(tmp_path: Path) -> 
         assert key in ended.err
 
 
-async def test_a_token_that_others_can_read_is_refused(tmp_path: Path) -> None:
+async def test_fault_36_a_token_that_others_can_read_is_refused(tmp_path: Path) -> None:
     config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
     (tmp_path / "token").chmod(stat.S_IRUSR | stat.S_IROTH)
     ended = await finished("run", "--config.file", config)

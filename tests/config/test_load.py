@@ -1,7 +1,12 @@
 """Files that are no config at all (fault 34), and what a right one gives by default."""
 
+import json
 import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +19,7 @@ from support.config_files import ENVIRON, MINIMAL, loaded, problems_in, problems
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 
 
-def test_a_missing_file_is_one_problem(tmp_path: Path) -> None:
+def test_fault_34_a_missing_file_is_one_problem(tmp_path: Path) -> None:
     path = tmp_path / "nowhere.yaml"
     with pytest.raises(ConfigError) as caught:
         load_config(path, ENVIRON)
@@ -24,23 +29,36 @@ def test_a_missing_file_is_one_problem(tmp_path: Path) -> None:
     assert caught.value.exit_code == 78
 
 
-def test_a_folder_is_one_problem(tmp_path: Path) -> None:
+def test_fault_34_a_folder_is_one_problem(tmp_path: Path) -> None:
     assert problems_of(tmp_path) == ["cannot be read: Is a directory"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_an_unreadable_file_is_one_problem(tmp_path: Path) -> None:
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user who may read no more than anybody, where the tests run as root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_fault_34_an_unreadable_file_is_one_problem(tmp_path: Path) -> None:
     path = written(tmp_path, MINIMAL)
     path.chmod(0)
-    assert problems_of(path) == ["cannot be read: Permission denied"]
+    with as_nobody():
+        assert problems_of(path) == ["cannot be read: Permission denied"]
 
 
-def test_a_path_that_is_none_is_one_problem(tmp_path: Path) -> None:
+def test_fault_34_a_path_that_is_none_is_one_problem(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: not a path"):
         load_config(tmp_path / "a\0b", ENVIRON)
 
 
-def test_an_endless_file_is_one_problem() -> None:
+def test_fault_34_an_endless_file_is_one_problem() -> None:
     assert problems_of(Path("/dev/zero")) == ["is longer than 64 MiB"]
 
 
@@ -53,7 +71,9 @@ def test_an_endless_file_is_one_problem() -> None:
         (b"log: " + b"[" * 10_000, "5: the file is nested more than 64 deep"),
     ],
 )
-def test_bytes_that_are_no_yaml_are_one_problem(tmp_path: Path, raw: bytes, problem: str) -> None:
+def test_fault_34_bytes_that_are_no_yaml_are_one_problem(
+    tmp_path: Path, raw: bytes, problem: str
+) -> None:
     assert problems_in(tmp_path, MINIMAL.encode() + raw) == [problem]
 
 
@@ -61,7 +81,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     assert problems_in(tmp_path, b"\xef\xbb\xbf" + MINIMAL.encode()) == []
 
 
-def test_an_error_of_several_problems_tells_them_line_by_line(tmp_path: Path) -> None:
+def test_fault_34_an_error_of_several_problems_tells_them_line_by_line(tmp_path: Path) -> None:
     path = written(tmp_path, MINIMAL + "log: {level: loud, format: xml}\npoling: {}\n")
     with pytest.raises(ConfigError) as caught:
         load_config(path, ENVIRON)
@@ -185,7 +205,7 @@ def test_a_wrong_value_of_a_variable_is_not_repeated(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=300))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
-def test_no_bytes_at_all_break_it(tmp_path: Path, raw: bytes) -> None:
+def test_fault_34_no_bytes_at_all_break_it(tmp_path: Path, raw: bytes) -> None:
     assert problems_in(tmp_path, raw) != []
 
 
@@ -193,9 +213,101 @@ def test_no_bytes_at_all_break_it(tmp_path: Path, raw: bytes) -> None:
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
 )
-def test_no_damage_to_a_right_file_breaks_it(tmp_path: Path, data: st.DataObject) -> None:
+def test_fault_34_no_damage_to_a_right_file_breaks_it(tmp_path: Path, data: st.DataObject) -> None:
     text = EXAMPLE.read_text()
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, min(len(text), start + 40)))
     put = data.draw(st.text(alphabet="{}[]&*!|>'\"%@`#,:-? \n\t\\ax0$", max_size=6))
     problems_in(tmp_path, text[:start] + put + text[end:])
+
+
+def with_campaigns(letter: str) -> str:
+    campaigns = [{"id": f"{letter}-{n}"} for n in range(100)]
+    environment = {"name": "production", "token": "${TOKEN}", "campaigns": campaigns}
+    return json.dumps({"environments": [environment]}, indent=1)
+
+
+OLD, NEW = with_campaigns("old"), with_campaigns("new")
+
+
+def rename_over(path: Path, text: str) -> None:
+    fresh = path.with_name("fresh")
+    fresh.write_text(text)
+    fresh.rename(path)
+
+
+def swap_folders(path: Path, text: str) -> None:
+    """Do what the kubelet does with a ConfigMap: the file is a link through a link."""
+    folder = path.with_name("..new" if text == NEW else "..old")
+    folder.mkdir(exist_ok=True)
+    (folder / path.name).write_text(text)
+    link = path.with_name("..fresh")
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder.name)
+    link.rename(path.with_name("..data"))
+    if not path.is_symlink():
+        path.symlink_to(f"..data/{path.name}")
+
+
+def write_in_parts(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        for start in range(0, len(text), 500):
+            file.write(text[start : start + 500])
+            file.flush()
+
+
+@pytest.mark.parametrize("swap", [rename_over, swap_folders, write_in_parts])
+def test_fault_35_while_a_file_is_changed_all_the_time_only_whole_ones_are_taken(
+    tmp_path: Path, swap: Callable[[Path, str], None]
+) -> None:
+    path, done = tmp_path / "config.yaml", threading.Event()
+    swap(path, OLD)
+
+    def change() -> None:
+        while not done.is_set():
+            swap(path, NEW)
+            swap(path, OLD)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    seen = set()
+    try:
+        for _ in range(20):
+            with suppress(ConfigError):
+                found = load_config(path, ENVIRON).environments[0].campaigns
+                seen.add(tuple(found))
+    finally:
+        done.set()
+        thread.join()
+    assert seen <= {tuple(f"{letter}-{n}" for n in range(100)) for letter in ("old", "new")}
+
+
+class Meanwhile(dict[str, str]):
+    """An environment in which something happens each time that it is looked at."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        super().__init__(ENVIRON)
+        self._happens = happens
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._happens()
+        return super().get(name, default)
+
+
+@pytest.mark.parametrize("swap", [rename_over, swap_folders, write_in_parts])
+def test_fault_35_a_file_that_was_changed_while_it_was_read_is_refused(
+    tmp_path: Path, swap: Callable[[Path, str], None]
+) -> None:
+    path = tmp_path / "config.yaml"
+    swap(path, OLD)
+    with pytest.raises(ConfigError, match="was changed while it was read: reload it again"):
+        load_config(path, Meanwhile(lambda: swap(path, NEW)))
+
+
+def test_a_pipe_may_be_read_though_reading_changes_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(MINIMAL,))
+    writer.start()
+    assert load_config(pipe, ENVIRON).environments[0].name == "production"
+    writer.join()

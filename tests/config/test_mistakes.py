@@ -21,12 +21,12 @@ def expected(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", MISTAKES, ids=[path.stem for path in MISTAKES])
-def test_a_mistake_is_told_with_its_place_and_what_was_expected(path: Path) -> None:
+def test_fault_34_a_mistake_is_told_with_its_place_and_what_was_expected(path: Path) -> None:
     found = [problem.replace(f"{TESTDATA}/", "") for problem in problems_of(path)]
     assert found == expected(path)
 
 
-def test_no_mistake_shows_a_token() -> None:
+def test_fault_38_no_mistake_shows_a_token() -> None:
     assert [path.name for path in MISTAKES if "canary" in "".join(expected(path))] == []
 
 

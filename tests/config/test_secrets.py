@@ -31,7 +31,7 @@ def refusal(source: TokenSource) -> str:
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"])
-def test_a_line_end_is_not_part_of_the_token(tmp_path: Path, end: bytes) -> None:
+def test_fault_36_a_line_end_is_not_part_of_the_token(tmp_path: Path, end: bytes) -> None:
     assert TokenSource(a_file(tmp_path, CANARY.encode() + end)).read() == CANARY
 
 
@@ -51,7 +51,7 @@ def test_a_line_end_is_not_part_of_the_token(tmp_path: Path, end: bytes) -> None
         (b"canary" * 1000, "is longer than 4,096 bytes"),
     ],
 )
-def test_what_is_no_token_is_refused_by_path_alone(
+def test_fault_36_what_is_no_token_is_refused_by_path_alone(
     tmp_path: Path, content: bytes, why: str
 ) -> None:
     path = a_file(tmp_path, content)
@@ -84,7 +84,7 @@ def nothing(path: Path) -> None:
         (a_loop, "cannot be read: Too many levels of symbolic links"),
     ],
 )
-def test_what_is_no_file_is_refused_without_waiting_for_it(
+def test_fault_36_what_is_no_file_is_refused_without_waiting_for_it(
     tmp_path: Path, make: Callable[[Path], None], why: str
 ) -> None:
     path = tmp_path / "token"
@@ -92,7 +92,7 @@ def test_what_is_no_file_is_refused_without_waiting_for_it(
     assert refusal(TokenSource(path)) == f"{path} {why}"
 
 
-def test_a_file_that_others_can_read_is_refused_with_an_exit_code_of_its_own(
+def test_fault_36_a_file_that_others_can_read_is_refused_with_an_exit_code_of_its_own(
     tmp_path: Path,
 ) -> None:
     path = a_file(tmp_path, CANARY.encode(), 0o644)
@@ -107,7 +107,7 @@ def test_a_group_may_share_a_token(tmp_path: Path, mode: int) -> None:
     assert TokenSource(a_file(tmp_path, CANARY.encode(), mode)).read() == CANARY
 
 
-def test_the_mode_that_counts_is_that_of_the_file_behind_a_link(tmp_path: Path) -> None:
+def test_fault_36_the_mode_that_counts_is_that_of_the_file_behind_a_link(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(a_file(tmp_path, CANARY.encode(), 0o644))
     with pytest.raises(SecretError, match="can be read by others"):
@@ -135,14 +135,16 @@ def kubernetes_secret(folder: Path) -> Path:
     return folder / "token"
 
 
-def test_a_kubernetes_secret_cannot_be_hidden_and_need_not_be(tmp_path: Path) -> None:
+def test_fault_36_a_kubernetes_secret_cannot_be_hidden_and_need_not_be(tmp_path: Path) -> None:
     path = kubernetes_secret(tmp_path / "the secrets")
     mounts = mount_table(tmp_path, (tmp_path / "the secrets").resolve())
     assert TokenSource(path, mounts=mounts).read() == CANARY
 
 
 @pytest.mark.parametrize(("how", "kind"), [("rw,relatime", "tmpfs"), ("ro", "ext4")])
-def test_on_any_other_mount_it_has_to_be_hidden(tmp_path: Path, how: str, kind: str) -> None:
+def test_fault_36_on_any_other_mount_it_has_to_be_hidden(
+    tmp_path: Path, how: str, kind: str
+) -> None:
     path = kubernetes_secret(tmp_path / "secrets")
     mounts = mount_table(tmp_path, (tmp_path / "secrets").resolve(), how, kind)
     with pytest.raises(SecretError, match="can be read by others"):
@@ -167,13 +169,13 @@ def test_the_deepest_mount_decides_and_of_two_on_one_point_the_later() -> None:
     assert on_read_only_tmpfs(Path("/etc/token"), mounts)
 
 
-def test_a_systemd_credential_need_not_be_hidden(tmp_path: Path) -> None:
+def test_fault_36_a_systemd_credential_need_not_be_hidden(tmp_path: Path) -> None:
     path = a_file(tmp_path, CANARY.encode(), 0o444)
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     assert token_source(environ, file=path).read() == CANARY
 
 
-def test_a_file_beside_the_credentials_has_to_be_hidden(tmp_path: Path) -> None:
+def test_fault_36_a_file_beside_the_credentials_has_to_be_hidden(tmp_path: Path) -> None:
     (tmp_path / "credentials").mkdir()
     path = a_file(tmp_path, CANARY.encode(), 0o444)
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
@@ -181,7 +183,7 @@ def test_a_file_beside_the_credentials_has_to_be_hidden(tmp_path: Path) -> None:
         token_source(environ, file=path).read()
 
 
-def test_a_file_is_read_anew_each_time(tmp_path: Path) -> None:
+def test_fault_37_a_file_is_read_anew_each_time(tmp_path: Path) -> None:
     source = TokenSource(a_file(tmp_path, b"one"))
     assert source.read() == "one"
     a_file(tmp_path, b"two")
@@ -201,11 +203,11 @@ def test_a_variable_gives_a_token() -> None:
         ("canary\udcff", "${TOKEN} has blanks, control or non-ASCII characters: no token has"),
     ],
 )
-def test_a_variable_is_held_to_the_same_rules(value: str, why: str) -> None:
+def test_fault_36_a_variable_is_held_to_the_same_rules(value: str, why: str) -> None:
     assert refusal(token_source({"TOKEN": value}, variable="TOKEN")) == why
 
 
-def test_a_source_never_shows_its_token() -> None:
+def test_fault_38_a_source_never_shows_its_token() -> None:
     source = token_source({"TOKEN": CANARY}, variable="TOKEN")
     shown = [repr(source), str(source), pprint.pformat(source), str(asdict(source))]
     assert "canary" not in "".join(shown)

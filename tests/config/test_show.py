@@ -41,7 +41,11 @@ environments:
     campaigns: [{id: 0123}]
 rules: {stale_test: {severity: critical}, disabled: {enabled: false}}
 polling: {interval: 30s}
-alerts: {remind_every: {info: 1h}, runbook_url: "https://wiki.example/{rule}"}
+alerts:
+  remind_every: {info: 1h}
+  runbook_url: "https://wiki.example/{rule}"
+  file: {path: alerts.jsonl}
+notify: {alertmanager: {urls: [http://alertmanager:9093/, "https://am.example/two"]}}
 metrics: {campaign_labels: [team]}
 web: {listen_address: "[::]:1", allow_unauthenticated: true, external_url: https://m.example/}
 state: {path: x.db, retention: 1y}
@@ -173,7 +177,7 @@ def keys_in_example() -> set[str]:
     return {".".join(place) for place in named if place} | {"environments.token_file"}
 
 
-COMMENTED = {"token", "ca_file", "external_url", "-"}
+COMMENTED = {"token", "ca_file", "external_url", "config_file", "file", "webhooks", "apprise", "-"}
 
 
 def test_the_example_has_every_key_of_the_schema_and_no_other() -> None:

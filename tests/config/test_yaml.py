@@ -89,14 +89,14 @@ def test_an_anchor_may_be_given_again() -> None:
     assert parsed("a: &one x\nb: &one y\nc: *one\n").value == {"a": "x", "b": "y", "c": "y"}
 
 
-def test_aliases_may_repeat_a_lot_but_not_without_end() -> None:
+def test_fault_34_aliases_may_repeat_a_lot_but_not_without_end() -> None:
     repeats = ", ".join(["*one"] * MAX_REPEATED)
     assert len(parsed(f"a: &one x\nb: [{repeats}]").value["b"]) == MAX_REPEATED
     with pytest.raises(ConfigError, match=r"aliases \(\*name\) repeat more than 10,000 values"):
         parsed(f"a: &one x\nb: [{repeats}, *one]")
 
 
-def test_aliases_may_not_nest_without_end() -> None:
+def test_fault_34_aliases_may_not_nest_without_end() -> None:
     deep = "a0: &a0 x\n"
     for level in range(1, 20):
         deep += f"a{level}: &a{level} {'[' * 30}*a{level - 1}{']' * 30}\n"
@@ -128,11 +128,18 @@ def test_a_problem_of_the_parser_is_told_once(tmp_path: Path) -> None:
     ]
 
 
+def test_fault_34_json_is_yaml_with_its_escapes_in_pairs_too() -> None:
+    assert parsed(r'{"a": "Retail \ud83d\ude00", "b": "\u00e9"}').value == {
+        "a": "Retail 😀",
+        "b": "é",
+    }
+
+
 def test_a_directive_does_no_harm() -> None:
     assert parsed("%YAML 1.1\n---\na: yes\n").value == {"a": "yes"}
 
 
-def test_an_excerpt_of_the_file_is_never_part_of_a_message(tmp_path: Path) -> None:
+def test_fault_34_an_excerpt_of_the_file_is_never_part_of_a_message(tmp_path: Path) -> None:
     assert problems_in(tmp_path, "token: canary: canary\n") == [
         "1: not YAML: mapping values are not allowed here"
     ]

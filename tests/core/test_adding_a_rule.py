@@ -92,7 +92,7 @@ def test_its_deadline_moves_the_next_poll() -> None:
     campaign = WatchedCampaign(a_target())
     campaign.poll(replace(OLD_PASSWORD, updated_at=NOW - DAY + 10), NOW)
     cadence = Cadence(interval=5 * MINUTE, unhealthy_interval=MINUTE, idle_interval=1800.0)
-    found = next_poll(campaign.status, campaign.target, cadence)
+    found = next_poll(campaign.status, campaign.target, cadence, NOW)
     assert found == (NOW + 11, Priority.DEADLINE, None)
 
 

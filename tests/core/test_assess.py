@@ -134,7 +134,7 @@ def without_test_fields(config: SftpConfig) -> SftpConfig:
     ],
     ids=["enabled", "was enabled", "once tested"],
 )
-def test_absent_test_fields_are_a_mismatch_where_a_test_must_have_been(
+def test_fault_20_absent_test_fields_are_a_mismatch_where_a_test_must_have_been(
     before: SftpConfig | None, config: SftpConfig
 ) -> None:
     campaign = WatchedCampaign()

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.budget import PACE, Budget, effective_interval
-from monitor.core.model import HOUR, MINUTE, RateHint
+from monitor.core.budget import LONGEST_PAUSE, PACE, Budget, effective_interval, wait_of_lease
+from monitor.core.model import DAY, HOUR, MINUTE, RateHint
+from support.builders import NOW
 
 Wish = tuple[str, float]
 
@@ -38,7 +39,7 @@ def calls_made(budget: Budget, wishes: list[Wish]) -> list[float]:
 
 
 @given(per_minute=st.integers(1, 60), wishes=WISHES)
-def test_no_window_of_sixty_seconds_holds_more_than_the_budget(
+def test_fault_28_no_window_of_sixty_seconds_holds_more_than_the_budget(
     per_minute: int, wishes: list[Wish]
 ) -> None:
     made = calls_made(Budget(per_minute, 0.0), wishes)
@@ -197,3 +198,20 @@ def test_fault_9_rate_headers_only_slow_us_down(hint: RateHint | None, part: flo
 def test_where_room_comes_back_the_pace_does_at_once() -> None:
     budget = Budget(50, 0.0).hinted(RateHint(100, 3), 100).hinted(RateHint(100, 80), 100)
     assert budget.pace(0.0) == pytest.approx(48.5)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "wait"),
+    [
+        (-HOUR, 0),
+        (0, 0),
+        (5, 5),
+        (LONGEST_PAUSE, LONGEST_PAUSE),
+        (HOUR, MINUTE),
+        (365 * DAY, MINUTE),
+    ],
+)
+def test_fault_27_a_stored_lease_is_kept_unless_a_wrong_clock_has_written_it(
+    ahead: float, wait: float
+) -> None:
+    assert wait_of_lease(NOW + ahead, NOW) == wait

@@ -222,7 +222,7 @@ def test_403_to_all_of_at_least_three_campaigns_opens_the_breaker() -> None:
     assert environment.status.rejected_by is Reason.FORBIDDEN
 
 
-def test_403_to_one_campaign_is_its_own_matter() -> None:
+def test_fault_7_403_to_one_campaign_is_its_own_matter() -> None:
     environment = WatchedEnvironment(campaigns=3)
     for _ in range(9):
         environment.call(Reason.FORBIDDEN, "c-0")

@@ -5,7 +5,6 @@ import pytest
 from monitor.core.environment_rules import (
     ENVIRONMENT_RULES,
     EnvironmentRule,
-    Facts,
     firing_alert,
     resolve_environment_rules,
 )
@@ -19,7 +18,6 @@ from monitor.core.model import (
     Verdict,
 )
 from monitor.core.rule import EVIDENCE_KEYS
-from monitor.core.status import EnvironmentStatus
 from support.builders import NOW
 from support.environments import READ, WatchedEnvironment, down, rejected
 from support.timeline import in_a_word
@@ -41,9 +39,10 @@ def test_the_rules_stand_in_order_with_their_default_severities() -> None:
     ]
 
 
-def test_a_rule_that_does_not_judge_is_unfinished() -> None:
-    with pytest.raises(NotImplementedError, match="EnvironmentRule"):
-        EnvironmentRule().judge(EnvironmentStatus(name="e"), Facts(1, 1, 1), NOW)
+def test_a_rule_that_does_not_judge_cannot_be_made() -> None:
+    unfinished: type = EnvironmentRule
+    with pytest.raises(TypeError, match="judge"):
+        unfinished()
 
 
 # --- api_unreachable
@@ -179,7 +178,7 @@ def test_403_to_every_campaign_is_a_rejected_token() -> None:
 # --- budget_insufficient
 
 
-def test_an_interval_longer_than_unreadable_after_is_told_after_half_an_hour() -> None:
+def test_fault_30_an_interval_longer_than_unreadable_after_is_told_after_half_an_hour() -> None:
     environment = WatchedEnvironment(campaigns=900, effective_interval=15 * MINUTE + 1)
     environment.call(READ, at=NOW)
     assert environment.call(READ, at=NOW + 30 * MINUTE - 1) == ()

@@ -26,13 +26,16 @@ from support.histories import (
 from support.model import ORDER, Policies, Policy, Seen
 from support.timeline import WatchedCampaign
 
+EXAMPLES = settings().max_examples
+"""As the profile has it: 100, or fewer for mutation testing."""
+
 WITHOUT_UNREADABLE = some_policies(without=frozenset({"unreadable"}))
 
 
 # --- the model
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * EXAMPLES)
 @given(some_policies(), some_histories())
 def test_the_core_and_the_model_are_of_one_mind(policies: Policies, history: list[Step]) -> None:
     campaign, on_call = a_campaign(policies), an_on_call(policies)
@@ -54,7 +57,7 @@ def test_the_core_and_the_model_are_of_one_mind(policies: Policies, history: lis
 # --- what on-call sees
 
 
-@settings(max_examples=50)
+@settings(max_examples=EXAMPLES // 2)
 @given(some_policies(), some_histories())
 def test_events_of_a_fingerprint_alternate_and_are_numbered_without_a_gap(
     policies: Policies, history: list[Step]
@@ -71,7 +74,7 @@ def test_events_of_a_fingerprint_alternate_and_are_numbered_without_a_gap(
             assert (later.status is EventStatus.FIRING) is over
 
 
-@settings(max_examples=50)
+@settings(max_examples=EXAMPLES // 2)
 @given(some_policies(), some_histories())
 def test_a_decision_tells_one_event_of_an_alert_at_most_and_what_fires_first(
     policies: Policies, history: list[Step]
@@ -84,7 +87,7 @@ def test_a_decision_tells_one_event_of_an_alert_at_most_and_what_fires_first(
         assert order == sorted(order)
 
 
-@settings(max_examples=50)
+@settings(max_examples=EXAMPLES // 2)
 @given(some_policies(), some_histories())
 def test_after_every_decision_what_was_told_is_what_is_so(
     policies: Policies, history: list[Step]
@@ -97,7 +100,7 @@ def test_after_every_decision_what_was_told_is_what_is_so(
             assert alert.told is (firing and alert.muted_by is None)
 
 
-@settings(max_examples=50)
+@settings(max_examples=EXAMPLES // 2)
 @given(some_policies(), some_histories())
 def test_an_alert_never_shows_what_it_is_not(policies: Policies, history: list[Step]) -> None:
     campaign = a_campaign(policies)

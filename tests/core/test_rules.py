@@ -280,16 +280,17 @@ class Broken(Rule):
         raise ZeroDivisionError
 
 
-class Unfinished(Rule):
-    name: ClassVar[str] = "unfinished"
-
-
 class UnfinishedTest(LastTestRule):
     name: ClassVar[str] = "unfinished_test"
 
 
-@pytest.mark.parametrize("rule", [Broken(), Unfinished(), UnfinishedTest()])
-def test_a_rule_that_breaks_costs_only_its_own_verdict(rule: Rule) -> None:
+def test_a_rule_that_judges_nothing_cannot_be_defined() -> None:
+    with pytest.raises(TypeError, match="Unfinished must define judge_config or judge"):
+        type("Unfinished", (Rule,), {})
+
+
+@pytest.mark.parametrize("rule", [Broken(), UnfinishedTest()])
+def test_fault_43_a_rule_that_breaks_costs_only_its_own_verdict(rule: Rule) -> None:
     rules = {rule.name: rule, **some_rules("failed_test")}
     findings = judge_all(rules, a_sight(a_config(last_test_success=False)))
     assert findings[rule.name].verdict is UNKNOWN

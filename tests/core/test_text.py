@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.model import DAY, HOUR, MINUTE
-from monitor.core.text import clean, redact, rfc3339, span
+from monitor.core.text import clean, redact, redact_echo, rfc3339, span
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,21 @@ def test_a_cleaned_text_is_short_encodable_and_stays_as_it_is(text: str, limit: 
         ('{"auth": "talq_abc"}', '{"auth": "<secret>"}'),
         ("Authorization: Bearer abc.def", "Authorization: <secret>"),
         ("authorization: bEaReR   abc", "authorization: <secret>"),
+        ("302 to TALQ_ABC.example", "302 to <secret>"),
         ("nothing to hide", "nothing to hide"),
     ],
 )
 def test_whatever_looks_like_a_token_is_redacted(text: str, redacted: str) -> None:
     assert redact(text) == redacted
+
+
+def test_known_secrets_are_redacted_in_any_case() -> None:
+    assert redact("302 to hunter2.example", "Hunter2") == "302 to <secret>.example"
+
+
+def test_data_is_redacted_only_where_the_secret_is_in_it() -> None:
+    assert redact_echo("Bearer bonds", "hunter2") == "Bearer bonds"
+    assert redact_echo("Bearer HUNTER2", "hunter2") == "Bearer <secret>"
 
 
 def test_known_secrets_are_redacted_wherever_they_are() -> None:

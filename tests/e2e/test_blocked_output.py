@@ -1,33 +1,14 @@
 """Standard output is blocked or closed: polling goes on, and the alerts wait."""
 
 import asyncio
-import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from support.command import COMMAND, DEADLINE, daemon, write_config
 from support.fake_platform import FakePlatform, fake_platform
-
-
-@contextmanager
-def full_pipe() -> Iterator[int]:
-    """Give the writing end of a pipe in which there is no room left."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writing, bytes(4096))
-    os.set_blocking(writing, True)
-    try:
-        yield writing
-    finally:
-        os.close(writing)
-        os.close(reading)
-
+from support.pipes import full_pipe
 
 WITH_CLOSED_OUTPUT = ("sh", "-c", 'exec "$0" "$@" >&-')
 """What stands before a command that has no standard output at all."""
@@ -46,7 +27,7 @@ async def run_unread(config: Path, platform: FakePlatform, *before: str, stdout:
 
 
 @pytest.mark.slow
-async def test_alerts_that_nobody_reads_are_told_after_a_restart(tmp_path: Path) -> None:
+async def test_fault_41_alerts_that_nobody_reads_are_told_after_a_restart(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         platform.set("c-1", last_test_success=False)
         config = write_config(tmp_path, platform, ["c-1"])

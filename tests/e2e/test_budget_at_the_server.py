@@ -20,7 +20,7 @@ def most_in_a_minute(came: Sequence[float]) -> int:
 
 
 @pytest.mark.slow
-async def test_no_minute_holds_more_requests_than_the_budget(tmp_path: Path) -> None:
+async def test_fault_28_no_minute_holds_more_requests_than_the_budget(tmp_path: Path) -> None:
     async with fake_platform(*CAMPAIGNS) as platform:
         environment = {"requests_per_minute": 2 * BUDGET, "budget_share": 0.5}
         config = write_config(tmp_path, platform, CAMPAIGNS, environment=environment)
@@ -38,7 +38,7 @@ async def test_no_minute_holds_more_requests_than_the_budget(tmp_path: Path) -> 
     assert len(came) >= BUDGET * 0.97 * 60 / 65 - 10
 
 
-async def test_calls_go_out_one_by_one_and_never_as_a_burst(tmp_path: Path) -> None:
+async def test_fault_29_calls_go_out_one_by_one_and_never_as_a_burst(tmp_path: Path) -> None:
     async with fake_platform(*CAMPAIGNS) as platform:
         environment = {"requests_per_minute": 1200, "budget_share": 0.5}
         config = write_config(tmp_path, platform, CAMPAIGNS, environment=environment)
@@ -50,7 +50,9 @@ async def test_calls_go_out_one_by_one_and_never_as_a_burst(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-async def test_three_kills_in_the_first_minute_neither_burst_nor_starve(tmp_path: Path) -> None:
+async def test_fault_28_three_kills_in_the_first_minute_neither_burst_nor_starve(
+    tmp_path: Path,
+) -> None:
     """600 a minute at a half share, 300 campaigns: no window above 300, all seen within 100 s."""
     campaigns = [f"c-{n}" for n in range(300)]
     async with fake_platform(*campaigns) as platform:

@@ -33,7 +33,9 @@ async def test_a_campaign_that_leaves_the_config_is_resolved_as_removed(tmp_path
         assert len(monitor.process.alerts(campaign_id="c-1")) == 1
 
 
-async def test_a_bad_file_changes_nothing_and_is_told_with_every_problem(tmp_path: Path) -> None:
+async def test_fault_35_a_bad_file_changes_nothing_and_is_told_with_every_problem(
+    tmp_path: Path,
+) -> None:
     async with fake_platform("c-1") as platform:
         config = write_config(tmp_path, platform, ["c-1"])
         good = config.read_text()
@@ -60,7 +62,7 @@ async def test_a_bad_file_changes_nothing_and_is_told_with_every_problem(tmp_pat
 
 
 @pytest.mark.slow
-async def test_a_hundred_signals_in_a_row_are_taken(tmp_path: Path) -> None:
+async def test_fault_35_a_hundred_signals_in_a_row_are_taken(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         config = write_config(tmp_path, platform, ["c-1"])
         async with daemon(config) as monitor:

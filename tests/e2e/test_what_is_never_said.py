@@ -1,23 +1,18 @@
 """The token is in no output, whatever the API echoes; every line is a small JSON object."""
 
-import asyncio
+import base64
 import json
 import signal
 from pathlib import Path
 
 import pytest
 
-from support.command import Daemon, daemon, finished, running, write_config
-from support.fake_platform import TOKEN, FakePlatform, Reply, a_config, fake_platform
+from support.command import daemon, running, write_config
+from support.fake_platform import FakePlatform, Reply, fake_platform
+from torture import secrets
+from torture.haystack import Haystack
 
-PLAIN = "correct-horse-battery"
-"""A token that does not look like one: only who knows it can take it out."""
-
-PATHS = (
-    "/", "/metrics", "/openapi.json", "/api/v1/status", "/api/v1/campaigns", "/api/v1/alerts",
-    "/api/v1/events", "/api/v1/campaigns/production/echo",
-    "/api/v1/campaigns/production/refusing",
-)  # fmt: skip
+SHORT = ["--polls", "2", "--runs", "2"]
 
 FLAMES = "\U0001f525" * 4
 """Four characters, and 48 bytes in ASCII."""
@@ -25,58 +20,22 @@ FLAMES = "\U0001f525" * 4
 HOSTILE = '\x1b[31m\x00"quotes" \\ %s ${jndi:x} <script>\u2028\u202e' + FLAMES * 75
 
 
-def echoing(token: str) -> dict[str, Reply]:
-    """Return answers that have the token wherever the API might put it."""
-    said = f"Bearer {token} is not {token}"
-    return {
-        "echo": a_config("echo", host=token, username=said, last_test_success=False),
-        "refusing": Reply(403, {"success": False, "message": said, "code": token}),
-        "broken": Reply(500, {"success": False, "error": {"code": token, "message": said}}),
-        "wrong": a_config("wrong", campaign_id=token),
-        "odd": a_config("odd", auth_type=token, import_schedule=said, port=said),
-    }
-
-
-async def everything_shown(monitor: Daemon) -> str:
-    """Return all that the daemon answers on any path."""
-    return "".join([(await monitor.web.get(path)).text for path in PATHS])
-
-
 @pytest.mark.slow
-async def test_the_token_is_in_no_output_though_the_api_echoes_it(tmp_path: Path) -> None:
-    async with fake_platform("fine") as platform:
-        platform.replies |= echoing(PLAIN)
-        config = write_config(tmp_path, platform, list(platform.replies))
-        (tmp_path / "token").write_text(PLAIN)
-        async with daemon(config, "--log.level", "debug") as monitor:
-            await monitor.process.record(event="sweep_complete")
-            await monitor.process.alert("echo", "failed_test", "firing")
-            shown = await everything_shown(monitor)
-            # A bad reload, with the token where it does not belong.
-            good = config.read_text()
-            config.write_text(good.replace('"token_file"', f'"token": "{TOKEN}", "tokenfile"'))
-            shown += (await monitor.web.post("/-/reload")).text
-            config.write_text(good)
-            arguments = command_line(monitor.process.process.pid)
-            checked, effective = await asyncio.gather(
-                finished("check", "--config.file", config), finished("config", "show", config)
-            )
-            assert await monitor.process.end(signal.SIGTERM) == 0
-    assert {one.authorization for one in platform.requests} == {f"Bearer {PLAIN}"}
-    said = "\n".join([*monitor.process.out, *monitor.process.err, arguments, shown])
-    said += "".join(ended.out + ended.err for ended in (checked, effective))
-    assert "<secret>" in said
-    for token in (PLAIN, TOKEN):
-        assert token not in said
-        assert token.encode() not in state_in(tmp_path)
+def test_fault_38_a_canary_token_is_in_no_output_whatever_goes_wrong() -> None:
+    assert [figure for figure in secrets.main(SHORT) if not figure.kept] == []
 
 
-def state_in(folder: Path) -> bytes:
-    return b"".join(file.read_bytes() for file in folder.glob("state.db*"))
+def test_fault_38_a_piece_of_a_token_would_be_found() -> None:
+    token = secrets.PLAIN
+    for piece in (token, token[9:21], token[-12:].lower(), base64.b64encode(token.encode())):
+        haystack = Haystack()
+        haystack.add("page", b"nothing", b"<p>", b"some " + as_bytes(piece) + b" here")
+        assert len(list(haystack.hits(token))) >= 1
+    assert list(haystack.hits(secrets.LIKE_A_TOKEN)) == []
 
 
-def command_line(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
+def as_bytes(piece: str | bytes) -> bytes:
+    return piece.encode() if isinstance(piece, str) else piece
 
 
 def hostile_platform(platform: FakePlatform) -> None:

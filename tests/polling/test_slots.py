@@ -58,6 +58,26 @@ def test_a_429_that_comes_while_a_slot_is_waited_for_is_heeded(settings: Setting
     assert len(calls) >= 6
 
 
+def test_a_campaign_that_is_removed_while_it_waits_for_a_slot_is_not_asked_for(
+    settings: Settings,
+) -> None:
+    async def story() -> set[str]:
+        api, slots = FakeApi(VirtualClock()), asyncio.Semaphore(1)
+        poller = _poller(settings, api, slots)
+        await slots.acquire()
+        polling = asyncio.create_task(poller.run())
+        await virtual_seconds(5)
+        kept = {key: target for key, target in settings.targets.items() if key != "c-0"}
+        fewer = replace(settings, environment=replace(settings.environment, campaigns=kept))
+        poller.configure(fewer, api, Token("production", settings.environment.token))
+        slots.release()
+        await virtual_seconds(10 * 60)
+        await _ended(polling)
+        return {key for _, key in api.calls}
+
+    assert run(story()) == {f"c-{n}" for n in range(1, 6)}
+
+
 async def test_no_slot_is_lost_when_a_poller_ends_while_its_lease_is_written(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -57,8 +57,11 @@ class Running:
 
     @property
     def records(self) -> list[Record]:
-        """Every line of standard output so far, each of which must be a JSON object."""
-        return [json.loads(line) for line in self.out]
+        """Every line of standard output so far, each of which must be a JSON object.
+
+        But for an empty one: where alerts waited, it ends what a crash may have broken off.
+        """
+        return [json.loads(line) for line in self.out if line]
 
     def alerts(self, **fields: object) -> list[Record]:
         """Return the alert events so far that have these fields."""
@@ -116,11 +119,19 @@ class Running:
 
 
 @asynccontextmanager
-async def running(*arguments: str | Path, **environ: str) -> AsyncIterator[Running]:
-    """Start the command, in a session of its own; what still runs at the end is killed."""
+async def running(
+    *arguments: str | Path, before: Sequence[str] = (), **environ: str
+) -> AsyncIterator[Running]:
+    """Start the command as `running_program` does; `before` is a command that runs it."""
+    async with running_program(*before, COMMAND, *arguments, **environ) as started:
+        yield started
+
+
+@asynccontextmanager
+async def running_program(*command: str | Path, **environ: str) -> AsyncIterator[Running]:
+    """Start any command, in a session of its own; what still runs at the end is killed."""
     process = await asyncio.create_subprocess_exec(
-        COMMAND,
-        *arguments,
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -161,9 +172,12 @@ class Daemon:
 
 
 @asynccontextmanager
-async def daemon(config: Path, *flags: str, **environ: str) -> AsyncIterator[Daemon]:
+async def daemon(
+    config: Path, *flags: str, before: Sequence[str] = (), **environ: str
+) -> AsyncIterator[Daemon]:
     """Run `sftp-monitor run` on this config; gives it once it has started."""
-    async with running("run", "--config.file", config, *flags, **environ) as process:
+    run = ("run", "--config.file", str(config), *flags)
+    async with running(*run, before=before, **environ) as process:
         started = await process.record(event="started")
         async with httpx.AsyncClient(base_url=started["url"], trust_env=False) as web:
             yield Daemon(process, web)
@@ -206,8 +220,7 @@ def write_config(
         **sections,
     }
     file = folder / "config.yaml"
-    # JSON is YAML, too, but for its way to escape what is beyond 16 bits.
-    file.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+    file.write_text(json.dumps(document, indent=1))
     return file
 
 

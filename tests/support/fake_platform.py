@@ -111,6 +111,11 @@ class FakePlatform:
                 self._came.clear()
                 await self._came.wait()
 
+    async def more(self, requests: int) -> None:
+        """Return once so many more requests have come in."""
+        enough = len(self.requests) + requests
+        await self.until(lambda: len(self.requests) >= enough)
+
     async def answer(self, request: web.Request) -> web.Response:
         """Take a request down and answer it."""
         campaign_id = request.match_info["campaign_id"]

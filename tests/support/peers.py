@@ -16,6 +16,10 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "promtool": ("promtool",),
     "alertmanager": ("alertmanager", "prometheus-alertmanager"),
     "amtool": ("amtool",),
+    "faketime": ("faketime",),
+    "strace": ("strace",),
+    "systemd-analyze": ("systemd-analyze",),
+    "openssl": ("openssl",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
 }
 

@@ -8,7 +8,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from monitor.adapters.metrics import OwnMetrics, SinkState, render
+from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
 from monitor.core.board import Board
 from support.boards import a_board
 
@@ -60,13 +60,8 @@ def scrape(
     openmetrics: bool = False,
 ) -> Scrape:
     """Return what Prometheus reads of this board."""
-    page = render(
-        board or a_board(),
-        own or some_own_metrics(),
-        sinks,
-        campaign_labels,
-        openmetrics=openmetrics,
-    ).decode()
+    render = Exposition(own or some_own_metrics()).render
+    page = render(board or a_board(), sinks, campaign_labels, openmetrics=openmetrics).decode()
     if openmetrics:
         return Scrape(read_openmetrics(page))  # type: ignore[no-untyped-call]
     return Scrape(read_text(page))

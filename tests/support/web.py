@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx
 
-from monitor.adapters.metrics import content_type, render
+from monitor.adapters.metrics import Exposition, content_type
 from monitor.adapters.web import HistoryPage, Limits, WebContext, WebServer
+from monitor.config import Access
 from monitor.core.board import Board
 from monitor.core.model import HOUR
 from support.boards import a_rich_board
@@ -27,10 +28,10 @@ async def no_problems() -> Sequence[str]:
 
 def metrics_of(board: Callable[[], Board]) -> Callable[[bool], Callable[[], bytes]]:
     """Return the real metrics of a board, as the daemon gives them."""
-    own = some_own_metrics()
+    render = Exposition(some_own_metrics()).render
 
     def take(openmetrics: bool) -> Callable[[], bytes]:
-        return partial(render, board(), own, [], ["team"], openmetrics=openmetrics)
+        return partial(render, board(), [], ["team"], openmetrics=openmetrics)
 
     return take
 
@@ -54,9 +55,13 @@ def a_context(**overrides: Any) -> WebContext:
 
 
 @asynccontextmanager
-async def listening(context: WebContext, limits: Limits | None = None) -> AsyncIterator[int]:
+async def listening(
+    context: WebContext,
+    limits: Limits | None = None,
+    read_access: Callable[[], Access] = Access,
+) -> AsyncIterator[int]:
     """Run the server; gives its port."""
-    server = WebServer(context, HOST, 0, limits or Limits())
+    server = WebServer(context, HOST, 0, limits or Limits(), read_access)
     port = await server.start()
     try:
         yield port
@@ -66,11 +71,11 @@ async def listening(context: WebContext, limits: Limits | None = None) -> AsyncI
 
 @asynccontextmanager
 async def serving(
-    limits: Limits | None = None, **overrides: Any
+    limits: Limits | None = None, access: Access | None = None, **overrides: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Run the server on `a_context(**overrides)`; gives a client of it."""
+    """Run the server on `a_context(**overrides)`, in plain text; gives a client of it."""
     async with (
-        listening(a_context(**overrides), limits) as port,
+        listening(a_context(**overrides), limits, lambda: access or Access()) as port,
         httpx.AsyncClient(
             base_url=f"http://{HOST}:{port}",
             headers={"Accept-Encoding": ""},

@@ -1,19 +1,27 @@
 """The board and the own counters as one page, in one of Prometheus' two text formats."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from monitor.adapters.metrics.board import BoardCollector, SinkState
+from monitor.adapters.metrics.board import (
+    SinkState,
+    environment_alerts,
+    environment_families,
+    sink_families,
+)
+from monitor.adapters.metrics.campaigns import CAMPAIGN_FAMILIES, CampaignLines
+from monitor.adapters.metrics.lines import family
 from monitor.adapters.metrics.own import OwnMetrics
 from monitor.core.board import Board
 
-_TEXT = choose_encoder("text/plain")
-_OPENMETRICS = choose_encoder("application/openmetrics-text")
+_Encoder = tuple[Callable[[Collector], bytes], str]
 
+_TEXT: _Encoder = choose_encoder("text/plain")
+_OPENMETRICS: _Encoder = choose_encoder("application/openmetrics-text")
 
 # The OpenMetrics encoder ends every family with it, but only the page may end so.
 _EOF = b"# EOF\n"
@@ -28,27 +36,51 @@ class _Family(Collector):
         yield self._family
 
 
-def render(
-    board: Board,
-    own: OwnMetrics,
-    sinks: Sequence[SinkState],
-    campaign_labels: Sequence[str],
-    *,
-    openmetrics: bool,
-) -> bytes:
-    """Return the whole page for one scrape: text 0.0.4, or OpenMetrics 1.0.0.
+class Exposition:
+    """Makes the page, scrape after scrape; what has not changed since the last one is kept."""
 
-    `campaign_labels` are the config's labels that go on `sftp_monitor_alert` and
-    `sftp_monitor_campaign_info`. Reads only what it is given, so any thread may call it.
-    """
-    encode, _ = _OPENMETRICS if openmetrics else _TEXT
-    families = chain(
-        BoardCollector(board, sinks, campaign_labels).collect(), own.registry.collect()
-    )
-    # Family by family: to encode all of a large board in one piece would hold the interpreter,
-    # and so the loop, for far too long. Joining bytes lets go of it.
-    pieces = [encode(_Family(family)).removesuffix(_EOF) for family in families]
-    return b"".join([*pieces, _EOF]) if openmetrics else b"".join(pieces)
+    def __init__(self, own: OwnMetrics) -> None:
+        """Show these counters beside the board."""
+        self._own = own
+        self._campaigns = CampaignLines()
+
+    def render(
+        self,
+        board: Board,
+        sinks: Sequence[SinkState],
+        campaign_labels: Sequence[str],
+        *,
+        openmetrics: bool,
+    ) -> bytes:
+        """Return the whole page for one scrape: text 0.0.4, or OpenMetrics 1.0.0.
+
+        `campaign_labels` are the config's labels that go on `sftp_monitor_alert` and
+        `sftp_monitor_campaign_info`. Any thread may call it, but only one at a time.
+        """
+        page = BytesIO()
+        # Family by family: a large board in one piece would hold the interpreter, and so the loop,
+        # for far too long, and be in memory twice.
+        page.writelines(self._shown(board, sinks, campaign_labels))
+        page.writelines(self._counted(_OPENMETRICS if openmetrics else _TEXT))
+        if openmetrics:
+            page.write(_EOF)
+        return page.getvalue()
+
+    def _shown(
+        self, board: Board, sinks: Sequence[SinkState], campaign_labels: Sequence[str]
+    ) -> Iterator[bytes]:
+        campaigns = self._campaigns.of(board, campaign_labels)
+        alerts = environment_alerts(board, campaign_labels)
+        for place, (name, about) in enumerate(CAMPAIGN_FAMILIES):
+            lines = [*alerts.get(name, ()), *(each[place] for each in campaigns)]
+            yield family(name, about, lines)
+        yield from environment_families(board)
+        yield from sink_families(sinks)
+
+    def _counted(self, encoder: _Encoder) -> Iterator[bytes]:
+        encode, _ = encoder
+        for counter in self._own.registry.collect():
+            yield encode(_Family(counter)).removesuffix(_EOF)
 
 
 def content_type(openmetrics: bool) -> str:

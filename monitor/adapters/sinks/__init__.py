@@ -1,20 +1,36 @@
-"""The places that are told of alerts: one small module each, with one method, `deliver`."""
+"""The places that are told of alerts: one small module each. A new one is a line in `sinks_of`."""
 
-from typing import Protocol
+from collections.abc import Sequence
 
-from monitor.core.model import Told
-
-
-class Sink(Protocol):
-    """A place that is told. `name` is its key in the database and its metric label."""
-
-    name: str
-
-    async def deliver(self, told: Told) -> None:
-        """Tell one event, in order; return only when it is told.
-
-        Raises OSError when it could not be: it is tried again, and nothing overtakes it.
-        """
+from monitor.adapters.sinks.alertmanager import AlertmanagerSink, Situation
+from monitor.adapters.sinks.apprise import AppriseSink
+from monitor.adapters.sinks.file import FileSink
+from monitor.adapters.sinks.log import LogSink, WriteLine
+from monitor.adapters.sinks.record import Links
+from monitor.adapters.sinks.sink import RefusedError, RepeatingSink, Sink
+from monitor.adapters.sinks.webhook import WebhookSink
+from monitor.config import Config, LogFormat
 
 
-__all__ = ["Sink"]
+def sinks_of(
+    config: Config, shard: int, write: WriteLine, situation: Situation, *, threaded: bool
+) -> Sequence[Sink]:
+    """Return the sinks that the config asks for; `write` writes to standard output.
+
+    Unless `threaded`, a file is written by the loop's own thread: on virtual time no other may run.
+    """
+    links, notify = Links.of(config, shard), config.notify
+    sinks: list[Sink] = [
+        LogSink(write, links, for_people=config.log.format is LogFormat.CONSOLE),
+    ]
+    if config.alerts.file is not None:
+        sinks.append(FileSink(config.alerts.file, links, threaded=threaded))
+    for number, url in enumerate(notify.alertmanagers, start=1):
+        sinks.append(AlertmanagerSink(number, url, links, situation))
+    sinks += [WebhookSink(webhook, links, situation.now) for webhook in notify.webhooks]
+    for number, source in enumerate(notify.apprise, start=1):
+        sinks.append(AppriseSink(number, source, links))
+    return sinks
+
+
+__all__ = ["RefusedError", "RepeatingSink", "Sink", "Situation", "WriteLine", "sinks_of"]

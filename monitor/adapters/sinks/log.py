@@ -25,10 +25,18 @@ class LogSink:
         self._write = write
         self._links = links
         self._render = as_console_line if for_people else self._as_json_line
+        self._perhaps_torn = False
 
     async def deliver(self, told: Told) -> None:
         """Write the event as one line. Raises OSError when it could not be written."""
-        await self._write(self._render(told))
+        line = self._render(told)
+        await self._write(b"\n" + line if self._perhaps_torn else line)
+        self._perhaps_torn = False
+
+    async def has(self, event_id: str, before: str | None) -> bool | None:
+        """Return None: standard output cannot be read back. Its last line may be half of one."""
+        self._perhaps_torn = True
+        return None
 
     def _as_json_line(self, told: Told) -> bytes:
         return as_line(told, self._links)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from monitor.config import Config
 from monitor.core.model import EventStatus, Instant, Told
 from monitor.core.text import clean, rfc3339
 
@@ -25,6 +26,11 @@ class Links:
     runbook_url: str
     external_url: str | None = None
     shard: int = 0
+
+    @classmethod
+    def of(cls, config: Config, shard: int) -> "Links":
+        """Return where the events of this shard point to."""
+        return cls(config.alerts.runbook_url, config.web.external_url, shard)
 
 
 def as_line(told: Told, links: Links) -> bytes:

@@ -54,6 +54,17 @@ class Outcome:
         return () if self.written is None else tuple(row.event_id for row in self.written.events)
 
 
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """Events decided `before` an instant may go, once each of these sinks was told them.
+
+    The cursor of a sink that no longer runs holds nothing back: it would for ever.
+    """
+
+    before: Instant
+    sinks: frozenset[str]
+
+
 @dataclass(slots=True, kw_only=True)
 class Batch:
     """One transaction to be. `told` are (sink, event id) of events told before they were stored."""
@@ -66,7 +77,7 @@ class Batch:
     events: list[EventRow] = field(default_factory=list)
     cursors: dict[str, int] = field(default_factory=dict)
     told: list[tuple[str, str]] = field(default_factory=list)
-    prune_before: Instant | None = None
+    pruning: Pruning | None = None
     waiters: list[asyncio.Future[Outcome]] = field(default_factory=list)
 
     @classmethod
@@ -97,8 +108,8 @@ class Batch:
         self.events.extend(later.events)
         self.cursors.update(later.cursors)
         self.told.extend(later.told)
-        if later.prune_before is not None:
-            self.prune_before = later.prune_before
+        if later.pruning is not None:
+            self.pruning = later.pruning
         self.waiters.extend(later.waiters)
 
     def drop(self, environment: str) -> None:
@@ -135,7 +146,7 @@ def apply(batch: Batch, connection: sqlite3.Connection) -> Outcome:
     ).rowcount
     duplicates = len(batch.events) - added if batch.events else 0
     _move_cursors(batch, connection)
-    pruned = 0 if batch.prune_before is None else _prune(connection, batch.prune_before)
+    pruned = 0 if batch.pruning is None else _prune(connection, batch.pruning)
     return Outcome(written=batch, pruned=pruned, duplicates=duplicates)
 
 
@@ -168,11 +179,13 @@ def _move_cursors(batch: Batch, connection: sqlite3.Connection) -> None:
     )
 
 
-def _prune(connection: sqlite3.Connection, before: Instant) -> int:
+def _prune(connection: sqlite3.Connection, pruning: Pruning) -> int:
+    sinks = tuple(pruning.sinks)
+    marks = ", ".join("?" * len(sinks))
     return connection.execute(
-        "DELETE FROM event WHERE decided_at < ?"
-        " AND NOT EXISTS (SELECT 1 FROM cursor WHERE event_row < event.id)",
-        (before,),
+        "DELETE FROM event WHERE decided_at < ? AND NOT EXISTS"  # noqa: S608 - question marks
+        f" (SELECT 1 FROM cursor WHERE event_row < event.id AND sink IN ({marks}))",
+        (pruning.before, *sinks),
     ).rowcount
 
 

@@ -26,7 +26,6 @@ def read_history(
     wanted = Filter(since=since, environment=environment, campaign_id=campaign_id)
     with closing(schema.open_foreign(path)) as connection:
         try:
-            epoch = reading.epoch(connection) or ""
-            return reading.history(connection, epoch, wanted, before_row, limit)
+            return reading.history(connection, wanted, before_row, limit)
         except sqlite3.Error as error:
             raise StateUnusable(f"{path}: cannot be read ({error})") from error

@@ -18,7 +18,7 @@ EventRows = Sequence[tuple[int, "StoredEvent | None"]]
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event on disk: its place in the order of telling, its id, its database's epoch."""
+    """An event on disk: its place in the order of telling, its id, and the epoch in that."""
 
     row_id: int
     event_id: str
@@ -94,12 +94,6 @@ def _rosters(connection: sqlite3.Connection, problems: list[str]) -> dict[str, R
     return rosters
 
 
-def epoch(connection: sqlite3.Connection) -> str | None:
-    """Return the epoch that was made with the database; None before there is one."""
-    row = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-    return None if row is None else str(row[0])
-
-
 def cursors(connection: sqlite3.Connection) -> dict[str, int]:
     """Return by sink the row of the last event that was told there."""
     return dict(connection.execute("SELECT sink, event_row FROM cursor"))
@@ -110,12 +104,12 @@ def newest_row(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0])
 
 
-def events_after(connection: sqlite3.Connection, epoch: str, row_id: int, limit: int) -> EventRows:
+def events_after(connection: sqlite3.Connection, row_id: int, limit: int) -> EventRows:
     """Return at most `limit` events after a row, in the order of telling."""
     rows = connection.execute(
         "SELECT id, event_id, body FROM event WHERE id > ? ORDER BY id LIMIT ?", (row_id, limit)
     )
-    return [(row[0], _stored(row, epoch)) for row in rows]
+    return [(row[0], _stored(row)) for row in rows]
 
 
 def waiting(connection: sqlite3.Connection, row_id: int) -> tuple[int, Instant | None]:
@@ -128,7 +122,7 @@ def waiting(connection: sqlite3.Connection, row_id: int) -> tuple[int, Instant |
 
 
 def history(
-    connection: sqlite3.Connection, epoch: str, wanted: Filter, before_row: int | None, limit: int
+    connection: sqlite3.Connection, wanted: Filter, before_row: int | None, limit: int
 ) -> list[StoredEvent]:
     """Return at most `limit` events that pass the filter, newest first, older than `before_row`."""
     conditions = {
@@ -143,12 +137,14 @@ def history(
         f"SELECT id, event_id, body FROM event WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
         (*asked.values(), limit),
     )
-    found = (_stored(row, epoch) for row in rows)
+    found = (_stored(row) for row in rows)
     return [stored for stored in found if stored is not None]
 
 
-def _stored(row: tuple[int, str, str], epoch: str) -> StoredEvent | None:
+def _stored(row: tuple[int, str, str]) -> StoredEvent | None:
     row_id, event_id, body = row
+    # Not the database's: one that was started from a copy has events of the copy's epoch, too.
+    epoch = event_id.rsplit("-", 2)[1]
     event = _decoded(codec.decode_event, body)
     return None if event is None else StoredEvent(row_id, event_id, epoch, event)
 

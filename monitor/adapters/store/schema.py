@@ -1,10 +1,12 @@
-"""The database file: made, recognised, migrated, and set aside when it is corrupt.
+"""The database file: made, recognised, migrated, and set aside when it is corrupt or newer.
 
-A later version adds an entry to `MIGRATIONS`; one that was released is never changed.
+A later version adds an entry to `MIGRATIONS`; one that was released is never changed. Before a
+migration the file is copied to `<name>.v<schema>`: what the release before starts from.
 """
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -42,6 +44,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 _BUSY: Seconds = 1.0
 # Nobody else writes (the lock), so nothing but a reader's recovery ever makes us wait.
 
+_COMPANIONS = ("-wal", "-shm", "-journal")
+
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -49,10 +53,16 @@ class Corrupt(Exception):  # noqa: N818 - it says what is so
     """The file is no sound SQLite database."""
 
 
-def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str | None]:
-    """Return the writing connection, and what to tell people if a corrupt file was set aside.
+class Newer(StateUnusable):
+    """The database is of a newer version."""
 
-    The corrupt file is renamed to `<name>.corrupt-<UTC>`, never deleted. Raises StateUnusable.
+
+def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str | None]:
+    """Return the writing connection, and what to tell people if a file was set aside.
+
+    A corrupt one is renamed to `<name>.corrupt-<UTC>`; a newer one to `<name>.newer-<UTC>`, where
+    the copy from before its migration is there to start from. Neither is deleted. Raises
+    StateUnusable.
     """
     try:
         return open_for_writing(path), None
@@ -60,6 +70,13 @@ def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str
         aside = _set_aside(path, now)
         notice = f"{path}: corrupt ({problem}), set aside as {aside.name}; starting without state"
         return open_for_writing(path), notice
+    except Newer:
+        copy = _copy_of(path, len(MIGRATIONS))
+        if not copy.is_file():
+            raise
+        notice = _go_back(path, copy, now)
+        connection, further = open_or_set_aside(path, now)
+        return connection, notice if further is None else f"{notice}; {further}"
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -74,9 +91,11 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection = _connect(str(path))
         _recognise(connection, path)
         _configure(connection, path)
+        if 0 < _version(connection) < len(MIGRATIONS):
+            _keep_copy(connection, path)
         _migrate(connection)
         return connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         _close(connection)
         if _is_damage(error):
             raise Corrupt(str(error)) from error
@@ -165,7 +184,7 @@ def _check_identity(connection: sqlite3.Connection, path: Path, new_allowed: boo
             f"{path}: this is not a database of sftp-monitor; give state.path another name"
         )
     if version > len(MIGRATIONS):
-        raise StateUnusable(
+        raise Newer(
             f"{path}: written by a newer sftp-monitor (schema {version}, this one knows "
             f"{len(MIGRATIONS)}); upgrade, or give state.path another name"
         )
@@ -201,6 +220,39 @@ def _migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
+def _copy_of(path: Path, version: int) -> Path:
+    return path.with_name(f"{path.name}.v{version}")
+
+
+def _keep_copy(connection: sqlite3.Connection, path: Path) -> None:
+    """Copy the database as it is before its migration, in place of an older copy like it."""
+    part = path.with_name(f"{path.name}.new")
+    for suffix in ("", *_COMPANIONS):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
+    _make_file(part)
+    with closing(_connect(str(part))) as copy:
+        connection.backup(copy)
+        # Who starts from the copy counts events anew: they must not get the ids of other ones.
+        copy.execute("DELETE FROM meta WHERE key = 'epoch'")
+    part.replace(_copy_of(path, _version(connection)))
+
+
+def _go_back(path: Path, copy: Path, now: Instant) -> str:
+    """Set the newer database aside and put the copy in its place; return what to tell people."""
+    made, aside = rfc3339(copy.stat().st_mtime), _name_aside(path, now, "newer")
+    try:
+        # A second name first: whenever this is cut short, there is a database to start from.
+        os.link(path, aside)
+        _move_companions(path, aside)
+        copy.replace(path)
+    except OSError as error:
+        raise StateUnusable(f"{path}: cannot be set aside ({error.strerror})") from error
+    return (
+        f"{path}: written by a newer sftp-monitor, set aside as {aside.name}; "
+        f"starting from the copy made before its migration, at {made}"
+    )
+
+
 def _version(connection: sqlite3.Connection) -> int:
     return int(str(_pragma(connection, "user_version")))
 
@@ -210,20 +262,29 @@ def _pragma(connection: sqlite3.Connection, text: str) -> object:
     return row[0] if row else None
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def _is_damage(error: Exception) -> bool:
     # The low byte is the primary code; `sqlite_errorcode` is missing where Python itself raised.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
 def _set_aside(path: Path, now: Instant) -> Path:
+    aside = _name_aside(path, now, "corrupt")
+    _move_companions(path, aside)
+    path.rename(aside)
+    return aside
+
+
+def _name_aside(path: Path, now: Instant, why: str) -> Path:
     stamp = rfc3339(now).replace("-", "").replace(":", "")
-    aside, n = path.with_name(f"{path.name}.corrupt-{stamp}"), 1
+    aside, n = path.with_name(f"{path.name}.{why}-{stamp}"), 1
     while aside.exists():
         n += 1
-        aside = path.with_name(f"{path.name}.corrupt-{stamp}.{n}")
-    for suffix in ("-wal", "-shm"):
+        aside = path.with_name(f"{path.name}.{why}-{stamp}.{n}")
+    return aside
+
+
+def _move_companions(path: Path, aside: Path) -> None:
+    for suffix in _COMPANIONS:
         companion = path.with_name(path.name + suffix)
         if companion.exists():
             companion.rename(aside.with_name(aside.name + suffix))
-    path.rename(aside)
-    return aside

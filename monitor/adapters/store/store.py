@@ -8,10 +8,11 @@ import contextlib
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 
 from monitor.adapters.store import reading, schema
-from monitor.adapters.store.batch import Batch, Change, Outcome
+from monitor.adapters.store.batch import Batch, Change, Outcome, Pruning
 from monitor.adapters.store.database import Database
 from monitor.adapters.store.errors import StorageError
 from monitor.adapters.store.lock import StateLock
@@ -27,7 +28,7 @@ class Store:
     """The state of one daemon. Make one with `open`; hooks may be set right after.
 
     `epoch` was made with the database: no event id of another one is ever used again. `notice` is
-    what people should know of the start (a corrupt file set aside). `failing` is true from a failed
+    what people should know of the start (a file set aside). `failing` is true from a failed
     transaction until the next good one, `errors` counts failed transactions and unreadable events.
     """
 
@@ -44,6 +45,7 @@ class Store:
         self._path = path
         self._lock = lock
         self._closed = False
+        self._sinks: set[str] = set()
         self._unwritten = Unwritten()
         # Memory is seen by its own connection only; a file is read beside the writer.
         self._reader = database.connection if lock is None else schema.open_for_reading(path)
@@ -60,7 +62,7 @@ class Store:
     ) -> "Store":
         """Open the state at `path` (or `MEMORY`), made anew where there is none.
 
-        `now` dates a corrupt file that is set aside. Threaded, it must be called on the loop that
+        `now` dates a file that is set aside. Threaded, it must be called on the loop that
         will use it; else (and in memory always) every call commits before it returns. `epoch` is
         for a new database; by default it is drawn. Raises StateLocked or StateUnusable.
         """
@@ -81,6 +83,21 @@ class Store:
         """Return what is remembered, saved just now or long ago. Raises StorageError."""
         with self._reading() as reader:
             return self._unwritten.over(reading.load(reader))
+
+    async def load_in(self, threads: Executor) -> Loaded:
+        """Return the same as `load`, read in a thread: 100,000 campaigns take seconds.
+
+        What is saved meanwhile may be in it or not. Raises StorageError.
+        """
+        if self._lock is None:
+            return self.load()
+        loop = asyncio.get_running_loop()
+        return self._unwritten.over(await loop.run_in_executor(threads, self._read))
+
+    def _read(self) -> Loaded:
+        # A connection of its own: another one belongs to the thread that has opened it.
+        with self._reading(), contextlib.closing(schema.open_for_reading(self._path)) as reader:
+            return reading.load(reader)
 
     def save(self, change: Change) -> None:
         """Queue a change to the writer; never blocks. ValueError: something cannot be encoded."""
@@ -106,9 +123,10 @@ class Store:
     async def prune(self, older_than: Instant) -> int:
         """Delete events decided before `older_than` that every sink was told; return how many.
 
-        Raises StorageError.
+        Every sink that this process tells, that is. Raises StorageError.
         """
-        return (await self._written(Batch(prune_before=older_than))).pruned
+        pruning = Pruning(older_than, frozenset(self._sinks))
+        return (await self._written(Batch(pruning=pruning))).pruned
 
     def add_sink(self, sink: str) -> None:
         """Give a new sink its cursor, at the newest event there was when the store was opened.
@@ -116,6 +134,7 @@ class Store:
         To be called before the first save, or a crash may let events pass it by; every method
         that takes a sink does it by itself.
         """
+        self._sinks.add(sink)
         if not self._outbox.knows(sink):
             self.move_cursor(sink, self._outbox.cursor(sink))
 
@@ -129,7 +148,7 @@ class Store:
         while True:
             with self._reading() as reader:
                 after = self._outbox.cursor(sink)
-                rows = reading.events_after(reader, self.epoch, after, limit)
+                rows = reading.events_after(reader, after, limit)
             run, passed = self._outbox.to_tell(sink, rows)
             if passed is not None:
                 self._pass_over(sink, passed, rows)
@@ -186,7 +205,7 @@ class Store:
         """
         wanted = Filter(since=since, environment=environment, campaign_id=campaign_id)
         with self._reading() as reader:
-            return reading.history(reader, self.epoch, wanted, before_row, limit)
+            return reading.history(reader, wanted, before_row, limit)
 
     async def aclose(self) -> None:
         """Write what is queued, fold the WAL into the database, let another daemon have it.

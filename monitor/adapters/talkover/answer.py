@@ -22,12 +22,12 @@ _BY_STATUS = {
 _BY_CLASS = {3: Reason.REDIRECT, 4: Reason.HTTP_4XX, 5: Reason.HTTP_5XX}
 
 
-def observe_sftp(received: Received, campaign_id: str) -> Observation:
-    """Return what an answer to GET /campaigns/{id}/sftp says of the campaign. Never raises."""
+def observe_sftp(received: Received, campaign_id: str, token: str) -> Observation:
+    """Return what an answer to GET /campaigns/{id}/sftp says, without `token`. Never raises."""
     if received.status == 404:
         return _read_404(received)
     body = _json_of_200(received)
-    return body if isinstance(body, PollError) else decode_sftp(body, campaign_id)
+    return body if isinstance(body, PollError) else decode_sftp(body, campaign_id, token)
 
 
 def observe_listing(received: Received, page: int, token: str) -> ListingPage | PollError:

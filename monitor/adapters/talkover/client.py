@@ -3,9 +3,9 @@
 import asyncio
 import socket
 from collections.abc import Callable, Generator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -31,7 +31,6 @@ from monitor.core.model import (
     RateHint,
     Reason,
     Seconds,
-    SftpConfig,
 )
 from monitor.core.text import clean, redact
 
@@ -113,7 +112,7 @@ class Talkover:
         """
         path = f"/campaigns/{quote(campaign_id, safe='')}/sftp"
         seen, aside = await self._get(
-            SFTP, path, lambda received, _: observe_sftp(received, campaign_id)
+            SFTP, path, lambda received, token: observe_sftp(received, campaign_id, token)
         )
         return Answer(seen, *aside)
 
@@ -167,20 +166,12 @@ class Talkover:
 
 
 def _presentable(seen: Seen, token: str) -> Seen:
-    """Return what was seen with nothing in it that may not be shown, even if the API echoes it.
+    """Return what was seen, the words of a failure fit to be shown, even if the API echoes us.
 
-    A detail is redacted before it is cut: half a token is still a secret.
+    They are redacted before they are cut: half a token is still a secret.
     """
-    match seen:
-        case PollError(detail=detail):
-            return replace(seen, detail=clean(redact(detail, token), DETAIL_MAX))
-        case SftpConfig():
-            said = {field.name: getattr(seen, field.name) for field in fields(seen)}
-            echoes = [
-                name for name, text in said.items() if isinstance(text, str) and token in text
-            ]
-            hidden: dict[str, Any] = {name: redact(said[name], token) for name in echoes}
-            return replace(seen, **hidden) if hidden else seen
+    if isinstance(seen, PollError):
+        return replace(seen, detail=clean(redact(seen.detail, token), DETAIL_MAX))
     return seen
 
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from monitor.adapters.talkover.document import TEXT_MAX, MismatchError, read_body, required_text
 from monitor.adapters.talkover.timestamps import parse_rfc3339
 from monitor.core.model import Instant, NoConfig, Observation, PollError, Reason, SftpConfig
-from monitor.core.text import clean
+from monitor.core.text import clean, redact_echo
 
 
 class _Data(Struct):
@@ -33,11 +33,12 @@ class _Envelope(Struct):
     data: _Data | None
 
 
-def decode_sftp(body: bytes, campaign_id: str) -> Observation:
+def decode_sftp(body: bytes, campaign_id: str, token: str) -> Observation:
     """Return what a 200 says of the campaign's SFTP config.
 
     Never raises: a body that is not what the API's reference describes is a `PollError`, and so is
-    one about another campaign than the one asked for.
+    one about another campaign than the one asked for. `token` is the one that was sent, and in no
+    config that is returned.
     """
     read = read_body(body, _Envelope)
     if isinstance(read, PollError):
@@ -48,25 +49,30 @@ def decode_sftp(body: bytes, campaign_id: str) -> Observation:
     if data.campaign_id != campaign_id:
         return PollError(Reason.WRONG_CAMPAIGN, f"the answer is about campaign {data.campaign_id}")
     try:
-        return _sftp_config(data)
+        return _sftp_config(data, token)
     except MismatchError as error:
         return PollError(Reason.SCHEMA_MISMATCH, str(error))
 
 
-def _sftp_config(data: _Data) -> SftpConfig:
+def _sftp_config(data: _Data, token: str) -> SftpConfig:
     """Return the config; `campaign_id` is that of the campaign asked for by now."""
     tested_at, succeeded = _last_test(data)
+
+    def text(value: str | None) -> str | None:
+        """Return what may be shown. Redacted before it is cut: half a token is a secret, too."""
+        return None if value is None else clean(redact_echo(value, token), TEXT_MAX)
+
     return SftpConfig(
-        id=required_text("$.data.id", data.id),
+        id=required_text("$.data.id", redact_echo(data.id, token)),
         campaign_id=data.campaign_id,
-        host=required_text("$.data.host", data.host),
+        host=required_text("$.data.host", redact_echo(data.host, token)),
         is_enabled=data.is_enabled,
         port=data.port,
-        username=_text(data.username),
-        auth_type=_text(data.auth_type),
-        import_path=_text(data.import_path),
-        export_path=_text(data.export_path),
-        import_schedule=_text(data.import_schedule),
+        username=text(data.username),
+        auth_type=text(data.auth_type),
+        import_path=text(data.import_path),
+        export_path=text(data.export_path),
+        import_schedule=text(data.import_schedule),
         last_test_at=tested_at,
         last_test_success=succeeded,
         created_at=_instant("created_at", data.created_at),
@@ -90,7 +96,3 @@ def _instant(field: str, text: str | None) -> Instant | None:
         return None if text is None else parse_rfc3339(text)
     except ValueError:
         raise MismatchError(f"Expected an RFC 3339 time - at `$.data.{field}`") from None
-
-
-def _text(text: str | None) -> str | None:
-    return None if text is None else clean(text, TEXT_MAX)

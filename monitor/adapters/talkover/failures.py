@@ -53,10 +53,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _words(cause: BaseException) -> str:
     match cause:
-        case ssl.SSLCertVerificationError():
-            return cause.verify_message
+        # Where Python raised it and not OpenSSL, it has neither of these attributes.
+        case ssl.SSLCertVerificationError(verify_message=str(words)):
+            return words
         case ssl.SSLError():
-            return (cause.reason or "TLS failed").lower().replace("_", " ")
+            return (getattr(cause, "reason", None) or "TLS failed").lower().replace("_", " ")
         case PayloadEncodingError():
             return "the connection ended before the body did"
         case HttpProcessingError():

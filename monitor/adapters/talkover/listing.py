@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from monitor.adapters.talkover.document import TEXT_MAX, MismatchError, read_body, required_text
 from monitor.core.model import Listed, ListingPage, PollError, Reason
-from monitor.core.text import clean, redact
+from monitor.core.text import CAMPAIGN_ID, clean, redact_echo
 
 PER_PAGE: Final = 100
 """How many campaigns a page is asked to hold: the API's most."""
@@ -21,8 +21,8 @@ _COUNT_MAX = 1_000_000
 
 
 class _Campaign(Struct):
-    # As in the config; it ends with \Z because $ lets a newline through.
-    id: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
+    # It ends with \Z because $ lets a newline through.
+    id: Annotated[str, Meta(pattern=rf"\A{CAMPAIGN_ID}\Z")]
     name: str
     status: str
     campaign_type: str | None = None
@@ -65,20 +65,16 @@ def decode_listing(body: bytes, page: int, token: str) -> ListingPage | PollErro
 
 def _listed(place: int, row: _Campaign, token: str) -> Listed:
     # Calls are made with an id: one with the token in it cannot be redacted.
-    if token in row.id:
+    if token.lower() in row.id.lower():
         raise MismatchError(f"Expected an id, got the token - at `$.data[{place}].id`")
+    # Redacted before it is cut: half a token is a secret, too.
+    status = redact_echo(row.status, token)
     return Listed(
         id=row.id,
-        name=clean(_without(token, row.name), TEXT_MAX),
-        status=required_text(f"$.data[{place}].status", _without(token, row.status), _WORD_MAX),
-        campaign_type=clean(_without(token, row.campaign_type or ""), _WORD_MAX),
+        name=clean(redact_echo(row.name, token), TEXT_MAX),
+        status=required_text(f"$.data[{place}].status", status, _WORD_MAX),
+        campaign_type=clean(redact_echo(row.campaign_type or "", token), _WORD_MAX),
     )
-
-
-def _without(token: str, text: str) -> str:
-    """Return the text with the token redacted: before it is cut, as half a token is a secret."""
-    # Not always: a campaign may well be called "Bearer bonds".
-    return redact(text, token) if token in text else text
 
 
 def _is_last(said: dict[str, Any], page: int, found: int) -> bool:

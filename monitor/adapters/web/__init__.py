@@ -2,7 +2,7 @@
 
 Everything is a view of the board, made when asked. What it shows comes in by `WebContext`, so
 that nothing here knows the daemon. `views` and `page` turn a board into answers and into HTML
-(pure); `handlers` answer requests; `guard` and `server` keep hostile clients from doing harm.
+(pure); `handlers` answer requests; `guard`, `gate` and `door` keep hostile clients from doing harm.
 """
 
 from monitor.adapters.web.context import HistoryPage, HistoryQuery, WebContext

@@ -79,7 +79,7 @@ class ConfigAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollErrorAnswer:
-    """Why the last poll gave no definite answer."""
+    """Why the last poll, or the last listing of the campaigns, gave no definite answer."""
 
     reason: Reason
     detail: str
@@ -199,6 +199,7 @@ class EnvironmentAnswer:
     """One environment. reachable is null before the first call, false after an unanswered one.
 
     outage_since and token_rejected_since say since when polling has stopped, and outage_reason why.
+    listing_error is null unless the last listing of the campaigns failed: new ones are not seen.
     """
 
     name: str
@@ -207,6 +208,7 @@ class EnvironmentAnswer:
     outage_since: Timestamp | None
     outage_reason: Reason | None
     token_rejected_since: Timestamp | None
+    listing_error: PollErrorAnswer | None
     budget: BudgetAnswer
     counts: CountsAnswer
     sweep: SweepAnswer

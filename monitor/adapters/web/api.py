@@ -9,6 +9,7 @@ from aiohttp import web
 
 from monitor.adapters.web import queries, views
 from monitor.adapters.web.context import HistoryQuery, WebContext
+from monitor.adapters.web.large import large
 from monitor.adapters.web.openapi import document, encode, encode_list
 
 
@@ -81,7 +82,7 @@ class Api:
 
     async def _json(self, make: Callable[[], bytes]) -> web.Response:
         body = await asyncio.get_running_loop().run_in_executor(self._threads, make)
-        return web.Response(body=body, content_type="application/json")
+        return large(body, {"Content-Type": "application/json"})
 
 
 def _query(request: web.Request) -> queries.Query:

@@ -11,6 +11,7 @@ from aiohttp import web
 from monitor.adapters.web import queries
 from monitor.adapters.web.context import WebContext
 from monitor.adapters.web.guard import is_cross_site
+from monitor.adapters.web.large import large
 from monitor.adapters.web.page import status_page
 from monitor.adapters.web.views import text
 from monitor.core.text import clean
@@ -76,7 +77,7 @@ class Handlers:
         }
         if zipped:
             headers["Content-Encoding"] = "gzip"
-        return web.Response(body=body, headers=headers)
+        return large(body, headers)
 
     async def healthy(self, _request: web.Request) -> web.Response:
         """Answer 200 while the poll loop turns, 503 when it stands still."""

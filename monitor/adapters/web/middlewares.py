@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from aiohttp import web
@@ -9,7 +10,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from monitor.adapters.web.answers import ErrorAnswer
 from monitor.adapters.web.context import WebContext
-from monitor.adapters.web.guard import SECURITY_HEADERS, Limits
+from monitor.adapters.web.gate import Gate
+from monitor.adapters.web.guard import Limits
 from monitor.adapters.web.openapi import encode
 from monitor.adapters.web.queries import BadQueryError
 
@@ -28,8 +30,9 @@ async def tell_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         return _told(request, HTTPStatus.BAD_REQUEST, str(error))
     except web.HTTPException as error:
         response = _told(request, HTTPStatus(error.status), error.text or error.reason)
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
+        for name in ("Allow", "WWW-Authenticate"):
+            if name in error.headers:
+                response.headers[name] = error.headers[name]
         return response
     except Exception:
         logger.exception("%s %s could not be answered", request.method, request.path)
@@ -69,9 +72,14 @@ def data_when_loaded(context: WebContext) -> Middleware:
     return wait_for_state
 
 
-async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """Put the security headers on an answer that is about to go out."""
-    response.headers.update(SECURITY_HEADERS)
+def headers_from(gate: Gate) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Return what puts the security headers on an answer that is about to go out."""
+
+    async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+        """Put them on."""
+        response.headers.update(gate.headers)
+
+    return add_headers
 
 
 def _told(request: web.Request, status: HTTPStatus, sentence: str) -> web.Response:

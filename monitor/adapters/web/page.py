@@ -74,6 +74,7 @@ class EnvironmentRow:
     api: str
     api_since: When | None
     problems: list[Problem]
+    unlisted: str
     campaigns: int
     per_minute: float
     available: int
@@ -120,6 +121,7 @@ def _environment_row(board: EnvironmentBoard) -> EnvironmentRow:
         api=api,
         api_since=_when(since, now),
         problems=_problems(known.alerts, board.rules, now),
+        unlisted="" if board.listing_error is None else board.listing_error.reason.value,
         campaigns=len(board.campaigns),
         per_minute=board.per_minute,
         available=board.available,

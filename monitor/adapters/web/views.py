@@ -154,6 +154,7 @@ def _environment(board: EnvironmentBoard) -> EnvironmentAnswer:
         outage_since=instant(known.outage_at),
         outage_reason=known.outage_reason,
         token_rejected_since=instant(known.rejected_at),
+        listing_error=_error(board.listing_error),
         budget=BudgetAnswer(
             requests_per_minute=board.per_minute, available_requests=board.available
         ),

@@ -1,7 +1,7 @@
 """Changes merged into one transaction: the newest counts, events stay in order, drops hold."""
 
 from monitor.adapters.store import Change, codec
-from monitor.adapters.store.batch import Batch, Outcome
+from monitor.adapters.store.batch import Batch, Outcome, Pruning
 from monitor.core.model import Alert
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW, a_status
@@ -60,8 +60,9 @@ def test_who_was_told_what_is_kept_in_order() -> None:
 
 
 def test_the_last_word_on_retention_counts() -> None:
-    assert merged(Batch(prune_before=NOW), Batch(prune_before=0.0)).prune_before == 0.0
-    assert merged(Batch(prune_before=NOW), Batch()).prune_before == NOW
+    earlier, later = Pruning(NOW, frozenset()), Pruning(0.0, frozenset({"log"}))
+    assert merged(Batch(pruning=earlier), Batch(pruning=later)).pruning == later
+    assert merged(Batch(pruning=earlier), Batch()).pruning == earlier
 
 
 def test_a_drop_leaves_counts_of_what_came_before_and_all_of_what_comes_after() -> None:

@@ -32,7 +32,7 @@ def delete(path: Path, *suffixes: str) -> None:
     [("",), ("", "-wal", "-shm"), ("", "-wal", "-shm", ".lock")],
     ids=["database", "database and log", "all of it"],
 )
-async def test_a_deleted_database_is_made_anew(
+async def test_fault_40_a_deleted_database_is_made_anew(
     store: Store, path: Path, suffixes: tuple[str, ...]
 ) -> None:
     store.add_sink(SINK)
@@ -67,7 +67,7 @@ async def test_the_file_made_anew_is_as_private_and_alone_as_the_first(
         Store.open(path, now=NOW, threaded=False)
 
 
-async def test_it_can_be_deleted_again(store: Store, path: Path) -> None:
+async def test_fault_40_it_can_be_deleted_again(store: Store, path: Path) -> None:
     for seq in (1, 2, 3):
         store.save(events(seq))
         await store.flush()
@@ -77,7 +77,9 @@ async def test_it_can_be_deleted_again(store: Store, path: Path) -> None:
     assert select(path, "SELECT count(*) FROM event") == [(4,)]
 
 
-async def test_another_file_in_its_place_is_left_alone_and_told(store: Store, path: Path) -> None:
+async def test_fault_40_another_file_in_its_place_is_left_alone_and_told(
+    store: Store, path: Path
+) -> None:
     move(path, path.with_name("moved.db"))
     execute(path, "CREATE TABLE theirs (x)")
     store.save(events(1))
@@ -87,7 +89,7 @@ async def test_another_file_in_its_place_is_left_alone_and_told(store: Store, pa
     assert [event.seq for event in store.undurable(SINK)] == [1]
 
 
-async def test_a_database_whose_directory_is_gone_fails_until_it_is_back(
+async def test_fault_40_a_database_whose_directory_is_gone_fails_until_it_is_back(
     store: Store, path: Path, tmp_path: Path
 ) -> None:
     await store.flush()

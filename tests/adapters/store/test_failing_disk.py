@@ -27,7 +27,7 @@ async def save(store: Store, *seqs: int) -> None:
     await store.flush()
 
 
-async def test_a_failed_transaction_is_counted_and_told(store: Store, path: Path) -> None:
+async def test_fault_39_a_failed_transaction_is_counted_and_told(store: Store, path: Path) -> None:
     problems: list[StorageError] = []
     store.on_error = problems.append
     with full_disk(path):
@@ -38,7 +38,9 @@ async def test_a_failed_transaction_is_counted_and_told(store: Store, path: Path
     await store.flush()
 
 
-async def test_the_store_heals_by_itself_once_the_disk_is_back(store: Store, path: Path) -> None:
+async def test_fault_39_the_store_heals_by_itself_once_the_disk_is_back(
+    store: Store, path: Path
+) -> None:
     with full_disk(path):
         await save(store, 1)
     store.save(Change(campaigns=(a_status(),)))
@@ -47,7 +49,7 @@ async def test_the_store_heals_by_itself_once_the_disk_is_back(store: Store, pat
     assert [stored.event.seq for stored in store.history()] == [1]
 
 
-async def test_the_order_of_events_outlives_a_full_disk(store: Store, path: Path) -> None:
+async def test_fault_39_the_order_of_events_outlives_a_full_disk(store: Store, path: Path) -> None:
     with full_disk(path):
         for seq in (1, 2, 3):
             await save(store, seq)
@@ -70,7 +72,7 @@ async def test_nothing_is_undurable_while_the_disk_works(store: Store) -> None:
     assert store.undurable(SINK) == ()
 
 
-async def test_events_that_cannot_be_written_are_told_as_undurable_once(
+async def test_fault_39_events_that_cannot_be_written_are_told_as_undurable_once(
     store: Store, path: Path
 ) -> None:
     store.add_sink(SINK)
@@ -84,7 +86,7 @@ async def test_events_that_cannot_be_written_are_told_as_undurable_once(
     assert tell_all(store) == [(4, True)]
 
 
-async def test_what_was_told_as_undurable_is_not_told_again_after_a_restart(
+async def test_fault_39_what_was_told_as_undurable_is_not_told_again_after_a_restart(
     store: Store, path: Path
 ) -> None:
     store.add_sink(SINK)
@@ -246,7 +248,7 @@ ACTIONS = st.lists(st.sampled_from(["save", "break", "heal", "tell", "restart"])
 
 @settings(deadline=None, max_examples=25)
 @given(ACTIONS)
-def test_whatever_the_disk_does_each_event_is_told_once_and_in_order(
+def test_fault_39_whatever_the_disk_does_each_event_is_told_once_and_in_order(
     actions: list[str],
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -317,6 +319,6 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
-def test_a_real_file_size_limit_is_survived_like_any_full_disk(path: Path) -> None:
+def test_fault_39_a_real_file_size_limit_is_survived_like_any_full_disk(path: Path) -> None:
     done = run_script(FILL_THE_DISK, path)
     assert done.stdout == "nothing lost, nothing doubled\n", done.stderr

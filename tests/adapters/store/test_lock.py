@@ -46,7 +46,7 @@ def test_the_lock_of_another_process_is_respected_until_it_dies(path: Path) -> N
     StateLock(path).release()
 
 
-async def test_a_second_store_is_refused_and_disturbs_nothing(path: Path) -> None:
+async def test_fault_40_a_second_store_is_refused_and_disturbs_nothing(path: Path) -> None:
     store = Store.open(path, now=NOW, threaded=False)
     with pytest.raises(StateLocked):
         Store.open(path, now=NOW, threaded=False)

@@ -169,6 +169,15 @@ async def test_retention_waits_for_the_slowest_sink(store: Store) -> None:
     assert rows(store, "file") == [2]
 
 
+async def test_retention_does_not_wait_for_a_sink_that_runs_no_more(
+    store: Store, path: Path
+) -> None:
+    await saved(store, 1, 2)
+    tell_all(store)
+    store.move_cursor("removed", 0)
+    assert await store.prune(NOW + DAY) == 2
+
+
 async def test_retention_touches_no_status(store: Store, path: Path) -> None:
     store.save(Change(events=(an_event(1),), next_call_at={"production": NOW}))
     assert await store.prune(NOW + DAY) == 1

@@ -100,7 +100,7 @@ def test_a_directory_is_no_database(path: Path) -> None:
         Store.open(path, now=NOW, threaded=False)
 
 
-def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
+def test_fault_40_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
     schema.open_for_writing(path).close()
     newer = len(schema.MIGRATIONS) + 1
     execute(path, f"PRAGMA user_version = {newer}")
@@ -112,7 +112,7 @@ def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("statement", ["CREATE TABLE t (x)", "PRAGMA application_id = 7"])
-def test_a_database_of_another_program_is_left_alone(path: Path, statement: str) -> None:
+def test_fault_40_a_database_of_another_program_is_left_alone(path: Path, statement: str) -> None:
     execute(path, statement, "CREATE TABLE theirs (x)")
     before = path.read_bytes()
     with pytest.raises(StateUnusable, match="not a database of sftp-monitor"):
@@ -134,7 +134,7 @@ def test_a_database_that_lost_a_table_is_unusable_and_says_so(path: Path) -> Non
         Store.open(path, now=NOW, threaded=False)
 
 
-async def test_garbage_is_set_aside_whole_and_the_store_starts_empty(path: Path) -> None:
+async def test_fault_40_garbage_is_set_aside_whole_and_the_store_starts_empty(path: Path) -> None:
     put(path, b"garbage" * 1000)
     store = Store.open(path, now=NOW, threaded=False)
     assert store.notice is not None
@@ -148,7 +148,7 @@ async def test_garbage_is_set_aside_whole_and_the_store_starts_empty(path: Path)
 
 
 @pytest.mark.parametrize("page", [0, 1, 8, 12])
-async def test_a_damaged_page_is_noticed_at_start(path: Path, page: int) -> None:
+async def test_fault_40_a_damaged_page_is_noticed_at_start(path: Path, page: int) -> None:
     await make_state(path, epoch="0badcafe")
     content = damage(path, page * PAGE)
     store = Store.open(path, now=NOW, threaded=False)

@@ -1,6 +1,7 @@
 """What is saved survives a restart, whole or not at all; what is damaged costs only itself."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,28 @@ async def test_what_was_saved_is_loaded_after_a_restart(store: Store, path: Path
     assert loaded.next_call_at == {"production": NOW + 5}
     assert [stored.event for stored in again.history()] == [an_event(2)]
     await again.aclose()
+
+
+async def test_the_same_is_loaded_in_a_thread_with_what_is_not_on_disk_yet(path: Path) -> None:
+    store = Store.open(path, now=NOW)
+    store.save(Change(campaigns=(REMEMBERED,)))
+    await store.flush()
+    with full_disk(path, "campaign"), ThreadPoolExecutor(1) as threads:
+        store.save(Change(campaigns=(campaign("c-2"),)))
+        await store.flush()
+        loaded = await store.load_in(threads)
+        assert store.failing
+    assert loaded == store.load()
+    assert set(loaded.campaigns) == {("production", "c-1"), ("production", "c-2")}
+    await store.aclose()
+
+
+async def test_a_file_that_cannot_be_read_in_a_thread_is_a_storage_error(path: Path) -> None:
+    store = Store.open(path, now=NOW)
+    execute(path, "DROP TABLE campaign")
+    with ThreadPoolExecutor(1) as threads, pytest.raises(StorageError, match="cannot be read"):
+        await store.load_in(threads)
+    await store.aclose()
 
 
 async def test_the_last_status_saved_is_the_one_that_counts(store: Store) -> None:

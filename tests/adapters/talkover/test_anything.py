@@ -17,7 +17,16 @@ from monitor.adapters.talkover.timestamps import parse_http_date, parse_rfc3339
 from monitor.adapters.talkover.transport import Received
 from monitor.core.model import NoConfig, Observation, PollError, Reason, SftpConfig
 from monitor.core.text import rfc3339
-from support.misbehaving import CAMPAIGN, EXAMPLE, NOW, answer, asked, config, replies_and_closes
+from support.misbehaving import (
+    CAMPAIGN,
+    EXAMPLE,
+    NOW,
+    TOKEN,
+    answer,
+    asked,
+    config,
+    replies_and_closes,
+)
 
 # The example of the API's reference, letter by letter.
 REFERENCE = b"""\
@@ -77,35 +86,35 @@ def definite(seen: Observation) -> None:
 
 def test_the_example_of_the_reference_is_the_one_that_the_tests_change() -> None:
     assert json.loads(REFERENCE) == config()
-    assert isinstance(decode_sftp(REFERENCE, CAMPAIGN), SftpConfig)
+    assert isinstance(decode_sftp(REFERENCE, CAMPAIGN, TOKEN), SftpConfig)
 
 
 @given(st.binary())
 def test_arbitrary_bytes_are_no_config(body: bytes) -> None:
-    assert isinstance(decode_sftp(body, CAMPAIGN), PollError)
+    assert isinstance(decode_sftp(body, CAMPAIGN, TOKEN), PollError)
 
 
 @given(documents)
 def test_arbitrary_json_is_no_config(document: object) -> None:
-    assert isinstance(decode_sftp(json.dumps(document).encode(), CAMPAIGN), PollError)
+    assert isinstance(decode_sftp(json.dumps(document).encode(), CAMPAIGN, TOKEN), PollError)
 
 
 @given(changes)
 def test_an_arbitrarily_changed_answer_is_an_error_or_a_config_of_the_campaign(
     changed: dict[str, Any],
 ) -> None:
-    definite(decode_sftp(json.dumps(config(**changed)).encode(), CAMPAIGN))
+    definite(decode_sftp(json.dumps(config(**changed)).encode(), CAMPAIGN, TOKEN))
 
 
 @given(st.text(st.characters(codec=None)), st.sampled_from(["id", "host", "username"]))
 def test_arbitrary_text_in_a_field_is_made_fit_to_show(text: str, field: str) -> None:
-    definite(decode_sftp(json.dumps(config(**{field: text})).encode(), CAMPAIGN))
+    definite(decode_sftp(json.dumps(config(**{field: text})).encode(), CAMPAIGN, TOKEN))
 
 
 @given(st.integers(0, 300), st.text(max_size=3))
 def test_an_answer_cut_short_is_no_config(cut: int, end: str) -> None:
     body = REFERENCE[: -1 - max(cut, 3)] + end.encode("utf-8", "replace")
-    assert isinstance(decode_sftp(body, CAMPAIGN), PollError)
+    assert isinstance(decode_sftp(body, CAMPAIGN, TOKEN), PollError)
 
 
 @given(st.integers(100, 999), headers, st.binary() | st.just(REFERENCE))
@@ -115,7 +124,7 @@ def test_arbitrary_statuses_and_headers_never_raise(
     received = Received(
         status, httpx.Headers([(name.encode(), value) for name, value in fields.items()]), body
     )
-    seen = observe_sftp(received, CAMPAIGN)
+    seen = observe_sftp(received, CAMPAIGN, TOKEN)
     definite(seen)
     if status not in {200, 404}:
         assert isinstance(seen, PollError)

@@ -175,7 +175,7 @@ async def test_no_more_calls_than_agreed_are_under_way_at_once() -> None:
     assert max(under_way) == 3
 
 
-async def test_two_hundred_cancelled_calls_leave_the_client_sound() -> None:
+async def test_fault_14_two_hundred_cancelled_calls_leave_the_client_sound() -> None:
     patient = False
 
     async def script(request: Request, peer: Peer) -> None:
@@ -261,6 +261,32 @@ ECHOES: dict[str, Script] = {
 async def test_fault_38_a_token_that_the_api_echoes_is_in_no_answer(name: str) -> None:
     got = await asked(ECHOES[name], token=CANARY, timeout=0.5)
     assert "canary" not in repr(got)
+
+
+PLAIN = "Correct-Horse-Battery-Staple"
+"""A token that does not look like one: only who knows it can take it out."""
+
+
+@pytest.mark.parametrize("before", [0, 230, 245, 255, 256])
+async def test_fault_38_of_a_token_where_a_text_is_cut_no_half_is_left(before: int) -> None:
+    said = "x" * before + PLAIN
+    texts = dict.fromkeys(("host", "username", "import_path", "import_schedule"), said)
+    got = await asked(replies(echoes(**texts)), token=PLAIN)
+    assert isinstance(got.observation, SftpConfig)
+    assert "Corre" not in repr(got)
+
+
+@pytest.mark.parametrize("before", [0, 170, 185, 199])
+async def test_fault_38_of_a_token_where_a_detail_is_cut_no_half_is_left(before: int) -> None:
+    said = answer({"success": False, "message": "x" * before + PLAIN}, "500 No")
+    assert "Corre" not in repr(await asked(replies(said), token=PLAIN))
+
+
+@pytest.mark.parametrize("header", ["Location", "Content-Type"])
+async def test_fault_38_a_token_that_lost_its_capitals_on_the_way_is_still_one(header: str) -> None:
+    status = "302 Found" if header == "Location" else "200 OK"
+    said = answer(b"x", status, {header: f"https://{PLAIN}/"})
+    assert "correct" not in repr(await asked(replies(said), token=PLAIN)).lower()
 
 
 async def test_fault_38_a_detail_is_never_longer_than_200_characters() -> None:

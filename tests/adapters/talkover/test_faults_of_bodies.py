@@ -10,6 +10,7 @@ from monitor.adapters.talkover.decode import decode_sftp
 from monitor.core.model import PollError, Reason, SftpConfig
 from support.misbehaving import (
     CAMPAIGN,
+    TOKEN,
     Misbehaving,
     answer,
     asked,
@@ -28,7 +29,7 @@ WHOLE = json.dumps(config()).encode()
 
 
 def malformed(body: bytes) -> str:
-    seen = decode_sftp(body, CAMPAIGN)
+    seen = decode_sftp(body, CAMPAIGN, TOKEN)
     assert isinstance(seen, PollError)
     assert seen.reason is Reason.MALFORMED, seen
     return seen.detail
@@ -194,7 +195,7 @@ def test_fault_16_half_a_surrogate_pair_in_an_error_message_is_malformed() -> No
 
 def test_a_whole_surrogate_pair_is_a_character() -> None:
     body = WHOLE.replace(b"campaigns_user", rb"\ud83d\ude00")
-    seen = decode_sftp(body, CAMPAIGN)
+    seen = decode_sftp(body, CAMPAIGN, TOKEN)
     assert isinstance(seen, SftpConfig)
     assert seen.username == "\U0001f600"
 

@@ -9,6 +9,7 @@ from monitor.core.model import NoConfig, Observation, PollError, Reason, SftpCon
 from support.misbehaving import (
     ABSENT,
     CAMPAIGN,
+    TOKEN,
     answer,
     asked,
     config,
@@ -17,7 +18,7 @@ from support.misbehaving import (
 
 
 def decoded(**changes: object) -> Observation:
-    return decode_sftp(json.dumps(config(**changes)).encode(), CAMPAIGN)
+    return decode_sftp(json.dumps(config(**changes)).encode(), CAMPAIGN, TOKEN)
 
 
 def sftp(**changes: object) -> SftpConfig:
@@ -94,7 +95,7 @@ def test_fault_19_an_empty_time_is_none() -> None:
 
 def test_fault_19_unknown_fields_are_ignored() -> None:
     body = {**config(novel={"deep": [1, 2.5]}), "message": "ok", "meta": None}
-    assert isinstance(decode_sftp(json.dumps(body).encode(), CAMPAIGN), SftpConfig)
+    assert isinstance(decode_sftp(json.dumps(body).encode(), CAMPAIGN, TOKEN), SftpConfig)
 
 
 def test_fault_19_an_unknown_enum_value_is_kept_as_text() -> None:
@@ -232,8 +233,8 @@ def test_a_config_of_nothing_but_the_required_fields_is_one() -> None:
     told = SftpConfig(
         id="1", campaign_id=CAMPAIGN, host="h", is_enabled=True, has_test_fields=False
     )
-    assert decode_sftp(body, CAMPAIGN) == told
+    assert decode_sftp(body, CAMPAIGN, TOKEN) == told
 
 
 def test_data_null_is_no_config() -> None:
-    assert decode_sftp(b'{"success": true, "data": null}', CAMPAIGN) == NoConfig()
+    assert decode_sftp(b'{"success": true, "data": null}', CAMPAIGN, TOKEN) == NoConfig()

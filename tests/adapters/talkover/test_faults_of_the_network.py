@@ -1,6 +1,7 @@
 """Fault 32: names and the network; and what httpx and aiohttp make of broken HTTP."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -104,6 +105,25 @@ async def test_fault_32_a_refused_connection_is_a_connect_error() -> None:
 async def test_fault_32_an_address_in_no_canonical_form_is_a_connect_error() -> None:
     seen = await fetched("http://127.1")
     assert seen == PollError(Reason.CONNECT_ERROR, "no address that can be connected to")
+
+
+async def test_fault_32_an_unreachable_network_is_a_connect_error() -> None:
+    # No route leads to the broadcast address for TCP: the kernel says so without a packet.
+    seen = await fetched("http://255.255.255.255:9")
+    assert seen == PollError(Reason.CONNECT_ERROR, "Network is unreachable")
+
+
+async def test_fault_32_a_black_hole_times_out() -> None:
+    # A queue of connections that nobody takes: once it is full, what comes is dropped unanswered.
+    with socket.socket() as hole, contextlib.ExitStack() as waiting:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        for _ in range(4):
+            filler = waiting.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+        seen = await fetched(f"http://127.0.0.1:{hole.getsockname()[1]}", timeout=0.1)
+    assert seen == PollError(Reason.TIMEOUT, "no complete answer within 0.1 s")
 
 
 @pytest.mark.parametrize(

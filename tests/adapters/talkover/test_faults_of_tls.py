@@ -1,5 +1,6 @@
 """Fault 33: TLS, and what the environment of the process would have us do."""
 
+import re
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import trustme
 
 from monitor.adapters.talkover.transport import tls_context
+from monitor.config import json_schema
 from monitor.core.model import PollError, Reason, SftpConfig
 from support.misbehaving import (
     CAMPAIGN,
@@ -113,6 +115,13 @@ def test_fault_33_verification_is_always_on_and_needs_tls_1_2(ca_file: Path) -> 
         assert context.check_hostname
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
         assert context.keylog_filename is None
+
+
+def test_fault_33_no_key_of_the_config_turns_verification_off() -> None:
+    parts = json_schema()["$defs"].values()
+    keys = {key for part in parts for key in part.get("properties", {})}
+    assert "ca_file" in keys
+    assert not [key for key in keys if re.search("verif|insecure|tls|ssl|trust", key)]
 
 
 def test_contexts_that_trust_the_same_are_one(ca: trustme.CA, ca_file: Path) -> None:

@@ -79,6 +79,14 @@ async def test_the_status_tells_of_each_environment() -> None:
     assert (staging["reachable"], staging["outage_reason"]) == (False, "connect_error")
     assert [alert["rule"] for alert in staging["alerts"]] == ["api_unreachable"]
     assert rejected["token_rejected_since"] == "2027-01-15T07:53:30.000Z"
+    assert production["listing_error"] is None
+
+
+async def test_the_status_says_why_campaigns_cannot_be_listed() -> None:
+    refused = PollError(Reason.FORBIDDEN, "403")
+    status = await answer_of("/api/v1/status", a_board(an_environment(listing_error=refused)))
+    error = status["environments"][0]["listing_error"]
+    assert error == {"reason": "forbidden", "detail": "403"}
 
 
 async def test_before_the_first_call_nothing_is_said_of_the_api() -> None:

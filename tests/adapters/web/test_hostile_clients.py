@@ -1,8 +1,11 @@
-"""Clients that are slow, loud, broken or too many (faults 46, 49): none does harm."""
+"""Clients that are slow, loud, broken or too many: none does harm."""
 
 import asyncio
 import contextlib
 import logging
+import re
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 import pytest
 
@@ -38,7 +41,7 @@ def headers_of(answer: bytes) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("request_", UNREADABLE.values(), ids=UNREADABLE.keys())
-async def test_what_cannot_be_parsed_is_400_with_the_security_headers(
+async def test_fault_46_what_cannot_be_parsed_is_400_with_the_security_headers(
     request_: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with listening(a_context()) as port:
@@ -71,7 +74,7 @@ async def test_a_request_for_a_websocket_is_answered_as_any_other() -> None:
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-async def test_an_expectation_that_is_not_known_is_417_with_the_security_headers() -> None:
+async def test_fault_49_an_expectation_that_is_not_known_is_417_with_the_security_headers() -> None:
     async with serving() as client:
         answer = await client.post("/-/reload", headers={"Expect": "miracle"})
     assert answer.status_code == 417
@@ -81,21 +84,21 @@ async def test_an_expectation_that_is_not_known_is_417_with_the_security_headers
 # --- bodies ------------------------------------------------------------------------------------
 
 
-async def test_a_small_body_on_get_does_no_harm() -> None:
+async def test_fault_46_a_small_body_on_get_does_no_harm() -> None:
     async with serving() as client:
         answer = await client.request("GET", "/-/healthy", content=b"x" * 4096)
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_large_body_is_refused(method: str) -> None:
+async def test_fault_46_a_large_body_is_refused(method: str) -> None:
     async with serving() as client:
         answer = await client.request(method, "/-/reload", content=b"x" * 4097)
     assert answer.status_code == 413
     assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+async def test_fault_46_a_body_that_does_not_come_is_not_waited_for() -> None:
     slow = b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc"
     async with listening(a_context(), Limits(body_seconds=SOON)) as port:
         answer = await exchange(port, slow)
@@ -107,7 +110,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", GET], ids=["nothing", "a line", "headers"])
-async def test_a_connection_that_does_not_end_its_headers_is_closed(sent: bytes) -> None:
+async def test_fault_46_a_connection_that_does_not_end_its_headers_is_closed(sent: bytes) -> None:
     async with listening(a_context(), Limits(header_seconds=SOON)) as port:
         assert await exchange(port, sent) == b""
 
@@ -118,19 +121,95 @@ async def test_an_idle_connection_is_closed_after_its_answer() -> None:
     assert answer.endswith(b"healthy\n")
 
 
-async def test_one_connection_too_many_is_closed_at_once() -> None:
-    async with listening(a_context(), Limits(connections=2)) as port:
-        held = [await asyncio.open_connection(HOST, port) for _ in range(2)]
-        for reader, writer in held:
-            writer.write(GET + b"\r\n")
-            await reader.readuntil(b"healthy\n")
-        assert await exchange(port, b"") == b""
-        for _, writer in held:
-            writer.close()
-            await writer.wait_closed()
+SLOW = (
+    b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\n"
+    b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+)
+"""A request whose body is still to come; the server says when it waits for that."""
 
 
-async def test_300_half_open_connections_are_over_after_the_deadline() -> None:
+async def test_fault_46_at_the_limit_the_connection_that_waited_longest_makes_room() -> None:
+    async with listening(a_context(), Limits(connections=2)) as port, AsyncExitStack() as stack:
+        first, second = await asked(port, stack), await asked(port, stack)
+        # The first one has just had another answer: now it is the second that waits longest.
+        first.writer.write(GET + b"\r\n")
+        await first.reader.readuntil(b"healthy\n")
+        await asked(port, stack)
+        assert await second.read_on() == b""
+        first.writer.write(GET + b"\r\n")
+        assert await first.reader.readuntil(b"healthy\n")
+
+
+async def test_fault_46_a_request_under_way_makes_room_only_where_nobody_idles() -> None:
+    async with listening(a_context(), Limits(connections=2)) as port, AsyncExitStack() as stack:
+        busy = await connected(port, stack)
+        busy.writer.write(SLOW)
+        await busy.reader.readuntil(b"100 Continue\r\n\r\n")
+        idle = await asked(port, stack)
+        await asked(port, stack)
+        assert await idle.read_on() == b""
+        busy.writer.write(b"abc")
+        assert await busy.reader.readuntil(b"reloaded\n")
+
+
+async def test_fault_46_slow_requests_lock_nobody_out() -> None:
+    async with listening(a_context(), Limits(connections=2)) as port, AsyncExitStack() as stack:
+        for _ in range(5):
+            (await connected(port, stack)).writer.write(SLOW)
+        assert b"healthy" in await exchange(port, GET + b"Connection: close\r\n\r\n")
+
+
+async def test_fault_46_requests_sent_in_a_row_are_answered_in_their_order() -> None:
+    trace = b"TRACE / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    async with listening(a_context()) as port:
+        answer = await exchange(port, GET + b"\r\n" + GET + b"\r\n" + trace)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200", b"405"]
+
+
+ELSEWHERE = [
+    "//", "//metrics", "/%00", "/metrics%00", "/../etc/passwd", "/static/../../x", "/%2e%2e/"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+async def test_fault_46_a_path_that_leads_elsewhere_is_not_there(path: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    async with listening(a_context()) as port:
+        answer = await exchange(port, request.encode())
+    assert answer.split(b" ", 2)[1] in {b"400", b"404"}
+    assert headers_of(answer)["Server"] == "sftp-monitor"
+
+
+@dataclass
+class Connection:
+    """A connection to the server, both ways."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def read_on(self) -> bytes:
+        """Return all that still comes until the server closes, or cuts the connection off."""
+        with contextlib.suppress(ConnectionError):
+            return await self.reader.read()
+        return b""
+
+
+async def connected(port: int, stack: AsyncExitStack) -> Connection:
+    """Return a new connection, which is closed with the stack."""
+    connection = Connection(*await asyncio.open_connection(HOST, port))
+    stack.callback(connection.writer.close)
+    return connection
+
+
+async def asked(port: int, stack: AsyncExitStack) -> Connection:
+    """Return a new connection that has had one answer and is kept alive."""
+    connection = await connected(port, stack)
+    connection.writer.write(GET + b"\r\n")
+    await connection.reader.readuntil(b"healthy\n")
+    return connection
+
+
+async def test_fault_46_300_half_open_connections_are_over_after_the_deadline() -> None:
     async with listening(a_context(), Limits(header_seconds=SOON)) as port:
         half_open = [await asyncio.open_connection(HOST, port) for _ in range(300)]
         for _, writer in half_open:

@@ -151,6 +151,13 @@ def test_an_environment_says_what_its_api_does(status: EnvironmentStatus, expect
     assert expected in page_of(a_board(an_environment(status=status))).text
 
 
+def test_an_environment_says_why_its_campaigns_cannot_be_listed() -> None:
+    refused = PollError(Reason.FORBIDDEN, "403")
+    page = page_of(a_board(an_environment(listing_error=refused)))
+    assert "0 cannot be listed: forbidden" in page.text
+    assert "cannot be listed" not in page_of(a_rich_board()).text
+
+
 def test_an_environment_tells_its_budget() -> None:
     assert "50 calls/min, 12 left now 5 min 1 min ago" in page_of(a_rich_board()).text
 

@@ -78,7 +78,7 @@ async def test_head_of_metrics_gives_no_body_either() -> None:
 
 
 @pytest.mark.parametrize("path", READ)
-async def test_any_other_method_is_refused_with_those_allowed(path: str) -> None:
+async def test_fault_46_any_other_method_is_refused_with_those_allowed(path: str) -> None:
     async with serving() as client:
         answers = [await client.request(method, path) for method in OTHER_METHODS]
     assert {answer.status_code for answer in answers} == {405}
@@ -95,7 +95,7 @@ async def test_a_reload_can_only_be_posted(method: str) -> None:
 
 
 @pytest.mark.parametrize("path", NOWHERE)
-async def test_any_other_path_is_not_there(path: str) -> None:
+async def test_fault_46_any_other_path_is_not_there(path: str) -> None:
     # Byte by byte, for a client would tidy it up.
     async with listening(a_context()) as port:
         answer = await exchange(port, f"GET {path} HTTP/1.0\r\n\r\n".encode())
@@ -113,7 +113,7 @@ async def test_any_other_path_is_not_there(path: str) -> None:
         ("GET", "/api/v1/events?limit=0", 400),
     ],
 )
-async def test_the_security_headers_are_on_every_answer(
+async def test_fault_49_the_security_headers_are_on_every_answer(
     method: str, path: str, status: int
 ) -> None:
     async with serving() as client:
@@ -123,7 +123,7 @@ async def test_the_security_headers_are_on_every_answer(
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-def test_the_security_headers_say_what_they_must() -> None:
+def test_fault_49_the_security_headers_say_what_they_must() -> None:
     policy = SECURITY_HEADERS["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -135,7 +135,7 @@ def test_the_security_headers_say_what_they_must() -> None:
     assert not any(character.isdigit() for character in SECURITY_HEADERS["Server"])
 
 
-async def test_an_internal_error_is_500_with_the_headers_and_without_the_cause(
+async def test_fault_49_an_internal_error_is_500_with_the_headers_and_without_the_cause(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def broken() -> bool:
@@ -251,7 +251,7 @@ async def test_programs_and_our_own_pages_can_reload(headers: dict[str, str]) ->
     assert (answer.status_code, reloads.count) == (200, 1)
 
 
-async def test_the_version_is_told_where_it_belongs_and_not_in_server() -> None:
+async def test_fault_49_the_version_is_told_where_it_belongs_and_not_in_server() -> None:
     async with serving() as client:
         answer = await client.get("/api/v1/status")
     assert answer.json()["version"] == VERSION

@@ -98,7 +98,7 @@ class HeldRendering:
         return b"held 1\n"
 
 
-async def test_rendering_does_not_hold_up_the_loop() -> None:
+async def test_fault_47_rendering_does_not_hold_up_the_loop() -> None:
     held = HeldRendering()
     async with serving(metrics=held) as client:
         scrape = asyncio.create_task(client.get("/metrics"))
@@ -110,7 +110,7 @@ async def test_rendering_does_not_hold_up_the_loop() -> None:
     assert held.threads[0] is not threading.current_thread()
 
 
-async def test_those_who_scrape_at_the_same_time_get_the_same_page() -> None:
+async def test_fault_46_those_who_scrape_at_the_same_time_get_the_same_page() -> None:
     held, arrived, all_arrived = HeldRendering(), [], asyncio.Event()
 
     def loaded() -> bool:

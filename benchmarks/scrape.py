@@ -1,0 +1,245 @@
+"""What a scrape of 100,000 campaigns costs, and for how long it holds up the event loop.
+
+    .venv/bin/python -m benchmarks.scrape --environments 10 --campaigns 10000
+
+The real board and page of a monitor that knows all its campaigns, rendered in a thread as the web
+server does it, while a timer on the loop notes how late it is run. Beside it, in the same run, the
+same board through a plain custom collector and prometheus-client's `generate_latest`.
+
+Both are counted in CPU that this process used, so that it does not matter what else the machine
+does: a stall is what was computed between the instant at which the loop should have run and the
+one at which it did.
+"""
+
+import argparse
+import asyncio
+import gc
+import gzip
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from monitor.adapters.metrics import OwnMetrics
+from monitor.adapters.metrics.campaigns import CAMPAIGN_GAUGES
+from monitor.adapters.store import MEMORY, Loaded, Store
+from monitor.adapters.web.handlers import GZIP_LEVEL
+from monitor.config import CampaignConfig, Config, EnvironmentConfig, load_config, targets
+from monitor.core.board import Board
+from monitor.core.discovery import Roster
+from monitor.core.model import Answer, ListingAnswer, SftpConfig
+from monitor.core.status import CampaignStatus, Memory
+from monitor.daemon import SystemClock
+from monitor.polling import Fleet
+from monitor.reporting import Report
+
+ONE_ENVIRONMENT = """
+environments:
+  - {name: e, base_url: "http://127.0.0.1:9/api/v1", token: "${TOKEN}", campaigns: [{id: c}]}
+web: {listen_address: "127.0.0.1:0"}
+"""
+
+
+class NoApi:
+    """An API that nobody calls: what is polled here is decided by `answer`."""
+
+    async def fetch_sftp(self, campaign_id: str) -> Answer:
+        """Never return."""
+        raise NotImplementedError
+
+    async def fetch_campaigns(self, page: int) -> ListingAnswer:
+        """Never return."""
+        raise NotImplementedError
+
+    def set_token(self, token: str) -> None:
+        """Do nothing."""
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+class PlainCollector(Collector):
+    """The gauges of campaigns as prometheus-client's documentation has it."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every gauge of the campaigns."""
+        for name, about, value in CAMPAIGN_GAUGES:
+            family = GaugeMetricFamily(name, about, labels=["environment", "campaign_id"])
+            for _, entry in self._board.entries():
+                number = value(entry)
+                if number is not None:
+                    key = [entry.target.environment, entry.target.campaign_id]
+                    family.add_metric(key, float(number))
+            yield family
+
+
+def config_of(environments: int, campaigns: int) -> Config:
+    """Return a config of so many environments with so many campaigns each."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "monitor.yaml"
+        file.write_text(ONE_ENVIRONMENT)
+        # Loaded once and multiplied: YAML of 100,000 campaigns is another matter.
+        config = load_config(file, {**os.environ, "TOKEN": "talq_benchmark"})
+    one = config.environments[0]
+    many = (_environment(one, f"e-{number}", campaigns) for number in range(environments))
+    return replace(config, environments=tuple(many))
+
+
+def _environment(one: EnvironmentConfig, name: str, campaigns: int) -> EnvironmentConfig:
+    keys = [f"{name}-c-{number}" for number in range(campaigns)]
+    explicit = tuple(CampaignConfig(id=key, name=f"Campaign {key}") for key in keys)
+    made = replace(one, name=name, explicit=explicit)
+    return replace(made, campaigns=targets(made, Roster()))
+
+
+def known(config: Config, now: float) -> Loaded:
+    """Return a state in which every campaign was read within the last five minutes."""
+    statuses = {}
+    for environment in config.environments:
+        for place, key in enumerate(environment.campaigns):
+            seen_at = now - place % 300
+            memory = Memory(
+                config=answer(key, now), first_seen_at=now - 1e5, seen_at=seen_at, enabled_seen=True
+            )
+            statuses[environment.name, key] = CampaignStatus(
+                environment=environment.name, campaign_id=key, memory=memory, polled_at=seen_at
+            )
+    return Loaded(campaigns=statuses, environments={}, next_call_at={}, rosters={}, problems=())
+
+
+def answer(key: str, now: float) -> SftpConfig:
+    """Return what the platform says of a campaign: all is well."""
+    return SftpConfig(
+        id=f"config-of-{key}",
+        campaign_id=key,
+        host="sftp.example.com",
+        is_enabled=True,
+        port=22,
+        auth_type="password",
+        import_schedule="daily",
+        last_test_at=now - 3600,
+        last_test_success=True,
+        created_at=now - 1e6,
+    )
+
+
+class Stopwatch:
+    """Measures one step after the other, with a timer on the loop beside it."""
+
+    def __init__(self) -> None:
+        self.late = 0.0
+        print(f"{'':34}{'CPU s':>8}{'stall ms':>10}{'RSS MB':>9}")
+
+    async def tick(self) -> None:
+        """Note how late the loop runs a timer of a millisecond; for ever."""
+        while True:
+            started = time.process_time()
+            await asyncio.sleep(0.001)
+            self.late = max(self.late, time.process_time() - started - 0.001)
+
+    async def step(self, name: str, work: Awaitable[Any]) -> Any:
+        """Do the work and print what it took."""
+        await asyncio.sleep(0.01)
+        self.late, cpu = 0.0, time.process_time()
+        result = await work
+        used = time.process_time() - cpu
+        await asyncio.sleep(0.01)
+        print(f"{name:34}{used:8.2f}{self.late * 1000:10.0f}{_memory():9.0f}", flush=True)
+        return result
+
+
+def _memory() -> float:
+    for row in Path("/proc/self/status").read_text().splitlines():
+        if row.startswith("VmRSS:"):
+            return int(row.split()[1]) / 1024
+    return 0.0
+
+
+def _not_started(_name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    work.close()
+    return asyncio.ensure_future(asyncio.sleep(0))
+
+
+def change(fleet: Fleet, part: float, now: float) -> None:
+    """Have this part of all campaigns polled."""
+    for poller in fleet.pollers.values():
+        keys = list(poller.watch.settings.targets)
+        for key in keys[: max(1, round(len(keys) * part))]:
+            poller.watch.decide(key, Answer(answer(key, now)), 0)
+
+
+async def measure(environments: int, campaigns: int) -> None:
+    """Measure everything and print it."""
+    clock, own, watch = SystemClock(), OwnMetrics("benchmark"), Stopwatch()
+    ticking = asyncio.create_task(watch.tick())
+    await watch.step("idle", asyncio.sleep(1))
+    config = config_of(environments, campaigns)
+    store = Store.open(MEMORY, now=clock.wall(), threaded=False)
+    fleet = Fleet(store, clock, own, lambda *_: NoApi(), _not_started)
+    loaded = known(config, clock.wall())
+    await watch.step("start: plan all polls", fleet.apply(config, loaded))
+    await watch.step("reload: nothing changed", fleet.apply(config, loaded))
+    del loaded
+    # As `sftp-monitor run` does it, once everything is loaded.
+    gc.collect()
+    gc.freeze()
+    await measure_scrapes(watch, fleet, Report(config, fleet, store, (), own, clock))
+    ticking.cancel()
+
+
+async def measure_scrapes(watch: Stopwatch, fleet: Fleet, report: Report) -> None:
+    """Scrape while nothing, little and everything has changed; the others for comparison."""
+    now, threads, loop = time.time(), ThreadPoolExecutor(1), asyncio.get_running_loop()
+
+    def aside(work: Callable[[], bytes]) -> Awaitable[bytes]:
+        return loop.run_in_executor(threads, work)
+
+    async def board() -> Board:
+        return report.board()
+
+    async def scrape() -> bytes:
+        return await aside(report.metrics(openmetrics=False))
+
+    await watch.step("board, on the loop", board())
+    await watch.step("scrape: the first", scrape())
+    await watch.step("scrape: nothing changed", scrape())
+    change(fleet, 0.01, now)
+    await watch.step("scrape: 1 % changed", scrape())
+    change(fleet, 1.0, now)
+    page: bytes = await watch.step("scrape: all changed", scrape())
+    print(f"the page has {len(page) / 1e6:.0f} MB, {page.count(b'campaign_id=')} series")
+    await watch.step("gzip of it", aside(partial(gzip.compress, page, GZIP_LEVEL)))
+    del page
+    await watch.step("heartbeat", report.heartbeat())
+    registry = CollectorRegistry()
+    registry.register(PlainCollector(report.board()))
+    await watch.step("plain, 8 of 11 families", aside(partial(generate_latest, registry)))
+
+
+def main() -> None:
+    """Read the arguments and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--environments", type=int, default=10)
+    parser.add_argument("--campaigns", type=int, default=10_000)
+    arguments = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    asyncio.run(measure(arguments.environments, arguments.campaigns))
+
+
+if __name__ == "__main__":
+    main()

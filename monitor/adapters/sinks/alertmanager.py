@@ -1,0 +1,176 @@
+"""An Alertmanager that is told directly, with the labels of the shipped Prometheus rules.
+
+It is told levels, not edges: what fires now, at each event and again every minute, as Prometheus
+does. What is over is said once more every minute for a quarter of an hour, in case it has
+restarted meanwhile.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from monitor.adapters.sinks.http import post
+from monitor.adapters.sinks.levels import annotations_of, labels_of, told_event, told_events
+from monitor.adapters.sinks.record import Links
+from monitor.adapters.sinks.sink import RefusedError
+from monitor.core.board import Board
+from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds, Told
+from monitor.core.text import clean, rfc3339
+
+HOLD: Seconds = HOUR
+"""What fires lasts so long without being told again: over our death, as the shipped rules do."""
+
+TELL_ENDS_FOR: Seconds = 15 * MINUTE
+"""So long what is over is told again."""
+
+BATCH = 256
+"""Alerts in one request."""
+
+log = structlog.get_logger()
+
+Labels = Mapping[str, str]
+Key = tuple[str, str | None, str]
+"""Which alert it is to us: environment, campaign id, rule."""
+
+Identity = tuple[tuple[str, str], ...]
+"""Which alert it is to Alertmanager: its labels, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What there is to tell: the board, and which of the config's labels go on alerts, by now."""
+
+    now: Callable[[], Instant]
+    board: Callable[[], Board]
+    campaign_labels: Callable[[], Sequence[str]]
+    hold: Seconds = HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """An alert as Alertmanager is to see it: `ends_at` in the past is its end."""
+
+    labels: Labels
+    annotations: Mapping[str, str]
+    starts_at: Instant
+    ends_at: Instant
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the API takes it, which refuses one that ends before it starts."""
+        return {
+            "labels": self.labels,
+            "annotations": self.annotations,
+            "startsAt": rfc3339(min(self.starts_at, self.ends_at), milliseconds=True),
+            "endsAt": rfc3339(self.ends_at, milliseconds=True),
+        }
+
+
+class AlertmanagerSink:
+    """Keeps one Alertmanager up to date; each of a cluster has a sink of its own."""
+
+    def __init__(self, number: int, url: str, links: Links, situation: Situation) -> None:
+        """Tell the Alertmanager at `url`; `number` counts them from 1."""
+        self.name = f"alertmanager-{number}"
+        self._url = f"{url}/api/v2/alerts"
+        self._links = links
+        self._situation = situation
+        self._firing: dict[Key, Level] = {}
+        self._over: dict[Identity, Level] = {}
+        self._refused: set[Identity] = set()
+        # What was read from the board must be told before anything newer.
+        self._turn = asyncio.Lock()
+
+    async def deliver(self, told: Told) -> None:
+        """Tell how the event's alert stands by now. Raises OSError or RefusedError."""
+        async with self._turn:
+            refused = await self._post(self._levels(told.event))
+        if refused:
+            raise RefusedError(refused)
+
+    async def has(self, event_id: str, before: str | None) -> bool | None:
+        """Return False: to tell a level twice changes nothing."""
+        return False
+
+    async def repeat(self) -> None:
+        """Tell again all that fires, and what is over since a while. Raises OSError."""
+        async with self._turn:
+            levels = []
+            for environment in self._situation.board().environments.values():
+                for event in told_events(environment):
+                    levels += self._fires(event)
+                # Ten thousand campaigns in one go would hold up the polls.
+                await asyncio.sleep(0)
+            oldest = self._situation.now() - TELL_ENDS_FOR
+            self._over = {key: one for key, one in self._over.items() if one.ends_at > oldest}
+            levels += self._over.values()
+            for start in range(0, len(levels), BATCH):
+                await self._post(levels[start : start + BATCH])
+
+    def _levels(self, event: Event) -> list[Level]:
+        """Return how an event's alert stands: by the board, or before that is filled the event."""
+        environment = self._situation.board().environments.get(event.environment)
+        if environment is None:
+            over = event.status is EventStatus.RESOLVED
+            return self._ends(event) if over else self._fires(event)
+        now = told_event(environment, event.campaign_id, event.rule)
+        if now is None:
+            return self._ends(event)
+        # Only the event knows which severity was told before.
+        return self._fires(replace(now, previous_severity=event.previous_severity))
+
+    def _fires(self, event: Event) -> list[Level]:
+        """Return the alert as firing, and before it what it was under other labels, as over."""
+        key = (event.environment, event.campaign_id, event.rule)
+        now = self._situation.now()
+        level = self._level(event, now + self._situation.hold)
+        before = self._firing.get(key)
+        if before is None and event.previous_severity is not None:
+            before = self._level(replace(event, severity=event.previous_severity), now)
+        self._firing[key] = level
+        self._over.pop(_identity(level.labels), None)
+        if before is None or before.labels == level.labels:
+            return [level]
+        return [self._end(before, now), level]
+
+    def _ends(self, event: Event) -> list[Level]:
+        """Return the alert as over, under the labels with which it was told."""
+        now = self._situation.now()
+        before = self._firing.pop((event.environment, event.campaign_id, event.rule), None)
+        return [self._end(self._level(event, now) if before is None else before, now)]
+
+    def _end(self, level: Level, now: Instant) -> Level:
+        ended = self._over[_identity(level.labels)] = replace(level, ends_at=now)
+        return ended
+
+    def _level(self, event: Event, ends_at: Instant) -> Level:
+        labels = labels_of(event, self._situation.campaign_labels())
+        # Not since when it is true: for an alert that began before its group_wait, Alertmanager
+        # waits for no others, and forty campaigns of one host would be forty lines, one by one.
+        return Level(labels, annotations_of(event, self._links), event.decided_at, ends_at)
+
+    async def _post(self, levels: Sequence[Level]) -> str | None:
+        """Tell these; where one of them is refused the others are told. Returns why it was."""
+        body = json.dumps([level.as_json() for level in levels]).encode()
+        status, text = await post(self._url, body, {})
+        if 200 <= status < 300:
+            return None
+        why = f"{self._url} answered {status}: {clean(text, 200)}"
+        if status != 400:
+            raise OSError(why)
+        if len(levels) > 1:
+            half = len(levels) // 2
+            refused = [await self._post(levels[:half]), await self._post(levels[half:])]
+            return refused[0] or refused[1]
+        identity = _identity(levels[0].labels)
+        if identity not in self._refused:
+            self._refused.add(identity)
+            log.error("alert_refused", sink=self.name, problem=why, labels=str(levels[0].labels))
+        return why
+
+
+def _identity(labels: Labels) -> Identity:
+    return tuple(sorted(labels.items()))

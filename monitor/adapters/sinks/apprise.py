@@ -1,0 +1,78 @@
+"""Everything else that tells people, through the package apprise: mail, PagerDuty, Slack, and more.
+
+It is an extra, so it is imported when the first event is told.
+"""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+from monitor.adapters.sinks.record import Links, as_record
+from monitor.config import SecretError, TokenSource
+from monitor.core.model import EventStatus, Seconds, Severity, Told
+
+WITHIN: Seconds = 30.0
+"""What a delivery may take: a mail is several exchanges."""
+
+
+class AppriseSink:
+    """Tells people through one apprise URL."""
+
+    def __init__(self, number: int, url: TokenSource, links: Links) -> None:
+        """Tell through the URL that is in the file then; `number` counts the URLs from 1."""
+        self.name = f"apprise-{number}"
+        self._url = url
+        self._links = links
+        # Its own: apprise blocks, and a service that hangs must hold up nothing else.
+        self._thread = ThreadPoolExecutor(1, self.name)
+
+    async def deliver(self, told: Told) -> None:
+        """Send the event. Raises OSError when apprise could not, which does not tell why."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(WITHIN):
+                await loop.run_in_executor(self._thread, self._send, told)
+        except TimeoutError:
+            raise OSError(f"not sent within {WITHIN:g} s") from None
+        except SecretError as error:
+            raise OSError(str(error)) from None
+
+    async def has(self, event_id: str, before: str | None) -> bool | None:
+        """Return None: nobody can know."""
+        return None
+
+    def _send(self, told: Told) -> None:
+        import apprise  # noqa: PLC0415 - it is an extra, and takes half a second
+
+        # It logs URLs, and there are passwords in them.
+        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+        service = apprise.Apprise()
+        if not service.add(self._url.read()):
+            raise OSError("the file holds no URL that apprise knows")
+        kinds = {Severity.CRITICAL: "failure", Severity.WARNING: "warning", Severity.INFO: "info"}
+        over = told.event.status is EventStatus.RESOLVED
+        kind = "success" if over else kinds[told.event.severity]
+        title, body = as_words(told, self._links)
+        if not service.notify(title=title, body=body, notify_type=kind):
+            raise OSError("the service was not reached, or refused the message")
+
+
+def as_words(told: Told, links: Links) -> tuple[str, str]:
+    """Return title and body of the message about an event, for people."""
+    said = as_record(told, links)
+    who = said["campaign_name"] or said["campaign_id"] or said["environment"]
+    over = told.event.status is EventStatus.RESOLVED
+    loud = "RESOLVED" if over else f"{said['status']} {said['severity']}".upper()
+    lines = {
+        "Environment": said["environment"],
+        "Campaign": said["campaign_id"],
+        "Host": said["sftp_host"],
+        "Since": said["since"],
+        "Reason": said["reason"],
+        "Next step": said["next_step"],
+        "Runbook": said["runbook_url"],
+        "More": said["url"],
+        "Event": said["event_id"],
+    }
+    told_of = [f"{name}: {value}" for name, value in lines.items() if value]
+    return f"{loud} {said['rule']}: {who}", "\n".join([said["summary"], "", *told_of])

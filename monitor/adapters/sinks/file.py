@@ -1,0 +1,121 @@
+"""A file of alert events as JSON lines, in which each of them is once.
+
+Nothing is remembered of the file between two lines. It is opened anew for each, so it may be
+rotated by rename or by copytruncate at any time; and its end is looked at before each, so a line
+that broke off (full disk, kill -9) is completed.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from monitor.adapters.sinks.record import LINE_LIMIT, Links, as_line
+from monitor.core.model import Told
+
+TAIL = 1024 * 1024
+"""Bytes at the end of a file that are searched for an event: 256 lines at least."""
+
+ROTATED = 3
+"""So many of the newest files that were rotated away are searched, too."""
+
+_T = TypeVar("_T")
+
+
+class FileSink:
+    """Appends alert events to a file; each is on disk when `deliver` returns."""
+
+    name = "file"
+
+    def __init__(self, path: Path, links: Links, *, threaded: bool = True) -> None:
+        """Append to `path`, which is made where it is missing, but not its directory."""
+        self._path = path
+        self._links = links
+        # Its own: a disk that hangs must hold up neither the loop nor the loop's DNS lookups.
+        self._thread = ThreadPoolExecutor(1, "file-sink") if threaded else None
+
+    async def deliver(self, told: Told) -> None:
+        """Append the event as one line. Raises OSError when it is not known to be on disk."""
+        await self._run(lambda: self._append(as_line(told, self._links)))
+
+    async def has(self, event_id: str, before: str | None) -> bool | None:
+        """Return whether the event is in the file, or in one that was rotated away.
+
+        False only where half of it is at the end of the file, or `before` is still in it: then the
+        event would follow. Otherwise it may have gone with what was truncated, compressed or
+        deleted. Raises OSError.
+        """
+        return await self._run(lambda: self._find(event_id, before))
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        if self._thread is None:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _append(self, line: bytes) -> None:
+        with _opened(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
+            rest = missing(line, _end(fd, LINE_LIMIT))
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            os.fsync(fd)
+
+    def _find(self, event_id: str, before: str | None) -> bool | None:
+        lines = torn = b""
+        with suppress(FileNotFoundError):
+            lines, torn = _whole_and_torn(self._path)
+        if _tells(lines, event_id):
+            return True
+        if _tells(torn, event_id) or (before is not None and _tells(lines, before)):
+            return False
+        for path in self._rotated():
+            # A copy that only root may read, or one that is deleted just now, is no answer.
+            with suppress(OSError):
+                if _tells(_whole_and_torn(path)[0], event_id):
+                    return True
+        return None
+
+    def _rotated(self) -> list[Path]:
+        """Return the newest files that were rotated away: `<name>.1`, …."""
+        found = {}
+        for path in self._path.parent.iterdir():
+            if path.name.startswith(self._path.name) and path.name != self._path.name:
+                with suppress(OSError):
+                    found[path] = path.stat().st_mtime_ns
+        return sorted(found, key=found.__getitem__, reverse=True)[:ROTATED]
+
+
+def missing(line: bytes, end: bytes) -> bytes:
+    """Return what must follow `end`, the end of a file, so that `line` is whole in it and once."""
+    # It is written, and then the fsync failed.
+    if end.endswith(line):
+        return b""
+    torn = end.rpartition(b"\n")[2]
+    return line[len(torn) :] if line.startswith(torn) else b"\n" + line
+
+
+def _whole_and_torn(path: Path) -> tuple[bytes, bytes]:
+    """Return the end of a file: its whole lines, and the one that broke off."""
+    with _opened(path, os.O_RDONLY) as fd:
+        lines, _, torn = _end(fd, TAIL).rpartition(b"\n")
+    return lines, torn
+
+
+def _tells(lines: bytes, event_id: str) -> bool:
+    # With its quotes: the id that ends in -1 is the beginning of the one that ends in -12.
+    return b'"%s"' % event_id.encode() in lines
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o640)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _end(fd: int, size: int) -> bytes:
+    return os.pread(fd, size, max(0, os.fstat(fd).st_size - size))

@@ -1,0 +1,57 @@
+"""What systemd is told by its notification protocol (`Type=notify-reload`, `WatchdogSec=`)."""
+
+import socket
+from collections.abc import Mapping
+
+import structlog
+
+from monitor.core.model import Seconds
+
+log = structlog.get_logger()
+
+
+class ServiceManager:
+    """Tells the service manager that started us how we are; without one, nobody."""
+
+    def __init__(self, environ: Mapping[str, str], pid: int) -> None:
+        """Talk to `$NOTIFY_SOCKET`, as the process with this id."""
+        address = environ.get("NOTIFY_SOCKET", "")
+        # A leading @ stands for the NUL of an abstract socket; other schemes are not ours.
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._told = address.startswith(("/", "@"))
+        # The variables are inherited: a watchdog may be meant for the process that started us.
+        ours = environ.get("WATCHDOG_PID", str(pid)) == str(pid)
+        self.watches = self._told and ours and environ.get("WATCHDOG_USEC", "0") != "0"
+        self._failing = False
+
+    def ready(self, status: str) -> None:
+        """Tell that the start, or a reload, is over; `status` is for people."""
+        self._tell(f"READY=1\nSTATUS={status}")
+
+    def reloading(self, now: Seconds) -> None:
+        """Tell that a reload begins; `now` is the monotonic clock's."""
+        self._tell(f"RELOADING=1\nMONOTONIC_USEC={int(now * 1_000_000)}")
+
+    def stopping(self) -> None:
+        """Tell that we are about to leave."""
+        self._tell("STOPPING=1\nSTATUS=stopping")
+
+    def alive(self) -> None:
+        """Feed the watchdog, if we have one."""
+        if self.watches:
+            self._tell("WATCHDOG=1")
+
+    def _tell(self, message: str) -> None:
+        if not self._told:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+                # Whoever does not listen must not hold us up.
+                connection.setblocking(False)
+                connection.sendto(message.encode(), self._address)
+        except OSError as error:
+            if not self._failing:
+                log.warning("manager_not_told", problem=str(error))
+            self._failing = True
+        else:
+            self._failing = False

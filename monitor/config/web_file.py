@@ -1,0 +1,264 @@
+"""The web config file: TLS and passwords, in the format of Prometheus' exporter-toolkit.
+
+What this server cannot do as the format has it is refused, never ignored: certificates within the
+file, certificates of clients that nobody verifies, TLS below 1.2, more than one curve. `http2` is
+taken and has no effect: HTTP/1.1 is what is served. An empty file is refused as well, for it would
+open what a file that is just being written protects.
+"""
+
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from monitor.config import kinds
+from monitor.config.addresses import is_loopback
+from monitor.config.checks import unusable_authority
+from monitor.config.keys import Key, key, matching, one_of
+from monitor.config.model import WebConfig
+from monitor.config.problems import ConfigError, Problem
+from monitor.config.section import Section
+from monitor.config.validate import validate_as
+from monitor.config.yaml import Document, parse, read_text
+
+HIGHEST_COST = 16
+"""Of a bcrypt hash: each more doubles the time, and at 16 one password takes some seconds."""
+
+_BCRYPT = r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}"
+
+
+class ClientAuth(StrEnum):
+    """Whether clients show a certificate; Python cannot ask for one without verifying it."""
+
+    NONE = "NoClientCert"
+    IF_GIVEN = "VerifyClientCertIfGiven"
+    REQUIRED = "RequireAndVerifyClientCert"
+
+
+class TlsVersion(StrEnum):
+    """A version of TLS."""
+
+    TLSv1_2 = "TLS12"
+    TLSv1_3 = "TLS13"
+
+
+class CipherSuite(StrEnum):
+    """A suite of TLS 1.2: OpenSSL's name, `_` for `-`, and Go's. Those of 1.3 are always on."""
+
+    ECDHE_ECDSA_AES128_GCM_SHA256 = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
+    ECDHE_RSA_AES128_GCM_SHA256 = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+    ECDHE_ECDSA_AES256_GCM_SHA384 = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+    ECDHE_RSA_AES256_GCM_SHA384 = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
+    ECDHE_ECDSA_CHACHA20_POLY1305 = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
+    ECDHE_RSA_CHACHA20_POLY1305 = "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"
+
+
+class Curve(StrEnum):
+    """An elliptic curve: OpenSSL's name and Go's."""
+
+    prime256v1 = "CurveP256"
+    secp384r1 = "CurveP384"
+    secp521r1 = "CurveP521"
+    X25519 = "X25519"
+
+
+class HeaderName(StrEnum):
+    """A header that may be put on every answer."""
+
+    CSP = "Content-Security-Policy"
+    FRAMES = "X-Frame-Options"
+    TYPES = "X-Content-Type-Options"
+    XSS = "X-XSS-Protection"
+    HSTS = "Strict-Transport-Security"
+
+
+_FEW_VALUES: Mapping[str, tuple[str, ...]] = {
+    HeaderName.FRAMES: ("deny", "sameorigin"),
+    HeaderName.TYPES: ("nosniff",),
+}
+
+UserName = Annotated[str, matching("[^:]+", "a user name without a colon")]
+PasswordHash = Annotated[
+    str,
+    Key(
+        matching(_BCRYPT, "").parse,
+        f"a bcrypt hash with a cost from 4 to {HIGHEST_COST}, such as `htpasswd -nBC 10 ''` prints",
+        {"type": "string"},
+        secret=True,
+    ),
+]
+HeaderValue = Annotated[str, matching("[ -~]+", "printable ASCII")]
+
+
+class TlsServer(Section):
+    """How connections are encrypted, and whose certificates are wanted."""
+
+    cert_file: kinds.FilePath | None = key(None, "certificate and its chain, PEM")
+    key_file: kinds.FilePath | None = key(None, "the certificate's private key, PEM")
+    client_auth_type: Annotated[ClientAuth, one_of(ClientAuth)] = key("NoClientCert", "")
+    client_ca_file: kinds.FilePath | None = key(None, "who may sign clients' certificates")
+    client_allowed_sans: Annotated[list[kinds.Words], kinds.OrNoItems] = key(
+        [], "names, one of which a client's certificate must have"
+    )
+    min_version: Annotated[TlsVersion, one_of(TlsVersion)] = key("TLS12", "")
+    max_version: Annotated[TlsVersion, one_of(TlsVersion)] = key("TLS13", "")
+    cipher_suites: Annotated[list[Annotated[CipherSuite, one_of(CipherSuite)]], kinds.OrNoItems] = (
+        key([], "for TLS 1.2, the preferred one first")
+    )
+    prefer_server_cipher_suites: kinds.TrueOrFalse = key(True, "")
+    curve_preferences: Annotated[list[Annotated[Curve, one_of(Curve)]], kinds.OrNoItems] = key(
+        [], "at most one"
+    )
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield what is missing, and what would have no effect."""
+        for name in ("cert_file", "key_file"):
+            if self.model_fields_set and getattr(self, name) is None:
+                yield name, "expected this key, which is required for TLS"
+        asks, required = self.client_auth_type, ClientAuth.REQUIRED
+        if asks is not ClientAuth.NONE and self.client_ca_file is None:
+            yield "client_auth_type", "expected client_ca_file, to verify certificates with"
+        if asks is ClientAuth.NONE and self.client_ca_file is not None:
+            yield "client_ca_file", f"expected client_auth_type: {required} as well"
+        if asks is not required and self.client_allowed_sans:
+            yield "client_allowed_sans", f"expected client_auth_type: {required} as well"
+        if self.min_version > self.max_version:
+            yield "max_version", f"expected at least {self.min_version}, which is min_version"
+        if len(self.curve_preferences) > 1:
+            yield "curve_preferences", "expected one curve: this server cannot take several"
+
+
+class HttpServer(Section):
+    """What is said on every answer."""
+
+    http2: kinds.TrueOrFalse = key(True, "no effect: HTTP/1.1 is served")
+    headers: Annotated[
+        dict[Annotated[HeaderName, one_of(HeaderName)], HeaderValue], kinds.OrNothing
+    ] = key({}, "headers for every answer")
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield headers of which only few values have a meaning."""
+        for name, values in _FEW_VALUES.items():
+            if self.headers.get(HeaderName(name), values[0]) not in values:
+                yield "headers", f"{name}: expected {' or '.join(values)}"
+
+
+class WebFile(Section):
+    """The whole file."""
+
+    tls_server_config: TlsServer = key({}, "TLS; plain HTTP without it")
+    http_server_config: HttpServer = key({}, "HTTP")
+    basic_auth_users: Annotated[dict[UserName, PasswordHash], kinds.OrNothing] = key(
+        {}, "the bcrypt hash of each user's password; none: no password is asked for"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Who may come in, and how: everybody and in plain text, unless it says something else.
+
+    `users` are bcrypt hashes by name, `headers` go on every answer. Of clients' certificates one
+    of the `allowed_sans` is wanted, if there are any. All of it comes from `files`.
+    """
+
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
+    allowed_sans: frozenset[str] = frozenset()
+    files: tuple[Path, ...] = ()
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether nobody comes in without a password or a certificate."""
+        certified = self.tls is not None and self.tls.verify_mode is ssl.CERT_REQUIRED
+        return bool(self.users) or certified
+
+
+def read_access(path: Path | None) -> Access:
+    """Return what a web config file says, now; ConfigError has all its problems at once.
+
+    Paths in it are relative to its folder. Without a file everybody may come in.
+    """
+    if path is None:
+        return Access()
+    # The format has no ${VAR}: with no variables at all, one that somebody wrote is told of.
+    document = parse(read_text(path), str(path), {})
+    file, problems = validate_as(WebFile, document)
+    if file is None or document.problems:
+        raise ConfigError([*document.problems, *problems])
+    server, folder = file.tls_server_config, path.absolute().parent
+    named = [(name, getattr(server, name)) for name in ("cert_file", "key_file", "client_ca_file")]
+    files = {name: folder / value for name, value in named if value is not None}
+    return Access(
+        users=file.basic_auth_users,
+        headers={str(name): value for name, value in file.http_server_config.headers.items()},
+        tls=_context(document, server, files) if files else None,
+        allowed_sans=frozenset(server.client_allowed_sans),
+        files=(path, *files.values()),
+    )
+
+
+def exposure(web: WebConfig, access: Access) -> str | None:
+    """Return what is wrong where others could reach the web without a password, or None."""
+    if is_loopback(web.listen_host) or web.allow_unauthenticated or access.authenticates:
+        return None
+    return (
+        "expected a loopback host: anybody could read what listens beyond it; have web.config_file "
+        "ask for passwords or verified certificates, or set web.allow_unauthenticated: true"
+    )
+
+
+def safe_access(web: WebConfig) -> Access:
+    """Return what the web config file says; ConfigError also where it would let anybody in."""
+    access = read_access(web.config_file)
+    message = exposure(web, access)
+    if message:
+        raise ConfigError([Problem(str(web.config_file), None, "", message)])
+    return access
+
+
+def _context(document: Document, server: TlsServer, files: Mapping[str, Path]) -> ssl.SSLContext:
+    """Return the TLS that a server speaks; ConfigError tells which file cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion[server.min_version.name]
+    context.maximum_version = ssl.TLSVersion[server.max_version.name]
+    context.set_alpn_protocols(["http/1.1"])
+    if server.cipher_suites:
+        context.set_ciphers(":".join(one.name.replace("_", "-") for one in server.cipher_suites))
+    if not server.prefer_server_cipher_suites:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    for curve in server.curve_preferences:
+        context.set_ecdh_curve(curve.name)
+    wrong = dict(_load(context, server.client_auth_type, files))
+    if wrong:
+        place = "tls_server_config"
+        raise ConfigError(document.problem((place, name), wrong[name]) for name in wrong)
+    return context
+
+
+def _load(
+    context: ssl.SSLContext, asks: ClientAuth, files: Mapping[str, Path]
+) -> Iterator[tuple[str, str]]:
+    """Load the files into a context; yield which cannot be used, and why."""
+    missing = {name: f"{path} is not a file" for name, path in files.items() if not path.is_file()}
+    yield from missing.items()
+    if not missing:
+        certificate, private_key = files["cert_file"], files["key_file"]
+        try:
+            # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
+            context.load_cert_chain(certificate, private_key, password="")
+        except ssl.SSLError:
+            yield "key_file", f"{private_key} is not the unencrypted PEM key of {certificate}"
+        except OSError as error:
+            yield "key_file", f"{private_key} or {certificate} cannot be read: {error.strerror}"
+    authority = files.get("client_ca_file")
+    if authority is not None and authority.is_file():
+        message = unusable_authority(authority)
+        if message:
+            yield "client_ca_file", message
+        else:
+            context.load_verify_locations(cafile=authority)
+            required = asks is ClientAuth.REQUIRED
+            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL

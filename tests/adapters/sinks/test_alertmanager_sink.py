@@ -1,0 +1,364 @@
+"""The Alertmanager sink: the labels of the shipped rules, levels, and what is refused."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from ruamel.yaml import YAML
+
+from monitor.adapters.sinks import RefusedError, Situation
+from monitor.adapters.sinks.alertmanager import BATCH, HOLD, TELL_ENDS_FOR, AlertmanagerSink
+from monitor.adapters.sinks.levels import annotations_of, labels_of, told_events
+from monitor.adapters.sinks.record import Links
+from monitor.core.board import Board
+from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.model import EventStatus, Severity, Told
+from monitor.core.rules import RULES
+from support.boards import a_board, a_rich_board, an_entry, an_environment
+from support.builders import NOW, a_config
+from support.events import FIRING
+from support.receiver import receiver
+from support.scrapes import scrape
+
+LINKS = Links("https://runbooks.example/{rule}", "https://monitor.example")
+FILE = Path(__file__).parents[3] / "deploy" / "prometheus" / "sftp-monitor.rules.yaml"
+SHIPPED = {
+    rule["expr"]: rule
+    for group in YAML(typ="safe").load(FILE)["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+}
+
+Level = Mapping[str, Any]
+
+
+# --- labels and annotations -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [*RULES, *ENVIRONMENT_RULES])
+def test_an_alert_is_named_as_in_the_shipped_rules(rule: str) -> None:
+    shipped = SHIPPED[f'sftp_monitor:alert:held{{rule="{rule}"}}']
+    assert labels_of(replace(FIRING, rule=rule), [])["alertname"] == shipped["alert"]
+    # The rules file adds none of its own: all others are those of the metric.
+    assert "labels" not in shipped
+    said = annotations_of(replace(FIRING, rule=rule), LINKS)
+    assert list(said) == list(shipped["annotations"])
+
+
+def test_the_labels_are_those_of_the_metric_for_every_alert_that_is_told() -> None:
+    board = a_rich_board()
+    exported = scrape(board, campaign_labels=["team", "none"]).labels("alert")
+    expected = [
+        {name: value for name, value in labels.items() if value and name != "alertstate"}
+        for labels in exported
+        if labels["alertstate"] == "firing"
+    ]
+    told = [
+        labels_of(event, ["team", "none"])
+        for environment in board.environments.values()
+        for event in told_events(environment)
+    ]
+    assert len(told) >= 6
+    assert {labels.pop("alertname") for labels in told} >= {"SftpTestFailed", "SftpTestStale"}
+    assert sorted(sorted(each.items()) for each in told) == sorted(
+        sorted(each.items()) for each in expected
+    )
+
+
+def test_labels_are_harmless_and_an_empty_one_is_left_out() -> None:
+    event = replace(FIRING, sftp_host="a\r\nb" + "x" * 200, labels={"team": "", "tier": "1"})
+    labels = labels_of(event, ["team", "tier", "none"])
+    assert labels["sftp_host"].startswith("a bxxx")
+    assert len(labels["sftp_host"]) == 128
+    assert labels["tier"] == "1"
+    assert labels.keys().isdisjoint({"team", "none"})
+
+
+def test_an_alert_of_the_environment_has_neither_campaign_nor_host() -> None:
+    event = replace(FIRING, rule="api_unreachable", campaign_id=None, sftp_host="")
+    assert labels_of(event, []) == {
+        "alertname": "TalkoverApiUnreachable",
+        "environment": "production",
+        "rule": "api_unreachable",
+        "severity": "warning",
+    }
+    said = annotations_of(event, LINKS)
+    assert said["description"] == "Environment production, since 2027-01-15T08:00:00Z."
+
+
+def test_the_annotations_say_what_where_since_when_and_what_to_do() -> None:
+    assert annotations_of(FIRING, LINKS) == {
+        "summary": "production/c-1: last test 31 d ago (2026-10-23T09:30:00Z), allowed 30 d",
+        "description": "Campaign Retail leads (production/c-1), host sftp.example.com, "
+        "since 2027-01-15T08:00:00Z.",
+        "next_step": "Run a connection test.",
+        "runbook_url": "https://runbooks.example/stale_test",
+        "dashboard_url": "https://monitor.example",
+    }
+
+
+# --- levels ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Alertmanager:
+    """What an Alertmanager holds, of what it was told; `bad` hosts it refuses."""
+
+    posts: list[list[Level]] = field(default_factory=list)
+    bad: set[str] = field(default_factory=set)
+    down: bool = False
+
+    def take(self, levels: list[Level]) -> int:
+        if self.down:
+            return 503
+        if any(level["labels"].get("sftp_host") in self.bad for level in levels):
+            return 400
+        self.posts.append(levels)
+        return 200
+
+    @property
+    def last(self) -> list[Level]:
+        return self.posts[-1]
+
+
+@dataclass
+class Story:
+    """A sink, the board that it sees, and the clock."""
+
+    board: Board = field(default_factory=lambda: Board({}, NOW))
+    now: float = NOW
+    labels: tuple[str, ...] = ()
+
+    def sink(self, url: str) -> AlertmanagerSink:
+        situation = Situation(lambda: self.now, lambda: self.board, lambda: self.labels)
+        return AlertmanagerSink(1, url, LINKS, situation)
+
+    def show(self, *campaigns: str, passed: bool = False, host: str = "sftp.example.com") -> None:
+        """Put these campaigns on the board: their last test failed, unless it has passed."""
+        entries = []
+        for each in campaigns:
+            broken = (
+                NOW - 60,
+                a_config(last_test_success=False, last_test_at=NOW - 600, host="sftp.example.com"),
+            )
+            mended = (NOW, a_config(last_test_at=NOW, host=host))
+            again = (NOW, a_config(last_test_success=False, last_test_at=NOW - 600, host=host))
+            history = (broken, mended if passed else again)
+            entries.append(an_entry(each, *history, labels={"team": "retail"}))
+        self.board = a_board(an_environment(*entries))
+
+
+def an_event(campaign: str, status: EventStatus = EventStatus.FIRING, **fields: Any) -> Told:
+    event = replace(FIRING, campaign_id=campaign, rule="failed_test", status=status)
+    return Told(replace(event, severity=Severity.CRITICAL, **fields), "e")
+
+
+RESOLVED = EventStatus.RESOLVED
+
+
+def seconds_from(instant: float, text: str) -> float:
+    return datetime.fromisoformat(text).timestamp() - instant
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+async def test_an_event_is_told_at_once_with_start_and_end(story: Story) -> None:
+    story.show("c-1")
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        await story.sink(to.url).deliver(an_event("c-1"))
+        assert to.received[0].path == "/api/v2/alerts"
+    (level,) = held.last
+    assert level["labels"]["alertname"] == "SftpTestFailed"
+    assert seconds_from(NOW, level["startsAt"]) == 0
+    assert seconds_from(NOW, level["endsAt"]) == HOLD
+
+
+async def test_what_is_over_by_now_is_told_as_over_whatever_waited(story: Story) -> None:
+    story.show("c-1", passed=True)
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        await story.sink(to.url).deliver(an_event("c-1"))
+    assert seconds_from(NOW, held.last[0]["endsAt"]) == 0
+
+
+async def test_what_waits_at_the_start_is_told_before_the_board_is_filled(story: Story) -> None:
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        sink = story.sink(to.url)
+        assert await sink.has("an id", None) is False
+        await sink.deliver(an_event("c-1"))
+        await sink.deliver(an_event("c-2", RESOLVED))
+    ends = [seconds_from(NOW, post[0]["endsAt"]) for post in held.posts]
+    assert ends == [HOLD, 0]
+
+
+async def test_all_that_fires_is_told_again(story: Story) -> None:
+    story.show("c-1", "c-2")
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        await story.sink(to.url).repeat()
+    assert [level["labels"]["campaign_id"] for level in held.last] == ["c-1", "c-2"]
+
+
+async def test_what_is_over_is_told_again_for_a_quarter_of_an_hour(story: Story) -> None:
+    story.show("c-1")
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        sink = story.sink(to.url)
+        await sink.deliver(an_event("c-1"))
+        story.show("c-1", passed=True)
+        await sink.deliver(an_event("c-1", RESOLVED))
+        story.now += TELL_ENDS_FOR - 1
+        await sink.repeat()
+        (again,) = held.last
+        assert seconds_from(NOW, again["endsAt"]) == 0
+        story.now += 2
+        await sink.repeat()
+    assert len(held.posts) == 3
+
+
+@pytest.mark.parametrize("changed", ["host", "label"])
+async def test_under_other_labels_the_old_ones_are_over(story: Story, changed: str) -> None:
+    story.show("c-1")
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        sink = story.sink(to.url)
+        await sink.deliver(an_event("c-1"))
+        if changed == "host":
+            story.show("c-1", host="new.example.com")
+        else:
+            story.labels = ("team",)
+        await sink.repeat()
+    new = {"sftp_host": "new.example.com"} if changed == "host" else {"team": "retail"}
+    before = held.posts[0][0]["labels"]
+    ends = [(level["labels"], seconds_from(NOW, level["endsAt"])) for level in held.last]
+    assert (before, 0) in ends
+    assert (before | new, HOLD) in ends
+
+
+async def test_after_a_restart_a_changed_severity_ends_the_alert_under_the_old_one(
+    story: Story,
+) -> None:
+    held = Alertmanager()
+    updated = an_event("c-1", EventStatus.UPDATED, previous_severity=Severity.WARNING)
+    async with receiver() as to:
+        to.status = held.take
+        await story.sink(to.url).deliver(updated)
+    ends = {one["labels"]["severity"]: seconds_from(NOW, one["endsAt"]) for one in held.last}
+    assert ends == {"warning": 0, "critical": HOLD}
+
+
+async def test_what_fires_again_is_not_said_to_be_over(story: Story) -> None:
+    story.show("c-1", passed=True)
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        sink = story.sink(to.url)
+        await sink.deliver(an_event("c-1", RESOLVED))
+        story.show("c-1")
+        await sink.deliver(an_event("c-1"))
+        await sink.repeat()
+    assert [seconds_from(NOW, level["endsAt"]) for level in held.last] == [HOLD]
+
+
+async def test_an_environment_that_another_shard_has_now_is_not_said_to_be_over(
+    story: Story,
+) -> None:
+    story.show("c-1")
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        sink = story.sink(to.url)
+        await sink.deliver(an_event("c-1"))
+        story.board = Board({}, NOW)
+        await sink.repeat()
+    assert len(held.posts) == 1
+
+
+async def test_an_alert_never_ends_before_it_starts(story: Story) -> None:
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        await story.sink(to.url).deliver(an_event("c-1", RESOLVED, since=NOW + 3600))
+    (level,) = held.last
+    assert level["startsAt"] == level["endsAt"]
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+async def test_one_bad_alert_does_not_take_the_others_down_and_is_logged_once(
+    story: Story,
+) -> None:
+    story.show(*(f"c-{n}" for n in range(40)))
+    bad = an_entry(
+        "bad", (NOW, a_config(last_test_success=False, last_test_at=NOW - 9, host="bad.example"))
+    )
+    production = story.board.environments["production"]
+    story.board = a_board(replace(production, campaigns={**production.campaigns, "bad": bad}))
+    held = Alertmanager(bad={"bad.example"})
+    async with receiver() as to:
+        to.status = held.take
+        to.text = '{"code":601,"message":"bad\\u001b one"}'
+        with structlog.testing.capture_logs() as logs:
+            sink = story.sink(to.url)
+            await sink.repeat()
+            await sink.repeat()
+            with pytest.raises(RefusedError, match="answered 400"):
+                await sink.deliver(an_event("bad"))
+    told = [level["labels"]["campaign_id"] for post in held.posts for level in post]
+    assert sorted(told) == sorted(f"c-{n}" for n in range(40) for _ in "12")
+    assert [line["event"] for line in logs] == ["alert_refused"]
+    assert "bad.example" in logs[0]["labels"]
+
+
+async def test_many_alerts_go_out_in_batches(story: Story) -> None:
+    story.show(*(f"c-{n}" for n in range(BATCH + 1)))
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        await story.sink(to.url).repeat()
+    assert [len(post) for post in held.posts] == [BATCH, 1]
+
+
+async def test_an_alertmanager_that_is_down_is_told_later(story: Story) -> None:
+    story.show("c-1")
+    held = Alertmanager(down=True)
+    async with receiver() as to:
+        to.status = held.take
+        sink = story.sink(to.url)
+        with pytest.raises(OSError, match="answered 503"):
+            await sink.deliver(an_event("c-1"))
+        held.down = False
+        await sink.deliver(an_event("c-1"))
+    assert len(held.posts) == 1
+
+
+async def test_what_was_read_from_the_board_is_told_before_what_is_newer(story: Story) -> None:
+    story.show("c-1")
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status, to.hold = held.take, asyncio.Event()
+        sink = story.sink(to.url)
+        repeating = asyncio.create_task(sink.repeat())
+        await to.until(lambda: len(to.received) == 1)
+        story.show("c-1", passed=True)
+        telling = asyncio.create_task(sink.deliver(an_event("c-1", RESOLVED)))
+        to.hold.set()
+        await asyncio.gather(repeating, telling)
+    assert [seconds_from(NOW, post[0]["endsAt"]) for post in held.posts] == [HOLD, 0]

@@ -1,0 +1,71 @@
+"""The apprise sink, through apprise's own `json://` to a server on this machine."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from monitor.adapters.sinks.apprise import AppriseSink, as_words
+from monitor.adapters.sinks.record import Links
+from monitor.config import TokenSource
+from monitor.core.model import EventStatus, Told
+from support.events import FIRING
+from support.receiver import receiver
+
+LINKS = Links("https://runbooks.example/{rule}", "https://monitor.example")
+TOLD = Told(FIRING, "e90c4")
+
+
+def a_sink(folder: Path, url: str) -> AppriseSink:
+    file = folder / "url"
+    file.touch(mode=0o600)
+    file.write_text(url)
+    return AppriseSink(1, TokenSource(file), LINKS)
+
+
+async def test_an_event_is_told_in_words(tmp_path: Path) -> None:
+    async with receiver() as to:
+        sink = a_sink(tmp_path, to.url.replace("http", "json") + "/T0ken")
+        await sink.deliver(TOLD)
+        await sink.deliver(Told(replace(FIRING, status=EventStatus.RESOLVED), "e"))
+    firing, resolved = (came.json for came in to.received)
+    assert (firing["title"], firing["type"]) == (
+        "FIRING WARNING stale_test: Retail leads",
+        "warning",
+    )
+    assert "Next step: Run a connection test." in firing["message"]
+    assert (resolved["title"], resolved["type"]) == ("RESOLVED stale_test: Retail leads", "success")
+
+
+async def test_a_service_that_fails_is_told_later_and_its_url_is_not_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with receiver(500) as to:
+        sink = a_sink(tmp_path, to.url.replace("http://", "json://user:S3cret@") + "/T0ken")
+        with pytest.raises(OSError, match="not reached, or refused") as error:
+            await sink.deliver(TOLD)
+    said = str(error.value) + "".join(
+        record.getMessage() for record in caplog.records if record.name == "apprise"
+    )
+    assert "T0ken" not in said
+    assert "S3cret" not in said
+
+
+async def test_a_file_without_such_a_url_is_told_without_its_content(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="holds no URL that apprise knows") as error:
+        await a_sink(tmp_path, "nonsense").deliver(TOLD)
+    assert "nonsense" not in str(error.value)
+    with pytest.raises(OSError, match="is empty"):
+        await a_sink(tmp_path, "").deliver(TOLD)
+
+
+async def test_after_a_crash_nobody_can_know(tmp_path: Path) -> None:
+    assert await a_sink(tmp_path, "json://127.0.0.1").has("an id", None) is None
+
+
+def test_the_words_say_what_is_known_and_nothing_of_what_is_not() -> None:
+    event = replace(FIRING, campaign_id=None, campaign_name="", sftp_host="", since=None)
+    title, body = as_words(Told(event, "e"), LINKS)
+    assert title == "FIRING WARNING stale_test: production"
+    assert "Campaign" not in body
+    assert "None" not in body

@@ -1,0 +1,106 @@
+"""Basic authentication: who needs a password, and what nobody learns by trying."""
+
+import time
+from base64 import b64encode
+
+import bcrypt
+import httpx
+import pytest
+
+from monitor.adapters.web.guard import SECURITY_HEADERS
+from monitor.adapters.web.passwords import REMEMBERED, Passwords, _matches
+from monitor.config import Access
+from support.web import serving
+
+USER, PASSWORD = "prometheus", "correct horse"
+
+
+def hash_of(password: str, cost: int = 4) -> str:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)).decode()
+
+
+USERS = {USER: hash_of(PASSWORD)}
+ACCESS = Access(users=USERS)
+
+
+def header(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/api/v1/alerts", "/openapi.json", "/nowhere"])
+async def test_fault_50_without_a_password_nothing_is_shown(path: str) -> None:
+    async with serving(access=ACCESS) as client:
+        answer = await client.get(path)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == 'Basic realm="sftp-monitor", charset="UTF-8"'
+    assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+    assert "sftp_monitor" not in answer.text
+
+
+async def test_fault_50_a_reload_needs_the_password_and_supervisors_do_not() -> None:
+    async with serving(access=ACCESS) as client:
+        paths = ("/-/healthy", "/-/ready")
+        assert [(await client.get(path)).status_code for path in paths] == [200, 200]
+        assert (await client.post("/-/reload")).status_code == 401
+        assert (await client.post("/-/reload", auth=(USER, PASSWORD))).status_code == 200
+
+
+async def test_fault_50_the_right_password_opens_and_a_wrong_one_or_a_wrong_user_does_not() -> None:
+    async with serving(access=ACCESS) as client:
+
+        async def status(user: str, password: str) -> int:
+            return (await client.get("/metrics", auth=httpx.BasicAuth(user, password))).status_code
+
+        assert await status(USER, PASSWORD) == 200
+        assert await status(USER, PASSWORD) == 200, "now from memory"
+        assert await status(USER, "wrong") == 401
+        assert await status("nobody", PASSWORD) == 401
+        assert await status("", "") == 401
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "Basic", "Basic !!!", "Basic " + "=" * 5000, "Bearer x", "Basic YWJj", "Basic /////w=="],
+)
+async def test_a_header_that_cannot_be_read_is_no_password(given: str) -> None:
+    assert not await Passwords().right(USERS, given)
+
+
+async def test_no_password_opens_for_a_hash_that_stands_for_nobody() -> None:
+    assert not await Passwords().right(USERS, header("nobody", ""))
+
+
+async def test_a_password_longer_than_bcrypt_looks_at_is_cut_as_other_programs_do() -> None:
+    users = {USER: hash_of("x" * 72)}
+    assert await Passwords().right(users, header(USER, "x" * 100))
+    assert not await Passwords().right(users, header(USER, "x" * 71))
+
+
+async def test_a_password_that_was_right_is_wrong_once_its_hash_has_changed() -> None:
+    passwords = Passwords()
+    assert await passwords.right(USERS, header(USER, PASSWORD))
+    assert not await passwords.right({USER: hash_of("another")}, header(USER, PASSWORD))
+    assert not await passwords.right({"other": USERS[USER]}, header(USER, PASSWORD))
+
+
+async def test_only_so_many_pairs_are_remembered() -> None:
+    passwords, users = Passwords(), {USER: hash_of("x" * 72)}
+    for more in range(REMEMBERED + 1):
+        assert await passwords.right(users, header(USER, "x" * 72 + str(more)))
+    assert len(passwords._right) == 1
+
+
+def test_fault_50_unknown_user_and_wrong_password_take_the_same_time_whatever_the_cost() -> None:
+    dear, cheap = hash_of("a", 8), hash_of("a", 5)
+
+    def seconds(hashed: str | None) -> float:
+        # Of this thread alone, and the least of some: a busy machine makes it no longer.
+        took = []
+        for _ in range(5):
+            began = time.thread_time()
+            assert not _matches(b"wrong", hashed, 8)
+            took.append(time.thread_time() - began)
+        return min(took)
+
+    unknown = seconds(None)
+    assert [seconds(dear), seconds(cheap)] == pytest.approx([unknown, unknown], rel=0.25)

@@ -1,0 +1,31 @@
+"""What a reload did not change is the very same object as before, and so is seen at a glance."""
+
+from pathlib import Path
+
+from monitor.config import Config
+from support.config_files import MINIMAL, loaded
+
+TWO = MINIMAL + "  - {name: staging, token: '${OTHER}', campaigns: [{id: s-1}]}\n"
+
+
+def kept(before: Config, after: Config) -> list[str]:
+    """Return the environments of `before` that `after` has, too."""
+    shared = after.sharing_with(before)
+    assert shared == after
+    return [
+        each.name for each in shared.environments if any(each is e for e in before.environments)
+    ]
+
+
+def test_environments_that_are_equal_are_shared(tmp_path: Path) -> None:
+    before, after = loaded(tmp_path, TWO), loaded(tmp_path, TWO)
+    assert kept(before, after) == ["production", "staging"]
+
+
+def test_an_environment_in_which_anything_changed_is_not(tmp_path: Path) -> None:
+    before, after = loaded(tmp_path, TWO), loaded(tmp_path, TWO.replace("s-1", "s-2"))
+    assert kept(before, after) == ["production"]
+
+
+def test_one_that_is_new_is_not(tmp_path: Path) -> None:
+    assert kept(loaded(tmp_path, MINIMAL), loaded(tmp_path, TWO)) == ["production"]

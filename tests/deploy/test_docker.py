@@ -1,0 +1,207 @@
+"""The image and the compose file. No container engine runs here: each step runs as a process.
+
+The build's steps are taken from the Dockerfile and run in a folder of their own; what they install
+is then started as the compose file has it, and asked for its health as the image has it.
+"""
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from support.peers import require_peer
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy" / "docker"
+DOCKERFILE = FOLDER / "Dockerfile"
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+COMPOSE: dict[str, Any] = YAML(typ="safe").load(FOLDER / "compose.yaml")
+SERVICES: dict[str, Any] = COMPOSE["services"]
+
+
+def run(*command: str | Path, cwd: Path = ROOT, **environ: str) -> str:
+    """Return what a command says; it must succeed."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environ},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_linter_of_dockerfiles_finds_nothing() -> None:
+    assert run(SCRIPTS / "hadolint", DOCKERFILE) == ""
+
+
+def test_the_compose_file_follows_its_schema() -> None:
+    schema = ("--builtin-schema", "vendor.compose-spec")
+    run(SCRIPTS / "check-jsonschema", *schema, FOLDER / "compose.yaml")
+
+
+def instructions() -> Iterator[tuple[str, str]]:
+    """Yield what the Dockerfile says, one instruction after the other."""
+    text = DOCKERFILE.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            word, _, rest = line.partition(" ")
+            yield word, rest.strip()
+
+
+def said(word: str) -> str:
+    """Return what the last instruction with this word says: the one of the final image."""
+    return [rest for one, rest in instructions() if one == word][-1]
+
+
+def test_the_image_runs_as_a_user_with_a_number_that_is_not_root() -> None:
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", said("USER"))
+
+
+def test_what_the_image_is_made_of_is_not_ignored_and_no_more_is_sent() -> None:
+    kept = {
+        line.removeprefix("!")
+        for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        if line.startswith("!")
+    }
+    copied = [rest.split()[:-1] for word, rest in instructions() if word == "COPY"]
+    assert {name for names in copied for name in names if not name.startswith("-")} - {
+        "/opt/sftp-monitor"
+    } == kept
+
+
+def test_every_file_that_is_mounted_exists_and_is_read_only() -> None:
+    mounts = [mount for one in SERVICES.values() for mount in one.get("volumes", [])]
+    files = [mount.split(":") for mount in mounts if mount.startswith(".")]
+    assert len(files) >= 6
+    for source, _, mode in files:
+        assert (FOLDER / source).exists(), source
+        assert mode == "ro"
+
+
+def test_no_port_is_published_beyond_this_machine() -> None:
+    ports = [port for one in SERVICES.values() for port in one.get("ports", [])]
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+def mounted(service: str, folder: Path) -> dict[str, Path]:
+    """Lay the files of a service out as in its container; return path there → path here."""
+    found = {}
+    for mount in SERVICES[service]["volumes"]:
+        source, target, *_ = mount.split(":")
+        if source.startswith("."):
+            found[target] = folder / target.strip("/")
+            found[target].parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(FOLDER / source, found[target])
+    return found
+
+
+def test_prometheus_finds_its_rules_where_they_are_mounted(tmp_path: Path) -> None:
+    config = mounted("prometheus", tmp_path)["/etc/prometheus/prometheus.yml"]
+    assert "rules found" in run(require_peer("promtool"), "check", "config", config)
+
+
+def test_alertmanager_finds_its_templates_where_they_are_mounted(tmp_path: Path) -> None:
+    config = mounted("alertmanager", tmp_path)["/etc/alertmanager/alertmanager.yml"]
+    assert "1 templates" in run(require_peer("amtool"), "check-config", config)
+
+
+def test_prometheus_asks_services_that_there_are() -> None:
+    config = YAML(typ="safe").load(FOLDER / "prometheus.yaml")
+    (scraped,) = config["scrape_configs"][0]["static_configs"][0]["targets"]
+    (told,) = config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    host, port = scraped.split(":")
+    assert SERVICES["monitor"]["network_mode"] == f"service:{host}"
+    assert SERVICES[host]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert (
+        YAML(typ="safe")
+        .load(FOLDER / "sftp-monitor.yaml")["web"]["listen_address"]
+        .endswith(f":{port}")
+    )
+    assert told.split(":")[0] in SERVICES
+
+
+def installed(folder: Path) -> Path:
+    """Run the steps of the build stage with `folder` as the root; return the program's folder."""
+    source = folder / "src"
+    source.mkdir()
+    steps = list(instructions())
+    for word, rest in steps[: [word for word, _ in steps].index("FROM", 1)]:
+        if word == "COPY":
+            *names, _ = rest.split()
+            for name in names:
+                copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+                copy(ROOT / name, source / name)
+        elif word == "RUN":
+            script = rest.replace("/opt/", f"{folder}/opt/").replace(
+                "python -m", f"{shlex.quote(sys.executable)} -m"
+            )
+            run("bash", "-euc", script, cwd=source)
+    return folder / "opt" / "sftp-monitor"
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def started(*command: str, **environ: str) -> AsyncIterator[asyncio.StreamReader]:
+    """Run a command; gives its standard output, and kills it at the end."""
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.mark.slow
+async def test_the_image_can_be_built_and_its_services_work(tmp_path: Path) -> None:
+    config = mounted("monitor", tmp_path)["/etc/sftp-monitor/sftp-monitor.yaml"]
+    here = {
+        "/opt/sftp-monitor": str(installed(tmp_path)),
+        "/etc/sftp-monitor/sftp-monitor.yaml": str(config),
+        # The ports of the containers' own network may be taken on this machine.
+        "10022": free_port(),
+        "8900": free_port(),
+    }
+
+    def translated(words: Sequence[str]) -> list[str]:
+        """Return a command of the container with this machine's paths and ports."""
+        for there, place in here.items():
+            words = [word.replace(there, place) for word in words]
+        return list(words)
+
+    config.write_text("\n".join(translated(config.read_text().splitlines())), encoding="utf-8")
+    (tmp_path / "state").mkdir()
+    api, monitor = SERVICES["demo-api"], SERVICES["monitor"]
+    program = translated([*json.loads(said("ENTRYPOINT")), *json.loads(said("CMD"))])
+    environ = {**monitor["environment"], "STATE_DIRECTORY": str(tmp_path / "state")}
+    async with (
+        started(*translated([*api["entrypoint"], *api["command"]])),
+        started(*program, **environ) as output,
+        asyncio.timeout(60),
+    ):
+        while b'"event": "alert"' not in (line := await output.readline()):
+            assert line, "it has ended"
+        await asyncio.to_thread(run, *translated(json.loads(said("HEALTHCHECK").split("CMD ")[1])))

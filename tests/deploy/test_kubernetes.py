@@ -1,0 +1,161 @@
+"""The Kubernetes manifests: valid by Kubernetes' own schemas, at one with each other and with us.
+
+No cluster runs here; the pod's command runs as a process, with the pod's arguments and environment.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from ruamel.yaml import YAML
+
+from monitor.config import load_config
+from support.command import running
+from support.fake_platform import TOKEN, fake_platform
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy" / "kubernetes"
+CONFIG = FOLDER / "sftp-monitor.yaml"
+OLDEST, NEWEST = "1.29", "1.37"
+"""The versions of Kubernetes whose schemas are asked."""
+
+KUSTOMIZATION: dict[str, Any] = YAML(typ="safe").load(FOLDER / "kustomization.yaml")
+MANIFESTS: dict[str, dict[str, Any]] = {
+    path.name: YAML(typ="safe").load(path)
+    for path in sorted(FOLDER.glob("*.yaml"))
+    if path != CONFIG
+}
+OF_THE_OPERATOR = {"servicemonitor.yaml", "prometheusrule.yaml"}
+NAME = {"app.kubernetes.io/name": "sftp-monitor"}
+
+STATEFULSET = MANIFESTS["statefulset.yaml"]["spec"]
+POD = STATEFULSET["template"]["spec"]
+(CONTAINER,) = POD["containers"]
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize(
+    "file", sorted(MANIFESTS.keys() - OF_THE_OPERATOR - {"kustomization.yaml"})
+)
+def test_a_manifest_is_valid_to_the_letter(file: str, version: str) -> None:
+    kubernetes_validate.validate(MANIFESTS[file], version, strict=True)
+
+
+def test_a_key_that_does_not_exist_is_found() -> None:
+    broken = {**MANIFESTS["service.yaml"], "sepc": {}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, OLDEST, strict=True)
+
+
+def test_kustomize_is_given_every_manifest_but_the_example_of_the_secret() -> None:
+    given = {*KUSTOMIZATION["resources"], "kustomization.yaml", "secret.example.yaml"}
+    assert given == MANIFESTS.keys()
+    (generated,) = KUSTOMIZATION["configMapGenerator"]
+    assert generated["files"] == [CONFIG.name]
+
+
+def test_what_the_pod_mounts_is_there() -> None:
+    (generated,) = KUSTOMIZATION["configMapGenerator"]
+    volumes = {volume["name"]: volume for volume in POD["volumes"]}
+    assert volumes["config"]["configMap"]["name"] == generated["name"]
+    secret = MANIFESTS["secret.example.yaml"]
+    assert volumes["talkover"]["secret"]["secretName"] == secret["metadata"]["name"]
+    claims = {claim["metadata"]["name"] for claim in STATEFULSET["volumeClaimTemplates"]}
+    assert {mount["name"] for mount in CONTAINER["volumeMounts"]} == volumes.keys() | claims
+
+
+def test_everything_selects_the_pods_and_nothing_else() -> None:
+    assert STATEFULSET["template"]["metadata"]["labels"] == NAME
+    assert MANIFESTS["service.yaml"]["metadata"]["labels"] == NAME
+    selectors = [
+        STATEFULSET["selector"]["matchLabels"],
+        MANIFESTS["service.yaml"]["spec"]["selector"],
+        MANIFESTS["poddisruptionbudget.yaml"]["spec"]["selector"]["matchLabels"],
+        MANIFESTS["networkpolicy.yaml"]["spec"]["podSelector"]["matchLabels"],
+        MANIFESTS["servicemonitor.yaml"]["spec"]["selector"]["matchLabels"],
+    ]
+    assert selectors == [NAME] * len(selectors)
+    assert STATEFULSET["serviceName"] == MANIFESTS["service.yaml"]["metadata"]["name"]
+
+
+def test_the_port_has_one_name_and_is_the_one_that_is_listened_on() -> None:
+    (port,) = CONTAINER["ports"]
+    assert (port["name"], port["containerPort"]) == ("http", 10022)
+    (service_port,) = MANIFESTS["service.yaml"]["spec"]["ports"]
+    (ingress,) = MANIFESTS["networkpolicy.yaml"]["spec"]["ingress"]
+    (endpoint,) = MANIFESTS["servicemonitor.yaml"]["spec"]["endpoints"]
+    probes = [CONTAINER[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")]
+    used = [service_port["targetPort"], ingress["ports"][0]["port"], endpoint["port"]]
+    assert {*used, *(probe["port"] for probe in probes)} == {"http"}
+    assert [probe["path"] for probe in probes] == ["/-/healthy", "/-/healthy", "/-/ready"]
+    assert YAML(typ="safe").load(CONFIG)["web"]["listen_address"] == "0.0.0.0:10022"
+
+
+def test_our_labels_win_over_those_of_the_target() -> None:
+    (endpoint,) = MANIFESTS["servicemonitor.yaml"]["spec"]["endpoints"]
+    assert endpoint["honorLabels"] is True
+
+
+def test_there_are_as_many_pods_as_shards() -> None:
+    total = next(one for one in CONTAINER["env"] if one["name"] == "SFTP_MONITOR_TOTAL_SHARDS")
+    assert total["value"] == str(STATEFULSET["replicas"])
+
+
+def test_the_rules_are_those_for_prometheus() -> None:
+    rules = YAML(typ="safe").load(ROOT / "deploy" / "prometheus" / "sftp-monitor.rules.yaml")
+    assert MANIFESTS["prometheusrule.yaml"]["spec"] == rules
+
+
+def test_the_pod_may_do_nothing_but_its_work() -> None:
+    assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["automountServiceAccountToken"] is False
+    assert CONTAINER["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def laid_out(folder: Path, changes: Mapping[str, str]) -> Path:
+    """Lay config and token out as the kubelet does, by symbolic links; return the config's path."""
+    for name, files in {
+        "config": {CONFIG.name: CONFIG.read_text(encoding="utf-8")},
+        "talkover": {"production": TOKEN},
+    }.items():
+        data = folder / name / "..data"
+        data.mkdir(parents=True)
+        for file, text in files.items():
+            for there, here in changes.items():
+                text = text.replace(there, here)  # noqa: PLW2901
+            (data / file).write_text(text, encoding="utf-8")
+            (data / file).chmod(POD["volumes"][1]["secret"]["defaultMode"])
+            (folder / name / file).symlink_to(Path("..data") / file)
+    return folder / "config" / CONFIG.name
+
+
+async def test_the_pods_command_runs_as_the_shard_that_its_name_says(tmp_path: Path) -> None:
+    async with fake_platform("c-1") as platform:
+        file = laid_out(
+            tmp_path,
+            {
+                "/run/secrets/talkover": str(tmp_path / "talkover"),
+                "0.0.0.0:10022": "127.0.0.1:0",
+                "discovery: {enabled: true}": f"base_url: {platform.base_url}\n"
+                "    campaigns: [{id: c-1}]",
+            },
+        )
+        assert load_config(file, os.environ).environments[0].name == "production"
+        arguments = [
+            word.replace(f"/etc/sftp-monitor/{CONFIG.name}", str(file))
+            for word in CONTAINER["args"]
+        ]
+        environ = {one["name"]: one.get("value", "sftp-monitor-0") for one in CONTAINER["env"]}
+        state = str(tmp_path / "state.db")
+        async with running(*arguments, "--state.path", state, **environ) as process:
+            started = await process.record(event="started")
+            await platform.until(lambda: bool(platform.requests))
+    assert started["shard"] == 0
+    assert started["environments"] == 1

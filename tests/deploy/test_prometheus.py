@@ -1,0 +1,393 @@
+"""The alerting rules, in the real engine: each fires, holds over a hole, and resolves at once.
+
+The engine is promtool's. A series has a value every 15 s, written as promtool has it: `1x3` is 1
+and three more, `_` a missed scrape, `stale` what Prometheus notes when a series or target ends.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from monitor.config.schema import RUNBOOKS
+from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.rule import BaseRule
+from monitor.core.rules import RULES
+from support.peers import require_peer
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
+FILE = FOLDER / "sftp-monitor.rules.yaml"
+
+ALL_RULES: dict[str, type[BaseRule]] = {**RULES, **ENVIRONMENT_RULES}
+ALERTS: dict[str, dict[str, Any]] = {
+    rule["alert"]: rule
+    for group in YAML(typ="safe").load(FILE)["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+}
+OF_A_RULE = {
+    match[1]: name
+    for name, alert in ALERTS.items()
+    if (match := re.fullmatch(r'sftp_monitor:alert:held\{rule="(\w+)"\}', alert["expr"]))
+}
+META = sorted(ALERTS.keys() - OF_A_RULE.values())
+
+each_rule = pytest.mark.parametrize("rule", ALL_RULES)
+
+Series = Mapping[str, str]
+"""A series' selector → its values, one every 15 s."""
+
+UnitTest = Mapping[str, Any]
+"""A test as promtool reads it."""
+
+Labels = Mapping[str, str]
+
+SWEPT = 'sftp_monitor_environment_swept_timestamp_seconds{environment="production",instance="%s"}'
+
+
+def labels_of(rule: str) -> dict[str, str]:
+    """Return the labels that an alert of this rule has in the monitor."""
+    campaign = {"campaign_id": "c-1", "sftp_host": "sftp.example.com"}
+    labels = {"environment": "production", "rule": rule, "severity": "critical", "team": "retail"}
+    return labels if rule in ENVIRONMENT_RULES else labels | campaign
+
+
+def series(rule: str, state: str = "firing", instance: str = "a:1", **more: str) -> str:
+    """Return the selector of the alert's series, as Prometheus stores it for this target."""
+    target = {"alertstate": state, "instance": instance, "job": "sftp-monitor", "pod": instance}
+    every = labels_of(rule) | target | more
+    return "sftp_monitor_alert{" + ",".join(f'{k}="{v}"' for k, v in every.items()) + "}"
+
+
+def promtool(folder: Path, *tests: UnitTest) -> str:
+    """Run these unit tests of the rules; return what failed."""
+    file = folder / "tests.yaml"
+    document = {"rule_files": [str(FILE)], "evaluation_interval": "15s", "tests": tests}
+    file.write_text(json.dumps(document), encoding="utf-8")
+    command = [require_peer("promtool"), "test", "rules", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) != bool("FAILED" in done.stdout + done.stderr), done.stderr
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def test_of(inputs: Series, alert: str, firing: Mapping[str, list[Labels]]) -> UnitTest:
+    """Return a unit test: at each of these times the alert fires with these label sets."""
+    return {
+        "interval": "15s",
+        "input_series": [{"series": name, "values": values} for name, values in inputs.items()],
+        "promql_expr_test": [
+            {
+                "expr": f'ALERTS{{alertname="{alert}",alertstate="firing"}}',
+                "eval_time": time,
+                "exp_samples": [
+                    {"labels": as_series(alert, labels), "value": 1} for labels in found
+                ],
+            }
+            for time, found in firing.items()
+        ],
+    }
+
+
+def firing(rule: str, *times: str) -> dict[str, list[Labels]]:
+    """Return that the rule's alert fires at these times, as the one and only."""
+    return {time: [labels_of(rule)] for time in times}
+
+
+test_of.__test__ = False  # type: ignore[attr-defined]
+
+
+def as_series(alert: str, labels: Mapping[str, str]) -> str:
+    every = {"alertname": alert, "alertstate": "firing", **labels}
+    return "ALERTS{" + ",".join(f'{k}="{v}"' for k, v in every.items()) + "}"
+
+
+# --- one alert for each rule ----------------------------------------------------------------------
+
+
+def test_there_is_one_alert_for_each_rule_of_the_monitor_and_no_other() -> None:
+    assert OF_A_RULE.keys() == ALL_RULES.keys()
+
+
+def test_an_alert_fires_at_once_with_the_labels_that_the_monitor_gives_it(tmp_path: Path) -> None:
+    def case(rule: str) -> UnitTest:
+        inputs = {series(rule): "_ 1x9", SWEPT % "a:1": "1x10"}
+        return test_of(inputs, OF_A_RULE[rule], {"0s": [], **firing(rule, "15s", "2m")})
+
+    assert promtool(tmp_path, *map(case, ALL_RULES)) == ""
+
+
+def test_what_is_pending_or_muted_or_of_another_rule_does_not_fire(tmp_path: Path) -> None:
+    def case(rule: str) -> UnitTest:
+        others = {series(other): "1x9" for other in ALL_RULES if other != rule}
+        untold = {series(rule, state): "1x9" for state in ("pending", "muted")}
+        inputs = {**others, **untold, SWEPT % "a:1": "1x9"}
+        return test_of(inputs, OF_A_RULE[rule], {"0s": [], "2m": []})
+
+    assert promtool(tmp_path, *map(case, ALL_RULES)) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "swept", "new", "swept_by_new"),
+    [
+        pytest.param("1x4 _ 1 _x30 1x70", "1x4 _ 1 _x30 1x70", "", "", id="missed scrapes"),
+        pytest.param("1x4 stale _x80 1x30", "1x4 stale _x80 1x30", "", "", id="20 minutes dead"),
+        # The new one has loaded its state before it has swept again.
+        pytest.param("1x4 stale", "1x4 stale", "_x20 1x99", "_x40 1x99", id="a new address"),
+        # The old owner lives on without the environment; the new one has a state of its own, so
+        # that it knows nothing before its first sweep.
+        pytest.param("1x4 stale", "1x4 stale", "_x30 1x99", "_x30 1x99", id="another shard"),
+    ],
+)
+@pytest.mark.slow
+def test_an_alert_is_held_while_nobody_knows_better(
+    old: str, swept: str, new: str, swept_by_new: str, tmp_path: Path
+) -> None:
+    def case(rule: str) -> UnitTest:
+        inputs = {series(rule): old, SWEPT % "a:1": swept}
+        if new:
+            inputs |= {series(rule, instance="b:1"): new, SWEPT % "b:1": swept_by_new}
+        minutes = (1, 2, 3, 5, 7, 8, 10, 12, 20, 22, 25)
+        return test_of(inputs, OF_A_RULE[rule], firing(rule, *(f"{one}m" for one in minutes)))
+
+    assert promtool(tmp_path, *map(case, ALL_RULES)) == ""
+
+
+def test_an_alert_resolves_at_the_first_scrape_without_it(tmp_path: Path) -> None:
+    def case(rule: str) -> UnitTest:
+        inputs = {series(rule): "1x4 stale", SWEPT % "a:1": "1x99"}
+        times = {**firing(rule, "1m"), "75s": [], "2m": [], "20m": []}
+        return test_of(inputs, OF_A_RULE[rule], times)
+
+    assert promtool(tmp_path, *map(case, ALL_RULES)) == ""
+
+
+@pytest.mark.slow
+def test_what_a_dead_monitor_said_is_held_for_an_hour_only(tmp_path: Path) -> None:
+    def case(rule: str) -> UnitTest:
+        inputs = {series(rule): "1x4 stale", SWEPT % "a:1": "1x4 stale"}
+        return test_of(inputs, OF_A_RULE[rule], {**firing(rule, "60m"), "62m": []})
+
+    assert promtool(tmp_path, *map(case, ALL_RULES)) == ""
+
+
+# --- what an alert says ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_says_what_why_and_what_to_do_next(alert: str) -> None:
+    said = ALERTS[alert]["annotations"]
+    assert list(said) == ["summary", "description", "next_step", "runbook_url", "dashboard_url"]
+    assert "severity" in ALERTS[alert].get("labels", {"severity": "of the monitor's config"})
+
+
+@each_rule
+def test_the_next_step_and_the_runbook_are_those_of_the_rule(rule: str) -> None:
+    said = ALERTS[OF_A_RULE[rule]]["annotations"]
+    assert said["next_step"] == ALL_RULES[rule].next_step
+    assert said["runbook_url"] == RUNBOOKS.replace("{rule}", rule)
+
+
+@pytest.mark.parametrize("alert", META)
+def test_a_meta_alert_has_a_runbook_of_its_own(alert: str) -> None:
+    folder, _, page = ALERTS[alert]["annotations"]["runbook_url"].rpartition("/")
+    assert folder == RUNBOOKS.rpartition("/")[0]
+    assert (FOLDER.parents[1] / "docs" / "runbooks" / page).is_file()
+
+
+def test_the_description_names_the_campaign_its_host_and_since_when(tmp_path: Path) -> None:
+    alert, key = OF_A_RULE["failed_test"], '{environment="production",campaign_id="c-1"'
+    inputs = {
+        series("failed_test"): "1x9",
+        f'sftp_monitor_campaign_info{key},campaign_name="Retail leads"}}': "1x9",
+        f'sftp_monitor_alert_since_timestamp_seconds{key},rule="failed_test"}}': "1800000000x9",
+    }
+    assert described(tmp_path, inputs, alert) == (
+        "Campaign Retail leads (production/c-1), host sftp.example.com, "
+        "since 2027-01-15 08:00:00 +0000 UTC."
+    )
+
+
+def test_the_description_does_without_what_is_not_known(tmp_path: Path) -> None:
+    unnamed = {series("failed_test", sftp_host=""): "1x9"}
+    assert described(tmp_path, unnamed, OF_A_RULE["failed_test"]) == "Campaign (production/c-1)."
+
+
+def test_the_description_of_an_environments_alert_says_since_when(tmp_path: Path) -> None:
+    since = 'sftp_monitor_alert_since_timestamp_seconds{environment="production",rule="%s"}'
+    inputs = {series("api_unreachable"): "1x9", since % "api_unreachable": "1800000000x9"}
+    assert described(tmp_path, inputs, OF_A_RULE["api_unreachable"]) == (
+        "Environment production, since 2027-01-15 08:00:00 +0000 UTC."
+    )
+
+
+def described(folder: Path, inputs: Series, alert: str) -> str:
+    """Return the description with which the alert fires."""
+    # promtool tells the annotations only where they are not the expected ones.
+    expected = {
+        **test_of(inputs, alert, {}),
+        "alert_rule_test": [
+            {"eval_time": "1m", "alertname": alert, "exp_alerts": [{"exp_labels": {"no": "such"}}]}
+        ],
+    }
+    (found,) = re.findall(
+        r'got:.*?description="((?:[^"\\]|\\.)*)"', promtool(folder, expected), re.S
+    )
+    return str(found)
+
+
+# --- the alerts about the monitor itself ----------------------------------------------------------
+
+INFO = 'sftp_monitor_build_info{instance="%s",version="1"}'
+OWNED = 'sftp_monitor_environment_owned{environment="production",instance="%s"}'
+OLDEST = 'sftp_monitor_sink_oldest_pending_timestamp_seconds{sink="log",instance="a:1"}'
+LAG = 'sftp_monitor_poll_lag_seconds{environment="production",instance="a:1"}'
+POLLED = 'sftp_monitor_campaign_last_poll_timestamp_seconds{environment="production"%s}'
+INTERVAL = 'sftp_monitor_effective_interval_seconds{environment="production",instance="a:1"}'
+RELOADED = 'sftp_monitor_config_last_reload_successful{instance="%s",job="sftp-monitor"}'
+ERRORS = 'sftp_monitor_storage_errors_total{instance="%s",job="sftp-monitor"}'
+ORDINAL = 'sftp_monitor_shard_ordinal{instance="%s"}'
+TOTAL = 'sftp_monitor_total_shards{instance="%s"}'
+HASH = 'sftp_monitor_config_hash{instance="%s"}'
+PRODUCTION = {"environment": "production"}
+
+Case = tuple[str, dict[str, str], Series, str, Series]
+"""Alert, its labels, the series that make it fire, when it has, and those of a healthy monitor."""
+
+# In each of the first there is a hole of one scrape, which must not end what fires.
+CASES: list[Case] = [
+    ("SftpMonitorAbsent", {}, {INFO % "a": "1x3 stale"}, "7m", {INFO % "a": "1x19 _ 1x990"}),
+    (
+        "SftpMonitorEnvironmentUnowned",
+        PRODUCTION,
+        {OWNED % "a": "0x50 _ 0x990", OWNED % "b": "0x50 _ 0x990"},
+        "13m",
+        {OWNED % "a": "0x50 _ 0x990", OWNED % "b": "1x50 _ 1x990"},
+    ),
+    (
+        "SftpMonitorEnvironmentOwnedTwice",
+        PRODUCTION,
+        {OWNED % "a": "1x50 _ 1x990", OWNED % "b": "1x50 _ 1x990"},
+        "13m",
+        {OWNED % "a": "0x50 _ 0x990", OWNED % "b": "1x50 _ 1x990"},
+    ),
+    (
+        "SftpMonitorSinkBlocked",
+        {"sink": "log"},
+        {OLDEST: "0x35 _ 0x990"},
+        "9m",
+        {OLDEST: "0+15x990"},
+    ),
+    (
+        "SftpMonitorPollsLate",
+        PRODUCTION,
+        {LAG: "300x25 _ 300x990"},
+        "7m",
+        {LAG: "0x10 300x10 0x990"},
+    ),
+    (
+        "SftpMonitorEvidenceOld",
+        PRODUCTION,
+        {POLLED % ',campaign_id="c-1"': "0x990", INTERVAL: "300x990"},
+        "80m",
+        # One campaign is read again and again: then it is not the monitor.
+        {
+            POLLED % ',campaign_id="c-1"': "0x990",
+            POLLED % ',campaign_id="c-2"': "0+15x990",
+            INTERVAL: "300x990",
+        },
+    ),
+    (
+        "SftpMonitorEvidenceOld",
+        PRODUCTION,
+        {POLLED % "": "0x990", INTERVAL: "300x990"},
+        "80m",
+        # The outage has its own page.
+        {POLLED % "": "0x990", INTERVAL: "300x990", series("api_unreachable"): "1x990"},
+    ),
+    (
+        "SftpMonitorConfigReloadFailed",
+        {"job": "sftp-monitor"},
+        {RELOADED % "a": "0x25 _ 0x990"},
+        "7m",
+        {RELOADED % "a": "1x3 0x3 1x990"},
+    ),
+    (
+        "SftpMonitorStorageErrors",
+        {"job": "sftp-monitor"},
+        {ERRORS % "a": "0x3 1x25 _ 1x990"},
+        "3m",
+        {ERRORS % "a": "3x990"},
+    ),
+    (
+        "SftpMonitorShardMissing",
+        {},
+        {ORDINAL % "a": "0x990", ORDINAL % "a2": "0x990", TOTAL % "a": "2x990"},
+        "13m",
+        {ORDINAL % "a": "0x990", ORDINAL % "b": "1x990", TOTAL % "a": "2x990"},
+    ),
+    (
+        "SftpMonitorShardMismatch",
+        {},
+        {TOTAL % "a": "2x990", TOTAL % "b": "3x990", HASH % "a": "7x990", HASH % "b": "7x990"},
+        "18m",
+        {TOTAL % "a": "2x990", TOTAL % "b": "2x990", HASH % "a": "7x990", HASH % "b": "7x990"},
+    ),
+    (
+        "SftpMonitorShardMismatch",
+        {},
+        {TOTAL % "a": "2x990", TOTAL % "b": "2x990", HASH % "a": "7x990", HASH % "b": "8x990"},
+        "18m",
+        # A roll-out of a new config takes a while.
+        {TOTAL % "a": "2x990", HASH % "a": "7x30 8x990", HASH % "b": "7x50 8x990"},
+    ),
+    ("Watchdog", {}, {}, "1m", {}),
+]
+
+
+def test_each_alert_about_the_monitor_has_its_case() -> None:
+    assert {case[0] for case in CASES} == set(META)
+
+
+@pytest.mark.slow
+def test_a_meta_alert_fires_when_it_must(tmp_path: Path) -> None:
+    tests = [
+        test_of(broken, alert, {when: [labels | ALERTS[alert]["labels"]]})
+        for alert, labels, broken, when, _ in CASES
+    ]
+    assert promtool(tmp_path, *tests) == ""
+
+
+@pytest.mark.slow
+def test_a_meta_alert_is_silent_when_nothing_is_wrong(tmp_path: Path) -> None:
+    times = [f"{minute}m" for minute in (*range(2, 24), 80, 200)]
+    tests = [
+        test_of(healthy, alert, {time: [] for time in times})
+        for alert, *_, healthy in CASES
+        if alert != "Watchdog"
+    ]
+    assert promtool(tmp_path, *tests) == ""
+
+
+def test_a_meta_alert_ends_when_its_reason_does(tmp_path: Path) -> None:
+    lag = test_of({LAG: "300x40 0x99"}, "SftpMonitorPollsLate", {"12m": []})
+    back = test_of({INFO % "a": "1x3 stale _x40 1x99"}, "SftpMonitorAbsent", {"13m": []})
+    assert promtool(tmp_path, lag, back) == ""
+
+
+def test_a_failure_of_a_rule_is_seen(tmp_path: Path) -> None:
+    assert "FAILED" in promtool(tmp_path, test_of({}, "Watchdog", {"1m": []}))
+
+
+# --- the example ----------------------------------------------------------------------------------
+
+
+def test_prometheus_accepts_the_example_with_its_rules() -> None:
+    command = [require_peer("promtool"), "check", "config", str(FOLDER / "prometheus.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(ALERTS) + 1} rules found" in done.stdout
