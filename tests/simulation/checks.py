@@ -1,0 +1,294 @@
+"""What must hold: after every decision, at every line that is told, and at the end."""
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monitor.adapters.store import read_history
+from monitor.core.board import EnvironmentBoard, Health
+from monitor.core.model import Alert, AlertState, Answer, Instant, PollError, Seconds, SftpConfig
+from monitor.daemon import Daemon
+from simulation.clocks import Clocks
+from simulation.opinion import Opinion, Pages
+from simulation.platform import CAMPAIGNS, Platform
+from simulation.rhythm import THROTTLED, Rhythm
+from simulation.settings import REMIND_EVERY, Listed
+from support.model import Line, OnCall, Page, Policies
+from support.state_files import select
+
+Subject = tuple[str, str | None]
+"""An environment, and one of its campaigns or None for itself: its events have one order."""
+
+HISTORY = 200
+"""So many lines of what happened before a violation are kept."""
+
+TOLD_WITHIN: Seconds = 120.0
+"""After this time an event is told, if its sink works: it is tried again every minute."""
+
+NEVER_LOGGED = {
+    "task_ended", "rule_broke", "poll_broke", "state_row_lost", "state_set_aside",
+}  # fmt: skip
+"""Lines of the daemon's own log that are a violation by themselves."""
+
+
+class Checks:
+    """Compares the daemon with the second opinion; the first `violation` is kept."""
+
+    def __init__(self, clocks: Clocks, platform: Platform) -> None:
+        self.visited: Counter[str] = Counter()
+        self.violation: str | None = None
+        self.attention = asyncio.Event()
+        self.history: deque[str] = deque(maxlen=HISTORY)
+        self.rhythm = Rhythm(clocks, self.fail)
+        self.opinions = {
+            environment: Opinion(
+                {key: platform.campaigns[key].config.created_at or 0.0 for key in keys},
+                REMIND_EVERY,
+            )
+            for environment, keys in CAMPAIGNS.items()
+        }
+        self._clocks = clocks
+        self._daemon: Daemon | None = None
+        self._database = Path()
+        self._expected: dict[Subject, list[tuple[Seconds, Page]]] = defaultdict(list)
+        self._told: Counter[Subject] = Counter()
+        self._ids: list[str] = []
+        self._may_repeat = self._first_of_life = False
+        self._since: dict[tuple[Subject, str], Instant | None] = {}
+
+    def note(self, text: str) -> None:
+        """Keep a line of what happened."""
+        elapsed = self._clocks.elapsed()
+        day, rest = divmod(int(elapsed), 86400)
+        hours, rest = divmod(rest, 3600)
+        clock = f"day {day + 1} {hours:02}:{rest // 60:02}:{rest % 60:02}"
+        self.history.append(f"{clock}.{int(elapsed * 10) % 10}  {text}")
+
+    def logged(self, event: str, text: str) -> None:
+        """Keep a line of the daemon's own log."""
+        self.note(f"    log {text}")
+        if event in NEVER_LOGGED:
+            self.fail(f"the daemon logged {text}")
+
+    def fail(self, text: str) -> None:
+        """Note a violation; the first one counts."""
+        self.note(f"VIOLATION {text}")
+        if self.violation is None:
+            self.violation = text
+            self.attention.set()
+
+    def must(self, holds: bool, text: str) -> None:
+        """Fail with this text, unless it holds."""
+        if not holds:
+            self.fail(text)
+
+    # -- what happens ----------------------------------------------------------------------
+
+    def starting(
+        self, database: Path, policies: Policies, listed: Listed, *, crashed: bool
+    ) -> None:
+        """Take a start of the daemon, on this state and this config."""
+        self._database = database
+        self.rhythm.shake()
+        self.rhythm.started = self._clocks.elapsed()
+        self._may_repeat, self._first_of_life = crashed, True
+        for environment, opinion in self.opinions.items():
+            told = opinion.restart(policies, set(listed[environment]), self._clocks.wall())
+            self._expect(environment, told)
+
+    def started(self, daemon: Daemon) -> None:
+        """Compare what a start made of what was remembered."""
+        self._daemon = daemon
+        self.compare()
+        self.compare_metrics()
+
+    def ended(self) -> None:
+        """Note that the daemon is gone."""
+        self._daemon = None
+
+    def reloading(self, policies: Policies, listed: Listed) -> None:
+        """Take a reload of this config."""
+        self.rhythm.shake()
+        for environment, opinion in self.opinions.items():
+            for key in listed[environment] - opinion.listed:
+                self.rhythm.joined(key)
+            told = opinion.reload(policies, set(listed[environment]), self._clocks.wall())
+            self._expect(environment, told)
+
+    def answered(self, environment: str, key: str, answer: Answer, reading: int) -> None:
+        """Take an answer that the daemon decides on next; then compare."""
+        opinion, observation = self.opinions[environment], answer.observation
+        failed = isinstance(observation, PollError)
+        if failed:
+            self.rhythm.shake(environment)
+        if answer.rate is not None or answer.pause is not None:
+            self.rhythm.shake(environment, lasts=THROTTLED + (answer.pause or 0.0))
+        on_call = opinion.campaigns[key]
+        stale_before = on_call.lines["stale_test"].firing
+        pages = opinion.answered(key, answer, reading, self._clocks.wall())
+        self._expect(environment, pages)
+        for subject, page in pages:
+            if failed and subject is not None and page.rule != "unreadable":
+                self.fail(f"the model tells {page.rule} of {key} on a failed poll")
+        if isinstance(observation, SftpConfig):
+            if not stale_before:
+                self._look_how_late(environment, key, on_call, observation)
+            counts = observation.is_enabled and opinion.clock.settled
+            self.rhythm.read(key, observation.last_test_at if counts else None)
+        self._visit(opinion, on_call, failed=failed)
+        self.note(f"  {environment}/{key} answered {_in_short(answer)}")
+        # When the daemon has decided: it does so before anything else runs.
+        asyncio.get_running_loop().call_soon(self.compare)
+
+    def _look_how_late(
+        self, environment: str, key: str, on_call: OnCall, config: SftpConfig
+    ) -> None:
+        line, policy = on_call.lines["stale_test"], on_call.policies.get("stale_test")
+        if policy is None or policy.wait or not line.firing or config.last_test_at is None:
+            return
+        now = self.opinions[environment].clock.now(self._clocks.wall())
+        deadline = config.last_test_at + policy.limit
+        self.rhythm.fired_stale(environment, key, config.last_test_at, deadline, now)
+        self.visited["stale told"] += 1
+
+    def _visit(self, opinion: Opinion, on_call: OnCall, *, failed: bool) -> None:
+        lines = list(on_call.lines.values())
+        self.visited["pending"] += any(line.state == "pending" for line in lines)
+        self.visited["firing"] += any(line.told for line in lines)
+        self.visited["muted"] += any(line.firing and line.muter for line in lines)
+        decided = failed and not opinion.breaker.open
+        self.visited["unknown while firing"] += decided and any(line.told for line in lines)
+        self.visited["breaker open"] += opinion.breaker.open
+
+    def _expect(self, environment: str, pages: Pages) -> None:
+        for campaign, page in pages:
+            self._expected[environment, campaign].append((self._clocks.elapsed(), page))
+            self.note(f"    expected of {environment}/{campaign}: {page}")
+
+    # -- what is told ----------------------------------------------------------------------
+
+    def told(self, record: Mapping[str, Any]) -> None:
+        """Take a line that the sink was given."""
+        subject = (record["environment"], record["campaign_id"])
+        first, self._first_of_life = self._first_of_life, False
+        event_id = record["event_id"]
+        self.note(f"    told {event_id} {record['rule']} {record['status']}")
+        self.visited["told"] += 1
+        self.must(first or not record["redelivery"], f"{event_id} is marked without a crash")
+        if self._ids and event_id == self._ids[-1]:
+            may, self._may_repeat = self._may_repeat, False
+            self.must(may and record["redelivery"], f"{event_id} was told twice")
+            self.visited["redelivered"] += 1
+            return
+        expected, position = self._expected[subject], self._told[subject]
+        if position >= len(expected):
+            self.fail(f"told what nobody expected: {_page(record)}")
+            return
+        wanted = expected[position][1]
+        self.must(_page(record) == wanted, f"told {_page(record)}, expected {wanted}")
+        self._told[subject] += 1
+        self._ids.append(event_id)
+        if record["durable"]:
+            row = select(self._database, f"SELECT 1 FROM event WHERE event_id = '{event_id}'")
+            self.must(bool(row), f"{event_id} was told before it was committed")
+        else:
+            self.visited["told undurable"] += 1
+
+    def all_is_told(self, within: Seconds = TOLD_WITHIN) -> None:
+        """Look whether everything that was decided by so many seconds ago is told."""
+        for subject, expected in self._expected.items():
+            for at, page in expected[self._told[subject] :]:
+                if self._clocks.elapsed() - at >= within:
+                    self.fail(f"never told of {subject}: {page}")
+
+    def at_the_end(self) -> None:
+        """Look whether all is told and resolved, and the history has all of it in order."""
+        self.all_is_told(within=0.0)
+        for environment, opinion in self.opinions.items():
+            for name, of_it in [(environment, opinion.breaker), *opinion.campaigns.items()]:
+                told = [rule for rule, line in of_it.lines.items() if line.told]
+                self.must(not told, f"{told} of {name} never resolved")
+        history = [event.event_id for event in read_history(self._database, limit=10**6)]
+        # Retention goes by our own clock: a year ahead, it takes all that was told so far.
+        pruned = len(self._ids) - len(history) if self.visited["a year ahead"] else 0
+        in_order = history[::-1] == self._ids[pruned:]
+        self.must(in_order, "the history is not what was told, in this order")
+
+    # -- what is shown ---------------------------------------------------------------------
+
+    def compare(self) -> None:
+        """Compare the board with the second opinion."""
+        if self._daemon is None:
+            return
+        for environment, board in self._daemon.report.board().environments.items():
+            opinion = self.opinions[environment]
+            now = opinion.clock.now(self._clocks.wall())
+            self.must(abs(board.now - now) < 1, f"now is {board.now - now:.1f} s off {environment}")
+            self._compare_alerts((environment, None), board.status.alerts, opinion.breaker.lines)
+            self.must(board.campaigns.keys() == opinion.listed, f"{environment}: others are shown")
+            for key, entry in board.campaigns.items():
+                lines = opinion.campaigns[key].lines
+                self._compare_alerts((environment, key), entry.status.alerts, lines)
+            self._compare_health(board, opinion)
+
+    def _compare_alerts(
+        self, subject: Subject, alerts: Mapping[str, Alert], lines: Mapping[str, Line]
+    ) -> None:
+        for rule, line in lines.items():
+            alert = alerts.get(rule, Alert(rule=rule))
+            found = (alert.state.value, alert.told, alert.seq, alert.muted_by)
+            wanted = (line.state, line.told, line.seq, line.muter)
+            self.must(found == wanted, f"{subject} {rule} is {found}, expected {wanted}")
+            level = alert.state is AlertState.FIRING and alert.muted_by is None
+            self.must(level == alert.told, f"{subject} {rule}: told is not what is so")
+            before = self._since.get((subject, rule))
+            if before is not None and alert.active:
+                self.must(alert.since == before, f"{subject} {rule}: since has moved")
+            self._since[subject, rule] = alert.since
+
+    def _compare_health(self, board: EnvironmentBoard, opinion: Opinion) -> None:
+        for key, entry in board.campaigns.items():
+            if key not in opinion.read or key in opinion.failing or opinion.breaker.open:
+                healthy = board.health(entry) is Health.HEALTHY
+                self.must(not healthy, f"{key} is shown as healthy, and nobody knows")
+
+    def compare_metrics(self) -> None:
+        """Compare the alerts on the page for Prometheus with the second opinion."""
+        assert self._daemon is not None
+        page = self._daemon.report.metrics(False)().decode()
+        found = Counter(
+            line.partition('alertstate="')[2].partition('"')[0]
+            for line in page.splitlines()
+            if line.startswith("sftp_monitor_alert{")
+        )
+        wanted: Counter[str] = Counter()
+        for opinion in self.opinions.values():
+            shown = [opinion.campaigns[key] for key in opinion.listed]
+            for line in (line for one in (opinion.breaker, *shown) for line in one.lines.values()):
+                if line.state != "inactive":
+                    wanted["muted" if line.firing and line.muter else line.state] += 1
+        self.must(found == wanted, f"metrics show {dict(found)}, expected {dict(wanted)}")
+
+
+def _page(record: Mapping[str, Any]) -> Page:
+    words = {"firing": "fired", "reminder": "reminded", "updated": "updated"}
+    what = words.get(record["status"], f"resolved: {record['reason']}")
+    if record["muted_by"]:
+        what = f"muted by {record['muted_by']}"
+    elif record["reason"] == "recovered":
+        what = "resolved"
+    return Page(
+        record["rule"], what, record["seq"], record["severity"], record["previous_severity"]
+    )
+
+
+def _in_short(answer: Answer) -> str:
+    seen = answer.observation
+    if isinstance(seen, PollError):
+        return seen.reason.value
+    if not isinstance(seen, SftpConfig):
+        return "no config"
+    on = "on" if seen.is_enabled else "off"
+    return f"{seen.id} {on} tested {seen.last_test_at} passed {seen.last_test_success}"

@@ -1,0 +1,84 @@
+"""One process of the daemon, from its start to its end, and how it reaches what lies outside."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from monitor.config import load_config
+from monitor.core.model import Answer, ListingAnswer, PollError, Reason
+from monitor.daemon import Daemon
+from monitor.polling import Api, Settings
+from simulation.checks import Checks
+from simulation.clocks import Clocks
+from simulation.platform import Platform
+
+TOKENS = {"ALPHA_TOKEN": "talq_alpha", "BETA_TOKEN": "talq_beta"}
+
+
+class Life:
+    """A daemon on the config and the state in `folder`, which tells through `tell`.
+
+    Once it is `dead`, nothing that it does has any effect.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        clocks: Clocks,
+        platform: Platform,
+        checks: Checks,
+        tell: Callable[[bytes], None],
+    ) -> None:
+        self.folder = folder
+        self.platform = platform
+        self.checks = checks
+        self.dead = False
+        self.daemon = Daemon(
+            lambda: load_config(folder / "monitor.yaml", TOKENS),
+            self._write,
+            clock=clocks,
+            connect=self._connect,
+            threaded=False,
+        )
+        self._tell = tell
+
+    def _connect(self, settings: Settings, token: str) -> Api:
+        return LifeApi(self, settings.environment.name)
+
+    async def _write(self, line: bytes) -> None:
+        if not self.dead:
+            self._tell(line)
+
+
+class LifeApi:
+    """The API of one environment, as one process reaches it."""
+
+    def __init__(self, life: Life, environment: str) -> None:
+        self._life = life
+        self._environment = environment
+
+    async def fetch_sftp(self, campaign_id: str) -> Answer:
+        """Take a call down, answer it, and have the answer judged."""
+        platform, checks, environment = self._life.platform, self._life.checks, self._environment
+        await self._unless_dead()
+        checks.rhythm.call(environment, campaign_id)
+        reading = checks.opinions[environment].breaker.readings
+        await asyncio.sleep(platform.latency(environment, campaign_id))
+        await self._unless_dead()
+        answer = platform.answer(environment, campaign_id)
+        checks.answered(environment, campaign_id, answer, reading)
+        return answer
+
+    async def fetch_campaigns(self, page: int) -> ListingAnswer:
+        """List nothing: nobody discovers here."""
+        return ListingAnswer(PollError(Reason.INTERNAL_ERROR))
+
+    def set_token(self, token: str) -> None:
+        """Take the token that was read again."""
+
+    async def aclose(self) -> None:
+        """Have nothing to close."""
+
+    async def _unless_dead(self) -> None:
+        if self._life.dead:
+            await asyncio.Event().wait()

@@ -1,0 +1,247 @@
+"""A second opinion on the whole: what on-call should be told, of the answers the daemon was given.
+
+Written from the specification, over the campaign's model in `support.model`; it shares no code
+with the core. What it adds is one environment: whose clock is right, when the breaker opens, what
+is told of that.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from monitor.core.model import Answer, NoConfig, Observation, PollError, Reason, SftpConfig
+from support.model import Line, OnCall, Page, Policies, Seen
+
+OF_AN_ENVIRONMENT = ("api_unreachable", "token_rejected", "budget_insufficient")
+NO_ANSWER = {Reason.TIMEOUT, Reason.CONNECT_ERROR, Reason.HTTP_5XX, Reason.BAD_CONTENT_TYPE}
+
+Pages = list[tuple[str | None, Page]]
+"""What is told, in order, and of which campaign; None: of the environment."""
+
+
+def seen(observation: Observation) -> Seen:
+    """Return what a campaign's model takes from an observation."""
+    match observation:
+        case PollError():
+            return Seen("error")
+        case NoConfig():
+            return Seen("gone")
+        case SftpConfig(last_test_at=tested_at, last_test_success=passed):
+            half = (tested_at is None) != (passed is None)
+            return Seen("config", observation.is_enabled, tested_at, bool(passed), half)
+
+
+@dataclass
+class Corrected:
+    """Our clock as the API's `Date` headers correct it: the median of five, from 60 s off on."""
+
+    skews: list[float] = field(default_factory=list)
+    on: bool = False
+    before_step: int = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether all of the median is from after our own clock last stepped."""
+        return self.before_step == 0
+
+    def take(self, date: float | None, wall: float) -> None:
+        """Take the `Date` of an answer that came at `wall`."""
+        if date is not None:
+            self.skews = [*self.skews, date - wall][-5:]
+            self.before_step = max(0, self.before_step - 1)
+            self._switch()
+
+    def stepped(self, by: float) -> None:
+        """Keep *now* as it was while our own clock steps."""
+        self.skews = [skew - by for skew in self.skews]
+        self.before_step = 5
+        self._switch()
+
+    def now(self, wall: float) -> float:
+        """Return *now*, where our clock says `wall`."""
+        return wall + median(self.skews) if self.on else wall
+
+    def _switch(self) -> None:
+        off = abs(median(self.skews))
+        self.on = off >= 30 if self.on else off > 60
+
+
+@dataclass
+class Breaker(OnCall):
+    """The API of one environment, and what is told of it. `readings` counts how often its token
+    was read; `doubted` is the reading to which the first 401 came."""
+
+    lines: dict[str, Line] = field(
+        default_factory=lambda: {rule: Line() for rule in OF_AN_ENVIRONMENT}
+    )
+    silent: int = 0
+    out_from: float | None = None
+    refused_from: float | None = None
+    refused_by_403: bool = False
+    readings: int = 0
+    doubted: int | None = None
+    forbidden: set[str] = field(default_factory=set)
+
+    @property
+    def open(self) -> bool:
+        """Whether only probes go out."""
+        return self.out_from is not None or self.refused_from is not None
+
+    @property
+    def alert(self) -> str | None:
+        """The alert that mutes the environment's `unreadable` ones."""
+        firing = (rule for rule in OF_AN_ENVIRONMENT[:2] if self._mutes(rule))
+        return next(firing, None)
+
+    def call(
+        self, key: str, listed: set[str], observation: Observation, reading: int, now: float
+    ) -> list[Page]:
+        """Return what is told after a call for campaign `key`, one of `listed`."""
+        reason = observation.reason if isinstance(observation, PollError) else None
+        if reason in NO_ANSWER:
+            self.silent += 1
+            if self.silent >= 3 and self.out_from is None:
+                self.out_from = now
+        else:
+            self.silent, self.out_from = 0, None
+            self._take_answer(key, listed, reason, reading, now)
+        verdicts = {"api_unreachable": self._unreachable(now), "token_rejected": self._rejected()}
+        pages = []
+        for rule in self.policies:
+            bad = verdicts.get(rule, False)
+            self._move(self.lines[rule], self.policies[rule], bad, now)
+            if bad is not None:
+                pages += self._level(rule, now, reminders=True)
+        return sorted(pages, key=lambda page: page.what == "resolved")
+
+    def restart_calls(self) -> None:
+        """Forget what is not stored."""
+        self.doubted, self.forbidden = None, set()
+
+    def stepped(self, by: float) -> None:
+        """Let spans go on where our clock stepped and nobody knows the API's."""
+        self.out_from = None if self.out_from is None else self.out_from + by
+        self.refused_from = None if self.refused_from is None else self.refused_from + by
+
+    def clamp(self, now: float) -> None:
+        """Move what lies in the future to the present."""
+        self.out_from = None if self.out_from is None else min(self.out_from, now)
+        self.refused_from = None if self.refused_from is None else min(self.refused_from, now)
+
+    def _take_answer(
+        self, key: str, listed: set[str], reason: Reason | None, reading: int, now: float
+    ) -> None:
+        if reason is Reason.FORBIDDEN:
+            self.forbidden.add(key)
+        else:
+            self.forbidden.discard(key)
+        all_forbidden = reason is Reason.FORBIDDEN and len(listed) >= 3 and self.forbidden >= listed
+        if reason is Reason.UNAUTHORIZED:
+            if self.doubted is None:
+                self.doubted = reading
+            elif reading > self.doubted and self.refused_from is None:
+                self.refused_from = now
+            # A 401 to the token of now: it is read again before the next call.
+            if self.doubted == reading == self.readings:
+                self.readings += 1
+            return
+        if reason is Reason.RATE_LIMITED:
+            return
+        self.doubted = None
+        # Once it was 403 for all, one more of them is no sign that the token is good again.
+        if reason is not Reason.FORBIDDEN or not self.refused_by_403:
+            self.refused_from, self.refused_by_403 = None, False
+        if all_forbidden and self.refused_from is None:
+            self.refused_from, self.refused_by_403 = now, True
+
+    def _unreachable(self, now: float) -> bool | None:
+        if self.out_from is None:
+            return None if self.silent else False
+        return True if now - self.out_from >= self._limit("api_unreachable") else None
+
+    def _limit(self, rule: str) -> float:
+        # Where the rule is switched off, nobody looks at the verdict.
+        return self.policies[rule].limit if rule in self.policies else 0.0
+
+    def _rejected(self) -> bool | None:
+        if self.silent or self.out_from is not None:
+            return None
+        if self.refused_from is not None:
+            return True
+        return None if self.doubted is not None else False
+
+
+class Opinion:
+    """What should be so in one environment."""
+
+    def __init__(self, keys: Mapping[str, float], remind_every: Mapping[str, float]) -> None:
+        """Start before the first config; `keys` are campaigns with their `created_at`."""
+        self.clock = Corrected()
+        self.breaker = Breaker({}, remind_every, 0.0)
+        self.campaigns = {key: OnCall({}, remind_every, at) for key, at in keys.items()}
+        self.listed: set[str] = set()
+        self.read: set[str] = set()
+        self.failing: set[str] = set()
+        self._ids: dict[str, str] = {}
+
+    def answered(self, key: str, answer: Answer, reading: int, wall: float) -> Pages:
+        """Return what is told after an answer that came at `wall`."""
+        if key not in self.listed:
+            return []
+        self.clock.take(answer.server_date, wall)
+        now, observation = self.clock.now(wall), answer.observation
+        of_it = self.breaker.call(key, self.listed, observation, reading, now)
+        pages: Pages = [(None, page) for page in of_it]
+        failed = isinstance(observation, PollError)
+        if failed and self.breaker.open:
+            return pages
+        on_call = self.campaigns[key]
+        if isinstance(observation, SftpConfig):
+            self._take_identity(key, observation)
+        (self.failing.add if failed else self.failing.discard)(key)
+        if not failed:
+            self.read.add(key)
+        told = on_call.poll(seen(observation), now, outage=self.breaker.alert)
+        return pages + [(key, page) for page in told]
+
+    def reload(self, policies: Policies, listed: set[str], wall: float) -> Pages:
+        """Return what is told of a config, new or changed."""
+        now = self.clock.now(wall)
+        self.breaker.readings += 1
+        pages: Pages = []
+        for key, on_call in self.campaigns.items():
+            own = {rule: found for rule, found in policies.items() if rule in on_call.lines}
+            if key in listed:
+                pages += [(key, page) for page in on_call.change(own, now)]
+            elif key in self.listed:
+                pages += [(key, page) for page in on_call.remove()]
+                self._ids.pop(key, None)
+        self.read &= listed
+        self.failing &= listed
+        self.breaker.forbidden &= listed
+        self.listed = listed
+        self.breaker.clamp(now)
+        of_it = {rule: found for rule, found in policies.items() if rule in OF_AN_ENVIRONMENT}
+        return pages + [(None, page) for page in self.breaker.change(of_it, now)]
+
+    def restart(self, policies: Policies, listed: set[str], wall: float) -> Pages:
+        """Return what is told of a start with what was stored."""
+        self.clock = Corrected()
+        self.breaker.restart_calls()
+        for on_call in self.campaigns.values():
+            on_call.failures = 0
+        return self.reload(policies, listed, wall)
+
+    def stepped(self, by: float) -> None:
+        """Take a step of our own clock: nothing comes of it."""
+        if self.clock.skews:
+            self.clock.stepped(by)
+        else:
+            self.breaker.stepped(by)
+
+    def _take_identity(self, key: str, config: SftpConfig) -> None:
+        on_call = self.campaigns[key]
+        if self._ids.get(key, config.id) != config.id:
+            on_call.ever_on, on_call.off_from = False, None
+        self._ids[key] = config.id
+        on_call.created_at = config.created_at or 0.0
