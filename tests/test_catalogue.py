@@ -1,0 +1,42 @@
+"""The catalogue of faults: each of its fifty lines is on the page once, and has its tests."""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+PAGE = TESTS.parent / "docs" / "faults.md"
+FAULTS = range(1, 51)
+
+NAME = re.compile(r"test_faults?_(\d+)(?:_and_(\d+))?_[a-z]")
+ROW = re.compile(r"\| (\d+) \| [^|]+ \| [^|]+ \|")
+
+
+def numbers_of_tests() -> Iterator[int]:
+    """Yield, for each test that is named after a fault, the fault's number."""
+    for file in TESTS.rglob("test_*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found = NAME.match(node.name)
+                yield from (int(number) for number in found.groups() if number) if found else ()
+
+
+TESTED = Counter(numbers_of_tests())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_has_a_test_that_bears_its_number(fault: int) -> None:
+    assert TESTED[fault], f"no test is named test_fault_{fault}_…"
+
+
+def test_no_test_bears_a_number_that_the_catalogue_does_not_have() -> None:
+    assert TESTED.keys() <= set(FAULTS)
+
+
+def test_the_page_has_every_fault_once_and_in_order() -> None:
+    rows = (ROW.fullmatch(line) for line in PAGE.read_text(encoding="utf-8").splitlines())
+    assert [int(row[1]) for row in rows if row] == list(FAULTS)
