@@ -1,4 +1,4 @@
-"""What systemd is told by its notification protocol (`Type=notify-reload`, `WatchdogSec=`)."""
+"""What systemd is told by its notification protocol (`Type=notify`, `WatchdogSec=`)."""
 
 import socket
 from collections.abc import Mapping

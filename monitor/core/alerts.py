@@ -164,6 +164,22 @@ def not_after(alert: Alert, now: Instant) -> Alert:
     )
 
 
+def stepped(alert: Alert, step: Seconds) -> Alert:
+    """Return the alert after our clock jumped by `step`: all its spans go on; `since` stays."""
+    return replace(
+        alert,
+        pending_at=moved(alert.pending_at, step),
+        fired_at=moved(alert.fired_at, step),
+        healthy_at=moved(alert.healthy_at, step),
+        told_at=moved(alert.told_at, step),
+    )
+
+
+def moved(at: Instant | None, by: Seconds) -> Instant | None:
+    """Return a stored instant `by` seconds later; None stays None."""
+    return None if at is None else at + by
+
+
 def clamped(at: Instant | None, now: Instant) -> Instant | None:
     """Return a stored instant, or `now` for one that lies in the future; None stays None."""
     return at if at is None else min(at, now)

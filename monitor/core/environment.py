@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 
+from monitor.core.alerts import moved, stepped
 from monitor.core.model import (
     Instant,
     ListingPage,
@@ -185,21 +186,19 @@ def clock_stepped(status: EnvironmentStatus, step: Seconds) -> EnvironmentStatus
     """Return the status after our own wall clock jumped by `step` seconds.
 
     What was known of the API's clock holds on: *now* goes on smoothly, and nothing comes of it.
-    Where nothing is known of it, the breaker's instants step along: its spans and probes go on.
+    Where nothing is known of it, the instants of the breaker and of its alerts step along: spans
+    and probes go on.
     """
     if status.skews:
         return _with_skews(status, tuple(skew - step for skew in status.skews))
     return replace(
         status,
-        called_at=_moved(status.called_at, step),
-        unanswered_at=_moved(status.unanswered_at, step),
-        outage_at=_moved(status.outage_at, step),
-        rejected_at=_moved(status.rejected_at, step),
+        called_at=moved(status.called_at, step),
+        unanswered_at=moved(status.unanswered_at, step),
+        outage_at=moved(status.outage_at, step),
+        rejected_at=moved(status.rejected_at, step),
+        alerts={name: stepped(alert, step) for name, alert in status.alerts.items()},
     )
-
-
-def _moved(at: Instant | None, by: Seconds) -> Instant | None:
-    return None if at is None else at + by
 
 
 def _with_skews(status: EnvironmentStatus, skews: tuple[Seconds, ...]) -> EnvironmentStatus:

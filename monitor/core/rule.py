@@ -126,7 +126,7 @@ class Rule(BaseRule):
 
     def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
         """Return the verdict on a config that was just read."""
-        raise NotImplementedError(f"{type(self).__name__} has a `judge` of its own")
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -164,7 +164,7 @@ class LastTestRule(Rule):
 
     def judge_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
         """Return the verdict on a test that ran at `tested_at`."""
-        raise NotImplementedError(f"{type(self).__name__} must judge a test")
+        raise NotImplementedError
 
 
 @campaign_rule

@@ -116,6 +116,13 @@ def test_an_open_breaker_is_evidence_before_it_is_an_alert() -> None:
     assert finding.evidence == {"reason": "timeout", "opened_at": SINCE}
 
 
+@pytest.mark.parametrize(("campaigns", "what"), [(10, "every campaign"), (0, "the listing")])
+def test_a_404_for_all_there_is_names_what_was_asked_for(campaigns: int, what: str) -> None:
+    status = replace(FRESH, outage_at=NOW, outage_reason=Reason.NOT_FOUND)
+    finding = judged(ApiUnreachable(), status, replace(FACTS, campaigns=campaigns))
+    assert finding.summary == f"404 for {what}: base_url is wrong, or the API has moved"
+
+
 def test_a_rejected_token_is_rejected_since_the_breaker_opened() -> None:
     finding = judged(TokenRejected(), rejected().status)
     assert (finding.verdict, finding.since) == (Verdict.UNHEALTHY, NOW)

@@ -1,5 +1,7 @@
 """Whose clock is right: *now* is ours, corrected by what the API says where ours is off."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +11,11 @@ from monitor.core.environment import (
     corrected_now,
     with_server_date,
 )
-from monitor.core.model import HOUR, MINUTE
+from monitor.core.environment_rules import next_probe
+from monitor.core.model import HOUR, MINUTE, Reason
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW
+from support.environments import WatchedEnvironment, down, rejected
 
 FRESH = EnvironmentStatus(name="production")
 
@@ -98,3 +102,45 @@ def test_where_the_clock_of_the_api_is_unknown_ours_is_taken() -> None:
 
 def test_a_slow_drift_of_a_minute_is_no_correction() -> None:
     assert not skewed(*(MINUTE * tenth / 10 for tenth in range(11))).corrected
+
+
+# --- a step of our clock while the API's is not known, as in an outage
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_an_outage_lasts_as_long_as_it_lasts_though_our_clock_steps(step: float) -> None:
+    environment = down()
+    environment.status = clock_stepped(environment.status, step)
+    told = NOW + step + 5 * MINUTE
+    assert environment.call(Reason.TIMEOUT, at=told - 1) == ()
+    (event,) = environment.call(Reason.TIMEOUT, at=told)
+    assert (event.rule, event.since) == ("api_unreachable", NOW + step - 2)
+
+
+@pytest.mark.parametrize("environment", [down(), rejected()], ids=["outage", "rejected token"])
+def test_the_next_probe_waits_neither_longer_nor_shorter_though_our_clock_steps(
+    environment: WatchedEnvironment,
+) -> None:
+    after = clock_stepped(environment.status, HOUR)
+    probes = [
+        next_probe(status, environment.rules, environment.facts, 30.0, 300.0)
+        for status in (environment.status, after)
+    ]
+    assert probes[1] == probes[0] + HOUR
+    assert after.rejected_at == (None if after.outage_at else NOW + HOUR)
+
+
+def test_what_is_not_so_does_not_become_so_by_a_step_of_our_clock() -> None:
+    assert clock_stepped(FRESH, HOUR) == FRESH
+
+
+def test_an_alert_that_waits_or_was_told_goes_on_as_if_our_clock_had_not_stepped() -> None:
+    environment = down()
+    environment.call(Reason.TIMEOUT, at=NOW + 5 * MINUTE)
+    told = environment.status.alerts["api_unreachable"]
+    healthy = replace(told, healthy_at=NOW + 6 * MINUTE, pending_at=NOW)
+    status = replace(environment.status, alerts={"api_unreachable": healthy})
+    after = clock_stepped(status, -HOUR).alerts["api_unreachable"]
+    assert (after.told_at, after.fired_at) == (NOW + 5 * MINUTE - HOUR,) * 2
+    assert (after.healthy_at, after.pending_at) == (NOW + 6 * MINUTE - HOUR, NOW - HOUR)
+    assert after.since == told.since

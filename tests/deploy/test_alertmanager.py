@@ -1,6 +1,7 @@
 """The example for Alertmanager, in the real tools: who is told, what mutes what, what is said."""
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,6 +73,15 @@ def test_only_an_environments_outage_mutes_and_only_other_rules_of_that_environm
     assert outage["equal"] == ["environment"]
     assert {"api_unreachable", "token_rejected"} < ENVIRONMENT_RULES.keys()
     assert absence["source_matchers"] == ["alertname = SftpMonitorAbsent"]
+
+
+def test_every_template_that_is_used_exists() -> None:
+    pattern = r'{{-? (define|template) "([^"]+)"'
+    texts = [file.read_text(encoding="utf-8") for file in (FILE, FOLDER / "sftp-monitor.tmpl")]
+    named = {kind: set[str]() for kind in ("define", "template")}
+    for kind, name in re.findall(pattern, "".join(texts)):
+        named[kind].add(name)
+    assert named["template"] == named["define"]
 
 
 def test_no_secret_is_in_the_file() -> None:

@@ -49,6 +49,21 @@ def test_what_only_a_person_can_mend_is_not_tried_again() -> None:
     assert setting("RestartPreventExitStatus") == ["64 77 78"]
 
 
+def test_systemd_waits_for_our_word_that_it_is_ready_and_that_it_lives() -> None:
+    assert setting("Type") == ["notify"]
+    assert setting("WatchdogSec") == ["60s"]
+    # By itself it ends within 10 s.
+    assert setting("TimeoutStopSec") == ["20s"]
+
+
+def test_it_runs_as_nobody_and_keeps_its_state_and_its_token() -> None:
+    assert setting("DynamicUser") == ["yes"]
+    assert setting("StateDirectory") == ["sftp-monitor"]
+    assert setting("LoadCredential") == ["talkover:/etc/sftp-monitor/talkover"]
+    assert setting("MemoryDenyWriteExecute") == ["yes"]
+    assert setting("PrivateNetwork") == setting("IPAddressDeny") == []
+
+
 def allowed_calls() -> set[str]:
     """Return the system calls that the unit's filters leave, in the order in which they apply."""
     found: set[str] = set()

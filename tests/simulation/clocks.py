@@ -1,7 +1,7 @@
 """Three clocks: the platform's, which is the truth, our wall clock, and the monotonic one."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from monitor.core.model import Instant, Seconds
 from support.virtual import START
@@ -19,10 +19,12 @@ class Clocks:
     asleep: Seconds = 0.0
     drift: float = 0.0
     _drifts_from: Seconds = 0.0
+    # Kept, for it is asked a million times a day.
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def elapsed(self) -> Seconds:
         """Return the monotonic clock: seconds since virtual time began."""
-        return asyncio.get_running_loop().time()
+        return self._loop.time()
 
     def truth(self) -> Instant:
         """Return what time it really is."""

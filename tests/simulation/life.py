@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
-from monitor.config import load_config
+from monitor.config import Config
 from monitor.core.model import Answer, ListingAnswer, PollError, Reason
 from monitor.daemon import Daemon
 from monitor.polling import Api, Settings
@@ -12,29 +11,26 @@ from simulation.checks import Checks
 from simulation.clocks import Clocks
 from simulation.platform import Platform
 
-TOKENS = {"ALPHA_TOKEN": "talq_alpha", "BETA_TOKEN": "talq_beta"}
-
 
 class Life:
-    """A daemon on the config and the state in `folder`, which tells through `tell`.
+    """A daemon on the config that `load` returns, which tells through `tell`.
 
     Once it is `dead`, nothing that it does has any effect.
     """
 
     def __init__(
         self,
-        folder: Path,
-        clocks: Clocks,
+        load: Callable[[], Config],
         platform: Platform,
         checks: Checks,
+        clocks: Clocks,
         tell: Callable[[bytes], None],
     ) -> None:
-        self.folder = folder
         self.platform = platform
         self.checks = checks
         self.dead = False
         self.daemon = Daemon(
-            lambda: load_config(folder / "monitor.yaml", TOKENS),
+            load,
             self._write,
             clock=clocks,
             connect=self._connect,

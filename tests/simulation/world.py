@@ -7,8 +7,10 @@ import asyncio
 import json
 import shutil
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 
+from monitor.config import load_config
 from monitor.core.model import DAY, HOUR, RateHint, Reason, Seconds
 from simulation import settings
 from simulation.checks import Checks
@@ -16,6 +18,8 @@ from simulation.clocks import Clocks
 from simulation.life import Life
 from simulation.platform import CAMPAIGNS, Platform, Trouble
 from support.state_files import full_disk
+
+TOKENS = {"ALPHA_TOKEN": "talq_alpha", "BETA_TOKEN": "talq_beta"}
 
 
 class World:
@@ -29,22 +33,23 @@ class World:
         self.disk_broken = False
         self.crash_at_telling: str | None = None
         self._folder = folder
-        self._lives = 0
+        self._left = folder / "left"
+        self._state, self._file = folder / "state.db", folder / "monitor.yaml"
+        # Read once for each time that it is written: most starts are on the config of the last.
+        self._load = cache(lambda: load_config(self._file, TOKENS))
         self._disk = ExitStack()
         self._rules = settings.at_first()
         self._listed = {environment: set(keys) for environment, keys in CAMPAIGNS.items()}
         self._healed = 0.0
+        self._configure()
 
     # -- the process -----------------------------------------------------------------------
 
     async def start(self, *, crashed: bool = False) -> None:
         """Start the daemon on what the last one left."""
-        folder = self._folder / str(self._lives)
-        folder.mkdir(exist_ok=True)
-        self._life = Life(folder, self.clocks, self.platform, self.checks, self._tell)
-        self._write_config()
-        policies, state = settings.policies(self._rules), folder / "state.db"
-        self.checks.starting(state, policies, self._listed, crashed=crashed)
+        self._life = Life(self._load, self.platform, self.checks, self.clocks, self._tell)
+        policies = settings.policies(self._rules)
+        self.checks.starting(self._state, policies, self._listed, crashed=crashed)
         await self._life.daemon.start()
         self.checks.started(self._life.daemon)
 
@@ -87,18 +92,18 @@ class World:
         self._life.dead, self.crash_at_telling = True, None
         self.checks.ended()
         self.checks.note("the process dies")
-        self._lives += 1
-        after = self._folder / str(self._lives)
-        after.mkdir()
-        # A copy, as a kill leaves it: what the old process still does, it does to its own.
+        # As a kill leaves it: what this process still does to its files is undone.
+        self._left.mkdir()
         for name in ("state.db", "state.db-wal"):
-            shutil.copy(self._life.folder / name, after)
+            shutil.copy(self._folder / name, self._left)
         self.checks.attention.set()
 
     async def _start_again(self, down: Seconds) -> None:
         self.checks.attention.clear()
         await self._life.daemon.stop()
-        shutil.rmtree(self._life.folder)
+        for path in self._left.iterdir():
+            path.replace(self._folder / path.name)
+        self._left.rmdir()
         await asyncio.sleep(down)
         await self.start(crashed=True)
         self.checks.visited["crashed"] += 1
@@ -123,7 +128,7 @@ class World:
 
     async def reload(self) -> None:
         """Reload the config as it is now."""
-        self._write_config()
+        self._configure()
         self.checks.reloading(settings.policies(self._rules), self._listed)
         problems = await self._life.daemon.reload()
         self.checks.must(not problems, f"a good config is refused: {problems}")
@@ -142,16 +147,18 @@ class World:
 
     async def reload_nonsense(self) -> None:
         """Have a bad file reloaded: it changes nothing."""
-        (self._life.folder / "monitor.yaml").write_text("environments: nonsense\n")
+        self._write("environments: nonsense\n")
         problems = await self._life.daemon.reload()
         self.checks.must(bool(problems), "a bad file was taken")
-        self._write_config()
+        self._configure()
         self.checks.compare()
 
-    def _write_config(self) -> None:
-        folder = self._life.folder
-        text = settings.as_yaml(self._rules, self._listed, str(folder / "state.db"))
-        (folder / "monitor.yaml").write_text(text)
+    def _configure(self) -> None:
+        self._write(settings.as_yaml(self._rules, self._listed, str(self._state)))
+
+    def _write(self, text: str) -> None:
+        self._file.write_text(text)
+        self._load.cache_clear()
 
     # -- its machine -----------------------------------------------------------------------
 
@@ -179,7 +186,7 @@ class World:
     async def disk_fails(self, table: str) -> None:
         """Let nothing be added to a table of the database any more."""
         await self.disk_heals()
-        self._disk.enter_context(full_disk(self._life.folder / "state.db", table))
+        self._disk.enter_context(full_disk(self._state, table))
         self.disk_broken = True
         self.checks.visited["disk failed"] += 1
 

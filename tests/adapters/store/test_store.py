@@ -71,6 +71,23 @@ async def test_the_same_is_loaded_in_a_thread_with_what_is_not_on_disk_yet(path:
     await store.aclose()
 
 
+async def test_a_large_state_is_read_in_the_threads_that_are_given(path: Path) -> None:
+    store = Store.open(path, now=NOW)
+    started: list[str] = []
+    with ThreadPoolExecutor(1, initializer=started.append, initargs=("a thread",)) as threads:
+        await store.load_in(threads)
+    assert started == ["a thread"]
+    await store.aclose()
+
+
+async def test_a_state_in_memory_is_loaded_where_it_is() -> None:
+    store = Store.open(MEMORY, now=NOW)
+    store.save(Change(campaigns=(REMEMBERED,)))
+    with ThreadPoolExecutor(1) as threads:
+        assert (await store.load_in(threads)).campaigns == {("production", "c-1"): REMEMBERED}
+    await store.aclose()
+
+
 async def test_a_file_that_cannot_be_read_in_a_thread_is_a_storage_error(path: Path) -> None:
     store = Store.open(path, now=NOW)
     execute(path, "DROP TABLE campaign")
