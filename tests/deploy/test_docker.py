@@ -123,6 +123,7 @@ def test_alertmanager_finds_its_templates_where_they_are_mounted(tmp_path: Path)
 
 def test_prometheus_asks_services_that_there_are() -> None:
     config = YAML(typ="safe").load(FOLDER / "prometheus.yaml")
+    assert config["scrape_configs"][0]["honor_labels"] is True
     (scraped,) = config["scrape_configs"][0]["static_configs"][0]["targets"]
     (told,) = config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
     host, port = scraped.split(":")
@@ -202,6 +203,8 @@ async def test_the_image_can_be_built_and_its_services_work(tmp_path: Path) -> N
         started(*program, **environ) as output,
         asyncio.timeout(60),
     ):
-        while b'"event": "alert"' not in (line := await output.readline()):
+        # One of a campaign, so the API was asked with the right token.
+        about_a_campaign = re.compile(rb'"event": "alert".*"campaign_id": "')
+        while not about_a_campaign.search(line := await output.readline()):
             assert line, "it has ended"
         await asyncio.to_thread(run, *translated(json.loads(said("HEALTHCHECK").split("CMD ")[1])))

@@ -121,6 +121,14 @@ def test_a_rule_in_the_table_leads_to_its_runbook() -> None:
     assert link["url"] == RUNBOOKS.replace("{rule}", "${__value.text}")
 
 
+def test_the_links_of_the_alerts_lead_here_and_choose_what_they_are_about() -> None:
+    rules = (FOLDER.parent / "prometheus" / "sftp-monitor.rules.yaml").read_text(encoding="utf-8")
+    places = set(re.findall(r"localhost:3000/d/([\w-]+)", rules))
+    chosen = set(re.findall(r"[?&]var-(\w+)=", rules))
+    assert places == {DASHBOARD["uid"]}
+    assert chosen <= {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+
+
 def test_grafana_is_provisioned_with_the_dashboard_where_compose_mounts_it() -> None:
     yaml = YAML(typ="safe")
     (provider,) = yaml.load(FOLDER / "provisioning/dashboards/sftp-monitor.yaml")["providers"]

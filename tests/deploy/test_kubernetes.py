@@ -19,6 +19,7 @@ from support.fake_platform import TOKEN, fake_platform
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
 CONFIG = FOLDER / "sftp-monitor.yaml"
+DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 OLDEST, NEWEST = "1.29", "1.37"
 """The versions of Kubernetes whose schemas are asked."""
 
@@ -64,7 +65,13 @@ def test_what_the_pod_mounts_is_there() -> None:
     secret = MANIFESTS["secret.example.yaml"]
     assert volumes["talkover"]["secret"]["secretName"] == secret["metadata"]["name"]
     claims = {claim["metadata"]["name"] for claim in STATEFULSET["volumeClaimTemplates"]}
-    assert {mount["name"] for mount in CONTAINER["volumeMounts"]} == volumes.keys() | claims
+    places = {mount["name"]: mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
+    assert places.keys() == volumes.keys() | claims
+    (key,) = secret["stringData"]
+    (environment,) = YAML(typ="safe").load(CONFIG)["environments"]
+    assert environment["token_file"] == f"{places['talkover']}/{key}"
+    assert CONTAINER["args"][-1] == f"{places['config']}/{CONFIG.name}"
+    assert f"VOLUME {places['state']}" in DOCKERFILE.read_text(encoding="utf-8").splitlines()
 
 
 def test_everything_selects_the_pods_and_nothing_else() -> None:
@@ -94,6 +101,18 @@ def test_the_port_has_one_name_and_is_the_one_that_is_listened_on() -> None:
     assert YAML(typ="safe").load(CONFIG)["web"]["listen_address"] == "0.0.0.0:10022"
 
 
+def test_every_pod_is_scraped_whether_it_is_ready_or_not() -> None:
+    service = MANIFESTS["service.yaml"]["spec"]
+    assert service["clusterIP"] == "None"
+    assert service["publishNotReadyAddresses"] is True
+
+
+def test_out_of_the_pod_go_names_and_the_api_and_nothing_else() -> None:
+    (egress,) = MANIFESTS["networkpolicy.yaml"]["spec"]["egress"]
+    ports = [(one["port"], one["protocol"]) for one in egress["ports"]]
+    assert ports == [(53, "UDP"), (53, "TCP"), (443, "TCP")]
+
+
 def test_our_labels_win_over_those_of_the_target() -> None:
     (endpoint,) = MANIFESTS["servicemonitor.yaml"]["spec"]["endpoints"]
     assert endpoint["honorLabels"] is True
@@ -110,7 +129,11 @@ def test_the_rules_are_those_for_prometheus() -> None:
 
 
 def test_the_pod_may_do_nothing_but_its_work() -> None:
+    labels = MANIFESTS["namespace.yaml"]["metadata"]["labels"]
+    assert labels == {"pod-security.kubernetes.io/enforce": "restricted"}
     assert POD["securityContext"]["runAsNonRoot"] is True
+    user = f"{POD['securityContext']['runAsUser']}:{POD['securityContext']['runAsGroup']}"
+    assert f"USER {user}" in DOCKERFILE.read_text(encoding="utf-8").splitlines()
     assert POD["automountServiceAccountToken"] is False
     assert CONTAINER["securityContext"] == {
         "allowPrivilegeEscalation": False,
