@@ -38,6 +38,7 @@ async def test_fault_28_no_minute_holds_more_requests_than_the_budget(tmp_path: 
     assert len(came) >= BUDGET * 0.97 * 60 / 65 - 10
 
 
+@pytest.mark.slow
 async def test_fault_29_calls_go_out_one_by_one_and_never_as_a_burst(tmp_path: Path) -> None:
     async with fake_platform(*CAMPAIGNS) as platform:
         environment = {"requests_per_minute": 1200, "budget_share": 0.5}

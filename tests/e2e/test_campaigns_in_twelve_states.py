@@ -103,6 +103,7 @@ async def test_each_alert_is_told_once_survives_a_restart_and_is_resolved(tmp_pa
             assert len(second.alerts(reason="recovered")) == len(second.alerts()) == len(TOLD)
 
 
+@pytest.mark.slow
 async def test_the_first_verdicts_are_marked_and_the_sweep_is_counted(tmp_path: Path) -> None:
     async with fake_platform(*CAMPAIGNS) as platform:
         put_in_twelve_states(platform)

@@ -34,6 +34,7 @@ async def until_told(systemd: socket.socket, message: str) -> list[str]:
     return told
 
 
+@pytest.mark.slow
 async def test_systemd_hears_when_it_is_ready_reloads_lives_and_stops(
     tmp_path: Path, systemd: socket.socket
 ) -> None:
