@@ -12,6 +12,7 @@ import pytest
 from support.command import COMMAND, DEADLINE, QUICK, daemon, running, write_config
 from support.fake_platform import fake_platform
 from support.pipes import full_pipe
+from torture.disk import injected
 
 AT_MOST = 10.0
 """Seconds in which a stop must be over, whatever hangs."""
@@ -74,6 +75,27 @@ async def test_fault_42_with_api_and_output_hung_it_leaves_in_time_and_loses_not
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(AT_MOST):
                 assert await process.wait() == 0
+        async with daemon(config) as monitor:
+            told = await monitor.process.alert("c-1", "failed_test", "firing")
+    assert told["seq"] == 1
+
+
+@pytest.mark.slow
+async def test_fault_42_with_a_disk_that_takes_for_ever_it_leaves_in_time_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    async with fake_platform("c-1") as platform:
+        config = write_config(tmp_path, platform, ["c-1"])
+        async with daemon(config) as monitor:
+            await monitor.process.record(event="sweep_complete")
+            pid, state = monitor.process.process.pid, tmp_path / "state.db"
+            # Not longer: strace holds a process that ends until the call under way is over.
+            async with injected("pwrite64,fdatasync", "delay_enter=2s", pid, state):
+                platform.set("c-1", last_test_success=False)
+                # Two: the answer to the first has been decided on, and is on its way to the disk.
+                await platform.more(2)
+                assert await monitor.process.end(signal.SIGTERM, seconds=AT_MOST + 2) == 0
+        assert monitor.process.alerts() == []
         async with daemon(config) as monitor:
             told = await monitor.process.alert("c-1", "failed_test", "firing")
     assert told["seq"] == 1

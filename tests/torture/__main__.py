@@ -17,7 +17,7 @@ from typing import Any
 
 from torture.figures import Figure
 
-PARTS = ("kills", "simulation", "clock", "disk", "secrets", "web", "soak", "mutation")
+PARTS = ("catalogue", "kills", "simulation", "clock", "disk", "secrets", "web", "soak", "mutation")
 """In the order of the page."""
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -50,11 +50,11 @@ async def no_room(pid: int, _: Path) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def injected(calls: str, error: str, pid: int, path: Path) -> AsyncIterator[None]:
-    """Have these system calls on the database and its log fail with an error."""
+async def injected(calls: str, fault: str, pid: int, path: Path) -> AsyncIterator[None]:
+    """Have these system calls on the database and its log suffer a fault, as strace names it."""
     strace = await asyncio.create_subprocess_exec(
         require_peer("strace"), "-f", "-p", str(pid), "-o", "/dev/null", "-P", path,
-        "-P", f"{path}-wal", "-e", f"inject={calls}:error={error}",
+        "-P", f"{path}-wal", "-e", f"inject={calls}:{fault}",
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -64,7 +64,8 @@ async def injected(calls: str, error: str, pid: int, path: Path) -> AsyncIterato
         yield
     finally:
         # Interrupted, it lets go of the process, which goes on without a fault.
-        strace.send_signal(signal.SIGINT)
+        with suppress(ProcessLookupError):  # where the process has ended
+            strace.send_signal(signal.SIGINT)
         await strace.wait()
 
 
@@ -78,9 +79,9 @@ async def deleted(_: int, path: Path) -> AsyncIterator[None]:
 
 FAULTS: dict[str, Fault] = {
     "file size limit": no_room,
-    "ENOSPC": partial(injected, "pwrite64", "ENOSPC"),
-    "EIO on write": partial(injected, "pwrite64", "EIO"),
-    "EIO on fsync": partial(injected, "fsync,fdatasync", "EIO"),
+    "ENOSPC": partial(injected, "pwrite64", "error=ENOSPC"),
+    "EIO on write": partial(injected, "pwrite64", "error=EIO"),
+    "EIO on fsync": partial(injected, "fsync,fdatasync", "error=EIO"),
     "deleted": deleted,
 }
 
