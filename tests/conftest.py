@@ -1,17 +1,32 @@
 """What every test may rely on: no setting of this machine reaches the program."""
 
+import gc
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 # A machine that is busy, or that measures coverage, is slow: that is no failure of a property.
 settings.register_profile("patient", deadline=None)
-# For thousands of runs: few examples, and the same ones for each mutant.
+# For thousands of runs: few examples, the same ones for each mutant, and not made any smaller.
 settings.register_profile(
-    "mutation", deadline=None, max_examples=20, derandomize=True, database=None
+    "mutation",
+    deadline=None,
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
 )
 settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what is there from the garbage collection of a mutant's run.
+
+    Such a run is the fork of a large process: to collect there is to copy all of it.
+    """
+    if config.getoption("--hypothesis-profile", default=None) == "mutation":
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -61,7 +61,7 @@ def _after_healthy(alert: Alert, rule: BaseRule, now: Instant) -> Alert:
 
 def _after_unhealthy(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Alert:
     if alert.state is AlertState.FIRING:
-        return alert if alert.healthy_at is None else replace(alert, healthy_at=None)
+        return replace(alert, healthy_at=None)
     if alert.state is AlertState.INACTIVE:
         since = now if finding.since is None else finding.since
         alert = replace(alert, state=AlertState.PENDING, since=since, pending_at=now)
@@ -121,7 +121,7 @@ def resolved(alert: Alert) -> Alert:
 
 
 def reconcile(
-    alert: Alert, rule: BaseRule | None, now: Instant, gone: str = "rule_removed"
+    alert: Alert, rule: BaseRule | None, now: Instant, gone: str
 ) -> tuple[Alert, Telling | None]:
     """Return the alert under a changed config, and what is to be told of the change.
 

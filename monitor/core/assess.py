@@ -14,7 +14,6 @@ from monitor.core.alerts import RemindEvery, clamped, not_after, recheck_at
 from monitor.core.events import Alerts, Subject
 from monitor.core.model import (
     HOUR,
-    Alert,
     AlertState,
     Event,
     Finding,
@@ -227,7 +226,7 @@ def _muter(
     """Return what mutes a rule, by the order of precedence of the rules' table; None: nothing."""
     for name, other in target.rules.items():
         muted = rule in other.mutes or (EVERY_OTHER_RULE in other.mutes and rule != name)
-        if muted and alerts.get(name, Alert(rule=name)).unhealthy:
+        if muted and alerts[name].unhealthy:
             return name
     # From memory, not from the observation: it stays in force through polls that fail.
     switched_off = memory.config is not None and not memory.config.is_enabled
@@ -268,14 +267,12 @@ def _needs_watching(alerts: Alerts, now: Instant) -> bool:
 
 def _deadline(status: CampaignStatus, target: Target, polled_at: Instant) -> Instant | None:
     """Return the first instant after the last poll at which time alone changes something."""
+    rules, alerts = target.rules, status.alerts
+    instants = [recheck_at(alerts[name], rules[name]) for name in alerts.keys() & rules.keys()]
     known = NoConfig() if status.memory.gone_at is not None else status.memory.config
-    instants: list[Instant | None] = []
     if known is not None:
         sight = _sight(status, target, known, polled_at)
-        instants += [finding.recheck_at for finding in judge_all(target.rules, sight).values()]
-    for name, alert in status.alerts.items():
-        if name in target.rules:
-            instants.append(recheck_at(alert, target.rules[name]))
+        instants += [finding.recheck_at for finding in judge_all(rules, sight).values()]
     return min((at for at in instants if at is not None and at > polled_at), default=None)
 
 

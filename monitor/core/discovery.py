@@ -49,7 +49,7 @@ class Listing:
         self.next_page: int | None = 1
         self.complete = False
         # A page more than it takes: there may be an empty one behind the last.
-        self._most_pages = -(-max_campaigns // PAGE_SIZE) + 1
+        self._most_pages = max_campaigns / PAGE_SIZE + 1
         self._most_campaigns = max_campaigns + PAGE_SIZE
 
     def add(self, page: ListingPage) -> int | None:

@@ -141,9 +141,8 @@ def test_fault_20_absent_test_fields_are_a_mismatch_where_a_test_must_have_been(
     if before is not None:
         campaign.poll(before, NOW - 1)
     campaign.poll(without_test_fields(config), NOW)
-    error = campaign.status.error
-    assert error is not None
-    assert error.reason is Reason.SCHEMA_MISMATCH
+    detail = "last_test_at or last_test_success is absent"
+    assert campaign.status.error == PollError(Reason.SCHEMA_MISMATCH, detail)
     assert campaign.status.memory.config == before
 
 
@@ -183,6 +182,24 @@ def test_nothing_fires_on_old_evidence() -> None:
 
 
 # --- the decision as a whole
+
+
+def test_an_alert_that_fires_again_is_true_since_the_test_that_failed_this_time() -> None:
+    campaign = WatchedCampaign()
+    for tested_at, success in ((NOW - DAY, False), (NOW - HOUR, True), (NOW - MINUTE, False)):
+        campaign.poll(a_config(last_test_at=tested_at, last_test_success=success), NOW)
+    assert [event.since for event in campaign.events] == [NOW - DAY, NOW - DAY, NOW - MINUTE]
+
+
+@pytest.mark.parametrize(("listed_at", "told"), [(NOW, []), (NOW + 1, ["missing"])])
+def test_a_discovered_campaign_misses_its_config_once_a_later_listing_still_has_it(
+    listed_at: float, told: list[str]
+) -> None:
+    campaign = WatchedCampaign(a_target(listed=False, listed_at=listed_at))
+    campaign.poll(".", NOW - 1)
+    campaign.poll("-", NOW)
+    campaign.poll("-", NOW + 2)
+    assert [event.rule for event in campaign.events] == told
 
 
 def test_a_decision_has_a_finding_of_every_enabled_rule() -> None:

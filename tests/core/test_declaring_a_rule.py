@@ -7,8 +7,6 @@ import pytest
 
 from monitor.core.model import DAY, Finding, Severity, SftpConfig
 from monitor.core.rule import AgesBySchedule, Rule, Sight, healthy, setting
-from monitor.core.rules import RULES, Disabled, LastTestRule, campaign_rule
-from support.builders import a_config, a_sight
 
 AGES = {"daily": DAY}
 
@@ -45,14 +43,3 @@ def test_an_alert_has_the_name_of_the_class_unless_another_is_given(
     given: str | None, alertname: str
 ) -> None:
     assert a_rule(given).alertname == alertname
-
-
-def test_two_rules_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="'disabled'"):
-        campaign_rule(Disabled)
-    assert RULES["disabled"] is Disabled
-
-
-def test_a_rule_about_the_last_test_must_judge_a_test() -> None:
-    with pytest.raises(NotImplementedError):
-        LastTestRule().judge(a_sight(a_config()))

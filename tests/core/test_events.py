@@ -176,3 +176,13 @@ def test_an_alert_of_the_environment_has_an_empty_campaign_id_in_its_fingerprint
     assert fingerprint("production", None, "api_unreachable") == fingerprint(
         "production", "", "api_unreachable"
     )
+
+
+def test_an_event_about_a_campaign_without_a_config_names_no_host_and_no_schedule() -> None:
+    (event,) = WatchedCampaign().poll("-", NOW)
+    assert (event.rule, event.sftp_host, event.import_schedule) == ("missing", "", "")
+
+
+def test_a_fingerprint_is_the_same_in_every_version_for_receivers_know_alerts_by_it() -> None:
+    assert fingerprint("production", "c-1", "failed_test") == "ac6c0bd52431955c"
+    assert fingerprint("production", None, "api_unreachable") == "e414dae6dcfe56a7"

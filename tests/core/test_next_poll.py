@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.assess import Cadence, next_poll
+from monitor.core.assess import Cadence, NextPoll, next_poll
 from monitor.core.model import DAY, HOUR, MINUTE, Instant
 from monitor.core.rule import Target
 from monitor.core.schedule import Priority
@@ -235,3 +235,57 @@ def test_a_longer_interval_of_a_small_budget_stretches_the_slots() -> None:
     campaign.poll(".", NOW)
     at, _priority = due(campaign, replace(CADENCE, interval=HOUR))
     assert HOUR / 2 <= at - NOW <= 1.5 * HOUR
+
+
+# --- a deadline that comes after the regular poll, a budget that is too small, no one to tell
+
+
+def a_poll_with_a_deadline(after: float, cadence: Cadence = CADENCE) -> NextPoll:
+    """Return the next poll of a sick campaign whose deadline lies `after` the regular one."""
+    campaign = watched()
+    campaign.poll(a_config(last_test_at=NOW + MINUTE + after - 30 * DAY), NOW - 10)
+    campaign.poll("?", NOW)
+    found = next_poll(campaign.status, campaign.target, cadence, NOW)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("after", "found"),
+    [
+        (-2.0, NextPoll(NOW + MINUTE - 1, Priority.DEADLINE)),
+        (-1.0, NextPoll(NOW + MINUTE, Priority.UNHEALTHY, NOW + MINUTE)),
+        (0.0, NextPoll(NOW + MINUTE, Priority.UNHEALTHY, NOW + MINUTE + 1)),
+        (15 * MINUTE, NextPoll(NOW + MINUTE, Priority.UNHEALTHY, NOW + 16 * MINUTE + 1)),
+        (15 * MINUTE + 1, NextPoll(NOW + MINUTE, Priority.UNHEALTHY)),
+    ],
+)
+def test_a_deadline_within_three_intervals_is_kept_in_case_the_regular_poll_is_late(
+    after: float, found: NextPoll
+) -> None:
+    assert a_poll_with_a_deadline(after) == found
+
+
+def test_without_requests_to_spare_a_campaign_is_polled_an_interval_after_its_last_poll() -> None:
+    campaign = watched()
+    campaign.poll(".", NOW)
+    assert due(campaign, replace(CADENCE, stretched=True)) == (NOW + 5 * MINUTE, Priority.ROUTINE)
+
+
+@pytest.mark.parametrize(("idle", "slots"), [(1800.0, 1800.0), (60.0, 5 * MINUTE)])
+def test_a_campaign_that_is_not_told_has_slots_of_its_own_but_no_more_of_them(
+    idle: float, slots: float
+) -> None:
+    campaign = WatchedCampaign(a_target({"failed_test": {"for_": 30.0}}, muted_status="paused"))
+    campaign.poll("x", NOW)
+    polls = []
+    for _ in range(3):
+        at, priority = due(campaign, replace(CADENCE, idle_interval=idle))
+        campaign.poll("?", at)
+        polls.append((at, priority))
+    assert 0 < polls[0][0] - NOW <= 1.5 * slots
+    assert [(at - polls[0][0], priority) for at, priority in polls] == [
+        (0, Priority.ROUTINE),
+        (slots, Priority.ROUTINE),
+        (2 * slots, Priority.ROUTINE),
+    ]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from monitor.core.assess import reconcile, remove
 from monitor.core.model import (
     DAY,
     HOUR,
@@ -13,6 +14,7 @@ from monitor.core.model import (
     NoConfig,
     Severity,
 )
+from monitor.core.rules import FailedTest
 from support.builders import (
     NOW,
     a_config,
@@ -44,9 +46,16 @@ def test_a_changed_severity_is_told_once_as_an_update_with_what_it_was() -> None
     (event,) = campaign.reload(target, NOW + 1)
     assert (event.status, event.severity) == (EventStatus.UPDATED, Severity.WARNING)
     assert (event.previous_severity, event.seq) == (Severity.CRITICAL, 2)
+    assert event.next_step == FailedTest.next_step
     assert (event.observed_at, event.decided_at) == (NOW, NOW + 1)
     assert campaign.reload(target, NOW + 2) == ()
     assert campaign.poll("x", NOW + 3) == ()
+
+
+def test_a_changed_config_and_a_removal_find_nothing_by_themselves() -> None:
+    status, target = firing().status, a_target()
+    for decision in (reconcile(status, target, NOW), remove(status, target, "gone", NOW)):
+        assert decision.findings == {}
 
 
 def test_a_changed_threshold_waits_for_the_next_observation() -> None:
@@ -135,6 +144,13 @@ def test_what_is_remembered_from_the_future_is_clamped_as_well() -> None:
     assert memory.config == a_config(last_test_success=False, is_enabled=False)
 
 
+def test_an_alert_of_a_campaign_that_was_never_polled_is_resolved_as_of_now() -> None:
+    campaign = firing()
+    campaign.status = replace(campaign.status, polled_at=None)
+    (event,) = campaign.remove("campaign_removed", NOW + 1)
+    assert (event.observed_at, event.decided_at) == (NOW + 1, NOW + 1)
+
+
 # --- a campaign that goes
 
 
@@ -143,6 +159,7 @@ def test_a_removed_campaign_resolves_what_was_told_and_leaves_a_tombstone(reason
     campaign = firing()
     (event,) = campaign.remove(reason, NOW + 1)
     assert (event.rule, event.reason, event.seq) == ("failed_test", reason, 2)
+    assert (event.observed_at, event.decided_at) == (NOW, NOW + 1)
     assert campaign.status == a_status(alerts={"failed_test": Alert(rule="failed_test", seq=2)})
 
 

@@ -289,10 +289,17 @@ def test_a_rule_that_judges_nothing_cannot_be_defined() -> None:
         type("Unfinished", (Rule,), {})
 
 
-@pytest.mark.parametrize("rule", [Broken(), UnfinishedTest()])
-def test_fault_43_a_rule_that_breaks_costs_only_its_own_verdict(rule: Rule) -> None:
+@pytest.mark.parametrize(
+    ("rule", "kind"), [(Broken(), ZeroDivisionError), (UnfinishedTest(), NotImplementedError)]
+)
+def test_fault_43_a_rule_that_breaks_costs_only_its_own_verdict(
+    rule: Rule, kind: type[Exception]
+) -> None:
     rules = {rule.name: rule, **some_rules("failed_test")}
     findings = judge_all(rules, a_sight(a_config(last_test_success=False)))
     assert findings[rule.name].verdict is UNKNOWN
     assert findings[rule.name].evidence == {"reason": "internal_error"}
+    assert findings[rule.name].summary == f"internal error: {kind.__name__}"
+    # For the log, which has room for a traceback.
+    assert isinstance(getattr(findings[rule.name], "error", None), kind)
     assert findings["failed_test"].verdict is UNHEALTHY

@@ -22,6 +22,7 @@ from support.timeline import told
 
 BAD = Finding(Verdict.UNHEALTHY, "bad", {"reason": "bad"})
 
+GONE = "rule_removed"
 FIRING = Alert(
     rule="failed_test",
     state=AlertState.FIRING,
@@ -89,6 +90,16 @@ def test_zero_or_no_entry_for_the_severity_means_no_reminder(every: dict[Severit
     assert told("xxxxxx", remind_every=every) == [(0, "fired")]
 
 
+def test_a_reminder_waits_while_the_rule_cannot_tell_though_the_campaign_was_read() -> None:
+    every = {Severity.CRITICAL: MINUTE}
+    assert told("xhhx", remind_every=every) == [(0, "fired"), (3, "reminded")]
+
+
+def test_a_reminder_each_second_comes_as_often_as_polls_do() -> None:
+    reminded = [(0, "fired"), (1, "reminded"), (2, "reminded")]
+    assert told("xxx", remind_every={Severity.CRITICAL: 1.0}) == reminded
+
+
 def test_a_muted_alert_is_not_reminded_and_its_clock_starts_anew_when_it_is_told_again() -> None:
     assert told("xooooxxx", remind_every={Severity.CRITICAL: 2 * MINUTE}) == [
         (0, "fired"),
@@ -109,11 +120,11 @@ def test_a_reminder_goes_by_the_severity_that_was_told() -> None:
 
 
 def test_a_changed_severity_of_a_told_alert_is_told_once() -> None:
-    updated, telling = reconcile(FIRING, FailedTest(severity=Severity.WARNING), NOW)
+    updated, telling = reconcile(FIRING, FailedTest(severity=Severity.WARNING), NOW, GONE)
     assert telling is not None
     assert (telling.status, telling.previous_severity) == (EventStatus.UPDATED, Severity.CRITICAL)
     assert (updated.told_severity, updated.told_at, updated.seq) == (Severity.WARNING, NOW, 2)
-    assert reconcile(updated, FailedTest(severity=Severity.WARNING), NOW) == (updated, None)
+    assert reconcile(updated, FailedTest(severity=Severity.WARNING), NOW, GONE) == (updated, None)
 
 
 @pytest.mark.parametrize(
@@ -126,16 +137,16 @@ def test_a_changed_severity_of_a_told_alert_is_told_once() -> None:
     ids=["inactive", "pending", "muted"],
 )
 def test_a_changed_severity_of_what_is_not_told_is_not_told_either(alert: Alert) -> None:
-    assert reconcile(alert, FailedTest(severity=Severity.INFO), NOW) == (alert, None)
+    assert reconcile(alert, FailedTest(severity=Severity.INFO), NOW, GONE) == (alert, None)
 
 
 def test_a_raised_for_leaves_a_firing_alert_firing() -> None:
-    assert reconcile(FIRING, FailedTest(for_=DAY), NOW) == (FIRING, None)
+    assert reconcile(FIRING, FailedTest(for_=DAY), NOW, GONE) == (FIRING, None)
     assert advance(FIRING, BAD, FailedTest(for_=DAY), NOW).state is AlertState.FIRING
 
 
 def test_an_unchanged_config_changes_nothing() -> None:
-    assert reconcile(FIRING, FailedTest(), NOW) == (FIRING, None)
+    assert reconcile(FIRING, FailedTest(), NOW, GONE) == (FIRING, None)
 
 
 @pytest.mark.parametrize("reason", ["rule_removed", "campaign_removed", "environment_removed"])
@@ -155,4 +166,4 @@ def test_a_told_alert_whose_rule_is_gone_is_resolved_with_the_reason(reason: str
     ids=["pending", "muted"],
 )
 def test_a_pending_or_muted_alert_whose_rule_is_gone_just_ends(alert: Alert) -> None:
-    assert reconcile(alert, None, NOW) == (Alert(rule="failed_test", seq=4), None)
+    assert reconcile(alert, None, NOW, GONE) == (Alert(rule="failed_test", seq=4), None)

@@ -36,6 +36,9 @@ PACKAGES = ("core", "adapters.store", "adapters.talkover")
 REQUIRED = 90.0
 """Per cent of the mutants; those that change nothing a test could see count as survivors."""
 
+NOTICED = {"killed", "timeout", "segfault"}
+"""In mutmut's words; a test that hangs for so long that pytest ends it may be a segfault."""
+
 HEAD = """# Mutants
 
 `make mutation` changes the core, the store and the decoder in small ways, one at a time, and runs
@@ -98,7 +101,12 @@ def make_copy(copy: Path) -> None:
 def run_mutmut(copy: Path, *arguments: str) -> None:
     """Make the mutants in the copy and run them; RuntimeError if that does not work."""
     command = [str(Path(sys.executable).with_name("mutmut")), "run", *arguments]
-    with subprocess.Popen(command, cwd=copy, stdout=sys.stderr, start_new_session=True) as mutmut:
+    # Each mutant is a run of pytest: to look for plugins would take a third of most of them.
+    plugins = "-p pytest_asyncio.plugin -p _hypothesis_pytestplugin"
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": plugins}
+    with subprocess.Popen(
+        command, cwd=copy, env=env, stdout=sys.stderr, start_new_session=True
+    ) as mutmut:
         try:
             if mutmut.wait():
                 raise RuntimeError("mutmut failed: do the tests pass without a mutant?")
@@ -116,7 +124,7 @@ def results(copy: Path) -> Iterator[Mutant]:
             exit_codes = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
             for name, exit_code in exit_codes.items():
                 if exit_code is not None:
-                    killed = status_by_exit_code[exit_code] in {"killed", "timeout"}
+                    killed = status_by_exit_code[exit_code] in NOTICED
                     change = "" if killed else change_of(get_diff_for_mutant(name, path=source))
                     yield Mutant(function_of(name), change, killed)
 

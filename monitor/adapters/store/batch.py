@@ -144,7 +144,7 @@ def apply(batch: Batch, connection: sqlite3.Connection) -> Outcome:
         " severity, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
         batch.events,
     ).rowcount
-    duplicates = len(batch.events) - added if batch.events else 0
+    duplicates = len(batch.events) - added
     _move_cursors(batch, connection)
     pruned = 0 if batch.pruning is None else _prune(connection, batch.pruning)
     return Outcome(written=batch, pruned=pruned, duplicates=duplicates)

@@ -144,7 +144,7 @@ def history(
 def _stored(row: tuple[int, str, str]) -> StoredEvent | None:
     row_id, event_id, body = row
     # Not the database's: one that was started from a copy has events of the copy's epoch, too.
-    epoch = event_id.rsplit("-", 2)[1]
+    epoch = event_id.split("-")[1]
     event = _decoded(codec.decode_event, body)
     return None if event is None else StoredEvent(row_id, event_id, epoch, event)
 

@@ -258,8 +258,8 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _pragma(connection: sqlite3.Connection, text: str) -> object:
-    row = connection.execute(f"PRAGMA {text}").fetchone()
-    return row[0] if row else None
+    (value,) = connection.execute(f"PRAGMA {text}").fetchone()
+    return value
 
 
 def _is_damage(error: Exception) -> bool:

@@ -64,8 +64,7 @@ class Backlog:
         # Whatever it is: what got away from here would end the writer thread, unheard.
         except Exception as error:
             self._failed = batch
-            problem = error if isinstance(error, StorageError) else StorageError(str(error))
-            return Report(Outcome(error=problem), waiters)
+            return Report(Outcome(error=StorageError(str(error))), waiters)
 
     def close(self) -> None:
         """Close the database."""

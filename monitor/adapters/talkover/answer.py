@@ -64,11 +64,11 @@ def _read_404(received: Received) -> Observation:
 
 
 def _not_json(headers: httpx.Headers) -> PollError | None:
-    message = Message()
-    message["Content-Type"] = headers.get("content-type", "")
-    kind = message.get_content_type()
     if "content-type" not in headers:
         return PollError(Reason.BAD_CONTENT_TYPE, "no Content-Type")
+    message = Message()
+    message["Content-Type"] = headers["content-type"]
+    kind = message.get_content_type()
     if kind != "application/json" and not kind.endswith("+json"):
         return PollError(Reason.BAD_CONTENT_TYPE, f"Content-Type {kind}")
     charset = message.get_param("charset", "utf-8")

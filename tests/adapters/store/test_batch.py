@@ -1,7 +1,9 @@
 """Changes merged into one transaction: the newest counts, events stay in order, drops hold."""
 
-from monitor.adapters.store import Change, codec
-from monitor.adapters.store.batch import Batch, Outcome, Pruning
+from contextlib import closing
+
+from monitor.adapters.store import MEMORY, Change, codec, schema
+from monitor.adapters.store.batch import Batch, Outcome, Pruning, apply
 from monitor.core.model import Alert
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW, a_status
@@ -95,3 +97,9 @@ def test_only_a_batch_that_was_written_has_events_on_disk() -> None:
     written = batch(events=(an_event(1),))
     assert len(Outcome(written=written).event_ids) == 1
     assert Outcome().event_ids == ()
+
+
+def test_what_neither_prunes_nor_has_events_prunes_none_and_has_none_twice() -> None:
+    with closing(schema.open_for_writing(MEMORY)) as connection:
+        outcome = apply(batch(campaigns=(a_status(),)), connection)
+    assert (outcome.pruned, outcome.duplicates) == (0, 0)

@@ -80,11 +80,14 @@ async def test_fault_40_it_can_be_deleted_again(store: Store, path: Path) -> Non
 async def test_fault_40_another_file_in_its_place_is_left_alone_and_told(
     store: Store, path: Path
 ) -> None:
+    told: list[str] = []
+    store.on_error = lambda error: told.append(str(error))
     move(path, path.with_name("moved.db"))
     execute(path, "CREATE TABLE theirs (x)")
     store.save(events(1))
     await store.flush()
     assert store.failing
+    assert set(told) == {f"{path}: replaced by another file while running; restart the daemon"}
     assert select(path, "SELECT name FROM sqlite_master") == [("theirs",)]
     assert [event.seq for event in store.undurable(SINK)] == [1]
 

@@ -1,6 +1,7 @@
 """Upgrade and rollback: a copy before the migration, and the release before starts from it."""
 
 import os
+import sqlite3
 import stat
 from contextlib import closing
 from pathlib import Path
@@ -109,6 +110,26 @@ async def test_the_newer_database_is_kept_whole(path: Path) -> None:
     assert select(aside, "SELECT count(*) FROM event") == [(3,)]
     assert select(aside, "SELECT count(*) FROM of_tomorrow") == [(0,)]
     assert {file.name for file in path.parent.iterdir()} >= {path.name, aside.name}
+
+
+async def test_the_log_of_the_newer_database_that_is_being_read_goes_with_it(path: Path) -> None:
+    await upgraded_and_back(path, 2, 3)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("INSERT INTO of_tomorrow VALUES (1)")
+        await Store.open(path, now=NOW, threaded=False).aclose()
+    (aside,) = (file for file in beside(path, "newer-*") if file.name.endswith("Z"))
+    assert select(aside, "SELECT * FROM of_tomorrow") == [(1,)]
+    assert select(path, "SELECT count(*) FROM event") == [(1,)]
+
+
+async def test_a_newer_database_that_cannot_be_set_aside_stays_as_it_is(path: Path) -> None:
+    await upgraded_and_back(path, 2, 3)
+    path.with_name(f"{path.name}.newer-20270115T080000Z-wal").mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("INSERT INTO of_tomorrow VALUES (1)")
+        with pytest.raises(StateUnusable, match=rf"{path.name}: cannot be set aside \(Is a dir"):
+            Store.open(path, now=NOW, threaded=False)
+    assert select(path, "SELECT * FROM of_tomorrow") == [(1,)]
 
 
 async def test_an_event_told_after_going_back_has_an_id_of_its_own(path: Path) -> None:

@@ -110,12 +110,22 @@ def test_a_state_that_is_not_there_is_not_made(path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage" * 1000])
-def test_a_file_that_is_no_state_is_refused(path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"", "this is not a database of sftp-monitor"), (b"garbage" * 1000, "cannot be read")],
+)
+def test_a_file_that_is_no_state_is_refused(path: Path, content: bytes, why: str) -> None:
     path.write_bytes(content)
-    with pytest.raises(StateUnusable):
+    with pytest.raises(StateUnusable, match=f"{path}: {why}"):
         read_history(path)
     assert path.read_bytes() == content
+
+
+def test_a_state_whose_history_is_gone_is_named_with_the_reason(path: Path) -> None:
+    schema.open_for_writing(path).close()
+    execute(path, "DROP TABLE event")
+    with pytest.raises(StateUnusable, match=rf"{path.name}: cannot be read \(no such table: event"):
+        read_history(path)
 
 
 def test_the_state_of_a_newer_version_is_not_read(path: Path) -> None:

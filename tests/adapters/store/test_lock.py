@@ -55,6 +55,19 @@ async def test_fault_40_a_second_store_is_refused_and_disturbs_nothing(path: Pat
     await store.aclose()
 
 
+def test_a_lock_whose_file_someone_wrote_over_is_respected_all_the_same(path: Path) -> None:
+    lock = StateLock(path)
+    for content in (b"\xff\xfe", b""):
+        lock.path.write_bytes(content)
+        with pytest.raises(StateLocked) as refused:
+            StateLock(path)
+    assert str(refused.value) == (
+        f"{lock.path}: another sftp-monitor (process unknown) uses this state; "
+        "stop it, or give this one a state.path of its own"
+    )
+    lock.release()
+
+
 def test_the_lock_file_is_for_the_owner_only(path: Path) -> None:
     lock = StateLock(path)
     assert stat.S_IMODE(lock.path.stat().st_mode) == 0o600
@@ -62,7 +75,10 @@ def test_the_lock_file_is_for_the_owner_only(path: Path) -> None:
 
 
 def test_a_missing_directory_is_told_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(StateUnusable, match=r"No such file or directory.*existing directory"):
+    with pytest.raises(
+        StateUnusable,
+        match=r"No such file or directory.*existing directory that the daemon can write to$",
+    ):
         StateLock(tmp_path / "missing" / "sftp-monitor.db")
 
 

@@ -63,3 +63,11 @@ def test_a_sink_without_a_cursor_starts_at_the_newest_row() -> None:
     outbox = Outbox({SINK: 3}, newest_row=7)
     assert (outbox.cursor(SINK), outbox.cursor("file")) == (3, 7)
     assert (outbox.knows(SINK), outbox.knows("file")) == (True, False)
+
+
+def test_what_was_passed_over_is_not_remembered_any_longer() -> None:
+    outbox = queued(1)
+    outbox.mark_told(SINK, "id-1")
+    rows = [(1, stored(1))]
+    assert outbox.to_tell(SINK, rows) == ([], 1)
+    assert outbox.to_tell(SINK, rows) == ([stored(1)], None)

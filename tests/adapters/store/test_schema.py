@@ -1,5 +1,6 @@
 """Opening the database: made, recognised, or refused with one line that says what to do."""
 
+import re
 import sqlite3
 import stat
 from contextlib import closing
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.store import MEMORY, StateUnusable, Store, schema
+from monitor.adapters.store import MEMORY, StateUnusable, Store, read_history, schema
 from support.builders import NOW
 from support.state_files import events, execute, select
 
@@ -89,8 +90,15 @@ async def test_the_number_of_a_deleted_event_never_comes_again(path: Path) -> No
 
 
 def test_a_missing_directory_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "sftp-monitor.db"
+    with pytest.raises(StateUnusable) as refused:
+        schema.open_for_writing(path)
+    assert str(refused.value) == (
+        f"{path}: cannot be opened (No such file or directory); "
+        "state.path must be a file in an existing directory that the daemon can write to"
+    )
     with pytest.raises(StateUnusable, match="existing directory"):
-        Store.open(tmp_path / "missing" / "sftp-monitor.db", now=NOW, threaded=False)
+        Store.open(path, now=NOW, threaded=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,12 +108,35 @@ def test_a_directory_is_no_database(path: Path) -> None:
         Store.open(path, now=NOW, threaded=False)
 
 
+def test_a_path_that_is_too_long_for_sqlite_is_an_error_with_words(tmp_path: Path) -> None:
+    path = tmp_path.joinpath(*["d" * 200] * 3, "sftp-monitor.db")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(StateUnusable, match="unable to open database file"):
+        Store.open(path, now=NOW, threaded=False)
+    with pytest.raises(StateUnusable, match="unable to open database file"):
+        read_history(path)
+
+
+def test_a_file_system_without_shared_memory_is_refused_with_what_to_do(path: Path) -> None:
+    # What SQLite has in memory cannot have a WAL either.
+    memory = closing(sqlite3.connect(":memory:"))
+    with memory as connection, pytest.raises(StateUnusable) as refused:
+        schema._configure(connection, path)
+    assert str(refused.value) == (
+        f"{path}: this file system has no shared memory for SQLite's WAL; "
+        "put state.path on a local disk"
+    )
+
+
 def test_fault_40_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
     schema.open_for_writing(path).close()
     newer = len(schema.MIGRATIONS) + 1
     execute(path, f"PRAGMA user_version = {newer}")
     before = path.read_bytes()
-    with pytest.raises(StateUnusable, match=rf"newer sftp-monitor \(schema {newer}.*upgrade"):
+    with pytest.raises(
+        StateUnusable, match=rf"{path}: .*newer sftp-monitor \(schema {newer}.*upgrade"
+    ):
         Store.open(path, now=NOW, threaded=False)
     assert path.read_bytes() == before
     assert set_aside(path) == []
@@ -115,7 +146,7 @@ def test_fault_40_a_database_of_a_newer_version_is_left_alone(path: Path) -> Non
 def test_fault_40_a_database_of_another_program_is_left_alone(path: Path, statement: str) -> None:
     execute(path, statement, "CREATE TABLE theirs (x)")
     before = path.read_bytes()
-    with pytest.raises(StateUnusable, match="not a database of sftp-monitor"):
+    with pytest.raises(StateUnusable, match=rf"{path}: this is not a database of sftp-monitor"):
         Store.open(path, now=NOW, threaded=False)
     assert path.read_bytes() == before
 
@@ -130,7 +161,7 @@ def test_a_refused_state_is_not_kept_locked(path: Path) -> None:
 def test_a_database_that_lost_a_table_is_unusable_and_says_so(path: Path) -> None:
     schema.open_for_writing(path).close()
     execute(path, "DROP TABLE meta")
-    with pytest.raises(StateUnusable, match="no such table: meta"):
+    with pytest.raises(StateUnusable, match=rf"{path}: cannot be written \(no such table: meta"):
         Store.open(path, now=NOW, threaded=False)
 
 
@@ -155,6 +186,8 @@ async def test_fault_40_a_damaged_page_is_noticed_at_start(path: Path, page: int
     assert [file.read_bytes() for file in set_aside(path)] == [content]
     assert store.history() == []
     assert store.epoch != "0badcafe"
+    damaged = rf"Page {page + 1}\b.*" if page else "file is not a database"
+    assert re.match(rf"{path}: corrupt \({damaged}\), set aside as ", store.notice or "")
     await store.aclose()
 
 

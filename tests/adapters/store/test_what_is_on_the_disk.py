@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from monitor.adapters.store import Change, Store, codec, read_history, schema
+from monitor.adapters.store.database import Database
+from monitor.adapters.store.lock import StateLock
 from monitor.core.discovery import Roster
 from monitor.core.model import Told
 from monitor.core.status import EnvironmentStatus
@@ -121,6 +123,18 @@ async def test_an_event_that_is_being_written_is_not_told_yet(path: Path) -> Non
     assert store.undurable(SINK) == ()
     await store.flush()
     assert tell_all(store) == [(1, True)]
+    await store.aclose()
+
+
+async def test_what_is_not_committed_yet_is_not_read(path: Path) -> None:
+    connection, lock = schema.open_for_writing(path), StateLock(path)
+    store = Store(path, Database(path, connection, lock), lock, "0badcafe", threaded=False)
+    connection.execute("BEGIN")
+    row = codec.event_row(an_event(), "0badcafe")
+    connection.execute("INSERT INTO event VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    assert store.history() == []
+    connection.execute("COMMIT")
+    assert [stored.event for stored in store.history()] == [an_event()]
     await store.aclose()
 
 

@@ -42,8 +42,10 @@ def test_fault_17_hidden_characters_do_not_get_in(hidden: str) -> None:
         assert text.isprintable()
 
 
-def test_fault_17_a_host_of_a_megabyte_is_cut() -> None:
-    assert len(sftp(host="h" * 1_000_000).host) == 256
+def test_fault_17_a_host_of_a_megabyte_is_cut_and_a_path_of_256_characters_is_not() -> None:
+    seen = sftp(host="h" * 1_000_000, username="u" * 257, import_path="p" * 256)
+    assert [len(text or "") for text in (seen.host, seen.username)] == [256, 256]
+    assert seen.import_path == "p" * 256
 
 
 def test_fault_17_quotes_and_backslashes_are_data_like_any_other() -> None:

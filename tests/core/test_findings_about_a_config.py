@@ -1,0 +1,114 @@
+"""What the rules of a campaign say: the words that people read, and the evidence for pipelines."""
+
+from dataclasses import replace
+
+import pytest
+
+from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason
+from monitor.core.rule import Rule, Sight, judge_all
+from monitor.core.rules import (
+    Disabled,
+    FailedTest,
+    FutureTest,
+    Missing,
+    NeverTested,
+    StaleTest,
+    Unreadable,
+)
+from monitor.core.status import Failures
+from support.builders import NOW, a_config, a_sight, an_untested_config, some_rules
+
+AN_HOUR_AGO, NOW_TEXT, IN_AN_HOUR = (
+    "2027-01-15T07:00:00Z",
+    "2027-01-15T08:00:00Z",
+    "2027-01-15T09:00:00Z",
+)
+TESTED = {"last_test_at": AN_HOUR_AGO, "last_test_success": "true"}
+HALF_A_RECORD = "the record of the last test is incomplete"
+
+SEEN = a_sight(a_config(last_test_at=NOW - HOUR))
+HALF = a_sight(a_config(last_test_at=NOW - HOUR, last_test_success=None))
+GONE = a_sight(NoConfig(), config=a_config(), gone_at=NOW - HOUR)
+UNTESTED = a_sight(an_untested_config(created_at=NOW - HOUR))
+FIRST_SEEN = a_sight(an_untested_config(created_at=None), first_seen_at=NOW - HOUR)
+DATED_AHEAD = a_sight(a_config(last_test_at=NOW + HOUR))
+OFF = a_sight(a_config(is_enabled=False), enabled_seen=True, disabled_since=NOW - HOUR)
+NEVER_ON = replace(OFF, memory=replace(OFF.memory, enabled_seen=False, disabled_since=None))
+UNREAD = a_sight(PollError(Reason.FORBIDDEN, "403 no"), failures=Failures(3, NOW - HOUR))
+
+CREATED = {"created_at": AN_HOUR_AGO}
+SWITCHED_OFF = {"is_enabled": "false", "disabled_since": AN_HOUR_AGO}
+FAILURES = {
+    "reason": "forbidden",
+    "detail": "403 no",
+    "failures": "3",
+    "first_failure_at": AN_HOUR_AGO,
+}
+
+FINDINGS: list[tuple[Rule, Sight, str, dict[str, str]]] = [
+    (Missing(), SEEN, "the campaign has an SFTP config", {}),
+    (Missing(), UNREAD, "the last poll failed: forbidden", {"reason": "forbidden"}),
+    (Missing(), replace(GONE, listed=False, memory=SEEN.memory),
+     "the campaign does not use SFTP", {}),
+    (Missing(), replace(GONE, listed=False),
+     "the SFTP config is gone; the next listing tells about the campaign", {}),
+    (Missing(), GONE, "the SFTP config that was there is gone", {"gone_at": AN_HOUR_AGO}),
+    (Missing(), a_sight(NoConfig()),
+     "the platform has no SFTP config for this campaign", {"gone_at": NOW_TEXT}),
+    (NeverTested(), GONE, "there is no SFTP config to look at", {}),
+    (NeverTested(), SEEN, "a connection test is on record", TESTED),
+    (NeverTested(), HALF, HALF_A_RECORD, {"last_test_at": AN_HOUR_AGO}),
+    (NeverTested(grace=2 * HOUR), UNTESTED,
+     f"no connection test on record, created {AN_HOUR_AGO}, allowed 2 h;"
+     f" the limit is at {IN_AN_HOUR}", {**CREATED, "grace": "2 h"}),
+    (NeverTested(grace=HOUR), FIRST_SEEN,
+     f"no connection test on record, created {AN_HOUR_AGO}, allowed 1 h",
+     {**CREATED, "grace": "1 h"}),
+    (NeverTested(grace=HOUR), a_sight(an_untested_config(created_at=None)),
+     f"no connection test on record, created {NOW_TEXT}, allowed 1 h;"
+     f" the limit is at {IN_AN_HOUR}", {"created_at": NOW_TEXT, "grace": "1 h"}),
+    (Disabled(grace=HOUR), a_sight(a_config(is_enabled=False, created_at=None)),
+     f"switched off since {NOW_TEXT} at the latest, allowed 1 h; the limit is at {IN_AN_HOUR}",
+     {"is_enabled": "false", "disabled_since": NOW_TEXT, "grace": "1 h"}),
+    (Disabled(), SEEN, "the SFTP config is enabled", {"is_enabled": "true"}),
+    (Disabled(grace=2 * HOUR), OFF,
+     f"switched off since {AN_HOUR_AGO} at the latest, allowed 2 h;"
+     f" the limit is at {IN_AN_HOUR}", {**SWITCHED_OFF, "grace": "2 h"}),
+    (Disabled(grace=HOUR), OFF,
+     f"switched off since {AN_HOUR_AGO} at the latest, allowed 1 h",
+     {**SWITCHED_OFF, "grace": "1 h"}),
+    (Disabled(grace=10 * DAY), NEVER_ON,
+     "switched off since 2027-01-05T08:00:00Z at the latest, allowed 10 d",
+     {"is_enabled": "false", "disabled_since": "2027-01-05T08:00:00Z", "grace": "10 d"}),
+    (FailedTest(), SEEN, f"last test passed 1 h ago ({AN_HOUR_AGO})", TESTED),
+    (FailedTest(), UNTESTED, "no connection test on record", {}),
+    (FailedTest(), HALF, HALF_A_RECORD, {"last_test_at": AN_HOUR_AGO}),
+    (StaleTest(max_age=2 * HOUR), SEEN,
+     f"last test 1 h ago ({AN_HOUR_AGO}), allowed 2 h; the limit is at {IN_AN_HOUR}",
+     {**TESTED, "max_age": "2 h"}),
+    (FutureTest(), SEEN, "the last test is not dated in the future",
+     {**TESTED, "tolerance": "5 min"}),
+    (FutureTest(), DATED_AHEAD, f"last test dated 1 h ahead ({IN_AN_HOUR})",
+     {"last_test_at": IN_AN_HOUR, "last_test_success": "true", "tolerance": "5 min"}),
+    (Unreadable(), SEEN, "the SFTP config can be read", {}),
+    (Unreadable(), replace(UNREAD, failures=None),
+     "the last poll failed: forbidden", {"reason": "forbidden"}),
+    (Unreadable(after=DAY), UNREAD,
+     f"3 polls in a row failed since {AN_HOUR_AGO}: forbidden", FAILURES),
+    (Unreadable(after=MINUTE), UNREAD,
+     f"3 polls in a row failed since {AN_HOUR_AGO}: forbidden", FAILURES),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "sight", "summary", "evidence"), FINDINGS)
+def test_each_finding_has_its_words_and_its_evidence(
+    rule: Rule, sight: Sight, summary: str, evidence: dict[str, str]
+) -> None:
+    finding = rule.judge(sight)
+    assert (finding.summary, finding.evidence) == (summary, evidence)
+
+
+def test_a_rule_whose_evidence_another_has_spoiled_names_it() -> None:
+    finding = judge_all(some_rules("stale_test", "future_test"), DATED_AHEAD)["stale_test"]
+    assert finding.summary == "cannot be told while future_test is unhealthy"
+    assert finding.evidence == {}
