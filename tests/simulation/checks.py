@@ -7,22 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from monitor.adapters.store import read_history
-from monitor.core.board import EnvironmentBoard, Health
-from monitor.core.model import Alert, AlertState, Answer, Instant, PollError, Seconds, SftpConfig
+from monitor.core.model import DAY, Answer, PollError, Seconds, SftpConfig
 from monitor.daemon import Daemon
 from simulation.clocks import Clocks
 from simulation.opinion import Opinion, Pages
 from simulation.platform import CAMPAIGNS, Platform
 from simulation.rhythm import THROTTLED, Rhythm
 from simulation.settings import REMIND_EVERY, Listed
-from support.model import Line, OnCall, Page, Policies
+from simulation.shown import Shown, Subject
+from support.model import OnCall, Page, Policies
 from support.state_files import select
-
-Subject = tuple[str, str | None]
-"""An environment, and one of its campaigns or None for itself: its events have one order."""
 
 HISTORY = 200
 """So many lines of what happened before a violation are kept."""
+
+RETENTION: Seconds = 90 * DAY
+"""Older events leave the history: the default of `state.retention`."""
+
+AT_ONCE: Seconds = 1.0
+"""How long an event takes from its decision to the sink, if nothing hinders it."""
 
 TOLD_WITHIN: Seconds = 120.0
 """After this time an event is told, if its sink works: it is tried again every minute."""
@@ -55,8 +58,9 @@ class Checks:
         self._expected: dict[Subject, list[tuple[Seconds, Page]]] = defaultdict(list)
         self._told: Counter[Subject] = Counter()
         self._ids: list[str] = []
+        self._prunable = 0
         self._may_repeat = self._first_of_life = False
-        self._since: dict[tuple[Subject, str], Instant | None] = {}
+        self._shown = Shown(clocks, self.opinions, self.fail)
 
     def note(self, text: str) -> None:
         """Keep a line of what happened."""
@@ -91,7 +95,7 @@ class Checks:
     ) -> None:
         """Take a start of the daemon, on this state and this config."""
         self._database = database
-        self.rhythm.shake()
+        self.rhythm.plan_anew()
         self.rhythm.started = self._clocks.elapsed()
         self._may_repeat, self._first_of_life = crashed, True
         for environment, opinion in self.opinions.items():
@@ -110,12 +114,22 @@ class Checks:
 
     def reloading(self, policies: Policies, listed: Listed) -> None:
         """Take a reload of this config."""
-        self.rhythm.shake()
+        self.rhythm.plan_anew()
         for environment, opinion in self.opinions.items():
             for key in listed[environment] - opinion.listed:
                 self.rhythm.joined(key)
             told = opinion.reload(policies, set(listed[environment]), self._clocks.wall())
             self._expect(environment, told)
+
+    def stepped(self, seconds: Seconds) -> None:
+        """Take a step of our clock, forward or back: nothing comes of it."""
+        self.rhythm.stepped = self._clocks.elapsed()
+        self.visited["clock stepped"] += 1
+        for opinion in self.opinions.values():
+            opinion.stepped(seconds)
+        # Retention goes by our own clock: a year ahead, it takes what was told until it is back.
+        if abs(seconds) > RETENTION:
+            self._prunable = len(self._ids)
 
     def answered(self, environment: str, key: str, answer: Answer, reading: int) -> None:
         """Take an answer that the daemon decides on next; then compare."""
@@ -150,8 +164,8 @@ class Checks:
             return
         now = self.opinions[environment].clock.now(self._clocks.wall())
         deadline = config.last_test_at + policy.limit
-        self.rhythm.fired_stale(environment, key, config.last_test_at, deadline, now)
-        self.visited["stale told"] += 1
+        counts = self.rhythm.fired_stale(environment, key, config.last_test_at, deadline, now)
+        self.visited["stale told on time"] += counts
 
     def _visit(self, opinion: Opinion, on_call: OnCall, *, failed: bool) -> None:
         lines = list(on_call.lines.values())
@@ -169,12 +183,13 @@ class Checks:
 
     # -- what is told ----------------------------------------------------------------------
 
-    def told(self, record: Mapping[str, Any]) -> None:
-        """Take a line that the sink was given."""
+    def told(self, record: Mapping[str, Any], *, unhindered: bool) -> None:
+        """Take a line that the sink was given; `unhindered` by sink and disk it comes at once."""
         subject = (record["environment"], record["campaign_id"])
         first, self._first_of_life = self._first_of_life, False
         event_id = record["event_id"]
-        self.note(f"    told {event_id} {record['rule']} {record['status']}")
+        # Without its id, which has the epoch of a database: the same story has the same lines.
+        self.note(f"    told of {subject[0]}/{subject[1]}: {_page(record)}")
         self.visited["told"] += 1
         self.must(first or not record["redelivery"], f"{event_id} is marked without a crash")
         if self._ids and event_id == self._ids[-1]:
@@ -186,8 +201,11 @@ class Checks:
         if position >= len(expected):
             self.fail(f"told what nobody expected: {_page(record)}")
             return
-        wanted = expected[position][1]
+        at, wanted = expected[position]
         self.must(_page(record) == wanted, f"told {_page(record)}, expected {wanted}")
+        late = self._clocks.elapsed() - at
+        if unhindered and at >= self.rhythm.started:
+            self.must(late <= AT_ONCE, f"{wanted} was told {late:.1f} s after it was decided")
         self._told[subject] += 1
         self._ids.append(event_id)
         if record["durable"]:
@@ -211,65 +229,23 @@ class Checks:
                 told = [rule for rule, line in of_it.lines.items() if line.told]
                 self.must(not told, f"{told} of {name} never resolved")
         history = [event.event_id for event in read_history(self._database, limit=10**6)]
-        # Retention goes by our own clock: a year ahead, it takes all that was told so far.
-        pruned = len(self._ids) - len(history) if self.visited["a year ahead"] else 0
-        in_order = history[::-1] == self._ids[pruned:]
+        kept, prunable = set(history), self._prunable
+        if self._clocks.off > RETENTION:
+            prunable = len(self._ids)
+        in_order = history[::-1] == [one for one in self._ids if one in kept]
         self.must(in_order, "the history is not what was told, in this order")
-
-    # -- what is shown ---------------------------------------------------------------------
+        lost = set(self._ids[prunable:]) - kept
+        self.must(not lost, f"the history has lost {sorted(lost)}")
 
     def compare(self) -> None:
         """Compare the board with the second opinion."""
-        if self._daemon is None:
-            return
-        for environment, board in self._daemon.report.board().environments.items():
-            opinion = self.opinions[environment]
-            now = opinion.clock.now(self._clocks.wall())
-            self.must(abs(board.now - now) < 1, f"now is {board.now - now:.1f} s off {environment}")
-            self._compare_alerts((environment, None), board.status.alerts, opinion.breaker.lines)
-            self.must(board.campaigns.keys() == opinion.listed, f"{environment}: others are shown")
-            for key, entry in board.campaigns.items():
-                lines = opinion.campaigns[key].lines
-                self._compare_alerts((environment, key), entry.status.alerts, lines)
-            self._compare_health(board, opinion)
-
-    def _compare_alerts(
-        self, subject: Subject, alerts: Mapping[str, Alert], lines: Mapping[str, Line]
-    ) -> None:
-        for rule, line in lines.items():
-            alert = alerts.get(rule, Alert(rule=rule))
-            found = (alert.state.value, alert.told, alert.seq, alert.muted_by)
-            wanted = (line.state, line.told, line.seq, line.muter)
-            self.must(found == wanted, f"{subject} {rule} is {found}, expected {wanted}")
-            level = alert.state is AlertState.FIRING and alert.muted_by is None
-            self.must(level == alert.told, f"{subject} {rule}: told is not what is so")
-            before = self._since.get((subject, rule))
-            if before is not None and alert.active:
-                self.must(alert.since == before, f"{subject} {rule}: since has moved")
-            self._since[subject, rule] = alert.since
-
-    def _compare_health(self, board: EnvironmentBoard, opinion: Opinion) -> None:
-        for key, entry in board.campaigns.items():
-            if key not in opinion.read or key in opinion.failing or opinion.breaker.open:
-                healthy = board.health(entry) is Health.HEALTHY
-                self.must(not healthy, f"{key} is shown as healthy, and nobody knows")
+        if self._daemon is not None:
+            self._shown.compare_board(self._daemon.report.board())
 
     def compare_metrics(self) -> None:
-        """Compare the alerts on the page for Prometheus with the second opinion."""
+        """Compare the page for Prometheus with the second opinion."""
         assert self._daemon is not None
-        page = self._daemon.report.metrics(False)().decode()
-        found = Counter(
-            line.partition('alertstate="')[2].partition('"')[0]
-            for line in page.splitlines()
-            if line.startswith("sftp_monitor_alert{")
-        )
-        wanted: Counter[str] = Counter()
-        for opinion in self.opinions.values():
-            shown = [opinion.campaigns[key] for key in opinion.listed]
-            for line in (line for one in (opinion.breaker, *shown) for line in one.lines.values()):
-                if line.state != "inactive":
-                    wanted["muted" if line.firing and line.muter else line.state] += 1
-        self.must(found == wanted, f"metrics show {dict(found)}, expected {dict(wanted)}")
+        self._shown.compare_metrics(self._daemon.report.metrics(False)())
 
 
 def _page(record: Mapping[str, Any]) -> Page:

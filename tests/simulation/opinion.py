@@ -37,24 +37,28 @@ class Corrected:
 
     skews: list[float] = field(default_factory=list)
     on: bool = False
-    before_step: int = 0
+    unsettled: int = 0
 
     @property
     def settled(self) -> bool:
-        """Whether all of the median is from after our own clock last stepped."""
-        return self.before_step == 0
+        """Whether all of the median is from after one of the clocks last stepped."""
+        return self.unsettled == 0
+
+    def unsettle(self) -> None:
+        """Take a step of one of the clocks: so many answers later nothing is left of it."""
+        self.unsettled = 5
 
     def take(self, date: float | None, wall: float) -> None:
         """Take the `Date` of an answer that came at `wall`."""
         if date is not None:
             self.skews = [*self.skews, date - wall][-5:]
-            self.before_step = max(0, self.before_step - 1)
+            self.unsettled = max(0, self.unsettled - 1)
             self._switch()
 
     def stepped(self, by: float) -> None:
         """Keep *now* as it was while our own clock steps."""
         self.skews = [skew - by for skew in self.skews]
-        self.before_step = 5
+        self.unsettle()
         self._switch()
 
     def now(self, wall: float) -> float:
@@ -122,6 +126,10 @@ class Breaker(OnCall):
         """Let spans go on where our clock stepped and nobody knows the API's."""
         self.out_from = None if self.out_from is None else self.out_from + by
         self.refused_from = None if self.refused_from is None else self.refused_from + by
+        for line in self.lines.values():
+            line.bad_from = None if line.bad_from is None else line.bad_from + by
+            line.good_from = None if line.good_from is None else line.good_from + by
+            line.told_at += by
 
     def clamp(self, now: float) -> None:
         """Move what lies in the future to the present."""

@@ -11,10 +11,10 @@ from simulation.world import World
 
 KEYS = [(environment, key) for environment, keys in CAMPAIGNS.items() for key in keys]
 
-OPENING: Seconds = 9 * HOUR
+OPENING: Seconds = 6 * HOUR
 """The first hours bring, in every story, all that a story must have."""
 
-QUIET: Seconds = 6 * HOUR
+QUIET: Seconds = 4 * HOUR
 """The last hours bring nothing: by their end everything is resolved and told."""
 
 
@@ -33,7 +33,7 @@ class Step:
 def plan(seed: int, days: float) -> list[Step]:
     """Return the story of a seed: its opening, whatever chance brings, and a quiet end."""
     random, mended = Random(f"{seed} plan"), days * DAY - QUIET
-    steps = [*_opening(random), *_tests(random, mended), *_ending(mended)]
+    steps = [*_opening(random), *_tests(random, mended), Step(mended, World.mend)]
     for often, happen in HAPPENINGS:
         at = OPENING + random.expovariate(1 / often)
         while at < mended - HOUR:
@@ -45,21 +45,23 @@ def plan(seed: int, days: float) -> list[Step]:
 
 def _opening(random: Random) -> Iterator[Step]:
     script: list[tuple[float, Callable[..., Awaitable[None]], tuple[Any, ...]]] = [
-        (1.0, World.test, ("a-1", False)),  # pending, then firing
-        (2.0, World.trouble, ("a-1", Reason.MALFORMED, 20 * MINUTE)),  # unknown while firing
-        (3.0, World.switch, ("a-1", False)),  # muted
-        (3.7, World.set_rule, ("failed_test", "severity", "warning")),  # updated, were it told
-        (4.2, World.switch, ("a-1", True)),
-        (4.9, World.restart, (random.uniform(1, 300),)),
-        (5.4, World.crash, (random.uniform(0, 30),)),
-        (5.9, World.step_clock, (-HOUR,)),
-        (6.3, World.disk_fails, ("event",)),
-        (6.4, World.test, ("b-1", False)),
-        (7.0, World.disk_heals, ()),
-        (7.2, World.crash_telling, (random.choice(["before", "after"]),)),
-        (7.4, World.test, ("a-1", True)),
-        (7.6, World.test, ("b-1", True)),
-        (8.2, World.set_rule, ("failed_test", "for", 0.0)),
+        (0.1, World.test, ("b-2", True, -4.85 * HOUR)),  # stale at 3.3, soon after a restart
+        (0.6, World.test, ("a-1", False)),  # pending, then firing
+        (1.3, World.trouble, ("a-1", Reason.MALFORMED, 20 * MINUTE)),  # unknown while firing
+        (1.8, World.switch, ("a-1", False)),  # muted
+        (2.2, World.set_rule, ("failed_test", "severity", "warning")),  # updated, were it told
+        (2.6, World.switch, ("a-1", True)),
+        (2.8, World.crash, (random.uniform(0, 30),)),
+        (3.0, World.restart, (random.uniform(1, 300),)),
+        (3.6, World.step_clock, (-HOUR,)),
+        (3.7, World.outage, ("alpha", Reason.TIMEOUT, 10 * MINUTE)),
+        (3.9, World.disk_fails, ("event",)),
+        (4.0, World.test, ("b-1", False)),
+        (4.7, World.disk_heals, ()),
+        (4.8, World.crash_telling, (random.choice(["before", "after"]),)),
+        (4.9, World.test, ("a-1", True)),
+        (5.1, World.test, ("b-1", True)),
+        (5.6, World.set_rule, ("failed_test", "for", 0.0)),
     ]
     for hour, do, args in script:
         yield Step(hour * HOUR + random.uniform(0, 5 * MINUTE), do, args)
@@ -73,12 +75,6 @@ def _tests(random: Random, end: Seconds) -> Iterator[Step]:
             yield Step(at, World.test, (key, passed))
             if not passed:
                 yield Step(at + random.expovariate(1 / HOUR), World.test, (key, True))
-
-
-def _ending(mended: Seconds) -> Iterator[Step]:
-    yield Step(mended, World.mend)
-    for _, key in KEYS:
-        yield Step(mended + QUIET / 2, World.test, (key, True))
 
 
 # -- what chance brings: each draws its steps from a beginning on ------------------------------
@@ -95,9 +91,23 @@ def _refused(random: Random, at: Seconds) -> list[Step]:
     reason = random.choice([Reason.UNAUTHORIZED, Reason.UNAUTHORIZED, Reason.FORBIDDEN])
     lasts = random.choice([10 * MINUTE, 2 * HOUR]) * random.random()
     steps = [Step(at, World.outage, (environment, reason, lasts))]
-    if random.random() < 0.3:
-        steps.append(Step(at + random.uniform(0, lasts), World.reload))
+    if random.random() < 0.5:
+        # Between the first refusal and the one that counts, if chance will have it.
+        steps.append(Step(at + random.uniform(0, 10 * MINUTE), World.reload))
     return steps
+
+
+def _lost_in_time(random: Random, at: Seconds) -> list[Step]:
+    """An outage in which our clock steps while nobody knows the API's: it was restarted since."""
+    environment, reason = random.choice(list(CAMPAIGNS)), random.choice(SILENT)
+    crashed, stepped = at + random.uniform(0, 20 * MINUTE), at + random.uniform(20, 40) * MINUTE
+    by = random.choice([-HOUR, HOUR])
+    return [
+        Step(at, World.outage, (environment, reason, HOUR)),
+        Step(crashed, World.crash, (random.uniform(0, MINUTE),)),
+        Step(stepped, World.step_clock, (by,)),
+        Step(stepped + random.uniform(0, 3 * HOUR), World.step_clock, (-by,)),
+    ]
 
 
 def _throttled(random: Random, at: Seconds) -> list[Step]:
@@ -245,6 +255,7 @@ SETTINGS: list[tuple[str, str, list[Any]]] = [
 HAPPENINGS: list[tuple[Seconds, Callable[[Random, Seconds], list[Step]]]] = [
     (9 * HOUR, _outage),
     (20 * HOUR, _refused),
+    (40 * HOUR, _lost_in_time),
     (20 * HOUR, _throttled),
     (7 * HOUR, _trouble),
     (9 * HOUR, _switched_off),

@@ -24,17 +24,23 @@ THROTTLED: Seconds = 20 * MINUTE
 LATE: Seconds = 1.0 + SLOT + 4.0
 """How late a deadline may be met: its poll is due 1 s after it, waits a slot, is on its way."""
 
+SETTLED: Seconds = 2 * MINUTE
+"""So long after a start or a reload what was overdue by then no longer holds up a deadline."""
+
 
 @dataclass
 class Rhythm:
     """The calls of every environment. `fail` takes what is wrong; all instants are elapsed seconds.
 
-    `shaken` is until when something that happened in an environment excuses a late poll.
+    `shaken` is until when something that happened in an environment excuses a late poll, `unsure`
+    until when a late deadline. At `planned` all polls were planned anew: a start or a reload.
     """
 
     clocks: Clocks
     fail: Callable[[str], None]
     shaken: dict[str, Seconds] = field(default_factory=lambda: dict.fromkeys(CAMPAIGNS, 0.0))
+    unsure: dict[str, Seconds] = field(default_factory=lambda: dict.fromkeys(CAMPAIGNS, 0.0))
+    planned: Seconds = 0.0
     stepped: Seconds = 0.0
     started: Seconds = 0.0
     _window: dict[str, deque[Seconds]] = field(
@@ -43,11 +49,18 @@ class Rhythm:
     _called: dict[str, Seconds] = field(default_factory=dict)
     _read: dict[str, tuple[Seconds, Instant | None]] = field(default_factory=dict)
 
-    def shake(self, *environments: str, lasts: Seconds = 0.0) -> None:
-        """Note that late polls are excused up to now, or for so much longer."""
+    def shake(self, environment: str, lasts: Seconds = 0.0) -> None:
+        """Note that what is late is excused up to now, or for so much longer."""
         until = self.clocks.elapsed() + lasts
-        for environment in environments or CAMPAIGNS:
-            self.shaken[environment] = max(self.shaken[environment], until)
+        for excused in (self.shaken, self.unsure):
+            excused[environment] = max(excused[environment], until)
+
+    def plan_anew(self) -> None:
+        """Note a start or a reload: deadlines hold, unless our clock is wrong when they are set."""
+        now = self.planned = self.clocks.elapsed()
+        right = abs(self.clocks.wall() - self.clocks.truth()) < 1
+        for excused in (self.shaken,) if right else (self.shaken, self.unsure):
+            excused.update({name: max(until, now) for name, until in excused.items()})
 
     def call(self, environment: str, key: str) -> None:
         """Take a call down as it reaches the API."""
@@ -82,12 +95,18 @@ class Rhythm:
 
     def fired_stale(
         self, environment: str, key: str, tested_at: Instant, deadline: Instant, now: Instant
-    ) -> None:
-        """Look how late a stale test was told, where nothing excuses it."""
+    ) -> bool:
+        """Look how late a stale test was told. Returns whether nothing excused that.
+
+        It is excused where the test was not read, well, before it became stale; so is as much as
+        the daemon's *now* is wrong.
+        """
         at, known = self._read.get(key, (0.0, None))
-        calm = at > max(self.shaken[environment], self.stepped)
         truth = self.clocks.truth()
-        foreseen = truth - (self.clocks.elapsed() - at) < deadline
+        stale_from = self.clocks.elapsed() - (truth - deadline)
+        calm = at > max(self.unsure[environment], self.stepped)
+        counts = calm and known == tested_at and max(at, self.planned + SETTLED) < stale_from
         late = truth - deadline - abs(now - truth)
-        if calm and foreseen and known == tested_at and late > LATE:
+        if counts and late > LATE:
             self.fail(f"{key} was stale for {late:.1f} s before it was told")
+        return counts

@@ -85,7 +85,7 @@ def as_yaml(rules: Rules, listed: Listed, state: str) -> str:
         f" unhealthy_interval: {_written(UNHEALTHY_INTERVAL)}}}",
         f"alerts: {{remind_every: {{{every}}}, heartbeat_every: 0}}",
         f"state: {{path: {state}}}",
-        "web: {listen_address: 127.0.0.1:0}",
+        "web: {listen_address: 127.0.0.1:0, external_url: https://monitor.example}",
         "rules:",
     ]
     for rule, found in rules.items():

@@ -1,5 +1,8 @@
 """The short form of the simulation: `make torture PART=simulation` has the long one."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,11 +11,20 @@ from simulation.run import MUST_VISIT
 from simulation.run import run as run_seed
 from torture.simulation import main
 
+HALF_A_DAY = 0.5
 
-def test_a_day_of_faults_crashes_and_clock_steps_loses_doubles_and_invents_no_alert(
+STORY = """
+import sys
+from pathlib import Path
+from simulation.run import run
+print(*run(1, 1.0, Path(sys.argv[1])).history, sep="\\n")
+"""
+
+
+def test_half_a_day_of_faults_crashes_and_clock_steps_loses_doubles_and_invents_no_alert(
     tmp_path: Path,
 ) -> None:
-    visited = run_seed(1, 1, tmp_path)
+    visited = run_seed(1, HALF_A_DAY, tmp_path).visited
     assert all(visited[what] for what in MUST_VISIT)
 
 
@@ -23,3 +35,26 @@ def test_a_week_of_faults_crashes_and_clock_steps_loses_doubles_and_invents_no_a
 ) -> None:
     (figure,) = main(["--seed", str(seed), "--jobs", "1"])
     assert figure.kept, figure.figure
+
+
+@pytest.mark.slow
+def test_a_seed_is_the_same_story_in_every_process_so_that_a_violation_can_be_replayed(
+    tmp_path: Path,
+) -> None:
+    one = _story_of_another_process(tmp_path / "one", hash_seed="1")
+    other = _story_of_another_process(tmp_path / "other", hash_seed="2")
+    assert one == other
+    assert one.count("told of") > 1
+
+
+def _story_of_another_process(folder: Path, hash_seed: str) -> str:
+    folder.mkdir()
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", STORY, str(folder)],
+        env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": path},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from monitor.config import load_config
-from monitor.core.model import DAY, HOUR, RateHint, Reason, Seconds
+from monitor.core.model import HOUR, RateHint, Reason, Seconds
 from simulation import settings
 from simulation.checks import Checks
 from simulation.clocks import Clocks
@@ -115,7 +115,7 @@ class World:
             raise OSError(28, "No space left on device")
         when = None if self._unwritten() else self.crash_at_telling
         if when != "before":
-            self.checks.told(json.loads(line))
+            self.checks.told(json.loads(line), unhindered=self._calm() and not self.disk_broken)
         if when is not None:
             self.die()
 
@@ -123,6 +123,10 @@ class World:
         """Whether something may be in memory alone: no promise that it outlives the process."""
         ready = self._life.daemon.report.ready()
         return self.disk_broken or ready == "the state cannot be written"
+
+    def _calm(self) -> bool:
+        """Whether the sink works, and has for as long as it takes until it is tried again."""
+        return not self.sink_broken and self.clocks.elapsed() - self._healed > HOUR / 10
 
     # -- its config ------------------------------------------------------------------------
 
@@ -141,8 +145,11 @@ class World:
         await self.reload()
 
     async def list_campaign(self, environment: str, key: str, there: bool) -> None:
-        """Take a campaign into the config or out of it, and reload."""
-        (self._listed[environment].add if there else self._listed[environment].discard)(key)
+        """Take a campaign into the config or out of it, unless it is the last; and reload."""
+        if there:
+            self._listed[environment].add(key)
+        elif len(self._listed[environment]) > 1:
+            self._listed[environment].discard(key)
         await self.reload()
 
     async def reload_nonsense(self) -> None:
@@ -164,24 +171,17 @@ class World:
 
     async def step_clock(self, seconds: Seconds) -> None:
         """Set our wall clock forward or back."""
-        self._stepped(seconds)
+        self.checks.stepped(seconds)
         self.clocks.off += seconds
 
     async def suspend(self, seconds: Seconds) -> None:
         """Let the machine sleep: everyone's time goes on but for the monotonic clock's."""
-        self._stepped(seconds)
+        self.checks.stepped(seconds)
         self.clocks.asleep += seconds
 
     async def drift(self, rate: float) -> None:
         """Let our wall clock gain so many seconds in a second."""
         self.clocks.drift_by(rate)
-
-    def _stepped(self, seconds: Seconds) -> None:
-        self.checks.rhythm.stepped = self.clocks.elapsed()
-        self.checks.visited["clock stepped"] += 1
-        self.checks.visited["a year ahead"] += seconds > 90 * DAY
-        for opinion in self.checks.opinions.values():
-            opinion.stepped(seconds)
 
     async def disk_fails(self, table: str) -> None:
         """Let nothing be added to a table of the database any more."""
@@ -192,8 +192,9 @@ class World:
 
     async def disk_heals(self) -> None:
         """Let the database be written again."""
-        self._disk.close()
-        self.disk_broken = False
+        if self.disk_broken:
+            self._disk.close()
+            self.disk_broken, self._healed = False, self.clocks.elapsed()
 
     async def sink_fails(self) -> None:
         """Let standard output be full."""
@@ -245,6 +246,8 @@ class World:
         """Let the API's `Date` be there or not, and off the clock of its records."""
         self.checks.rhythm.shake(environment)
         api = self.platform.apis[environment]
+        if error != api.date_error:
+            self.checks.opinions[environment].clock.unsettle()
         api.dates, api.date_error = there, error
 
     async def rate(self, environment: str, remaining: int | None) -> None:
@@ -257,7 +260,7 @@ class World:
         for environment, opinion in self.checks.opinions.items():
             for key in opinion.listed:
                 self.checks.rhythm.look(environment, key)
-        if not self.sink_broken and self.clocks.elapsed() - self._healed > HOUR / 10:
+        if self._calm():
             self.checks.all_is_told()
         self.checks.compare_metrics()
 
