@@ -1,10 +1,11 @@
-"""`sftp-monitor` as it is, and on SIGUSR1 it says how many asyncio tasks it has.
+"""`sftp-monitor` as it is, and on SIGUSR1 it counts its asyncio tasks and its blocks of memory.
 
-A process shows its files and threads to whoever looks into /proc, but not its tasks. The number
-goes to the file descriptor that is the first argument, as a line; the others are the command's.
+A process shows its files and threads to whoever looks into /proc, but not these. The numbers go to
+the file descriptor that is the first argument, as a line; the other arguments are the command's.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -14,7 +15,8 @@ from monitor.cli import main
 
 
 def _tell(_number: int, _frame: FrameType | None) -> None:
-    os.write(OUT, b"%d\n" % len(asyncio.all_tasks()))
+    gc.collect()
+    os.write(OUT, b"%d %d\n" % (len(asyncio.all_tasks()), sys.getallocatedblocks()))
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ class Sample:
     """What the daemon takes at one instant: memory in MiB, and how many of what else."""
 
     memory: float
+    blocks: int
     files: int
     threads: int
     tasks: int
@@ -76,7 +77,7 @@ class Daemon:
 
     running: Running
     web: httpx.AsyncClient
-    tasks: int
+    counts: int
 
     async def sample(self) -> Sample:
         """Scrape it, and look at its process."""
@@ -86,9 +87,10 @@ class Daemon:
         looks = [await self._look() for _ in range(LOOKS)]
         return Sample(
             memory=int((self._proc / "statm").read_text().split()[1]) * PAGE_MIB,
-            files=min(files for files, _, _ in looks),
-            threads=min(threads for _, threads, _ in looks),
-            tasks=min(tasks for _, _, tasks in looks),
+            blocks=min(blocks for _, _, _, blocks in looks),
+            files=min(files for files, _, _, _ in looks),
+            threads=min(threads for _, threads, _, _ in looks),
+            tasks=min(tasks for _, _, tasks, _ in looks),
             series=sum(not line.startswith("#") for line in scraped.text.splitlines()),
         )
 
@@ -96,12 +98,12 @@ class Daemon:
     def _proc(self) -> Path:
         return Path("/proc", str(self.running.process.pid))
 
-    async def _look(self) -> tuple[int, int, int]:
+    async def _look(self) -> tuple[int, int, int, int]:
         files, threads = (len(list((self._proc / name).iterdir())) for name in ("fd", "task"))
         self.running.process.send_signal(signal.SIGUSR1)
-        tasks = int(await asyncio.to_thread(os.read, self.tasks, 64))
+        tasks, blocks = map(int, (await asyncio.to_thread(os.read, self.counts, 64)).split())
         await asyncio.sleep(0.02)
-        return files, threads, tasks
+        return files, threads, tasks, blocks
 
 
 @asynccontextmanager
@@ -212,12 +214,18 @@ def _after_warm_up(samples: Sequence[Sample]) -> Sequence[Sample]:
     return samples[round(len(samples) * WARM_UP) :]
 
 
-def _memory(soaked: Soaked, how: str) -> Figure:
-    samples = [sample.memory for sample in _after_warm_up(soaked.all)]
-    size = len(samples) // BLOCKS
-    blocks = [mean(samples[start : start + size]) for start in range(0, size * BLOCKS, size)]
+def _slope(soaked: Soaked, values: Sequence[float]) -> tuple[float, float, float]:
+    """Return how much the values grow in an hour, and the 95 % confidence interval of that."""
+    size = len(values) // BLOCKS
+    blocks = [mean(values[start : start + size]) for start in range(0, size * BLOCKS, size)]
     per_hour = 60 / (soaked.minutes * (1 - WARM_UP) / BLOCKS)
     slope, low, high = (one * per_hour for one in theil_sen(blocks))
+    return slope, low, high
+
+
+def _memory(soaked: Soaked, how: str) -> Figure:
+    samples = [sample.memory for sample in _after_warm_up(soaked.all)]
+    slope, low, high = _slope(soaked, samples)
     # One page from a sample to the next: less could not be told from nothing by any sample.
     told_apart = PAGE_MIB * SCRAPES_PER_CYCLE * 3600 / soaked.weather.cycle
     return Figure(
@@ -227,6 +235,18 @@ def _memory(soaked: Soaked, how: str) -> Figure:
         f"{slope:+.2f} MiB/h, 95 % interval {low:+.2f} to {high:+.2f} (a page more at each sample "
         f"would be {told_apart:.1f}), at {min(samples):.1f} to {max(samples):.1f} MiB",
         kept=low <= 0 <= high or abs(slope) < told_apart,
+    )
+
+
+def _objects(soaked: Soaked, how: str) -> Figure:
+    counts = [sample.blocks for sample in _after_warm_up(soaked.calm)]
+    slope, low, high = _slope(soaked, counts)
+    return Figure(
+        "No object is left behind",
+        f"{how}; slope of the blocks of memory that Python has given out, at the ends of the calms",
+        f"{slope:+,.0f} an hour, 95 % interval {low:+,.0f} to {high:+,.0f},"
+        f" of {min(counts):,} to {max(counts):,}",
+        kept=low <= 0,
     )
 
 
@@ -271,7 +291,7 @@ def figures(soaked: Soaked) -> list[Figure]:
         _constant(series, ("series",), soaked, how),
     ]
     if soaked.minutes >= MINUTES_TO_JUDGE_MEMORY:
-        found.insert(0, _memory(soaked, how))
+        found[:0] = [_memory(soaked, how), _objects(soaked, how)]
     return found
 
 
