@@ -20,6 +20,7 @@ async def code_of(config: Path, *flags: str) -> int:
     return ended.code
 
 
+@pytest.mark.slow
 async def test_the_exit_code_is_that_of_the_worst_campaign(tmp_path: Path) -> None:
     async with fake_platform("healthy") as platform:
         platform.set("stale", last_test_at=now() - 31 * DAY)
@@ -133,6 +134,7 @@ async def test_campaigns_are_listed_first_where_they_are_discovered(tmp_path: Pa
     assert "c-4" in none.err
 
 
+@pytest.mark.slow
 async def test_campaigns_that_cannot_be_listed_are_unknown(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         platform.listing = FORBIDDEN

@@ -5,6 +5,8 @@ import socket
 import stat
 from pathlib import Path
 
+import pytest
+
 from support.command import Finished, daemon, finished, running, write_config
 from support.fake_platform import FakePlatform, fake_platform
 
@@ -34,6 +36,7 @@ async def test_fault_42_a_call_that_hangs_does_not_keep_it(tmp_path: Path) -> No
             assert await monitor.process.end(signal.SIGINT, seconds=5) == 0
 
 
+@pytest.mark.slow
 async def test_fault_40_a_second_daemon_on_the_same_state_is_refused(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         config = write_config(tmp_path, platform, ["c-1"])

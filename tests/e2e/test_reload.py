@@ -33,6 +33,7 @@ async def test_a_campaign_that_leaves_the_config_is_resolved_as_removed(tmp_path
         assert len(monitor.process.alerts(campaign_id="c-1")) == 1
 
 
+@pytest.mark.slow
 async def test_fault_35_a_bad_file_changes_nothing_and_is_told_with_every_problem(
     tmp_path: Path,
 ) -> None:

@@ -1,0 +1,21 @@
+"""The page of figures: it says what was measured, of every part, and hides nothing."""
+
+import json
+
+from torture.__main__ import FIGURES, PAGE, PARTS, page
+
+RESULTS = json.loads(FIGURES.read_text(encoding="utf-8"))
+
+
+def test_the_page_says_what_was_measured_and_nothing_else() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(RESULTS)
+
+
+def test_every_part_was_measured() -> None:
+    assert RESULTS.keys() == set(PARTS)
+
+
+def test_a_promise_that_was_broken_says_so_in_its_row() -> None:
+    figure = {"promise": "p", "how": "h", "figure": "3 lost", "kept": False}
+    result = {"date": "2026-11-23", "command": "make torture PART=kills", "figures": [figure]}
+    assert "| p | h | **broken:** 3 lost |" in page({"kills": result})
