@@ -5,9 +5,9 @@ old rows then have the default. One that is renamed or removed needs a migration
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, NewType
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from monitor.core.discovery import Roster
 from monitor.core.model import Alert, Event, Instant, Told
@@ -15,7 +15,10 @@ from monitor.core.status import CampaignStatus, EnvironmentStatus
 
 _CAMPAIGN = TypeAdapter(CampaignStatus)
 _ENVIRONMENT = TypeAdapter(EnvironmentStatus)
-_EVENT = TypeAdapter(Event)
+# Under a name of its own, for pydantic takes no settings for a dataclass. No two events have the
+# same texts: its cache of strings would grow for days, and serve nothing.
+_StoredEvent = NewType("_StoredEvent", Event)
+_EVENT: TypeAdapter[Event] = TypeAdapter(_StoredEvent, config=ConfigDict(cache_strings="keys"))
 _ROSTER = TypeAdapter(Roster)
 
 _STORED_OF_ENVIRONMENT = {

@@ -1,6 +1,8 @@
 """Statuses and events survive the disk to the last bit; what is damaged is refused, not guessed."""
 
 import json
+import subprocess
+import sys
 from dataclasses import fields, replace
 
 import pytest
@@ -259,3 +261,22 @@ def test_without_an_event_there_is_no_tombstone() -> None:
 def test_what_cannot_be_read_cannot_be_forgotten_either(body: str) -> None:
     assert codec.forgotten_campaign(body) == body
     assert codec.forgotten_environment(body) == body
+
+
+IN_A_FRESH_PROCESS = """
+import sys
+from monitor.adapters.store.codec import decode_event
+body = sys.stdin.read()
+decode_event(body)
+before = sys.getallocatedblocks()
+for number in range(5000):
+    decode_event(body.replace("sftp.example.com", f"{number}.example.com"))
+print(sys.getallocatedblocks() - before)
+"""
+
+
+def test_the_texts_of_an_event_are_forgotten_with_it() -> None:
+    body = codec.event_row(replace(an_event(), sftp_host="sftp.example.com"), "epoch").body
+    command = [sys.executable, "-c", IN_A_FRESH_PROCESS]
+    done = subprocess.run(command, input=body, text=True, capture_output=True, check=True)
+    assert int(done.stdout) < 500
