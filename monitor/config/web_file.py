@@ -229,9 +229,12 @@ def _context(document: Document, server: TlsServer, files: Mapping[str, Path]) -
         context.set_ciphers(":".join(one.name.replace("_", "-") for one in server.cipher_suites))
     if not server.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    for curve in server.curve_preferences:
-        context.set_ecdh_curve(curve.name)
     wrong = dict(_load(context, server.client_auth_type, files))
+    for curve in server.curve_preferences:
+        try:
+            context.set_ecdh_curve(curve.name)
+        except (ssl.SSLError, ValueError):
+            wrong["curve_preferences"] = f"expected another curve: this Python has no {curve}"
     if wrong:
         place = "tls_server_config"
         raise ConfigError(document.problem((place, name), wrong[name]) for name in wrong)

@@ -80,7 +80,7 @@ class WebServer:
         # Not a TCPSite: that serves aiohttp's own protocol, which knows none of our limits.
         self._door = Door(server, self._limits, self.gate)
         # As many are accepted at one go, before the door can make room for any of them.
-        backlog = min(100, max(16, self._limits.connections))
+        backlog = min(100, max(4, self._limits.connections // 2))
         self._listener = await loop.create_server(
             self._door, self._host, self._port, backlog=backlog
         )
