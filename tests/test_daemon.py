@@ -250,18 +250,6 @@ def test_fault_8_a_429_pauses_the_whole_environment(world: World) -> None:
     assert calls[1] - calls[0] >= 45
 
 
-def test_fault_6_a_wrong_base_url_is_one_alert_and_not_one_a_campaign(world: World) -> None:
-    async def story() -> None:
-        keys = [f"c-{n}" for n in range(5)]
-        world.configure(keys)
-        world.api().says = dict.fromkeys(keys, NoConfig(by_404=True))
-        async with world.daemon():
-            await virtual_seconds(30 * MINUTE)
-
-    run(story())
-    assert world.told() == [("firing", "api_unreachable", None)]
-
-
 def test_fault_6_a_missing_config_among_readable_ones_is_told_within_a_minute(
     world: World,
 ) -> None:

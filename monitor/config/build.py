@@ -68,6 +68,7 @@ def _polling(polling: schema.Polling) -> model.Polling:
 
 def _notify(notify: schema.Notify, folder: Path, environ: Mapping[str, str]) -> model.NotifyConfig:
     def secret(file: Path) -> TokenSource:
+        """Return where a secret of a sink comes from."""
         return token_source(environ, file=folder / file)
 
     return model.NotifyConfig(

@@ -1,5 +1,6 @@
 """What a rule is: settings, meaning and verdict in one frozen dataclass."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
@@ -97,7 +98,7 @@ class Sight:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule(BaseRule):
+class Rule(BaseRule, ABC):
     """A rule of a campaign. `mutes` names the rules that are not told while this one is unhealthy.
 
     `needs_enabled` says that it is not told while the config is switched off; `unknown_while`
@@ -108,14 +109,17 @@ class Rule(BaseRule):
     needs_enabled: ClassVar[bool] = False
     unknown_while: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, alertname: str | None = None) -> None:
-        """Refuse a rule that judges nothing, with TypeError: at its first poll it would be late."""
-        super().__init_subclass__(alertname)
-        if cls.judge is Rule.judge and cls.judge_config is Rule.judge_config:
-            raise TypeError(f"{cls.__name__} must define judge_config or judge")
+    @abstractmethod
+    def judge(self, sight: Sight) -> Finding:
+        """Return the verdict on what was seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigRule(Rule):
+    """A rule about what the config says: unknown unless one was just read."""
 
     def judge(self, sight: Sight) -> Finding:
-        """Return the verdict on what was seen; unknown unless a config was."""
+        """Return the verdict on the config, if that is what was seen."""
         match sight.observation:
             case SftpConfig() as config:
                 return self.judge_config(config, sight)
@@ -124,9 +128,9 @@ class Rule(BaseRule):
             case PollError() as error:
                 return unread(error)
 
+    @abstractmethod
     def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
         """Return the verdict on a config that was just read."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ help), its class attributes say what it means and what to do, `judge` gives the 
 one, write the class and decorate it with `@campaign_rule`; nothing else needs to know.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -23,6 +24,7 @@ from monitor.core.model import (
 from monitor.core.rule import (
     EVERY_OTHER_RULE,
     AgesBySchedule,
+    ConfigRule,
     PositiveSeconds,
     Rule,
     Sight,
@@ -87,7 +89,7 @@ class Missing(Rule, alertname="SftpConfigMissing"):
 
 @campaign_rule
 @dataclass(frozen=True, kw_only=True)
-class NeverTested(Rule, alertname="SftpNeverTested"):
+class NeverTested(ConfigRule, alertname="SftpNeverTested"):
     """No connection test on record, `grace` after the config was created."""
 
     name: ClassVar[str] = "never_tested"
@@ -117,7 +119,7 @@ class NeverTested(Rule, alertname="SftpNeverTested"):
 
 @campaign_rule
 @dataclass(frozen=True, kw_only=True)
-class Disabled(Rule, alertname="SftpConfigDisabled"):
+class Disabled(ConfigRule, alertname="SftpConfigDisabled"):
     """The config has been switched off for `grace` or longer."""
 
     name: ClassVar[str] = "disabled"
@@ -143,13 +145,11 @@ class Disabled(Rule, alertname="SftpConfigDisabled"):
         }
         summary = f"switched off since {rfc3339(since)} at the latest, allowed {span(self.grace)}"
         finding = _by_deadline(since + self.grace, sight.now, summary, evidence)
-        if finding.verdict is Verdict.UNHEALTHY:
-            return unhealthy(summary, evidence)
-        return finding
+        return unhealthy(summary, evidence) if finding.verdict is Verdict.UNHEALTHY else finding
 
 
 @dataclass(frozen=True, kw_only=True)
-class LastTestRule(Rule):
+class LastTestRule(ConfigRule):
     """A rule about the last connection test: no test is `never_tested`'s business."""
 
     needs_enabled: ClassVar[bool] = True
@@ -162,9 +162,9 @@ class LastTestRule(Rule):
             return healthy("no connection test on record", {})
         return self.judge_test(config, config.last_test_at, sight.now)
 
+    @abstractmethod
     def judge_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
         """Return the verdict on a test that ran at `tested_at`."""
-        raise NotImplementedError
 
 
 @campaign_rule
@@ -208,9 +208,8 @@ class StaleTest(LastTestRule, alertname="SftpTestStale"):
         allowed = self.max_age_for(config)
         evidence = {**_test_evidence(config), "max_age": span(allowed)}
         when = f"{_ago(tested_at, now)} ({rfc3339(tested_at)})"
-        return _by_deadline(
-            tested_at + allowed, now, f"last test {when}, allowed {span(allowed)}", evidence
-        )
+        summary = f"last test {when}, allowed {span(allowed)}"
+        return _by_deadline(tested_at + allowed, now, summary, evidence)
 
     def max_age_for(self, config: SftpConfig) -> Seconds:
         """Return how old the last test of this config may be, in seconds."""

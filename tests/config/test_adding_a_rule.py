@@ -9,13 +9,13 @@ import pytest
 
 from monitor.config import effective_yaml, json_schema
 from monitor.core.model import DAY, HOUR, Finding, Seconds, Severity, SftpConfig
-from monitor.core.rule import Rule, Sight, healthy, setting
+from monitor.core.rule import ConfigRule, Sight, healthy, setting
 from monitor.core.rules import RULES, campaign_rule
 from support.config_files import MINIMAL, loaded, problems_in
 
 
 @dataclass(frozen=True, kw_only=True)
-class OddPort(Rule):
+class OddPort(ConfigRule):
     """The config uses a port that is not expected."""
 
     name: ClassVar[str] = "odd_port"

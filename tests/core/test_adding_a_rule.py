@@ -8,7 +8,7 @@ import pytest
 
 from monitor.core.assess import Cadence, next_poll
 from monitor.core.model import DAY, HOUR, MINUTE, Finding, Seconds, Severity, SftpConfig
-from monitor.core.rule import Rule, Sight, healthy, setting, unhealthy
+from monitor.core.rule import ConfigRule, Sight, healthy, setting, unhealthy
 from monitor.core.rules import RULES, campaign_rule, resolve_rules
 from monitor.core.schedule import Priority
 from support.builders import NOW, a_config, a_target
@@ -16,7 +16,7 @@ from support.timeline import WatchedCampaign, in_a_word
 
 
 @dataclass(frozen=True, kw_only=True)
-class PasswordLogin(Rule):
+class PasswordLogin(ConfigRule):
     """The config logs in by password, `grace` after it was last changed."""
 
     name: ClassVar[str] = "password_login"

@@ -6,16 +6,16 @@ from typing import ClassVar
 import pytest
 
 from monitor.core.model import DAY, Finding, Severity, SftpConfig
-from monitor.core.rule import AgesBySchedule, Rule, Sight, healthy, setting
+from monitor.core.rule import AgesBySchedule, ConfigRule, Sight, healthy, setting
 
 AGES = {"daily": DAY}
 
 
-def a_rule(alertname: str | None = None) -> type[Rule]:
+def a_rule(alertname: str | None = None) -> type[ConfigRule]:
     """Return a rule that is declared now, as those of the product are when they are imported."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Declared(Rule, alertname=alertname):
+    class Declared(ConfigRule, alertname=alertname):
         name: ClassVar[str] = "declared"
 
         severity: Severity = setting(Severity.INFO, "how loud it is")

@@ -75,15 +75,16 @@ def test_fault_3_what_the_api_says_is_in_no_metric(world: World) -> None:
     assert "SURPRISE" not in page
 
 
-def test_fault_6_a_wrong_base_url_is_told_with_its_evidence(world: World) -> None:
+def test_fault_6_a_wrong_base_url_is_one_alert_and_not_one_a_campaign(world: World) -> None:
     async def story() -> None:
         keys = [f"c-{n}" for n in range(5)]
         world.configure(keys)
         world.api().says = dict.fromkeys(keys, NoConfig(by_404=True))
         async with world.daemon():
-            await virtual_seconds(10 * MINUTE)
+            await virtual_seconds(30 * MINUTE)
 
     run(story())
+    assert world.told() == [("firing", "api_unreachable", None)]
     (event,) = world.events()
     assert event["summary"] == "404 for every campaign: base_url is wrong, or the API has moved"
     assert event["evidence"]["reason"] == "not_found"
