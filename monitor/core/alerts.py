@@ -40,15 +40,26 @@ def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Ale
     `for` and `keep_firing_for` have passed when a finding that is not unknown is made at or
     after the stored instant plus the span.
     """
-    match finding.verdict:
-        case Verdict.UNKNOWN:
-            return alert
-        case Verdict.HEALTHY:
-            return _after_healthy(alert, rule, now)
-        case Verdict.UNHEALTHY:
-            # While it fires, too: a reminder and the board tell how things are by now.
-            alert = replace(alert, summary=finding.summary, evidence=finding.evidence)
-            return _after_unhealthy(alert, finding, rule, now)
+    if finding.verdict is Verdict.UNKNOWN:
+        return alert
+    alert = _not_after(alert, now)
+    if finding.verdict is Verdict.HEALTHY:
+        return _after_healthy(alert, rule, now)
+    # While it fires, too: a reminder and the board tell how things are by now.
+    alert = replace(alert, summary=finding.summary, evidence=finding.evidence)
+    return _after_unhealthy(alert, finding, rule, now)
+
+
+def _not_after(alert: Alert, now: Instant) -> Alert:
+    # Instants from the future (the clock was wrong) would put off reminders until then. Only here,
+    # not at a start: an answer has told whose clock is right. `since` may be the platform's word.
+    return replace(
+        alert,
+        pending_at=clamped(alert.pending_at, now),
+        fired_at=clamped(alert.fired_at, now),
+        healthy_at=clamped(alert.healthy_at, now),
+        told_at=clamped(alert.told_at, now),
+    )
 
 
 def _after_healthy(alert: Alert, rule: BaseRule, now: Instant) -> Alert:
@@ -148,20 +159,6 @@ def recheck_at(alert: Alert, rule: BaseRule) -> Instant | None:
     if alert.healthy_at is not None:
         return alert.healthy_at + rule.keep_firing_for
     return None
-
-
-def not_after(alert: Alert, now: Instant) -> Alert:
-    """Return the alert with stored instants that lie in the future (the clock was wrong) at `now`.
-
-    `since` stays as it is: it may be what the platform said.
-    """
-    return replace(
-        alert,
-        pending_at=clamped(alert.pending_at, now),
-        fired_at=clamped(alert.fired_at, now),
-        healthy_at=clamped(alert.healthy_at, now),
-        told_at=clamped(alert.told_at, now),
-    )
 
 
 def stepped(alert: Alert, step: Seconds) -> Alert:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from monitor.core import events
-from monitor.core.alerts import RemindEvery, clamped, not_after, recheck_at
+from monitor.core.alerts import RemindEvery, clamped, recheck_at
 from monitor.core.events import Alerts, Subject
 from monitor.core.model import (
     HOUR,
@@ -100,7 +100,6 @@ def assess(
 
 def reconcile(status: CampaignStatus, target: Target, now: Instant) -> Decision:
     """Decide what a start or a changed config means for what is remembered. Usually nothing."""
-    status = _not_after(status, now)
     before = events.in_table_order(status.alerts, RULES)
     alerts, told = events.reconcile(before, target.rules, _subject(status, target, now))
     return Decision(replace(status, alerts=alerts), {}, told)
@@ -172,7 +171,7 @@ def _remember(before: CampaignStatus, observation: Observation, now: Instant) ->
         failures = before.failures or Failures(0, now)
         failures = replace(failures, count=failures.count + 1)
         return replace(before, polled_at=now, error=observation, failures=failures)
-    memory = replace(before.memory, seen_at=now)
+    memory = replace(_not_after(before.memory, now), seen_at=now)
     if isinstance(observation, NoConfig):
         memory = replace(memory, gone_at=now if memory.gone_at is None else memory.gone_at)
     else:
@@ -201,18 +200,14 @@ def _remember_config(memory: Memory, config: SftpConfig, now: Instant) -> Memory
     )
 
 
-def _not_after(status: CampaignStatus, now: Instant) -> CampaignStatus:
-    # An instant from the future (the clock was wrong) would put off polls and graces until then.
-    memory = replace(
-        status.memory,
-        gone_at=clamped(status.memory.gone_at, now),
-        first_seen_at=clamped(status.memory.first_seen_at, now),
-        seen_at=clamped(status.memory.seen_at, now),
-        disabled_since=clamped(status.memory.disabled_since, now),
+def _not_after(memory: Memory, now: Instant) -> Memory:
+    # An instant from the future (the clock was wrong) would put off graces until then.
+    return replace(
+        memory,
+        gone_at=clamped(memory.gone_at, now),
+        first_seen_at=clamped(memory.first_seen_at, now),
+        disabled_since=clamped(memory.disabled_since, now),
     )
-    alerts = {name: not_after(alert, now) for name, alert in status.alerts.items()}
-    polled_at = clamped(status.polled_at, now)
-    return replace(status, memory=memory, alerts=alerts, polled_at=polled_at)
 
 
 def _sight(status: CampaignStatus, target: Target, observation: Observation, now: Instant) -> Sight:

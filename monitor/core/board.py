@@ -67,7 +67,8 @@ class EnvironmentBoard:
         seen_at = entry.status.memory.seen_at
         idle = entry.target.muted_status is not None
         allowed = self.idle_stale_after if idle else self.stale_after
-        too_old = seen_at is None or self.now - seen_at > allowed
+        # Dated further ahead (the clock was wrong), how old it is cannot be told, either.
+        too_old = seen_at is None or abs(self.now - seen_at) > allowed
         if too_old or entry.status.error is not None or self.status.breaker_open:
             return Health.UNKNOWN
         return Health.WARNING if Severity.WARNING in severities else Health.HEALTHY

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from monitor.core import events
-from monitor.core.alerts import RemindEvery, clamped, not_after, recheck_at
+from monitor.core.alerts import RemindEvery, clamped, recheck_at
 from monitor.core.events import Alerts, Subject
 from monitor.core.model import (
     MINUTE,
@@ -214,7 +214,6 @@ def _not_after(status: EnvironmentStatus, now: Instant) -> EnvironmentStatus:
         rejected_at=clamped(status.rejected_at, now),
         called_at=clamped(status.called_at, now),
         swept_at=clamped(status.swept_at, now),
-        alerts={name: not_after(alert, now) for name, alert in status.alerts.items()},
     )
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from monitor.core.alerts import advance, ended, not_after, recheck_at
+from monitor.core.alerts import advance, ended, recheck_at
 from monitor.core.model import (
     DAY,
     HOUR,
@@ -207,16 +207,17 @@ def test_the_end_of_a_running_span_is_a_deadline() -> None:
     assert recheck_at(Alert(rule="failed_test"), rule) is None
 
 
-def test_stored_instants_from_the_future_are_clamped_and_since_stays() -> None:
+def test_stored_instants_from_the_future_are_clamped_by_what_is_known_and_since_stays() -> None:
     future = NOW + DAY
     alert = replace(
         FIRING, since=future, pending_at=future, fired_at=future, healthy_at=future, told_at=future
     )
-    clamped = not_after(alert, NOW)
+    lingering = FailedTest(keep_firing_for=HOUR)
+    clamped = advance(alert, GOOD, lingering, NOW)
     assert clamped.since == future
     instants = (clamped.pending_at, clamped.fired_at, clamped.healthy_at, clamped.told_at)
     assert instants == (NOW,) * 4
-    assert not_after(FIRING, NOW) == FIRING
+    assert advance(alert, NO_IDEA, lingering, NOW) == alert
 
 
 def test_what_is_muted_is_shown_as_muted_only_if_it_would_be_told() -> None:

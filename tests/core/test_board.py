@@ -51,6 +51,8 @@ def a_board(**overrides: object) -> EnvironmentBoard:
         (an_entry(seen_at=None), Health.UNKNOWN),
         (an_entry(seen_at=NOW - 15 * MINUTE), Health.HEALTHY),
         (an_entry(seen_at=NOW - 15 * MINUTE - 1), Health.UNKNOWN),
+        # Our clock is back from the future: how old it is cannot be told.
+        (an_entry(seen_at=NOW + 15 * MINUTE + 1), Health.UNKNOWN),
         (an_entry(Alert(rule="r", state=AlertState.PENDING)), Health.HEALTHY),
         (an_entry(Alert(rule="r", state=AlertState.FIRING, muted_by="disabled")), Health.HEALTHY),
     ],

@@ -222,14 +222,6 @@ def test_a_restart_does_not_move_the_next_poll(signs: str) -> None:
     assert due(campaign) == before
 
 
-def test_a_campaign_polled_in_the_future_is_due_within_an_interval_after_a_restart() -> None:
-    campaign = watched()
-    campaign.poll(".", NOW + 365 * DAY)
-    campaign.restart(NOW)
-    at, _priority = due(campaign)
-    assert NOW < at <= NOW + 1.5 * CADENCE.interval
-
-
 def test_a_longer_interval_of_a_small_budget_stretches_the_slots() -> None:
     campaign = watched()
     campaign.poll(".", NOW)

@@ -106,10 +106,19 @@ def test_events_of_a_reload_of_an_environment_come_in_the_order_of_its_table() -
 def test_an_environment_status_from_the_future_is_clamped() -> None:
     environment = firing()
     environment.reload({}, NOW - HOUR)
-    status, alert = environment.status, environment.status.alerts["api_unreachable"]
-    assert (alert.told_at, alert.fired_at) == (NOW - HOUR, NOW - HOUR)
+    status = environment.status
     assert (status.outage_at, status.unanswered_at, status.called_at) == (NOW - HOUR,) * 3
     assert probe_after(environment) == 30
+
+
+def test_an_alert_of_an_environment_from_the_future_is_clamped_by_the_first_call() -> None:
+    environment = firing()
+    told_at = environment.status.alerts["api_unreachable"].told_at
+    environment.reload({"api_unreachable": {"after": 0.0}}, NOW - HOUR)
+    assert environment.status.alerts["api_unreachable"].told_at == told_at
+    environment.call(Reason.TIMEOUT, at=NOW - HOUR)
+    alert = environment.status.alerts["api_unreachable"]
+    assert (alert.told_at, alert.fired_at) == (NOW - HOUR, NOW - HOUR)
 
 
 def test_a_rejection_and_a_sweep_from_the_future_are_clamped_too() -> None:

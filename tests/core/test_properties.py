@@ -142,7 +142,7 @@ def test_failed_polls_change_no_alert(policies: Policies, history: list[Step], c
 # --- restarts
 
 
-@given(WITHOUT_UNREADABLE, some_polls(), st.sets(st.integers(0, 15)))
+@given(WITHOUT_UNREADABLE, some_polls(backward=True), st.sets(st.integers(0, 15)))
 def test_a_history_with_restarts_is_told_like_one_without(
     policies: Policies, history: list[Step], restarts: set[int]
 ) -> None:
@@ -155,7 +155,7 @@ def test_a_history_with_restarts_is_told_like_one_without(
     assert with_restarts.status.memory == without.status.memory
 
 
-@given(some_policies(), some_polls())
+@given(some_policies(), some_polls(backward=True))
 def test_a_restart_by_itself_tells_nothing_and_changes_nothing_that_is_stored(
     policies: Policies, history: list[Step]
 ) -> None:

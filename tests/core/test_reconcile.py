@@ -119,24 +119,38 @@ def test_a_restart_tells_nothing_and_keeps_alerts_since_and_the_reminder_clock()
     assert (event.status, event.since) == (EventStatus.REMINDER, NOW - DAY)
 
 
-def test_a_status_from_the_future_is_clamped_and_brings_no_burst_of_reminders() -> None:
+@pytest.mark.parametrize("restarts", [True, False], ids=["after a restart", "while it runs"])
+def test_a_status_from_the_future_is_clamped_and_brings_no_burst_of_reminders(
+    restarts: bool,
+) -> None:
     year = 365 * DAY
     campaign = WatchedCampaign(a_target(only("failed_test")), {Severity.CRITICAL: HOUR})
     campaign.poll("x", NOW + year)
-    assert campaign.restart(NOW) == ()
+    assert not restarts or campaign.restart(NOW) == ()
+    assert campaign.poll("x", NOW + 1) == ()
     alert = campaign.status.alerts["failed_test"]
-    assert (alert.told_at, alert.fired_at, alert.since) == (NOW, NOW, NOW - DAY)
-    assert campaign.poll("x", NOW + HOUR - 1) == ()
-    assert len(campaign.poll("x", NOW + HOUR)) == 1
-    assert campaign.poll("x", NOW + HOUR + 1) == ()
+    assert (alert.told_at, alert.fired_at, alert.since) == (NOW + 1, NOW + 1, NOW - DAY)
+    assert campaign.poll("x", NOW + HOUR) == ()
+    assert len(campaign.poll("x", NOW + HOUR + 1)) == 1
+    assert campaign.poll("x", NOW + HOUR + 2) == ()
+
+
+def test_a_start_on_a_clock_that_is_behind_makes_no_reminder_early() -> None:
+    campaign = WatchedCampaign(a_target(only("failed_test")), {Severity.CRITICAL: 2 * HOUR})
+    campaign.poll("x", NOW)
+    campaign.restart(NOW - HOUR)
+    campaign.poll("?", NOW - HOUR + 1)
+    # Here an answer has told whose clock is right.
+    assert campaign.poll("x", NOW + 2 * HOUR - 1) == ()
+    assert len(campaign.poll("x", NOW + 2 * HOUR)) == 1
 
 
 def test_what_is_remembered_from_the_future_is_clamped_as_well() -> None:
     year = 365 * DAY
     campaign = WatchedCampaign()
-    for day, sign in enumerate(".o-?"):
+    for day, sign in enumerate(".o-"):
         campaign.poll(sign, NOW + year + day * DAY)
-    campaign.restart(NOW)
+    campaign.poll("-", NOW)
     memory = campaign.status.memory
     assert campaign.status.polled_at == NOW
     assert (memory.first_seen_at, memory.seen_at, memory.gone_at) == (NOW, NOW, NOW)

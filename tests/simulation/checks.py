@@ -15,7 +15,7 @@ from simulation.platform import CAMPAIGNS, Platform
 from simulation.rhythm import THROTTLED, Rhythm
 from simulation.settings import REMIND_EVERY, Listed
 from simulation.shown import Shown, Subject
-from support.model import OnCall, Page, Policies
+from support.model import Line, OnCall, Page, Policies
 from support.state_files import select
 
 HISTORY = 200
@@ -58,6 +58,7 @@ class Checks:
         self._expected: dict[Subject, list[tuple[Seconds, Page]]] = defaultdict(list)
         self._told: Counter[Subject] = Counter()
         self._ids: list[str] = []
+        self._undone: dict[str, list[Line]] = {}
         self._prunable = 0
         self._may_repeat = self._first_of_life = False
         self._shown = Shown(clocks, self.opinions, self.fail)
@@ -101,6 +102,8 @@ class Checks:
         for environment, opinion in self.opinions.items():
             told = opinion.restart(policies, set(listed[environment]), self._clocks.wall())
             self._expect(environment, told)
+            for line in self._undone.pop(environment, []):
+                line.told_at = self._clocks.wall()
 
     def started(self, daemon: Daemon) -> None:
         """Compare what a start made of what was remembered."""
@@ -111,6 +114,23 @@ class Checks:
     def ended(self) -> None:
         """Note that the daemon is gone."""
         self._daemon = None
+
+    def died(self) -> None:
+        """Note that the daemon is gone; what it made of a new config may not be committed yet.
+
+        The next start comes to the same, but dates it anew.
+        """
+        self.ended()
+        history = [stored.event for stored in read_history(self._database, limit=10**6)]
+        kept = {(event.environment, event.campaign_id, event.rule, event.seq) for event in history}
+        self._undone = defaultdict(list)
+        for (environment, campaign), expected in self._expected.items():
+            opinion = self.opinions[environment]
+            of_it = opinion.breaker if campaign is None else opinion.campaigns[campaign]
+            for _, page in expected[self._told[environment, campaign] :]:
+                committed = (environment, campaign, page.rule, page.seq) in kept
+                if page.what == "updated" and not committed:
+                    self._undone[environment].append(of_it.lines[page.rule])
 
     def reloading(self, policies: Policies, listed: Listed) -> None:
         """Take a reload of this config."""

@@ -90,7 +90,7 @@ class World:
     def die(self) -> None:
         """Let nothing that the process does from now on have any effect."""
         self._life.dead, self.crash_at_telling = True, None
-        self.checks.ended()
+        self.checks.died()
         self.checks.note("the process dies")
         # As a kill leaves it: what this process still does to its files is undone.
         self._left.mkdir()

@@ -127,11 +127,8 @@ class OnCall:
     def change(self, policies: Policies, now: float) -> list[Page]:
         """Return what is told of a changed config."""
         self.policies = policies
-        if self.off_from is not None:
-            self.off_from = min(self.off_from, now)
         pages = []
         for rule, line in self.lines.items():
-            line.clamp(now)
             if rule not in policies:
                 pages += self._drop(rule, "rule_removed")
             elif line.told and line.severity != policies[rule].severity:
@@ -159,6 +156,8 @@ class OnCall:
             self.failures += 1
             return
         self.failures = 0
+        if self.off_from is not None:
+            self.off_from = min(self.off_from, now)
         if seen.kind == "gone":
             return
         if seen.enabled:
@@ -199,6 +198,7 @@ class OnCall:
     def _move(self, line: Line, policy: Policy, bad: bool | None, now: float) -> None:
         if bad is None:
             return
+        line.clamp(now)
         if bad:
             line.good_from = None
             line.bad_from = now if line.bad_from is None else line.bad_from
