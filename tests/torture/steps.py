@@ -87,11 +87,9 @@ def _kill(folder: Path, scripts: Sequence[str], call: str, number: int) -> int:
         (folder / order).mkdir()
     inject = ("-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}")
     play_them = (sys.executable, "-m", "support.scripted", str(folder), *scripts)
-    # Not measured for coverage, which writes into a database of its own, by the same calls.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     result = subprocess.run(
         ("strace", "-f", "-qq", "-o", os.devnull, *inject, *play_them),
-        env={**kept, "PYTHONPATH": f"{TESTS}:{TESTS.parent}", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}", "PYTHONDONTWRITEBYTECODE": "1"},
         check=False,
     )
     assert 0 <= result.returncode < FAILED, "a script failed; it says why above"
