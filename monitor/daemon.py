@@ -115,10 +115,7 @@ class Daemon:
         # The port before the first call: a start that fails must not spend any of the budget.
         await self._open_web(config)
         self._closing.push_async_callback(self._end_tasks)
-        loaded = await self._remembered()
-        for problem in loaded.problems:
-            log.error("state_row_lost", problem=problem)
-        await self._apply(config, await self._aside(partial(_content, config)), loaded)
+        await self._apply(config, await self._aside(partial(_content, config)))
         self._tasks = [
             self._keep_running("ticking", self._upkeep.run()),
             self._keep_running("reloading", self._reload_when_asked()),
@@ -214,7 +211,7 @@ class Daemon:
         try:
             config, content = await self._aside(self._read)
             await self._store.flush()
-            await self._apply(config, content, await self._remembered())
+            await self._apply(config, content)
             self._web.gate.read_again()
         except (ConfigError, SecretError, StorageError) as error:
             self._own.config_refused()
@@ -236,7 +233,15 @@ class Daemon:
         return config.sharing_with(self.report.config), _content(config)
 
     async def _remembered(self) -> Loaded:
-        return await self._store.load_in(self._thread) if self._threaded else self._store.load()
+        """Return what is stored of environments that do not run yet; what is lost is logged."""
+        running = frozenset(self._fleet.pollers)
+        if self._threaded:
+            loaded = await self._store.load_in(self._thread, running)
+        else:
+            loaded = self._store.load(running)
+        for problem in loaded.problems:
+            log.error("state_row_lost", problem=problem)
+        return loaded
 
     async def _aside(self, work: Callable[[], _T]) -> _T:
         """Do what takes long in a thread, so that polls go on meanwhile; here without threads."""
@@ -244,9 +249,9 @@ class Daemon:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def _apply(self, config: Config, content: bytes, loaded: Loaded) -> None:
+    async def _apply(self, config: Config, content: bytes) -> None:
         """Put a config in force, with what is remembered."""
-        await self._fleet.apply(config, loaded)
+        await self._fleet.apply(config, await self._remembered())
         before, self.report.config = self.report.config, config
         for part in ("web", "state", "log", "alerts.file", "notify"):
             if attrgetter(part)(before) != attrgetter(part)(config):

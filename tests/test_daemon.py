@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from monitor.core.model import NoConfig, Observation, PollError, RateHint, Reason
 from monitor.daemon import Daemon
 from support.daemons import World
+from support.state_files import execute
 from support.virtual import START, config, run, virtual_seconds
 
 DAY = 86400.0
@@ -339,6 +341,33 @@ def test_fault_35_a_bad_file_changes_nothing_at_a_reload(world: World) -> None:
             assert len(world.api().calls) > calls
 
     run(story())
+
+
+def test_a_reload_reads_the_state_of_those_environments_alone_that_join(world: World) -> None:
+    staging = (
+        "  - name: staging\n"
+        "    base_url: http://127.0.0.1:9/api/v1\n"
+        "    token: ${OTHER_TOKEN}\n"
+        "    campaigns: [{id: s-1}]\n"
+    )
+
+    async def story() -> None:
+        world.configure(more=staging)
+        world.api("staging").says["s-1"] = config("s-1", START, last_test_success=False)
+        async with world.daemon() as daemon:
+            await virtual_seconds(MINUTE)
+            world.configure()
+            await daemon.reload()
+            execute(world.folder / "state.db", "UPDATE campaign SET status = ''")
+            world.configure(more=staging)
+            await daemon.reload()
+            await virtual_seconds(MINUTE)
+
+    with capture_logs() as logged:
+        run(story())
+    lost = [line["problem"] for line in logged if line["event"] == "state_row_lost"]
+    assert lost == ["the stored status of staging/s-1 cannot be read"]
+    assert [event["seq"] for event in world.events()] == [1, 2, 3]
 
 
 def test_a_changed_severity_is_told_as_updated(world: World) -> None:

@@ -1,7 +1,7 @@
 """What is read back: the state at start, and events page by page. Each row stands for itself."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -51,12 +51,14 @@ class Filter:
     campaign_id: str | None = None
 
 
-def load(connection: sqlite3.Connection) -> Loaded:
-    """Return everything that is remembered but the events."""
+def load(connection: sqlite3.Connection, but: Collection[str]) -> Loaded:
+    """Return everything that is remembered but the events and the environments in `but`."""
     problems: list[str] = []
     campaigns = {}
     rows = connection.execute("SELECT environment, campaign_id, status FROM campaign")
     for environment, campaign_id, body in rows:
+        if environment in but:
+            continue
         status = _decoded(codec.decode_campaign, body)
         if status is None or (status.environment, status.campaign_id) != (environment, campaign_id):
             problems.append(f"the stored status of {environment}/{campaign_id} cannot be read")
@@ -65,6 +67,8 @@ def load(connection: sqlite3.Connection) -> Loaded:
         campaigns[environment, campaign_id] = status
     environments, next_call_at = {}, {}
     for name, body, at in connection.execute("SELECT name, status, next_call_at FROM environment"):
+        if name in but:
+            continue
         if at is not None:
             next_call_at[name] = at
         if body is None:
@@ -78,14 +82,18 @@ def load(connection: sqlite3.Connection) -> Loaded:
         campaigns=campaigns,
         environments=environments,
         next_call_at=next_call_at,
-        rosters=_rosters(connection, problems),
+        rosters=_rosters(connection, but, problems),
         problems=tuple(problems),
     )
 
 
-def _rosters(connection: sqlite3.Connection, problems: list[str]) -> dict[str, Roster]:
+def _rosters(
+    connection: sqlite3.Connection, but: Collection[str], problems: list[str]
+) -> dict[str, Roster]:
     rosters = {}
     for name, body in connection.execute("SELECT environment, body FROM listing"):
+        if name in but:
+            continue
         roster = _decoded(codec.decode_roster, body)
         if roster is None:
             problems.append(f"the stored listing of environment {name} cannot be read")

@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 from monitor.adapters.store import reading, schema
@@ -79,25 +80,29 @@ class Store:
             undo.pop_all()
         return store
 
-    def load(self) -> Loaded:
-        """Return what is remembered, saved just now or long ago. Raises StorageError."""
-        with self._reading() as reader:
-            return self._unwritten.over(reading.load(reader))
+    def load(self, but: Collection[str] = ()) -> Loaded:
+        """Return what is remembered, saved just now or long ago. Raises StorageError.
 
-    async def load_in(self, threads: Executor) -> Loaded:
+        Of the environments in `but` nothing is read: there is no need to.
+        """
+        with self._reading() as reader:
+            return self._unwritten.over(reading.load(reader, but))
+
+    async def load_in(self, threads: Executor, but: Collection[str] = ()) -> Loaded:
         """Return the same as `load`, read in a thread: 100,000 campaigns take seconds.
 
         What is saved meanwhile may be in it or not. Raises StorageError.
         """
         if self._lock is None:
-            return self.load()
+            return self.load(but)
         loop = asyncio.get_running_loop()
-        return self._unwritten.over(await loop.run_in_executor(threads, self._read))
+        read = partial(self._read, but)
+        return self._unwritten.over(await loop.run_in_executor(threads, read))
 
-    def _read(self) -> Loaded:
+    def _read(self, but: Collection[str]) -> Loaded:
         # A connection of its own: another one belongs to the thread that has opened it.
         with self._reading(), contextlib.closing(schema.open_for_reading(self._path)) as reader:
-            return reading.load(reader)
+            return reading.load(reader, but)
 
     def save(self, change: Change) -> None:
         """Queue a change to the writer; never blocks. ValueError: something cannot be encoded."""

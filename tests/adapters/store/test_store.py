@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.adapters.store import MEMORY, Change, StorageError, Store
+from monitor.core.discovery import Roster
 from monitor.core.model import Alert, AlertState
 from monitor.core.status import CampaignStatus, EnvironmentStatus, Memory
 from support.builders import NOW, a_config, a_status
@@ -68,6 +69,29 @@ async def test_the_same_is_loaded_in_a_thread_with_what_is_not_on_disk_yet(path:
         assert store.failing
     assert loaded == store.load()
     assert set(loaded.campaigns) == {("production", "c-1"), ("production", "c-2")}
+    await store.aclose()
+
+
+async def test_nothing_is_read_of_environments_that_are_known_already(path: Path) -> None:
+    store = Store.open(path, now=NOW)
+    both = ("production", "staging")
+    store.save(
+        Change(
+            campaigns=tuple(campaign("c-1", environment=name) for name in both),
+            environments=tuple(EnvironmentStatus(name=name) for name in both),
+            next_call_at=dict.fromkeys(both, NOW),
+            rosters=dict.fromkeys(both, Roster()),
+        )
+    )
+    await store.flush()
+    execute(path, "UPDATE campaign SET status = '' WHERE environment = 'production'")
+    with ThreadPoolExecutor(1) as threads:
+        loaded = await store.load_in(threads, {"production"})
+    assert loaded == store.load({"production"})
+    assert list(loaded.campaigns) == [("staging", "c-1")]
+    known = (loaded.environments, loaded.next_call_at, loaded.rosters)
+    assert [list(one) for one in known] == [["staging"]] * 3
+    assert loaded.problems == ()
     await store.aclose()
 
 
