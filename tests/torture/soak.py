@@ -31,7 +31,7 @@ from torture.weather import KINDS, Weather
 ENVIRONMENTS = ("production", "staging")
 POLLS_PER_SECOND = 20
 CYCLE, SHORT_CYCLE = 60.0, 12.0
-"""Seconds; the short ones are for runs of less than ten minutes."""
+"""Seconds; the short ones are for runs in which memory is not judged."""
 
 SWEEPS_PER_CYCLE = 6
 SCRAPES_PER_CYCLE = 12
@@ -39,12 +39,15 @@ LOOKS = 5
 """A sample is the least of so many looks at files, threads and tasks."""
 
 WARM_UP = 1 / 6
-"""The part of a run that is not judged. All campaigns flap in it, not one in ten: what is to be
-filled (SQLite's cache of pages, above all) is full at its end."""
+"""The part of a run that is not judged. All campaigns flap in it, not one in ten, and reload comes
+after reload: what is to be filled (SQLite's cache of pages, malloc's of the thread that loads, the
+interpreter's of attributes) is full at its end."""
+
+RELOADS_PER_TICK_OF_WARM_UP = 8
 
 BLOCKS = 10
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
-MINUTES_TO_JUDGE_MEMORY = 10.0
+MINUTES_TO_JUDGE_MEMORY = 15.0
 """In less, the steps of the allocator are all that there is to see."""
 
 
@@ -173,13 +176,21 @@ async def soak(minutes: float, seed: int) -> Soaked:
         async with Misbehaving(script) as one, Misbehaving(script) as two:
             config = _configure(Path(folder), [one.url, two.url], cycle, 0)
             async with _daemon(config) as daemon:
-                for tick in range(int(minutes * 60 / cycle * SCRAPES_PER_CYCLE)):
+                ticks = int(minutes * 60 / cycle * SCRAPES_PER_CYCLE)
+                for tick in range(ticks):
                     await _tick(soaked, daemon, tick)
-                    if tick % SCRAPES_PER_CYCLE == SCRAPES_PER_CYCLE // 2:
+                    for _ in range(_reloads_after(tick, ticks)):
                         soaked.reloads += 1
                         _configure(Path(folder), [one.url, two.url], cycle, soaked.reloads)
                         assert (await daemon.web.post("/-/reload")).status_code == 200
     return soaked
+
+
+def _reloads_after(tick: int, ticks: int) -> int:
+    """Return how many follow this tick: one in the middle of a cycle, and more in the warm-up."""
+    if tick < ticks * WARM_UP:
+        return RELOADS_PER_TICK_OF_WARM_UP
+    return int(tick % SCRAPES_PER_CYCLE == SCRAPES_PER_CYCLE // 2)
 
 
 async def _tick(soaked: Soaked, daemon: Daemon, tick: int) -> None:
