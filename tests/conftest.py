@@ -33,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SFTP_MONITOR_")]:
         monkeypatch.delenv(name)
+    # What is written to a full disk is otherwise not there to fail again when Python exits.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
 
 @pytest.fixture

@@ -48,11 +48,13 @@ def main() -> None:
     """Run the command and leave with its exit code."""
     _replace_closed_streams()
     code = _main()
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # Who read our output has left; Python must not complain of it once more at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # Its reader has left, or the disk is full; else Python would fail once more at its
+            # exit, with a code of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
 
 

@@ -40,8 +40,13 @@ async def test_the_package_can_be_run_as_a_module() -> None:
 
 @pytest.mark.slow
 async def test_output_that_cannot_be_written_never_reads_as_a_verdict() -> None:
-    closed = {"rules >&- 2>&-": 74, "rules >/dev/full": 74, "oops 2>/dev/full": 64}
-    for arguments, code in closed.items():
+    unwritable = {
+        "rules >&- 2>&-": 74,
+        "rules >/dev/full": 74,
+        "rules >/dev/full 2>/dev/full": 74,
+        "oops 2>/dev/full": 64,
+    }
+    for arguments, code in unwritable.items():
         process = await asyncio.create_subprocess_exec(
             "sh", "-c", f'exec "$0" {arguments}', COMMAND, stderr=asyncio.subprocess.PIPE
         )
