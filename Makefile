@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check install
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
+# Worksteal: the slow tests stand together, and would else be the share of one worker.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 # A stamp is newer than the locks it was installed from, so that a second call installs nothing.
 VENV_STAMP := $(VENV)/.made
