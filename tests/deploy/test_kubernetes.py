@@ -29,7 +29,9 @@ MANIFESTS: dict[str, dict[str, Any]] = {
     for path in sorted(FOLDER.glob("*.yaml"))
     if path != CONFIG
 }
-OF_THE_OPERATOR = {"servicemonitor.yaml", "prometheusrule.yaml"}
+OF_THE_OPERATOR = {"servicemonitor.yaml": "ServiceMonitor", "prometheusrule.yaml": "PrometheusRule"}
+"""Their schemas are Prometheus Operator's, which no package has."""
+
 NAME = {"app.kubernetes.io/name": "sftp-monitor"}
 
 STATEFULSET = MANIFESTS["statefulset.yaml"]["spec"]
@@ -39,7 +41,7 @@ POD = STATEFULSET["template"]["spec"]
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 @pytest.mark.parametrize(
-    "file", sorted(MANIFESTS.keys() - OF_THE_OPERATOR - {"kustomization.yaml"})
+    "file", sorted(MANIFESTS.keys() - OF_THE_OPERATOR.keys() - {"kustomization.yaml"})
 )
 def test_a_manifest_is_valid_to_the_letter(file: str, version: str) -> None:
     kubernetes_validate.validate(MANIFESTS[file], version, strict=True)
@@ -49,6 +51,25 @@ def test_a_key_that_does_not_exist_is_found() -> None:
     broken = {**MANIFESTS["service.yaml"], "sepc": {}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(broken, OLDEST, strict=True)
+
+
+@pytest.mark.parametrize("file", OF_THE_OPERATOR)
+def test_what_is_for_the_operator_is_named_as_it_knows_it(file: str) -> None:
+    manifest = MANIFESTS[file]
+    assert manifest["apiVersion"] == "monitoring.coreos.com/v1"
+    assert manifest["kind"] == OF_THE_OPERATOR[file]
+    assert manifest["metadata"]["name"] == "sftp-monitor"
+
+
+def test_the_state_asks_for_the_space_without_which_no_claim_is_granted() -> None:
+    (claim,) = STATEFULSET["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
+    assert "storage" in claim["spec"]["resources"]["requests"]
+
+
+def test_a_shard_that_is_scaled_away_loses_its_state_and_one_that_is_restarted_keeps_it() -> None:
+    kept = {"whenScaled": "Delete", "whenDeleted": "Retain"}
+    assert STATEFULSET["persistentVolumeClaimRetentionPolicy"] == kept
 
 
 def test_kustomize_is_given_every_manifest_but_the_example_of_the_secret() -> None:
@@ -132,6 +153,7 @@ def test_the_pod_may_do_nothing_but_its_work() -> None:
     labels = MANIFESTS["namespace.yaml"]["metadata"]["labels"]
     assert labels == {"pod-security.kubernetes.io/enforce": "restricted"}
     assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     user = f"{POD['securityContext']['runAsUser']}:{POD['securityContext']['runAsGroup']}"
     assert f"USER {user}" in DOCKERFILE.read_text(encoding="utf-8").splitlines()
     assert POD["automountServiceAccountToken"] is False
