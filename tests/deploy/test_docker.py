@@ -94,6 +94,21 @@ def test_every_file_that_is_mounted_exists_and_is_read_only() -> None:
         assert mode == "ro"
 
 
+def test_every_volume_is_declared_and_used() -> None:
+    mounts = [mount for one in SERVICES.values() for mount in one.get("volumes", [])]
+    used = [mount.split(":")[0] for mount in mounts if not mount.startswith(".")]
+    assert sorted(used) == sorted(COMPOSE["volumes"])
+    assert f"state:{said('VOLUME')}" in SERVICES["monitor"]["volumes"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_may_do_nothing_but_its_work(service: str) -> None:
+    hardened = SERVICES[service]
+    assert hardened["read_only"] is True
+    assert hardened["cap_drop"] == ["ALL"]
+    assert hardened["security_opt"] == ["no-new-privileges:true"]
+
+
 def test_no_port_is_published_beyond_this_machine() -> None:
     ports = [port for one in SERVICES.values() for port in one.get("ports", [])]
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
@@ -119,6 +134,9 @@ def test_prometheus_finds_its_rules_where_they_are_mounted(tmp_path: Path) -> No
 def test_alertmanager_finds_its_templates_where_they_are_mounted(tmp_path: Path) -> None:
     config = mounted("alertmanager", tmp_path)["/etc/alertmanager/alertmanager.yml"]
     assert "1 templates" in run(require_peer("amtool"), "check-config", config)
+    # amtool counts patterns, and takes it well when one of them matches no file.
+    (template,) = YAML(typ="safe").load(config)["templates"]
+    assert (config.parent / template).is_file()
 
 
 def test_prometheus_asks_services_that_there_are() -> None:

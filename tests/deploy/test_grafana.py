@@ -131,11 +131,14 @@ def test_the_links_of_the_alerts_lead_here_and_choose_what_they_are_about() -> N
 
 def test_grafana_is_provisioned_with_the_dashboard_where_compose_mounts_it() -> None:
     yaml = YAML(typ="safe")
-    (provider,) = yaml.load(FOLDER / "provisioning/dashboards/sftp-monitor.yaml")["providers"]
-    (source,) = yaml.load(FOLDER / "provisioning/datasources/prometheus.yaml")["datasources"]
+    dashboards = yaml.load(FOLDER / "provisioning/dashboards/sftp-monitor.yaml")
+    sources = yaml.load(FOLDER / "provisioning/datasources/prometheus.yaml")
+    assert dashboards["apiVersion"] == sources["apiVersion"] == 1
+    (provider,), (source,) = dashboards["providers"], sources["datasources"]
     services = yaml.load(FOLDER.parent / "docker" / "compose.yaml")["services"]
     targets = [mount.split(":")[1] for mount in services["grafana"]["volumes"]]
     assert provider["options"]["path"] in targets
     assert "/etc/grafana/provisioning" in targets
-    assert source["url"] == "http://prometheus:9090"
+    assert provider["type"] == "file"
+    assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
     assert "prometheus" in services

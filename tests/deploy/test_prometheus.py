@@ -393,8 +393,11 @@ def test_prometheus_accepts_the_example_with_its_rules() -> None:
     assert f"{len(ALERTS) + 1} rules found" in done.stdout
 
 
-def test_the_example_scrapes_where_the_monitor_listens_and_lets_its_labels_win() -> None:
-    (job,) = YAML(typ="safe").load(FOLDER / "prometheus.yaml")["scrape_configs"]
+def test_the_example_scrapes_where_the_monitor_listens_and_pages_through_alertmanager() -> None:
+    example = YAML(typ="safe").load(FOLDER / "prometheus.yaml")
+    (job,) = example["scrape_configs"]
     config = YAML(typ="safe").load(FOLDER.parents[1] / "config.example.yaml")
     assert job["static_configs"] == [{"targets": [config["web"]["listen_address"]]}]
     assert job["honor_labels"] is True
+    (alertmanagers,) = example["alerting"]["alertmanagers"]
+    assert alertmanagers["static_configs"] == [{"targets": ["127.0.0.1:9093"]}]
