@@ -24,6 +24,9 @@ from monitor.config import load_config
 from monitor.core.text import rfc3339
 from monitor.daemon import Daemon
 
+REPORT_EVERY = 20.0
+"""Seconds between two lines of what is printed."""
+
 
 def serve(port: "multiprocessing.Queue[int]") -> None:
     """Answer for every campaign with a healthy config, in a process of its own."""
@@ -96,7 +99,7 @@ async def measure(file: Path, minutes: float) -> None:
     await daemon.start()
     begun, cpu = time.monotonic(), _cpu()
     while time.monotonic() - begun < minutes * 60:
-        await asyncio.sleep(20)
+        await asyncio.sleep(REPORT_EVERY)
         boards = list(daemon.report.board().environments.values())
         seen = sum(
             entry.status.memory.seen_at is not None
@@ -107,7 +110,7 @@ async def measure(file: Path, minutes: float) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"{time.monotonic() - begun:6.0f} s  {seen:>7} campaigns read"
-            f"  CPU {(now - cpu) * 5:4.0f} %  lag {lag:6.1f} s  RSS {memory:.0f} MB",
+            f"  CPU {(now - cpu) / REPORT_EVERY:4.0%}  lag {lag:6.1f} s  RSS {memory:.0f} MB",
             flush=True,
         )
         cpu = now

@@ -39,10 +39,11 @@ from monitor.adapters.web.handlers import GZIP_LEVEL
 from monitor.config import CampaignConfig, Config, EnvironmentConfig, load_config, targets
 from monitor.core.board import Board
 from monitor.core.discovery import Roster
-from monitor.core.model import Answer, ListingAnswer, SftpConfig
+from monitor.core.model import Answer, SftpConfig
 from monitor.core.status import CampaignStatus, Memory
 from monitor.daemon import SystemClock
 from monitor.polling import Fleet
+from monitor.polling.connect import talkover
 from monitor.reporting import Report
 
 ONE_ENVIRONMENT = """
@@ -50,24 +51,6 @@ environments:
   - {name: e, base_url: "http://127.0.0.1:9/api/v1", token: "${TOKEN}", campaigns: [{id: c}]}
 web: {listen_address: "127.0.0.1:0"}
 """
-
-
-class NoApi:
-    """An API that nobody calls: what is polled here is decided by `answer`."""
-
-    async def fetch_sftp(self, campaign_id: str) -> Answer:
-        """Never return."""
-        raise NotImplementedError
-
-    async def fetch_campaigns(self, page: int) -> ListingAnswer:
-        """Never return."""
-        raise NotImplementedError
-
-    def set_token(self, token: str) -> None:
-        """Do nothing."""
-
-    async def aclose(self) -> None:
-        """Do nothing."""
 
 
 class PlainCollector(Collector):
@@ -171,6 +154,7 @@ def _memory() -> float:
 
 
 def _not_started(_name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    # Nobody is called: what is polled here is decided by `answer`.
     work.close()
     return asyncio.ensure_future(asyncio.sleep(0))
 
@@ -190,7 +174,7 @@ async def measure(environments: int, campaigns: int) -> None:
     await watch.step("idle", asyncio.sleep(1))
     config = config_of(environments, campaigns)
     store = Store.open(MEMORY, now=clock.wall(), threaded=False)
-    fleet = Fleet(store, clock, own, lambda *_: NoApi(), _not_started)
+    fleet = Fleet(store, clock, own, talkover(clock), _not_started)
     loaded = known(config, clock.wall())
     await watch.step("start: plan all polls", fleet.apply(config, loaded))
     await watch.step("reload: nothing changed", fleet.apply(config, loaded))

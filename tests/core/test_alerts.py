@@ -16,29 +16,14 @@ from monitor.core.model import (
     Alert,
     AlertState,
     Finding,
-    Severity,
     Verdict,
 )
 from monitor.core.rules import FailedTest
-from support.builders import NOW
+from support.builders import BAD, FIRING, NOW
 from support.timeline import told
 
-BAD = Finding(Verdict.UNHEALTHY, "bad", {"reason": "bad"})
 GOOD = Finding(Verdict.HEALTHY, "good")
 NO_IDEA = Finding(Verdict.UNKNOWN, "no idea")
-
-FIRING = Alert(
-    rule="failed_test",
-    state=AlertState.FIRING,
-    since=NOW - HOUR,
-    pending_at=NOW - HOUR,
-    fired_at=NOW - HOUR,
-    told=True,
-    told_at=NOW - HOUR,
-    told_severity=Severity.CRITICAL,
-    seq=1,
-    summary="bad",
-)
 
 
 # --- firing and resolved

@@ -12,29 +12,13 @@ from monitor.core.model import (
     Alert,
     AlertState,
     EventStatus,
-    Finding,
     Severity,
-    Verdict,
 )
 from monitor.core.rules import FailedTest
-from support.builders import NOW
+from support.builders import BAD, FIRING, NOW
 from support.timeline import told
 
-BAD = Finding(Verdict.UNHEALTHY, "bad", {"reason": "bad"})
-
 GONE = "rule_removed"
-FIRING = Alert(
-    rule="failed_test",
-    state=AlertState.FIRING,
-    since=NOW - HOUR,
-    pending_at=NOW - HOUR,
-    fired_at=NOW - HOUR,
-    told=True,
-    told_at=NOW - HOUR,
-    told_severity=Severity.CRITICAL,
-    seq=1,
-    summary="bad",
-)
 
 
 # --- level, not edge

@@ -4,13 +4,42 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from monitor.core.model import DAY, Instant, Observation, PollError, Reason, SftpConfig
+from monitor.core.model import (
+    DAY,
+    HOUR,
+    Alert,
+    AlertState,
+    Finding,
+    Instant,
+    Observation,
+    PollError,
+    Reason,
+    Severity,
+    SftpConfig,
+    Verdict,
+)
 from monitor.core.rule import Rule, Sight, Target
 from monitor.core.rules import RULES, resolve_rules
 from monitor.core.status import CampaignStatus, Failures, Memory
 
 NOW: Instant = 1_800_000_000.0
 """2027-01-15T08:00:00Z: the present, in every test that has one."""
+
+BAD = Finding(Verdict.UNHEALTHY, "bad", {"reason": "bad"})
+
+FIRING = Alert(
+    rule="failed_test",
+    state=AlertState.FIRING,
+    since=NOW - HOUR,
+    pending_at=NOW - HOUR,
+    fired_at=NOW - HOUR,
+    told=True,
+    told_at=NOW - HOUR,
+    told_severity=Severity.CRITICAL,
+    seq=1,
+    summary="bad",
+)
+"""It fired an hour ago and was told at once; `BAD` is what a rule found."""
 
 RuleSettings = Mapping[str, Mapping[str, Any]]
 """Rule name → field → value, as `resolve_rules` takes it."""

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import bcrypt
@@ -93,8 +93,6 @@ class Target:
     async def scrapes_under_attack(self, openings: Sequence[bytes], seconds: float) -> None:
         """Scrape as Prometheus does, while slow clients with these openings hold connections."""
         async with attacked(self.port, openings):
-            # Only a full house is worth measuring.
-            await asyncio.sleep(2 * DRIP)
             await self.scrapes(SCRAPES_A_SECOND, seconds)
 
     @property
@@ -124,11 +122,12 @@ async def connection(
         writer.close()
 
 
-async def hold(port: int, opening: bytes) -> None:
+async def hold(port: int, opening: bytes, connected: asyncio.Event) -> None:
     """Be a slow client for ever: begin, go on a byte at a time, and come again when cut off."""
     while True:
         with suppress(OSError):
             async with connection(port) as (reader, writer):
+                connected.set()
                 writer.write(opening)
                 while not await answered(reader):
                     writer.write(b"a" if opening else b"")
@@ -146,11 +145,17 @@ async def answered(reader: asyncio.StreamReader) -> bool:
 
 @asynccontextmanager
 async def attacked(port: int, openings: Sequence[bytes]) -> AsyncIterator[None]:
-    """Hold as many slow connections as there are slow clients."""
+    """Hold as many slow connections as there are slow clients; every one was connected."""
+    connected = [asyncio.Event() for _ in range(SLOW)]
     clients = [
-        asyncio.create_task(hold(port, openings[number % len(openings)])) for number in range(SLOW)
+        asyncio.create_task(hold(port, opening, event))
+        for opening, event in zip(cycle(openings), connected, strict=False)
     ]
     try:
+        # Only a full house is worth measuring.
+        async with asyncio.timeout(30):
+            for event in connected:
+                await event.wait()
         yield
     finally:
         for client in clients:

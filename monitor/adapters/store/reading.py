@@ -1,9 +1,9 @@
 """What is read back: the state at start, and events page by page. Each row stands for itself."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from monitor.adapters.store import codec
 from monitor.core.discovery import Roster
@@ -53,12 +53,15 @@ class Filter:
 
 def load(connection: sqlite3.Connection, but: Collection[str]) -> Loaded:
     """Return everything that is remembered but the events and the environments in `but`."""
+
+    def rows(query: str) -> Iterator[tuple[Any, ...]]:
+        # The first column of each query is the environment's name.
+        return (row for row in connection.execute(query) if row[0] not in but)
+
     problems: list[str] = []
     campaigns = {}
-    rows = connection.execute("SELECT environment, campaign_id, status FROM campaign")
-    for environment, campaign_id, body in rows:
-        if environment in but:
-            continue
+    query = "SELECT environment, campaign_id, status FROM campaign"
+    for environment, campaign_id, body in rows(query):
         status = _decoded(codec.decode_campaign, body)
         if status is None or (status.environment, status.campaign_id) != (environment, campaign_id):
             problems.append(f"the stored status of {environment}/{campaign_id} cannot be read")
@@ -66,9 +69,7 @@ def load(connection: sqlite3.Connection, but: Collection[str]) -> Loaded:
             status = codec.campaign_tombstone(environment, campaign_id, counts)
         campaigns[environment, campaign_id] = status
     environments, next_call_at = {}, {}
-    for name, body, at in connection.execute("SELECT name, status, next_call_at FROM environment"):
-        if name in but:
-            continue
+    for name, body, at in rows("SELECT name, status, next_call_at FROM environment"):
         if at is not None:
             next_call_at[name] = at
         if body is None:
@@ -82,18 +83,14 @@ def load(connection: sqlite3.Connection, but: Collection[str]) -> Loaded:
         campaigns=campaigns,
         environments=environments,
         next_call_at=next_call_at,
-        rosters=_rosters(connection, but, problems),
+        rosters=_rosters(rows("SELECT environment, body FROM listing"), problems),
         problems=tuple(problems),
     )
 
 
-def _rosters(
-    connection: sqlite3.Connection, but: Collection[str], problems: list[str]
-) -> dict[str, Roster]:
+def _rosters(rows: Iterable[tuple[str, str]], problems: list[str]) -> dict[str, Roster]:
     rosters = {}
-    for name, body in connection.execute("SELECT environment, body FROM listing"):
-        if name in but:
-            continue
+    for name, body in rows:
         roster = _decoded(codec.decode_roster, body)
         if roster is None:
             problems.append(f"the stored listing of environment {name} cannot be read")
