@@ -55,7 +55,7 @@ def load(connection: sqlite3.Connection, but: Collection[str]) -> Loaded:
     """Return everything that is remembered but the events and the environments in `but`."""
 
     def rows(query: str) -> Iterator[tuple[Any, ...]]:
-        # The first column of each query is the environment's name.
+        """Yield what a query finds; its first column is the environment's name."""
         return (row for row in connection.execute(query) if row[0] not in but)
 
     problems: list[str] = []
