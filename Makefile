@@ -72,16 +72,19 @@ $(VENV_STAMP):
 		exit 1; }
 	@touch $@
 
-# The build tools come from a lock as well, and the project is built without isolation:
-# so nothing is ever installed that is not pinned by its hash.
+# The build tools come from a lock as well, and the project is built without isolation: so nothing
+# is ever installed that is not pinned by its hash. The locks are complete (`pip check` holds them to
+# it) and pip resolves nothing: one of 2023 refuses `coverage` pinned where `coverage[toml]` is asked.
 $(BASE_STAMP): requirements.lock requirements-build.lock pyproject.toml $(VENV_STAMP)
 	@echo "Installing the program into $(VENV), once."
-	@$(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --require-hashes -r requirements-build.lock
+	@$(PIP) --require-hashes --no-deps -r requirements.lock
+	@$(PIP) --require-hashes --no-deps -r requirements-build.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip -q check
 	@touch $@
 
 $(DEV_STAMP): requirements-dev.lock $(BASE_STAMP)
 	@echo "Installing the development tools into $(VENV), once."
-	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --require-hashes --no-deps -r requirements-dev.lock
+	@$(BIN)/python -m pip -q check
 	@touch $@
