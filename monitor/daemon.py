@@ -23,7 +23,6 @@ from monitor.adapters.systemd import ServiceManager
 from monitor.adapters.web import WebContext, WebServer
 from monitor.config import Config, ConfigError, SecretError, effective_yaml, safe_access
 from monitor.core.model import Instant, Seconds
-from monitor.core.sharding import WHOLE, Shard
 from monitor.polling import Clock, Connect, Fleet, talkover
 from monitor.reporting import Report
 from monitor.telling import Tellers
@@ -61,7 +60,6 @@ class Daemon:
         load: Callable[[], Config],
         write: WriteLine,
         *,
-        shard: Shard = WHOLE,
         manager: ServiceManager | None = None,
         clock: Clock | None = None,
         connect: Connect | None = None,
@@ -69,19 +67,18 @@ class Daemon:
     ) -> None:
         """Run on what `load` returns, now and at each reload, telling alerts through `write`.
 
-        Of its environments those that `shard` owns are watched. `manager` is told how it goes.
-        `clock`, `connect` and `threaded=False` put the whole on virtual time.
+        `manager` is told how it goes. `clock`, `connect` and `threaded=False` put the whole on
+        virtual time.
         """
         self.stop_requested = asyncio.Event()
         self.reload_requested = asyncio.Event()
         self.url = ""
         self._load = load
         self._write = write
-        self._shard = shard
         self._manager = manager or ServiceManager({}, 0)
         self._clock = clock or SystemClock()
         self._threaded = threaded
-        self._own = OwnMetrics(__version__, shard)
+        self._own = OwnMetrics(__version__)
         self._connect = connect or talkover(self._clock, self._own)
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
@@ -135,15 +132,13 @@ class Daemon:
         store = Store.open(config.state.path, now=clock.wall(), threaded=self._threaded)
         self._closing.push_async_callback(store.aclose)
         self._store = store
-        self._fleet = Fleet(store, clock, self._own, self._connect, self._keep_running, self._shard)
+        self._fleet = Fleet(store, clock, self._own, self._connect, self._keep_running)
         situation = Situation(
             clock.wall,
             board=lambda: self.report.board(),  # noqa: PLW0108 - it is made after the sinks
             campaign_labels=lambda: self.report.config.metrics.campaign_labels,
         )
-        sinks = sinks_of(
-            config, self._shard.ordinal, self._write, situation, threaded=self._threaded
-        )
+        sinks = sinks_of(config, self._write, situation, threaded=self._threaded)
         names = tuple(sink.name for sink in sinks)
         self.report = Report(config, self._fleet, store, names, self._own, clock)
         for name in names:
@@ -272,7 +267,6 @@ class Daemon:
             reload=self.reload,
             events=self.report.history,
             version=__version__,
-            shard=self._shard,
             started_at=self._clock.wall(),
             external_url=config.web.external_url,
         )

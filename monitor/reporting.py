@@ -46,12 +46,12 @@ class Report:
     @property
     def links(self) -> Links:
         """Where events point to."""
-        return Links.of(self.config, self._fleet.shard.ordinal)
+        return Links.of(self.config)
 
     def board(self) -> Board:
         """Return all environments as they are known now."""
         environments = {name: poller.board() for name, poller in self._fleet.pollers.items()}
-        return Board(environments, self._clock.wall(), self._fleet.elsewhere)
+        return Board(environments, self._clock.wall())
 
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""

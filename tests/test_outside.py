@@ -1,4 +1,4 @@
-"""What users, scripts and dashboards rely on, word for word: metrics, log lines, the OpenAPI document.
+"""What users, scripts and dashboards rely on, word for word: metrics, log lines, OpenAPI.
 
 A difference here is a change of the contract: decide it, write it into docs/decisions.md, and only
 then renew the goldens: `GOLDENS=renew make test ARGS=tests/test_outside.py`.

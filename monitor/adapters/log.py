@@ -96,14 +96,12 @@ class LineWriter:
         return None
 
 
-def configure(
-    writer: LineWriter, now: Callable[[], Instant], *, level: str, output: str, shard: int = 0
-) -> None:
+def configure(writer: LineWriter, now: Callable[[], Instant], *, level: str, output: str) -> None:
     """Send all operational records through `writer`: `output` is `json` or `console`."""
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.format_exc_info,
-        _stamp(now, shard),
+        _stamp(now),
         _harmless,
     ]
     structlog.configure(
@@ -148,10 +146,10 @@ class _Handler(logging.Handler):
         self._writer.put(self.format(record).encode("utf-8", "replace") + b"\n")
 
 
-def _stamp(now: Callable[[], Instant], shard: int) -> Processor:
+def _stamp(now: Callable[[], Instant]) -> Processor:
     def stamp(_logger: Any, _method: str, event: EventDict) -> EventDict:
-        """Put the time first and the shard last."""
-        return {"timestamp": rfc3339(now(), milliseconds=True), **event, "shard": shard}
+        """Put the time first."""
+        return {"timestamp": rfc3339(now(), milliseconds=True), **event}
 
     return stamp
 
@@ -172,6 +170,5 @@ def _harmless_value(key: str, value: Any) -> Any:
 def _render_for_people(_logger: Any, _method: str, event: EventDict) -> str:
     head = f"{event.pop('timestamp')[11:19]} {event.pop('level'):<17} {event.pop('event')}"
     exception = event.pop("exception", None)
-    event.pop("shard", None)
     said = " ".join(f"{key}={value}" for key, value in event.items())
     return f"{head} {said}".rstrip() + (f"\n{exception}" if exception else "")

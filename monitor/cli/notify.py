@@ -55,7 +55,7 @@ def test(config_file: Path, severity: str) -> int:
         campaign_labels=lambda: config.metrics.campaign_labels,
         hold=ENDS_AFTER,
     )
-    sinks = sinks_of(config, 0, writer.write, situation, threaded=True)
+    sinks = sinks_of(config, writer.write, situation, threaded=True)
     told = Told(a_test_event(config, Severity(severity), clock.wall()), EPOCH)
     try:
         problems = asyncio.run(_try_all(sinks, told))

@@ -1,18 +1,13 @@
 """Options that several commands share, and how they change the config."""
 
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from monitor.config import Config, load_config
-from monitor.core.sharding import Shard
-
-POD_NAME = "SFTP_MONITOR_POD_NAME"
-"""The variable with the pod's name; a StatefulSet's ends in its ordinal: `sftp-monitor-3`."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -75,45 +70,13 @@ _RUN_FLAGS = (
     _option("--state.path", "The state database.", type=click.Path(path_type=Path)),
 )
 
-_SHARD_FLAGS = (
-    _option(
-        "--shard",
-        f"Which shard this is, from 0; by default the number at the end of ${POD_NAME}.",
-        type=click.IntRange(min=0),
-    ),
-    _option(
-        "--total-shards",
-        "How many processes, each with a state of its own, share the environments.",
-        type=click.IntRange(min=1),
-        default=1,
-        show_default=True,
-    ),
-)
-
 
 def run_flags(command: _F) -> _F:
-    """Add the flags of `run`: those that beat the config file, and those of `shard_of`."""
+    """Add the flags of `run`, which beat the config file."""
     # Decorators apply from the last one up: --help would show the flags in reverse.
-    for flag in reversed(_RUN_FLAGS + _SHARD_FLAGS):
+    for flag in reversed(_RUN_FLAGS):
         command = flag(command)
     return command
-
-
-def shard_of(ordinal: int | None, total: int, environ: Mapping[str, str]) -> Shard:
-    """Return which shard of `total` this is, by its flag or else by the pod's name.
-
-    The pod's name counts for a total of 1, too: replicas of a StatefulSet that nobody told to
-    share would all spend the same budget. Raises click.UsageError for what is no shard.
-    """
-    numbered = re.search(r"-([0-9]+)$", environ.get(POD_NAME, ""))
-    if ordinal is None and numbered is not None:
-        ordinal = int(numbered[1])
-    if ordinal is None and total > 1:
-        raise click.UsageError(f"say which of {total} shards this is: --shard, or ${POD_NAME}")
-    try:
-        return Shard(ordinal or 0, total)
-    except ValueError as error:
-        raise click.UsageError(f"{error}: see --shard and --total-shards") from error
 
 
 def load(path: Path, **flags: Any) -> Config:

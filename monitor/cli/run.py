@@ -18,7 +18,6 @@ from monitor.adapters.systemd import ServiceManager
 from monitor.cli import options
 from monitor.config import Config
 from monitor.core.model import Seconds
-from monitor.core.sharding import Shard
 from monitor.daemon import Daemon, SystemClock, TaskEndedError
 
 LEAVE_WITHIN: Seconds = 8.0
@@ -28,13 +27,12 @@ LEAVE_WITHIN: Seconds = 8.0
 @click.command()
 @options.config_file
 @options.run_flags
-def run(config_file: Path, shard: int | None, total_shards: int, **flags: Any) -> None:
+def run(config_file: Path, **flags: Any) -> None:
     """Run the monitor until SIGTERM or SIGINT; SIGHUP reads the config file again."""
     # Until the loop heeds them: nothing is open yet, and the config is about to be read anyway.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    own = options.shard_of(shard, total_shards, os.environ)
     load = partial(options.load, config_file, **flags)
     first = load()
     writer = log.LineWriter(sys.stdout.fileno())
@@ -43,23 +41,22 @@ def run(config_file: Path, shard: int | None, total_shards: int, **flags: Any) -
         SystemClock().wall,
         level=first.log.level,
         output=first.log.format,
-        shard=own.ordinal,
     )
     # A socket for every environment: the soft limit of 1,024 is there for programs with select().
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     code = 70
     try:
-        code = asyncio.run(_run(load, writer, own))
+        code = asyncio.run(_run(load, writer))
     finally:
         writer.close()
     # Nothing is left to do, and a thread that hangs in a system call must not keep us.
     os._exit(code)
 
 
-async def _run(load: Callable[[], Config], writer: log.LineWriter, shard: Shard) -> int:
+async def _run(load: Callable[[], Config], writer: log.LineWriter) -> int:
     manager = ServiceManager(os.environ, os.getpid())
-    daemon = Daemon(load, writer.write, shard=shard, manager=manager)
+    daemon = Daemon(load, writer.write, manager=manager)
     # Before the start: a SIGTERM or SIGHUP that comes meanwhile must not kill us halfway.
     heed_signals(daemon)
     await daemon.start()

@@ -22,7 +22,7 @@ EVENT_FIELDS = frozenset(
         "campaign_id", "campaign_name", "durable", "environment", "epoch", "event", "event_id",
         "evidence", "fingerprint", "import_schedule", "initial", "labels", "last_passed_at",
         "level", "muted_by", "next_step", "observed_at", "previous_severity", "reason",
-        "redelivery", "rule", "runbook_url", "seq", "severity", "sftp_host", "shard", "since",
+        "redelivery", "rule", "runbook_url", "seq", "severity", "sftp_host", "since",
         "status", "summary", "timestamp", "url",
     }
 )  # fmt: skip

@@ -81,14 +81,10 @@ class EnvironmentBoard:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All environments by name. `now` is our clock at the time of the view.
-
-    `elsewhere` are the configured environments that other shards watch.
-    """
+    """All environments by name. `now` is our clock at the time of the view."""
 
     environments: Mapping[str, EnvironmentBoard]
     now: Instant
-    elsewhere: frozenset[str] = frozenset()
 
     def entries(self) -> Iterator[tuple[EnvironmentBoard, Entry]]:
         """Return every campaign with its environment, in the order of the config."""

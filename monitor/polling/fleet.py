@@ -3,7 +3,7 @@
 import asyncio
 import resource
 from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from monitor.adapters.metrics import OwnMetrics
@@ -11,7 +11,6 @@ from monitor.adapters.store import Change, Loaded, Store
 from monitor.config import Config, EnvironmentConfig
 from monitor.core.discovery import Roster
 from monitor.core.model import Seconds
-from monitor.core.sharding import WHOLE, Shard
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.api import Api
 from monitor.polling.guarded import Guarded
@@ -35,7 +34,7 @@ KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class Fleet:
-    """One poller for each environment of the shard; `elsewhere` has those of other shards."""
+    """One poller for each environment."""
 
     def __init__(
         self,
@@ -44,12 +43,9 @@ class Fleet:
         own: OwnMetrics,
         connect: Connect,
         keep_running: KeepRunning,
-        shard: Shard = WHOLE,
     ) -> None:
         """Start with no environment; `apply` brings them."""
-        self.shard = shard
         self.pollers: dict[str, Poller] = {}
-        self.elsewhere: frozenset[str] = frozenset()
         self._store = store
         self._clock = clock
         self._own = own
@@ -66,16 +62,12 @@ class Fleet:
         Environment by environment, so that the loop goes on: they share nothing. One apply at a
         time; `loaded` has what is remembered of those that do not run.
         """
-        elsewhere = self.shard.elsewhere(env.name for env in config.environments)
-        owned = [env for env in config.environments if env.name not in elsewhere]
         # All of them before anything changes: a secret that cannot be read leaves all as it was.
-        tokens = {env.name: Token(env.name, env.token) for env in owned}
+        tokens = {env.name: Token(env.name, env.token) for env in config.environments}
         campaigns = _by_environment(loaded)
-        self.elsewhere = elsewhere
-        self._drop(elsewhere & {*loaded.environments, *loaded.rosters, *campaigns})
-        for name in {*self.pollers, *loaded.environments} - tokens.keys() - elsewhere:
+        for name in {*self.pollers, *loaded.environments} - tokens.keys():
             self._remove(name, loaded, campaigns.get(name, {}))
-        for env in owned:
+        for env in config.environments:
             settings = self._settings(env, config, loaded)
             if env.name in self.pollers:
                 self._reconfigure(self.pollers[env.name], settings, tokens[env.name])
@@ -139,11 +131,6 @@ class Fleet:
         self._own.forget(name)
         poller.watch.remove()
         self._close_later(poller.api, 0)
-
-    def _drop(self, names: Collection[str]) -> None:
-        """Forget without a word what another shard watches now: it tells what is still so."""
-        if names:
-            self._save(Change(dropped_environments=tuple(sorted(names))))
 
     def _close_later(self, api: Api, seconds: Seconds) -> None:
         async def close() -> None:

@@ -57,7 +57,6 @@ def test_structlog_and_the_standard_library_write_the_same_json_lines(stream: St
         "event": "poll_failed",
         "level": "info",
         "reason": "timeout",
-        "shard": 0,
     }
     assert (second["event"], second["level"]) == ("it is late", "warning")
 

@@ -305,15 +305,6 @@ def test_an_environment_tells_its_budget_and_its_pace() -> None:
     assert page.value("environment_swept_timestamp_seconds", **key) == NOW - MINUTE
 
 
-def test_an_environment_of_another_shard_is_not_owned_and_has_no_other_series() -> None:
-    board = replace(a_board(an_environment()), elsewhere=frozenset({"staging"}))
-    page = scrape(board)
-    assert page.value("environment_owned", environment="production") == 1
-    assert page.value("environment_owned", environment="staging") == 0
-    named = [name for name, labels in page.series if ("environment", "staging") in labels]
-    assert named == ["sftp_monitor_environment_owned"]
-
-
 # --- sinks -------------------------------------------------------------------------------------
 
 

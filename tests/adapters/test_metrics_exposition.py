@@ -48,8 +48,6 @@ CONTRACT = {
     "config_last_reload_successful",
     "config_last_reload_success_timestamp_seconds",
     "config_hash",
-    "shard_ordinal",
-    "total_shards",
 }
 """Every metric of the contract's table, without the prefix."""
 

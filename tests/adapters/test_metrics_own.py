@@ -5,9 +5,7 @@ from itertools import product
 
 import pytest
 
-from monitor.adapters.metrics import OwnMetrics
 from monitor.core.model import EventStatus, Reason, Severity
-from monitor.core.sharding import Shard
 from support.builders import NOW
 from support.scrapes import VERSION, scrape, some_own_metrics
 
@@ -134,16 +132,6 @@ def test_the_build_says_what_runs() -> None:
     page = scrape()
     labels = {"version": VERSION, "python_version": platform.python_version()}
     assert page.value("build_info", **labels) == 1
-
-
-def test_one_shard_owns_everything() -> None:
-    page = scrape()
-    assert (page.value("shard_ordinal"), page.value("total_shards")) == (0, 1)
-
-
-def test_one_of_several_shards_says_which_it_is() -> None:
-    page = scrape(own=OwnMetrics(VERSION, Shard(2, 5)))
-    assert (page.value("shard_ordinal"), page.value("total_shards")) == (2, 5)
 
 
 def test_the_lag_of_the_event_loop_is_the_last_one_noted() -> None:

@@ -67,11 +67,6 @@ def test_the_state_asks_for_the_space_without_which_no_claim_is_granted() -> Non
     assert "storage" in claim["spec"]["resources"]["requests"]
 
 
-def test_a_shard_that_is_scaled_away_loses_its_state_and_one_that_is_restarted_keeps_it() -> None:
-    kept = {"whenScaled": "Delete", "whenDeleted": "Retain"}
-    assert STATEFULSET["persistentVolumeClaimRetentionPolicy"] == kept
-
-
 def test_kustomize_is_given_every_manifest_but_the_example_of_the_secret() -> None:
     given = {*KUSTOMIZATION["resources"], "kustomization.yaml", "secret.example.yaml"}
     assert given == MANIFESTS.keys()
@@ -139,9 +134,8 @@ def test_our_labels_win_over_those_of_the_target() -> None:
     assert endpoint["honorLabels"] is True
 
 
-def test_there_are_as_many_pods_as_shards() -> None:
-    total = next(one for one in CONTAINER["env"] if one["name"] == "SFTP_MONITOR_TOTAL_SHARDS")
-    assert total["value"] == str(STATEFULSET["replicas"])
+def test_there_is_one_pod_for_each_token_has_one_budget() -> None:
+    assert STATEFULSET["replicas"] == 1
 
 
 def test_the_rules_are_those_for_prometheus() -> None:
@@ -181,7 +175,7 @@ def laid_out(folder: Path, changes: Mapping[str, str]) -> Path:
     return folder / "config" / CONFIG.name
 
 
-async def test_the_pods_command_runs_as_the_shard_that_its_name_says(tmp_path: Path) -> None:
+async def test_the_pods_command_runs(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         file = laid_out(
             tmp_path,
@@ -197,10 +191,8 @@ async def test_the_pods_command_runs_as_the_shard_that_its_name_says(tmp_path: P
             word.replace(f"/etc/sftp-monitor/{CONFIG.name}", str(file))
             for word in CONTAINER["args"]
         ]
-        environ = {one["name"]: one.get("value", "sftp-monitor-0") for one in CONTAINER["env"]}
         state = str(tmp_path / "state.db")
-        async with running(*arguments, "--state.path", state, **environ) as process:
+        async with running(*arguments, "--state.path", state) as process:
             started = await process.record(event="started")
             await platform.until(lambda: bool(platform.requests))
-    assert started["shard"] == 0
     assert started["environments"] == 1

@@ -138,9 +138,8 @@ def test_what_is_pending_or_muted_or_of_another_rule_does_not_fire(tmp_path: Pat
         pytest.param("1x4 stale _x80 1x30", "1x4 stale _x80 1x30", "", "", id="20 minutes dead"),
         # The new one has loaded its state before it has swept again.
         pytest.param("1x4 stale", "1x4 stale", "_x20 1x99", "_x40 1x99", id="a new address"),
-        # The old owner lives on without the environment; the new one has a state of its own, so
-        # that it knows nothing before its first sweep.
-        pytest.param("1x4 stale", "1x4 stale", "_x30 1x99", "_x30 1x99", id="another shard"),
+        # With a state of its own it knows nothing before its first sweep.
+        pytest.param("1x4 stale", "1x4 stale", "_x30 1x99", "_x30 1x99", id="a new state"),
     ],
 )
 @pytest.mark.slow
@@ -250,9 +249,6 @@ POLLED = 'sftp_monitor_campaign_last_poll_timestamp_seconds{environment="product
 INTERVAL = 'sftp_monitor_effective_interval_seconds{environment="production",instance="a:1"}'
 RELOADED = 'sftp_monitor_config_last_reload_successful{instance="%s",job="sftp-monitor"}'
 ERRORS = 'sftp_monitor_storage_errors_total{instance="%s",job="sftp-monitor"}'
-ORDINAL = 'sftp_monitor_shard_ordinal{instance="%s"}'
-TOTAL = 'sftp_monitor_total_shards{instance="%s"}'
-HASH = 'sftp_monitor_config_hash{instance="%s"}'
 PRODUCTION = {"environment": "production"}
 
 Case = tuple[str, dict[str, str], Series, str, Series]
@@ -261,13 +257,6 @@ Case = tuple[str, dict[str, str], Series, str, Series]
 # In each of the first there is a hole of one scrape, which must not end what fires.
 CASES: list[Case] = [
     ("SftpMonitorAbsent", {}, {INFO % "a": "1x3 stale"}, "7m", {INFO % "a": "1x19 _ 1x990"}),
-    (
-        "SftpMonitorEnvironmentUnowned",
-        PRODUCTION,
-        {OWNED % "a": "0x50 _ 0x990", OWNED % "b": "0x50 _ 0x990"},
-        "13m",
-        {OWNED % "a": "0x50 _ 0x990", OWNED % "b": "1x50 _ 1x990"},
-    ),
     (
         "SftpMonitorEnvironmentOwnedTwice",
         PRODUCTION,
@@ -322,28 +311,6 @@ CASES: list[Case] = [
         {ERRORS % "a": "0x3 1x25 _ 1x990"},
         "3m",
         {ERRORS % "a": "3x990"},
-    ),
-    (
-        "SftpMonitorShardMissing",
-        {},
-        {ORDINAL % "a": "0x990", ORDINAL % "a2": "0x990", TOTAL % "a": "2x990"},
-        "13m",
-        {ORDINAL % "a": "0x990", ORDINAL % "b": "1x990", TOTAL % "a": "2x990"},
-    ),
-    (
-        "SftpMonitorShardMismatch",
-        {},
-        {TOTAL % "a": "2x990", TOTAL % "b": "3x990", HASH % "a": "7x990", HASH % "b": "7x990"},
-        "18m",
-        {TOTAL % "a": "2x990", TOTAL % "b": "2x990", HASH % "a": "7x990", HASH % "b": "7x990"},
-    ),
-    (
-        "SftpMonitorShardMismatch",
-        {},
-        {TOTAL % "a": "2x990", TOTAL % "b": "2x990", HASH % "a": "7x990", HASH % "b": "8x990"},
-        "18m",
-        # A roll-out of a new config takes a while.
-        {TOTAL % "a": "2x990", HASH % "a": "7x30 8x990", HASH % "b": "7x50 8x990"},
     ),
     ("Watchdog", {}, {}, "1m", {}),
 ]

@@ -9,7 +9,6 @@ from typing import Any
 
 from monitor.adapters.systemd import ServiceManager
 from monitor.config import load_config
-from monitor.core.sharding import WHOLE, Shard
 from monitor.daemon import Daemon
 from monitor.polling import Api, Settings
 from support.virtual import FakeApi, VirtualClock
@@ -69,14 +68,12 @@ class World:
     async def daemon(
         self,
         environ: dict[str, str] | None = None,
-        shard: Shard = WHOLE,
         manager: ServiceManager | None = None,
     ) -> AsyncIterator[Daemon]:
         """Run a daemon on this world; it stops at the end."""
         daemon = Daemon(
             self._load(environ or {"TOKEN": "talq_test", "OTHER_TOKEN": "talq_other"}),
             self.write,
-            shard=shard,
             manager=manager,
             clock=self.clock,
             connect=self.connect,

@@ -48,6 +48,11 @@ ENVIRONMENT_GAUGES: tuple[tuple[str, str, Callable[[EnvironmentBoard], float | N
         "How late the most overdue poll is.",
         lambda board: board.lag,
     ),
+    (
+        "environment_owned",
+        "1: this process watches the environment.",
+        lambda _: 1.0,
+    ),
 )
 """Name, help and value of every gauge of an environment that is watched, labelled by it only."""
 
@@ -70,7 +75,7 @@ def environment_alerts(board: Board, campaign_labels: Sequence[str]) -> dict[str
 
 
 def environment_families(board: Board) -> Iterator[bytes]:
-    """Yield every family of the environments: those watched here, and those of other shards."""
+    """Yield every family of the environments."""
     counts = [
         line("campaigns", written({"environment": name, "health": health.value}), count)
         for name, environment in board.environments.items()
@@ -81,10 +86,6 @@ def environment_families(board: Board) -> Iterator[bytes]:
     for name, about, value in ENVIRONMENT_GAUGES:
         lines = [line(name, keys[each], value(board.environments[each])) for each in keys]
         yield family(name, about, lines)
-    owned = dict.fromkeys(board.environments, 1.0) | dict.fromkeys(sorted(board.elsewhere), 0.0)
-    name, about = "environment_owned", "1 if this process watches the environment, else 0."
-    lines = [line(name, written({"environment": each}), is_ours) for each, is_ours in owned.items()]
-    yield family(name, about, lines)
 
 
 def sink_families(sinks: Sequence[SinkState]) -> Iterator[bytes]:

@@ -16,7 +16,6 @@ from prometheus_client import (
 )
 
 from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
-from monitor.core.sharding import WHOLE, Shard
 
 ENDPOINTS = ("sftp", "campaigns")
 """The endpoints of the API that are called; the label `endpoint`."""
@@ -31,7 +30,7 @@ class OwnMetrics:
     The methods are safe to call while another thread renders.
     """
 
-    def __init__(self, version: str, shard: Shard = WHOLE) -> None:
+    def __init__(self, version: str) -> None:
         """Start everything without labels at 0; `version` is the program's."""
         # They would double the series, and Prometheus knows when a counter began anyway.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -40,7 +39,7 @@ class OwnMetrics:
             collector(registry=self.registry)
         self._make_calls()
         self._make_tellings()
-        self._make_self(version, shard)
+        self._make_self(version)
 
     def _make_calls(self) -> None:
         # The client appends `_total` to the name of a counter.
@@ -82,7 +81,7 @@ class OwnMetrics:
             registry=self.registry,
         )
 
-    def _make_self(self, version: str, shard: Shard) -> None:
+    def _make_self(self, version: str) -> None:
         self._loop_lag = self._gauge(
             "event_loop_lag_seconds", "How late the event loop ran its last timer."
         )
@@ -101,8 +100,6 @@ class OwnMetrics:
             "When the config file was last loaded with success.",
         )
         self._config_hash = self._gauge("config_hash", "Hash of the config that is in force.")
-        self._gauge("shard_ordinal", "Which shard this is, from 0.").set(shard.ordinal)
-        self._gauge("total_shards", "How many shards share the environments.").set(shard.total)
 
     def _gauge(self, name: str, about: str) -> Gauge:
         return Gauge(f"sftp_monitor_{name}", about, registry=self.registry)

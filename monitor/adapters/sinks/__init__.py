@@ -13,13 +13,13 @@ from monitor.config import Config, LogFormat
 
 
 def sinks_of(
-    config: Config, shard: int, write: WriteLine, situation: Situation, *, threaded: bool
+    config: Config, write: WriteLine, situation: Situation, *, threaded: bool
 ) -> Sequence[Sink]:
     """Return the sinks that the config asks for; `write` writes to standard output.
 
     Unless `threaded`, a file is written by the loop's own thread: on virtual time no other may run.
     """
-    links, notify = Links.of(config, shard), config.notify
+    links, notify = Links.of(config), config.notify
     sinks: list[Sink] = [
         LogSink(write, links, for_people=config.log.format is LogFormat.CONSOLE),
     ]

@@ -25,12 +25,11 @@ class Links:
 
     runbook_url: str
     external_url: str | None = None
-    shard: int = 0
 
     @classmethod
-    def of(cls, config: Config, shard: int) -> "Links":
-        """Return where the events of this shard point to."""
-        return cls(config.alerts.runbook_url, config.web.external_url, shard)
+    def of(cls, config: Config) -> "Links":
+        """Return where events point to under this config."""
+        return cls(config.alerts.runbook_url, config.web.external_url)
 
 
 def as_line(told: Told, links: Links) -> bytes:
@@ -73,7 +72,6 @@ def as_record(told: Told, links: Links, limit: int = TEXT_LIMITS[0]) -> dict[str
         # Not format(): a URL may have other braces in it.
         "runbook_url": links.runbook_url.replace("{rule}", event.rule),
         "url": _page(told, links),
-        "shard": links.shard,
         "reason": event.reason,
         "muted_by": event.muted_by,
         "initial": event.initial,

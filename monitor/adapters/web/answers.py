@@ -140,7 +140,6 @@ class EventAnswer:
     next_step: str
     runbook_url: str
     url: str | None
-    shard: int
     reason: str | None
     muted_by: str | None
     initial: bool
@@ -217,14 +216,9 @@ class EnvironmentAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusAnswer:
-    """The monitor itself, and each of its environments. not_ready says why it is not ready.
-
-    shard counts from 0; shards share the environments, and each answers for its own.
-    """
+    """The monitor itself, and each of its environments. not_ready says why it is not ready."""
 
     version: str
-    shard: int
-    total_shards: int
     started_at: Timestamp
     uptime_seconds: float
     ready: bool

@@ -41,7 +41,6 @@ class Api:
             views.status,
             context.board(),
             version=context.version,
-            shard=context.shard,
             started_at=context.started_at,
             not_ready=context.ready(),
         )

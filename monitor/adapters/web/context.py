@@ -6,7 +6,6 @@ from typing import Any
 
 from monitor.core.board import Board
 from monitor.core.model import Instant
-from monitor.core.sharding import WHOLE, Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,4 +51,3 @@ class WebContext:
     version: str
     started_at: Instant
     external_url: str | None = None
-    shard: Shard = WHOLE

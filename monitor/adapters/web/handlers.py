@@ -53,9 +53,7 @@ class Handlers:
     async def page(self, _request: web.Request) -> web.Response:
         """Answer with the status page."""
         context = self._context
-        make = partial(
-            status_page, context.board(), context.version, context.ready(), context.shard
-        )
+        make = partial(status_page, context.board(), context.version, context.ready())
         body = await asyncio.get_running_loop().run_in_executor(self._views, make)
         return web.Response(body=body, content_type="text/html", charset="utf-8")
 

@@ -10,7 +10,6 @@ from monitor.adapters.web.views import text, with_rules
 from monitor.core.board import Board, Entry, EnvironmentBoard, Health
 from monitor.core.model import Alert, Instant, SftpConfig
 from monitor.core.rule import BaseRule
-from monitor.core.sharding import WHOLE, Shard
 from monitor.core.text import rfc3339, span
 
 ROWS = 1000
@@ -82,7 +81,7 @@ class EnvironmentRow:
     swept: When | None
 
 
-def status_page(board: Board, version: str, not_ready: str | None, shard: Shard = WHOLE) -> bytes:
+def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
     """Return the page in UTF-8, the worst campaigns first; `not_ready` says why, if so."""
     everything = [
         (_BADNESS[environment.health(entry)], entry.target.name, place, environment, entry)
@@ -92,8 +91,6 @@ def status_page(board: Board, version: str, not_ready: str | None, shard: Shard 
     shown = nsmallest(ROWS, everything, key=lambda each: each[:3])
     page = _TEMPLATES.get_template("status.html").render(
         version=version,
-        shard=shard,
-        elsewhere=len(board.elsewhere),
         not_ready=None if not_ready is None else text(not_ready),
         now=rfc3339(board.now),
         totals=_totals(board),

@@ -22,7 +22,6 @@ from monitor.core.alerts import recheck_at
 from monitor.core.board import Board, Entry, EnvironmentBoard, active_alerts
 from monitor.core.model import Alert, Instant, PollError, SftpConfig, fingerprint
 from monitor.core.rule import BaseRule, Sight, judge_all
-from monitor.core.sharding import Shard
 from monitor.core.text import clean, rfc3339
 
 TEXT_LIMIT = 256
@@ -33,13 +32,11 @@ Wanted = Callable[[EnvironmentBoard, Entry], bool]
 
 
 def status(
-    board: Board, *, version: str, shard: Shard, started_at: Instant, not_ready: str | None
+    board: Board, *, version: str, started_at: Instant, not_ready: str | None
 ) -> StatusAnswer:
     """Return the state of the monitor itself and of each environment."""
     return StatusAnswer(
         version=version,
-        shard=shard.ordinal,
-        total_shards=shard.total,
         started_at=rfc3339(started_at, milliseconds=True),
         # The wall clock may have been set back since.
         uptime_seconds=max(0.0, board.now - started_at),

@@ -276,7 +276,7 @@ async def test_what_fires_again_is_not_said_to_be_over(story: Story) -> None:
     assert [seconds_from(NOW, level["endsAt"]) for level in held.last] == [HOLD]
 
 
-async def test_an_environment_that_another_shard_has_now_is_not_said_to_be_over(
+async def test_an_environment_that_is_not_on_the_board_is_not_said_to_be_over(
     story: Story,
 ) -> None:
     story.show("c-1")

@@ -17,7 +17,7 @@ FIELDS = [
     "timestamp", "level", "event", "status", "event_id", "fingerprint", "epoch", "seq", "rule",
     "severity", "previous_severity", "environment", "campaign_id", "campaign_name", "labels",
     "sftp_host", "import_schedule", "summary", "since", "observed_at", "last_passed_at",
-    "evidence", "next_step", "runbook_url", "url", "shard", "reason", "muted_by", "initial",
+    "evidence", "next_step", "runbook_url", "url", "reason", "muted_by", "initial",
     "redelivery", "durable",
 ]  # fmt: skip
 

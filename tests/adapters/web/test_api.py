@@ -9,7 +9,6 @@ import pytest
 from monitor.adapters.web import HistoryPage, HistoryQuery
 from monitor.core.board import Board, Entry
 from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, fingerprint
-from monitor.core.sharding import Shard
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.scrapes import VERSION
@@ -46,19 +45,12 @@ async def test_the_status_tells_of_the_monitor_itself() -> None:
     status = await answer_of("/api/v1/status", a_board(), ready=lambda: "the disk is full")
     assert status == {
         "version": VERSION,
-        "shard": 0,
-        "total_shards": 1,
         "started_at": "2027-01-15T07:00:00.000Z",
         "uptime_seconds": HOUR,
         "ready": False,
         "not_ready": "the disk is full",
         "environments": [],
     }
-
-
-async def test_the_status_tells_which_shard_this_is() -> None:
-    status = await answer_of("/api/v1/status", shard=Shard(3, 5))
-    assert (status["shard"], status["total_shards"]) == (3, 5)
 
 
 async def test_the_status_tells_of_each_environment() -> None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from monitor.adapters.web.page import ROWS, status_page
 from monitor.core.board import Board
 from monitor.core.model import MINUTE, Instant, NoConfig, Observation, PollError, Reason
-from monitor.core.sharding import Shard
 from monitor.core.status import EnvironmentStatus
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
@@ -71,17 +70,6 @@ def test_the_worst_campaigns_come_first() -> None:
 def test_the_totals_count_every_environment() -> None:
     text = page_of(a_rich_board()).text
     assert "critical 2 unknown 4 warning 1 healthy 4" in text
-
-
-async def test_one_of_several_shards_says_which_it_is_and_what_others_have() -> None:
-    board = replace(a_board(an_environment()), elsewhere=frozenset({"staging", "acme"}))
-    async with serving(board=lambda: board, shard=Shard(1, 3)) as client:
-        text = Outline((await client.get("/")).text).text
-    assert "shard 1 of 3 (counted from 0); environments of other shards: 2" in text
-
-
-def test_the_only_shard_does_not_speak_of_shards() -> None:
-    assert "shard" not in page_of(a_rich_board()).text
 
 
 def test_the_title_counts_what_is_critical() -> None:
