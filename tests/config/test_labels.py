@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ def _text(path: str) -> str:
     return (ROOT / path).read_text()
 
 
-SOURCES = {
+SOURCES: dict[str, Callable[[], set[str]]] = {
     "our metrics": of_our_metrics,
     "our rules": of_our_rules,
     "Alertmanager": of_alertmanager,
