@@ -71,6 +71,7 @@ def _target(
         campaign_id=campaign.id,
         name=name,
         labels=labels | dict(campaign.labels),
+        exported=environment.exported,
         rules=rules.of(_layers(matching, campaign)),
         muted_status=None if status in environment.discovery.statuses else status,
     )
