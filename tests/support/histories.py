@@ -51,6 +51,7 @@ class Reload:
 
     at: Instant
     policies: Policies
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def observation(seen: Seen) -> Observation:
         return NoConfig()
     outcome = None if seen.tested_at is None or seen.half else seen.passed
     return a_config(
+        host=seen.host,
         created_at=CREATED_AT,
         is_enabled=seen.enabled,
         last_test_at=seen.tested_at,
@@ -85,8 +87,8 @@ def observation(seen: Seen) -> Observation:
     )
 
 
-def target_of(policies: Policies) -> Target:
-    """Return the target whose rules have these policies, and no others."""
+def target_of(policies: Policies, label: str = "") -> Target:
+    """Return the target whose rules have these policies, and no others; `label` is its team."""
     settings: dict[str, dict[str, Any]] = {rule: {"enabled": False} for rule in ORDER}
     for rule, policy in policies.items():
         settings[rule] = {
@@ -96,7 +98,7 @@ def target_of(policies: Policies) -> Target:
         }
         if rule in THRESHOLDS:
             settings[rule][THRESHOLDS[rule]] = policy.limit
-    return a_target(settings)
+    return a_target(settings, name=label, labels={"team": label}, exported=("team",))
 
 
 def page(event: Event) -> Page:
@@ -108,6 +110,7 @@ def page(event: Event) -> Page:
         event.seq,
         event.severity.value,
         None if previous is None else previous.value,
+        (event.sftp_host, event.labels["team"]),
     )
 
 
@@ -128,8 +131,8 @@ def take(campaign: WatchedCampaign, step: Step) -> tuple[Event, ...]:
             status = None if status_told else "paused"
             campaign.target = replace(campaign.target, muted_status=status)
             return campaign.poll(observation(seen), at, outage)
-        case Reload(at, policies):
-            return campaign.reload(target_of(policies), at)
+        case Reload(at, policies, label):
+            return campaign.reload(target_of(policies, label), at)
         case Restart(at):
             return campaign.restart(at)
         case Remove(at):
@@ -141,8 +144,8 @@ def take_by_model(on_call: OnCall, step: Step) -> list[Page]:
     match step:
         case Poll(at, seen, status_told, outage):
             return on_call.poll(seen, at, status_told=status_told, outage=outage)
-        case Reload(at, policies):
-            return on_call.change(policies, at)
+        case Reload(at, policies, label):
+            return on_call.change(policies, at, label)
         case Restart(at):
             return on_call.restart(at)
         case Remove():
@@ -170,6 +173,7 @@ SIGHTS = st.one_of(
         enabled=st.booleans(),
         tested_at=st.sampled_from([None, NOW - 30 * HOUR, NOW - HOUR, NOW, NOW + 2 * HOUR]),
         passed=st.booleans(),
+        host=st.sampled_from(["sftp.example", "new.example"]),
     ),
     st.just(Seen("config", tested_at=NOW, half=True)),
 )
@@ -205,7 +209,8 @@ def some_histories(draw: st.DrawFn) -> list[Step]:
     for poll in draw(some_polls(backward=True)):
         what = draw(st.sampled_from(["", "", "", "reload", "restart", "remove"]))
         if what == "reload":
-            steps.append(Reload(poll.at, draw(some_policies())))
+            label = draw(st.sampled_from(["", "retail", "growth"]))
+            steps.append(Reload(poll.at, draw(some_policies()), label))
         elif what == "restart":
             steps.append(Restart(poll.at))
         elif what == "remove":
