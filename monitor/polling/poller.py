@@ -98,6 +98,7 @@ class Poller:
             status=watch.status,
             labels=settings.environment.labels,
             rules=settings.environment.rules,
+            findings=watch.findings,
             campaigns=dict(watch.entries),
             interval=watch.interval,
             stale_after=STALE_AFTER_INTERVALS * watch.interval,

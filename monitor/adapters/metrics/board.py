@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from monitor.adapters.metrics.campaigns import alert_labels, chosen
 from monitor.adapters.metrics.lines import family, line, written
-from monitor.core.board import Board, EnvironmentBoard, active_alerts
+from monitor.core.board import Board, EnvironmentBoard
 from monitor.core.model import Instant
 
 
@@ -56,11 +56,7 @@ def environment_alerts(board: Board, campaign_labels: Sequence[str]) -> dict[str
     """Return the lines of the environments' own alerts, by the family that they are in."""
     alerts, since = [], []
     for name, environment in board.environments.items():
-        for alert in active_alerts(environment.status.alerts.values()):
-            # Of a rule that was switched off an alert may be left; it has no severity.
-            if alert.rule not in environment.rules:
-                continue
-            severity = alert.told_severity or environment.rules[alert.rule].severity
+        for alert, _, severity in environment.active_alerts():
             labels = {"environment": name, **alert_labels(alert, severity)}
             asked_for = chosen(environment.labels, campaign_labels)
             alerts.append(line("alert", written({**labels, **asked_for}), 1.0))
