@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.core.model import DAY
+from monitor.core.model import DAY, HOUR
 from support.command import daemon, files_in, finished, running, write_config
 from support.fake_platform import BROKEN, FORBIDDEN, FakePlatform, fake_platform, now
 
@@ -109,7 +109,8 @@ async def test_alerts_of_the_environment_are_told_and_count(tmp_path: Path) -> N
 async def test_what_fires_muted_or_is_held_by_keep_firing_for_says_so(tmp_path: Path) -> None:
     async with fake_platform("held", "muted") as platform:
         platform.set("held", last_test_success=False)
-        platform.set("muted", last_test_success=False, is_enabled=False)
+        off = {"is_enabled": False, "created_at": now() - HOUR}
+        platform.set("muted", last_test_success=False, **off)
         rules = {"failed_test": {"keep_firing_for": "1h"}}
         config = write_config(tmp_path, platform, ["held", "muted"], rules=rules)
         async with daemon(config) as monitor:
