@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.core import assess
+from monitor.core.environment import CALLS_TO_OPEN
 from monitor.core.environment_rules import Facts, firing_alert
-from monitor.core.model import Answer, Finding, Instant, PollError, Reason
+from monitor.core.model import Answer, Finding, Instant, ListingAnswer, PollError, Reason
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus
 from support.histories import (
@@ -79,7 +80,14 @@ class Watched:
         self.watch.configure(some_settings(self.target))
         self.decided = None
 
-    def poll(self, at: Instant, seen: object, answer: Answer) -> None:
+    def outage(self, at: Instant) -> None:
+        """Have three calls for the listing unanswered: the breaker opens, nobody was polled."""
+        for _ in range(CALLS_TO_OPEN):
+            self.watch.observe_listing(ListingAnswer(PollError(Reason.TIMEOUT)), self.generation)
+        self._compare_environment(at)
+        compare(self.watch, self.key, self.decided)
+
+    def poll(self, at: Instant, answer: Answer) -> None:
         """Decide on an answer, and work out beside the watch what is decided by it."""
         before = self.watch.campaigns.get(self.key) or CampaignStatus(
             environment=self.target.environment, campaign_id=self.key
@@ -137,15 +145,17 @@ def test_views_say_what_was_decided(
                 watched.restart()
             case Remove():
                 watched.remove()
-            case Poll(at, seen, status_told, _):
+            case Poll(at, seen, status_told, outage):
                 listing = at if relisted[number % len(relisted)] else watched.target.listed_at
                 status = None if status_told else "paused"
                 aim = replace(watched.target, muted_status=status, listed_at=listing)
                 watched.aim(aim)
+                if outage is not None:
+                    watched.outage(at)
                 saw = observation(seen)
                 if isinstance(saw, PollError):
                     saw = PollError(reasons[number % len(reasons)])
-                watched.poll(at, seen, Answer(saw))
+                watched.poll(at, Answer(saw))
         note(type(step).__name__)
         compare(watched.watch, watched.key, watched.decided)
 

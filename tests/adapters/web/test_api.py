@@ -167,7 +167,8 @@ async def stale_test_seen(before: float) -> dict[str, Any]:
     entry = an_entry("c-1", (NOW - before, a_config(last_test_at=tested_at)))
     findings = {finding["rule"]: finding for finding in (await campaign_of(entry))["findings"]}
     assert list(findings) == list(entry.target.rules)
-    return findings["stale_test"]
+    found: dict[str, Any] = findings["stale_test"]
+    return found
 
 
 async def test_findings_are_those_of_the_last_poll() -> None:
