@@ -147,8 +147,8 @@ async def test_one_sweep_says_of_the_environment_what_would_fire(tmp_path: Path)
     assert "api_unreachable: the API does not answer since" in rule
     assert ", would fire at 20" in rule
     assert rejected.code == 2
-    (told,) = json.loads(rejected.out)["environments"]
-    assert [(one["rule"], one["state"]) for one in told["alerts"]] == [
+    (production,) = json.loads(rejected.out)["environments"]
+    assert [(one["rule"], one["state"]) for one in production["alerts"]] == [
         ("token_rejected", "pending")
     ]
     assert scarce.code == 1
