@@ -37,7 +37,8 @@ class Entry:
 class EnvironmentBoard:
     """One environment on the board, with its campaigns by id.
 
-    `now` is its corrected clock, `rules` are its own enabled ones. `interval` is the sweep time
+    `now` is our clock, and the one that counts for the platform's instants (the first of two) is
+    so far `ahead` of it. `rules` are its own enabled ones. `interval` is the sweep time
     that the budget really gives, `stale_after` how old evidence may be (`idle_stale_after`
     that of campaigns which are not told), `lag` how late the most
     overdue poll is; in seconds. `per_minute` and `available` are calls. `swept` campaigns were
@@ -46,6 +47,7 @@ class EnvironmentBoard:
 
     status: EnvironmentStatus
     now: Instant
+    ahead: Seconds = 0.0
     labels: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, BaseRule] = field(default_factory=dict)
     campaigns: Mapping[str, Entry] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from monitor.adapters.store import Change, StorageError, Store
 from monitor.config import DiscoveryConfig
 from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard
 from monitor.core.budget import LEASE, LONGEST_PAUSE, Budget, wait_of_lease
+from monitor.core.clock import ahead
 from monitor.core.model import Answer, Instant, ListingAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
 from monitor.polling.api import Api
@@ -95,6 +96,7 @@ class Poller:
         late = 0.0 if due is None or watch.status.breaker_open else max(0.0, mono - due)
         return EnvironmentBoard(
             now=watch.now(),
+            ahead=ahead(watch.status, watch.now())[0],
             status=watch.status,
             labels=settings.environment.labels,
             rules=settings.environment.rules,

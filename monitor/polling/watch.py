@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from monitor.adapters.store import Change
-from monitor.core import assess, environment, environment_rules
+from monitor.core import assess, clock, environment, environment_rules
+from monitor.core.alerts import moved
 from monitor.core.assess import Cadence, NextPoll
 from monitor.core.board import Entry
 from monitor.core.budget import Budget, effective_interval
@@ -20,7 +21,6 @@ from monitor.core.model import (
     Event,
     Instant,
     ListingAnswer,
-    Observation,
     PollError,
     Seconds,
 )
@@ -84,13 +84,23 @@ class Watch:
         return Facts(len(self.settings.targets), self.interval, after)
 
     def now(self) -> Instant:
-        """Return *now* as this environment's rules take it: smooth over steps of our own clock."""
+        """Return our clock's *now*; what is remembered goes along with its steps."""
         wall = self._clock.wall()
         offset = wall - self._clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
-            self.status = environment.clock_stepped(self.status, step)
-        return environment.corrected_now(self.status, wall)
+            self._step(step, wall)
+        return wall
+
+    def _step(self, step: Seconds, now: Instant) -> None:
+        before, roster = self.status, self.settings.roster
+        self.status = clock.clock_stepped(before, step, now)
+        log_environment(before, self.status)
+        campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
+        self.campaigns = {one.campaign_id: one for one in campaigns}
+        roster = replace(roster, listed_at=moved(roster.listed_at, step))
+        self._aim(replace(self.settings, roster=roster))
+        self._save(Change(campaigns=campaigns, environments=(self.status,)))
 
     # -- the config ------------------------------------------------------------------------
 
@@ -185,10 +195,11 @@ class Watch:
 
     def decide(self, key: str, answer: Answer, token_generation: int) -> None:
         """Take an answer: the breaker first, then the campaign, then what is to be told."""
-        target = self.settings.targets.get(key)
-        if target is None:
+        if key not in self.settings.targets:
             return
-        now, observation = self._observe(key, answer, token_generation)
+        count = len(self.settings.targets)
+        observation = environment.interpret(self.status, answer.observation, count)
+        now = self._called(Call(key, observation, token_generation), answer.server_date)
         events = self._assess_environment(now)
         if self.status.breaker_open and isinstance(observation, PollError):
             # The breaker's business, not the campaign's: one outage, one page.
@@ -197,11 +208,12 @@ class Watch:
         before = self._status_of(key)
         decision = assess.assess(
             before,
-            target,
+            self.settings.targets[key],
             observation,
             now,
             remind_every=self.settings.alerts.remind_every,
             environment_alert=environment_rules.firing_alert(self.status),
+            ahead=clock.ahead(self.status, now),
         )
         self._log.polled(before, decision.status, decision.findings)
         self._know(decision.status)
@@ -212,30 +224,16 @@ class Watch:
 
     def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
         """Take a page of the listing, or why there is none: for the breaker it is a call."""
-        now = self._dated(answer.server_date)
-        self._called(Call(None, answer.page, token_generation), now)
+        now = self._called(Call(None, answer.page, token_generation), answer.server_date)
         events = self._assess_environment(now)
         self._save(Change(environments=(self.status,), events=events))
 
-    def _observe(
-        self, key: str, answer: Answer, token_generation: int
-    ) -> tuple[Instant, Observation]:
-        now, count = self._dated(answer.server_date), len(self.settings.targets)
-        observation = environment.interpret(self.status, answer.observation, count)
-        self._called(Call(key, observation, token_generation), now)
-        return now, observation
-
-    def _dated(self, server_date: Instant | None) -> Instant:
-        self.now()
-        before = self.status
-        self.status = environment.with_server_date(before, server_date, self._clock.wall())
+    def _called(self, call: Call, server_date: Instant | None) -> Instant:
+        now, before = self.now(), self.status
+        dated = clock.with_server_date(before, server_date, now)
+        self.status = environment.observe(dated, call, len(self.settings.targets), now)
         log_environment(before, self.status)
-        return self.now()
-
-    def _called(self, call: Call, now: Instant) -> None:
-        before = self.status
-        self.status = environment.observe(before, call, len(self.settings.targets), now)
-        log_environment(before, self.status)
+        return now
 
     def _assess_environment(self, now: Instant) -> tuple[Event, ...]:
         self.status, events = environment_rules.assess_environment(
@@ -269,7 +267,9 @@ class Watch:
             unhealthy_interval=settings.polling.unhealthy_interval * stretch,
             idle_interval=settings.polling.idle_interval,
         )
-        return assess.next_poll(self._status_of(key), settings.targets[key], cadence, self.now())
+        now, target = self.now(), self.settings.targets[key]
+        ahead = clock.ahead(self.status, now)
+        return assess.next_poll(self._status_of(key), target, cadence, now, ahead)
 
     def probe_at_once(self) -> None:
         """Have the next probe due at once: there is reason to hope."""

@@ -22,7 +22,7 @@ from monitor.core.model import (
     Severity,
 )
 from monitor.core.rule import Target
-from monitor.core.status import CampaignStatus
+from monitor.core.status import OURS, Ahead, CampaignStatus
 from support.builders import NOW, a_config, a_target, an_untested_config, only
 
 SIGNS: Mapping[str, Observation] = {
@@ -65,6 +65,7 @@ class WatchedCampaign:
         observation: Observation | str,
         now: Instant,
         environment_alert: str | None = None,
+        ahead: Ahead = OURS,
     ) -> tuple[Event, ...]:
         """Decide on an observation (or a sign of `SIGNS`) made at `now`."""
         if isinstance(observation, str):
@@ -77,6 +78,7 @@ class WatchedCampaign:
                 now,
                 remind_every=self.remind_every,
                 environment_alert=environment_alert,
+                ahead=ahead,
             )
         )
 
