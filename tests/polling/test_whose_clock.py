@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.core.model import DAY, HOUR, MINUTE, Seconds
+from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, Seconds
 from support.daemons import World
 from support.virtual import START, config, run, virtual_seconds
 
@@ -167,3 +167,29 @@ def test_spans_go_on_over_a_step_of_our_clock_and_over_a_crash_after_it(
     first, reminder = run(story())
     assert 20 <= first <= 21
     assert 60 <= reminder - first <= 68
+
+
+def test_a_step_back_puts_no_listing_after_the_config_that_went_since(world: World) -> None:
+    async def story() -> list[int]:
+        world.write_config(
+            "environments:\n"
+            "  - name: production\n"
+            "    base_url: http://127.0.0.1:9/api/v1\n"
+            "    token: ${TOKEN}\n"
+            "    discovery: {enabled: true, every: 15m}\n"
+        )
+        api = world.api()
+        api.lists("c-1")
+        told = []
+        async with world.daemon():
+            await virtual_seconds(16 * MINUTE)
+            api.says["c-1"] = NoConfig()
+            await virtual_seconds(8 * MINUTE)
+            world.clock.step(-HOUR)
+            for minutes in (5.5, 8):
+                await virtual_seconds(minutes * MINUTE)
+                told.append(len(world.told()))
+        return told
+
+    # The listing that confirms that the campaign is still there comes after half an hour.
+    assert run(story()) == [0, 1]
