@@ -13,6 +13,7 @@ from monitor.adapters.store import Change, StorageError, Store
 from monitor.config import DiscoveryConfig
 from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard
 from monitor.core.budget import LEASE, LONGEST_PAUSE, Budget, wait_of_lease
+from monitor.core.discovery import Listing
 from monitor.core.model import Answer, Instant, ListingAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
 from monitor.polling.api import Api
@@ -37,22 +38,22 @@ class Poller:
         token: Token,
         store: Store,
         clock: Clock,
-        slots: asyncio.Semaphore,
+        share: int,
         next_call_at: Instant | None = None,
     ) -> None:
         """Poll for `watch` through `api`; `next_call_at` is the stored lease of the budget.
 
-        `slots` are the calls that the process may have under way at once.
+        `share` is how many calls may be under way at once; `called`: one ended, now or before.
         """
         self.watch = watch
         self.api = api
-        self.called = False
+        self.share = share
+        self.called = watch.status.called_at is not None
         self.on_poll: Callable[[], None] = lambda: None
         self.turned_at = clock.elapsed()
         self._token = token
         self._store = store
         self._clock = clock
-        self._slots = slots
         self._queue = DueQueue()
         self._in_flight: set[str] = set()
         self._woken = asyncio.Event()
@@ -116,29 +117,19 @@ class Poller:
                 while True:
                     key, probing = await self._next(), self.watch.status.breaker_open
                     self._in_flight.add(key)
-                    # Slots are the whole process's: before the budget is spent, or what waits
-                    # for one would go out as a burst.
-                    await self._slots.acquire()
-                    try:
-                        go = await self._spend(key, probing)
-                    except BaseException:
-                        self._slots.release()
-                        raise
-                    if go:
-                        poll = polls.create_task(self._poll(key))
-                        # Not in the task itself: one that is cancelled unstarted runs no line.
-                        poll.add_done_callback(lambda _: self._slots.release())
+                    await self._spend()
+                    # A reload, or another answer, may have spoken against it meanwhile.
+                    if self._is_watched(key) and self.watch.status.breaker_open == probing:
+                        polls.create_task(self._poll(key))
                     else:
-                        self._slots.release()
                         self._in_flight.discard(key)
-                        if self._is_watched(key):
-                            self._queue.put(key, self._clock.elapsed(), Priority.ROUTINE)
+                        self._ask_again(key)
         finally:
             next_call_at = self._on_the_wall(self._budget.next_at)
             self._store.save(Change(next_call_at={self.watch.name: next_call_at}))
 
     async def _next(self) -> str:
-        """Return the campaign to poll, once one is due, a slot is free and the budget allows."""
+        """Return the campaign to poll, once one is due and the share and the budget allow."""
         while True:
             self.turned_at = mono = self._clock.elapsed()
             probing = self.watch.status.breaker_open
@@ -156,7 +147,8 @@ class Poller:
     def _wait(self, mono: Seconds) -> Seconds:
         """Return how many seconds to wait until there is something to poll."""
         status, polling = self.watch.status, self.watch.settings.polling
-        if len(self._in_flight) >= (1 if status.breaker_open else polling.concurrency):
+        most = 1 if status.breaker_open else min(self.share, polling.concurrency)
+        if len(self._in_flight) >= most:
             return TURN
         if not status.breaker_open:
             due = self._queue.next_due()
@@ -176,23 +168,18 @@ class Poller:
         self._probed += 1
         return keys[self._probed % len(keys)] if keys else None
 
-    async def _spend(self, key: str, probing: bool) -> bool:
-        """Spend one call and return True; False where what came meanwhile speaks against it."""
-        paused = self._budget.delay(self._clock.elapsed()) > 0
-        if paused or self.watch.status.breaker_open != probing or not self._is_watched(key):
-            return False
+    async def _spend(self) -> None:
         # Written down before it is spent, so that a crash loop cannot spend a minute twice.
         self._budget = self._budget.spend(self._clock.elapsed())
         until = self._on_the_wall(self._budget.next_at)
         # One further ahead than a lease reaches was written before our clock went back.
         if until <= self._leased_until <= until + LEASE:
-            return True
+            return
         self._leased_until = until + LEASE
         try:
             await self._store.lease(self.watch.name, self._leased_until)
         except StorageError:
             log.warning("lease_not_stored", environment=self.watch.name)
-        return True
 
     def _is_watched(self, key: str) -> bool:
         settings = self.watch.settings
@@ -202,7 +189,8 @@ class Poller:
         return self._clock.wall() + mono - self._clock.elapsed()
 
     async def _poll(self, key: str) -> None:
-        generation = self._token.generation
+        generation, listing = self._token.generation, self._discovery.listing
+        base_url = self.watch.settings.environment.base_url
         answer: Answer | ListingAnswer
         try:
             if key == LISTING:
@@ -212,16 +200,28 @@ class Poller:
         finally:
             self._in_flight.discard(key)
             self._woken.set()
-        self._take(key, answer, generation)
-        self.on_poll()
+        # A reload may have pointed the environment at another API: of that one this says nothing.
+        if base_url == self.watch.settings.environment.base_url:
+            self._take(key, answer, generation, listing)
+            self.on_poll()
+        else:
+            self._ask_again(key)
 
-    def _take(self, key: str, answer: Answer | ListingAnswer, generation: int) -> None:
+    def _ask_again(self, key: str) -> None:
+        # That call was not made, or its answer is not taken.
+        if self._is_watched(key):
+            due = self._listed_from if key == LISTING else self._clock.elapsed()
+            self._queue.put(key, due, Priority.NEVER_SEEN)
+
+    def _take(
+        self, key: str, answer: Answer | ListingAnswer, generation: int, listing: Listing
+    ) -> None:
         self.called = True
         self._heed(answer)
         before = self.watch.status
         if isinstance(answer, ListingAnswer):
             self.watch.observe_listing(answer, generation)
-            self._take_listing(answer)
+            self._take_listing(answer, listing)
         else:
             self.watch.decide(key, answer, generation)
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
@@ -238,24 +238,26 @@ class Poller:
             counts = {health.value: n for health, n in self.board().counts().items()}
             log.info("sweep_complete", environment=self.watch.name, **counts)
 
-    def _take_listing(self, answer: ListingAnswer) -> None:
-        if not self.watch.settings.discovers:
-            return  # switched off by a reload meanwhile
+    def _take_listing(self, answer: ListingAnswer, listing: Listing) -> None:
+        if listing is not self._discovery.listing:
+            return self._ask_again(LISTING)  # a reload has ended the one that this is a page of
         before = self.watch.settings.targets
         anew = self._discovery.take(answer.page)
-        mono = self._clock.elapsed()
         for key in before.keys() - self.watch.settings.targets.keys():
             self._queue.discard(key)
         for key in anew:
+            if key in self._in_flight:
+                continue  # even one that had left: it is planned when its call has ended
             if key not in before:
                 self._plan(key)
-            elif key not in self._in_flight:
-                self._queue.put(key, mono, Priority.ROUTINE)
+            else:
+                self._queue.put(key, self._clock.elapsed(), Priority.ROUTINE)
         if self.watch.awaits_listing:
             # Due as long as its first page was, so that it stays ahead of the campaigns.
             self._queue.put(LISTING, self._listed_from, Priority.NEVER_SEEN)
         else:
-            self._queue.put(LISTING, mono + self._discovery.wait(), Priority.ROUTINE)
+            due = self._clock.elapsed() + self._discovery.wait()
+            self._queue.put(LISTING, due, Priority.ROUTINE)
 
     def _plan_listing(self, discovery: DiscoveryConfig) -> None:
         """Have the campaigns listed at once where that was not done under this config."""
@@ -263,7 +265,7 @@ class Poller:
             return
         self._listed_under, self._listed_from = discovery, self._clock.elapsed()
         self._discovery.restart()
-        if discovery.enabled:
+        if discovery.enabled and LISTING not in self._in_flight:
             self._queue.put(LISTING, self._listed_from, Priority.NEVER_SEEN)
         else:
             self._queue.discard(LISTING)

@@ -80,8 +80,8 @@ class Watch:
         return effective_interval(pace, told, polling.interval, idle, polling.idle_interval)
 
     def _facts(self) -> Facts:
-        after = self.settings.environment.unreadable_after
-        return Facts(len(self.settings.targets), self.interval, after)
+        settings = self.settings
+        return Facts(len(settings.targets), self.interval, settings.environment.unreadable_after)
 
     def now(self) -> Instant:
         """Return *now* as this environment's rules take it: smooth over steps of our own clock."""
@@ -152,8 +152,7 @@ class Watch:
         What is left of one that is gone is a tombstone, so that its numbering goes on if it comes
         back. As long as no listing has told who is there, none is gone.
         """
-        now, changed = self.now(), list[CampaignStatus]()
-        told: list[Event] = []
+        now, changed, told = self.now(), list[CampaignStatus](), list[Event]()
         for key in keys:
             before, target = self.campaigns[key], self.settings.targets.get(key)
             if target is not None:
@@ -172,6 +171,7 @@ class Watch:
     def remove(self) -> None:
         """Tell that the environment is no longer watched: whatever was told of it is resolved."""
         self._save(removal(self.status, self.campaigns.values(), self.now()))
+        self._save = lambda _: None  # an answer that is on its way would bring it back
 
     def _reconcile_environment(self, now: Instant) -> None:
         before, config = self.status, self.settings.environment
