@@ -53,7 +53,10 @@ class TaskEndedError(Exception):
 
 
 class Daemon:
-    """The monitor as a whole: `start`, then `run` until `stop_requested`, then `stop`."""
+    """The monitor as a whole: `start`, then `run` until `stop_requested`, then `stop`.
+
+    `lines_dropped` returns how many lines of the log were lost; it may be set before the start.
+    """
 
     def __init__(
         self,
@@ -73,12 +76,16 @@ class Daemon:
         self.stop_requested = asyncio.Event()
         self.reload_requested = asyncio.Event()
         self.url = ""
+        self.lines_dropped: Callable[[], int] = int
         self._load = load
         self._write = write
         self._manager = manager or ServiceManager({}, 0)
         self._clock = clock or SystemClock()
         self._threaded = threaded
-        self._own = OwnMetrics(__version__)
+        self._own = OwnMetrics(
+            __version__,
+            lines_dropped=lambda: self.lines_dropped(),  # noqa: PLW0108 - it is set later
+        )
         self._connect = connect or talkover(self._clock, self._own)
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
@@ -207,7 +214,7 @@ class Daemon:
             await self._store.flush()
             # All that can fail comes before the first change.
             await self._take(config, content, await self._prepare(config))
-            self._web.gate.take(access)
+            self._web.web_config.take(access)
         except Exception as error:
             return self._refused(error)
         log.info("reloaded", environments=len(self._fleet.pollers))
@@ -232,7 +239,7 @@ class Daemon:
 
     def _read(self) -> tuple[Config, str, Access]:
         config = self._load().sharing_with(self.report.config)
-        return config, effective_yaml(config), self._web.gate.read()
+        return config, effective_yaml(config), self._web.web_config.read()
 
     async def _prepare(self, config: Config) -> Prepared:
         """Make what a config needs, with what is stored of environments that do not run yet."""

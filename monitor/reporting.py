@@ -8,14 +8,15 @@ import structlog
 
 from monitor import __version__
 from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
-from monitor.adapters.sinks.record import Links, as_record
-from monitor.adapters.store import Store, StoredEvent
-from monitor.adapters.web import HistoryPage, HistoryQuery
+from monitor.adapters.sinks import links_of
+from monitor.adapters.store import StorageError, Store, StoredEvent
+from monitor.adapters.web import HistoryPage, HistoryQuery, HistoryUnreadableError
 from monitor.config import Config
 from monitor.core.board import Board
 from monitor.core.model import Instant, Seconds, Told
 from monitor.core.text import rfc3339
 from monitor.polling import Clock, Fleet
+from monitor.record import EventRecord, Links, record_of
 
 STANDS_STILL: Seconds = 30.0
 """A poll loop that has not turned for so long makes `/-/healthy` answer 503."""
@@ -40,13 +41,14 @@ class Report:
         self._fleet = fleet
         self._store = store
         self._sinks = sinks
+        own.show_state(lambda: not store.failing)
         self._exposition = Exposition(own)
         self._clock = clock
 
     @property
     def links(self) -> Links:
         """Where events point to."""
-        return Links.of(self.config)
+        return links_of(self.config)
 
     def board(self) -> Board:
         """Return all environments as they are known now."""
@@ -62,7 +64,16 @@ class Report:
         return lambda: render(board, sinks, openmetrics=openmetrics)
 
     def history(self, query: HistoryQuery) -> HistoryPage:
-        """Return told events as the log has them, newest first."""
+        """Return told events as the log has them, newest first; to be called in a thread.
+
+        Raises HistoryUnreadableError.
+        """
+        try:
+            return self._history(query)
+        except StorageError as error:
+            raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
+
+    def _history(self, query: HistoryQuery) -> HistoryPage:
         found = self._store.history(
             since=query.since,
             environment=query.environment,
@@ -74,8 +85,8 @@ class Report:
         more = page[-1].row_id if len(found) > len(page) else None
         return HistoryPage([self._record(stored) for stored in page], more)
 
-    def _record(self, stored: StoredEvent) -> dict[str, object]:
-        return as_record(Told(stored.event, stored.epoch), self.links)
+    def _record(self, stored: StoredEvent) -> EventRecord:
+        return record_of(Told(stored.event, stored.epoch), self.links)
 
     def healthy(self) -> bool:
         """Say whether every poll loop turns."""
@@ -87,8 +98,8 @@ class Report:
 
     def ready(self) -> str | None:
         """Return why the monitor is not ready, or None when it is."""
-        if self._store.failing:
-            return "the state cannot be written"
+        if self._store.problem is not None:
+            return f"the state database: {self._store.problem.reason}"
         if not self.healthy():
             return "the poll loop stands still"
         waiting = [name for name, poller in self._fleet.pollers.items() if not poller.called]

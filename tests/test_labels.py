@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from monitor.adapters.sinks.levels import labels_of, told_events
-from monitor.adapters.web import views
+from monitor.adapters.web import serializers
 from monitor.core.model import PollError, Reason
 from monitor.daemon import Daemon
 from support.daemons import World
@@ -82,7 +82,7 @@ def answers(daemon: Daemon) -> list[dict[str, Any]]:
     """Return what the JSON API says of each alert, of what on-call was told."""
     return [
         {"campaign_name": one.campaign_name, "labels": dict(one.labels)}
-        for one in views.alerts(daemon.report.board())
+        for one in serializers.alerts_page(daemon.report.board(), 1000, None).alerts
     ]
 
 
@@ -152,7 +152,7 @@ def test_the_campaigns_own_fields_and_info_have_the_current_ones(world: World) -
             await virtual_seconds(20 * MINUTE)
             page = daemon.report.metrics(False)().decode().splitlines()
             (info,) = [one for one in page if one.startswith("sftp_monitor_campaign_info{")]
-            (campaign,) = views.campaigns(daemon.report.board(), lambda *_: True)
+            (campaign,) = serializers.campaigns(daemon.report.board())
             return info, campaign
 
     info, campaign = run(told())

@@ -79,7 +79,7 @@ def test_certificates_beside_other_blocks_are_taken(tmp_path: Path) -> None:
 ERRORS: list[Exception] = [
     ConfigError([Problem("file", 1, "key", "wrong")]),
     SecretError("unreadable"),
-    StorageError("unreadable"),
+    StorageError(Path("state.db"), "unreadable"),
     OSError(24, "Too many open files"),
     ValueError("wrong"),
     RuntimeError("can't start new thread"),
@@ -123,7 +123,7 @@ def _configs(daemon: Daemon) -> tuple[object, ...]:
         daemon.report.config,
         [(name, one.watch.settings, one.api, one._token) for name, one in pollers.items()],
         _metric(daemon, "config_hash"),
-        daemon._web.gate.access,
+        daemon._web.web_config.access,
     )
 
 

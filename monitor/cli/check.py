@@ -1,19 +1,18 @@
 """`sftp-monitor check`: one sweep, then every campaign with its findings, and a verdict."""
 
 import asyncio
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
 from monitor.adapters import log
-from monitor.adapters.web import views
-from monitor.adapters.web.answers import (
+from monitor.adapters.web import serializers
+from monitor.adapters.web.schemas import (
     AlertAnswer,
     CampaignAnswer,
     CampaignsAnswer,
@@ -21,22 +20,21 @@ from monitor.adapters.web.answers import (
     StatusAnswer,
 )
 from monitor.cli import options
-from monitor.cli.asking import ask
+from monitor.cli.asking import ask, ask_pages
 from monitor.config import Config, EnvironmentConfig
 from monitor.core.board import Board, Health, doubts
 from monitor.core.budget import Budget
 from monitor.core.model import Severity, Verdict
-from monitor.core.text import span
+from monitor.core.text import rfc3339, span
 from monitor.daemon import SystemClock
 from monitor.polling import talkover
+from monitor.serialize import from_json, to_json
 from monitor.sweeping import Progress, sweep
 
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
 """Exit codes. Of several campaigns the worst counts: critical, unknown, warning, healthy."""
 
 _OF_SEVERITY = {Severity.CRITICAL: Health.CRITICAL, Severity.WARNING: Health.WARNING}
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,9 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
         known = _asked(url, wanted)
     elif config_file is not None:
         board = _sweep(_narrowed(options.load(config_file), wanted))
-        known = Checked(views.environments(board), list(views.campaigns(board, lambda *_: True)))
+        known = Checked(serializers.environments(board), serializers.campaigns(board))
+        # As a daemon would say it: nothing of the API's texts reaches a terminal as it is.
+        known = from_json(Checked, to_json(known))
     else:
         raise click.UsageError("say what to check: --config.file, or --url of a running daemon")
     known = replace(known, campaigns=[_counted(campaign) for campaign in known.campaigns])
@@ -71,7 +71,7 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
     if not failed:
         _refuse_unknown(wanted, {campaign.campaign_id for campaign in known.campaigns})
     if output == "json":
-        click.echo(TypeAdapter(Checked).dump_json(known, indent=2))
+        click.echo(json.dumps(to_json(known), indent=2))
     else:
         click.echo(_table(known, "would fire" if url is None else "firing"))
     own = {_own_health(environment) for environment in known.environments} - {Health.HEALTHY}
@@ -173,21 +173,17 @@ def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
 
 def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
     """Return what the daemon says of the wanted campaigns and of their environments, or of all."""
-    campaigns = _ask(url, "/api/v1/campaigns", CampaignsAnswer).campaigns
-    environments = _ask(url, "/api/v1/status", StatusAnswer).environments
+    campaigns = [
+        campaign
+        for page in ask_pages(url, "/api/v1/campaigns", {}, CampaignsAnswer)
+        for campaign in page.campaigns
+    ]
+    environments = ask(url, "/api/v1/status", {}, StatusAnswer).environments
     if wanted:
         campaigns = [one for one in campaigns if one.campaign_id in wanted]
         concerned = {one.environment for one in campaigns}
         environments = [one for one in environments if one.name in concerned]
     return Checked(environments, campaigns)
-
-
-def _ask(url: str, path: str, answer: type[T]) -> T:
-    try:
-        return TypeAdapter(answer).validate_json(ask(url, path))
-    except ValidationError:
-        problem = "unexpected response from --url: not sftp-monitor, or another version"
-        raise OSError(problem) from None
 
 
 def _table(known: Checked, word: str) -> str:
@@ -217,7 +213,7 @@ def _table(known: Checked, word: str) -> str:
 def _of_environment(environment: EnvironmentAnswer) -> list[str]:
     # An outage is unknown to its rule until it has lasted: one sweep does not wait for that.
     coming = [
-        f"{finding.rule}: {finding.summary}, would fire at {finding.recheck_at}"
+        f"{finding.rule}: {finding.summary}, would fire at {rfc3339(finding.recheck_at)}"
         for finding in environment.findings or ()
         if finding.verdict is Verdict.UNKNOWN and finding.recheck_at is not None
     ]

@@ -1,23 +1,23 @@
 """`sftp-monitor events`: the alert history, from the state database or from a running daemon."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from monitor.adapters.sinks.record import Links, as_record
 from monitor.adapters.store import read_history
+from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
-from monitor.cli.asking import ask
+from monitor.cli.asking import ask_pages
 from monitor.config import format_duration, parse_duration
-from monitor.core.model import Seconds, Told
+from monitor.core.model import Instant, Seconds, Told
 from monitor.core.text import clean, rfc3339
 from monitor.daemon import SystemClock
-
-MOST = 1000
-"""So many events are shown at most; `--since` and `--campaign` narrow them down."""
+from monitor.record import Links, event_json
+from monitor.serialize import to_json
 
 
 class _Duration(click.ParamType[Seconds]):
@@ -64,7 +64,7 @@ def events(
     """Show the alert history, newest first."""
     from_instant = SystemClock().wall() - since
     if url is not None:
-        found = _ask(url, {"since": rfc3339(from_instant), "campaign_id": campaign})
+        found = _ask(url, from_instant, campaign)
     else:
         links = Links("")
         if config_file is not None:
@@ -73,8 +73,10 @@ def events(
             state_path = state_path or config.state.path
         if state_path is None:
             raise click.UsageError("say where the history is: --config.file, --state.path or --url")
-        stored = read_history(state_path, since=from_instant, campaign_id=campaign, limit=MOST)
-        found = [as_record(Told(one.event, one.epoch), links) for one in stored]
+        stored = read_history(
+            state_path, since=from_instant, campaign_id=campaign, limit=sys.maxsize
+        )
+        found = [event_json(Told(one.event, one.epoch), links) for one in stored]
     if output == "json":
         click.echo(json.dumps(found, indent=2))
         return
@@ -83,14 +85,11 @@ def events(
     click.echo(f"{len(found)} events in the last {format_duration(since)}")
 
 
-def _ask(url: str, query: Mapping[str, str | None]) -> list[dict[str, Any]]:
+def _ask(url: str, since: Instant, campaign: str | None) -> list[dict[str, Any]]:
     # httpx would send a None as `campaign_id=`, which is a filter, too.
-    params = {key: value for key, value in query.items() if value} | {"limit": str(MOST)}
-    try:
-        found: list[dict[str, Any]] = json.loads(ask(url, "/api/v1/events", params))["events"]
-    except (ValueError, LookupError, TypeError):
-        raise OSError("what answers at --url is no sftp-monitor of this version") from None
-    return found
+    params = {"since": rfc3339(since)} | ({"campaign_id": campaign} if campaign else {})
+    pages = ask_pages(url, "/api/v1/events", params, EventsAnswer)
+    return [to_json(event) for page in pages for event in page.events]
 
 
 def _line(event: Mapping[str, Any]) -> str:

@@ -4,10 +4,10 @@ import json
 import re
 from collections.abc import Mapping
 
-LABEL_NAME_PATTERN = "^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"
-MAX_LABELS_BYTES = 1024
-"""What `labels` of an alert's log line may take as JSON."""
+from monitor.record import EVENT_FIELDS
+from monitor.serialize import LABELS_LIMIT
 
+LABEL_NAME_PATTERN = "^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"
 METRIC_LABELS = frozenset(
     {
         "alertstate", "auth_type", "campaign_id", "campaign_name", "endpoint", "environment",
@@ -31,18 +31,7 @@ The test of this module reads them from the files in deploy/.
 _RENAMED = "exported_"
 """What Prometheus puts before a label of ours that its own one displaces."""
 
-EVENT_FIELDS = frozenset(
-    {
-        "campaign_id", "campaign_name", "durable", "environment", "epoch", "event", "event_id",
-        "evidence", "fingerprint", "import_schedule", "initial", "labels", "last_passed_at",
-        "level", "muted_by", "next_step", "observed_at", "previous_severity", "reason",
-        "redelivery", "rule", "runbook_url", "seq", "severity", "sftp_host", "since",
-        "status", "summary", "timestamp", "url",
-    }
-)  # fmt: skip
-"""Fields of an alert's log line."""
-
-RESERVED_LABELS = METRIC_LABELS | OTHERS_LABELS | EVENT_FIELDS
+RESERVED_LABELS = METRIC_LABELS.union(OTHERS_LABELS, EVENT_FIELDS)
 
 _LABEL_NAME = re.compile(LABEL_NAME_PATTERN)
 
@@ -62,6 +51,6 @@ def too_long(labels: Mapping[str, str]) -> str | None:
     """Return what is wrong with labels that do not fit into an alert's log line, or None."""
     # dumps escapes all that is not ASCII: its characters are the bytes of the line.
     size = len(json.dumps(dict(labels)))
-    if size <= MAX_LABELS_BYTES:
+    if size <= LABELS_LIMIT:
         return None
-    return f"expected labels of at most {MAX_LABELS_BYTES:,} bytes of JSON, found {size:,}"
+    return f"expected labels of at most {LABELS_LIMIT:,} bytes of JSON, found {size:,}"

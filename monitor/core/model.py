@@ -9,8 +9,10 @@ from enum import StrEnum
 from typing import Annotated
 
 from monitor.core.identity import AlertLabels, fingerprint
+from monitor.core.shown import INTERNAL, Sentence, Text
 
-Instant = float
+INSTANT = "instant"
+Instant = Annotated[float, INSTANT]
 """A moment: seconds since the epoch, UTC."""
 
 SECONDS = "seconds"
@@ -56,21 +58,21 @@ class SftpConfig:
     `last_test_success` (which differs from their being null: never tested).
     """
 
-    id: str
-    campaign_id: str
-    host: str
-    is_enabled: bool
+    id: Text
+    campaign_id: Annotated[str, INTERNAL] = ""
+    host: Text
     port: int | None = None
-    username: str | None = None
-    auth_type: str | None = None
-    import_path: str | None = None
-    export_path: str | None = None
-    import_schedule: str | None = None
+    username: Text | None = None
+    auth_type: Text | None = None
+    import_path: Text | None = None
+    export_path: Text | None = None
+    import_schedule: Text | None = None
+    is_enabled: bool
     last_test_at: Instant | None = None
     last_test_success: bool | None = None
     created_at: Instant | None = None
     updated_at: Instant | None = None
-    has_test_fields: bool = True
+    has_test_fields: Annotated[bool, INTERNAL] = True
 
     @property
     def never_tested(self) -> bool:
@@ -98,7 +100,7 @@ class PollError:
     """The poll told nothing definite. `detail` is short, sanitised and free of secrets."""
 
     reason: Reason
-    detail: str = ""
+    detail: Text = ""
 
 
 Observation = SftpConfig | NoConfig | PollError
@@ -171,8 +173,8 @@ class Finding:
     """
 
     verdict: Verdict
-    summary: str
-    evidence: Mapping[str, str] = field(default_factory=dict)
+    summary: Sentence
+    evidence: Mapping[str, Text] = field(default_factory=dict)
     since: Instant | None = None
     recheck_at: Instant | None = None
 
@@ -280,7 +282,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An event on its way to a sink. `epoch` is the database's, so that no id is ever reused.
+    """An event on its way to a sink. `epoch` is that of the start in which it was decided.
+
+    Each start draws one, so that no id stands for two occurrences, whatever database is put back.
 
     `redelivery`: it may have been told before a crash; `durable`: it is on disk.
     """

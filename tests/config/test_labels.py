@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from monitor.config.labels import MAX_LABELS_BYTES, RESERVED_LABELS, label_name, too_long
+from monitor.config.labels import RESERVED_LABELS, label_name, too_long
+from monitor.serialize import LABELS_LIMIT
 from support.config_files import an_environment, problems_in
 
 ROOT = Path(__file__).parents[2]
@@ -38,8 +39,8 @@ def test_a_name_that_the_monitor_uses_itself_is_refused(name: str) -> None:
 
 def test_labels_fit_into_an_alert_up_to_its_limit() -> None:
     frame = len(json.dumps({"a": ""}))
-    assert too_long({"a": "x" * (MAX_LABELS_BYTES - frame)}) is None
-    assert too_long({"a": "x" * (MAX_LABELS_BYTES - frame + 1)}) == (
+    assert too_long({"a": "x" * (LABELS_LIMIT - frame)}) is None
+    assert too_long({"a": "x" * (LABELS_LIMIT - frame + 1)}) == (
         "expected labels of at most 1,024 bytes of JSON, found 1,025"
     )
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.web import views
-from monitor.adapters.web.answers import EnvironmentAnswer
+from monitor.adapters.web import serializers
+from monitor.adapters.web.schemas import EnvironmentAnswer
 from monitor.core.model import NoConfig, PollError, Reason
 from monitor.daemon import Daemon
 from support.daemons import World
@@ -34,7 +34,7 @@ def world(tmp_path: Path) -> World:
 def shown(daemon: Daemon, key: str = "c-1") -> Any:
     """Return a campaign as the JSON API shows it."""
     board = daemon.report.board()
-    (one,) = views.campaigns(board, lambda _, entry: entry.target.campaign_id == key)
+    (one,) = (one for one in serializers.campaigns(board) if one.campaign_id == key)
     return one
 
 
@@ -46,7 +46,7 @@ def verdicts(daemon: Daemon, key: str = "c-1") -> dict[str, str] | None:
 
 def environment(daemon: Daemon) -> EnvironmentAnswer:
     """Return the environment as the JSON API shows it."""
-    (one,) = views.environments(daemon.report.board())
+    (one,) = serializers.environments(daemon.report.board())
     return one
 
 

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from monitor.adapters.metrics.campaigns import CAMPAIGN_GAUGES
 from monitor.adapters.store import Change
-from monitor.adapters.web import views
-from monitor.adapters.web.openapi import encode_list
+from monitor.adapters.web import serializers
 from monitor.adapters.web.page import status_page
+from monitor.adapters.web.responses import as_json
+from monitor.adapters.web.schemas import FindingAnswer
 from monitor.core.alerts import RemindEvery
 from monitor.core.board import STALE_AFTER_INTERVALS, Board, EnvironmentBoard
 from monitor.core.discovery import Roster
@@ -23,6 +24,7 @@ from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
 from monitor.polling import Settings
 from monitor.polling.watch import Watch
+from monitor.serialize import to_json
 
 Findings = Mapping[str, Finding]
 
@@ -132,7 +134,7 @@ def compare(watch: Watch, campaign_id: str, decided: Findings | None) -> None:
     entry = board.campaigns[campaign_id]
     expected = None if decided is None else _as_of_now(board, entry.status, decided)
     whole = Board({watch.name: board}, board.now)
-    listed = json.loads(encode_list("campaigns", views.campaigns(whole, lambda *_: True)))
+    listed = json.loads(as_json(serializers.campaigns_page(whole, lambda *_: True, 1000, None)))
     (campaign,) = (one for one in listed["campaigns"] if one["campaign_id"] == campaign_id)
     said = campaign["findings"]
     assert said == (None if expected is None else [_as_json(*item) for item in expected.items()])
@@ -144,13 +146,13 @@ def compare(watch: Watch, campaign_id: str, decided: Findings | None) -> None:
     if expected is None:
         assert "Not read" in page or "The last poll failed" in page
     for rule, finding in (expected or {}).items():
-        summary = views.text(finding.summary)
+        summary, shown = serializers.text(finding.summary), _as_json(rule, finding)
         if finding.verdict is Verdict.UNHEALTHY:
-            assert alerts[rule]["summary"] == summary
-            assert alerts[rule]["evidence"] == views.texts(finding.evidence)
+            assert alerts[rule]["summary"] == shown["summary"]
+            assert alerts[rule]["evidence"] == shown["evidence"]
             assert f"<p>{summary}</p>" in page
         elif rule in alerts:
-            assert views.text(f"By now {finding.verdict}: {finding.summary}") in page
+            assert serializers.text(f"By now {finding.verdict}: {finding.summary}") in page
         elif finding.verdict is Verdict.UNKNOWN and finding.summary != NO_CONFIG:
             assert summary in page or ">Nothing.<" not in page
 
@@ -165,13 +167,13 @@ def compare_gauge(watch: Watch, campaign_id: str, decided: Findings) -> None:
 
 def compare_environment(watch: Watch, decided: Findings | None) -> None:
     """Assert that the API says what the environment's own rules were decided to say."""
-    (environment,) = views.environments(Board({watch.name: board_of(watch)}, watch.now()))
+    (environment,) = serializers.environments(Board({watch.name: board_of(watch)}, watch.now()))
     said = environment.findings
     found = None if said is None else {one.rule: (one.verdict, one.summary) for one in said}
     assert found == (
         None
         if decided is None
-        else {rule: (one.verdict, views.text(one.summary)) for rule, one in decided.items()}
+        else {rule: (one.verdict, one.summary) for rule, one in decided.items()}
     )
 
 
@@ -193,12 +195,13 @@ def _as_of_now(board: EnvironmentBoard, known: CampaignStatus, decided: Findings
 
 
 def _as_json(rule: str, finding: Finding) -> dict[str, Any]:
-    return {
-        "rule": rule,
-        "meaning": RULES[rule].meaning,
-        "verdict": finding.verdict.value,
-        "summary": views.text(finding.summary),
-        "evidence": views.texts(finding.evidence),
-        "since": views.instant(finding.since),
-        "recheck_at": views.instant(finding.recheck_at),
-    }
+    answer = FindingAnswer(
+        rule=rule,
+        meaning=RULES[rule].meaning,
+        verdict=finding.verdict,
+        summary=finding.summary,
+        evidence=finding.evidence,
+        since=finding.since,
+        recheck_at=finding.recheck_at,
+    )
+    return cast(dict[str, Any], to_json(answer))

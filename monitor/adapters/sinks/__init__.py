@@ -6,10 +6,15 @@ from monitor.adapters.sinks.alertmanager import AlertmanagerSink, Situation
 from monitor.adapters.sinks.apprise import AppriseSink
 from monitor.adapters.sinks.file import FileSink
 from monitor.adapters.sinks.log import LogSink, WriteLine
-from monitor.adapters.sinks.record import Links
 from monitor.adapters.sinks.sink import RefusedError, RepeatingSink, Sink
 from monitor.adapters.sinks.webhook import WebhookSink
 from monitor.config import Config, LogFormat
+from monitor.record import Links
+
+
+def links_of(config: Config) -> Links:
+    """Return where events point to under this config."""
+    return Links(config.alerts.runbook_url, config.web.external_url)
 
 
 def sinks_of(
@@ -19,7 +24,7 @@ def sinks_of(
 
     Unless `threaded`, a file is written by the loop's own thread: on virtual time no other may run.
     """
-    links, notify = Links.of(config), config.notify
+    links, notify = links_of(config), config.notify
     sinks: list[Sink] = [
         LogSink(write, links, for_people=config.log.format is LogFormat.CONSOLE),
     ]
@@ -33,4 +38,12 @@ def sinks_of(
     return sinks
 
 
-__all__ = ["RefusedError", "RepeatingSink", "Sink", "Situation", "WriteLine", "sinks_of"]
+__all__ = [
+    "RefusedError",
+    "RepeatingSink",
+    "Sink",
+    "Situation",
+    "WriteLine",
+    "links_of",
+    "sinks_of",
+]

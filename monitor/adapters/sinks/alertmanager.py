@@ -15,11 +15,11 @@ import structlog
 
 from monitor.adapters.sinks.http import post
 from monitor.adapters.sinks.levels import annotations_of, labels_of, told_event, told_events
-from monitor.adapters.sinks.record import Links
 from monitor.adapters.sinks.sink import RefusedError
 from monitor.core.board import Board
 from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds, Told
 from monitor.core.text import clean, rfc3339
+from monitor.record import Links
 
 HOLD: Seconds = HOUR
 """What fires lasts so long without being told again: over our death, as the shipped rules do."""

@@ -7,9 +7,9 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from monitor.adapters.sinks.record import Links, as_record
 from monitor.config import SecretError, TokenSource
 from monitor.core.model import EventStatus, Seconds, Severity, Told
+from monitor.record import Links, event_json
 
 WITHIN: Seconds = 30.0
 """What a delivery may take: a mail is several exchanges."""
@@ -59,7 +59,7 @@ class AppriseSink:
 
 def as_words(told: Told, links: Links) -> tuple[str, str]:
     """Return title and body of the message about an event, for people."""
-    said = as_record(told, links)
+    said = event_json(told, links)
     who = said["campaign_name"] or said["campaign_id"] or said["environment"]
     over = told.event.status is EventStatus.RESOLVED
     loud = "RESOLVED" if over else f"{said['status']} {said['severity']}".upper()

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from monitor.adapters.sinks.record import LINE_LIMIT, Links, as_line
 from monitor.core.model import Told
+from monitor.record import LINE_LIMIT, Links, event_line
 
 TAIL = 1024 * 1024
 """Bytes at the end of a file that are searched for an event: 256 lines at least."""
@@ -39,7 +39,7 @@ class FileSink:
 
     async def deliver(self, told: Told) -> None:
         """Append the event as one line. Raises OSError when it is not known to be on disk."""
-        await self._run(lambda: self._append(as_line(told, self._links)))
+        await self._run(lambda: self._append(event_line(told, self._links)))
 
     async def has(self, event_id: str, before: str | None) -> bool | None:
         """Return whether the event is in the file, or in one that was rotated away.

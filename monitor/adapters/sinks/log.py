@@ -7,9 +7,9 @@ knows whether it worked.
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from monitor.adapters.sinks.record import Links, as_line
 from monitor.core.model import EventStatus, Told
 from monitor.core.text import clean, rfc3339
+from monitor.record import Links, event_line
 
 WriteLine = Callable[[bytes], Awaitable[None]]
 """Writes one whole line; returns when it is written, raises OSError when it was not."""
@@ -39,7 +39,7 @@ class LogSink:
         return None
 
     def _as_json_line(self, told: Told) -> bytes:
-        return as_line(told, self._links)
+        return event_line(told, self._links)
 
 
 def as_console_line(told: Told) -> bytes:

@@ -10,10 +10,10 @@ import hmac
 from collections.abc import Callable
 
 from monitor.adapters.sinks.http import post
-from monitor.adapters.sinks.record import Links, as_line
 from monitor.adapters.sinks.sink import RefusedError
 from monitor.config import SecretError, WebhookConfig, origin
 from monitor.core.model import Instant, Told
+from monitor.record import Links, event_line
 
 REFUSED = frozenset({400, 413, 422})
 """Answers that say: this event never. All else but 2xx is tried again."""
@@ -38,7 +38,7 @@ class WebhookSink:
             secret = await asyncio.to_thread(self._webhook.secret.read)
         except SecretError as error:
             raise OSError(str(error)) from None
-        body = as_line(told, self._links).rstrip()
+        body = event_line(told, self._links).rstrip()
         headers = {
             "Idempotency-Key": told.event_id,
             SIGNATURE: signature(secret, int(self._now()), body),

@@ -1,16 +1,31 @@
-"""The JSON API: which view of the board answers which path."""
+"""The JSON API: what may be asked for, and which view of the board answers."""
 
-import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from datetime import datetime
 from functools import partial
 
 from aiohttp import web
 
-from monitor.adapters.web import queries, views
-from monitor.adapters.web.context import HistoryQuery, WebContext
-from monitor.adapters.web.large import large
-from monitor.adapters.web.openapi import document, encode, encode_list
+from monitor.adapters.web import serializers
+from monitor.adapters.web.context import HistoryQuery, HistoryUnreadableError, WebContext
+from monitor.adapters.web.openapi import LIMIT, document
+from monitor.adapters.web.responses import BadRequestError, as_json, respond
+from monitor.core.board import Board, Entry, EnvironmentBoard, Health
+from monitor.core.model import Instant
+from monitor.core.text import clean
+
+HISTORY = 100
+"""So many events are shown with a campaign."""
+
+Query = Mapping[str, Sequence[str]]
+"""Each parameter of a URL's query with its values."""
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+# The largest integer of SQLite; a larger one is an OverflowError when it is bound.
+_ROW_MAX = 2**63 - 1
 
 
 class Api:
@@ -35,54 +50,161 @@ class Api:
 
     async def status(self, request: web.Request) -> web.Response:
         """Answer with the state of the monitor and of each environment."""
-        queries.nothing_asked(_query(request))
+        _query(request)
         context = self._context
         make = partial(
-            views.status,
+            serializers.status,
             context.board(),
             version=context.version,
             started_at=context.started_at,
             not_ready=context.ready(),
         )
-        return await self._json(lambda: encode(make()))
+        return await self._json(request, lambda: as_json(make()))
 
     async def campaigns(self, request: web.Request) -> web.Response:
-        """Answer with the campaigns that are asked for."""
+        """Answer with a page of the campaigns that are asked for."""
+        query = _query(request, "environment", "health", "limit", "next")
         board = self._context.board()
-        wanted = queries.campaigns_wanted(_query(request), board)
-        return await self._json(lambda: encode_list("campaigns", views.campaigns(board, wanted)))
+        wanted, limit, after = campaigns_wanted(query, board), _limit(query), _after(query, 2)
+        make = partial(serializers.campaigns_page, board, wanted, limit, after)
+        return await self._json(request, lambda: as_json(make()))
 
     async def campaign(self, request: web.Request) -> web.Response:
         """Answer with one campaign and its newest events, or 404."""
-        queries.nothing_asked(_query(request))
+        _query(request)
         name, campaign_id = request.match_info["environment"], request.match_info["campaign_id"]
         environment = self._context.board().environments.get(name)
         if environment is None or campaign_id not in environment.campaigns:
             raise web.HTTPNotFound(text="there is no such campaign")
-        query = HistoryQuery(limit=queries.LIMIT_DEFAULT, environment=name, campaign_id=campaign_id)
-        entry, history = environment.campaigns[campaign_id], self._context.events(query)
-        return await self._json(lambda: encode(views.campaign(environment, entry, history)))
+        asked = HistoryQuery(limit=HISTORY, environment=name, campaign_id=campaign_id)
+        entry = environment.campaigns[campaign_id]
+
+        def make() -> bytes:
+            """Serialize what the board knows, with the history where it can be read."""
+            try:
+                history = self._context.events(asked).events
+            except HistoryUnreadableError:
+                history = None
+            return as_json(serializers.campaign(environment, entry, history))
+
+        return await self._json(request, make)
 
     async def alerts(self, request: web.Request) -> web.Response:
-        """Answer with every active alert."""
-        queries.nothing_asked(_query(request))
-        board = self._context.board()
-        return await self._json(lambda: encode_list("alerts", views.alerts(board)))
+        """Answer with a page of the active alerts."""
+        query = _query(request, "limit", "next")
+        limit, after = _limit(query), _after(query, 3)
+        make = partial(serializers.alerts_page, self._context.board(), limit, after)
+        return await self._json(request, lambda: as_json(make()))
 
     async def events(self, request: web.Request) -> web.Response:
-        """Answer with one page of the history."""
-        # On the loop, not in the thread below: the store is used by the loop's thread alone.
-        history = self._context.events(queries.history_query(_query(request)))
-        return await self._json(lambda: encode(views.events(history)))
+        """Answer with a page of the history."""
+        query = _query(request, "environment", "campaign_id", "since", "limit", "next")
+        asked = history_query(query)
+        try:
+            return await self._json(
+                request, lambda: as_json(serializers.events(self._context.events(asked)))
+            )
+        except HistoryUnreadableError as error:
+            raise web.HTTPServiceUnavailable(text=serializers.text(str(error))) from error
 
-    async def openapi(self, _request: web.Request) -> web.Response:
+    async def openapi(self, request: web.Request) -> web.Response:
         """Answer with the description of this API."""
-        return web.Response(body=self._openapi, content_type="application/json")
+        return await self._json(request, lambda: self._openapi)
 
-    async def _json(self, make: Callable[[], bytes]) -> web.Response:
-        body = await asyncio.get_running_loop().run_in_executor(self._threads, make)
-        return large(body, {"Content-Type": "application/json"})
+    async def _json(self, request: web.Request, make: Callable[[], bytes]) -> web.Response:
+        return await respond(request, self._threads, make, "application/json")
 
 
-def _query(request: web.Request) -> queries.Query:
+def campaigns_wanted(query: Query, board: Board) -> serializers.Wanted:
+    """Return the filter that `environment` and `health` (repeatable) ask for.
+
+    Raises BadRequestError, for an environment that is not there, too: no campaigns would read as
+    nothing wrong.
+    """
+    environment = _single(query, "environment")
+    if environment is not None and environment not in board.environments:
+        raise _expected("environment", f"one of {', '.join(board.environments)}", environment)
+    healths = frozenset(_health(value) for value in query.get("health", ()))
+
+    def wanted(of: EnvironmentBoard, entry: Entry) -> bool:
+        """Return whether the campaign passes both filters."""
+        return (environment is None or of.status.name == environment) and (
+            not healths or of.health(entry) in healths
+        )
+
+    return wanted
+
+
+def history_query(query: Query) -> HistoryQuery:
+    """Return which events are asked for; raises BadRequestError."""
+    return HistoryQuery(
+        limit=_limit(query),
+        environment=_single(query, "environment"),
+        campaign_id=_single(query, "campaign_id"),
+        since=_since(query),
+        cursor=_integer(query, "next", 0, _ROW_MAX),
+    )
+
+
+def _query(request: web.Request, *known: str) -> Query:
+    """Return the parameters of a request's query; raises BadRequestError for an unknown one."""
+    for name in request.query:
+        if name not in known:
+            what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
+            raise BadRequestError(f"expected {what}, got {clean(name, 64)!r}")
     return {name: request.query.getall(name) for name in request.query}
+
+
+def _single(query: Query, name: str) -> str | None:
+    values = query.get(name, ())
+    if len(values) > 1:
+        raise BadRequestError(f"{name}: expected one value, got {len(values)}")
+    return values[0] if values else None
+
+
+def _health(value: str) -> Health:
+    try:
+        return Health(value)
+    except ValueError:
+        raise _expected("health", f"one of {', '.join(Health)}", value) from None
+
+
+def _limit(query: Query) -> int:
+    limit = _integer(query, "limit", 1, LIMIT)
+    return LIMIT if limit is None else limit
+
+
+def _after(query: Query, parts: int) -> serializers.Key | None:
+    value = _single(query, "next")
+    if value is None:
+        return None
+    key = tuple(value.split("/"))
+    if len(key) != parts:
+        raise _expected("next", "the `next` of the page before", value)
+    return key
+
+
+def _integer(query: Query, name: str, least: int, most: int) -> int | None:
+    value = _single(query, name)
+    if value is None:
+        return None
+    # Digits only: int() takes blanks, underscores and other scripts' digits, too.
+    if re.fullmatch(r"\d{1,19}", value, re.ASCII) and least <= int(value) <= most:
+        return int(value)
+    raise _expected(name, f"an integer from {least} to {most}", value)
+
+
+def _since(query: Query) -> Instant | None:
+    value = _single(query, "since")
+    if value is None:
+        return None
+    if _RFC3339.fullmatch(value):
+        try:
+            return datetime.fromisoformat(value).timestamp()
+        except ValueError:
+            pass
+    raise _expected("since", "an RFC 3339 time such as 2026-10-23T09:30:00Z", value)
+
+
+def _expected(name: str, what: str, value: str) -> BadRequestError:
+    return BadRequestError(f"{name}: expected {what}, got {clean(value, 64)!r}")

@@ -1,11 +1,11 @@
 """What the web server needs from the program around it: callables, and nothing else."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from monitor.core.board import Board
 from monitor.core.model import Instant
+from monitor.record import EventRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,20 +24,26 @@ class HistoryQuery:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Events as in the log, newest first; `next_cursor` is None on the last page."""
+    """Events, newest first; `next_cursor` is None on the last page."""
 
-    events: Sequence[Mapping[str, Any]]
+    events: Sequence[EventRecord]
     next_cursor: int | None = None
+
+
+class HistoryUnreadableError(Exception):
+    """The database does not give the history; the message says why, without a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebContext:
     """All that the web server asks of the program; each callable is called on the loop.
 
-    `metrics(openmetrics)` takes what a scrape needs, and returns what renders it: that is called
-    in a thread. `healthy` is false when the poll loop has stood still, `ready` says why the
-    program is not ready (None: it is), `loaded` whether the state is. `reload` returns the
-    problems of the config file (none: it is in force). `external_url` is where users reach us.
+    But for `events`, which reads the disk: it is called in a thread, and may raise
+    HistoryUnreadableError. `metrics(openmetrics)` takes what a scrape needs, and returns what
+    renders it: that is called in a thread. `healthy` is false when the poll loop has stood still,
+    `ready` says why the program is not ready (None: it is), `loaded` whether the state is. `reload`
+    returns the problems of the config file (none: it is in force). `external_url` is where users
+    reach us.
     """
 
     board: Callable[[], Board]

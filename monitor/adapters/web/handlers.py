@@ -1,28 +1,29 @@
 """What is answered to people, to Prometheus and to whoever runs the program."""
 
 import asyncio
-import gzip
 from concurrent.futures import Executor
 from functools import partial
 from importlib.resources import files
 
 from aiohttp import web
 
-from monitor.adapters.web import queries
 from monitor.adapters.web.context import WebContext
-from monitor.adapters.web.guard import is_cross_site
-from monitor.adapters.web.large import large
 from monitor.adapters.web.page import status_page
-from monitor.adapters.web.views import text
+from monitor.adapters.web.responses import (
+    accepts_gzip,
+    chunked_response,
+    quality,
+    render,
+    respond,
+)
+from monitor.adapters.web.security import is_cross_site
+from monitor.adapters.web.serializers import text
 from monitor.core.text import clean
 
 PROBLEM_CHARACTERS = 1024
 """A problem of the config file is cut to this length."""
 
 OPENMETRICS = "application/openmetrics-text"
-
-GZIP_LEVEL = 1
-"""Higher levels make a page of metrics little smaller, and take much longer."""
 
 
 class Handlers:
@@ -50,12 +51,11 @@ class Handlers:
             web.post("/-/reload", self.reload),
         ]
 
-    async def page(self, _request: web.Request) -> web.Response:
+    async def page(self, request: web.Request) -> web.Response:
         """Answer with the status page."""
         context = self._context
         make = partial(status_page, context.board(), context.version, context.ready())
-        body = await asyncio.get_running_loop().run_in_executor(self._views, make)
-        return web.Response(body=body, content_type="text/html", charset="utf-8")
+        return await respond(request, self._views, make, "text/html; charset=utf-8")
 
     async def style(self, _request: web.Request) -> web.Response:
         """Answer with the style sheet of the page."""
@@ -64,18 +64,14 @@ class Handlers:
     async def metrics(self, request: web.Request) -> web.Response:
         """Answer with all metrics, in the format and the encoding that were asked for."""
         accept = request.headers.get("Accept", "")
-        wanted = queries.quality(accept, OPENMETRICS)
-        openmetrics = wanted > 0 and wanted >= queries.quality(accept, "text/plain")
-        zipped = queries.quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
+        wanted = quality(accept, OPENMETRICS)
+        openmetrics = wanted > 0 and wanted >= quality(accept, "text/plain")
+        zipped = accepts_gzip(request)
         # Others may wait for the same page: one request that is cancelled must not take it along.
         body = await asyncio.shield(self._rendered(openmetrics, zipped))
-        headers = {
-            "Content-Type": self._context.metrics_content_type(openmetrics),
-            "Vary": "Accept, Accept-Encoding",
-        }
-        if zipped:
-            headers["Content-Encoding"] = "gzip"
-        return large(body, headers)
+        content_type = self._context.metrics_content_type(openmetrics)
+        vary = "Accept, Accept-Encoding"
+        return chunked_response(body, content_type, zipped=zipped, vary=vary)
 
     async def healthy(self, _request: web.Request) -> web.Response:
         """Answer 200 while the poll loop turns, 503 when it stands still."""
@@ -96,17 +92,17 @@ class Handlers:
             raise web.HTTPForbidden(text="a page of another site may not ask for this")
         problems = await self._context.reload()
         if problems:
-            told = "".join(f"{clean(problem, PROBLEM_CHARACTERS)}\n" for problem in problems)
-            return web.Response(status=500, text=told)
+            lines = (f"{clean(problem, PROBLEM_CHARACTERS)}\n" for problem in problems)
+            return web.Response(status=500, text="".join(lines))
         return web.Response(text="reloaded\n")
 
     def _rendered(self, openmetrics: bool, zipped: bool) -> asyncio.Future[bytes]:
         # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
         key = (openmetrics, zipped)
         if key not in self._rendering:
-            render = self._context.metrics(openmetrics)
-            make = (lambda: gzip.compress(render(), GZIP_LEVEL)) if zipped else render
-            future = asyncio.get_running_loop().run_in_executor(self._scrapes, make)
+            make = self._context.metrics(openmetrics)
+            loop = asyncio.get_running_loop()
+            future = loop.run_in_executor(self._scrapes, render, make, zipped)
             self._rendering[key] = future
             future.add_done_callback(lambda _: self._rendering.pop(key))
         return self._rendering[key]

@@ -1,53 +1,30 @@
-"""The OpenAPI document of the JSON API, and how its answers become bytes.
-
-Both come from the types in `answers`, so that the document cannot drift from what is sent.
-"""
+"""The OpenAPI document of the JSON API, made of the types that are sent: it cannot drift."""
 
 import json
-from collections.abc import Iterable
-from functools import cache
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema
-
-from monitor.adapters.web.answers import (
-    AlertAnswer,
+from monitor.adapters.web.schemas import (
+    NAMES,
     AlertsAnswer,
-    Answer,
-    CampaignAnswer,
     CampaignDetailAnswer,
     CampaignsAnswer,
     ErrorAnswer,
-    EventAnswer,
     EventsAnswer,
     StatusAnswer,
 )
-from monitor.adapters.web.queries import LIMIT_DEFAULT, LIMIT_MAX
 from monitor.core.board import Health
+from monitor.serialize import Schemas
 
-_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {
-    answer: TypeAdapter(answer) for answer in get_args(Answer)
-}
+LIMIT = 1000
+"""Items of a page: at most, and unless fewer are asked for."""
 
-
-def encode(answer: Answer) -> bytes:
-    """Return an answer as JSON in UTF-8."""
-    return _ADAPTERS[type(answer)].dump_json(answer)
-
-
-def encode_list(name: str, answers: Iterable[CampaignAnswer | AlertAnswer]) -> bytes:
-    """Return an answer that has one field, a list; it may be as long as it likes.
-
-    One by one: the encoder does not let go of the interpreter, so a long list in one piece would
-    hold up the loop although another thread encodes it.
-    """
-    items = b",".join([encode(answer) for answer in answers])
-    return b"".join((b'{"', name.encode(), b'":[', items, b"]}"))
+Parameter = dict[str, Any]
 
 
 def document(version: str, external_url: str | None) -> bytes:
     """Return the OpenAPI 3.1 document as JSON; `version` is the program's."""
+    schemas = Schemas("#/components/schemas/", NAMES)
+    paths = _paths(schemas)
     described = {
         "openapi": "3.1.0",
         "info": {
@@ -56,98 +33,77 @@ def document(version: str, external_url: str | None) -> bytes:
             "description": "What the monitor knows of each campaign's SFTP config. Read-only.",
         },
         "servers": [{"url": external_url or "/"}],
-        "paths": _paths(),
-        "components": {"schemas": _schemas()},
+        "paths": paths,
+        "components": {"schemas": schemas.components},
     }
     return json.dumps(described, indent=1).encode()
 
 
-class _WithoutTitles(GenerateJsonSchema):
-    # A title that only repeats the field's name is noise.
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        """Leave titles out: the names of the fields say as much."""
-        return False
-
-
-@cache
-def _schemas() -> dict[str, Any]:
-    adapters = {**_ADAPTERS, EventAnswer: TypeAdapter(EventAnswer)}
-    _, made = TypeAdapter.json_schemas(
-        [(cls, "serialization", adapter) for cls, adapter in adapters.items()],
-        ref_template="#/components/schemas/{model}",
-        schema_generator=_WithoutTitles,
-    )
-    schemas: dict[str, Any] = made["$defs"]
-    return schemas
-
-
-def _paths() -> dict[str, Any]:
+def _paths(schemas: Schemas) -> dict[str, Any]:
+    text = {"type": "string"}
+    environment = _parameter("environment", "only of this environment", text)
+    healths = {"type": "array", "items": {"enum": [health.value for health in Health]}}
     return {
-        "/api/v1/status": _get("The monitor and its environments", StatusAnswer),
+        "/api/v1/status": _get(schemas, "The monitor and its environments", StatusAnswer),
         "/api/v1/campaigns": _get(
+            schemas,
             "Campaigns",
             CampaignsAnswer,
-            _parameter("environment", "only of this environment", {"type": "string"}),
-            _parameter(
-                "health",
-                "only of this health; may be repeated",
-                {"type": "array", "items": {"enum": [health.value for health in Health]}},
-            ),
-            errors=("400", "503"),
+            environment,
+            _parameter("health", "only of this health; may be repeated", healths),
+            *_paged("campaigns"),
         ),
         "/api/v1/campaigns/{environment}/{campaign_id}": _get(
+            schemas,
             "One campaign with its history",
             CampaignDetailAnswer,
-            _parameter("environment", "name of the environment", {"type": "string"}, path=True),
-            _parameter("campaign_id", "id of the campaign", {"type": "string"}, path=True),
-            errors=("400", "404", "503"),
+            _parameter("environment", "name of the environment", text, path=True),
+            _parameter("campaign_id", "id of the campaign", text, path=True),
         ),
-        "/api/v1/alerts": _get("Active alerts", AlertsAnswer),
+        "/api/v1/alerts": _get(schemas, "Active alerts", AlertsAnswer, *_paged("alerts")),
         "/api/v1/events": _get(
+            schemas,
             "History of alert events, newest first",
             EventsAnswer,
-            _parameter("environment", "only of this environment", {"type": "string"}),
-            _parameter("campaign_id", "only of this campaign", {"type": "string"}),
-            _parameter("since", "not older", {"type": "string", "format": "date-time"}),
-            _parameter("cursor", "next_cursor of the page before", {"type": "integer"}),
-            _parameter(
-                "limit",
-                "events a page",
-                {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
-            ),
-            errors=("400", "503"),
+            environment,
+            _parameter("campaign_id", "only of this campaign", text),
+            _parameter("since", "not older", {**text, "format": "date-time"}),
+            *_paged("events"),
         ),
     }
 
 
-def _parameter(
-    name: str, about: str, schema: dict[str, Any], *, path: bool = False
-) -> dict[str, Any]:
+def _paged(what: str) -> tuple[Parameter, Parameter]:
+    limit = {"type": "integer", "minimum": 1, "maximum": LIMIT, "default": LIMIT}
+    return (
+        _parameter("next", "next of the page before", {"type": "string"}),
+        _parameter("limit", f"{what} a page", limit),
+    )
+
+
+def _parameter(name: str, about: str, schema: dict[str, Any], *, path: bool = False) -> Parameter:
     place = "path" if path else "query"
     return {"name": name, "in": place, "description": about, "required": path, "schema": schema}
 
 
 def _get(
-    summary: str,
-    answer: type[Any],
-    *parameters: dict[str, Any],
-    errors: tuple[str, ...] = ("400", "503"),
+    schemas: Schemas, summary: str, answer: type[Any], *parameters: Parameter
 ) -> dict[str, Any]:
     about = {
         "400": "A query parameter is not understood",
-        "404": "There is no such campaign",
-        "503": "The state is not loaded yet",
+        "503": "The state is not loaded yet, or the history cannot be read",
     }
-    responses = {error: _response(about[error], ErrorAnswer) for error in errors}
+    if any(parameter["in"] == "path" for parameter in parameters):
+        about["404"] = "There is no such campaign"
+    errors = {status: _response(schemas, about[status], ErrorAnswer) for status in sorted(about)}
     return {
         "get": {
             "summary": summary,
             "parameters": list(parameters),
-            "responses": {"200": _response(summary, answer), **responses},
+            "responses": {"200": _response(schemas, summary, answer), **errors},
         }
     }
 
 
-def _response(about: str, answer: type[Any]) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{answer.__name__}"}
-    return {"description": about, "content": {"application/json": {"schema": schema}}}
+def _response(schemas: Schemas, about: str, answer: type[Any]) -> dict[str, Any]:
+    return {"description": about, "content": {"application/json": {"schema": schemas.of(answer)}}}

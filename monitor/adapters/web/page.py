@@ -6,7 +6,7 @@ from heapq import nsmallest
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from monitor.adapters.web.views import text
+from monitor.adapters.web.serializers import text
 from monitor.core import board as boards
 from monitor.core.board import ActiveAlert, Board, Entry, EnvironmentBoard, Findings, Health
 from monitor.core.model import Instant, SftpConfig, Verdict

@@ -14,11 +14,11 @@ from ruamel.yaml import YAML
 from monitor.adapters.sinks import RefusedError, Situation
 from monitor.adapters.sinks.alertmanager import BATCH, HOLD, TELL_ENDS_FOR, AlertmanagerSink
 from monitor.adapters.sinks.levels import annotations_of, labels_of, told_events
-from monitor.adapters.sinks.record import Links
 from monitor.core.board import Board
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import EventStatus, Severity, Told
 from monitor.core.rules import RULES
+from monitor.record import Links
 from support.boards import a_board, a_rich_board, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.events import FIRING

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from monitor.adapters.sinks.apprise import AppriseSink, as_words
-from monitor.adapters.sinks.record import Links
 from monitor.config import TokenSource
 from monitor.core.model import EventStatus, Told
+from monitor.record import Links
 from support.events import FIRING
 from support.receiver import receiver
 

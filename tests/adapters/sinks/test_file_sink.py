@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from monitor.adapters.sinks.file import ROTATED, FileSink
-from monitor.adapters.sinks.record import Links, as_line
 from monitor.core.model import Told
+from monitor.record import Links, event_line
 from support.events import FIRING
 
 LINKS = Links("https://runbooks.example/{rule}")
@@ -25,7 +25,7 @@ def told(seq: int) -> Told:
 
 def line(seq: int) -> bytes:
     """Return its line."""
-    return as_line(told(seq), LINKS)
+    return event_line(told(seq), LINKS)
 
 
 def seqs(*paths: Path) -> list[int]:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from monitor.adapters.sinks.log import LogSink, as_console_line
-from monitor.adapters.sinks.record import Links
 from monitor.core.model import EventStatus, Told
+from monitor.record import Links
 from support.events import FIRING
 
 LINKS = Links("https://runbooks.example/{rule}")

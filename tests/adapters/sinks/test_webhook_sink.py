@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from monitor.adapters.sinks import RefusedError
-from monitor.adapters.sinks.record import Links, as_line
 from monitor.adapters.sinks.webhook import REFUSED, SIGNATURE, WebhookSink
 from monitor.config import TokenSource, WebhookConfig
 from monitor.core.model import Told
+from monitor.record import Links, event_line
 from support.events import FIRING
 from support.receiver import Receiver, receiver
 
@@ -43,7 +43,7 @@ async def test_an_event_is_posted_as_the_very_line_of_the_log(secret: Path) -> N
         await delivered(to, secret)
     (came,) = to.received
     assert came.path == "/hook/T0ken?key=S3cret"
-    assert came.body == as_line(TOLD, LINKS).rstrip()
+    assert came.body == event_line(TOLD, LINKS).rstrip()
     assert came.headers["Content-Type"] == "application/json"
     assert came.headers["Idempotency-Key"] == TOLD.event_id
 

@@ -1,6 +1,5 @@
 """The JSON API: what it says of a board, and how it answers what it does not understand."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +8,13 @@ import pytest
 from monitor.adapters.web import HistoryPage, HistoryQuery
 from monitor.core.board import Board, Entry
 from monitor.core.identity import fingerprint
-from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason
+from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, Told
 from monitor.core.rule import unknown
+from monitor.record import Links, record_of
+from monitor.serialize import to_json
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
+from support.events import FIRING
 from support.scrapes import VERSION
 from support.web import serving
 
@@ -244,11 +246,12 @@ async def test_campaigns_can_be_filtered(query: str, expected: set[str]) -> None
     assert {campaign["campaign_id"] for campaign in campaigns} == expected
 
 
-async def test_campaigns_come_in_the_order_of_the_config() -> None:
+async def test_campaigns_come_by_environment_and_id() -> None:
     board = a_rich_board()
     campaigns = (await answer_of("/api/v1/campaigns", board))["campaigns"]
-    ids = [campaign["campaign_id"] for campaign in campaigns]
-    assert ids == [entry.target.campaign_id for _, entry in board.entries()]
+    keys = [(campaign["environment"], campaign["campaign_id"]) for campaign in campaigns]
+    targets = [entry.target for _, entry in board.entries()]
+    assert keys == sorted((target.environment, target.campaign_id) for target in targets)
 
 
 async def test_hostile_strings_cannot_break_the_answer() -> None:
@@ -282,14 +285,14 @@ class History:
         return self.page
 
 
-AN_EVENT: Mapping[str, Any] = {"event_id": "0123456789abcdef-01234567-1", "rule": "failed_test"}
+AN_EVENT = record_of(Told(FIRING, "01234567"), Links("https://runbooks.example/{rule}"))
 
 
 async def test_one_campaign_adds_its_newest_events() -> None:
     history = History(HistoryPage([AN_EVENT]))
     in_list = (await answer_of("/api/v1/campaigns?environment=staging"))["campaigns"][0]
     alone = await answer_of("/api/v1/campaigns/staging/lost", events=history)
-    assert alone == {**in_list, "history": [AN_EVENT]}
+    assert alone == {**in_list, "history": [to_json(AN_EVENT)]}
     assert history.asked == [HistoryQuery(limit=100, environment="staging", campaign_id="lost")]
 
 
@@ -302,15 +305,15 @@ async def test_an_unknown_campaign_is_404_as_json() -> None:
 async def test_events_are_a_page_with_the_way_to_the_next() -> None:
     history = History(HistoryPage([AN_EVENT], next_cursor=41))
     assert await answer_of("/api/v1/events", events=history) == {
-        "events": [AN_EVENT],
-        "next_cursor": 41,
+        "events": [to_json(AN_EVENT)],
+        "next": "41",
     }
-    assert history.asked == [HistoryQuery(limit=100)]
+    assert history.asked == [HistoryQuery(limit=1000)]
 
 
 async def test_the_last_page_of_events_leads_nowhere() -> None:
     page = await answer_of("/api/v1/events", events=History(HistoryPage([])))
-    assert page == {"events": [], "next_cursor": None}
+    assert page == {"events": [], "next": None}
 
 
 @pytest.mark.parametrize(
@@ -318,11 +321,11 @@ async def test_the_last_page_of_events_leads_nowhere() -> None:
     [
         ("limit=1", HistoryQuery(limit=1)),
         ("limit=1000", HistoryQuery(limit=1000)),
-        ("cursor=41", HistoryQuery(limit=100, cursor=41)),
-        ("environment=gone", HistoryQuery(limit=100, environment="gone")),
-        ("campaign_id=c-1", HistoryQuery(limit=100, campaign_id="c-1")),
-        ("since=2027-01-15T08:00:00Z", HistoryQuery(limit=100, since=NOW)),
-        ("since=2027-01-15T09:00:00.5%2B01:00", HistoryQuery(limit=100, since=NOW + 0.5)),
+        ("next=41", HistoryQuery(limit=1000, cursor=41)),
+        ("environment=gone", HistoryQuery(limit=1000, environment="gone")),
+        ("campaign_id=c-1", HistoryQuery(limit=1000, campaign_id="c-1")),
+        ("since=2027-01-15T08:00:00Z", HistoryQuery(limit=1000, since=NOW)),
+        ("since=2027-01-15T09:00:00.5%2B01:00", HistoryQuery(limit=1000, since=NOW + 0.5)),
     ],
 )
 async def test_events_can_be_narrowed(query: str, expected: HistoryQuery) -> None:
@@ -334,22 +337,22 @@ async def test_events_can_be_narrowed(query: str, expected: HistoryQuery) -> Non
 # --- alerts ------------------------------------------------------------------------------------
 
 
-async def test_all_active_alerts_are_there_those_of_environments_first() -> None:
+async def test_all_active_alerts_are_there_by_environment_and_campaign() -> None:
     alerts = (await answer_of("/api/v1/alerts"))["alerts"]
     assert [(alert["campaign_id"], alert["rule"], alert["state"]) for alert in alerts] == [
-        (None, "api_unreachable", "firing"),
-        (None, "token_rejected", "firing"),
         ("failed", "failed_test", "firing"),
-        ("stale", "stale_test", "firing"),
         ("missing", "missing", "firing"),
         ("off", "failed_test", "muted"),
         ("pending", "failed_test", "pending"),
+        ("stale", "stale_test", "firing"),
         ("unreadable", "unreadable", "firing"),
+        (None, "token_rejected", "firing"),
+        (None, "api_unreachable", "firing"),
     ]
 
 
 async def test_an_alert_of_an_environment_has_no_campaign() -> None:
-    (alert, *_) = (await answer_of("/api/v1/alerts"))["alerts"]
+    (*_, alert) = (await answer_of("/api/v1/alerts"))["alerts"]
     assert (alert["campaign_id"], alert["campaign_name"]) == (None, "")
     assert alert["environment"] == "staging"
     assert alert["labels"] == {"team": "platform"}
@@ -360,7 +363,7 @@ async def test_an_alert_of_a_rule_that_was_switched_off_is_left_out() -> None:
     entry = an_entry("c-1", (NOW, a_config(last_test_success=False)))
     off = an_entry("c-1", rules={"failed_test": {"enabled": False}}).target
     board = board_of(replace(entry, target=off))
-    assert await answer_of("/api/v1/alerts", board) == {"alerts": []}
+    assert await answer_of("/api/v1/alerts", board) == {"alerts": [], "next": None}
 
 
 # --- questions that are not understood ---------------------------------------------------------
@@ -377,22 +380,34 @@ async def test_an_alert_of_a_rule_that_was_switched_off_is_left_out() -> None:
             "/api/v1/campaigns?health=sick",
             "health: expected one of critical, unknown, warning, healthy, got 'sick'",
         ),
-        ("/api/v1/campaigns?helth=critical", "expected one of environment, health, got 'helth'"),
+        (
+            "/api/v1/campaigns?helth=critical",
+            "expected one of environment, health, limit, next, got 'helth'",
+        ),
         (
             "/api/v1/campaigns?environment=staging&environment=production",
             "environment: expected one value, got 2",
         ),
-        ("/api/v1/alerts?rule=missing", "expected no parameter at all, got 'rule'"),
+        ("/api/v1/alerts?rule=missing", "expected one of limit, next, got 'rule'"),
         ("/api/v1/status?x", "expected no parameter at all, got 'x'"),
         ("/api/v1/campaigns/staging/lost?x=", "expected no parameter at all, got 'x'"),
+        ("/api/v1/alerts?limit=0", "limit: expected an integer from 1 to 1000, got '0'"),
+        (
+            "/api/v1/alerts?next=production",
+            "next: expected the `next` of the page before, got 'production'",
+        ),
+        (
+            "/api/v1/campaigns?next=a/b/c",
+            "next: expected the `next` of the page before, got 'a/b/c'",
+        ),
         ("/api/v1/events?limit=0", "limit: expected an integer from 1 to 1000, got '0'"),
         ("/api/v1/events?limit=1001", "limit: expected an integer from 1 to 1000, got '1001'"),
         ("/api/v1/events?limit=", "limit: expected an integer from 1 to 1000, got ''"),
         ("/api/v1/events?limit=1e3", "limit: expected an integer from 1 to 1000, got '1e3'"),
         ("/api/v1/events?limit=%D9%A1", "limit: expected an integer from 1 to 1000, got '\u0661'"),
         (
-            "/api/v1/events?cursor=-1",
-            "cursor: expected an integer from 0 to 9223372036854775807, got '-1'",
+            "/api/v1/events?next=-1",
+            "next: expected an integer from 0 to 9223372036854775807, got '-1'",
         ),
         (
             "/api/v1/events?since=yesterday",

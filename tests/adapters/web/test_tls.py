@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from monitor.adapters.web import Limits
-from monitor.adapters.web.gate import Gate
+from monitor.adapters.web.auth import WebConfigReloader
 from monitor.config.web_file import read_access
 from support.web import HOST, a_context, exchange, listening
 
@@ -229,11 +229,11 @@ def test_a_reload_takes_a_certificate_that_came_after_the_file_had_named_it(
 ) -> None:
     web_file = folder / "web.yml"
     web_file.write_text(TLS)
-    gate = Gate(partial(read_access, web_file))
-    before = gate.access
+    config = WebConfigReloader(partial(read_access, web_file))
+    before = config.access
     web_file.write_text(TLS.replace("server.", "new."))
-    assert gate.access is before
+    assert config.access is before
     for suffix in ("pem", "key"):
         (folder / f"server.{suffix}").rename(folder / f"new.{suffix}")
-    gate.read_again()
-    assert gate.access.files == tuple(folder / name for name in ("web.yml", "new.pem", "new.key"))
+    config.read_again()
+    assert config.access.files == tuple(folder / name for name in ("web.yml", "new.pem", "new.key"))

@@ -1,35 +1,43 @@
 """From a board to the answers of the JSON API. Pure, so that any thread may do it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from heapq import nsmallest
+from operator import itemgetter
+from typing import TypeVar, cast
 
-from monitor.adapters.web.answers import (
+from monitor.adapters.web.context import HistoryPage
+from monitor.adapters.web.schemas import (
+    ActiveState,
     AlertAnswer,
+    AlertsAnswer,
     BudgetAnswer,
     CampaignAnswer,
     CampaignDetailAnswer,
-    ConfigAnswer,
+    CampaignsAnswer,
     CountsAnswer,
     EnvironmentAnswer,
     EventsAnswer,
     FindingAnswer,
-    PollErrorAnswer,
     StatusAnswer,
     SweepAnswer,
 )
-from monitor.adapters.web.context import HistoryPage
 from monitor.core.alerts import recheck_at
 from monitor.core.board import ActiveAlert, Board, Entry, EnvironmentBoard, Findings
 from monitor.core.identity import fingerprint
-from monitor.core.model import Instant, PollError, SftpConfig
+from monitor.core.model import Instant
 from monitor.core.rule import BaseRule
-from monitor.core.text import clean, rfc3339
+from monitor.core.text import clean
+from monitor.record import EventRecord
+from monitor.serialize import TEXT_LIMITS
 
-TEXT_LIMIT = 256
-"""Texts that come from the API or the config file are cut to so many characters."""
+Key = tuple[str, ...]
+"""What a list is ordered by, and paged on by: an item that is gone leaves its place behind."""
 
 Wanted = Callable[[EnvironmentBoard, Entry], bool]
 """Whether a campaign is to be in the answer."""
+
+T = TypeVar("T")
 
 
 def status(
@@ -38,11 +46,11 @@ def status(
     """Return the state of the monitor itself and of each environment."""
     return StatusAnswer(
         version=version,
-        started_at=rfc3339(started_at, milliseconds=True),
+        started_at=started_at,
         # The wall clock may have been set back since.
         uptime_seconds=max(0.0, board.now - started_at),
         ready=not_ready is None,
-        not_ready=_text_or_none(not_ready),
+        not_ready=not_ready,
         environments=environments(board),
     )
 
@@ -52,46 +60,64 @@ def environments(board: Board) -> list[EnvironmentAnswer]:
     return [_environment(environment) for environment in board.environments.values()]
 
 
-def campaigns(board: Board, wanted: Wanted) -> Iterator[CampaignAnswer]:
-    """Yield the campaigns that are wanted, in the order of the config."""
-    for environment, entry in board.entries():
-        if wanted(environment, entry):
-            yield _campaign(environment, entry)
+def campaigns(board: Board) -> list[CampaignAnswer]:
+    """Return every campaign, in the order of the config."""
+    return [_campaign(environment, entry) for environment, entry in board.entries()]
+
+
+def campaigns_page(board: Board, wanted: Wanted, limit: int, after: Key | None) -> CampaignsAnswer:
+    """Return the next campaigns that are wanted; `after` is (environment, id)."""
+    keyed = (
+        ((entry.target.environment, entry.target.campaign_id), (environment, entry))
+        for environment, entry in board.entries()
+        if wanted(environment, entry)
+    )
+    found, more = _page(keyed, limit, after)
+    return CampaignsAnswer(campaigns=[_campaign(*each) for each in found], next=more)
 
 
 def campaign(
-    environment: EnvironmentBoard, entry: Entry, history: HistoryPage
+    environment: EnvironmentBoard, entry: Entry, history: Sequence[EventRecord] | None
 ) -> CampaignDetailAnswer:
-    """Return one campaign with its newest events."""
+    """Return one campaign with its newest events; None where they cannot be read."""
     known = _campaign(environment, entry)
     same = {field.name: getattr(known, field.name) for field in fields(known)}
-    return CampaignDetailAnswer(**same, history=history.events)
+    return CampaignDetailAnswer(**same, history=history)
 
 
-def alerts(board: Board) -> Iterator[AlertAnswer]:
-    """Yield every active alert: of the environments, then of their campaigns."""
-    for environment, entry, active in board.active_alerts():
-        yield _alert(active, environment, entry)
+def alerts_page(board: Board, limit: int, after: Key | None) -> AlertsAnswer:
+    """Return the next active alerts; `after` is (environment, campaign or "", rule)."""
+    keyed = (
+        (
+            (environment.status.name, entry.target.campaign_id if entry else "", active.alert.rule),
+            (active, environment, entry),
+        )
+        for environment, entry, active in board.active_alerts()
+    )
+    found, more = _page(keyed, limit, after)
+    return AlertsAnswer(alerts=[_alert(*each) for each in found], next=more)
 
 
 def events(page: HistoryPage) -> EventsAnswer:
     """Return one page of the history."""
-    return EventsAnswer(events=page.events, next_cursor=page.next_cursor)
+    return EventsAnswer(
+        events=page.events, next=None if page.next_cursor is None else str(page.next_cursor)
+    )
 
 
 def text(value: str) -> str:
     """Return a text that came from outside, fit to be shown."""
-    return clean(value, TEXT_LIMIT)
+    return clean(value, TEXT_LIMITS[0])
 
 
-def texts(values: Mapping[str, str]) -> dict[str, str]:
-    """Return such texts by their (trusted) names."""
-    return {name: text(value) for name, value in values.items()}
-
-
-def instant(at: Instant | None) -> str | None:
-    """Return an instant as RFC 3339 with milliseconds."""
-    return None if at is None else rfc3339(at, milliseconds=True)
+def _page(
+    keyed: Iterable[tuple[Key, T]], limit: int, after: Key | None
+) -> tuple[list[T], str | None]:
+    """Return the first items after a key, and the `next` of their page."""
+    rest = (each for each in keyed if after is None or each[0] > after)
+    found = nsmallest(limit + 1, rest, key=itemgetter(0))
+    more = "/".join(found[limit - 1][0]) if len(found) > limit else None
+    return [item for _, item in found[:limit]], more
 
 
 def _alert(active: ActiveAlert, environment: EnvironmentBoard, entry: Entry | None) -> AlertAnswer:
@@ -102,21 +128,21 @@ def _alert(active: ActiveAlert, environment: EnvironmentBoard, entry: Entry | No
     return AlertAnswer(
         environment=name,
         campaign_id=campaign_id,
-        campaign_name=text(labels.campaign_name),
+        campaign_name=labels.campaign_name,
         rule=alert.rule,
         severity=severity,
-        state=alert.shown_as,
+        state=cast(ActiveState, alert.shown_as),
         muted_by=alert.muted_by,
-        since=instant(alert.since),
-        fired_at=instant(alert.fired_at),
-        told_at=instant(alert.told_at),
-        changes_at=instant(at),
+        since=alert.since,
+        fired_at=alert.fired_at,
+        told_at=alert.told_at,
+        changes_at=at,
         changes_in_seconds=None if at is None else max(0.0, at - environment.now),
-        summary=text(alert.summary),
-        evidence=texts(alert.evidence),
+        summary=alert.summary,
+        evidence=alert.evidence,
         next_step=rule.next_step,
         fingerprint=fingerprint(name, campaign_id, alert.rule),
-        labels=texts(labels.labels),
+        labels=labels.labels,
     )
 
 
@@ -124,18 +150,18 @@ def _environment(board: EnvironmentBoard) -> EnvironmentAnswer:
     known, counts = board.status, board.counts()
     return EnvironmentAnswer(
         name=known.name,
-        labels=texts(board.labels.labels),
+        labels=board.labels.labels,
         reachable=known.up,
-        outage_since=instant(known.outage_at),
+        outage_since=known.outage_at,
         outage_reason=known.outage_reason,
-        token_rejected_since=instant(known.rejected_at),
-        listing_error=_error(board.listing_error),
+        token_rejected_since=known.rejected_at,
+        listing_error=board.listing_error,
         budget=BudgetAnswer(
             requests_per_minute=board.per_minute, available_requests=board.available
         ),
         counts=CountsAnswer(**{health.value: count for health, count in counts.items()}),
         sweep=SweepAnswer(
-            swept_at=instant(known.swept_at),
+            swept_at=known.swept_at,
             polled=board.swept,
             campaigns=len(board.campaigns),
             interval_seconds=board.interval,
@@ -152,43 +178,19 @@ def _campaign(environment: EnvironmentBoard, entry: Entry) -> CampaignAnswer:
     return CampaignAnswer(
         environment=target.environment,
         campaign_id=target.campaign_id,
-        name=text(target.name),
-        labels=texts(target.labels),
+        name=target.name,
+        labels=target.labels,
         health=environment.health(entry),
-        polled_at=instant(known.polled_at),
-        evidence_at=instant(seen_at),
+        polled_at=known.polled_at,
+        evidence_at=seen_at,
         evidence_age_seconds=None if seen_at is None else max(0.0, environment.now - seen_at),
-        error=_error(known.error),
+        error=known.error,
         configured=None if seen_at is None else memory.gone_at is None,
-        gone_at=instant(memory.gone_at),
-        last_passed_at=instant(memory.last_passed_at),
-        config=None if memory.config is None else _config(memory.config),
+        gone_at=memory.gone_at,
+        last_passed_at=memory.last_passed_at,
+        config=memory.config,
         findings=_findings(environment.findings_of(entry), target.rules),
         alerts=[_alert(active, environment, entry) for active in entry.active_alerts()],
-    )
-
-
-def _error(error: PollError | None) -> PollErrorAnswer | None:
-    if error is None:
-        return None
-    return PollErrorAnswer(reason=error.reason, detail=text(error.detail))
-
-
-def _config(config: SftpConfig) -> ConfigAnswer:
-    return ConfigAnswer(
-        id=text(config.id),
-        host=text(config.host),
-        port=config.port,
-        username=_text_or_none(config.username),
-        auth_type=_text_or_none(config.auth_type),
-        import_path=_text_or_none(config.import_path),
-        export_path=_text_or_none(config.export_path),
-        import_schedule=_text_or_none(config.import_schedule),
-        is_enabled=config.is_enabled,
-        last_test_at=instant(config.last_test_at),
-        last_test_success=config.last_test_success,
-        created_at=instant(config.created_at),
-        updated_at=instant(config.updated_at),
     )
 
 
@@ -200,14 +202,10 @@ def _findings(found: Findings | None, rules: Mapping[str, BaseRule]) -> list[Fin
             rule=name,
             meaning=rules[name].meaning,
             verdict=finding.verdict,
-            summary=text(finding.summary),
-            evidence=texts(finding.evidence),
-            since=instant(finding.since),
-            recheck_at=instant(finding.recheck_at),
+            summary=finding.summary,
+            evidence=finding.evidence,
+            since=finding.since,
+            recheck_at=finding.recheck_at,
         )
         for name, finding in found.items()
     ]
-
-
-def _text_or_none(value: str | None) -> str | None:
-    return None if value is None else text(value)

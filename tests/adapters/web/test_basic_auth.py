@@ -7,8 +7,8 @@ import bcrypt
 import httpx
 import pytest
 
-from monitor.adapters.web.guard import SECURITY_HEADERS
-from monitor.adapters.web.passwords import REMEMBERED, Passwords, _matches
+from monitor.adapters.web.auth import CACHED, BasicAuth, matches
+from monitor.adapters.web.security import SECURITY_HEADERS
 from monitor.config import Access
 from support.web import serving
 
@@ -52,7 +52,7 @@ async def test_fault_50_the_right_password_opens_and_a_wrong_one_or_a_wrong_user
             return (await client.get("/metrics", auth=httpx.BasicAuth(user, password))).status_code
 
         assert await status(USER, PASSWORD) == 200
-        assert await status(USER, PASSWORD) == 200, "now from memory"
+        assert await status(USER, PASSWORD) == 200, "now from the cache"
         assert await status(USER, "wrong") == 401
         assert await status("nobody", PASSWORD) == 401
         assert await status("", "") == 401
@@ -63,31 +63,31 @@ async def test_fault_50_the_right_password_opens_and_a_wrong_one_or_a_wrong_user
     ["", "Basic", "Basic !!!", "Basic " + "=" * 5000, "Bearer x", "Basic YWJj", "Basic /////w=="],
 )
 async def test_a_header_that_cannot_be_read_is_no_password(given: str) -> None:
-    assert not await Passwords().right(USERS, given)
+    assert not await BasicAuth().verify(USERS, given)
 
 
 async def test_no_password_opens_for_a_hash_that_stands_for_nobody() -> None:
-    assert not await Passwords().right(USERS, header("nobody", ""))
+    assert not await BasicAuth().verify(USERS, header("nobody", ""))
 
 
 async def test_a_password_longer_than_bcrypt_looks_at_is_cut_as_other_programs_do() -> None:
     users = {USER: hash_of("x" * 72)}
-    assert await Passwords().right(users, header(USER, "x" * 100))
-    assert not await Passwords().right(users, header(USER, "x" * 71))
+    assert await BasicAuth().verify(users, header(USER, "x" * 100))
+    assert not await BasicAuth().verify(users, header(USER, "x" * 71))
 
 
 async def test_a_password_that_was_right_is_wrong_once_its_hash_has_changed() -> None:
-    passwords = Passwords()
-    assert await passwords.right(USERS, header(USER, PASSWORD))
-    assert not await passwords.right({USER: hash_of("another")}, header(USER, PASSWORD))
-    assert not await passwords.right({"other": USERS[USER]}, header(USER, PASSWORD))
+    auth = BasicAuth()
+    assert await auth.verify(USERS, header(USER, PASSWORD))
+    assert not await auth.verify({USER: hash_of("another")}, header(USER, PASSWORD))
+    assert not await auth.verify({"other": USERS[USER]}, header(USER, PASSWORD))
 
 
-async def test_only_so_many_pairs_are_remembered() -> None:
-    passwords, users = Passwords(), {USER: hash_of("x" * 72)}
-    for more in range(REMEMBERED + 1):
-        assert await passwords.right(users, header(USER, "x" * 72 + str(more)))
-    assert len(passwords._right) == 1
+async def test_only_so_many_verifications_are_cached() -> None:
+    auth, users = BasicAuth(), {USER: hash_of("x" * 72)}
+    for more in range(CACHED + 1):
+        assert await auth.verify(users, header(USER, "x" * 72 + str(more)))
+    assert len(auth._verified) == 1
 
 
 def test_fault_50_unknown_user_and_wrong_password_take_the_same_time_whatever_the_cost() -> None:
@@ -98,7 +98,7 @@ def test_fault_50_unknown_user_and_wrong_password_take_the_same_time_whatever_th
         took = []
         for _ in range(5):
             began = time.thread_time()
-            assert not _matches(b"wrong", hashed, 8)
+            assert not matches(b"wrong", hashed, 8)
             took.append(time.thread_time() - began)
         return min(took)
 

@@ -1,21 +1,18 @@
-"""What the JSON API answers, as types. The schemas of `/openapi.json` are made of them.
+"""What the JSON API answers, as types: they are serialised, and described in `/openapi.json`.
 
-Every class's docstring is the description that users read. Instants are RFC 3339 in UTC.
+Every class's docstring is the description that users read.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from pydantic import WithJsonSchema
+from typing import Literal
 
 from monitor.core.board import Health
-from monitor.core.model import EventStatus, Reason, Severity, Verdict
+from monitor.core.model import Instant, PollError, Reason, Severity, SftpConfig, Verdict
+from monitor.core.shown import Labels, Sentence, Text
+from monitor.record import EventRecord
 
-Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-AlertStateWord = Annotated[
-    str, WithJsonSchema({"type": "string", "enum": ["pending", "firing", "muted"]})
-]
+ActiveState = Literal["pending", "firing", "muted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,21 +27,21 @@ class AlertAnswer:
 
     environment: str
     campaign_id: str | None
-    campaign_name: str
+    campaign_name: Text
     rule: str
     severity: Severity
-    state: AlertStateWord
+    state: ActiveState
     muted_by: str | None
-    since: Timestamp | None
-    fired_at: Timestamp | None
-    told_at: Timestamp | None
-    changes_at: Timestamp | None
+    since: Instant | None
+    fired_at: Instant | None
+    told_at: Instant | None
+    changes_at: Instant | None
     changes_in_seconds: float | None
-    summary: str
-    evidence: Mapping[str, str]
+    summary: Sentence
+    evidence: Mapping[str, Text]
     next_step: str
     fingerprint: str
-    labels: Mapping[str, str]
+    labels: Labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,37 +54,10 @@ class FindingAnswer:
     rule: str
     meaning: str
     verdict: Verdict
-    summary: str
-    evidence: Mapping[str, str]
-    since: Timestamp | None
-    recheck_at: Timestamp | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigAnswer:
-    """The SFTP config of a campaign as the platform last had it; never a secret."""
-
-    id: str
-    host: str
-    port: int | None
-    username: str | None
-    auth_type: str | None
-    import_path: str | None
-    export_path: str | None
-    import_schedule: str | None
-    is_enabled: bool
-    last_test_at: Timestamp | None
-    last_test_success: bool | None
-    created_at: Timestamp | None
-    updated_at: Timestamp | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PollErrorAnswer:
-    """Why the last poll, or the last listing of the campaigns, gave no definite answer."""
-
-    reason: Reason
-    detail: str
+    summary: Sentence
+    evidence: Mapping[str, Text]
+    since: Instant | None
+    recheck_at: Instant | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,68 +72,29 @@ class CampaignAnswer:
 
     environment: str
     campaign_id: str
-    name: str
-    labels: Mapping[str, str]
+    name: Text
+    labels: Labels
     health: Health
-    polled_at: Timestamp | None
-    evidence_at: Timestamp | None
+    polled_at: Instant | None
+    evidence_at: Instant | None
     evidence_age_seconds: float | None
-    error: PollErrorAnswer | None
+    error: PollError | None
     configured: bool | None
-    gone_at: Timestamp | None
-    last_passed_at: Timestamp | None
-    config: ConfigAnswer | None
+    gone_at: Instant | None
+    last_passed_at: Instant | None
+    config: SftpConfig | None
     findings: Sequence[FindingAnswer] | None
     alerts: Sequence[AlertAnswer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventAnswer:
-    """One alert event, as in the log. event_id is the key to deduplicate by."""
-
-    timestamp: Timestamp
-    level: Literal["critical", "warning", "info"]
-    event: Literal["alert"]
-    status: EventStatus
-    event_id: str
-    fingerprint: str
-    epoch: str
-    seq: int
-    rule: str
-    severity: Severity
-    previous_severity: Severity | None
-    environment: str
-    campaign_id: str | None
-    campaign_name: str
-    labels: Mapping[str, str]
-    sftp_host: str
-    import_schedule: str
-    summary: str
-    since: Timestamp | None
-    observed_at: Timestamp
-    last_passed_at: Timestamp | None
-    evidence: Mapping[str, str]
-    next_step: str
-    runbook_url: str
-    url: str | None
-    reason: str | None
-    muted_by: str | None
-    initial: bool
-    redelivery: bool
-    durable: bool
-
-
-# Events come in ready for JSON: to take them apart and put them together again gains nothing.
-EventRecord = Annotated[
-    Mapping[str, Any], WithJsonSchema({"$ref": "#/components/schemas/EventAnswer"})
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignDetailAnswer(CampaignAnswer):
-    """A campaign with its newest events, newest first; older ones are under /api/v1/events."""
+    """A campaign with its newest events, newest first; older ones are under /api/v1/events.
 
-    history: Sequence[EventRecord]
+    history is null while the database cannot be read.
+    """
+
+    history: Sequence[EventRecord] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +123,7 @@ class SweepAnswer:
     overdue poll is.
     """
 
-    swept_at: Timestamp | None
+    swept_at: Instant | None
     polled: int
     campaigns: int
     interval_seconds: float
@@ -209,12 +140,12 @@ class EnvironmentAnswer:
     """
 
     name: str
-    labels: Mapping[str, str]
+    labels: Labels
     reachable: bool | None
-    outage_since: Timestamp | None
+    outage_since: Instant | None
     outage_reason: Reason | None
-    token_rejected_since: Timestamp | None
-    listing_error: PollErrorAnswer | None
+    token_rejected_since: Instant | None
+    listing_error: PollError | None
     budget: BudgetAnswer
     counts: CountsAnswer
     sweep: SweepAnswer
@@ -227,33 +158,38 @@ class StatusAnswer:
     """The monitor itself, and each of its environments. not_ready says why it is not ready."""
 
     version: str
-    started_at: Timestamp
+    started_at: Instant
     uptime_seconds: float
     ready: bool
-    not_ready: str | None
+    not_ready: Text | None
     environments: Sequence[EnvironmentAnswer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignsAnswer:
-    """Campaigns, in the order of the config file."""
+    """A page of campaigns, by environment and id. next asks for the page after; null: the last."""
 
     campaigns: Sequence[CampaignAnswer]
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertsAnswer:
-    """All active alerts: of the environments, then of their campaigns."""
+    """A page of active alerts: by environment its own, then its campaigns' by their ids.
+
+    next asks for the page after; null: the last.
+    """
 
     alerts: Sequence[AlertAnswer]
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsAnswer:
-    """A page of events, newest first. next_cursor asks for the next page; null on the last."""
+    """A page of events, newest first. next asks for the page after; null: the last."""
 
     events: Sequence[EventRecord]
-    next_cursor: int | None
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,14 +199,18 @@ class ErrorAnswer:
     error: str
 
 
-Answer = (
-    StatusAnswer
-    | CampaignsAnswer
-    | CampaignAnswer
-    | CampaignDetailAnswer
-    | AlertsAnswer
-    | AlertAnswer
-    | EventsAnswer
-    | ErrorAnswer
-)
-"""What a request to the JSON API may be answered with, and the items of long lists."""
+NAMES = {
+    SftpConfig: (
+        "ConfigAnswer",
+        "The SFTP config of a campaign as the platform last had it; never a secret.",
+    ),
+    PollError: (
+        "PollErrorAnswer",
+        "Why the last poll, or the last listing of the campaigns, gave no definite answer.",
+    ),
+    EventRecord: (
+        "EventAnswer",
+        "One alert event, as in the log. event_id is the key to deduplicate by.",
+    ),
+}
+"""What users read of those shapes that the program itself uses: name and description."""

@@ -1,0 +1,67 @@
+"""What `--url` reads from a running daemon: whole lists, page by page, and nothing it misreads."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from monitor.adapters.web import HistoryPage, HistoryQuery
+from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer, StatusAnswer
+from monitor.cli.asking import ask, ask_pages
+from monitor.core.model import Told
+from monitor.record import Links, record_of
+from support.boards import a_board, an_entry, an_environment
+from support.events import FIRING
+from support.web import HOST, a_context, listening
+
+AN_EVENT = record_of(Told(FIRING, "01234567"), Links("https://runbooks.example/{rule}"))
+
+
+def history(query: HistoryQuery) -> HistoryPage:
+    """Return one of five pages of events, each with the way to the next."""
+    number = query.cursor or 0
+    return HistoryPage([AN_EVENT], number + 1 if number < 4 else None)
+
+
+async def read(work: Any, *args: Any) -> Any:
+    """Do what blocks in a thread, for the server answers in this one."""
+    return await asyncio.to_thread(lambda: list(work(*args)))
+
+
+async def test_a_list_is_read_to_its_last_page() -> None:
+    board = a_board(an_environment(*(an_entry(f"c-{number}") for number in range(2001))))
+    async with listening(a_context(board=lambda: board, events=history)) as port:
+        url = f"http://{HOST}:{port}"
+        campaigns = await read(ask_pages, url, "/api/v1/campaigns", {}, CampaignsAnswer)
+        events = await read(ask_pages, url, "/api/v1/events", {}, EventsAnswer)
+    assert [len(page.campaigns) for page in campaigns] == [1000, 1000, 1]
+    ids = [one.campaign_id for page in campaigns for one in page.campaigns]
+    assert sorted(ids) == sorted(board.environments["production"].campaigns)
+    assert [event for page in events for event in page.events] == [AN_EVENT] * 5
+
+
+async def test_a_filter_holds_on_every_page() -> None:
+    asked: list[str | None] = []
+
+    def noted(query: HistoryQuery) -> HistoryPage:
+        asked.append(query.campaign_id)
+        return history(query)
+
+    async with listening(a_context(events=noted)) as port:
+        params = {"campaign_id": "c-1"}
+        await read(ask_pages, f"http://{HOST}:{port}", "/api/v1/events", params, EventsAnswer)
+    assert asked == ["c-1"] * 5
+
+
+@pytest.mark.parametrize("path", ["/", "/openapi.json", "/api/v1/alerts"])
+async def test_an_answer_of_something_else_is_an_error_that_says_so(path: str) -> None:
+    async with listening(a_context()) as port:
+        with pytest.raises(OSError, match="unexpected response from --url: not sftp-monitor"):
+            await asyncio.to_thread(ask, f"http://{HOST}:{port}", path, {}, StatusAnswer)
+
+
+async def test_a_refusal_is_an_error_with_its_status() -> None:
+    async with listening(a_context()) as port:
+        url, params = f"http://{HOST}:{port}", {"limit": "0"}
+        with pytest.raises(OSError, match="answered 400 Bad Request"):
+            await read(ask_pages, url, "/api/v1/events", params, EventsAnswer)
