@@ -290,4 +290,4 @@ async def test_a_bad_authority_ends_neither_a_start_nor_a_daemon(tmp_path: Path,
             await platform.until(lambda: len(platform.requests) > polls)
     ended = await finished("run", "--config.file", str(good))
     assert ended.code == 78, ended
-    assert (await finished("config", "check", "--config.file", str(good))).code == 78
+    assert (await finished("config", "check", str(good))).code == 78

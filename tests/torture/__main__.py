@@ -38,7 +38,6 @@ TAIL = Path(__file__).with_name("wrong.md").read_text(encoding="utf-8")
 """What was wrong while every figure held; written by hand."""
 
 
-
 def run(part: str, argv: Sequence[str]) -> bool:
     """Run one part, keep the figures of its full length; return whether every promise was kept."""
     figures: list[Figure] = importlib.import_module(f"torture.{part}").main(argv)

@@ -65,8 +65,21 @@ async def slices(body: bytes) -> AsyncIterator[bytes]:
 
 
 def as_json(answer: Any) -> bytes:
-    """Return an answer as JSON in UTF-8."""
-    return json.dumps(to_json(answer), ensure_ascii=False, separators=(",", ":")).encode()
+    """Return an answer as JSON in UTF-8.
+
+    The items of a list one by one: the encoder does not let go of the interpreter, so a page in
+    one piece would hold up the loop although another thread encodes it.
+    """
+    fields = to_json(answer)
+    return b"{%s}" % b",".join(b"%s:%s" % (_dumped(name), _pieces(fields[name])) for name in fields)
+
+
+def _pieces(value: Any) -> bytes:
+    return b"[%s]" % b",".join(map(_dumped, value)) if isinstance(value, list) else _dumped(value)
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def error_response(request: web.Request, status: HTTPStatus, sentence: str) -> web.Response:
