@@ -21,7 +21,7 @@ from monitor.adapters.sinks import Situation, WriteLine, sinks_of
 from monitor.adapters.store import Loaded, StorageError, Store
 from monitor.adapters.systemd import ServiceManager
 from monitor.adapters.web import WebContext, WebServer
-from monitor.config import Config, ConfigError, SecretError, effective_yaml, safe_access
+from monitor.config import Config, ConfigError, SecretError, safe_access
 from monitor.core.model import Instant, Seconds
 from monitor.core.sharding import WHOLE, Shard
 from monitor.polling import Clock, Connect, Fleet, talkover
@@ -115,7 +115,7 @@ class Daemon:
         # The port before the first call: a start that fails must not spend any of the budget.
         await self._open_web(config)
         self._closing.push_async_callback(self._end_tasks)
-        await self._apply(config, await self._aside(partial(_content, config)))
+        await self._apply(config)
         self._tasks = [
             self._keep_running("ticking", self._upkeep.run()),
             self._keep_running("reloading", self._reload_when_asked()),
@@ -209,9 +209,9 @@ class Daemon:
 
     async def _reload(self) -> Sequence[str]:
         try:
-            config, content = await self._aside(self._read)
+            config = await self._aside(self._read)
             await self._store.flush()
-            await self._apply(config, content)
+            await self._apply(config)
             self._web.gate.read_again()
         except (ConfigError, SecretError, StorageError) as error:
             self._own.config_refused()
@@ -228,9 +228,8 @@ class Daemon:
             self.reload_requested.clear()
             await self.reload()
 
-    def _read(self) -> tuple[Config, bytes]:
-        config = self._load()
-        return config.sharing_with(self.report.config), _content(config)
+    def _read(self) -> Config:
+        return self._load().sharing_with(self.report.config)
 
     async def _remembered(self) -> Loaded:
         """Return what is stored of environments that do not run yet; what is lost is logged."""
@@ -249,7 +248,7 @@ class Daemon:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def _apply(self, config: Config, content: bytes) -> None:
+    async def _apply(self, config: Config) -> None:
         """Put a config in force, with what is remembered."""
         await self._fleet.apply(config, await self._remembered())
         before, self.report.config = self.report.config, config
@@ -257,7 +256,7 @@ class Daemon:
             if attrgetter(part)(before) != attrgetter(part)(config):
                 log.warning("restart_needed", changed=part)
         self._upkeep.configure(config)
-        self._own.config_loaded(self._clock.wall(), content)
+        self._own.config_loaded(self._clock.wall(), config.digest)
 
     # -- wiring ----------------------------------------------------------------------------
 
@@ -276,7 +275,7 @@ class Daemon:
             started_at=self._clock.wall(),
             external_url=config.web.external_url,
         )
-        host, port = config.web.listen_host, config.web.listen_port
+        host, port = config.web.listen_address
         self._web = WebServer(context, host, port, read_access=partial(safe_access, config.web))
         port = await self._web.start()
         self._closing.push_async_callback(self._web.stop)
@@ -290,7 +289,3 @@ class Daemon:
         # What cannot be committed is told from memory: a full disk must not hold back a page.
         self._tellers.wake()
         self._upkeep.storage_failed(error)
-
-
-def _content(config: Config) -> bytes:
-    return effective_yaml(config).encode()

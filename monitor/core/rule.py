@@ -139,7 +139,8 @@ class Target:
 
     `rules` has the enabled rules only, in the order of `RULES`. `listed` is false for a campaign
     known from discovery alone, `listed_at` when the last complete listing had it (None: the last
-    one had not). `muted_status` is its status where that is not told.
+    one had not). `expected`: it must have a config, whether or not one was ever seen.
+    `muted_status` is its status where that is not told.
     """
 
     environment: str
@@ -149,6 +150,7 @@ class Target:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     listed: bool = True
     listed_at: Instant | None = None
+    expected: bool = True
     muted_status: str | None = None
 
 

@@ -69,7 +69,7 @@ class Fleet:
         elsewhere = self.shard.elsewhere(env.name for env in config.environments)
         owned = [env for env in config.environments if env.name not in elsewhere]
         # All of them before anything changes: a secret that cannot be read leaves all as it was.
-        tokens = {env.name: Token(env.name, env.token) for env in owned}
+        tokens = {env.name: Token(env.name, env.token_source) for env in owned}
         campaigns = _by_environment(loaded)
         self.elsewhere = elsewhere
         self._drop(elsewhere & {*loaded.environments, *loaded.rosters, *campaigns})

@@ -97,7 +97,7 @@ class Poller:
             now=watch.now(),
             status=watch.status,
             labels=settings.environment.labels,
-            rules=settings.environment.rules,
+            rules=settings.environment.resolved.rules,
             campaigns=dict(watch.entries),
             interval=watch.interval,
             stale_after=STALE_AFTER_INTERVALS * watch.interval,

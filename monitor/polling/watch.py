@@ -80,7 +80,7 @@ class Watch:
         return effective_interval(pace, told, polling.interval, idle, polling.idle_interval)
 
     def _facts(self) -> Facts:
-        after = self.settings.environment.unreadable_after
+        after = self.settings.environment.resolved.unreadable_after
         return Facts(len(self.settings.targets), self.interval, after)
 
     def now(self) -> Instant:
@@ -176,7 +176,7 @@ class Watch:
     def _reconcile_environment(self, now: Instant) -> None:
         before, config = self.status, self.settings.environment
         self.status, events = environment_rules.reconcile_environment(
-            before, config.rules, now, config.labels
+            before, config.resolved.rules, now, config.labels
         )
         if self.status != before:
             self._save(Change(environments=(self.status,), events=events))
@@ -240,7 +240,7 @@ class Watch:
     def _assess_environment(self, now: Instant) -> tuple[Event, ...]:
         self.status, events = environment_rules.assess_environment(
             self.status,
-            self.settings.environment.rules,
+            self.settings.environment.resolved.rules,
             self._facts(),
             now,
             labels=self.settings.environment.labels,
@@ -280,7 +280,7 @@ class Watch:
         polling = self.settings.polling
         return environment_rules.next_probe(
             self.status,
-            self.settings.environment.rules,
+            self.settings.environment.resolved.rules,
             self._facts(),
             polling.probe_interval,
             polling.token_probe_interval,

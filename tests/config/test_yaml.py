@@ -40,7 +40,7 @@ def test_other_words_are_not_null(written: str) -> None:
 @pytest.mark.parametrize("id_", ["12345", "0123", "6e12345", "1_000", "0x1f", "true", "no", "1e3"])
 def test_an_id_stays_as_it_is_written(tmp_path: Path, id_: str) -> None:
     text = f"environments: [{{name: a, token: '${{TOKEN}}', campaigns: [{{id: {id_}}}]}}]"
-    assert list(loaded(tmp_path, text).environments[0].campaigns) == [id_]
+    assert list(loaded(tmp_path, text).environments[0].resolved.targets) == [id_]
 
 
 def test_a_label_value_stays_as_it_is_written(tmp_path: Path) -> None:

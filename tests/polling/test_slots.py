@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.adapters.store import MEMORY, Store
-from monitor.config import load_config
+from monitor.config import load_config, narrowed
 from monitor.core.status import EnvironmentStatus
 from monitor.polling import Poller, Settings
 from monitor.polling.token import Token
@@ -34,7 +34,7 @@ def _poller(
     store = store or Store.open(MEMORY, now=START, threaded=False)
     status = EnvironmentStatus(name="production")
     watch = Watch(settings, api.clock, store.save, status, {})
-    token = Token("production", settings.environment.token)
+    token = Token("production", settings.environment.token_source)
     return Poller(watch, api, token, store, api.clock, slots)
 
 
@@ -67,9 +67,9 @@ def test_a_campaign_that_is_removed_while_it_waits_for_a_slot_is_not_asked_for(
         await slots.acquire()
         polling = asyncio.create_task(poller.run())
         await virtual_seconds(5)
-        kept = {key: target for key, target in settings.targets.items() if key != "c-0"}
-        fewer = replace(settings, environment=replace(settings.environment, campaigns=kept))
-        poller.configure(fewer, api, Token("production", settings.environment.token))
+        kept = narrowed(settings.environment, settings.targets.keys() - {"c-0"})
+        fewer = replace(settings, environment=kept)
+        poller.configure(fewer, api, Token("production", settings.environment.token_source))
         slots.release()
         await virtual_seconds(10 * 60)
         await _ended(polling)
@@ -99,7 +99,7 @@ def test_many_reloads_do_not_put_first_polls_off(settings: Settings) -> None:
     async def story() -> int:
         api = FakeApi(VirtualClock())
         poller = _poller(settings, api, asyncio.Semaphore(2))
-        token = Token("production", settings.environment.token)
+        token = Token("production", settings.environment.token_source)
         for _ in range(100):
             poller.configure(replace(settings), api, token)
         polling = asyncio.create_task(poller.run())
