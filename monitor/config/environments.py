@@ -7,7 +7,7 @@ from pydantic import PrivateAttr
 
 from monitor.config import types as t
 from monitor.config.keys import Conflict, Section, computed, key, required
-from monitor.config.rules import CampaignRules, Layer, Rules
+from monitor.config.rules import CampaignRules, Layer, Rules, rules_key
 from monitor.config.secrets import TokenSource
 from monitor.core.environment_rules import EnvironmentRule
 from monitor.core.model import Seconds
@@ -36,7 +36,7 @@ class Campaign(Section):
     id: t.CampaignId = required("the campaign's id, as in its address in TalkOver")
     name: t.Words = key("", "its name, for people")
     labels: t.Labels = key({}, "labels on its alerts, over those of its environment")
-    rules: CampaignRules = key({}, "settings of its rules, over all others")
+    rules: CampaignRules = rules_key("settings of its rules, over all others")
     # None where the file is silent: an override is stronger than the default, and what is written
     # stronger than both.
     expect_sftp: t.TrueOrFalse | None = computed(
@@ -61,7 +61,7 @@ class Override(Section):
 
     match: Match = required("which campaigns this is for")
     labels: t.Labels = key({}, "labels on their alerts, over those of the environment")
-    rules: CampaignRules = key({}, "settings of their rules, over those of the environment")
+    rules: CampaignRules = rules_key("settings of their rules, over those of the environment")
     expect_sftp: t.TrueOrFalse | None = key(
         None, "whether they must have a config, over the default of campaigns and of discovery"
     )
@@ -100,7 +100,7 @@ class Environment(Section):
     requests_per_minute: t.Count = key(100, "the plan's limit, for all that uses the token")
     budget_share: t.Share = key(0.5, "the part of it that the monitor may use")
     labels: t.Labels = key({}, "labels on the alerts of its campaigns, and on its own")
-    rules: Rules = key({}, "settings of rules, over the global ones")
+    rules: Rules = rules_key("settings of rules, over the global ones")
     campaigns: t.Items[Campaign] = key([], "the campaigns to watch")
     discovery: Discovery = key({}, "campaigns that are found by listing them")
     overrides: t.Items[Override] = key(

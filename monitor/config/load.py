@@ -69,7 +69,7 @@ def notes(config: Config) -> list[str]:
             expressions[f"{key}.overrides[{number}].match.name"] = override.match.name or ""
         for place, expression in expressions.items():
             if classes := ascii_only(expression):
-                found.append(f"{place}: {classes} know ASCII alone; letters as é are in \\pL")
+                found.append(f"{place}: note: {classes} matches ASCII alone; \\pL is any letter")
     return found
 
 

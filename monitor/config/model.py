@@ -15,7 +15,7 @@ from monitor.config import types as t
 from monitor.config.durations import format_duration
 from monitor.config.environments import Campaign, Environment, Override
 from monitor.config.keys import Conflict, ReadBy, Section, computed, key, required
-from monitor.config.rules import Rules, registered
+from monitor.config.rules import Rules, registered, rules_key
 from monitor.core.model import MINUTE, Seconds, Severity
 
 RUNBOOKS = (
@@ -209,7 +209,7 @@ class Config(Section):
         min_length=1, description="one for each environment token of TalkOver"
     )
     polling: Polling = key({}, "how often the API is asked")
-    rules: Rules = key({}, "settings of rules, for all campaigns and environments")
+    rules: Rules = rules_key("settings of rules, for all campaigns and environments")
     alerts: Alerts = key({}, "how on-call is told")
     notify: Notify = key({}, "who is told beside the log, without Prometheus' rules")
     metrics: Metrics = key({}, "what Prometheus is given")

@@ -170,6 +170,8 @@ class _Composer:
                 line = start.line + 1
             self._stop(line, "not YAML: what starts here does not end")
         why = why.replace(" in this context", " here")
+        if why == "found unexpected ':'":
+            why = "expected a space behind the colon"
         if "node content" in why or "cannot start any token" in why:
             why = f"a value cannot begin with {rest[:1]!r} here; put it in quotes"
         self._stop(line, clean(f"not YAML: {why}", 200))

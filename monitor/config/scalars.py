@@ -73,7 +73,9 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
     if unset:
         names = " and ".join(dict.fromkeys(unset))
         raise ValueError(f"the environment variable {names} is not set, and there is no default")
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in value):
+    # What is printable has none of them, and is nearly all that there is.
+    printable = value.isprintable()
+    if not printable and any(unicodedata.category(one) in _UNPRINTABLE for one in value):
         raise ValueError("expected text without line breaks, control characters and surrogates")
     return value
 

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,61 @@ def test_secrets_and_authorities_are_looked_for_beside_the_file(tmp_path: Path) 
     environment = loaded(tmp_path, text).environments[0]
     assert environment.token_source.file == tmp_path / "token"
     assert environment.token_source.read() == "talq_canary"
+
+
+def test_every_relative_path_starts_at_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "secret").write_text("canary")
+    (tmp_path / "etc" / "secret").chmod(0o600)
+    (tmp_path / "etc" / "web.yaml").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    text = MINIMAL.replace("token: ${TOKEN}", "token_file: secret") + (
+        "alerts: {file: {path: alerts.jsonl}}\nstate: {path: state.db}\n"
+        "web: {config_file: web.yaml}\n"
+        "notify: {webhooks: [{url: 'https://a.example', secret_file: secret}],"
+        " apprise: [{url_file: secret}]}\n"
+    )
+    written(tmp_path / "etc", text)
+    config = load_config(Path("etc/config.yaml"), ENVIRON)
+    (webhook,), (apprise,) = config.notify.webhooks, config.notify.apprise
+    assert [
+        config.environments[0].token_source.file,
+        config.alerts.file.path,
+        config.state.path,
+        config.web.config_file,
+        webhook.secret_file.file,
+        apprise.url_file.file,
+    ] == [
+        tmp_path / "etc" / name
+        for name in ("secret", "alerts.jsonl", "state.db", "web.yaml", "secret", "secret")
+    ]
+
+
+def test_the_digest_is_of_the_bytes_of_the_file(tmp_path: Path) -> None:
+    digests = [
+        loaded(tmp_path, text, TOKEN=token).digest
+        for text, token in (
+            (MINIMAL, "talq_1"),
+            (MINIMAL, "talq_2"),
+            (MINIMAL + "# a comment\n", "talq_1"),
+        )
+    ]
+    assert digests[0] == digests[1] != digests[2]
+    assert digests[0] == sha256(MINIMAL.encode()).digest()
+
+
+def test_secrets_of_receivers_are_looked_at_even_where_keys_are_wrong(tmp_path: Path) -> None:
+    text = MINIMAL + (
+        "notify:\n  webhooks: [{url: 'https://a.example', secret_file: nowhere}]\n"
+        "  apprise: [{url_file: nowhere}]\npoling: {}\n"
+    )
+    assert [problem.split(": ")[1] for problem in problems_in(tmp_path, text)] == [
+        "notify.webhooks[0].secret_file",
+        "notify.apprise[0].url_file",
+        "poling",
+    ]
 
 
 def test_sections_without_a_value_are_as_if_left_out(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from monitor.config import Config, effective_yaml, json_schema
 from monitor.config.yaml import parse
-from support.config_files import MINIMAL, loaded, problems_of
+from support.config_files import MINIMAL, an_environment, loaded, problems_of
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 TESTDATA = Path(__file__).parent / "testdata"
@@ -78,6 +78,19 @@ def test_showing_it_again_shows_the_same(tmp_path: Path) -> None:
     shown = effective_yaml(loaded(tmp_path, FULL))
     again = shown.replace("<secret>", "${TOKEN}", 1).replace("<secret>", "${OTHER}", 1)
     assert effective_yaml(loaded(tmp_path, again)) == shown
+
+
+@pytest.mark.parametrize("name", ["$${TOKEN}", "$$$${", "a $${ b", "${NAME}"])
+def test_what_looks_like_a_variable_is_shown_so_that_it_stays_text(
+    tmp_path: Path, name: str
+) -> None:
+    text = an_environment(f"labels: {{as: '{name}'}}").replace(
+        "id: c-1", f"id: c-1, name: '{name}'"
+    )
+    config = loaded(tmp_path, text, NAME="${X}")
+    again = effective_yaml(config).replace("<secret>", "${TOKEN}", 1)
+    assert in_force(loaded(tmp_path, again)) == in_force(config)
+    assert "talq" not in again
 
 
 def test_a_secret_is_hidden_and_its_source_named(tmp_path: Path) -> None:

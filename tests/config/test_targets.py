@@ -10,7 +10,7 @@ from monitor.core.discovery import Roster
 from monitor.core.model import DAY, Listed
 from monitor.core.rule import Target
 from monitor.core.rules import StaleTest
-from support.config_files import loaded
+from support.config_files import an_environment, loaded
 
 LISTED_AT = 1_800_000_000.0
 
@@ -147,6 +147,30 @@ def test_a_discovered_campaign_knows_when_a_listing_last_had_it(tmp_path: Path) 
         "there": LISTED_AT,
         "not-now": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("discovery", "override", "own", "expected"),
+    [
+        ("every: 15m", "", "", [True, False]),
+        ("expect_sftp: true", "", "", [True, True]),
+        ("every: 15m", "expect_sftp: false", "", [False, False]),
+        ("every: 15m", "expect_sftp: true", "", [True, True]),
+        ("expect_sftp: true", "expect_sftp: false", "", [False, False]),
+        ("every: 15m", "", "expect_sftp: false", [False, False]),
+        ("every: 15m", "expect_sftp: false", "expect_sftp: true", [True, False]),
+        ("every: 15m", "expect_sftp: ~", "expect_sftp: ~", [True, False]),
+    ],
+)
+def test_a_config_is_expected_by_the_default_the_overrides_and_the_campaign_in_this_order(
+    tmp_path: Path, discovery: str, override: str, own: str, expected: list[bool]
+) -> None:
+    text = an_environment(
+        f"discovery: {{enabled: true, {discovery}}}",
+        f"overrides: [{{match: {{name: '.*'}}, {override}}}]",
+    ).replace("id: c-1", f"id: c-1, {own}")
+    found = targets(loaded(tmp_path, text).environments[0], a_roster(listed("new")))
+    assert [found[key].expected for key in ("c-1", "new")] == expected
 
 
 def test_campaigns_with_the_same_overrides_share_their_rules(tmp_path: Path) -> None:
