@@ -31,7 +31,7 @@ def load_config(
     """Return the config in a file, with flags over it; ConfigError has every problem at once.
 
     `environ` gives the values of `${VAR}`, $STATE_DIRECTORY and $CREDENTIALS_DIRECTORY. Secrets are
-    read once, so that a wrong one is told here and not by the first poll.
+    read once, so that a wrong one is reported here and not by the first poll.
     """
     version = _version(path)
     raw = read_bytes(path)

@@ -119,7 +119,7 @@ class Alertmanager(Section):
     )
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Yield what would be told twice."""
+        """Yield URLs that are given twice."""
         for index, url in enumerate(self.urls):
             if url in self.urls[:index]:
                 yield ("urls", index), "expected another URL: it is in the list already"

@@ -50,10 +50,10 @@ class _Reader:
             # pydantic adds this part where a key itself is wrong, such as a label's name.
             place = tuple(part for part in detail["loc"] if part != "[key]")
             secret = detail.get("ctx", {}).get("exposed_secret", False)
-            for where, message in self._told(detail, place):
+            for where, message in self._messages(detail, place):
                 yield self._document.problem(where, message, exposed_secret=secret)
 
-    def _told(self, detail: ErrorDetails, place: Place) -> Iterator[tuple[Place, str]]:
+    def _messages(self, detail: ErrorDetails, place: Place) -> Iterator[tuple[Place, str]]:
         """Yield the places and messages that one error of pydantic stands for."""
         kind, context, found = detail["type"], detail.get("ctx", {}), detail["input"]
         if kind in _SILENT or (isinstance(found, Text) and found.broken):

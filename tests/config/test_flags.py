@@ -65,11 +65,11 @@ def test_what_a_flag_says_is_not_expanded(tmp_path: Path) -> None:
     assert with_flags(tmp_path, state_path=Path("/a/${TOKEN}")).state.path == Path("/a/${TOKEN}")
 
 
-def test_flags_that_have_no_meaning_are_told_all_at_once(tmp_path: Path) -> None:
-    told = problems_with(
+def test_flags_that_have_no_meaning_are_reported_all_at_once(tmp_path: Path) -> None:
+    found = problems_with(
         tmp_path, web_listen__address="x", log_level="loud", web_external__url="/x"
     )
-    assert told == [
+    assert found == [
         "command line: --web.listen-address: expected host:port, [::1]:port or :port, "
         "with a port up to 65535, found 'x'",
         "command line: --web.external-url: expected a URL such as https://app.talkover.ai/api/v1",
@@ -81,8 +81,8 @@ def test_flags_that_have_no_meaning_are_told_all_at_once(tmp_path: Path) -> None
     "address", [":10022", "0.0.0.0:1", "[::]:1", "10.0.0.1:1", "host.example:1"]
 )
 def test_a_flag_cannot_open_the_web_to_all(tmp_path: Path, address: str) -> None:
-    (told,) = problems_with(tmp_path, web_listen__address=address)
-    assert told.startswith("command line: --web.listen-address: expected a loopback host")
+    (found,) = problems_with(tmp_path, web_listen__address=address)
+    assert found.startswith("command line: --web.listen-address: expected a loopback host")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "localhost:1", "[::1]:1", "127.1.2.3:0"])
@@ -100,9 +100,9 @@ def test_a_flag_can_close_what_the_file_leaves_open(tmp_path: Path) -> None:
     assert config.web.listen_address.host == "127.0.0.1"
 
 
-def test_problems_of_flags_and_of_the_file_are_told_together(tmp_path: Path) -> None:
-    told = problems_with(tmp_path, MINIMAL + "polling: {interval: 5}\n", log_format="xml")
-    assert [problem.split(": ")[1] for problem in told] == ["--log.format", "polling.interval"]
+def test_problems_of_flags_and_of_the_file_are_reported_together(tmp_path: Path) -> None:
+    found = problems_with(tmp_path, MINIMAL + "polling: {interval: 5}\n", log_format="xml")
+    assert [problem.split(": ")[1] for problem in found] == ["--log.format", "polling.interval"]
 
 
 def test_a_flag_for_a_section_that_is_none_is_no_second_problem(tmp_path: Path) -> None:

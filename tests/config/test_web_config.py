@@ -260,7 +260,7 @@ def test_with_less_than_that_it_may_not(certificates: Path, text: str) -> None:
         loaded(certificates, OPEN)
 
 
-def test_the_problems_of_its_file_are_told_with_its_name(certificates: Path) -> None:
+def test_the_problems_of_its_file_have_its_name(certificates: Path) -> None:
     web_file(certificates, "typo: 1")
     with pytest.raises(ConfigError) as caught:
         loaded(certificates, OPEN)
