@@ -101,7 +101,7 @@ def test_the_effective_config(terminal: Terminal, tmp_path: Path, name: str) -> 
 
 
 def test_what_is_said_of_every_bad_file(terminal: Terminal) -> None:
-    told = "\n".join(
+    checked = "\n".join(
         terminal.run("config", "check", path) for path in sorted(TESTDATA.glob("*.yaml"))
     )
-    compare("config-check.txt", told)
+    compare("config-check.txt", checked)

@@ -134,9 +134,9 @@ def computed(default: Callable[[dict[str, Any]], Any], shown: Any, about: str) -
     return Field(default_factory=default, description=about, json_schema_extra={"default": shown})
 
 
-def required(about: str) -> Any:
-    """Declare a key of the file that must be there."""
-    return Field(description=about)
+def required(about: str, *, secret: bool = False) -> Any:
+    """Declare a key of the file that must be there; a `secret` one is not in any `repr`."""
+    return Field(description=about, repr=not secret)
 
 
 class Section(BaseModel):

@@ -131,7 +131,9 @@ class Webhook(Section):
     name: t.ReceiverName | None = key(
         None, "the sink is webhook-<name>; its number where it has none, from 1"
     )
-    url: t.ReceiverUrl = required("where events are posted; only its host is ever shown")
+    url: t.ReceiverUrl = required(
+        "where events are posted; only its host is ever shown", secret=True
+    )
     secret_file: t.SecretFile = required("file with the secret that signs, and no more")
 
 

@@ -14,7 +14,7 @@ from yaml.error import MarkedYAMLError, YAMLError
 from yaml.reader import ReaderError
 
 from monitor.config.problems import ConfigError, problem
-from monitor.config.scalars import no_space
+from monitor.config.scalars import BLANK, no_space
 from monitor.core.text import clean
 
 MAX_DEPTH = 64
@@ -25,6 +25,8 @@ TOO_DEEP = f"the file is nested more than {MAX_DEPTH} deep"
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _NULL_TAG = "tag:yaml.org,2002:null"
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|#.*")
+# A blank is misplaced where it should part or indent; within text it may be meant.
+_MISPLACED = re.compile(rf"(?:^[ -]*|[:,\[{{-] *){BLANK}|[\x85\u2028\u2029]")
 
 
 @dataclass(slots=True, eq=False)
@@ -180,8 +182,9 @@ class _Composer:
         """Stop at a blank that is no space, on the lines with the mistake or just before it."""
         lines = self._text.split("\n")
         for number in range(max(start.line - 1, 0), min(end.line + 1, len(lines))):
-            if name := no_space(_QUOTED.sub("", lines[number])):
-                self._stop(number + 1, f"not YAML: {name} stands where a space should")
+            if found := _MISPLACED.search(_QUOTED.sub("", lines[number])):
+                message = f"not YAML: {no_space(found[0])} stands where a space should"
+                self._stop(number + 1, message)
 
     def _stop(self, line: int | None, message: str) -> NoReturn:
         raise ConfigError([problem(self._file, line, (), message)]) from None

@@ -11,7 +11,7 @@ from typing import Any
 import re2
 
 # Text to RE2, a count to other engines: nobody would see that it matches something else.
-_TEXT_LIKE_A_COUNT = re.compile(r"(?<!\\)(?:\\\\)*\{(,[0-9]+|[0-9]{5,}(,[0-9]*)?)\}")
+_TEXT_LIKE_A_COUNT = re.compile(r"(?<!\\)(?:\\\\)*\{(,[0-9]*|[0-9]{5,}(,[0-9]*)?)\}")
 _ASCII_CLASS = re.compile(r"(?<!\\)(?:\\\\)*(\\[wWdDsSbB])")
 
 

@@ -12,7 +12,8 @@ _INSIDE = re.compile(rf"({_NAME})(?::-(.*))?", re.DOTALL)
 REFERENCE = rf"\$\{{({_NAME})\}}"
 """A regular expression for text that is one `${VAR}` and nothing else."""
 _UNPRINTABLE = {"Cc", "Cs"}
-_BLANKS = {"Zs", "Zl", "Zp", "Cf"}
+BLANK = "[\x85\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]"
+"""A regular expression for a blank that looks like a space, or a line's end, and is none."""
 _LONGEST_QUOTE = 60
 
 
@@ -82,10 +83,10 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
 
 def no_space(text: str) -> str | None:
     """Return the name of the first blank in a text that looks like a space and is none, if any."""
-    for character in text:
-        if character == "\x85" or (character != " " and unicodedata.category(character) in _BLANKS):
-            return f"U+{ord(character):04X} ({unicodedata.name(character, 'next line').lower()})"
-    return None
+    found = re.search(BLANK, text)
+    if found is None:
+        return None
+    return f"U+{ord(found[0]):04X} ({unicodedata.name(found[0], 'next line').lower()})"
 
 
 def describe(value: object) -> str:

@@ -237,6 +237,17 @@ def test_secrets_of_receivers_are_looked_at_even_where_keys_are_wrong(tmp_path: 
     ]
 
 
+def test_no_secret_is_in_a_config_that_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("canary")
+    (tmp_path / "secret").chmod(0o600)
+    text = MINIMAL + (
+        "notify: {webhooks: [{url: 'https://a.example/canary', secret_file: secret}]}\n"
+    )
+    config = loaded(tmp_path, text)
+    assert config.notify.webhooks[0].url.endswith("canary")
+    assert "canary" not in repr(config) + str(config)
+
+
 def test_sections_without_a_value_are_as_if_left_out(tmp_path: Path) -> None:
     text = MINIMAL + "".join(
         f"{section}:\n" for section in ("polling", "rules", "alerts", "web", "state", "log")

@@ -182,6 +182,11 @@ def test_a_blank_that_is_no_space_is_text_like_any_other_in_a_value() -> None:
     assert parsed("a: b\xa0c\nd: 'e\xa0f'").value == {"a": "b\xa0c", "d": "e\xa0f"}
 
 
+def test_a_blank_that_is_meant_is_not_blamed_for_a_mistake_beside_it(tmp_path: Path) -> None:
+    text = "a: Bonjour\xa0! 👨\u200d👩 \n  b: c: d\n"
+    assert problems_in(tmp_path, text) == ["2: not YAML: mapping values are not allowed here"]
+
+
 def test_an_emoji_may_be_escaped_as_a_pair_in_a_file_of_any_size() -> None:
     pairs = {f"k{number}": "\U0001f600" for number in range(500)}
     assert parsed(json.dumps(pairs)).value == pairs
