@@ -117,10 +117,11 @@ class Key:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
+        # A copy, into which pydantic puts title and default.
         if not self.expands or self.schema == {"type": "string"}:
-            return self.schema
+            return dict(self.schema)
         nothing = [] if self.otherwise is None else [{"type": "null"}]
-        return {"anyOf": [self.schema, {"type": "string", "pattern": r"\$\{"}, *nothing]}
+        return {"anyOf": [dict(self.schema), {"type": "string", "pattern": r"\$\{"}, *nothing]}
 
 
 def key(default: Any, about: str) -> Any:
