@@ -103,7 +103,6 @@ def _section(name: str, rules: tuple[type[BaseRule], ...]) -> type[Section]:
     return create_model(name, __base__=Section, **found)
 
 
-@lru_cache(maxsize=64)
 def _settings_section(cls: type[BaseRule]) -> type[Section]:
     hints = get_type_hints(cls, include_extras=True)
     defaults = cls()
