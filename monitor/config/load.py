@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import PydanticCustomError
 
 from monitor.config import types as t
-from monitor.config.keys import Context
+from monitor.config.keys import Context, Section
 from monitor.config.labels import too_long
 from monitor.config.model import Config, config_model
 from monitor.config.patterns import ascii_only
@@ -36,14 +36,16 @@ def load_config(
     version = _version(path)
     raw = read_bytes(path)
     document = parse(raw, str(path), environ)
-    _put_flags(document, flags)
     context = Context(path.absolute().parent, environ)
     problems = [*_check_document(document, context), *document.problems]
     config, wrong = validate(config_model(), document, context)
     problems += wrong
+    changed, wrong = _with_flags(document, context, flags)
+    problems += [problem for problem in wrong if problem not in problems]
     # A key that is given twice validates, but merging it would be guessing which one counts.
     if config is None or document.problems:
         raise ConfigError(problems)
+    config = config.model_copy(update=changed)
     resolve(config)
     problems += _check_config(document, config)
     # A file is often half written, and beside it a token swapped before or after it.
@@ -83,14 +85,29 @@ def _version(path: Path) -> tuple[int, ...] | None:
     return (found.st_ino, found.st_mtime_ns, found.st_size) if regular else None
 
 
-def _put_flags(document: Document, flags: Flags) -> None:
-    """Put flags in place of what the file says: --web.listen-address is web.listen_address."""
+def _with_flags(
+    document: Document, context: Context, flags: Flags
+) -> tuple[dict[str, Section], list[Problem]]:
+    """Put flags in place of what the file says: --web.listen-address is web.listen_address.
+
+    Returns the sections that they change. The file is to be validated before: what is wrong with
+    it is wrong whatever a flag says.
+    """
+    sections: dict[str, type[Section]] = {}
     for flag, value in flags.items():
         if value is not None:
             section, _, name = flag.removeprefix("--").partition(".")
             # Paths of the command line start where it was typed.
             text = str(value.absolute()) if isinstance(value, Path) else value
             document.put((section, name.replace(".", "_").replace("-", "_")), text, flag)
+            sections[section] = cast(type[Section], Config.model_fields[section].annotation)
+    changed, problems = {}, []
+    for name, section_type in sections.items():
+        found, wrong = validate(section_type, document, context, name)
+        problems += wrong
+        if found is not None:
+            changed[name] = found
+    return changed, problems
 
 
 def _check_document(document: Document, context: Context) -> Iterator[Problem]:

@@ -28,22 +28,27 @@ _SILENT = {REPORTED, "default_factory_not_called"}
 
 
 def validate(
-    section: type[S], document: Document, context: Context
+    section: type[S], document: Document, context: Context, key: str | None = None
 ) -> tuple[S | None, list[Problem]]:
-    """Return the document as such a section, or None and what is wrong with its keys."""
+    """Return the document, or what is behind a key of it, as such a section.
+
+    None where there is anything wrong with it, and what that is.
+    """
+    value, place = (document.value, ()) if key is None else (document.value[key], (key,))
     try:
-        return section.model_validate(document.value, context=context), []
+        return section.model_validate(value, context=context), []
     except ValidationError as error:
         details = error.errors(include_url=False)
-        return None, list(_Reader(section, document).problems(details))
+        return None, list(_Reader(section, document, place).problems(details))
 
 
 class _Reader:
     """What pydantic says in our words."""
 
-    def __init__(self, section: type[Section], document: Document) -> None:
+    def __init__(self, section: type[Section], document: Document, place: Place) -> None:
         self._section = section
         self._document = document
+        self._place = place
 
     def problems(self, details: list[ErrorDetails]) -> Iterator[Problem]:
         for detail in details:
@@ -51,7 +56,8 @@ class _Reader:
             place = tuple(part for part in detail["loc"] if part != "[key]")
             secret = detail.get("ctx", {}).get("exposed_secret", False)
             for where, message in self._messages(detail, place):
-                yield self._document.problem(where, message, exposed_secret=secret)
+                at = (*self._place, *where)
+                yield self._document.problem(at, message, exposed_secret=secret)
 
     def _messages(self, detail: ErrorDetails, place: Place) -> Iterator[tuple[Place, str]]:
         """Yield the places and messages that one error of pydantic stands for."""

@@ -105,6 +105,14 @@ def test_problems_of_flags_and_of_the_file_are_reported_together(tmp_path: Path)
     assert [problem.split(": ")[1] for problem in found] == ["--log.format", "polling.interval"]
 
 
+def test_what_is_wrong_in_the_file_is_wrong_whatever_a_flag_says(tmp_path: Path) -> None:
+    text = MINIMAL + "log: {level: loud, format: xml}\n"
+    assert problems_with(tmp_path, text, log_level="info") == [
+        "5: log.level: expected one of debug, info, warning, error, found 'loud'",
+        "5: log.format: expected one of json, console, found 'xml'",
+    ]
+
+
 def test_a_flag_for_a_section_that_is_none_is_no_second_problem(tmp_path: Path) -> None:
     assert problems_with(tmp_path, MINIMAL + "log: 5\n", log_level="info") == [
         "5: log: expected keys and values, found '5'"
