@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,9 +35,8 @@ from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.metrics.campaigns import CAMPAIGN_GAUGES
 from monitor.adapters.store import MEMORY, Loaded, Store
 from monitor.adapters.web.responses import GZIP_LEVEL
-from monitor.config import CampaignConfig, Config, EnvironmentConfig, load_config, targets
+from monitor.config import Config, EnvironmentConfig, load_config, narrowed
 from monitor.core.board import Board
-from monitor.core.discovery import Roster
 from monitor.core.model import Answer, SftpConfig
 from monitor.core.status import CampaignStatus, Memory
 from monitor.daemon import SystemClock
@@ -80,21 +78,22 @@ def config_of(environments: int, campaigns: int) -> Config:
         config = load_config(file, {**os.environ, "TOKEN": "talq_benchmark"})
     one = config.environments[0]
     many = (_environment(one, f"e-{number}", campaigns) for number in range(environments))
-    return replace(config, environments=tuple(many))
+    return config.model_copy(update={"environments": tuple(many)})
 
 
 def _environment(one: EnvironmentConfig, name: str, campaigns: int) -> EnvironmentConfig:
+    (first,) = one.campaigns
     keys = [f"{name}-c-{number}" for number in range(campaigns)]
-    explicit = tuple(CampaignConfig(id=key, name=f"Campaign {key}") for key in keys)
-    made = replace(one, name=name, explicit=explicit)
-    return replace(made, campaigns=targets(made, Roster()))
+    listed = tuple(first.model_copy(update={"id": key, "name": f"Campaign {key}"}) for key in keys)
+    made = one.model_copy(update={"name": name, "campaigns": listed})
+    return narrowed(made, frozenset(keys))
 
 
 def known(config: Config, now: float) -> Loaded:
     """Return a state in which every campaign was read within the last five minutes."""
     statuses = {}
     for environment in config.environments:
-        for place, key in enumerate(environment.campaigns):
+        for place, key in enumerate(environment.resolved.targets):
             seen_at = now - place % 300
             memory = Memory(
                 config=answer(key, now), first_seen_at=now - 1e5, seen_at=seen_at, enabled_seen=True

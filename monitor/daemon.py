@@ -21,7 +21,7 @@ from monitor.adapters.sinks import Situation, WriteLine, sinks_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.systemd import ServiceManager
 from monitor.adapters.web import WebContext, WebServer
-from monitor.config import Access, Config, ConfigError, SecretError, effective_yaml, safe_access
+from monitor.config import Access, Config, ConfigError, SecretError, safe_access
 from monitor.core.model import Instant, Seconds
 from monitor.polling import Clock, Connect, Fleet, Prepared, talkover
 from monitor.reporting import Report
@@ -119,8 +119,7 @@ class Daemon:
         # The port before the first call: a start that fails must not spend any of the budget.
         await self._open_web(config)
         self._closing.push_async_callback(self._end_tasks)
-        content = await self._aside(partial(effective_yaml, config))
-        await self._take(config, content, await self._prepare(config))
+        await self._take(config, await self._prepare(config))
         self._tasks = [
             self._keep_running("ticking", self._upkeep.run()),
             self._keep_running("reloading", self._reload_when_asked()),
@@ -210,10 +209,10 @@ class Daemon:
 
     async def _reload(self) -> Sequence[str]:
         try:
-            config, content, access = await self._aside(self._read)
+            config, access = await self._aside(self._read)
             await self._store.flush()
             # All that can fail comes before the first change.
-            await self._take(config, content, await self._prepare(config))
+            await self._take(config, await self._prepare(config))
             self._web.web_config.take(access)
         except Exception as error:
             return self._refused(error)
@@ -237,9 +236,8 @@ class Daemon:
             self.reload_requested.clear()
             await self.reload()
 
-    def _read(self) -> tuple[Config, str, Access]:
-        config = self._load().sharing_with(self.report.config)
-        return config, effective_yaml(config), self._web.web_config.read()
+    def _read(self) -> tuple[Config, Access]:
+        return self._load().sharing_with(self.report.config), self._web.web_config.read()
 
     async def _prepare(self, config: Config) -> Prepared:
         """Make what a config needs, with what is stored of environments that do not run yet."""
@@ -258,7 +256,7 @@ class Daemon:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def _take(self, config: Config, content: str, prepared: Prepared) -> None:
+    async def _take(self, config: Config, prepared: Prepared) -> None:
         """Put a config in force; nothing here depends on what a file or a peer says."""
         await self._fleet.take(prepared)
         before, self.report.config = self.report.config, config
@@ -266,7 +264,7 @@ class Daemon:
             if attrgetter(part)(before) != attrgetter(part)(config):
                 log.warning("restart_needed", changed=part)
         self._upkeep.configure(config)
-        self._own.config_loaded(self._clock.wall(), content.encode())
+        self._own.config_loaded(self._clock.wall(), config.digest)
 
     # -- wiring ----------------------------------------------------------------------------
 
@@ -284,7 +282,7 @@ class Daemon:
             started_at=self._clock.wall(),
             external_url=config.web.external_url,
         )
-        host, port = config.web.listen_host, config.web.listen_port
+        host, port = config.web.listen_address
         self._web = WebServer(context, host, port, read_access=partial(safe_access, config.web))
         port = await self._web.start()
         self._closing.push_async_callback(self._web.stop)

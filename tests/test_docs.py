@@ -11,12 +11,12 @@ from typing import Any
 import click
 import promql_parser
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from monitor.adapters.metrics import SinkState
 from monitor.cli import app
 from monitor.config import load_config
-from monitor.config.schema import RUNBOOKS
+from monitor.config.model import RUNBOOKS
 from monitor.core.environment import UNANSWERED
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Reason, Told
@@ -45,7 +45,7 @@ SEVERITIES = {name: cls().severity.value for name, cls in ALL_RULES.items()}
 PROMETHEUS_RULES = ROOT / "deploy" / "prometheus" / "sftp-monitor.rules.yaml"
 PROMETHEUS_ALERTS: list[dict[str, Any]] = [
     rule
-    for group in YAML(typ="safe").load(PROMETHEUS_RULES)["groups"]
+    for group in yaml.safe_load(PROMETHEUS_RULES.read_text())["groups"]
     for rule in group["rules"]
     if "alert" in rule
 ]

@@ -21,7 +21,7 @@ from monitor.adapters.web.schemas import (
 )
 from monitor.cli import options
 from monitor.cli.asking import ask, ask_pages
-from monitor.config import Config, EnvironmentConfig
+from monitor.config import Config, narrowed
 from monitor.core.board import Board, Health, doubts
 from monitor.core.budget import Budget
 from monitor.core.model import Severity, Verdict
@@ -144,25 +144,13 @@ def _narrowed(config: Config, wanted: tuple[str, ...]) -> Config:
     """Return the config with these campaigns alone; those it does not list may be discovered."""
     if not wanted:
         return config
-    known = {key for environment in config.environments for key in environment.campaigns}
+    known = {one.id for environment in config.environments for one in environment.campaigns}
     found_later = set(wanted) - known
     if not any(environment.discovery.enabled for environment in config.environments):
         _refuse_unknown(wanted, known)
-    narrowed = [_narrowed_environment(one, frozenset(wanted)) for one in config.environments]
-    kept = [one for one in narrowed if one.campaigns or (found_later and one.discovery.enabled)]
-    return replace(config, environments=tuple(kept))
-
-
-def _narrowed_environment(
-    environment: EnvironmentConfig, wanted: frozenset[str]
-) -> EnvironmentConfig:
-    campaigns = environment.campaigns
-    return replace(
-        environment,
-        explicit=tuple(one for one in environment.explicit if one.id in wanted),
-        campaigns={key: target for key, target in campaigns.items() if key in wanted},
-        discovery=replace(environment.discovery, only=wanted),
-    )
+    own = [narrowed(environment, wanted) for environment in config.environments]
+    kept = [one for one in own if one.campaigns or (found_later and one.discovery.enabled)]
+    return config.model_copy(update={"environments": tuple(kept)})
 
 
 def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from monitor.config import Config, effective_yaml, format_duration, json_schema, load_config
+from monitor.config import Config, effective_yaml, format_duration, json_schema, load_config, notes
 from monitor.core.budget import PACE, Budget, effective_interval
 from monitor.core.model import MINUTE
 from monitor.core.text import span
@@ -24,7 +24,8 @@ def config() -> None:
 @_FILE
 def check(file: Path) -> None:
     """Validate FILE: every problem at once, and what interval the budget really gives."""
-    for line in describe_budgets(load_config(file, os.environ)):
+    checked = load_config(file, os.environ)
+    for line in [*describe_budgets(checked), *notes(checked)]:
         click.echo(line)
     click.echo(f"{file}: ok")
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import click
-from ruamel.yaml import YAML
+import yaml
 
 from monitor.adapters import log
 from monitor.cli import options
@@ -104,6 +104,5 @@ def _write_config(folder: Path, base_url: str, port: int) -> Path:
         "log": {"level": "warning", "format": "console"},
     }
     file = folder / "demo.yaml"
-    with file.open("w") as stream:
-        YAML(typ="safe").dump(config, stream)
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
     return file

@@ -76,7 +76,7 @@ def a_test_event(config: Config, severity: Severity, now: Instant) -> Event:
         environment=environment.name,
         campaign_id=None,
         labels=environment.labels,
-        exported=environment.exported,
+        exported=environment.resolved.exported,
         summary="this is a test of the notifications: nothing is wrong",
         since=now,
         observed_at=now,

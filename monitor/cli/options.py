@@ -1,19 +1,23 @@
 """Options that several commands share, and how they change the config."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from monitor.config import Config, load_config
+from monitor.config import Config, LogFormat, LogLevel, load_config
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+def _name(flag: str) -> str:
+    return flag.removeprefix("--").replace(".", "_").replace("-", "_")
+
+
 def _option(flag: str, about: str, **more: Any) -> Callable[[_F], _F]:
-    name = flag.lstrip("-").replace(".", "_").replace("-", "_")
+    name = _name(flag)
     return click.option(
         flag, name, envvar=f"SFTP_MONITOR_{name.upper()}", show_envvar=True, help=about, **more
     )
@@ -49,32 +53,31 @@ def config_file_or_url(command: _F) -> _F:
     return _config_file_or_not(daemon_url(command))
 
 
-_RUN_FLAGS = (
-    _option("--web.listen-address", "Where to listen: HOST:PORT."),
-    _option("--web.external-url", "Under which URL users reach this daemon."),
-    _option(
-        "--web.config.file",
-        "TLS and passwords, as exporters have them; see web-config.example.yaml.",
-        type=click.Path(path_type=Path),
-    ),
-    _option(
-        "--log.level",
-        "How much to say of ourselves.",
-        type=click.Choice(["debug", "info", "warning", "error"]),
-    ),
-    _option(
-        "--log.format",
-        "One JSON object a line, or lines for people.",
-        type=click.Choice(["json", "console"]),
-    ),
-    _option("--state.path", "The state database.", type=click.Path(path_type=Path)),
-)
+_RUN_FLAGS: Mapping[str, Mapping[str, Any]] = {
+    "--web.listen-address": {"about": "Where to listen: HOST:PORT."},
+    "--web.external-url": {"about": "Under which URL users reach this daemon."},
+    "--web.config.file": {
+        "about": "TLS and passwords, as exporters have them; see web-config.example.yaml.",
+        "type": click.Path(path_type=Path),
+    },
+    "--log.level": {
+        "about": "How much to say of ourselves.",
+        "type": click.Choice([level.value for level in LogLevel]),
+    },
+    "--log.format": {
+        "about": "One JSON object a line, or lines for people.",
+        "type": click.Choice([form.value for form in LogFormat]),
+    },
+    "--state.path": {"about": "The state database.", "type": click.Path(path_type=Path)},
+}
+"""Each stands for the key of its name: --web.listen-address is web.listen_address."""
 
 
 def run_flags(command: _F) -> _F:
     """Add the flags of `run`, which beat the config file."""
     # Decorators apply from the last one up: --help would show the flags in reverse.
-    for flag in reversed(_RUN_FLAGS):
+    flags = [_option(flag, **more) for flag, more in _RUN_FLAGS.items()]
+    for flag in reversed(flags):
         command = flag(command)
     return command
 
@@ -84,13 +87,4 @@ def load(path: Path, **flags: Any) -> Config:
 
     Raises ConfigError with every problem of the file and the flags.
     """
-    return load_config(
-        path,
-        os.environ,
-        listen_address=flags.get("web_listen_address"),
-        external_url=flags.get("web_external_url"),
-        web_config_file=flags.get("web_config_file"),
-        log_level=flags.get("log_level"),
-        log_format=flags.get("log_format"),
-        state_path=flags.get("state_path"),
-    )
+    return load_config(path, os.environ, {flag: flags.get(_name(flag)) for flag in _RUN_FLAGS})

@@ -1,56 +1,41 @@
 """The config file: YAML, environment and secrets → one frozen, complete `Config`.
 
-From the text down: `yaml` (nodes → values with places), `validate` with `schema` (keys, types,
-defaults), `checks` and `tokens` (what is wrong between keys), `build` (→ `model`). Whatever is
-wrong is a `Problem` with its file and line, and all of them are told at once.
+From the text down: `nodes` and `yaml` (values with places), `model` and `environments` with `keys`,
+`types` and `rules` (each key declared once), `load` (what is wrong between keys), `targets` (whom
+to watch). Whatever is wrong is a `Problem` with its file and line; all are reported at once.
+
+To add a key, declare it in `model` or `environments` and put it into config.example.yaml; a flag of
+`run` for it is a line in `cli.options`.
 """
 
 from monitor.config.addresses import origin
 from monitor.config.durations import format_duration, parse_duration
-from monitor.config.flags import with_overrides
-from monitor.config.kinds import LogFormat, LogLevel
-from monitor.config.load import load_config
-from monitor.config.model import (
-    AlertsConfig,
-    CampaignConfig,
-    Config,
-    DiscoveryConfig,
-    EnvironmentConfig,
-    LogConfig,
-    MetricsConfig,
-    NotifyConfig,
-    OverrideConfig,
-    Overrides,
-    Polling,
-    StateConfig,
-    WebConfig,
-    WebhookConfig,
-)
+from monitor.config.environments import Discovery as DiscoveryConfig
+from monitor.config.environments import Environment as EnvironmentConfig
+from monitor.config.load import load_config, notes
+from monitor.config.model import Alerts as AlertsConfig
+from monitor.config.model import Config, Polling
+from monitor.config.model import Web as WebConfig
+from monitor.config.model import Webhook as WebhookConfig
 from monitor.config.problems import ConfigError, Problem
 from monitor.config.secrets import SecretError, TokenSource
 from monitor.config.show import effective_yaml, json_schema
-from monitor.config.targets import targets
-from monitor.config.web_file import Access, safe_access
+from monitor.config.targets import narrowed, targets, where_set
+from monitor.config.types import LogFormat, LogLevel
+from monitor.config.web_config import Access, safe_access
 
 __all__ = [
     "Access",
     "AlertsConfig",
-    "CampaignConfig",
     "Config",
     "ConfigError",
     "DiscoveryConfig",
     "EnvironmentConfig",
-    "LogConfig",
     "LogFormat",
     "LogLevel",
-    "MetricsConfig",
-    "NotifyConfig",
-    "OverrideConfig",
-    "Overrides",
     "Polling",
     "Problem",
     "SecretError",
-    "StateConfig",
     "TokenSource",
     "WebConfig",
     "WebhookConfig",
@@ -58,9 +43,11 @@ __all__ = [
     "format_duration",
     "json_schema",
     "load_config",
+    "narrowed",
+    "notes",
     "origin",
     "parse_duration",
     "safe_access",
     "targets",
-    "with_overrides",
+    "where_set",
 ]

@@ -1,225 +1,230 @@
-"""The config that the rest of the program sees: frozen, complete, checked. Spans are seconds."""
+"""The config: every key once, with its type, default, help text and checks.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TypedDict
+What is declared here is what the daemon uses, what `config show` prints and what editors get. It is
+frozen and complete; spans are seconds, and paths start nowhere but at the root.
+"""
 
-from monitor.config.kinds import CampaignStatus, CampaignType, LogFormat, LogLevel
-from monitor.config.rule_settings import RuleSettings, key_of
-from monitor.config.secrets import TokenSource
-from monitor.core.environment_rules import EnvironmentRule
-from monitor.core.identity import AlertLabels
-from monitor.core.model import Seconds, Severity
-from monitor.core.rule import Target
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
-class Overrides(TypedDict, total=False):
-    """What the flags of `run` say; None, or nothing, leaves the file's word."""
+from monitor.config import types as t
+from monitor.config.durations import format_duration
+from monitor.config.environments import Campaign, Environment, Override
+from monitor.config.keys import Conflict, ReadBy, Section, computed, key, required
+from monitor.config.rules import Rules, registered, rules_key
+from monitor.core.model import MINUTE, Seconds, Severity
 
-    listen_address: str | None
-    log_level: str | None
-    log_format: str | None
-    state_path: str | Path | None
-    external_url: str | None
-    web_config_file: str | Path | None
+RUNBOOKS = (
+    "https://github.com/sftp-config-monitor/sftp-config-monitor/blob/main/docs/runbooks/{rule}.md"
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Polling:
-    """How often the API is asked, in seconds; `concurrency` is per environment."""
-
-    interval: Seconds
-    unhealthy_interval: Seconds
-    idle_interval: Seconds
-    timeout: Seconds
-    probe_interval: Seconds
-    token_probe_interval: Seconds
-    concurrency: int
+def _unhealthy_interval(known: dict[str, Any]) -> Seconds:
+    """Return the default, which gives way to a shorter `interval`."""
+    interval: Seconds = known.get("interval", MINUTE)
+    return min(MINUTE, interval)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertsConfig:
-    """How on-call is told. A span of 0 means never; `runbook_url` has `{rule}` in it.
+class Polling(Section):
+    """How often the API is asked, within the budget."""
 
-    `file` gets the alert events, too; like the token's file it was put into the config's folder.
-    """
+    interval: t.PositiveDuration = key("5m", "healthy campaigns, and old alerts")
+    unhealthy_interval: t.PositiveDuration = computed(
+        _unhealthy_interval,
+        "1m",
+        "a pending or young alert, or a failed poll; not longer than interval",
+    )
+    idle_interval: t.PositiveDuration = key("30m", "campaigns that are not told")
+    timeout: t.PositiveDuration = key("10s", "a whole request, body included")
+    concurrency: t.Concurrency = key(8, "requests at once, per environment")
+    probe_interval: t.PositiveDuration = key("30s", "probes while the API is unreachable")
+    token_probe_interval: t.PositiveDuration = key("5m", "probes while the token is rejected")
 
-    remind_every: Mapping[Severity, Seconds]
-    heartbeat_every: Seconds
-    runbook_url: str
-    file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookConfig:
-    """A receiver of events. Of `url` only the origin may be shown; `secret` signs what is sent."""
-
-    name: str
-    url: str = field(repr=False)
-    secret: TokenSource
-
-
-@dataclass(frozen=True, slots=True)
-class NotifyConfig:
-    """Who is told beside the log: base URLs of Alertmanagers, webhooks, and files of URLs."""
-
-    alertmanagers: tuple[str, ...] = ()
-    webhooks: tuple[WebhookConfig, ...] = ()
-    apprise: tuple[TokenSource, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsConfig:
-    """Which of the operator's labels go on the metrics of campaigns."""
-
-    campaign_labels: tuple[str, ...]
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield intervals in which no request can end, and a sick campaign that is polled less."""
+        intervals = {"interval": self.interval, "idle_interval": self.idle_interval}
+        if self.unhealthy_interval != self.interval:
+            intervals["unhealthy_interval"] = self.unhealthy_interval
+        limit = format_duration(self.timeout)
+        for name, seconds in intervals.items():
+            if seconds < self.timeout:
+                default = "" if name in self.model_fields_set else ", the default"
+                found = format_duration(seconds) + default
+                message = f"expected an interval not shorter than timeout ({limit}), found {found}"
+                yield (name,), message
+        if self.unhealthy_interval > self.interval:
+            limit, found = format_duration(self.interval), format_duration(self.unhealthy_interval)
+            message = f"expected an interval not longer than interval ({limit}), found {found}"
+            yield ("unhealthy_interval",), message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebConfig:
-    """Where to listen: host empty = every interface, port 0 = any free one.
+class RemindEvery(Section):
+    """After how long an alert that still fires is told again, by severity."""
 
-    `config_file` says who may come in: TLS and passwords.
-    """
-
-    listen_host: str
-    listen_port: int
-    allow_unauthenticated: bool
-    external_url: str | None = None
-    config_file: Path | None = None
+    critical: t.Duration = key("4h", "0 = never")
+    warning: t.Duration = key("24h", "0 = never")
+    info: t.Duration = key("0", "0 = never")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateConfig:
-    """Where the database is, and how long the history is kept."""
-
-    path: Path
-    retention: Seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogConfig:
-    """What is logged, and for whom."""
-
-    level: LogLevel
-    format: LogFormat
+def _one_for_all(value: object) -> object:
+    """Return a map of the severities where one duration is given for all of them."""
+    if not isinstance(value, str):
+        return value
+    # Read here only to fail once: spread first, a mistake would be told once per severity.
+    t.DURATION.read(value)
+    return {severity.value: value for severity in Severity}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiscoveryConfig:
-    """Finding campaigns by listing them, every so many seconds.
-
-    `include` and `exclude` match whole names. `only` is not of the file: `check --campaign` wants
-    these ids and no others.
-    """
-
-    enabled: bool
-    every: Seconds
-    statuses: tuple[CampaignStatus, ...]
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-    max_campaigns: int
-    expect_sftp: bool = False
-    only: frozenset[str] | None = None
+def _or_one_for_all(schema: dict[str, Any]) -> None:
+    """Tell editors of the one duration, too."""
+    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, t.DURATION.schema]
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Settings of rules from one place of the file: `key` is the path of their `rules`."""
-
-    key: str = ""
-    settings: RuleSettings = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverrideConfig:
-    """Labels and rule settings of the campaigns that match: the whole `name`, and the type."""
-
-    name: str | None
-    campaign_type: CampaignType | None
-    labels: Mapping[str, str]
-    rules: Layer
-    expect_sftp: bool | None = None
+Reminders = Annotated[
+    Mapping[Severity, Seconds],
+    ReadBy(
+        lambda: RemindEvery,
+        keep=lambda read: {severity: getattr(read, severity.value) for severity in Severity},
+        show=lambda kept: {severity.value: format_duration(kept[severity]) for severity in kept},
+    ),
+    BeforeValidator(_one_for_all),
+    Field(json_schema_extra=_or_one_for_all),
+]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignConfig:
-    """What the file says of one campaign; nothing, but for the id, of a discovered one.
+class AlertFile(Section):
+    """A file that has the alert events, too."""
 
-    `expect_sftp` is None where nothing is said.
-    """
-
-    id: str
-    name: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    rules: Layer = Layer()
-    expect_sftp: bool | None = None
+    path: t.NewFile | None = key(None, "where they are appended as JSON lines")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvironmentConfig:
-    """One environment: its API, its budget, its rules, and its campaigns.
+class Alerts(Section):
+    """How on-call is told."""
 
-    `explicit` are the campaigns that the file lists, `campaigns` what they come to by id while
-    no listing is known. `rules` are its own, the enabled ones; those of a campaign are in its
-    Target. The layers say what was set where, weakest first: `rule_layers` for all of it,
-    `campaign_layers` over those. `exported` names the labels that go on metrics.
-    `ca_file` is relative to nothing: like the token's file it was put into the config's folder.
-    """
+    remind_every: Reminders = key({}, "one duration, or one for each severity; 0 = never")
+    heartbeat_every: t.Duration = key("5m", "a log line that says: still here; 0 = never")
+    runbook_url: t.RunbookUrl = key(RUNBOOKS, "where a rule's runbook is")
+    file: AlertFile = key({}, "a file that has the alert events, too")
 
-    name: str
-    base_url: str
-    token: TokenSource
-    ca_file: Path | None
-    requests_per_minute: int
-    budget_share: float
-    labels: Mapping[str, str]
-    exported: tuple[str, ...] = ()
-    rules: Mapping[str, EnvironmentRule]
-    unreadable_after: Seconds
-    explicit: tuple[CampaignConfig, ...]
-    campaigns: Mapping[str, Target] = field(default_factory=dict)
-    discovery: DiscoveryConfig
-    overrides: tuple[OverrideConfig, ...] = ()
-    rule_layers: tuple[Layer, ...] = ()
-    campaign_layers: Mapping[str, tuple[Layer, ...]] = field(default_factory=dict)
+
+class Alertmanager(Section):
+    """Alertmanagers that are told directly, with the labels of the shipped Prometheus rules."""
+
+    urls: t.Items[t.AlertmanagerUrl] = key(
+        [], "each of them is told, as the peers of a cluster must be"
+    )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield URLs that are given twice."""
+        for index, url in enumerate(self.urls):
+            if url in self.urls[:index]:
+                yield ("urls", index), "expected another URL: it is in the list already"
+
+
+class Webhook(Section):
+    """A receiver of alert events as JSON, signed."""
+
+    name: t.ReceiverName | None = key(
+        None, "the sink is webhook-<name>; its number where it has none, from 1"
+    )
+    url: t.ReceiverUrl = required(
+        "where events are posted; only its host is ever shown", secret=True
+    )
+    secret_file: t.SecretFile = required("file with the secret that signs, and no more")
+
+
+class Apprise(Section):
+    """A service that apprise knows, such as mail, PagerDuty, Opsgenie, Slack or Teams."""
+
+    url_file: t.SecretFile = required("file with the apprise URL, which holds a password")
+
+
+def _numbered(webhooks: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
+    """Give those without a name their number."""
+    return tuple(
+        each if each.name else each.model_copy(update={"name": str(number)})
+        for number, each in enumerate(webhooks, start=1)
+    )
+
+
+class Notify(Section):
+    """Who is told beside the log, without Prometheus' rules."""
+
+    alertmanager: Alertmanager = key({}, "Alertmanagers that are told directly")
+    webhooks: Annotated[t.Items[Webhook], AfterValidator(_numbered)] = key(
+        [], "receivers of events as JSON"
+    )
+    apprise: t.Items[Apprise] = key([], "all else; needs pip install 'sftp-config-monitor[notify]'")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield a missing package."""
+        if self.apprise and find_spec("apprise") is None:
+            wanted = "expected apprise to be installed: pip install 'sftp-config-monitor[notify]'"
+            yield ("apprise",), wanted
+
+
+class Metrics(Section):
+    """What Prometheus is given."""
+
+    campaign_labels: t.Items[t.LabelName] = key(
+        [], "labels that go on sftp_monitor_alert and sftp_monitor_campaign_info"
+    )
+
+
+class Web(Section):
+    """The page, the JSON API and the metrics."""
+
+    listen_address: t.Listen = key("127.0.0.1:10022", "host:port, [::1]:port or :port")
+    allow_unauthenticated: t.TrueOrFalse = key(
+        False, "listen beyond loopback, where anybody could read"
+    )
+    external_url: t.WebUrl | None = key(None, "where people reach the page")
+    config_file: t.FilePath | None = key(
+        None, "TLS and passwords, in the format of Prometheus' exporter-toolkit"
+    )
+
+
+class State(Section):
+    """What is remembered over a restart."""
+
+    path: t.StatePath = key(
+        None, "the database; $STATE_DIRECTORY/sftp-monitor.db, else ./sftp-monitor.db"
+    )
+    retention: t.PositiveDuration = key("90d", "how long the history is kept")
+
+
+class Log(Section):
+    """The log on standard output, which has the alerts as well."""
+
+    level: t.LogLevelName = key("info", "debug, info, warning or error")
+    format: t.LogFormatName = key("json", "json, or console for people")
+
+
+class Config(Section):
+    """The config file of sftp-monitor."""
+
+    environments: tuple[Environment, ...] = Field(
+        min_length=1, description="one for each environment token of TalkOver"
+    )
+    polling: Polling = key({}, "how often the API is asked")
+    rules: Rules = rules_key("settings of rules, for all campaigns and environments")
+    alerts: Alerts = key({}, "how on-call is told")
+    notify: Notify = key({}, "who is told beside the log, without Prometheus' rules")
+    metrics: Metrics = key({}, "what Prometheus is given")
+    web: Web = key({}, "the page, the JSON API and the metrics")
+    state: State = key({}, "what is remembered over a restart")
+    log: Log = key({}, "the log, alerts included")
+
+    _digest: bytes = PrivateAttr(b"")
 
     @property
-    def alert_labels(self) -> AlertLabels:
-        """The labels of its own alerts."""
-        return AlertLabels(labels=self.labels, exported=self.exported)
-
-    @property
-    def budget_per_minute(self) -> float:
-        """The requests per minute that this monitor may send."""
-        return self.requests_per_minute * self.budget_share
-
-    def where_set(self, rule: str, setting: str, campaign_id: str | None = None) -> str | None:
-        """Return the key path at which a rule's field was set last; None where it has its default.
-
-        `setting` is the field's name; without `campaign_id` it is about the environment itself.
-        """
-        layers = self.rule_layers + self.campaign_layers.get(campaign_id or "", ())
-        for layer in reversed(layers):
-            if setting in layer.settings.get(rule, {}):
-                return f"{layer.key}.{rule}.{key_of(setting)}"
-        return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """The whole config of the daemon."""
-
-    environments: tuple[EnvironmentConfig, ...]
-    polling: Polling
-    alerts: AlertsConfig
-    notify: NotifyConfig
-    metrics: MetricsConfig
-    web: WebConfig
-    state: StateConfig
-    log: LogConfig
-    rules: RuleSettings = field(default_factory=dict)
+    def digest(self) -> bytes:
+        """The SHA-256 of the file's bytes."""
+        return self._digest
 
     def sharing_with(self, before: "Config") -> "Config":
         """Return the same config, with the very environments of `before` where they are equal.
@@ -230,4 +235,17 @@ class Config:
         shared = (
             known[each.name] if known.get(each.name) == each else each for each in self.environments
         )
-        return replace(self, environments=tuple(shared))
+        return self.model_copy(update={"environments": tuple(shared)})
+
+
+def config_model() -> type[Config]:
+    """Return `Config`, with every rule that is registered now in its `rules`."""
+    # The table of rules is open; making the schema takes as long as reading a hundred campaigns.
+    _rebuilt(registered())
+    return Config
+
+
+@lru_cache(maxsize=1)
+def _rebuilt(_: object) -> None:
+    for section in (Campaign, Override, Environment, Config):
+        section.model_rebuild(force=True)

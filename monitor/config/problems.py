@@ -8,6 +8,9 @@ from monitor.core.text import clean, redact
 BAD_CONFIG, EXPOSED_SECRET = 78, 77
 """Exit codes, as sysexits.h names them: EX_CONFIG and EX_NOPERM."""
 
+COMMAND_LINE = "command line"
+"""What stands for the file in a problem with a flag."""
+
 Place = tuple[str | int, ...]
 """Where a value stands in the document: keys and list indexes from the top down."""
 

@@ -5,12 +5,15 @@ import unicodedata
 from collections.abc import Mapping
 
 # The closing brace is optional, so that one left out is told and not taken for text.
-_REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
+# A dollar before it makes it text: $${.
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _INSIDE = re.compile(rf"({_NAME})(?::-(.*))?", re.DOTALL)
 REFERENCE = rf"\$\{{({_NAME})\}}"
 """A regular expression for text that is one `${VAR}` and nothing else."""
 _UNPRINTABLE = {"Cc", "Cs"}
+BLANK = "[\x85\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]"
+"""A regular expression for a blank that looks like a space, or a line's end, and is none."""
 _LONGEST_QUOTE = 60
 
 
@@ -34,22 +37,17 @@ class Text(str):
     def __repr__(self) -> str:
         return f"Text(written={self.written!r})"
 
-    @property
-    def variable(self) -> str | None:
-        """The name of the environment variable that this is all of, if it is one: `${VAR}`."""
-        match = re.fullmatch(REFERENCE, self.written)
-        return match[1] if match else None
-
 
 def reference(written: str) -> str:
-    """Return text that is one `${VAR}` and nothing else; ValueError for any other."""
-    if not re.fullmatch(REFERENCE, written):
+    """Return the name in text that is one `${VAR}` and nothing else; ValueError for any other."""
+    match = re.fullmatch(REFERENCE, written)
+    if match is None:
         raise ValueError
-    return written
+    return match[1]
 
 
 def expand(written: str, environ: Mapping[str, str]) -> str:
-    """Return the scalar with `${VAR}` and `${VAR:-default}` expanded, once.
+    """Return the scalar with `${VAR}` and `${VAR:-default}` expanded, once; `$${` is a plain `${`.
 
     The default stands in for a variable that is unset or empty, as in a shell. ValueError names
     every variable that is unset, or tells what is not a reference, or not text.
@@ -58,6 +56,8 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
 
     def value_of(match: re.Match[str]) -> str:
         """Return what one reference stands for; one that is unset is noted."""
+        if match[1] is None:
+            return "${"
         inside = _INSIDE.fullmatch(match[1])
         if not match[2] or inside is None:
             raise ValueError("expected ${VAR} or ${VAR:-default} after the ${")
@@ -74,9 +74,19 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
     if unset:
         names = " and ".join(dict.fromkeys(unset))
         raise ValueError(f"the environment variable {names} is not set, and there is no default")
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in value):
+    # What is printable has none of them, and is nearly all that there is.
+    printable = value.isprintable()
+    if not printable and any(unicodedata.category(one) in _UNPRINTABLE for one in value):
         raise ValueError("expected text without line breaks, control characters and surrogates")
     return value
+
+
+def no_space(text: str) -> str | None:
+    """Return the name of the first blank in a text that looks like a space and is none, if any."""
+    found = re.search(BLANK, text)
+    if found is None:
+        return None
+    return f"U+{ord(found[0]):04X} ({unicodedata.name(found[0], 'next line').lower()})"
 
 
 def describe(value: object) -> str:

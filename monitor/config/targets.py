@@ -1,113 +1,173 @@
 """Whom to watch: the file's campaigns and the discovered ones, with their names, labels, rules."""
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
-from monitor.config.model import CampaignConfig, EnvironmentConfig, Layer, OverrideConfig
-from monitor.config.rule_settings import merge
+from monitor.config.environments import Campaign, Environment, Resolved
+from monitor.config.model import Config
+from monitor.config.patterns import matches
+from monitor.config.rules import Layer, RuleSettings, key_of, merge
 from monitor.core.discovery import Roster
+from monitor.core.environment_rules import resolve_environment_rules
 from monitor.core.model import Listed
 from monitor.core.rule import Rule, Target
-from monitor.core.rules import resolve_rules
+from monitor.core.rules import Unreadable, resolve_rules
 
 
-def targets(environment: EnvironmentConfig, roster: Roster) -> dict[str, Target]:
+def resolve(config: Config) -> None:
+    """Put into each environment of a config that was just read what its settings come to."""
+    for index, environment in enumerate(config.environments):
+        layers = (
+            Layer("rules", config.rules),
+            Layer(f"environments[{index}].rules", environment.rules),
+        )
+        settings = merge(*(layer.settings for layer in layers))
+        environment._resolved = Resolved(
+            rules=resolve_environment_rules(settings),
+            unreadable_after=Unreadable(**settings.get(Unreadable.name, {})).after,
+            layers=layers,
+            exported=tuple(config.metrics.campaign_labels),
+        )
+        _retarget(environment)
+
+
+def narrowed(environment: Environment, wanted: Collection[str]) -> Environment:
+    """Return the environment with these campaigns alone, listed or still to be discovered."""
+    campaigns = tuple(one for one in environment.campaigns if one.id in wanted)
+    copy = environment.model_copy(update={"campaigns": campaigns})
+    copy._resolved = replace(environment.resolved, only=frozenset(wanted))
+    _retarget(copy)
+    return copy
+
+
+def _retarget(environment: Environment) -> None:
+    found = targets(environment, Roster())
+    environment._resolved = replace(environment.resolved, targets=found)
+
+
+def targets(environment: Environment, roster: Roster) -> dict[str, Target]:
     """Return the campaigns to watch by id: those of the file first, then the discovered ones.
 
     What the file says of a campaign wins; its type and its status, and its name where the file has
     none, come from the listing.
     """
-    resolved = _Rules(environment.rule_layers)
+    rules = _Rules(environment)
     found = {
         campaign.id: _target(
-            environment, campaign, roster.campaigns.get(campaign.id), resolved, explicit=True
+            environment, campaign, number, roster.campaigns.get(campaign.id), rules
         )
-        for campaign in environment.explicit
+        for number, campaign in enumerate(environment.campaigns)
     }
     for listed in roster.campaigns.values():
         if listed.id not in found and _is_wanted(environment, listed):
-            target = _target(environment, CampaignConfig(id=listed.id), listed, resolved)
+            target = _target(environment, _said_nothing_of(listed.id), None, listed, rules)
             listed_at = roster.listed_at if listed.id not in roster.absent else None
             found[listed.id] = replace(target, listed_at=listed_at)
     return found
 
 
-def layers_of(environment: EnvironmentConfig, campaign: CampaignConfig) -> tuple[Layer, ...]:
+def _said_nothing_of(campaign_id: str) -> Campaign:
+    return Campaign.model_construct(id=campaign_id, name="", labels={}, rules={}, expect_sftp=None)
+
+
+def campaign_layers(environment: Environment, number: int) -> list[Layer]:
     """Return where the rules of a campaign of the file are set, over those of its environment.
 
-    Without a listing its type is not known, so no override for a type matches it.
+    `number` is its place in the list. Without a listing its type is not known, so no override for
+    a type matches it.
     """
-    return _layers(_matching(environment, campaign.name, ""), campaign)
+    campaign = environment.campaigns[number]
+    path = environment.resolved.layers[-1].key.removesuffix(".rules")
+    matching = _matching(environment, campaign.name, "")
+    layers = [
+        Layer(f"{path}.overrides[{n}].rules", environment.overrides[n].rules) for n in matching
+    ]
+    return [*layers, Layer(f"{path}.campaigns[{number}].rules", campaign.rules)]
 
 
-@dataclass(frozen=True, slots=True)
+def where_set(
+    environment: Environment, rule: str, setting: str, campaign_id: str | None = None
+) -> str | None:
+    """Return the key path at which a rule's field was set last; None where it has its default.
+
+    `setting` is the field's name; without `campaign_id` it is about the environment itself.
+    """
+    layers = [*environment.resolved.layers]
+    for number, campaign in enumerate(environment.campaigns):
+        if campaign.id == campaign_id:
+            layers += campaign_layers(environment, number)
+    for layer in reversed(layers):
+        if setting in layer.settings.get(rule, {}):
+            return f"{layer.key}.{rule}.{key_of(setting)}"
+    return None
+
+
 class _Rules:
     """Rules by what sets them: campaigns with the same settings share them."""
 
-    common: tuple[Layer, ...]
-    resolved: dict[tuple[str, ...], Mapping[str, Rule]] = field(default_factory=dict)
+    def __init__(self, environment: Environment) -> None:
+        self._common = [layer.settings for layer in environment.resolved.layers]
+        self._resolved: dict[tuple[object, ...], Mapping[str, Rule]] = {}
 
-    def of(self, layers: tuple[Layer, ...]) -> Mapping[str, Rule]:
-        """Return the rules that these layers, over the common ones, come to."""
-        # Settings have no hash; the path in the file that they come from tells them apart as well.
-        keys = tuple(layer.key for layer in layers)
-        if keys not in self.resolved:
-            settings = (layer.settings for layer in (*self.common, *layers))
-            self.resolved[keys] = resolve_rules(merge(*settings))
-        return self.resolved[keys]
+    def of(
+        self,
+        environment: Environment,
+        matching: Sequence[int],
+        own: RuleSettings,
+        number: int | None,
+    ) -> Mapping[str, Rule]:
+        """Return the rules that the matching overrides and a campaign's own settings come to."""
+        # Settings have no hash; where in the file they come from tells them apart as well.
+        setting = [n for n in matching if environment.overrides[n].rules]
+        place = (*setting, "own", number) if own else tuple(setting)
+        if place not in self._resolved:
+            layers = [*self._common, *(environment.overrides[n].rules for n in setting), own]
+            self._resolved[place] = resolve_rules(merge(*layers))
+        return self._resolved[place]
 
 
 def _target(
-    environment: EnvironmentConfig,
-    campaign: CampaignConfig,
+    environment: Environment,
+    campaign: Campaign,
+    number: int | None,
     listed: Listed | None,
     rules: _Rules,
-    *,
-    explicit: bool = False,
 ) -> Target:
     name, kind, status = campaign.name, "", None
     if listed is not None:
         name, kind, status = campaign.name or listed.name, listed.campaign_type, listed.status
     matching = _matching(environment, name, kind)
-    labels, expected = dict(environment.labels), explicit or environment.discovery.expect_sftp
-    for override in matching:
+    labels = dict(environment.labels)
+    expected = number is not None or environment.discovery.expect_sftp
+    for override in (environment.overrides[n] for n in matching):
         labels |= override.labels
         expected = expected if override.expect_sftp is None else override.expect_sftp
     return Target(
         environment=environment.name,
         campaign_id=campaign.id,
         name=name,
-        labels=labels | dict(campaign.labels),
-        exported=environment.exported,
-        rules=rules.of(_layers(matching, campaign)),
-        listed=explicit,
+        labels=labels | campaign.labels,
+        exported=environment.resolved.exported,
+        rules=rules.of(environment, matching, campaign.rules, number),
+        listed=number is not None,
         expected=expected if campaign.expect_sftp is None else campaign.expect_sftp,
         muted_status=None if status in environment.discovery.statuses else status,
     )
 
 
-def _matching(environment: EnvironmentConfig, name: str, kind: str) -> list[OverrideConfig]:
+def _matching(environment: Environment, name: str, kind: str) -> list[int]:
+    """Return the places of the overrides that match a campaign."""
     return [
-        override
-        for override in environment.overrides
-        if override.campaign_type in (None, kind)
-        and (override.name is None or re.fullmatch(override.name, name))
+        number
+        for number, override in enumerate(environment.overrides)
+        if override.match.campaign_type in (None, kind)
+        and (override.match.name is None or matches((override.match.name,), name))
     ]
 
 
-def _layers(matching: Iterable[OverrideConfig], campaign: CampaignConfig) -> tuple[Layer, ...]:
-    layers = [*(override.rules for override in matching), campaign.rules]
-    return tuple(layer for layer in layers if layer.settings)
-
-
-def _is_wanted(environment: EnvironmentConfig, listed: Listed) -> bool:
-    discovery = environment.discovery
-    if discovery.only is not None and listed.id not in discovery.only:
+def _is_wanted(environment: Environment, listed: Listed) -> bool:
+    discovery, only = environment.discovery, environment.resolved.only
+    if only is not None and listed.id not in only:
         return False
-    included = not discovery.include or _matches(discovery.include, listed.name)
-    return included and not _matches(discovery.exclude, listed.name)
-
-
-def _matches(expressions: Iterable[str], name: str) -> bool:
-    return any(re.fullmatch(expression, name) for expression in expressions)
+    included = not discovery.include or matches(discovery.include, listed.name)
+    return included and not matches(discovery.exclude, listed.name)

@@ -101,7 +101,7 @@ class Fleet:
         prepared = Prepared(parts, loaded)
         try:
             for env in config.environments:
-                token = Token(env.name, env.token)
+                token = Token(env.name, env.token_source)
                 settings = self._settings(env, config, loaded)
                 parts.append(_Part(settings, token, self._api(settings, token)))
                 await asyncio.sleep(0)

@@ -103,7 +103,7 @@ class Poller:
             ahead=ahead(watch.status, watch.now())[0],
             status=watch.status,
             labels=settings.environment.alert_labels,
-            rules=settings.environment.rules,
+            rules=settings.environment.resolved.rules,
             findings=watch.findings,
             campaigns=dict(watch.entries),
             interval=watch.interval,

@@ -36,7 +36,7 @@ class Settings:
     told: int = field(init=False)
 
     def __post_init__(self) -> None:
-        explicit = self.environment.campaigns
+        explicit = self.environment.resolved.targets
         found = targets(self.environment, self.roster) if self.discovers else explicit
         object.__setattr__(self, "targets", found)
         told = sum(target.muted_status is None for target in found.values())

@@ -76,8 +76,8 @@ class Watch:
         return effective_interval(pace, told, polling.interval, idle, polling.idle_interval)
 
     def _facts(self) -> Facts:
-        settings = self.settings
-        return Facts(len(settings.targets), self.interval, settings.environment.unreadable_after)
+        settings, after = self.settings, self.settings.environment.resolved.unreadable_after
+        return Facts(len(settings.targets), self.interval, after)
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
@@ -142,7 +142,7 @@ class Watch:
     def _aim(self, settings: Settings) -> None:
         self.settings = settings
         self.status = environment.of_campaigns(self.status, settings.targets)
-        self.findings = in_force(self.findings, settings.environment.rules)
+        self.findings = in_force(self.findings, settings.environment.resolved.rules)
         before, targets = self.entries, settings.targets
         kept = {
             key: in_force(before[key].findings, targets[key].rules)
@@ -183,7 +183,7 @@ class Watch:
     def _reconcile_environment(self, now: Instant) -> None:
         before, config = self.status, self.settings.environment
         self.status, events = environment_rules.reconcile_environment(
-            before, config.rules, now, config.alert_labels
+            before, config.resolved.rules, now, config.alert_labels
         )
         if self.status != before:
             self._save(Change(environments=(self.status,), events=events))
@@ -235,7 +235,7 @@ class Watch:
     def _assess_environment(self, now: Instant) -> tuple[Event, ...]:
         self.status, self.findings, events = environment_rules.assess_environment(
             self.status,
-            self.settings.environment.rules,
+            self.settings.environment.resolved.rules,
             self._facts(),
             now,
             labels=self.settings.environment.alert_labels,
@@ -275,7 +275,7 @@ class Watch:
         polling = self.settings.polling
         return environment_rules.next_probe(
             self.status,
-            self.settings.environment.rules,
+            self.settings.environment.resolved.rules,
             self._facts(),
             polling.probe_interval,
             polling.token_probe_interval,

@@ -39,6 +39,16 @@ async def test_where_campaigns_are_discovered_it_says_how_many_the_budget_reads(
     assert "discovered ones come on top, up to 242 in all keep that interval" in told.out
 
 
+async def test_a_pattern_that_may_not_mean_what_it_says_is_noted_and_no_error(
+    tmp_path: Path,
+) -> None:
+    discovery = {"discovery": {"enabled": True, "include": [r"\w+"]}}
+    config = write_config(tmp_path, PLATFORM, [], environment=discovery)
+    checked = await finished("config", "check", config)
+    assert (checked.code, checked.err) == (0, "")
+    assert r"environments[0].discovery.include[0]: note: \w matches ASCII alone" in checked.out
+
+
 async def test_fault_34_a_bad_file_is_78_with_every_problem_and_its_line(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(

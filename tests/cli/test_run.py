@@ -85,12 +85,13 @@ async def test_fault_36_a_token_that_others_can_read_is_refused(tmp_path: Path) 
 
 async def test_flags_that_mean_nothing_or_open_the_web_to_all_are_refused(tmp_path: Path) -> None:
     config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
-    flags = ("--web.external-url", "ftp://x", "--web.listen-address", ":10022")
-    ended = await finished("run", "--config.file", config, *flags)
-    assert ended.code == 78
-    assert len(ended.err.splitlines()) == 2
-    assert "command line: --web.external-url: expected a URL" in ended.err
-    assert "web.allow_unauthenticated: true" in ended.err
+    for flag, value, message in (
+        ("--web.external-url", "ftp://x", "expected a URL"),
+        ("--web.listen-address", ":10022", "expected a loopback host"),
+    ):
+        ended = await finished("run", "--config.file", config, flag, value)
+        assert_one_line(ended, 78)
+        assert f"command line: {flag}: {message}" in ended.err
 
 
 async def test_an_environment_variable_stands_for_a_flag(tmp_path: Path) -> None:

@@ -46,21 +46,21 @@ SET = (
 
 
 def test_its_settings_are_read_by_their_types(tmp_path: Path) -> None:
-    target = loaded(tmp_path, MINIMAL + SET).environments[0].campaigns["c-1"]
+    target = loaded(tmp_path, MINIMAL + SET).environments[0].resolved.targets["c-1"]
     assert target.rules["odd_port"] == OddPort(
         port=2222, share=0.1, vendor="x", grace=HOUR, grace_by_vendor={"x": 2 * HOUR}
     )
 
 
 def test_it_has_its_defaults_and_its_place_in_the_order(tmp_path: Path) -> None:
-    rules = loaded(tmp_path, MINIMAL).environments[0].campaigns["c-1"].rules
+    rules = loaded(tmp_path, MINIMAL).environments[0].resolved.targets["c-1"].rules
     assert list(rules)[-1] == "odd_port"
     assert rules["odd_port"] == OddPort()
 
 
 def test_its_settings_merge_like_all_others(tmp_path: Path) -> None:
     text = MINIMAL.replace("id: c-1", "id: c-1, rules: {odd_port: {grace: 3h, enabled: true}}")
-    rules = loaded(tmp_path, text + SET).environments[0].campaigns["c-1"].rules
+    rules = loaded(tmp_path, text + SET).environments[0].resolved.targets["c-1"].rules
     assert rules["odd_port"] == OddPort(
         port=2222, share=0.1, vendor="x", grace=3 * HOUR, grace_by_vendor={"x": 2 * HOUR}
     )

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from monitor.config import OverrideConfig
-from monitor.config.kinds import CampaignStatus, CampaignType
-from monitor.config.model import Layer
+from monitor.config.types import CampaignStatus, CampaignType
 from monitor.core.model import DAY, HOUR
 from support.config_files import an_environment, loaded, problems_in
 
@@ -85,7 +83,7 @@ def test_every_key_of_discovery_is_read(tmp_path: Path) -> None:
 
 def test_with_discovery_an_environment_needs_no_campaigns(tmp_path: Path) -> None:
     text = an_environment("discovery: {enabled: true}").replace("[{id: c-1}]", "[]")
-    assert loaded(tmp_path, text).environments[0].campaigns == {}
+    assert loaded(tmp_path, text).environments[0].campaigns == ()
 
 
 @pytest.mark.parametrize("enabled", ["false", "", "no"])
@@ -103,31 +101,22 @@ def test_overrides_are_kept_for_campaigns_that_are_found_later(tmp_path: Path) -
         "    rules: {stale_test: {max_age: 7d}}",
         "  - match: {name: '.*'}",
     )
-    assert loaded(tmp_path, text).environments[0].overrides == (
-        OverrideConfig(
-            name="Retail .*",
-            campaign_type=CampaignType.SALES,
-            labels={"team": "retail"},
-            rules=Layer("environments[0].overrides[0].rules", {"stale_test": {"max_age": 7 * DAY}}),
-        ),
-        OverrideConfig(
-            name=".*",
-            campaign_type=None,
-            labels={},
-            rules=Layer("environments[0].overrides[1].rules"),
-        ),
-    )
+    first, second = loaded(tmp_path, text).environments[0].overrides
+    assert (first.match.name, first.match.campaign_type) == ("Retail .*", CampaignType.SALES)
+    assert (first.labels, first.rules) == ({"team": "retail"}, {"stale_test": {"max_age": 7 * DAY}})
+    assert (second.match.name, second.match.campaign_type) == (".*", None)
+    assert (second.labels, second.rules) == ({}, {})
 
 
 def test_campaigns_stay_in_the_order_of_the_file(tmp_path: Path) -> None:
     ids = ["z", "a", "m", "0"]
     text = an_environment().replace("{id: c-1}", ", ".join(f"{{id: {id_}}}" for id_ in ids))
-    assert list(loaded(tmp_path, text).environments[0].campaigns) == ids
+    assert list(loaded(tmp_path, text).environments[0].resolved.targets) == ids
 
 
 def test_an_override_may_match_a_campaign_without_a_name(tmp_path: Path) -> None:
     text = an_environment("overrides: [{match: {name: .*}, labels: {team: all}}]")
-    assert loaded(tmp_path, text).environments[0].campaigns["c-1"].labels == {"team": "all"}
+    assert loaded(tmp_path, text).environments[0].resolved.targets["c-1"].labels == {"team": "all"}
 
 
 def test_labels_merged_from_several_places_may_be_too_long_together(tmp_path: Path) -> None:

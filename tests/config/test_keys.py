@@ -6,92 +6,100 @@ from typing import Any, get_args
 import pytest
 from pydantic_core import PydanticCustomError
 
-from monitor.config import kinds
+from monitor.config import types as t
 from monitor.config.addresses import ListenAddress
-from monitor.config.keys import Key
+from monitor.config.keys import Context, Key
 from monitor.config.scalars import Text
 from monitor.core.model import Severity
 
+CONTEXT = Context(Path("/etc"), {"TOKEN": "talq_canary"})
+
 
 def key_of(kind: Any) -> Key:
-    """Return how a type of `kinds` reads its text."""
+    """Return how a type of `types` reads its text."""
     (key,) = (part for part in get_args(kind)[1:] if isinstance(part, Key))
     return key
 
 
 def refusal(kind: Any, value: object) -> str:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the caller compares it
-        key_of(kind).read(value)
+        key_of(kind).read(value, CONTEXT)
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
-        (kinds.TrueOrFalse, "true", True),
-        (kinds.TrueOrFalse, "False", False),
-        (kinds.TrueOrFalse, "TRUE", True),
-        (kinds.Number, "1", 1.0),
-        (kinds.Number, "-1.5e2", -150.0),
-        (kinds.Number, ".5", 0.5),
-        (kinds.Count, "1", 1),
-        (kinds.Count, "0100", 100),
-        (kinds.Count, "1000000", 1_000_000),
-        (kinds.Concurrency, "1000", 1000),
-        (kinds.Share, "1", 1.0),
-        (kinds.Share, "0.001", 0.001),
-        (kinds.Words, "", ""),
-        (kinds.Words, "null", "null"),
-        (kinds.Duration, "0", 0.0),
-        (kinds.PositiveDuration, "1ms", 0.001),
-        (kinds.FilePath, "a/../b", Path("a/../b")),
-        (kinds.Expression, "Retail .*", "Retail .*"),
-        (kinds.EnvironmentName, "a" * 64, "a" * 64),
-        (kinds.CampaignId, "6F3c-_", "6F3c-_"),
-        (kinds.SeverityName, "info", Severity.INFO),
-        (kinds.LogLevelName, "debug", kinds.LogLevel.DEBUG),
-        (kinds.CampaignTypeName, "follow_up", kinds.CampaignType.FOLLOW_UP),
-        (kinds.CampaignStatusName, "cancelled", kinds.CampaignStatus.CANCELLED),
-        (kinds.Listen, ":0", ListenAddress("", 0)),
+        (t.TrueOrFalse, "true", True),
+        (t.TrueOrFalse, "False", False),
+        (t.TrueOrFalse, "TRUE", True),
+        (t.Number, "1", 1.0),
+        (t.Number, "-1.5e2", -150.0),
+        (t.Number, ".5", 0.5),
+        (t.Count, "1", 1),
+        (t.Count, "0100", 100),
+        (t.Count, "1000000", 1_000_000),
+        (t.Concurrency, "1000", 1000),
+        (t.Share, "1", 1.0),
+        (t.Share, "0.001", 0.001),
+        (t.Words, "", ""),
+        (t.Words, "null", "null"),
+        (t.Duration, "0", 0.0),
+        (t.PositiveDuration, "1ms", 0.001),
+        (t.FilePath, "a/../b", Path("/etc/a/../b")),
+        (t.Expression, "Retail .*", "Retail .*"),
+        (t.EnvironmentName, "a" * 64, "a" * 64),
+        (t.CampaignId, "6F3c-_", "6F3c-_"),
+        (t.SeverityName, "info", Severity.INFO),
+        (t.LogLevelName, "debug", t.LogLevel.DEBUG),
+        (t.CampaignTypeName, "follow_up", t.CampaignType.FOLLOW_UP),
+        (t.CampaignStatusName, "cancelled", t.CampaignStatus.CANCELLED),
+        (t.Listen, ":0", ListenAddress("", 0)),
     ],
 )
 def test_a_key_reads_text_as_its_type(kind: Any, text: str, value: object) -> None:
-    assert key_of(kind).read(Text(text)) == value
+    assert key_of(kind).read(Text(text), CONTEXT) == value
 
 
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        (kinds.TrueOrFalse, "tRUE"),
-        (kinds.TrueOrFalse, "1"),
-        (kinds.TrueOrFalse, ""),
-        (kinds.Number, "nan"),
-        (kinds.Number, ".inf"),
-        (kinds.Number, "1e9999"),
-        (kinds.Number, "1e999"),
-        (kinds.Number, "9" * 400),
-        (kinds.Number, "1_0"),
-        (kinds.Number, "٣"),
-        (kinds.Count, "1.0"),
-        (kinds.Count, "1000001"),
-        (kinds.Count, "9" * 5000),
-        (kinds.Count, "٣"),
-        (kinds.Count, " 1"),
-        (kinds.Concurrency, "-1"),
-        (kinds.Share, "0.0"),
-        (kinds.Share, "1.0001"),
-        (kinds.Share, "-0.5"),
-        (kinds.PositiveDuration, "0s"),
-        (kinds.FilePath, ""),
-        (kinds.Expression, "(?P<a>"),
-        (kinds.Expression, "a{99999999999}"),
-        (kinds.EnvironmentName, ""),
-        (kinds.EnvironmentName, "a" * 65),
-        (kinds.EnvironmentName, "a\n"),
-        (kinds.CampaignId, "a/../b"),
-        (kinds.CampaignId, "a" * 65),
-        (kinds.SeverityName, "CRITICAL"),
-        (kinds.LogFormatName, "json "),
+        (t.TrueOrFalse, "tRUE"),
+        (t.TrueOrFalse, "1"),
+        (t.TrueOrFalse, ""),
+        (t.Number, "nan"),
+        (t.Number, ".inf"),
+        (t.Number, "1e9999"),
+        (t.Number, "1e999"),
+        (t.Number, "9" * 400),
+        (t.Number, "1_0"),
+        (t.Number, "٣"),
+        (t.Count, "1.0"),
+        (t.Count, "1000001"),
+        (t.Count, "9" * 5000),
+        (t.Count, "٣"),
+        (t.Count, " 1"),
+        (t.Concurrency, "-1"),
+        (t.Share, "0.0"),
+        (t.Share, "1.0001"),
+        (t.Share, "-0.5"),
+        (t.PositiveDuration, "0s"),
+        (t.FilePath, ""),
+        (t.Expression, "(?P<a>"),
+        (t.Expression, "a{99999999999}"),
+        (t.Expression, "a{,3}"),
+        (t.Expression, "(?=a)b"),
+        (t.Expression, r"(a)\1"),
+        (t.Expression, "a++"),
+        (t.Expression, r"\Z"),
+        (t.Expression, "(" * 5000),
+        (t.EnvironmentName, ""),
+        (t.EnvironmentName, "a" * 65),
+        (t.EnvironmentName, "a\n"),
+        (t.CampaignId, "a/../b"),
+        (t.CampaignId, "a" * 65),
+        (t.SeverityName, "CRITICAL"),
+        (t.LogFormatName, "json "),
     ],
 )
 def test_a_key_refuses_what_is_not_of_its_type(kind: Any, text: str) -> None:
@@ -102,17 +110,17 @@ def test_a_key_refuses_what_is_not_of_its_type(kind: Any, text: str) -> None:
     ("value", "found"), [(None, "nothing"), ([], "a list"), ({"a": 1}, "a mapping")]
 )
 def test_a_key_refuses_what_is_no_scalar(value: object, found: str) -> None:
-    assert refusal(kinds.Words, value) == f"expected text, found {found}"
+    assert refusal(t.Words, value) == f"expected text, found {found}"
 
 
 @pytest.mark.parametrize(
     ("kind", "default", "value"),
     [
-        (kinds.TrueOrFalse, True, True),
-        (kinds.TrueOrFalse, False, False),
-        (kinds.Count, 8, 8),
-        (kinds.Share, 0.5, 0.5),
-        (kinds.Duration, "5m", 300.0),
+        (t.TrueOrFalse, True, True),
+        (t.TrueOrFalse, False, False),
+        (t.Count, 8, 8),
+        (t.Share, 0.5, 0.5),
+        (t.Duration, "5m", 300.0),
     ],
 )
 def test_defaults_are_read_like_what_is_written(kind: Any, default: object, value: object) -> None:
@@ -121,18 +129,20 @@ def test_defaults_are_read_like_what_is_written(kind: Any, default: object, valu
 
 def test_a_broken_text_is_no_second_problem() -> None:
     with pytest.raises(PydanticCustomError, match="was reported"):
-        key_of(kinds.Words).read(Text("", broken=True))
+        key_of(t.Words).read(Text("", broken=True))
 
 
-def test_a_reference_to_a_token_is_read_as_it_is_written() -> None:
-    assert key_of(kinds.TokenReference).read(Text("talq_canary", "${TOKEN}")) == "${TOKEN}"
+def test_a_reference_to_a_token_is_the_variable_and_not_its_value() -> None:
+    source = key_of(t.SecretVariable).read(Text("talq_canary", "${TOKEN}"), CONTEXT)
+    assert (source.variable, source.read()) == ("TOKEN", "talq_canary")
+    assert "canary" not in repr(source)
 
 
-@pytest.mark.parametrize("kind", [kinds.TokenReference, kinds.ApiUrl, kinds.WebUrl])
+@pytest.mark.parametrize("kind", [t.SecretVariable, t.ApiUrl, t.WebUrl])
 def test_what_may_be_a_secret_is_not_repeated(kind: Any) -> None:
     assert "canary" not in refusal(kind, Text("canary"))
 
 
 def test_text_is_read_as_it_became_and_repeated_as_it_was_written() -> None:
-    assert key_of(kinds.Count).read(Text("5", "${N}")) == 5
-    assert refusal(kinds.Count, Text("canary", "${N}")).endswith("found '${N}'")
+    assert key_of(t.Count).read(Text("5", "${N}")) == 5
+    assert refusal(t.Count, Text("canary", "${N}")).endswith("found '${N}'")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from monitor.config.labels import RESERVED_LABELS, label_name, too_long
 from monitor.serialize import LABELS_LIMIT
@@ -73,7 +73,7 @@ def documents(*patterns: str) -> list[Any]:
     """Return the YAML documents of the files of deploy/ that match."""
     paths = [path for pattern in patterns for path in sorted(DEPLOY.glob(pattern))]
     assert paths
-    return [document for path in paths for document in YAML(typ="safe", pure=True).load_all(path)]
+    return [document for path in paths for document in yaml.safe_load_all(path.read_text())]
 
 
 def of_our_metrics() -> set[str]:

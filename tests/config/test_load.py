@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from hypothesis import strategies as st
 
 from monitor.config import Config, ConfigError, LogFormat, LogLevel, Problem, load_config
 from monitor.core.model import DAY, HOUR, MINUTE, Severity
-from support.config_files import ENVIRON, MINIMAL, loaded, problems_in, problems_of, written
+from support.config_files import (
+    ENVIRON,
+    MINIMAL,
+    loaded,
+    meaning,
+    problems_in,
+    problems_of,
+    written,
+)
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 
@@ -116,10 +125,13 @@ def test_alerts_have_the_defaults_of_the_contract(config: Config) -> None:
 
 
 def test_the_rest_has_the_defaults_of_the_contract(config: Config) -> None:
-    assert (config.web.listen_host, config.web.listen_port) == ("127.0.0.1", 10022)
+    assert str(config.web.listen_address) == "127.0.0.1:10022"
     assert not config.web.allow_unauthenticated
     assert config.web.external_url is None
-    assert (config.state.path, config.state.retention) == (Path("sftp-monitor.db"), 90 * DAY)
+    assert (config.state.path, config.state.retention) == (
+        Path("sftp-monitor.db").absolute(),
+        90 * DAY,
+    )
     assert (config.log.level, config.log.format) == (LogLevel.INFO, LogFormat.JSON)
     assert config.metrics.campaign_labels == ()
 
@@ -130,14 +142,18 @@ def test_an_environment_has_the_defaults_of_the_contract(config: Config) -> None
     assert (environment.requests_per_minute, environment.budget_share) == (100, 0.5)
     assert environment.budget_per_minute == 50
     assert (environment.ca_file, environment.labels) == (None, {})
-    assert environment.unreadable_after == 15 * MINUTE
-    assert list(environment.rules) == ["api_unreachable", "token_rejected", "budget_insufficient"]
+    assert environment.resolved.unreadable_after == 15 * MINUTE
+    assert list(environment.resolved.rules) == [
+        "api_unreachable",
+        "token_rejected",
+        "budget_insufficient",
+    ]
     assert not environment.discovery.enabled
     assert environment.discovery.statuses == ("active",)
 
 
 def test_a_campaign_has_every_rule_with_its_default(config: Config) -> None:
-    target = config.environments[0].campaigns["c-1"]
+    target = config.environments[0].resolved.targets["c-1"]
     assert (target.environment, target.campaign_id, target.name) == ("production", "c-1", "")
     assert target.listed
     assert list(target.rules) == [
@@ -154,7 +170,7 @@ def test_systemd_says_where_the_state_is(tmp_path: Path) -> None:
 
 def test_the_file_beats_systemd(tmp_path: Path) -> None:
     text = MINIMAL + "state: {path: here.db}\n"
-    assert loaded(tmp_path, text, STATE_DIRECTORY="/var/lib/x").state.path == Path("here.db")
+    assert loaded(tmp_path, text, STATE_DIRECTORY="/var/lib/x").state.path == tmp_path / "here.db"
 
 
 def test_secrets_and_authorities_are_looked_for_beside_the_file(tmp_path: Path) -> None:
@@ -162,25 +178,91 @@ def test_secrets_and_authorities_are_looked_for_beside_the_file(tmp_path: Path) 
     (tmp_path / "token").chmod(0o600)
     text = MINIMAL.replace("token: ${TOKEN}", "token_file: token")
     environment = loaded(tmp_path, text).environments[0]
-    assert environment.token.file == tmp_path / "token"
-    assert environment.token.read() == "talq_canary"
+    assert environment.token_source.file == tmp_path / "token"
+    assert environment.token_source.read() == "talq_canary"
+
+
+def test_every_relative_path_starts_at_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "secret").write_text("canary")
+    (tmp_path / "etc" / "secret").chmod(0o600)
+    (tmp_path / "etc" / "web.yaml").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    text = MINIMAL.replace("token: ${TOKEN}", "token_file: secret") + (
+        "alerts: {file: {path: alerts.jsonl}}\nstate: {path: state.db}\n"
+        "web: {config_file: web.yaml}\n"
+        "notify: {webhooks: [{url: 'https://a.example', secret_file: secret}],"
+        " apprise: [{url_file: secret}]}\n"
+    )
+    written(tmp_path / "etc", text)
+    config = load_config(Path("etc/config.yaml"), ENVIRON)
+    (webhook,), (apprise,) = config.notify.webhooks, config.notify.apprise
+    assert [
+        config.environments[0].token_source.file,
+        config.alerts.file.path,
+        config.state.path,
+        config.web.config_file,
+        webhook.secret_file.file,
+        apprise.url_file.file,
+    ] == [
+        tmp_path / "etc" / name
+        for name in ("secret", "alerts.jsonl", "state.db", "web.yaml", "secret", "secret")
+    ]
+
+
+def test_the_digest_is_of_the_bytes_of_the_file(tmp_path: Path) -> None:
+    digests = [
+        loaded(tmp_path, text, TOKEN=token).digest
+        for text, token in (
+            (MINIMAL, "talq_1"),
+            (MINIMAL, "talq_2"),
+            (MINIMAL + "# a comment\n", "talq_1"),
+        )
+    ]
+    assert digests[0] == digests[1] != digests[2]
+    assert digests[0] == sha256(MINIMAL.encode()).digest()
+
+
+def test_secrets_of_receivers_are_looked_at_even_where_keys_are_wrong(tmp_path: Path) -> None:
+    text = MINIMAL + (
+        "notify:\n  webhooks: [{url: 'https://a.example', secret_file: nowhere}]\n"
+        "  apprise: [{url_file: nowhere}]\npoling: {}\n"
+    )
+    assert [problem.split(": ")[1] for problem in problems_in(tmp_path, text)] == [
+        "notify.webhooks[0].secret_file",
+        "notify.apprise[0].url_file",
+        "poling",
+    ]
+
+
+def test_no_secret_is_in_a_config_that_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("canary")
+    (tmp_path / "secret").chmod(0o600)
+    text = MINIMAL + (
+        "notify: {webhooks: [{url: 'https://a.example/canary', secret_file: secret}]}\n"
+    )
+    config = loaded(tmp_path, text)
+    assert config.notify.webhooks[0].url.endswith("canary")
+    assert "canary" not in repr(config) + str(config)
 
 
 def test_sections_without_a_value_are_as_if_left_out(tmp_path: Path) -> None:
     text = MINIMAL + "".join(
         f"{section}:\n" for section in ("polling", "rules", "alerts", "web", "state", "log")
     )
-    assert loaded(tmp_path, text) == loaded(tmp_path, MINIMAL)
+    assert meaning(loaded(tmp_path, text)) == meaning(loaded(tmp_path, MINIMAL))
 
 
 def test_lists_and_labels_without_a_value_are_empty(tmp_path: Path) -> None:
     text = MINIMAL + "    labels:\n    overrides:\n    discovery: {include: , exclude: }\n"
-    assert loaded(tmp_path, text) == loaded(tmp_path, MINIMAL)
+    assert meaning(loaded(tmp_path, text)) == meaning(loaded(tmp_path, MINIMAL))
 
 
 def test_optional_keys_without_a_value_are_as_if_left_out(tmp_path: Path) -> None:
     text = MINIMAL + "    token_file:\n    ca_file: ~\nweb: {external_url: null}\n"
-    assert loaded(tmp_path, text) == loaded(tmp_path, MINIMAL)
+    assert meaning(loaded(tmp_path, text)) == meaning(loaded(tmp_path, MINIMAL))
 
 
 def test_what_a_variable_holds_takes_the_type_of_its_key(tmp_path: Path) -> None:
@@ -193,7 +275,9 @@ def test_what_a_variable_holds_takes_the_type_of_its_key(tmp_path: Path) -> None
 def test_a_value_of_a_variable_is_never_yaml(tmp_path: Path) -> None:
     text = MINIMAL.replace("id: c-1", 'id: c-1, name: "${NAME}"')
     for name in ("a: b", "[x]", "null", "", "12:30", "*alias", "# no"):
-        assert loaded(tmp_path, text, NAME=name).environments[0].campaigns["c-1"].name == name
+        assert (
+            loaded(tmp_path, text, NAME=name).environments[0].resolved.targets["c-1"].name == name
+        )
 
 
 def test_a_wrong_value_of_a_variable_is_not_repeated(tmp_path: Path) -> None:
@@ -274,7 +358,7 @@ def test_fault_35_while_a_file_is_changed_all_the_time_only_whole_ones_are_taken
     try:
         for _ in range(20):
             with suppress(ConfigError):
-                found = load_config(path, ENVIRON).environments[0].campaigns
+                found = load_config(path, ENVIRON).environments[0].resolved.targets
                 seen.add(tuple(found))
     finally:
         done.set()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config import Config, EnvironmentConfig
+from monitor.config import Config, EnvironmentConfig, where_set
 from monitor.core.environment_rules import ApiUnreachable
 from monitor.core.model import DAY, HOUR, MINUTE, Severity
 from monitor.core.rules import StaleTest
@@ -60,7 +60,7 @@ def production(config: Config) -> EnvironmentConfig:
 
 
 def stale_test(environment: EnvironmentConfig, campaign: str) -> StaleTest:
-    rule = environment.campaigns[campaign].rules["stale_test"]
+    rule = environment.resolved.targets[campaign].rules["stale_test"]
     assert isinstance(rule, StaleTest)
     return rule
 
@@ -82,17 +82,17 @@ def test_rules_merge_field_by_field(production: EnvironmentConfig) -> None:
 
 def test_a_rule_that_is_off_can_be_on_for_some(production: EnvironmentConfig) -> None:
     with_missing = [
-        id_ for id_, target in production.campaigns.items() if "missing" in target.rules
+        id_ for id_, target in production.resolved.targets.items() if "missing" in target.rules
     ]
     assert with_missing == ["shop", "leads", "own"]
 
 
 def test_the_order_of_the_rules_is_that_of_their_table(production: EnvironmentConfig) -> None:
-    assert list(production.campaigns["own"].rules)[:2] == ["missing", "never_tested"]
+    assert list(production.resolved.targets["own"].rules)[:2] == ["missing", "never_tested"]
 
 
 def test_labels_merge_like_rules(production: EnvironmentConfig) -> None:
-    labels = {id_: dict(target.labels) for id_, target in production.campaigns.items()}
+    labels = {id_: dict(target.labels) for id_, target in production.resolved.targets.items()}
     assert labels == {
         "plain": {"team": "platform", "tier": "one", "site": "a"},
         "shop": {"team": "retail", "tier": "two", "site": "a"},
@@ -115,28 +115,30 @@ def test_an_override_matches_whole_names_only(tmp_path: Path) -> None:
 
 def test_the_rules_of_an_environment_merge_as_well(config: Config) -> None:
     production, staging = config.environments
-    assert production.rules["api_unreachable"] == ApiUnreachable(
+    assert production.resolved.rules["api_unreachable"] == ApiUnreachable(
         after=2 * MINUTE, severity=Severity.WARNING
     )
-    assert staging.rules["api_unreachable"] == ApiUnreachable(
+    assert staging.resolved.rules["api_unreachable"] == ApiUnreachable(
         after=MINUTE, severity=Severity.WARNING
     )
-    assert list(production.rules) == ["api_unreachable", "budget_insufficient"]
+    assert list(production.resolved.rules) == ["api_unreachable", "budget_insufficient"]
 
 
 def test_one_environment_leaves_the_other_alone(config: Config) -> None:
     production, staging = config.environments
-    assert "disabled" in production.campaigns["plain"].rules
-    assert "disabled" not in staging.campaigns["plain"].rules
-    assert staging.campaigns["plain"].labels == {}
+    assert "disabled" in production.resolved.targets["plain"].rules
+    assert "disabled" not in staging.resolved.targets["plain"].rules
+    assert staging.resolved.targets["plain"].labels == {}
 
 
 def test_the_same_id_may_be_in_two_environments(config: Config) -> None:
-    assert ["plain" in environment.campaigns for environment in config.environments] == [True] * 2
+    assert ["plain" in environment.resolved.targets for environment in config.environments] == [
+        True
+    ] * 2
 
 
 def test_unreadable_after_is_that_of_the_environment(config: Config) -> None:
-    assert [environment.unreadable_after for environment in config.environments] == [
+    assert [environment.resolved.unreadable_after for environment in config.environments] == [
         30 * MINUTE,
         HOUR,
     ]
@@ -144,7 +146,7 @@ def test_unreadable_after_is_that_of_the_environment(config: Config) -> None:
 
 def test_campaigns_without_settings_of_their_own_share_their_rules(tmp_path: Path) -> None:
     text = LAYERS.replace("- {id: plain}", "- {id: plain}\n      - {id: plain-2}")
-    campaigns = loaded(tmp_path, text).environments[0].campaigns
+    campaigns = loaded(tmp_path, text).environments[0].resolved.targets
     assert campaigns["plain"].rules is campaigns["plain-2"].rules
 
 
@@ -163,14 +165,14 @@ def test_campaigns_without_settings_of_their_own_share_their_rules(tmp_path: Pat
 def test_it_is_known_where_a_setting_was_set(
     production: EnvironmentConfig, campaign: str, setting: str, place: str | None
 ) -> None:
-    assert production.where_set("stale_test", setting, campaign) == place
+    assert where_set(production, "stale_test", setting, campaign) == place
 
 
 def test_it_is_known_where_a_setting_of_the_environment_was_set(
     production: EnvironmentConfig,
 ) -> None:
-    assert production.where_set("api_unreachable", "severity") == "rules.api_unreachable.severity"
-    assert production.where_set("token_rejected", "for_") is None
+    assert where_set(production, "api_unreachable", "severity") == "rules.api_unreachable.severity"
+    assert where_set(production, "token_rejected", "for_") is None
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,10 @@ ENVIRON = {"HOST": "sftp.example", "EMPTY": "", "REF": "${HOST}"}
         ("$HOST", "$HOST"),
         ("Retail$", "Retail$"),
         ("{rule}", "{rule}"),
+        ("$${HOST}", "${HOST}"),
+        ("$${", "${"),
+        ("$$${HOST}", "$${HOST}"),
+        ("$${${HOST}}", "${sftp.example}"),
     ],
 )
 def test_a_reference_becomes_the_value_or_the_default(written: str, value: str) -> None:
@@ -63,18 +67,14 @@ def test_text_shows_what_is_written_and_not_what_it_became() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("written", "variable"),
-    [("${TOKEN}", "TOKEN"), ("x${TOKEN}", None), ("${TOKEN:-x}", None), ("TOKEN", None)],
-)
-def test_only_a_lone_reference_is_a_variable(written: str, variable: str | None) -> None:
-    assert Text("value", written).variable == variable
+def test_the_variable_of_a_lone_reference_is_known() -> None:
+    assert reference("${TOKEN}") == "TOKEN"
 
 
-def test_a_lone_reference_is_kept_as_it_is_written() -> None:
-    assert reference("${TOKEN}") == "${TOKEN}"
+@pytest.mark.parametrize("written", ["x${TOKEN}", "${TOKEN:-x}", "TOKEN", "$${TOKEN}"])
+def test_all_else_is_no_lone_reference(written: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the key says what it expected
-        reference("talq_canary")
+        reference(written)
 
 
 @pytest.mark.parametrize(

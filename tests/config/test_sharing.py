@@ -27,5 +27,20 @@ def test_an_environment_in_which_anything_changed_is_not(tmp_path: Path) -> None
     assert kept(before, after) == ["production"]
 
 
+def test_one_in_which_a_default_is_written_out_is_not(tmp_path: Path) -> None:
+    # It beats the global settings now, which are the same before and after.
+    common = "rules: {stale_test: {max_age: 10d}}\n"
+    written_out = (TWO + common).replace(
+        "'${OTHER}'", "'${OTHER}', rules: {stale_test: {max_age: 30d}}"
+    )
+    before, after = loaded(tmp_path, TWO + common), loaded(tmp_path, written_out)
+    assert kept(before, after) == ["production"]
+
+
+def test_none_is_where_the_global_rules_changed(tmp_path: Path) -> None:
+    changed = TWO + "rules: {stale_test: {max_age: 10d}}\n"
+    assert kept(loaded(tmp_path, TWO), loaded(tmp_path, changed)) == []
+
+
 def test_one_that_is_new_is_not(tmp_path: Path) -> None:
     assert kept(loaded(tmp_path, MINIMAL), loaded(tmp_path, TWO)) == ["production"]

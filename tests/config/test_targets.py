@@ -62,7 +62,7 @@ def test_campaigns_of_the_file_come_first_and_then_the_discovered_ones(tmp_path:
 
 def test_without_a_listing_there_are_the_campaigns_of_the_file(tmp_path: Path) -> None:
     production = environment(tmp_path)
-    assert targets(production, Roster()) == production.campaigns
+    assert targets(production, Roster()) == production.resolved.targets
 
 
 def test_what_the_file_says_wins_and_the_listing_adds_what_it_does_not_say(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def tokens(folder: Path, mode: int = 0o600, **files: str) -> None:
 def test_two_environments_have_two_tokens(tmp_path: Path) -> None:
     tokens(tmp_path, one="talq_1\n", two="talq_2\n")
     environments = loaded(tmp_path, TWO).environments
-    assert [environment.token.read() for environment in environments] == ["talq_1", "talq_2"]
+    assert [environment.token_source.read() for environment in environments] == ["talq_1", "talq_2"]
 
 
 def test_one_token_in_two_files_is_told_at_the_second(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a scalar, a key and an alias of the file are: YAML 1.2, and the text as it is written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from monitor.config import ConfigError
 from monitor.config.scalars import Text
 from monitor.config.yaml import MAX_REPEATED, Document, parse
-from support.config_files import loaded, problems_in
+from support.config_files import MINIMAL, loaded, problems_in
 
 
 def parsed(text: str) -> Document:
@@ -40,7 +41,7 @@ def test_other_words_are_not_null(written: str) -> None:
 @pytest.mark.parametrize("id_", ["12345", "0123", "6e12345", "1_000", "0x1f", "true", "no", "1e3"])
 def test_an_id_stays_as_it_is_written(tmp_path: Path, id_: str) -> None:
     text = f"environments: [{{name: a, token: '${{TOKEN}}', campaigns: [{{id: {id_}}}]}}]"
-    assert list(loaded(tmp_path, text).environments[0].campaigns) == [id_]
+    assert list(loaded(tmp_path, text).environments[0].resolved.targets) == [id_]
 
 
 def test_a_label_value_stays_as_it_is_written(tmp_path: Path) -> None:
@@ -133,6 +134,62 @@ def test_fault_34_json_is_yaml_with_its_escapes_in_pairs_too() -> None:
         "a": "Retail 😀",
         "b": "é",
     }
+
+
+@pytest.mark.parametrize("end", ["---\n", "---\n# the end\n", "...\n", "---\n---\n", "--- ~\n"])
+def test_a_file_may_end_in_a_document_with_nothing_in_it(end: str) -> None:
+    assert parsed(f"a: b\n{end}").value == {"a": "b"}
+    assert parsed(f"---\n# begins\n---\na: b\n{end}").value == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    "text", ["a:\tb\n", "a: b\t\n", "a:\t{b: c}\n", "a: [b,\tc]\n", "a: b\t# c\n"]
+)
+def test_a_tab_may_stand_where_yaml_allows_it(text: str) -> None:
+    assert "a" in parsed(text).value
+
+
+@pytest.mark.parametrize("text", ["\ta: b\n", "a:\n\tb: c\n", "a:\n  - b\n\t- c\n"])
+def test_a_tab_cannot_indent(text: str) -> None:
+    with pytest.raises(ConfigError, match="a tab cannot indent"):
+        parsed(text)
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "[{a: ", "- "])
+def test_fault_34_a_million_brackets_are_one_problem(opening: str) -> None:
+    with pytest.raises(ConfigError, match=r"nested more than 64 deep|not YAML"):
+        parsed(("a:\n  " if opening == "- " else "a: ") + opening * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a: 1\nb: [c,\nd\n", 2), ("a: 1\nb:\n  {c: [d],\n", 3), ("a: 1\nb: 'c\nd\n", 2)],
+)
+def test_what_does_not_end_is_reported_where_it_starts(text: str, line: int) -> None:
+    with pytest.raises(ConfigError, match=f"file:{line}: not YAML: what starts here does not end"):
+        parsed(text)
+
+
+@pytest.mark.parametrize("blank", ["\xa0", "\u2003", "\u200b", "\u3000", "\u2028", "\x85"])
+def test_a_blank_that_is_no_space_is_named_on_its_own_line(tmp_path: Path, blank: str) -> None:
+    text = MINIMAL + f"polling:\n  interval:{blank}5m\n  timeout: 10s\n"
+    found = problems_in(tmp_path, text)
+    assert f"U+{ord(blank):04X}" in found[0]
+    assert found[0].startswith("6: ")
+
+
+def test_a_blank_that_is_no_space_is_text_like_any_other_in_a_value() -> None:
+    assert parsed("a: b\xa0c\nd: 'e\xa0f'").value == {"a": "b\xa0c", "d": "e\xa0f"}
+
+
+def test_a_blank_that_is_meant_is_not_blamed_for_a_mistake_beside_it(tmp_path: Path) -> None:
+    text = "a: Bonjour\xa0! 👨\u200d👩 \n  b: c: d\n"
+    assert problems_in(tmp_path, text) == ["2: not YAML: mapping values are not allowed here"]
+
+
+def test_an_emoji_may_be_escaped_as_a_pair_in_a_file_of_any_size() -> None:
+    pairs = {f"k{number}": "\U0001f600" for number in range(500)}
+    assert parsed(json.dumps(pairs)).value == pairs
 
 
 def test_a_directive_does_no_harm() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rules import RULES
@@ -16,7 +16,7 @@ from support.peers import require_peer
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "alertmanager"
 FILE = FOLDER / "alertmanager.yaml"
-CONFIG: dict[str, Any] = YAML(typ="safe").load(FILE)
+CONFIG: dict[str, Any] = yaml.safe_load(FILE.read_text())
 ROUTES = [CONFIG["route"], *CONFIG["route"]["routes"]]
 
 

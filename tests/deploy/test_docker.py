@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from support.peers import require_peer
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "docker"
 DOCKERFILE = FOLDER / "Dockerfile"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-COMPOSE: dict[str, Any] = YAML(typ="safe").load(FOLDER / "compose.yaml")
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 
 
@@ -135,23 +135,21 @@ def test_alertmanager_finds_its_templates_where_they_are_mounted(tmp_path: Path)
     config = mounted("alertmanager", tmp_path)["/etc/alertmanager/alertmanager.yml"]
     assert "1 templates" in run(require_peer("amtool"), "check-config", config)
     # amtool counts patterns, and takes it well when one of them matches no file.
-    (template,) = YAML(typ="safe").load(config)["templates"]
+    (template,) = yaml.safe_load(config.read_text())["templates"]
     assert (config.parent / template).is_file()
 
 
 def test_prometheus_asks_services_that_there_are() -> None:
-    config = YAML(typ="safe").load(FOLDER / "prometheus.yaml")
+    config = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
     assert config["scrape_configs"][0]["honor_labels"] is True
     (scraped,) = config["scrape_configs"][0]["static_configs"][0]["targets"]
     (told,) = config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
     host, port = scraped.split(":")
     assert SERVICES["monitor"]["network_mode"] == f"service:{host}"
     assert SERVICES[host]["ports"] == [f"127.0.0.1:{port}:{port}"]
-    assert (
-        YAML(typ="safe")
-        .load(FOLDER / "sftp-monitor.yaml")["web"]["listen_address"]
-        .endswith(f":{port}")
-    )
+    assert yaml.safe_load((FOLDER / "sftp-monitor.yaml").read_text())["web"][
+        "listen_address"
+    ].endswith(f":{port}")
     assert told.split(":")[0] in SERVICES
 
 

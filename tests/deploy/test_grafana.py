@@ -11,10 +11,10 @@ from typing import Any
 
 import promql_parser
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from monitor.adapters.metrics import SinkState
-from monitor.config.schema import RUNBOOKS
+from monitor.config.model import RUNBOOKS
 from support.boards import a_rich_board
 from support.builders import NOW
 from support.scrapes import scrape
@@ -130,12 +130,11 @@ def test_the_links_of_the_alerts_lead_here_and_choose_what_they_are_about() -> N
 
 
 def test_grafana_is_provisioned_with_the_dashboard_where_compose_mounts_it() -> None:
-    yaml = YAML(typ="safe")
-    dashboards = yaml.load(FOLDER / "provisioning/dashboards/sftp-monitor.yaml")
-    sources = yaml.load(FOLDER / "provisioning/datasources/prometheus.yaml")
+    dashboards = yaml.safe_load((FOLDER / "provisioning/dashboards/sftp-monitor.yaml").read_text())
+    sources = yaml.safe_load((FOLDER / "provisioning/datasources/prometheus.yaml").read_text())
     assert dashboards["apiVersion"] == sources["apiVersion"] == 1
     (provider,), (source,) = dashboards["providers"], sources["datasources"]
-    services = yaml.load(FOLDER.parent / "docker" / "compose.yaml")["services"]
+    services = yaml.safe_load((FOLDER.parent / "docker" / "compose.yaml").read_text())["services"]
     targets = [mount.split(":")[1] for mount in services["grafana"]["volumes"]]
     assert provider["options"]["path"] in targets
     assert "/etc/grafana/provisioning" in targets

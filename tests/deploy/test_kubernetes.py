@@ -10,7 +10,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from monitor.config import load_config
 from support.command import running
@@ -23,9 +23,9 @@ DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 OLDEST, NEWEST = "1.29", "1.37"
 """The versions of Kubernetes whose schemas are asked."""
 
-KUSTOMIZATION: dict[str, Any] = YAML(typ="safe").load(FOLDER / "kustomization.yaml")
+KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 MANIFESTS: dict[str, dict[str, Any]] = {
-    path.name: YAML(typ="safe").load(path)
+    path.name: yaml.safe_load(path.read_text())
     for path in sorted(FOLDER.glob("*.yaml"))
     if path != CONFIG
 }
@@ -84,7 +84,7 @@ def test_what_the_pod_mounts_is_there() -> None:
     places = {mount["name"]: mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
     assert places.keys() == volumes.keys() | claims
     (key,) = secret["stringData"]
-    (environment,) = YAML(typ="safe").load(CONFIG)["environments"]
+    (environment,) = yaml.safe_load(CONFIG.read_text())["environments"]
     assert environment["token_file"] == f"{places['talkover']}/{key}"
     assert CONTAINER["args"][-1] == f"{places['config']}/{CONFIG.name}"
     assert f"VOLUME {places['state']}" in DOCKERFILE.read_text(encoding="utf-8").splitlines()
@@ -114,7 +114,7 @@ def test_the_port_has_one_name_and_is_the_one_that_is_listened_on() -> None:
     used = [service_port["targetPort"], ingress["ports"][0]["port"], endpoint["port"]]
     assert {*used, *(probe["port"] for probe in probes)} == {"http"}
     assert [probe["path"] for probe in probes] == ["/-/healthy", "/-/healthy", "/-/ready"]
-    assert YAML(typ="safe").load(CONFIG)["web"]["listen_address"] == "0.0.0.0:10022"
+    assert yaml.safe_load(CONFIG.read_text())["web"]["listen_address"] == "0.0.0.0:10022"
 
 
 def test_every_pod_is_scraped_whether_it_is_ready_or_not() -> None:

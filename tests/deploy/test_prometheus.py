@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
-from monitor.config.schema import RUNBOOKS
+from monitor.config.model import RUNBOOKS
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
@@ -26,7 +26,7 @@ FILE = FOLDER / "sftp-monitor.rules.yaml"
 ALL_RULES: dict[str, type[BaseRule]] = {**RULES, **ENVIRONMENT_RULES}
 ALERTS: dict[str, dict[str, Any]] = {
     rule["alert"]: rule
-    for group in YAML(typ="safe").load(FILE)["groups"]
+    for group in yaml.safe_load(FILE.read_text())["groups"]
     for rule in group["rules"]
     if "alert" in rule
 }
@@ -361,9 +361,9 @@ def test_prometheus_accepts_the_example_with_its_rules() -> None:
 
 
 def test_the_example_scrapes_where_the_monitor_listens_and_pages_through_alertmanager() -> None:
-    example = YAML(typ="safe").load(FOLDER / "prometheus.yaml")
+    example = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
     (job,) = example["scrape_configs"]
-    config = YAML(typ="safe").load(FOLDER.parents[1] / "config.example.yaml")
+    config = yaml.safe_load((FOLDER.parents[1] / "config.example.yaml").read_text())
     assert job["static_configs"] == [{"targets": [config["web"]["listen_address"]]}]
     assert job["honor_labels"] is True
     (alertmanagers,) = example["alerting"]["alertmanagers"]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from monitor.config.schema import RUNBOOKS
+from monitor.config.model import RUNBOOKS
 from monitor.core.model import DAY
 from support.command import Daemon, daemon, write_config
 from support.fake_platform import BROKEN, FakePlatform, fake_platform, now

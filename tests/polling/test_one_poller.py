@@ -34,7 +34,7 @@ def _poller(settings: Settings, api: Api, share: int) -> Poller:
     store, clock = Store.open(MEMORY, now=START, threaded=False), VirtualClock()
     status = EnvironmentStatus(name="production")
     watch = Watch(settings, clock, store.save, status, {})
-    token = Token("production", settings.environment.token)
+    token = Token("production", settings.environment.token_source)
     return Poller(watch, api, token, store, clock, share)
 
 
@@ -51,8 +51,8 @@ def test_a_call_under_way_ends_under_the_settings_it_began_with(settings: Settin
         poller = _poller(settings, guarded, share=1)
         polling = asyncio.create_task(poller.run())
         await virtual_seconds(1)
-        token = Token("production", settings.environment.token)
-        polling_config = replace(settings.polling, timeout=1.0)
+        token = Token("production", settings.environment.token_source)
+        polling_config = settings.polling.model_copy(update={"timeout": 1.0})
         poller.configure(replace(settings, polling=polling_config), new, token)
         retiring = asyncio.create_task(guarded.retire())
         await virtual_seconds(48)
@@ -69,7 +69,7 @@ def test_many_reloads_do_not_put_first_polls_off(settings: Settings) -> None:
     async def story() -> int:
         api = FakeApi(VirtualClock())
         poller = _poller(settings, api, share=2)
-        token = Token("production", settings.environment.token)
+        token = Token("production", settings.environment.token_source)
         for _ in range(100):
             poller.configure(replace(settings), api, token)
         polling = asyncio.create_task(poller.run())

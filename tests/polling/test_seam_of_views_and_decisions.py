@@ -111,8 +111,9 @@ class Watched:
         compare_gauge(self.watch, self.key, decision.findings)
 
     def _compare_environment(self, at: Instant) -> None:
-        rules, status = self.watch.settings.environment.rules, self.watch.status
-        facts = Facts(1, self.watch.interval, self.watch.settings.environment.unreadable_after)
+        rules, status = self.watch.settings.environment.resolved.rules, self.watch.status
+        after = self.watch.settings.environment.resolved.unreadable_after
+        facts = Facts(1, self.watch.interval, after)
         found = {name: rule.judge(status, facts, at) for name, rule in rules.items()}
         compare_environment(self.watch, found)
 

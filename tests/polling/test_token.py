@@ -25,7 +25,7 @@ def _source(file: Path) -> TokenSource:
     config.write_text(
         f"environments: [{{name: production, token_file: {file}, campaigns: [{{id: c-1}}]}}]\n"
     )
-    return load_config(config, {}).environments[0].token
+    return load_config(config, {}).environments[0].token_source
 
 
 def test_a_token_is_read_at_once_without_its_newline(file: Path) -> None:

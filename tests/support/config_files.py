@@ -46,3 +46,10 @@ def problems_of(path: Path, **environ: str) -> list[str]:
 def problems_in(folder: Path, text: str | bytes, **environ: str) -> list[str]:
     """Return what is wrong with a file with this text."""
     return problems_of(written(folder, text), **environ)
+
+
+def meaning(config: Config) -> Config:
+    """Return a config without what says of which bytes it was read."""
+    copy = config.model_copy()
+    copy._digest = b""
+    return copy

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 from aiohttp import web
-from ruamel.yaml import YAML
 
 from support.command import Running, running_program
 from support.peers import require_peer
@@ -206,7 +206,7 @@ async def _address(process: Running) -> str:
 
 
 def _shipped(name: str) -> Any:
-    return YAML(typ="safe").load(DEPLOY / name)
+    return yaml.safe_load((DEPLOY / name).read_text())
 
 
 def _written(file: Path, document: object) -> Path:

@@ -12,10 +12,11 @@ from monitor.adapters.web import serializers
 from monitor.adapters.web.page import status_page
 from monitor.adapters.web.responses import as_json
 from monitor.adapters.web.schemas import FindingAnswer
+from monitor.config.environments import Resolved
 from monitor.core.alerts import RemindEvery
 from monitor.core.board import STALE_AFTER_INTERVALS, Board, EnvironmentBoard
 from monitor.core.discovery import Roster
-from monitor.core.environment_rules import EnvironmentRule, resolve_environment_rules
+from monitor.core.environment_rules import resolve_environment_rules
 from monitor.core.identity import AlertLabels
 from monitor.core.model import HOUR, MINUTE, Finding, Instant, Seconds, Verdict
 from monitor.core.rule import NO_CONFIG, Target
@@ -45,11 +46,12 @@ class SomePolling:
 class SomeEnvironment:
     """An environment's part of a config."""
 
-    rules: Mapping[str, EnvironmentRule] = field(
-        default_factory=lambda: resolve_environment_rules({})
+    resolved: Resolved = field(
+        default_factory=lambda: Resolved(
+            rules=resolve_environment_rules({}), unreadable_after=15 * MINUTE
+        )
     )
     alert_labels: AlertLabels = AlertLabels()
-    unreadable_after: Seconds = 15 * MINUTE
     budget_per_minute: float = 50.0
 
 
@@ -119,7 +121,7 @@ def board_of(watch: Watch) -> EnvironmentBoard:
     return EnvironmentBoard(
         now=watch.now(),
         status=watch.status,
-        rules=watch.settings.environment.rules,
+        rules=watch.settings.environment.resolved.rules,
         findings=watch.findings,
         campaigns=dict(watch.entries),
         interval=watch.interval,

@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 from itertools import product
 
 from prometheus_client import (
@@ -175,11 +174,11 @@ class OwnMetrics:
         """Note how late the event loop ran a timer, in seconds."""
         self._loop_lag.set(seconds)
 
-    def config_loaded(self, at: Instant, content: bytes) -> None:
-        """Note that the config with this content is in force since `at`."""
+    def config_loaded(self, at: Instant, digest: bytes) -> None:
+        """Note that the config whose file has this SHA-256 is in force since `at`."""
         self._reload_successful.set(1)
         self._reload_success_at.set(at)
-        self._config_hash.set(int.from_bytes(sha256(content).digest()[:_HASH_BYTES]))
+        self._config_hash.set(int.from_bytes(digest[:_HASH_BYTES]))
 
     def config_refused(self) -> None:
         """Note that the config file has problems, and the old config stays in force."""

@@ -28,13 +28,13 @@ def sinks_of(
     sinks: list[Sink] = [
         LogSink(write, links, for_people=config.log.format is LogFormat.CONSOLE),
     ]
-    if config.alerts.file is not None:
-        sinks.append(FileSink(config.alerts.file, links, threaded=threaded))
-    for number, url in enumerate(notify.alertmanagers, start=1):
+    if config.alerts.file.path is not None:
+        sinks.append(FileSink(config.alerts.file.path, links, threaded=threaded))
+    for number, url in enumerate(notify.alertmanager.urls, start=1):
         sinks.append(AlertmanagerSink(number, url, links, situation))
     sinks += [WebhookSink(webhook, links, situation.now) for webhook in notify.webhooks]
-    for number, source in enumerate(notify.apprise, start=1):
-        sinks.append(AppriseSink(number, source, links))
+    for number, service in enumerate(notify.apprise, start=1):
+        sinks.append(AppriseSink(number, service.url_file, links))
     return sinks
 
 

@@ -35,7 +35,7 @@ class WebhookSink:
         """Post the event. Raises OSError while it is not taken, RefusedError if it never is."""
         try:
             # In a thread: a secret on a network file system may hang.
-            secret = await asyncio.to_thread(self._webhook.secret.read)
+            secret = await asyncio.to_thread(self._webhook.secret_file.read)
         except SecretError as error:
             raise OSError(str(error)) from None
         body = event_line(told, self._links).rstrip()

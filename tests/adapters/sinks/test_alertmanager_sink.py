@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
-from ruamel.yaml import YAML
+import yaml
 
 from monitor.adapters.sinks import RefusedError, Situation
 from monitor.adapters.sinks.alertmanager import BATCH, HOLD, TELL_ENDS_FOR, AlertmanagerSink
@@ -29,7 +29,7 @@ LINKS = Links("https://runbooks.example/{rule}", "https://monitor.example")
 FILE = Path(__file__).parents[3] / "deploy" / "prometheus" / "sftp-monitor.rules.yaml"
 SHIPPED = {
     rule["expr"]: rule
-    for group in YAML(typ="safe").load(FILE)["groups"]
+    for group in yaml.safe_load(FILE.read_text())["groups"]
     for rule in group["rules"]
     if "alert" in rule
 }

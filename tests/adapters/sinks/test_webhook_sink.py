@@ -31,7 +31,8 @@ def secret(tmp_path: Path) -> Path:
 
 
 def a_sink(url: str, secret: Path) -> WebhookSink:
-    return WebhookSink(WebhookConfig("pager", url, TokenSource(secret)), LINKS, lambda: NOW)
+    webhook = WebhookConfig.model_construct(name="pager", url=url, secret_file=TokenSource(secret))
+    return WebhookSink(webhook, LINKS, lambda: NOW)
 
 
 async def delivered(to: Receiver, secret: Path, path: str = "/hook/T0ken?key=S3cret") -> None:

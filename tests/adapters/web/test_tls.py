@@ -14,7 +14,7 @@ import trustme
 
 from monitor.adapters.web import Limits
 from monitor.adapters.web.auth import WebConfigReloader
-from monitor.config.web_file import read_access
+from monitor.config.web_config import read_access
 from support.web import HOST, a_context, exchange, listening
 
 GET = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

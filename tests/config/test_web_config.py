@@ -3,13 +3,14 @@
 import os
 import ssl
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import trustme
 
-from monitor.config import ConfigError, load_config, with_overrides
-from monitor.config.web_file import read_access
+from monitor.config import ConfigError, load_config
+from monitor.config.web_config import read_access
 from support.config_files import ENVIRON, MINIMAL, loaded, written
 from support.peers import require_peer
 
@@ -240,7 +241,7 @@ def test_what_the_example_has_in_comments_is_taken_as_well(certificates: Path) -
 # --- who may listen beyond loopback ---------------------------------------------------------
 
 
-OPEN = MINIMAL + "web: {listen_address: :10022, config_file: web.yml}\n"
+OPEN = MINIMAL + "web: {listen_address: ':10022', config_file: web.yml}\n"
 
 
 @pytest.mark.parametrize("text", [USERS, MUTUAL])
@@ -259,16 +260,16 @@ def test_with_less_than_that_it_may_not(certificates: Path, text: str) -> None:
         loaded(certificates, OPEN)
 
 
-def test_the_problems_of_both_files_are_told_together(certificates: Path) -> None:
+def test_the_problems_of_its_file_have_its_name(certificates: Path) -> None:
     web_file(certificates, "typo: 1")
     with pytest.raises(ConfigError) as caught:
-        load_config(written(certificates, OPEN), ENVIRON, log_level="loud")
-    assert [problem.key for problem in caught.value.problems] == ["--log.level", "typo"]
+        loaded(certificates, OPEN)
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.key) == (f"{certificates}/web.yml", "typo")
     assert caught.value.exit_code == 78
 
 
 def test_a_flag_names_the_file_and_beats_the_config(certificates: Path, tmp_path: Path) -> None:
-    config = loaded(tmp_path, MINIMAL)
     path = web_file(certificates, USERS)
-    changed = with_overrides(config, web_config_file=path, listen_address=":1")
-    assert changed.web.config_file == path
+    flags: Mapping[str, str | Path] = {"--web.config.file": path, "--web.listen-address": ":1"}
+    assert load_config(written(tmp_path, MINIMAL), ENVIRON, flags).web.config_file == path

@@ -13,14 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from monitor.config import kinds
+from monitor.config import types as t
 from monitor.config.addresses import is_loopback
-from monitor.config.keys import Key, key, matching, one_of
-from monitor.config.model import WebConfig
+from monitor.config.keys import Conflict, Context, Section, key, matching, one_of
+from monitor.config.model import Web
 from monitor.config.problems import ConfigError, Problem
-from monitor.config.section import Section
-from monitor.config.validate import validate_as
-from monitor.config.yaml import Document, parse, read_text
+from monitor.config.validate import validate
+from monitor.config.yaml import Document, parse, read_bytes
 from monitor.tls import trust
 
 HIGHEST_COST = 16
@@ -82,10 +81,9 @@ _FEW_VALUES: Mapping[str, tuple[str, ...]] = {
 UserName = Annotated[str, matching("[^:]+", "a user name without a colon")]
 PasswordHash = Annotated[
     str,
-    Key(
-        matching(_BCRYPT, "").parse,
+    matching(
+        _BCRYPT,
         f"a bcrypt hash with a cost from 4 to {HIGHEST_COST}, such as `htpasswd -nBC 10 ''` prints",
-        {"type": "string"},
         secret=True,
     ),
 ]
@@ -95,54 +93,52 @@ HeaderValue = Annotated[str, matching("[ -~]+", "printable ASCII")]
 class TlsServer(Section):
     """How connections are encrypted, and whose certificates are wanted."""
 
-    cert_file: kinds.FilePath | None = key(None, "certificate and its chain, PEM")
-    key_file: kinds.FilePath | None = key(None, "the certificate's private key, PEM")
+    cert_file: t.FilePath | None = key(None, "certificate and its chain, PEM")
+    key_file: t.FilePath | None = key(None, "the certificate's private key, PEM")
     client_auth_type: Annotated[ClientAuth, one_of(ClientAuth)] = key("NoClientCert", "")
-    client_ca_file: kinds.FilePath | None = key(None, "who may sign clients' certificates")
-    client_allowed_sans: Annotated[list[kinds.Words], kinds.OrNoItems] = key(
+    client_ca_file: t.FilePath | None = key(None, "who may sign clients' certificates")
+    client_allowed_sans: t.Items[t.Words] = key(
         [], "names, one of which a client's certificate must have"
     )
     min_version: Annotated[TlsVersion, one_of(TlsVersion)] = key("TLS12", "")
     max_version: Annotated[TlsVersion, one_of(TlsVersion)] = key("TLS13", "")
-    cipher_suites: Annotated[list[Annotated[CipherSuite, one_of(CipherSuite)]], kinds.OrNoItems] = (
-        key([], "for TLS 1.2, the preferred one first")
+    cipher_suites: t.Items[Annotated[CipherSuite, one_of(CipherSuite)]] = key(
+        [], "for TLS 1.2, the preferred one first"
     )
-    prefer_server_cipher_suites: kinds.TrueOrFalse = key(True, "")
-    curve_preferences: Annotated[list[Annotated[Curve, one_of(Curve)]], kinds.OrNoItems] = key(
-        [], "at most one"
-    )
+    prefer_server_cipher_suites: t.TrueOrFalse = key(True, "")
+    curve_preferences: t.Items[Annotated[Curve, one_of(Curve)]] = key([], "at most one")
 
-    def conflicts(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[Conflict]:
         """Yield what is missing, and what would have no effect."""
         for name in ("cert_file", "key_file"):
             if self.model_fields_set and getattr(self, name) is None:
-                yield name, "expected this key, which is required for TLS"
+                yield (name,), "expected this key, which is required for TLS"
         asks, required = self.client_auth_type, ClientAuth.REQUIRED
         if asks is not ClientAuth.NONE and self.client_ca_file is None:
-            yield "client_auth_type", "expected client_ca_file, to verify certificates with"
+            yield ("client_auth_type",), "expected client_ca_file, to verify certificates with"
         if asks is ClientAuth.NONE and self.client_ca_file is not None:
-            yield "client_ca_file", f"expected client_auth_type: {required} as well"
+            yield ("client_ca_file",), f"expected client_auth_type: {required} as well"
         if asks is not required and self.client_allowed_sans:
-            yield "client_allowed_sans", f"expected client_auth_type: {required} as well"
+            yield ("client_allowed_sans",), f"expected client_auth_type: {required} as well"
         if self.min_version > self.max_version:
-            yield "max_version", f"expected at least {self.min_version}, which is min_version"
+            yield ("max_version",), f"expected at least {self.min_version}, which is min_version"
         if len(self.curve_preferences) > 1:
-            yield "curve_preferences", "expected one curve: this server cannot take several"
+            yield ("curve_preferences",), "expected one curve: this server cannot take several"
 
 
 class HttpServer(Section):
     """What is said on every answer."""
 
-    http2: kinds.TrueOrFalse = key(True, "no effect: HTTP/1.1 is served")
+    http2: t.TrueOrFalse = key(True, "no effect: HTTP/1.1 is served")
     headers: Annotated[
-        dict[Annotated[HeaderName, one_of(HeaderName)], HeaderValue], kinds.OrNothing
+        dict[Annotated[HeaderName, one_of(HeaderName)], HeaderValue], t.OrNothing
     ] = key({}, "headers for every answer")
 
-    def conflicts(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[Conflict]:
         """Yield headers of which only few values have a meaning."""
         for name, values in _FEW_VALUES.items():
             if self.headers.get(HeaderName(name), values[0]) not in values:
-                yield "headers", f"{name}: expected {' or '.join(values)}"
+                yield ("headers",), f"{name}: expected {' or '.join(values)}"
 
 
 class WebFile(Section):
@@ -150,7 +146,7 @@ class WebFile(Section):
 
     tls_server_config: TlsServer = key({}, "TLS; plain HTTP without it")
     http_server_config: HttpServer = key({}, "HTTP")
-    basic_auth_users: Annotated[dict[UserName, PasswordHash], kinds.OrNothing] = key(
+    basic_auth_users: Annotated[dict[UserName, PasswordHash], t.OrNothing] = key(
         {}, "the bcrypt hash of each user's password; none: no password is asked for"
     )
 
@@ -184,13 +180,14 @@ def read_access(path: Path | None) -> Access:
     if path is None:
         return Access()
     # The format has no ${VAR}: with no variables at all, one that somebody wrote is told of.
-    document = parse(read_text(path), str(path), {})
-    file, problems = validate_as(WebFile, document)
+    document = parse(read_bytes(path), str(path), {})
+    context = Context(path.absolute().parent, {})
+    file, problems = validate(WebFile, document, context)
     if file is None or document.problems:
         raise ConfigError([*document.problems, *problems])
-    server, folder = file.tls_server_config, path.absolute().parent
+    server = file.tls_server_config
     named = [(name, getattr(server, name)) for name in ("cert_file", "key_file", "client_ca_file")]
-    files = {name: folder / value for name, value in named if value is not None}
+    files = {name: value for name, value in named if value is not None}
     return Access(
         users=file.basic_auth_users,
         headers={str(name): value for name, value in file.http_server_config.headers.items()},
@@ -200,9 +197,9 @@ def read_access(path: Path | None) -> Access:
     )
 
 
-def exposure(web: WebConfig, access: Access) -> str | None:
+def exposure(web: Web, access: Access) -> str | None:
     """Return what is wrong where others could reach the web without a password, or None."""
-    if is_loopback(web.listen_host) or web.allow_unauthenticated or access.authenticates:
+    if is_loopback(web.listen_address.host) or web.allow_unauthenticated or access.authenticates:
         return None
     return (
         "expected a loopback host: anybody could read what listens beyond it; have web.config_file "
@@ -210,7 +207,7 @@ def exposure(web: WebConfig, access: Access) -> str | None:
     )
 
 
-def safe_access(web: WebConfig) -> Access:
+def safe_access(web: Web) -> Access:
     """Return what the web config file says; ConfigError also where it would let anybody in."""
     access = read_access(web.config_file)
     message = exposure(web, access)
