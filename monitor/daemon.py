@@ -54,7 +54,10 @@ class TaskEndedError(Exception):
 
 
 class Daemon:
-    """The monitor as a whole: `start`, then `run` until `stop_requested`, then `stop`."""
+    """The monitor as a whole: `start`, then `run` until `stop_requested`, then `stop`.
+
+    `lines_dropped` returns how many lines of the log were lost; it may be set before the start.
+    """
 
     def __init__(
         self,
@@ -75,13 +78,14 @@ class Daemon:
         self.stop_requested = asyncio.Event()
         self.reload_requested = asyncio.Event()
         self.url = ""
+        self.lines_dropped: Callable[[], int] = int
         self._load = load
         self._write = write
         self._shard = shard
         self._manager = manager or ServiceManager({}, 0)
         self._clock = clock or SystemClock()
         self._threaded = threaded
-        self._own = OwnMetrics(__version__, shard)
+        self._own = OwnMetrics(__version__, shard, lines_dropped=lambda: self.lines_dropped())  # noqa: PLW0108 - it is set later
         self._connect = connect or talkover(self._clock, self._own)
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()

@@ -9,8 +9,8 @@ import structlog
 from monitor import __version__
 from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
 from monitor.adapters.sinks.record import Links, as_record
-from monitor.adapters.store import Store, StoredEvent
-from monitor.adapters.web import HistoryPage, HistoryQuery
+from monitor.adapters.store import StorageError, Store, StoredEvent
+from monitor.adapters.web import HistoryPage, HistoryQuery, HistoryUnreadableError
 from monitor.config import Config
 from monitor.core.board import Board
 from monitor.core.model import Instant, Seconds, Told
@@ -40,6 +40,7 @@ class Report:
         self._fleet = fleet
         self._store = store
         self._sinks = sinks
+        own.show_state(lambda: not store.failing)
         self._exposition = Exposition(own)
         self._clock = clock
 
@@ -62,7 +63,16 @@ class Report:
         return lambda: render(board, sinks, labels, openmetrics=openmetrics)
 
     def history(self, query: HistoryQuery) -> HistoryPage:
-        """Return told events as the log has them, newest first."""
+        """Return told events as the log has them, newest first; to be called in a thread.
+
+        Raises HistoryUnreadableError.
+        """
+        try:
+            return self._history(query)
+        except StorageError as error:
+            raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
+
+    def _history(self, query: HistoryQuery) -> HistoryPage:
         found = self._store.history(
             since=query.since,
             environment=query.environment,
@@ -87,8 +97,8 @@ class Report:
 
     def ready(self) -> str | None:
         """Return why the monitor is not ready, or None when it is."""
-        if self._store.failing:
-            return "the state cannot be written"
+        if self._store.problem is not None:
+            return f"the state database: {self._store.problem.reason}"
         waiting = [name for name, poller in self._fleet.pollers.items() if not poller.called]
         return f"no call was made yet for {', '.join(waiting)}" if waiting else None
 

@@ -60,6 +60,7 @@ def run(config_file: Path, shard: int | None, total_shards: int, **flags: Any) -
 async def _run(load: Callable[[], Config], writer: log.LineWriter, shard: Shard) -> int:
     manager = ServiceManager(os.environ, os.getpid())
     daemon = Daemon(load, writer.write, shard=shard, manager=manager)
+    daemon.lines_dropped = lambda: writer.dropped
     # Before the start: a SIGTERM or SIGHUP that comes meanwhile must not kill us halfway.
     heed_signals(daemon)
     await daemon.start()

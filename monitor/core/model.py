@@ -278,7 +278,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An event on its way to a sink. `epoch` is the database's, so that no id is ever reused.
+    """An event on its way to a sink. `epoch` is that of the start in which it was decided.
+
+    Each start draws one, so that no id stands for two occurrences, whatever database is put back.
 
     `redelivery`: it may have been told before a crash; `durable`: it is on disk.
     """

@@ -43,6 +43,8 @@ CONTRACT = {
     "sink_pending_events",
     "sink_oldest_pending_timestamp_seconds",
     "storage_errors_total",
+    "state_up",
+    "log_lines_dropped_total",
     "event_loop_lag_seconds",
     "build_info",
     "config_last_reload_successful",

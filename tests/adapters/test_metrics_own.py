@@ -34,6 +34,23 @@ def test_counters_with_known_labels_start_at_0() -> None:
     assert page.value("storage_errors_total") == 0
 
 
+def test_lost_lines_of_the_log_are_counted_from_0_on() -> None:
+    lost = 0
+    own = OwnMetrics(VERSION, lines_dropped=lambda: lost)
+    for lost in (0, 3, 7):
+        for openmetrics in (False, True):
+            page = scrape(own=own, openmetrics=openmetrics)
+            assert page.value("log_lines_dropped_total") == lost
+
+
+def test_whether_the_state_can_be_written_is_asked_at_each_scrape() -> None:
+    up, own = True, OwnMetrics(VERSION)
+    own.show_state(lambda: up)
+    assert scrape(own=own).value("state_up") == 1
+    up = False
+    assert scrape(own=own).value("state_up") == 0
+
+
 def test_every_kind_of_event_starts_at_0() -> None:
     page = scrape()
     for severity, status in product(Severity, EventStatus):

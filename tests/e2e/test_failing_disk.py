@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.adapters.store import schema
 from support.command import daemon, files_in, finished, write_config
 from support.fake_platform import fake_platform
 from support.peers import require_peer
@@ -45,10 +46,21 @@ def made_by_another_program(path: Path) -> None:
     execute(path, "CREATE TABLE theirs (x)")
 
 
+def made_by_us_and_damaged(path: Path) -> None:
+    schema.open_for_writing(path).close()
+    execute(path, "DROP TABLE campaign")
+
+
+def made_by_nobody(path: Path) -> None:
+    path.write_text("environments: []\n")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "why"),
     [
+        (made_by_us_and_damaged, "cannot be read (no such table: campaign)"),
+        (made_by_nobody, "this is not a database of sftp-monitor"),
         (made_by_a_newer_version, "written by a newer sftp-monitor"),
         (made_by_another_program, "this is not a database of sftp-monitor"),
     ],
@@ -69,7 +81,7 @@ async def test_fault_40_a_database_that_is_not_ours_to_write_ends_the_start_with
 
 
 @pytest.mark.slow
-async def test_fault_40_a_database_deleted_under_the_daemon_is_made_anew(tmp_path: Path) -> None:
+async def test_fault_40_a_database_deleted_under_the_daemon_needs_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     async with fake_platform("c-1") as platform:
         platform.set("c-1", last_test_success=False)
@@ -78,7 +90,16 @@ async def test_fault_40_a_database_deleted_under_the_daemon_is_made_anew(tmp_pat
             for name in files_in(tmp_path):
                 if name.startswith("state.db"):
                     (tmp_path / name).unlink()
+            said = await monitor.process.record(event="state_not_written")
+            assert "deleted while running; restart the daemon" in said["problem"]
+            assert "deleted while running" in (await monitor.web.get("/-/ready")).text
             platform.set("c-1")
-            await monitor.process.alert("c-1", "failed_test", "resolved")
-            assert select(path, "SELECT status FROM event") == [("firing",), ("resolved",)]
+            resolved = await monitor.process.alert("c-1", "failed_test", "resolved")
+            assert resolved["durable"] is False
+            assert await monitor.process.end(signal.SIGTERM) == 0
+        platform.set("c-1", last_test_success=False)
+        async with daemon(write_config(tmp_path, platform, ["c-1"])) as monitor:
+            fired = await monitor.process.alert("c-1", "failed_test", "firing")
+            assert fired["epoch"] != resolved["epoch"]
+            assert select(path, "SELECT status FROM event") == [("firing",)]
             assert await monitor.process.end(signal.SIGTERM) == 0

@@ -121,8 +121,7 @@ class World:
 
     def _unwritten(self) -> bool:
         """Whether something may be in memory alone: no promise that it outlives the process."""
-        ready = self._life.daemon.report.ready()
-        return self.disk_broken or ready == "the state cannot be written"
+        return self.disk_broken or self._life.daemon._store.failing
 
     def _calm(self) -> bool:
         """Whether the sink works, and has for as long as it takes until it is tried again."""

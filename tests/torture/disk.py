@@ -69,20 +69,11 @@ async def injected(calls: str, fault: str, pid: int, path: Path) -> AsyncIterato
         await strace.wait()
 
 
-@asynccontextmanager
-async def deleted(_: int, path: Path) -> AsyncIterator[None]:
-    """Delete the database and its log."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink()
-    yield
-
-
 FAULTS: dict[str, Fault] = {
     "file size limit": no_room,
     "ENOSPC": partial(injected, "pwrite64", "error=ENOSPC"),
     "EIO on write": partial(injected, "pwrite64", "error=EIO"),
     "EIO on fsync": partial(injected, "fsync,fdatasync", "error=EIO"),
-    "deleted": deleted,
 }
 
 
@@ -142,9 +133,7 @@ async def suffer(kind: str, told: Told, path: Path, outcome: Outcome) -> None:
     outcome.faults[kind] += 1
     before = await storage_errors(monitor)
     async with FAULTS[kind](monitor.process.process.pid, path):
-        await told.until(PER_PHASE * len(CAMPAIGNS), durable=kind == "deleted")
-        if kind == "deleted":
-            return
+        await told.until(PER_PHASE * len(CAMPAIGNS), durable=False)
         outcome.failing += 1
         outcome.not_ready += (await monitor.web.get("/-/ready")).status_code == 503
         outcome.counted += await storage_errors(monitor) > before

@@ -35,7 +35,7 @@ ENVIRONMENT_GAUGES: tuple[tuple[str, str, Callable[[EnvironmentBoard], float | N
     ),
     (
         "budget_available_requests",
-        "Calls that may be spent right now.",
+        "Calls that may go out within the next minute.",
         lambda board: board.available,
     ),
     (

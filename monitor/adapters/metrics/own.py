@@ -1,6 +1,7 @@
 """What the program counts about itself, with prometheus-client's own types."""
 
 import platform
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import product
 
@@ -14,6 +15,8 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
 from monitor.core.sharding import WHOLE, Shard
@@ -25,14 +28,29 @@ _HASH_BYTES = 6
 """Of the config's hash so much is exported: a float holds 48 bits exactly."""
 
 
+class _LinesDropped(Collector):
+    def __init__(self, total: Callable[[], int]) -> None:
+        self._total = total
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the counter as it is now."""
+        about = "Operational log lines that were lost because standard output was not read."
+        yield CounterMetricFamily("sftp_monitor_log_lines_dropped", about, value=self._total())
+
+
 class OwnMetrics:
     """Counters, gauges and histograms about the program itself, in a registry of their own.
 
     The methods are safe to call while another thread renders.
     """
 
-    def __init__(self, version: str, shard: Shard = WHOLE) -> None:
-        """Start everything without labels at 0; `version` is the program's."""
+    def __init__(
+        self, version: str, shard: Shard = WHOLE, *, lines_dropped: Callable[[], int] = int
+    ) -> None:
+        """Start everything without labels at 0; `version` is the program's.
+
+        `lines_dropped` returns how many log lines were lost so far; any thread may call it.
+        """
         # They would double the series, and Prometheus knows when a counter began anyway.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -41,6 +59,7 @@ class OwnMetrics:
         self._make_calls()
         self._make_tellings()
         self._make_self(version, shard)
+        self.registry.register(_LinesDropped(lines_dropped))
 
     def _make_calls(self) -> None:
         # The client appends `_total` to the name of a counter.
@@ -81,6 +100,7 @@ class OwnMetrics:
             "Transactions of the state database that failed.",
             registry=self.registry,
         )
+        self._state_up = self._gauge("state_up", "1 while the state can be written, else 0.")
 
     def _make_self(self, version: str, shard: Shard) -> None:
         self._loop_lag = self._gauge(
@@ -151,6 +171,10 @@ class OwnMetrics:
     def storage_failed(self) -> None:
         """Count one failed transaction of the state database."""
         self._storage_errors.inc()
+
+    def show_state(self, up: Callable[[], bool]) -> None:
+        """Show at each scrape what `up` returns: whether the state can be written."""
+        self._state_up.set_function(up)
 
     def loop_lagged(self, seconds: Seconds) -> None:
         """Note how late the event loop ran a timer, in seconds."""

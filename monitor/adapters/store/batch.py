@@ -38,15 +38,15 @@ class Change:
 class Outcome:
     """What became of a batch: it is `written`, and so many events were pruned; or it failed.
 
-    `duplicates` is how many of its events were there already, by their id. `reopened`: the
-    database file was deleted and has been made anew.
+    `rows` are (row, decided at) of the events that were added, `duplicates` is how many were there
+    already, by their id.
     """
 
     error: StorageError | None = None
     written: "Batch | None" = None
     pruned: int = 0
+    rows: tuple[tuple[int, Instant], ...] = ()
     duplicates: int = 0
-    reopened: bool = False
 
     @property
     def event_ids(self) -> tuple[str, ...]:
@@ -139,15 +139,16 @@ def apply(batch: Batch, connection: sqlite3.Connection) -> Outcome:
         "INSERT OR REPLACE INTO listing (environment, body) VALUES (?, ?)", batch.rosters.items()
     )
     # An id that is there already is a fault of ours; it must not jam all that comes after it.
-    added = connection.executemany(
+    insert = (
         "INSERT INTO event (event_id, decided_at, environment, campaign_id, rule, status,"
-        " severity, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
-        batch.events,
-    ).rowcount
-    duplicates = len(batch.events) - added
+        " severity, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (event_id) DO NOTHING RETURNING id, decided_at"
+    )
+    added = [row for event in batch.events for row in connection.execute(insert, event)]
+    duplicates = len(batch.events) - len(added)
     _move_cursors(batch, connection)
     pruned = 0 if batch.pruning is None else _prune(connection, batch.pruning)
-    return Outcome(written=batch, pruned=pruned, duplicates=duplicates)
+    return Outcome(written=batch, pruned=pruned, rows=tuple(added), duplicates=duplicates)
 
 
 def _write_environments(batch: Batch, connection: sqlite3.Connection) -> None:

@@ -75,7 +75,7 @@ def decode_roster(body: str) -> Roster:
 
 
 def event_row(event: Event, epoch: str) -> EventRow:
-    """Return the event as it is stored in the database of this epoch. ValueError: cannot."""
+    """Return the event as it is stored, decided in the start of this epoch. ValueError: cannot."""
     return EventRow(
         event_id=Told(event, epoch).event_id,
         decided_at=event.decided_at,

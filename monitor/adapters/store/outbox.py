@@ -4,17 +4,30 @@ While nothing can be written, events are told from here; what was told so is pas
 turns up on disk.
 """
 
+from bisect import bisect_right
+from collections.abc import Iterable
+from math import inf
+
 from monitor.adapters.store.reading import EventRows, StoredEvent
-from monitor.core.model import Event
+from monitor.core.model import Event, Instant
+
+Row = tuple[int, Instant]
+"""The row of a stored event, and when it was decided."""
 
 
 class Outbox:
     """The sinks' cursors, the events that are on no disk yet, and which of them were told."""
 
-    def __init__(self, cursors: dict[str, int], newest_row: int) -> None:
-        """Start with the stored cursors; a sink without one starts at `newest_row`."""
+    def __init__(
+        self, cursors: dict[str, int], newest_row: int, waiting: Iterable[Row] = ()
+    ) -> None:
+        """Start with the stored cursors; a sink without one starts at `newest_row`.
+
+        `waiting` are the events after the first of the cursors.
+        """
         self._cursors = cursors
         self._newest_row = newest_row
+        self._waiting = list(waiting)
         self._told: dict[str, set[str]] = {}
         self._unstored: dict[str, Event] = {}
 
@@ -33,6 +46,17 @@ class Outbox:
     def queued(self, events: dict[str, Event]) -> None:
         """Note events by their id that were queued to the writer."""
         self._unstored.update(events)
+
+    def added(self, rows: Iterable[Row]) -> None:
+        """Note rows that were added to the table."""
+        first = min(self._cursors.values(), default=self._newest_row)
+        self._waiting = [*self._waiting[bisect_right(self._waiting, (first, inf)) :], *rows]
+
+    def waiting(self, sink: str) -> tuple[int, Instant | None]:
+        """Return how many stored events wait for the sink, and when the first was decided."""
+        place = bisect_right(self._waiting, (self.cursor(sink), inf))
+        count = len(self._waiting) - place
+        return count, self._waiting[place][1] if count else None
 
     def stored(self, event_ids: tuple[str, ...]) -> None:
         """Note that these events are on disk."""

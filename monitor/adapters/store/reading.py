@@ -117,13 +117,10 @@ def events_after(connection: sqlite3.Connection, row_id: int, limit: int) -> Eve
     return [(row[0], _stored(row)) for row in rows]
 
 
-def waiting(connection: sqlite3.Connection, row_id: int) -> tuple[int, Instant | None]:
-    """Return how many events there are after a row, and when the first of them was decided."""
-    count = connection.execute("SELECT count(*) FROM event WHERE id > ?", (row_id,)).fetchone()[0]
-    first = connection.execute(
-        "SELECT decided_at FROM event WHERE id > ? ORDER BY id LIMIT 1", (row_id,)
-    ).fetchone()
-    return count, None if first is None else first[0]
+def waiting(connection: sqlite3.Connection, row_id: int) -> list[tuple[int, Instant]]:
+    """Return (row, decided at) of each event after a row, in order."""
+    query = "SELECT id, decided_at FROM event WHERE id > ? ORDER BY id"
+    return list(connection.execute(query, (row_id,)))
 
 
 def history(
@@ -148,7 +145,7 @@ def history(
 
 def _stored(row: tuple[int, str, str]) -> StoredEvent | None:
     row_id, event_id, body = row
-    # Not the database's: one that was started from a copy has events of the copy's epoch, too.
+    # That of the start in which it was decided.
     epoch = event_id.split("-")[1]
     event = _decoded(codec.decode_event, body)
     return None if event is None else StoredEvent(row_id, event_id, epoch, event)

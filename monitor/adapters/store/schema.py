@@ -34,7 +34,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             decided_at REAL NOT NULL, environment TEXT NOT NULL, campaign_id TEXT,
             rule TEXT NOT NULL, status TEXT NOT NULL, severity TEXT NOT NULL,
             body TEXT NOT NULL)""",
-        "CREATE INDEX event_by_campaign ON event (environment, campaign_id)",
+        "CREATE INDEX event_by_campaign ON event (environment, campaign_id, id)",
         "CREATE INDEX event_by_time ON event (decided_at)",
         "CREATE TABLE cursor (sink TEXT PRIMARY KEY, event_row INTEGER NOT NULL)",
     ),
@@ -45,6 +45,9 @@ _BUSY: Seconds = 1.0
 # Nobody else writes (the lock), so nothing but a reader's recovery ever makes us wait.
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
+
+HEADER = b"SQLite format 3\0"
+"""What every SQLite database begins with."""
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -88,6 +91,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         _make_file(path)
     connection = None
     try:
+        _check_header(path)
         connection = _connect(str(path))
         _recognise(connection, path)
         _configure(connection, path)
@@ -97,22 +101,12 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         return connection
     except (sqlite3.Error, OSError) as error:
         _close(connection)
-        if _is_damage(error):
+        if is_damage(error):
             raise Corrupt(str(error)) from error
         raise StateUnusable(f"{path}: cannot be opened ({error}); look at the disk") from error
     except BaseException:
         _close(connection)
         raise
-
-
-def keep_epoch(connection: sqlite3.Connection, path: Path, fresh: str) -> str:
-    """Return the epoch of the database; a new one gets `fresh`. Raises StateUnusable."""
-    try:
-        connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (fresh,))
-        row = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-    except sqlite3.Error as error:
-        raise StateUnusable(f"{path}: cannot be written ({error}); look at the disk") from error
-    return str(row[0])
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
@@ -180,14 +174,18 @@ def _check_identity(connection: sqlite3.Connection, path: Path, new_allowed: boo
     if new_allowed and application == 0 and version == 0 and tables == 0:
         return
     if application != APPLICATION_ID:
-        raise StateUnusable(
-            f"{path}: this is not a database of sftp-monitor; give state.path another name"
-        )
+        raise _not_ours(path)
     if version > len(MIGRATIONS):
         raise Newer(
             f"{path}: written by a newer sftp-monitor (schema {version}, this one knows "
             f"{len(MIGRATIONS)}); upgrade, or give state.path another name"
         )
+
+
+def _not_ours(path: Path) -> StateUnusable:
+    return StateUnusable(
+        f"{path}: this is not a database of sftp-monitor; give state.path another name"
+    )
 
 
 def _configure(connection: sqlite3.Connection, path: Path) -> None:
@@ -232,8 +230,6 @@ def _keep_copy(connection: sqlite3.Connection, path: Path) -> None:
     _make_file(part)
     with closing(_connect(str(part))) as copy:
         connection.backup(copy)
-        # Who starts from the copy counts events anew: they must not get the ids of other ones.
-        copy.execute("DELETE FROM meta WHERE key = 'epoch'")
     part.replace(_copy_of(path, _version(connection)))
 
 
@@ -257,12 +253,22 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(str(_pragma(connection, "user_version")))
 
 
+def _check_header(path: Path) -> None:
+    """Raise StateUnusable for what is no database: it is somebody's file, named by mistake."""
+    if path != MEMORY:
+        with path.open("rb") as file:
+            # SQLite would take the shortest ones for an empty database.
+            if file.read(len(HEADER)) not in {b"", HEADER}:
+                raise _not_ours(path)
+
+
 def _pragma(connection: sqlite3.Connection, text: str) -> object:
     (value,) = connection.execute(f"PRAGMA {text}").fetchone()
     return value
 
 
-def _is_damage(error: Exception) -> bool:
+def is_damage(error: Exception) -> bool:
+    """Return whether the error says that the file is no sound SQLite database."""
     # The low byte is the primary code; `sqlite_errorcode` is missing where Python itself raised.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 

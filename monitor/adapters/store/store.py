@@ -15,7 +15,7 @@ from pathlib import Path
 from monitor.adapters.store import reading, schema
 from monitor.adapters.store.batch import Batch, Change, Outcome, Pruning
 from monitor.adapters.store.database import Database
-from monitor.adapters.store.errors import StorageError
+from monitor.adapters.store.errors import StateUnusable, StorageError
 from monitor.adapters.store.lock import StateLock
 from monitor.adapters.store.outbox import Outbox
 from monitor.adapters.store.reading import Filter, Loaded, StoredEvent
@@ -28,9 +28,10 @@ from monitor.core.model import Event, Instant
 class Store:
     """The state of one daemon. Make one with `open`; hooks may be set right after.
 
-    `epoch` was made with the database: no event id of another one is ever used again. `notice` is
-    what people should know of the start (a file set aside). `failing` is true from a failed
-    transaction until the next good one, `errors` counts failed transactions and unreadable events.
+    `epoch` is this start's, in the ids of all events that it decides: so no id stands for two
+    occurrences, whatever database is put back. `notice` is
+    what people should know of the start (a file set aside). `problem` is why the last transaction
+    failed; None when it was a good one. `errors` counts failed transactions and unreadable events.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Store:
         """Take over an open database; `open` is the way to get one."""
         self.epoch = epoch
         self.notice: str | None = None
-        self.failing = False
+        self.problem: StorageError | None = None
         self.errors = 0
         self.on_commit: Callable[[], None] | None = None
         self.on_error: Callable[[StorageError], None] = _ignore
@@ -50,7 +51,10 @@ class Store:
         self._unwritten = Unwritten()
         # Memory is seen by its own connection only; a file is read beside the writer.
         self._reader = database.connection if lock is None else schema.open_for_reading(path)
-        self._outbox = Outbox(reading.cursors(self._reader), reading.newest_row(self._reader))
+        self._database = database
+        cursors, newest = reading.cursors(self._reader), reading.newest_row(self._reader)
+        first = min(cursors.values(), default=newest)
+        self._outbox = Outbox(cursors, newest, reading.waiting(self._reader, first))
         self._writer: Writer
         if threaded and lock is not None:
             self._writer = WriterThread(database, self._settle, asyncio.get_running_loop())
@@ -65,7 +69,7 @@ class Store:
 
         `now` dates a file that is set aside. Threaded, it must be called on the loop that
         will use it; else (and in memory always) every call commits before it returns. `epoch` is
-        for a new database; by default it is drawn. Raises StateLocked or StateUnusable.
+        drawn but in tests. Raises StateLocked or StateUnusable.
         """
         with contextlib.ExitStack() as undo:
             # First of all: opening may migrate the file, or set it aside.
@@ -74,8 +78,14 @@ class Store:
                 undo.callback(lock.release)
             connection, notice = schema.open_or_set_aside(path, now)
             undo.callback(connection.close)
-            known = schema.keep_epoch(connection, path, epoch or secrets.token_hex(4))
-            store = cls(path, Database(path, connection, lock), lock, known, threaded)
+            drawn = epoch or secrets.token_hex(4)
+            try:
+                store = cls(path, Database(path, connection, lock), lock, drawn, threaded)
+            except sqlite3.Error as error:
+                raise StateUnusable(
+                    f"{path}: cannot be read ({error}); restore a backup, or move the file away to"
+                    " start without state"
+                ) from error
             store.notice = notice
             undo.pop_all()
         return store
@@ -100,8 +110,7 @@ class Store:
         return self._unwritten.over(await loop.run_in_executor(threads, read))
 
     def _read(self, but: Collection[str]) -> Loaded:
-        # A connection of its own: another one belongs to the thread that has opened it.
-        with self._reading(), contextlib.closing(schema.open_for_reading(self._path)) as reader:
+        with self._reading_aside() as reader:
             return reading.load(reader, but)
 
     def save(self, change: Change) -> None:
@@ -112,6 +121,11 @@ class Store:
         self._outbox.queued(dict(zip(ids, change.events, strict=True)))
         self._unwritten.submitted(batch)
         self._writer.submit(batch)
+
+    @property
+    def failing(self) -> bool:
+        """True from a failed transaction until the next good one."""
+        return self.problem is not None
 
     async def lease(self, environment: str, until: Instant) -> None:
         """Return once it is on disk that the budget is spent up to `until` (wall clock).
@@ -150,7 +164,8 @@ class Store:
         Raises StorageError.
         """
         self.add_sink(sink)
-        while True:
+        # As counted in memory: without a disk, what is undurable must not wait for it.
+        while self._outbox.waiting(sink)[0]:
             with self._reading() as reader:
                 after = self._outbox.cursor(sink)
                 rows = reading.events_after(reader, after, limit)
@@ -160,6 +175,7 @@ class Store:
             # Of a page that was all passed over nothing is left to tell, but more may follow it.
             if run or not rows:
                 return run
+        return []
 
     def undurable(self, sink: str) -> tuple[Event, ...]:
         """Return the events that cannot be written and that the sink was not told, in order.
@@ -184,13 +200,9 @@ class Store:
         self._writer.submit(Batch(cursors={sink: self._outbox.cursor(sink)}))
 
     def pending(self, sink: str) -> tuple[int, Instant | None]:
-        """Return how many events wait for the sink, and when the oldest of them was decided.
-
-        Raises StorageError.
-        """
+        """Return how many events wait for the sink, and when the oldest of them was decided."""
         unwritten = self.undurable(sink)
-        with self._reading() as reader:
-            count, oldest = reading.waiting(reader, self._outbox.cursor(sink))
+        count, oldest = self._outbox.waiting(sink)
         if oldest is None and unwritten:
             oldest = unwritten[0].decided_at
         return count + len(unwritten), oldest
@@ -206,10 +218,11 @@ class Store:
     ) -> list[StoredEvent]:
         """Return stored events that pass the filters, newest first; page on by `before_row`.
 
-        `since` is the earliest `decided_at`. Raises StorageError.
+        `since` is the earliest `decided_at`. Any thread may call it: it reads on a connection of
+        its own. Raises StorageError.
         """
         wanted = Filter(since=since, environment=environment, campaign_id=campaign_id)
-        with self._reading() as reader:
+        with self._reading_aside() as reader:
             return reading.history(reader, wanted, before_row, limit)
 
     async def aclose(self) -> None:
@@ -241,19 +254,16 @@ class Store:
     def _settle(self, report: Report) -> None:
         """Take note of what became of a batch; on the loop's thread."""
         outcome = report.outcome
-        if outcome.reopened:
-            # The reader still has the deleted file open, and would read that for ever.
-            self._reader.close()
-            self._reader = schema.open_for_reading(self._path)
         if outcome.written is not None:
             self._outbox.stored(outcome.event_ids)
+            self._outbox.added(outcome.rows)
             self._unwritten.written(outcome.written)
-        self.failing = outcome.error is not None
+        self.problem = outcome.error
         for waiter in report.waiters:
             if not waiter.done():
                 waiter.set_result(outcome)
         if outcome.duplicates:
-            self._count(StorageError(f"{self._path}: {outcome.duplicates} event ids came twice"))
+            self._count(StorageError(self._path, f"{outcome.duplicates} event ids came twice"))
         if outcome.error is not None:
             self._count(outcome.error)
         elif outcome.event_ids and self.on_commit is not None:
@@ -262,7 +272,7 @@ class Store:
     def _pass_over(self, sink: str, passed: int, rows: reading.EventRows) -> None:
         for row_id, event in rows:
             if row_id <= passed and event is None:
-                self._count(StorageError(f"{self._path}: event {row_id} cannot be read"))
+                self._count(StorageError(self._path, f"event {row_id} cannot be read"))
         self.move_cursor(sink, passed)
 
     def _count(self, error: StorageError) -> None:
@@ -272,9 +282,35 @@ class Store:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         try:
+            self._database.check()
             yield self._reader
         except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: cannot be read ({error})") from error
+            raise self._unreadable(error) from error
+
+    @contextlib.contextmanager
+    def _reading_aside(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that no other thread uses, as long as it is needed."""
+        # Before it is opened: in the place of an emptied file SQLite deletes the log.
+        self._database.check()
+        own = None if self._lock is None else self._opened()
+        try:
+            yield own or self._reader
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        finally:
+            if own is not None:
+                own.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return schema.open_for_reading(self._path)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.Error) -> StorageError:
+        problem = self._database.failed("read", error)
+        self._database.seen_by_reader(problem)
+        return problem
 
 
 def _ignore(_error: StorageError) -> None:

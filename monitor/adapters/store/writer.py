@@ -17,7 +17,7 @@ from monitor.adapters.store.errors import StorageError
 from monitor.core.model import Seconds
 
 RETRY: Seconds = 5.0
-"""A failed transaction is tried again at least so often, even when nothing new comes."""
+"""So often at least the writer tries what failed, or looks at whether its file is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,9 @@ class Backlog:
         # Whatever it is: what got away from here would end the writer thread, unheard.
         except Exception as error:
             self._failed = batch
-            return Report(Outcome(error=StorageError(str(error))), waiters)
+            if not isinstance(error, StorageError):
+                error = StorageError(self._database.path, str(error))
+            return Report(Outcome(error=error), waiters)
 
     def close(self) -> None:
         """Close the database."""
@@ -136,8 +138,10 @@ class WriterThread:
         closing = False
         while not closing:
             batch, closing = self._next()
-            if batch is not None or self._backlog.waiting:
-                self._tell_loop(self._report, self._backlog.commit(batch or Batch()))
+            worth_it = batch is not None or self._backlog.waiting
+            report = self._backlog.commit(batch or Batch())
+            if worth_it or report.outcome.error is not None:
+                self._tell_loop(self._report, report)
         try:
             self._backlog.close()
         finally:
@@ -148,7 +152,7 @@ class WriterThread:
         with self._wake:
             self._wake.wait_for(
                 lambda: self._queued is not None or self._closing,
-                timeout=self._retry if self._backlog.waiting else None,
+                timeout=self._retry,
             )
             batch, self._queued = self._queued, None
             return batch, self._closing

@@ -5,8 +5,20 @@ that nothing here knows the daemon. `views` and `page` turn a board into answers
 (pure); `handlers` answer requests; `guard`, `gate` and `door` keep hostile clients from doing harm.
 """
 
-from monitor.adapters.web.context import HistoryPage, HistoryQuery, WebContext
+from monitor.adapters.web.context import (
+    HistoryPage,
+    HistoryQuery,
+    HistoryUnreadableError,
+    WebContext,
+)
 from monitor.adapters.web.guard import Limits
 from monitor.adapters.web.server import WebServer
 
-__all__ = ["HistoryPage", "HistoryQuery", "Limits", "WebContext", "WebServer"]
+__all__ = [
+    "HistoryPage",
+    "HistoryQuery",
+    "HistoryUnreadableError",
+    "Limits",
+    "WebContext",
+    "WebServer",
+]

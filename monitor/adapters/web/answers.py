@@ -156,9 +156,12 @@ EventRecord = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignDetailAnswer(CampaignAnswer):
-    """A campaign with its newest events, newest first; older ones are under /api/v1/events."""
+    """A campaign with its newest events, newest first; older ones are under /api/v1/events.
 
-    history: Sequence[EventRecord]
+    history is null while the database cannot be read.
+    """
+
+    history: Sequence[EventRecord] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

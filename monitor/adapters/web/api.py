@@ -8,7 +8,7 @@ from functools import partial
 from aiohttp import web
 
 from monitor.adapters.web import queries, views
-from monitor.adapters.web.context import HistoryQuery, WebContext
+from monitor.adapters.web.context import HistoryQuery, HistoryUnreadableError, WebContext
 from monitor.adapters.web.large import large
 from monitor.adapters.web.openapi import document, encode, encode_list
 
@@ -61,8 +61,17 @@ class Api:
         if environment is None or campaign_id not in environment.campaigns:
             raise web.HTTPNotFound(text="there is no such campaign")
         query = HistoryQuery(limit=queries.LIMIT_DEFAULT, environment=name, campaign_id=campaign_id)
-        entry, history = environment.campaigns[campaign_id], self._context.events(query)
-        return await self._json(lambda: encode(views.campaign(environment, entry, history)))
+        entry = environment.campaigns[campaign_id]
+
+        def make() -> bytes:
+            """Encode what the board knows, with the history where it can be read."""
+            try:
+                history = self._context.events(query).events
+            except HistoryUnreadableError:
+                history = None
+            return encode(views.campaign(environment, entry, history))
+
+        return await self._json(make)
 
     async def alerts(self, request: web.Request) -> web.Response:
         """Answer with every active alert."""
@@ -72,9 +81,11 @@ class Api:
 
     async def events(self, request: web.Request) -> web.Response:
         """Answer with one page of the history."""
-        # On the loop, not in the thread below: the store is used by the loop's thread alone.
-        history = self._context.events(queries.history_query(_query(request)))
-        return await self._json(lambda: encode(views.events(history)))
+        query = queries.history_query(_query(request))
+        try:
+            return await self._json(lambda: encode(views.events(self._context.events(query))))
+        except HistoryUnreadableError as error:
+            raise web.HTTPServiceUnavailable(text=views.text(str(error))) from error
 
     async def openapi(self, _request: web.Request) -> web.Response:
         """Answer with the description of this API."""

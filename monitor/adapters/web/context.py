@@ -31,14 +31,20 @@ class HistoryPage:
     next_cursor: int | None = None
 
 
+class HistoryUnreadableError(Exception):
+    """The database does not give the history; the message says why, without a path."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WebContext:
     """All that the web server asks of the program; each callable is called on the loop.
 
-    `metrics(openmetrics)` takes what a scrape needs, and returns what renders it: that is called
-    in a thread. `healthy` is false when the poll loop has stood still, `ready` says why the
-    program is not ready (None: it is), `loaded` whether the state is. `reload` returns the
-    problems of the config file (none: it is in force). `external_url` is where users reach us.
+    But for `events`, which reads the disk: it is called in a thread, and may raise
+    HistoryUnreadableError. `metrics(openmetrics)` takes what a scrape needs, and returns what
+    renders it: that is called in a thread. `healthy` is false when the poll loop has stood still,
+    `ready` says why the program is not ready (None: it is), `loaded` whether the state is. `reload`
+    returns the problems of the config file (none: it is in force). `external_url` is where users
+    reach us.
     """
 
     board: Callable[[], Board]

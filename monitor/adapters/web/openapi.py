@@ -136,7 +136,7 @@ def _get(
     about = {
         "400": "A query parameter is not understood",
         "404": "There is no such campaign",
-        "503": "The state is not loaded yet",
+        "503": "The state is not loaded yet, or the history cannot be read",
     }
     responses = {error: _response(about[error], ErrorAnswer) for error in errors}
     return {

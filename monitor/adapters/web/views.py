@@ -1,7 +1,8 @@
 """From a board to the answers of the JSON API. Pure, so that any thread may do it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 from monitor.adapters.web.answers import (
     AlertAnswer,
@@ -57,12 +58,12 @@ def campaigns(board: Board, wanted: Wanted) -> Iterator[CampaignAnswer]:
 
 
 def campaign(
-    environment: EnvironmentBoard, entry: Entry, history: HistoryPage
+    environment: EnvironmentBoard, entry: Entry, history: Sequence[Mapping[str, Any]] | None
 ) -> CampaignDetailAnswer:
-    """Return one campaign with its newest events."""
+    """Return one campaign with its newest events; None where they cannot be read."""
     known = _campaign(environment, entry)
     same = {field.name: getattr(known, field.name) for field in fields(known)}
-    return CampaignDetailAnswer(**same, history=history.events)
+    return CampaignDetailAnswer(**same, history=history)
 
 
 def alerts(board: Board) -> Iterator[AlertAnswer]:

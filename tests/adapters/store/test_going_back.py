@@ -155,12 +155,13 @@ async def test_a_start_that_was_cut_short_goes_back_at_the_next(path: Path) -> N
 
 async def test_a_copy_that_is_damaged_is_set_aside_like_any_database(path: Path) -> None:
     copy = await upgraded_and_back(path, 2)
-    copy.write_bytes(b"garbage" * 1000)
+    broken = schema.HEADER + b"\xff" * 1000
+    copy.write_bytes(broken)
     store = Store.open(path, now=NOW, threaded=False)
     assert store.notice is not None
     assert "newer sftp-monitor" in store.notice
     assert "starting without state" in store.notice
-    assert [file.read_bytes() for file in beside(path, "corrupt-*")] == [b"garbage" * 1000]
+    assert [file.read_bytes() for file in beside(path, "corrupt-*")] == [broken]
     await store.aclose()
 
 

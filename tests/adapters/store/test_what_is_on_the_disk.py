@@ -152,7 +152,7 @@ def test_whoever_reads_the_history_cannot_write(path: Path, open_now: bool) -> N
 
 def test_corrupt_databases_of_one_second_are_numbered(path: Path) -> None:
     for _ in range(3):
-        path.write_bytes(b"garbage" * 1000)
+        path.write_bytes(schema.HEADER + b"\xff" * 1000)
         connection, _notice = schema.open_or_set_aside(path, NOW)
         connection.close()
     aside = sorted(file.name for file in path.parent.glob("*.corrupt-*"))
