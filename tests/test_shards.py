@@ -1,19 +1,17 @@
 """Shards on virtual time: who polls what, and what is told when an environment moves."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from monitor.adapters.web import HistoryQuery
 from monitor.core.sharding import Shard, owner
 from monitor.daemon import Daemon
 from support.daemons import World
 from support.scrapes import Scrape
-from support.state_files import select
 from support.virtual import START, FakeApi, config, run, virtual_seconds
 
 MINUTE = 60.0
@@ -228,62 +226,6 @@ def test_a_moved_environment_starts_clean(cluster: Cluster) -> None:
 
 
 # --- what the old owner keeps ------------------------------------------------------------------
-
-
-def test_the_rows_leave_the_old_owner_but_for_event_counts_and_history(cluster: Cluster) -> None:
-    cluster.configure(STAYS, MOVES, "b")
-    cluster.breaks(MOVES)
-
-    async def story() -> Sequence[Mapping[str, Any]]:
-        await _runs(cluster.old, ALONE)
-        async with cluster.old.daemon(TOKENS, FIRST) as daemon:
-            await virtual_seconds(MINUTE)
-            assert list(daemon.report.board().environments) == [STAYS]
-            return daemon.report.history(HistoryQuery(limit=9, environment=MOVES)).events
-
-    (fired,) = run(story())
-    assert fired["rule"] == "failed_test"
-    state = cluster.old.folder / "state.db"
-    rows = dict(select(state, "SELECT environment, status FROM campaign"))
-    assert set(rows) == {STAYS, MOVES}
-    assert "polled_at" not in rows[MOVES]
-    assert '"seq":1' in rows[MOVES]
-    assert select(state, "SELECT status FROM environment WHERE name = 'b'") == [(None,)]
-
-
-def test_back_at_its_first_owner_the_numbers_go_on(cluster: Cluster) -> None:
-    cluster.breaks(MOVES)
-
-    async def story() -> None:
-        for _ in range(2):
-            await _runs(cluster.old, ALONE)
-            await _both_run(cluster)
-        await _runs(cluster.old, ALONE)
-
-    run(story())
-    assert _said(cluster.old.events()) == [("firing", MOVES, seq) for seq in (1, 2, 3)]
-    everywhere = [event["event_id"] for event in cluster.old.events() + cluster.new.events()]
-    assert len(everywhere) == len(set(everywhere))
-
-
-def test_an_environment_that_leaves_the_config_is_resolved_by_its_owner_alone(
-    cluster: Cluster,
-) -> None:
-    cluster.breaks(STAYS, MOVES)
-
-    async def story() -> int:
-        await _runs(cluster.old, ALONE)
-        await _both_run(cluster)
-        told = len(cluster.old.lines)
-        cluster.configure(STAYS)
-        await _both_run(cluster)
-        return told
-
-    told = run(story())
-    assert cluster.old.events()[told:] == []
-    *_, last = cluster.new.events()
-    assert (last["status"], last["environment"]) == ("resolved", MOVES)
-    assert last["reason"] == "environment_removed"
 
 
 def test_one_that_leaves_the_config_together_with_a_new_shard_is_resolved_all_the_same(

@@ -11,13 +11,12 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.adapters.store import StateUnusable, StorageError, StoredEvent
+from monitor.adapters.store import Filter, StateUnusable, StorageError, StoredEvent
 from monitor.config import load_config
 from monitor.daemon import Daemon, SystemClock
 from monitor.polling import Api, Settings
@@ -25,7 +24,7 @@ from support.scrapes import Scrape
 from support.state_files import execute
 from support.virtual import FakeApi, VirtualClock, config
 
-TABLES = ("campaign", "environment", "event", "cursor", "listing")
+TABLES = ("campaign", "environment", "event", "cursor", "lease", "listing")
 
 VIEWS = (
     "/metrics",
@@ -295,12 +294,12 @@ async def test_the_history_is_read_in_a_thread_while_the_loop_turns(monitor: Mon
     async with monitor.daemon() as (daemon, client):
         read = daemon._store.history
 
-        def history(**query: Any) -> list[StoredEvent]:
+        def history(wanted: Filter | None = None) -> list[StoredEvent]:
             """Read once the loop has turned meanwhile, which it could not if this held it up."""
             threads.append(threading.current_thread().name)
             turned = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop)
             turned.result(timeout=10)
-            return read(**query)
+            return read(wanted)
 
         daemon._store.history = history  # type: ignore[method-assign]
         for view in ("/api/v1/events", "/api/v1/campaigns/production/c-1"):

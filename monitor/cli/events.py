@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from monitor.adapters.sinks.record import Links, as_record
-from monitor.adapters.store import read_history
+from monitor.adapters.store import Filter, read_history
 from monitor.cli import options
 from monitor.cli.asking import ask
 from monitor.config import format_duration, parse_duration
@@ -73,7 +73,9 @@ def events(
             state_path = state_path or config.state.path
         if state_path is None:
             raise click.UsageError("say where the history is: --config.file, --state.path or --url")
-        stored = read_history(state_path, since=from_instant, campaign_id=campaign, limit=MOST)
+        stored = read_history(
+            state_path, Filter(since=from_instant, campaign_id=campaign, limit=MOST)
+        )
         found = [as_record(Told(one.event, one.epoch), links) for one in stored]
     if output == "json":
         click.echo(json.dumps(found, indent=2))

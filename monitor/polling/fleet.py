@@ -3,7 +3,7 @@
 import asyncio
 import resource
 from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from monitor.adapters.metrics import OwnMetrics
@@ -72,7 +72,6 @@ class Fleet:
         tokens = {env.name: Token(env.name, env.token) for env in owned}
         campaigns = _by_environment(loaded)
         self.elsewhere = elsewhere
-        self._drop(elsewhere & {*loaded.environments, *loaded.rosters, *campaigns})
         for name in {*self.pollers, *loaded.environments} - tokens.keys() - elsewhere:
             self._remove(name, loaded, campaigns.get(name, {}))
         for env in owned:
@@ -139,11 +138,6 @@ class Fleet:
         self._own.forget(name)
         poller.watch.remove()
         self._close_later(poller.api, 0)
-
-    def _drop(self, names: Collection[str]) -> None:
-        """Forget without a word what another shard watches now: it tells what is still so."""
-        if names:
-            self._save(Change(dropped_environments=tuple(sorted(names))))
 
     def _close_later(self, api: Api, seconds: Seconds) -> None:
         async def close() -> None:

@@ -27,4 +27,5 @@ def removal(status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now:
         environments=(left,),
         events=tuple(told),
         rosters={status.name: Roster()},
+        removed=status.name,
     )

@@ -31,7 +31,7 @@ def settings(tmp_path: Path) -> Settings:
 def _poller(
     settings: Settings, api: FakeApi, slots: asyncio.Semaphore, store: Store | None = None
 ) -> Poller:
-    store = store or Store.open(MEMORY, now=START, threaded=False)
+    store = store or Store.open(MEMORY, now=START)
     status = EnvironmentStatus(name="production")
     watch = Watch(settings, api.clock, store.save, status, {})
     token = Token("production", settings.environment.token)
