@@ -411,7 +411,7 @@ def test_a_stored_listing_that_cannot_be_read_removes_nobody(world: World) -> No
         async with world.daemon():
             await virtual_seconds(MINUTE)
         with closing(schema.open_for_writing(world.folder / "state.db")) as connection:
-            connection.execute("UPDATE listing SET roster = 'nonsense'")
+            connection.execute("UPDATE listing SET body = 'nonsense'")
         async with world.daemon():
             await virtual_seconds(MINUTE)
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +22,7 @@ from monitor.config import load_config
 from monitor.daemon import Daemon, SystemClock
 from monitor.polling import Api, Settings
 from support.scrapes import Scrape
-from support.state_files import execute
+from support.state_files import events, execute
 from support.virtual import FakeApi, VirtualClock, config
 
 TABLES = ("campaign", "environment", "event", "cursor", "lease", "listing")
@@ -137,9 +138,11 @@ class Monitor:
         failed = config("c-1", clock.wall(), last_test_success=False)
         self.api.says["c-1"] = failed
         self.polled = asyncio.Event()
+        self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
-    async def write(self, _: bytes) -> None:
+    async def write(self, line: bytes) -> None:
         """Be standard output that works: once an alert is out, it was committed."""
+        self.events.put_nowait(json.loads(line))
         self.polled.set()
 
     def connect(self, settings: Settings, token: str) -> Api:
@@ -219,7 +222,11 @@ async def test_while_running_every_view_answers_as_written(
         await client.get("/api/v1/events")
         await written(daemon)
         found = await answers(client)
+        # An alert goes out all the same.
+        daemon._store.save(events(7))
+        event = await monitor.events.get()
     assert codes(found) == expected
+    assert (event["seq"], event["durable"]) == (7, not why)
     metrics = scraped(found["/metrics"])
     assert metrics.value("state_up") == (not why)
     assert bool(metrics.value("storage_errors_total")) == bool(why)
@@ -261,7 +268,7 @@ async def test_at_the_start_every_view_answers_as_written(
 
 
 @pytest.mark.parametrize("happens", [is_emptied, is_gone, is_damaged], ids=lambda one: one.__name__)
-async def test_fault_40_a_restart_mends_it(monitor: Monitor, happens: Break) -> None:
+async def test_fault_40_a_restart_repairs_it(monitor: Monitor, happens: Break) -> None:
     async with monitor.daemon() as (daemon, client):
         happens(monitor.path)
         await client.get("/api/v1/events")

@@ -75,7 +75,7 @@ def _upsert(table: str, key: str, value: str) -> str:
 
 PUT_CAMPAIGN = _upsert("campaign", "environment, campaign_id", "status")
 PUT_ENVIRONMENT = _upsert("environment", "name", "status")
-PUT_ROSTER = _upsert("listing", "environment", "roster")
+PUT_ROSTER = _upsert("listing", "environment", "body")
 PUT_LEASE = _upsert("lease", "environment", "next_call_at")
 PUT_CURSOR = _upsert("cursor", "sink, environment", "event_row")
 
@@ -211,7 +211,7 @@ def load(connection: sqlite3.Connection) -> Loaded:
         ENVIRONMENT,
         lambda status: (status.name,),
     )
-    listings = read("listing of environment", "SELECT environment, roster FROM listing", ROSTER)
+    listings = read("listing of environment", "SELECT environment, body FROM listing", ROSTER)
     known = {(name, key): status for (name, key), status in campaigns}
     # Where its own row is damaged: else its campaigns would be nobody's.
     implied = {name: EnvironmentStatus(name=name) for name, _ in known}

@@ -29,7 +29,7 @@ TABLES = (
         environment TEXT NOT NULL, campaign_id TEXT NOT NULL, status TEXT NOT NULL,
         PRIMARY KEY (environment, campaign_id))""",
     "CREATE TABLE environment (name TEXT PRIMARY KEY, status TEXT NOT NULL)",
-    "CREATE TABLE listing (environment TEXT PRIMARY KEY, roster TEXT NOT NULL)",
+    "CREATE TABLE listing (environment TEXT PRIMARY KEY, body TEXT NOT NULL)",
     """CREATE TABLE lease (
         environment TEXT PRIMARY KEY, next_call_at DOUBLE PRECISION NOT NULL)""",
     """CREATE TABLE event (

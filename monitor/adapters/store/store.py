@@ -115,8 +115,8 @@ class Store:
     async def load(self, but: Collection[str] = ()) -> Loaded:
         """Return what is remembered of all environments but those in `but`.
 
-        The first time everything is read, and `but` is for nothing. Later it is what `save` was
-        told is left of environments that were removed, with all leases. Raises StorageError.
+        The first time everything is read, and `but` is for nothing. Later it is what is left of
+        environments that were removed, as it was saved, with all leases. Raises StorageError.
         """
         if not self._loaded:
             loaded = await self._on_thread(rows.load)

@@ -210,7 +210,7 @@ async def test_a_damaged_environment_costs_only_itself(store: Store, path: Path)
 async def test_a_damaged_roster_costs_only_itself(store: Store, path: Path) -> None:
     store.save(Change(rosters={"production": ROSTER, "staging": ROSTER}))
     await store.flush()
-    execute(path, "UPDATE listing SET roster = '{}x' WHERE environment = 'production'")
+    execute(path, "UPDATE listing SET body = '{}x' WHERE environment = 'production'")
     loaded = await loaded_after(store, path)
     assert loaded.problems == ("the stored listing of environment production cannot be read",)
     assert loaded.rosters == {"staging": ROSTER}
