@@ -53,10 +53,7 @@ class TaskEndedError(Exception):
 
 
 class Daemon:
-    """The monitor as a whole: `start`, then `run` until `stop_requested`, then `stop`.
-
-    `lines_dropped` returns how many lines of the log were lost; it may be set before the start.
-    """
+    """The monitor as a whole: `start`, then `run` until `stop_requested`, then `stop`."""
 
     def __init__(
         self,
@@ -76,7 +73,7 @@ class Daemon:
         self.stop_requested = asyncio.Event()
         self.reload_requested = asyncio.Event()
         self.url = ""
-        self.lines_dropped: Callable[[], int] = int
+        self.lines_dropped: Callable[[], int] = int  # of the log, so far; to be set
         self._load = load
         self._write = write
         self._manager = manager or ServiceManager({}, 0)
@@ -135,7 +132,12 @@ class Daemon:
     def _build(self, config: Config) -> None:
         clock = self._clock
         self._closing.callback(self._thread.shutdown, wait=False, cancel_futures=True)
-        store = Store.open(config.state.path, now=clock.wall(), threaded=self._threaded)
+        store = Store.open(
+            config.state.path,
+            now=clock.wall(),
+            executor=ThreadPoolExecutor(1, "state") if self._threaded else None,
+            keep_running=self._keep_running,
+        )
         self._closing.push_async_callback(store.aclose)
         self._store = store
         self._fleet = Fleet(store, clock, self._own, self._connect, self._keep_running)
@@ -241,11 +243,7 @@ class Daemon:
 
     async def _prepare(self, config: Config) -> Prepared:
         """Make what a config needs, with what is stored of environments that do not run yet."""
-        running = frozenset(self._fleet.pollers)
-        if self._threaded:
-            loaded = await self._store.load_in(self._thread, running)
-        else:
-            loaded = self._store.load(running)
+        loaded = await self._store.load(frozenset(self._fleet.pollers))
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
         return await self._fleet.prepare(config, loaded)

@@ -9,7 +9,7 @@ import structlog
 from monitor import __version__
 from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
 from monitor.adapters.sinks import links_of
-from monitor.adapters.store import StorageError, Store, StoredEvent
+from monitor.adapters.store import Filter, StorageError, Store, StoredEvent
 from monitor.adapters.web import HistoryPage, HistoryQuery, HistoryUnreadableError
 from monitor.config import Config
 from monitor.core.board import Board
@@ -75,11 +75,13 @@ class Report:
 
     def _history(self, query: HistoryQuery) -> HistoryPage:
         found = self._store.history(
-            since=query.since,
-            environment=query.environment,
-            campaign_id=query.campaign_id,
-            before_row=query.cursor,
-            limit=query.limit + 1,
+            Filter(
+                since=query.since,
+                environment=query.environment,
+                campaign_id=query.campaign_id,
+                before_row=query.cursor,
+                limit=query.limit + 1,
+            )
         )
         page = found[: query.limit]
         more = page[-1].row_id if len(found) > len(page) else None

@@ -25,11 +25,11 @@ async def sweep(config: Config, clock: Clock, connect: Connect, progress: Progre
 
     An environment whose breaker opens is given up: its campaigns stay unknown. Raises SecretError.
     """
-    store = Store.open(MEMORY, now=clock.wall(), threaded=False)
+    store = Store.open(MEMORY, now=clock.wall())
     fleet = Fleet(store, clock, OwnMetrics(__version__), connect, _start)
     polled, polls = asyncio.Event(), 0
     try:
-        await fleet.take(await fleet.prepare(config, store.load()))
+        await fleet.take(await fleet.prepare(config, await store.load()))
         for poller in fleet.pollers.values():
             poller.on_poll = polled.set
         while not all(_done(poller) for poller in fleet.pollers.values()):

@@ -7,16 +7,14 @@ back says whether it has that one; any other is told again, and it is marked.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
 
 from monitor.adapters.sinks import RefusedError, RepeatingSink, Sink
-from monitor.adapters.store import StorageError, Store, StoredEvent
+from monitor.adapters.store import StorageError, Store
 from monitor.core.model import Seconds, Told
-
-BATCH = 100
-"""Events read from the outbox at once."""
 
 FIRST_RETRY: Seconds = 1.0
 LAST_RETRY: Seconds = 60.0
@@ -70,7 +68,7 @@ class Teller:
         self._failing = False
         self._finishing = False
         # More than the first only if the disk failed before the crash, and kept the cursor back.
-        self._perhaps_told = {one.event_id for one in store.events_after(sink.name, BATCH)}
+        self._perhaps_told = store.add_sink(sink.name)
 
     def wake(self) -> None:
         """Look at the outbox: something was committed, or cannot be."""
@@ -110,15 +108,11 @@ class Teller:
 
     async def tell_all(self) -> None:
         """Tell everything that waits, however often the sink must be tried."""
-        while waiting := self._store.events_after(self._sink.name, BATCH):
-            for stored in waiting:
-                await self._tell_once(stored)
-                self._store.move_cursor(self._sink.name, stored.row_id)
+        while (told := await self._store.undelivered(self._sink.name)) is not None:
+            await self._tell_once(told)
+            self._store.mark_delivered(self._sink.name, told.event_id)
+            if told.durable:
                 await self._store.flush()
-        for event in self._store.undurable(self._sink.name):
-            told = Told(event, self._store.epoch, durable=False)
-            await self._tell(told)
-            self._store.mark_told(self._sink.name, told.event_id)
 
     async def _tell(self, told: Told) -> None:
         try:
@@ -128,19 +122,17 @@ class Teller:
             event_id, problem = told.event_id, str(error)
             log.error("event_refused", sink=self._sink.name, event_id=event_id, problem=problem)
 
-    async def _tell_once(self, stored: StoredEvent) -> None:
-        known = await self._is_told(stored)
+    async def _tell_once(self, told: Told) -> None:
+        known = await self._is_told(told.event_id)
         if not known:
-            await self._tell(Told(stored.event, stored.epoch, redelivery=known is None))
+            await self._tell(replace(told, redelivery=known is None))
 
-    async def _is_told(self, stored: StoredEvent) -> bool | None:
+    async def _is_told(self, event_id: str) -> bool | None:
         """Return whether the sink has the event from before a crash; None: nobody can know."""
-        if stored.event_id not in self._perhaps_told:
+        if event_id not in self._perhaps_told:
             return False
-        before = [one.event_id for one in self._store.history(before_row=stored.row_id, limit=1)]
-        known = await self._insist(
-            lambda: self._sink.has(stored.event_id, before[0] if before else None)
-        )
+        before = self._perhaps_told[event_id]
+        known = await self._insist(lambda: self._sink.has(event_id, before))
         if not known:
             # Nothing overtakes: of those after it none was told.
             self._perhaps_told.clear()

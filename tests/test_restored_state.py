@@ -20,7 +20,7 @@ def world(tmp_path: Path) -> World:
 
 
 async def _flaps(world: World, *passed: bool) -> None:
-    """Let the test of c-1 pass or fail, one after the other; each change is seen, and told."""
+    """Let the test of c-1 pass or fail, one after the other; each change gives an event."""
     for success in passed:
         at = START + asyncio.get_running_loop().time()
         world.api().says["c-1"] = config("c-1", START, last_test_at=at, last_test_success=success)

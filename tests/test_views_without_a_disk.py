@@ -17,15 +17,15 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.adapters.store import StateUnusable, StorageError, StoredEvent
+from monitor.adapters.store import Filter, StateUnusable, StorageError, StoredEvent
 from monitor.config import load_config
 from monitor.daemon import Daemon, SystemClock
 from monitor.polling import Api, Settings
 from support.scrapes import Scrape
-from support.state_files import execute
+from support.state_files import events, execute
 from support.virtual import FakeApi, VirtualClock, config
 
-TABLES = ("campaign", "environment", "event", "cursor", "listing")
+TABLES = ("campaign", "environment", "event", "cursor", "lease", "listing")
 
 VIEWS = (
     "/metrics",
@@ -138,9 +138,11 @@ class Monitor:
         failed = config("c-1", clock.wall(), last_test_success=False)
         self.api.says["c-1"] = failed
         self.polled = asyncio.Event()
+        self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
-    async def write(self, _: bytes) -> None:
+    async def write(self, line: bytes) -> None:
         """Be standard output that works: once an alert is out, it was committed."""
+        self.events.put_nowait(json.loads(line))
         self.polled.set()
 
     def connect(self, settings: Settings, token: str) -> Api:
@@ -220,7 +222,11 @@ async def test_while_running_every_view_answers_as_written(
         await client.get("/api/v1/events")
         await written(daemon)
         found = await answers(client)
+        # An alert goes out all the same.
+        daemon._store.save(events(7))
+        event = await monitor.events.get()
     assert codes(found) == expected
+    assert (event["seq"], event["durable"]) == (7, not why)
     metrics = scraped(found["/metrics"])
     assert metrics.value("state_up") == (not why)
     assert bool(metrics.value("storage_errors_total")) == bool(why)
@@ -262,7 +268,7 @@ async def test_at_the_start_every_view_answers_as_written(
 
 
 @pytest.mark.parametrize("happens", [is_emptied, is_gone, is_damaged], ids=lambda one: one.__name__)
-async def test_fault_40_a_restart_mends_it(monitor: Monitor, happens: Break) -> None:
+async def test_fault_40_a_restart_repairs_it(monitor: Monitor, happens: Break) -> None:
     async with monitor.daemon() as (daemon, client):
         happens(monitor.path)
         await client.get("/api/v1/events")
@@ -295,12 +301,12 @@ async def test_the_history_is_read_in_a_thread_while_the_loop_turns(monitor: Mon
     async with monitor.daemon() as (daemon, client):
         read = daemon._store.history
 
-        def history(**query: Any) -> list[StoredEvent]:
+        def history(wanted: Filter | None = None) -> list[StoredEvent]:
             """Read once the loop has turned meanwhile, which it could not if this held it up."""
             threads.append(threading.current_thread().name)
             turned = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop)
             turned.result(timeout=10)
-            return read(**query)
+            return read(wanted)
 
         daemon._store.history = history  # type: ignore[method-assign]
         for view in ("/api/v1/events", "/api/v1/campaigns/production/c-1"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from monitor.adapters.store import read_history
+from monitor.adapters.store import Filter, read_history
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
 from monitor.cli.asking import ask_pages
@@ -74,7 +74,7 @@ def events(
         if state_path is None:
             raise click.UsageError("say where the history is: --config.file, --state.path or --url")
         stored = read_history(
-            state_path, since=from_instant, campaign_id=campaign, limit=sys.maxsize
+            state_path, Filter(since=from_instant, campaign_id=campaign, limit=sys.maxsize)
         )
         found = [event_json(Told(one.event, one.epoch), links) for one in stored]
     if output == "json":

@@ -284,8 +284,6 @@ class Event:
 class Told:
     """An event on its way to a sink. `epoch` is that of the start in which it was decided.
 
-    Each start draws one, so that no id stands for two occurrences, whatever database is put back.
-
     `redelivery`: it may have been told before a crash; `durable`: it is on disk.
     """
 

@@ -28,4 +28,5 @@ def removal(status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now:
         environments=(left,),
         events=tuple(told),
         rosters={status.name: Roster()},
+        removed=status.name,
     )

@@ -59,7 +59,6 @@ def made_by_nobody(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (made_by_us_and_damaged, "cannot be read (no such table: campaign)"),
         (made_by_nobody, "this is not a database of sftp-monitor"),
         (made_by_a_newer_version, "written by a newer sftp-monitor"),
         (made_by_another_program, "this is not a database of sftp-monitor"),
@@ -78,6 +77,17 @@ async def test_fault_40_a_database_that_is_not_ours_to_write_ends_the_start_with
     assert why in ended.err
     assert "Traceback" not in ended.err
     assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+async def test_fault_40_a_state_that_cannot_be_read_ends_the_start_with_74(tmp_path: Path) -> None:
+    made_by_us_and_damaged(tmp_path / "state.db")
+    async with fake_platform("c-1") as platform:
+        ended = await finished("run", "--config.file", write_config(tmp_path, platform, ["c-1"]))
+        assert platform.requests == []
+    assert ended.code == 74
+    assert "cannot be read (no such table: campaign)" in ended.err
+    assert "Traceback" not in ended.err
 
 
 @pytest.mark.slow

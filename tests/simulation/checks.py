@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monitor.adapters.store import read_history
+from monitor.adapters.store import Filter, read_history
 from monitor.core.model import DAY, Answer, PollError, Seconds, SftpConfig
 from monitor.daemon import Daemon
 from simulation.clocks import Clocks
@@ -125,7 +125,7 @@ class Checks:
         The next start comes to the same, but dates it anew.
         """
         self.ended()
-        history = [stored.event for stored in read_history(self._database, limit=10**6)]
+        history = [stored.event for stored in read_history(self._database, Filter(limit=10**6))]
         kept = {(event.environment, event.campaign_id, event.rule, event.seq) for event in history}
         self._undone = defaultdict(list)
         for (environment, campaign), expected in self._expected.items():
@@ -259,7 +259,7 @@ class Checks:
             for name, of_it in [(environment, opinion.breaker), *opinion.campaigns.items()]:
                 told = [rule for rule, line in of_it.lines.items() if line.told]
                 self.must(not told, f"{told} of {name} never resolved")
-        history = [event.event_id for event in read_history(self._database, limit=10**6)]
+        history = [event.event_id for event in read_history(self._database, Filter(limit=10**6))]
         kept, prunable = set(history), self._prunable
         if self._clocks.off > RETENTION:
             prunable = len(self._ids)

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from monitor.adapters.log import LineWriter
@@ -44,7 +45,8 @@ async def play(folder: Path, order: str) -> None:
     """
     pipe = os.open(folder / "pipe", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     writer = LineWriter(pipe)
-    store = Store.open(folder / "state.db", now=START, epoch=EPOCH)
+    executor = ThreadPoolExecutor(1)
+    store = Store.open(folder / "state.db", now=START, executor=executor, epoch=EPOCH)
     tellers = {
         "f": Teller(FileSink(folder / "alerts.jsonl", LINKS), store, lambda _: None),
         "p": Teller(LogSink(writer.write, LINKS, for_people=False), store, lambda _: None),

@@ -4,14 +4,15 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from monitor.adapters.store import Change, Store
-from monitor.core.model import Event, EventStatus, Severity, Told
+from monitor.core.model import Event, EventStatus, Severity
 from support.builders import NOW
 
 SINK = "log"
@@ -66,17 +67,25 @@ def full_disk(path: Path, table: str = "event") -> Iterator[None]:
         execute(path, "DROP TRIGGER full")
 
 
-def tell_all(store: Store, sink: str = SINK) -> list[tuple[int, bool]]:
-    """Tell a sink everything that waits; return the (seq, durable) of each event, in order."""
-    told = []
-    while waiting := store.events_after(sink, 2):
-        for stored in waiting:
-            told.append((stored.event.seq, True))
-            store.move_cursor(sink, stored.row_id)
-    for event in store.undurable(sink):
-        told.append((event.seq, False))
-        store.mark_told(sink, Told(event, store.epoch).event_id)
-    return told
+async def tell_all(store: Store, sink: str = SINK) -> list[tuple[int, bool]]:
+    """Deliver all that waits to a sink; return the (seq, durable) of each event, in order."""
+    store.add_sink(sink)
+    delivered = []
+    while (told := await store.undelivered(sink)) is not None:
+        delivered.append((told.event.seq, told.durable))
+        store.mark_delivered(sink, told.event_id)
+    return delivered
+
+
+@asynccontextmanager
+async def threaded(path: Path) -> AsyncIterator[Store]:
+    """Open a store that commits in a thread, as the daemon's does; close it at the end."""
+    with ThreadPoolExecutor(1, "state") as executor:
+        store = Store.open(path, now=NOW, executor=executor)
+        try:
+            yield store
+        finally:
+            await store.aclose()
 
 
 def run_script(script: str, path: Path) -> subprocess.CompletedProcess[str]:

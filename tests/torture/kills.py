@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from monitor.adapters.store import StoredEvent, read_history
+from monitor.adapters.store import Filter, StoredEvent, read_history
 from support.command import Record, running, write_config
 from support.fake_platform import FakePlatform, fake_platform
 from torture.figures import Figure
@@ -127,7 +127,7 @@ class World:
         self.rotated.append(target)
 
     def _count(self, kills: int) -> Tally:
-        decided = list(reversed(read_history(self.folder / "state.db", limit=10**6)))
+        decided = list(reversed(read_history(self.folder / "state.db", Filter(limit=10**6))))
         ids = [stored.event_id for stored in decided]
         files = [path for path in [*self.rotated, self.file] if path.exists()]
         file = list(_alerts(line for path in files for line in path.read_text().splitlines()))

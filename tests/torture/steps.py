@@ -105,7 +105,7 @@ def _tear(folder: Path, chance: random.Random) -> bool:
     state, torn = folder / "state.db", False
     if not state.exists() or not select(state, "SELECT 1 FROM sqlite_master WHERE name='cursor'"):
         return False
-    cursors = dict(select(state, "SELECT sink, event_row FROM cursor"))
+    cursors = dict(select(state, "SELECT sink, max(event_row) FROM cursor GROUP BY sink"))
     for sink, name in (("file", "alerts.jsonl"), ("log", "pipe")):
         lines = (folder / name).read_bytes() if (folder / name).exists() else b""
         last = lines[lines.rstrip(b"\n").rfind(b"\n") + 1 :]

@@ -18,17 +18,6 @@ class StateLock:
         self.path = database.with_name(f"{database.name}.lock")
         self._file = _acquire(self.path)
 
-    def renew(self) -> None:
-        """Take the lock anew if its file was deleted. Raises like making one."""
-        try:
-            there = os.path.samestat(self.path.stat(), os.fstat(self._file))
-        except FileNotFoundError:
-            there = False
-        if not there:
-            fresh = _acquire(self.path)
-            os.close(self._file)
-            self._file = fresh
-
     def release(self) -> None:
         """Let another daemon have it. The file stays: deleting it would race with its next user."""
         os.close(self._file)

@@ -1,93 +1,104 @@
-"""Who was told what, as far as the disk does not know it yet. Kept in memory, without I/O.
+"""What waits for each sink, in order: in memory, so that neither a view nor a full disk matters.
 
-While nothing can be written, events are told from here; what was told so is passed over when it
-turns up on disk.
+An event is handed out once it is committed or, while nothing can be written, all the same.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable
-from math import inf
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from monitor.adapters.store.reading import EventRows, StoredEvent
+from monitor.adapters.store.rows import Head
 from monitor.core.model import Event, Instant
 
-Row = tuple[int, Instant]
-"""The row of a stored event, and when it was decided."""
+KEPT = 1000
+"""Where more events wait for a sink, newer ones are read from the table when their turn comes."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One event that waits. `event` is None where it is to be read, `row_id` until it is committed.
+
+    `before` is the id of the event before it, where it comes from the last process. `delivered_to`
+    are the sinks that had it before it was committed.
+    """
+
+    event_id: str
+    epoch: str
+    environment: str
+    decided_at: Instant
+    event: Event | None = None
+    row_id: int | None = None
+    before: str | None = None
+    delivered_to: tuple[str, ...] = ()
 
 
 class Outbox:
-    """The sinks' cursors, the events that are on no disk yet, and which of them were told."""
+    """A queue for each sink; their entries are the same."""
 
-    def __init__(
-        self, cursors: dict[str, int], newest_row: int, waiting: Iterable[Row] = ()
-    ) -> None:
-        """Start with the stored cursors; a sink without one starts at `newest_row`.
-
-        `waiting` are the events after the first of the cursors.
-        """
-        self._cursors = cursors
-        self._newest_row = newest_row
-        self._waiting = list(waiting)
-        self._told: dict[str, set[str]] = {}
-        self._unstored: dict[str, Event] = {}
+    def __init__(self, newest: int) -> None:
+        """Start without sinks; `newest` is the newest row of the table."""
+        self.newest = newest
+        self._queues: dict[str, deque[Entry]] = {}
 
     def knows(self, sink: str) -> bool:
-        """Return whether the sink has a cursor of its own."""
-        return sink in self._cursors
+        """Return whether the sink was added."""
+        return sink in self._queues
 
-    def cursor(self, sink: str) -> int:
-        """Return the row of the last event that was told to the sink."""
-        return self._cursors.get(sink, self._newest_row)
+    def add_sink(self, sink: str, heads: Iterable[Head]) -> None:
+        """Have events wait for a sink: at first these of the last process."""
+        self._queues[sink] = deque(
+            Entry(event_id, event_id.split("-")[1], environment, at, None, row_id, before)
+            for row_id, event_id, environment, at, before in heads
+        )
 
-    def move_cursor(self, sink: str, row_id: int) -> None:
-        """Note that the sink was told everything up to this row; a cursor never moves back."""
-        self._cursors[sink] = max(self.cursor(sink), row_id)
+    def waiting(self, sink: str) -> Sequence[Entry]:
+        """Return what waits for the sink, in order; not to be changed."""
+        return self._queues[sink]
 
-    def queued(self, events: dict[str, Event]) -> None:
-        """Note events by their id that were queued to the writer."""
-        self._unstored.update(events)
+    def pending(self, sink: str) -> tuple[int, Instant | None]:
+        """Return how many events wait for the sink, and when the first of them was decided."""
+        queue = self._queues.get(sink)
+        return (len(queue), queue[0].decided_at) if queue else (0, None)
 
-    def added(self, rows: Iterable[Row]) -> None:
-        """Note rows that were added to the table."""
-        first = min(self._cursors.values(), default=self._newest_row)
-        self._waiting = [*self._waiting[bisect_right(self._waiting, (first, inf)) :], *rows]
+    def queued(self, entries: Iterable[Entry]) -> None:
+        """Have these events wait for all sinks."""
+        for entry in entries:
+            for queue in self._queues.values():
+                queue.append(entry)
 
-    def waiting(self, sink: str) -> tuple[int, Instant | None]:
-        """Return how many stored events wait for the sink, and when the first was decided."""
-        place = bisect_right(self._waiting, (self.cursor(sink), inf))
-        count = len(self._waiting) - place
-        return count, self._waiting[place][1] if count else None
+    def delivered(self, sink: str, event_id: str) -> Entry | None:
+        """Take the first event off the sink's queue; return it, if it is that one."""
+        queue = self._queues[sink]
+        if not queue or queue[0].event_id != event_id:
+            return None
+        entry = queue.popleft()
+        if entry.row_id is None:
+            entry.delivered_to += (sink,)
+        return entry
 
-    def stored(self, event_ids: tuple[str, ...]) -> None:
-        """Note that these events are on disk."""
-        for event_id in event_ids:
-            self._unstored.pop(event_id, None)
+    def position(self, sink: str, entry: Entry) -> dict[str, int]:
+        """Return by environment the cursors of a sink that has just had an event.
 
-    def untold(self, sink: str) -> tuple[Event, ...]:
-        """Return the events that are on no disk and that the sink was not told, in order."""
-        told = self._told.get(sink, set())
-        return tuple(event for key, event in self._unstored.items() if key not in told)
-
-    def mark_told(self, sink: str, event_id: str) -> None:
-        """Note that the sink was told an event that was on no disk."""
-        self._told.setdefault(sink, set()).add(event_id)
-
-    def to_tell(self, sink: str, rows: EventRows) -> tuple[list[StoredEvent], int | None]:
-        """Return the first run of events to tell, and the last row to pass over before it.
-
-        Passed over is what was told before it was stored, and what cannot be decoded.
+        Where nothing waits any more that of "", which counts for all, goes with it: so a start
+        need not look through the whole history.
         """
-        told = self._told.get(sink, set())
-        run: list[StoredEvent] = []
-        passed = None
-        for row_id, event in rows:
-            if event is not None and event.event_id not in told:
-                run.append(event)
-            elif run:
-                break
-            else:
-                passed = row_id
-                told.discard("" if event is None else event.event_id)
-        # The writer may have stored them without the loop having heard of it yet.
-        self.stored(tuple(event.event_id for event in run))
-        return run, passed
+        row = entry.row_id or 0
+        return {entry.environment: row} if self._queues[sink] else {entry.environment: row, "": row}
+
+    def committed(self, entry: Entry, row_id: int) -> None:
+        """Note the row of an event."""
+        entry.row_id = row_id
+        self.newest = max(self.newest, row_id)
+        if max(map(len, self._queues.values()), default=0) > KEPT:
+            entry.event = None
+
+    def withdrawn(self, entry: Entry) -> None:
+        """Take an event that is no event off every queue."""
+        for queue in self._queues.values():
+            if entry in queue:
+                queue.remove(entry)
+
+    def delivered_before(self) -> int:
+        """Return the first row that waits for any sink, or that the next event will have."""
+        first = (queue[0].row_id for queue in self._queues.values() if queue)
+        return min((row for row in first if row is not None), default=self.newest + 1)

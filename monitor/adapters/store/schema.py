@@ -1,11 +1,13 @@
-"""The database file: made, recognised, migrated, and set aside when it is corrupt or newer.
+"""The database file: made, recognised, migrated, and set aside when it is corrupt.
 
-A later version adds an entry to `MIGRATIONS`; one that was released is never changed. Before a
-migration the file is copied to `<name>.v<schema>`: what the release before starts from.
+A later version adds an entry to `MIGRATIONS` and to `TABLES`; one that was released is never
+changed. Before a migration the file is copied to `<name>.v<schema>`: to go back is to put that
+copy in its place. But for AUTOINCREMENT the tables are such as PostgreSQL takes, too.
 """
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -21,25 +23,33 @@ APPLICATION_ID = 0x53465450
 """The letters SFTP, in the header of the file: what tells our database from any other."""
 
 # AUTOINCREMENT: after retention has deleted the newest event, its number must not come again, or
-# the next event would lie behind the sinks' cursors and never be told.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-        """CREATE TABLE campaign (
-            environment TEXT NOT NULL, campaign_id TEXT NOT NULL, status TEXT NOT NULL,
-            PRIMARY KEY (environment, campaign_id))""",
-        "CREATE TABLE environment (name TEXT PRIMARY KEY, status TEXT, next_call_at REAL)",
-        """CREATE TABLE event (
-            id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE,
-            decided_at REAL NOT NULL, environment TEXT NOT NULL, campaign_id TEXT,
-            rule TEXT NOT NULL, status TEXT NOT NULL, severity TEXT NOT NULL,
-            body TEXT NOT NULL)""",
-        "CREATE INDEX event_by_campaign ON event (environment, campaign_id, id)",
-        "CREATE INDEX event_by_time ON event (decided_at)",
-        "CREATE TABLE cursor (sink TEXT PRIMARY KEY, event_row INTEGER NOT NULL)",
-    ),
-    ("CREATE TABLE listing (environment TEXT PRIMARY KEY, body TEXT NOT NULL)",),
+# the next event would lie behind the sinks' cursors and never be delivered.
+TABLES = (
+    """CREATE TABLE campaign (
+        environment TEXT NOT NULL, campaign_id TEXT NOT NULL, status TEXT NOT NULL,
+        PRIMARY KEY (environment, campaign_id))""",
+    "CREATE TABLE environment (name TEXT PRIMARY KEY, status TEXT NOT NULL)",
+    "CREATE TABLE listing (environment TEXT PRIMARY KEY, body TEXT NOT NULL)",
+    """CREATE TABLE lease (
+        environment TEXT PRIMARY KEY, next_call_at DOUBLE PRECISION NOT NULL)""",
+    """CREATE TABLE event (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE,
+        decided_at DOUBLE PRECISION NOT NULL, environment TEXT NOT NULL, campaign_id TEXT,
+        rule TEXT NOT NULL, status TEXT NOT NULL, severity TEXT NOT NULL, body TEXT NOT NULL)""",
+    "CREATE INDEX event_by_campaign ON event (environment, campaign_id, id)",
+    "CREATE INDEX event_by_time ON event (decided_at)",
+    """CREATE TABLE cursor (
+        sink TEXT NOT NULL, environment TEXT NOT NULL, event_row BIGINT NOT NULL,
+        PRIMARY KEY (sink, environment))""",
 )
+
+FIRST = 3
+"""The schema of the first release; 1 and 2 were in development versions only."""
+
+Migrations = Sequence[tuple[str, ...]]
+
+MIGRATIONS: Migrations = ()
+"""What leads from each released schema to the next one."""
 
 _BUSY: Seconds = 1.0
 # Nobody else writes (the lock), so nothing but a reader's recovery ever makes us wait.
@@ -56,16 +66,10 @@ class Corrupt(Exception):  # noqa: N818 - it says what is so
     """The file is no sound SQLite database."""
 
 
-class Newer(StateUnusable):
-    """The database is of a newer version."""
-
-
 def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str | None]:
-    """Return the writing connection, and what to tell people if a file was set aside.
+    """Return the writing connection, and what to say to people if a file was set aside.
 
-    A corrupt one is renamed to `<name>.corrupt-<UTC>`; a newer one to `<name>.newer-<UTC>`, where
-    the copy from before its migration is there to start from. Neither is deleted. Raises
-    StateUnusable.
+    A corrupt one is renamed to `<name>.corrupt-<UTC>`, never deleted. Raises StateUnusable.
     """
     try:
         return open_for_writing(path), None
@@ -73,16 +77,9 @@ def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str
         aside = _set_aside(path, now)
         notice = f"{path}: corrupt ({problem}), set aside as {aside.name}; starting without state"
         return open_for_writing(path), notice
-    except Newer:
-        copy = _copy_of(path, len(MIGRATIONS))
-        if not copy.is_file():
-            raise
-        notice = _go_back(path, copy, now)
-        connection, further = open_or_set_aside(path, now)
-        return connection, notice if further is None else f"{notice}; {further}"
 
 
-def open_for_writing(path: Path) -> sqlite3.Connection:
+def open_for_writing(path: Path, migrations: Migrations = MIGRATIONS) -> sqlite3.Connection:
     """Return a connection to the database, made or migrated as need be; it is durable (WAL, FULL).
 
     Raises StateUnusable, or Corrupt for a damaged file.
@@ -93,11 +90,12 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     try:
         _check_header(path)
         connection = _connect(str(path))
-        _recognise(connection, path)
+        newest = FIRST + len(migrations)
+        _recognise(connection, path, newest)
         _configure(connection, path)
-        if 0 < _version(connection) < len(MIGRATIONS):
+        if 0 < _version(connection) < newest:
             _keep_copy(connection, path)
-        _migrate(connection)
+        _migrate(connection, migrations)
         return connection
     except (sqlite3.Error, OSError) as error:
         _close(connection)
@@ -128,7 +126,7 @@ def open_foreign(path: Path) -> sqlite3.Connection:
     connection = None
     try:
         connection = _connect(f"file:{quote(str(path))}?{mode}", uri=True)
-        _check_identity(connection, path)
+        _check_identity(connection, path, FIRST + len(MIGRATIONS))
         return connection
     except sqlite3.Error as error:
         _close(connection)
@@ -160,25 +158,32 @@ def _make_file(path: Path) -> None:
         ) from error
 
 
-def _recognise(connection: sqlite3.Connection, path: Path) -> None:
+def _recognise(connection: sqlite3.Connection, path: Path, newest: int) -> None:
     """Raise StateUnusable for a database that is not ours or newer, Corrupt for a damaged one."""
-    _check_identity(connection, path, new_allowed=True)
+    _check_identity(connection, path, newest, new_allowed=True)
     verdict = _pragma(connection, "quick_check(1)")
     if verdict != "ok":
         raise Corrupt(str(verdict).splitlines()[-1])
 
 
-def _check_identity(connection: sqlite3.Connection, path: Path, new_allowed: bool = False) -> None:
+def _check_identity(
+    connection: sqlite3.Connection, path: Path, newest: int, *, new_allowed: bool = False
+) -> None:
     application, version = _pragma(connection, "application_id"), _version(connection)
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if new_allowed and application == 0 and version == 0 and tables == 0:
         return
     if application != APPLICATION_ID:
         raise _not_ours(path)
-    if version > len(MIGRATIONS):
-        raise Newer(
-            f"{path}: written by a newer sftp-monitor (schema {version}, this one knows "
-            f"{len(MIGRATIONS)}); upgrade, or give state.path another name"
+    if version > newest:
+        raise StateUnusable(
+            f"{path}: written by a newer sftp-monitor (schema {version}, this one knows {newest}); "
+            f"upgrade, or put the copy {path.name}.v{newest} from before the upgrade in its place"
+        )
+    if version < FIRST:
+        raise StateUnusable(
+            f"{path}: written by a development version of sftp-monitor (schema {version}), which "
+            "cannot be taken over; move the file away to start without state"
         )
 
 
@@ -201,25 +206,22 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
         raise StateUnusable(f"{path}: SQLite does not sync to disk (built without it?)")
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    version = _version(connection)
-    if version == len(MIGRATIONS):
+def _migrate(connection: sqlite3.Connection, migrations: Migrations) -> None:
+    version, newest = _version(connection), FIRST + len(migrations)
+    if version == newest:
         return
+    steps = (TABLES,) if version == 0 else migrations[version - FIRST :]
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statements in MIGRATIONS[version:]:
+        for statements in steps:
             for statement in statements:
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute(f"PRAGMA user_version = {newest}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-
-
-def _copy_of(path: Path, version: int) -> Path:
-    return path.with_name(f"{path.name}.v{version}")
 
 
 def _keep_copy(connection: sqlite3.Connection, path: Path) -> None:
@@ -230,23 +232,7 @@ def _keep_copy(connection: sqlite3.Connection, path: Path) -> None:
     _make_file(part)
     with closing(_connect(str(part))) as copy:
         connection.backup(copy)
-    part.replace(_copy_of(path, _version(connection)))
-
-
-def _go_back(path: Path, copy: Path, now: Instant) -> str:
-    """Set the newer database aside and put the copy in its place; return what to tell people."""
-    made, aside = rfc3339(copy.stat().st_mtime), _name_aside(path, now, "newer")
-    try:
-        # A second name first: whenever this is cut short, there is a database to start from.
-        os.link(path, aside)
-        _move_companions(path, aside)
-        copy.replace(path)
-    except OSError as error:
-        raise StateUnusable(f"{path}: cannot be set aside ({error.strerror})") from error
-    return (
-        f"{path}: written by a newer sftp-monitor, set aside as {aside.name}; "
-        f"starting from the copy made before its migration, at {made}"
-    )
+    part.replace(path.with_name(f"{path.name}.v{_version(connection)}"))
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -274,23 +260,14 @@ def is_damage(error: Exception) -> bool:
 
 
 def _set_aside(path: Path, now: Instant) -> Path:
-    aside = _name_aside(path, now, "corrupt")
-    _move_companions(path, aside)
-    path.rename(aside)
-    return aside
-
-
-def _name_aside(path: Path, now: Instant, why: str) -> Path:
     stamp = rfc3339(now).replace("-", "").replace(":", "")
-    aside, n = path.with_name(f"{path.name}.{why}-{stamp}"), 1
+    aside, n = path.with_name(f"{path.name}.corrupt-{stamp}"), 1
     while aside.exists():
         n += 1
-        aside = path.with_name(f"{path.name}.{why}-{stamp}.{n}")
-    return aside
-
-
-def _move_companions(path: Path, aside: Path) -> None:
+        aside = path.with_name(f"{path.name}.corrupt-{stamp}.{n}")
     for suffix in _COMPANIONS:
         companion = path.with_name(path.name + suffix)
         if companion.exists():
             companion.rename(aside.with_name(aside.name + suffix))
+    path.rename(aside)
+    return aside

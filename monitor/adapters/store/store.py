@@ -1,75 +1,84 @@
-"""The store as the daemon sees it: save and forget, lease and wait, read back, tell in order.
+"""The store as the daemon sees it: save and go on, lease and wait, deliver in order.
 
-All of it is called from one thread, the loop's; the writer reports back on it.
+All of it is called from one thread, the loop's, but for the history.
 """
 
 import asyncio
 import contextlib
 import secrets
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import Executor
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
-from monitor.adapters.store import reading, schema
-from monitor.adapters.store.batch import Batch, Change, Outcome, Pruning
-from monitor.adapters.store.database import Database
+from monitor.adapters.store import rows, schema
+from monitor.adapters.store.database import Batch, Database, Outcome
 from monitor.adapters.store.errors import StateUnusable, StorageError
 from monitor.adapters.store.lock import StateLock
-from monitor.adapters.store.outbox import Outbox
-from monitor.adapters.store.reading import Filter, Loaded, StoredEvent
+from monitor.adapters.store.outbox import Entry, Outbox
+from monitor.adapters.store.rows import Change, Filter, Loaded, Put, StoredEvent
 from monitor.adapters.store.schema import MEMORY
-from monitor.adapters.store.unwritten import Unwritten
-from monitor.adapters.store.writer import InlineWriter, Report, Writer, WriterThread
-from monitor.core.model import Event, Instant
+from monitor.adapters.store.writer import Writer
+from monitor.core.model import Instant, Told
+
+_T = TypeVar("_T")
+
+PAGE = 100
+"""Events read from the table at once."""
+
+KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
+"""Starts a task that must run for ever, by its name."""
+
+
+def _start(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.create_task(work, name=name)
 
 
 class Store:
     """The state of one daemon. Make one with `open`; hooks may be set right after.
 
     `epoch` is this start's, in the ids of all events that it decides: so no id stands for two
-    occurrences, whatever database is put back. `notice` is
-    what people should know of the start (a file set aside). `problem` is why the last transaction
-    failed; None when it was a good one. `errors` counts failed transactions and unreadable events.
+    occurrences, whatever database is put back. `notice` is what people should know of the start (a
+    file set aside). `errors` counts failed transactions and unreadable events.
     """
 
     def __init__(
-        self, path: Path, database: Database, lock: StateLock | None, epoch: str, threaded: bool
+        self, database: Database, outbox: Outbox, epoch: str, executor: Executor | None
     ) -> None:
         """Take over an open database; `open` is the way to get one."""
         self.epoch = epoch
         self.notice: str | None = None
-        self.problem: StorageError | None = None
         self.errors = 0
         self.on_commit: Callable[[], None] | None = None
         self.on_error: Callable[[StorageError], None] = _ignore
-        self._path = path
-        self._lock = lock
-        self._closed = False
-        self._sinks: set[str] = set()
-        self._unwritten = Unwritten()
-        # Memory is seen by its own connection only; a file is read beside the writer.
-        self._reader = database.connection if lock is None else schema.open_for_reading(path)
         self._database = database
-        cursors, newest = reading.cursors(self._reader), reading.newest_row(self._reader)
-        first = min(cursors.values(), default=newest)
-        self._outbox = Outbox(cursors, newest, reading.waiting(self._reader, first))
-        self._writer: Writer
-        if threaded and lock is not None:
-            self._writer = WriterThread(database, self._settle, asyncio.get_running_loop())
-        else:
-            self._writer = InlineWriter(database, self._settle)
+        self._outbox = outbox
+        self._executor = executor
+        self._writer = Writer(database, executor, self._settled)
+        self._writing: asyncio.Task[None] | None = None
+        self._closed = False
+        self._loaded = False
+        self._left: dict[str, Change] = {}
+        self._leases: dict[str, Instant] = {}
 
     @classmethod
     def open(
-        cls, path: Path, *, now: Instant, threaded: bool = True, epoch: str | None = None
+        cls,
+        path: Path,
+        *,
+        now: Instant,
+        executor: Executor | None = None,
+        keep_running: KeepRunning = _start,
+        epoch: str | None = None,
     ) -> "Store":
         """Open the state at `path` (or `MEMORY`), made anew where there is none.
 
-        `now` dates a file that is set aside. Threaded, it must be called on the loop that
-        will use it; else (and in memory always) every call commits before it returns. `epoch` is
-        drawn but in tests. Raises StateLocked or StateUnusable.
+        `now` dates a file that is set aside. `executor` has one thread, and ends with the store;
+        with one it must be called on the loop that will use it. `epoch` is drawn but in tests.
+        Raises StateLocked or StateUnusable.
         """
         with contextlib.ExitStack() as undo:
             # First of all: opening may migrate the file, or set it aside.
@@ -78,152 +87,140 @@ class Store:
                 undo.callback(lock.release)
             connection, notice = schema.open_or_set_aside(path, now)
             undo.callback(connection.close)
-            drawn = epoch or secrets.token_hex(4)
             try:
-                store = cls(path, Database(path, connection, lock), lock, drawn, threaded)
+                outbox = Outbox(rows.newest(connection))
             except sqlite3.Error as error:
                 raise StateUnusable(
                     f"{path}: cannot be read ({error}); restore a backup, or move the file away to"
                     " start without state"
                 ) from error
+            database = Database(path, connection, lock)
+            store = cls(database, outbox, epoch or secrets.token_hex(4), executor)
             store.notice = notice
+            if executor is not None:
+                store._writing = keep_running("storing", store._writer.run())
             undo.pop_all()
         return store
 
-    def load(self, but: Collection[str] = ()) -> Loaded:
-        """Return what is remembered, saved just now or long ago. Raises StorageError.
-
-        Of the environments in `but` nothing is read: there is no need to.
-        """
-        with self._reading() as reader:
-            return self._unwritten.over(reading.load(reader, but))
-
-    async def load_in(self, threads: Executor, but: Collection[str] = ()) -> Loaded:
-        """Return the same as `load`, read in a thread: 100,000 campaigns take seconds.
-
-        What is saved meanwhile may be in it or not. Raises StorageError.
-        """
-        if self._lock is None:
-            return self.load(but)
-        loop = asyncio.get_running_loop()
-        read = partial(self._read, but)
-        return self._unwritten.over(await loop.run_in_executor(threads, read))
-
-    def _read(self, but: Collection[str]) -> Loaded:
-        with self._reading_aside() as reader:
-            return reading.load(reader, but)
-
-    def save(self, change: Change) -> None:
-        """Queue a change to the writer; never blocks. ValueError: something cannot be encoded."""
-        batch = Batch.of(change, self.epoch)
-        ids = (row.event_id for row in batch.events)
-        # Both notes before the writer has it: inline it reports back before `submit` returns.
-        self._outbox.queued(dict(zip(ids, change.events, strict=True)))
-        self._unwritten.submitted(batch)
-        self._writer.submit(batch)
+    @property
+    def problem(self) -> StorageError | None:
+        """Why the last transaction failed; None when it was a good one."""
+        return self._writer.problem
 
     @property
     def failing(self) -> bool:
         """True from a failed transaction until the next good one."""
         return self.problem is not None
 
+    async def load(self, but: Collection[str] = ()) -> Loaded:
+        """Return what is remembered of all environments but those in `but`.
+
+        The first time everything is read, and `but` is for nothing. Later it is what is left of
+        environments that were removed, as it was saved, with all leases. Raises StorageError.
+        """
+        if not self._loaded:
+            loaded = await self._on_thread(rows.load)
+            self._loaded, self._leases = True, dict(loaded.next_call_at) | self._leases
+            return loaded
+        left = [change for name, change in self._left.items() if name not in but]
+        return Loaded(
+            campaigns={
+                (status.environment, status.campaign_id): status
+                for change in left
+                for status in change.campaigns
+            },
+            environments={status.name: status for change in left for status in change.environments},
+            next_call_at={name: at for name, at in self._leases.items() if name not in but},
+        )
+
+    def save(self, change: Change) -> None:
+        """Queue a change to be committed; never blocks. ValueError: something cannot be encoded."""
+        events = [rows.event_row(event, self.epoch) for event in change.events]
+        batch = Batch(rows.puts(change))
+        for event, row in zip(change.events, events, strict=True):
+            entry = Entry(row.event_id, self.epoch, row.environment, row.decided_at, event)
+            batch.events.append((entry, row))
+        if change.removed is not None:
+            self._left[change.removed] = change
+        self._leases.update(change.next_call_at)
+        self._outbox.queued(entry for entry, _ in batch.events)
+        self._writer.submit(batch, urgent=bool(events))
+
     async def lease(self, environment: str, until: Instant) -> None:
         """Return once it is on disk that the budget is spent up to `until` (wall clock).
 
         Raises StorageError when it could not be written.
         """
-        await self._written(Batch(next_call_at={environment: until}))
+        self._leases[environment] = until
+        await self._writer.written(Batch({(rows.PUT_LEASE, (environment,)): until}))
 
     async def flush(self) -> None:
         """Return once all that was saved so far is committed or has failed."""
         with contextlib.suppress(StorageError):
-            await self._written(Batch())
+            await self._writer.written(Batch())
 
     async def prune(self, older_than: Instant) -> int:
-        """Delete events decided before `older_than` that every sink was told; return how many.
+        """Delete events decided before `older_than` that every sink has had; return how many.
 
-        Every sink that this process tells, that is. Raises StorageError.
+        Every sink of this process, that is. Raises StorageError.
         """
-        pruning = Pruning(older_than, frozenset(self._sinks))
-        return (await self._written(Batch(pruning=pruning))).pruned
+        bound = self._outbox.delivered_before()
+        return (await self._writer.written(Batch(prune=(older_than, bound)))).pruned
 
-    def add_sink(self, sink: str) -> None:
-        """Give a new sink its cursor, at the newest event there was when the store was opened.
+    def add_sink(self, sink: str) -> dict[str, str | None]:
+        """Have events wait for a sink: to be called before the first save.
 
-        To be called before the first save, or a crash may let events pass it by; every method
-        that takes a sink does it by itself.
+        Returns, by their id, the events that waited for it at the start and may have been
+        delivered before a crash, each with the id of the event before it. A new sink starts at the
+        newest event that there is. Raises StorageError.
         """
-        self._sinks.add(sink)
         if not self._outbox.knows(sink):
-            self.move_cursor(sink, self._outbox.cursor(sink))
+            heads = self._database.read_aside(partial(rows.heads, sink=sink))
+            if heads is None:
+                # Else a crash may let events pass it by.
+                self._move_cursors(sink, {"": self._outbox.newest})
+            self._outbox.add_sink(sink, heads or ())
+        return {entry.event_id: entry.before for entry in self._outbox.waiting(sink)}
 
-    def events_after(self, sink: str, limit: int) -> list[StoredEvent]:
-        """Return at most `limit` stored events that wait for the sink, in the order of telling.
+    async def undelivered(self, sink: str) -> Told | None:
+        """Return the next event for the sink; None where none is, or it is still to be committed.
 
-        Empty: none waits. A row that cannot be decoded is passed over and told to `on_error`.
-        Raises StorageError.
+        While nothing can be written it is handed out all the same, not durable. One that cannot be
+        decoded is passed over, and counted. To be followed by `mark_delivered`. Raises
+        StorageError.
         """
-        self.add_sink(sink)
-        # As counted in memory: without a disk, what is undurable must not wait for it.
-        while self._outbox.waiting(sink)[0]:
-            with self._reading() as reader:
-                after = self._outbox.cursor(sink)
-                rows = reading.events_after(reader, after, limit)
-            run, passed = self._outbox.to_tell(sink, rows)
-            if passed is not None:
-                self._pass_over(sink, passed, rows)
-            # Of a page that was all passed over nothing is left to tell, but more may follow it.
-            if run or not rows:
-                return run
-        return []
+        while waiting := self._outbox.waiting(sink):
+            entry = waiting[0]
+            if entry.row_id is None and not self.failing:
+                return None
+            if entry.event is None:
+                await self._fetch(sink)
+            if entry.event is not None:
+                return Told(entry.event, entry.epoch, durable=entry.row_id is not None)
+            problem = f"event {entry.row_id} cannot be read"
+            self._count(StorageError(self._database.path, problem))
+            self.mark_delivered(sink, entry.event_id)
+        return None
 
-    def undurable(self, sink: str) -> tuple[Event, ...]:
-        """Return the events that cannot be written and that the sink was not told, in order.
+    def mark_delivered(self, sink: str, event_id: str) -> None:
+        """Note that the sink has had that event, which `undelivered` returned; queued.
 
-        To be told with `durable: false`, each followed by `mark_told`.
+        One that is not committed yet is passed over by its cursor in the same transaction.
         """
-        self.add_sink(sink)
-        # While the disk works they are only on their way to it, and are told from there.
-        return self._outbox.untold(sink) if self.failing else ()
-
-    def mark_told(self, sink: str, event_id: str) -> None:
-        """Note that the sink was told an undurable event.
-
-        Once the event is written it is passed over, by a cursor moved in the same transaction.
-        """
-        self._outbox.mark_told(sink, event_id)
-        self._writer.submit(Batch(told=[(sink, event_id)]))
-
-    def move_cursor(self, sink: str, row_id: int) -> None:
-        """Note that the sink was told everything up to this row; queued to the writer."""
-        self._outbox.move_cursor(sink, row_id)
-        self._writer.submit(Batch(cursors={sink: self._outbox.cursor(sink)}))
+        entry = self._outbox.delivered(sink, event_id)
+        if entry is not None and entry.row_id is not None:
+            self._move_cursors(sink, self._outbox.position(sink, entry))
 
     def pending(self, sink: str) -> tuple[int, Instant | None]:
-        """Return how many events wait for the sink, and when the oldest of them was decided."""
-        unwritten = self.undurable(sink)
-        count, oldest = self._outbox.waiting(sink)
-        if oldest is None and unwritten:
-            oldest = unwritten[0].decided_at
-        return count + len(unwritten), oldest
+        """Return how many events wait for the sink, and when the first of them was decided."""
+        return self._outbox.pending(sink)
 
-    def history(
-        self,
-        *,
-        since: Instant | None = None,
-        environment: str | None = None,
-        campaign_id: str | None = None,
-        before_row: int | None = None,
-        limit: int = 100,
-    ) -> list[StoredEvent]:
-        """Return stored events that pass the filters, newest first; page on by `before_row`.
+    def history(self, wanted: Filter | None = None) -> list[StoredEvent]:
+        """Return stored events that pass the filter, newest first.
 
-        `since` is the earliest `decided_at`. Any thread may call it: it reads on a connection of
-        its own. Raises StorageError.
+        Any thread may call it: it reads on a connection of its own. Raises StorageError.
         """
-        wanted = Filter(since=since, environment=environment, campaign_id=campaign_id)
-        with self._reading_aside() as reader:
-            return reading.history(reader, wanted, before_row, limit)
+        return self._database.read_aside(partial(rows.history, wanted=wanted or Filter()))
 
     async def aclose(self) -> None:
         """Write what is queued, fold the WAL into the database, let another daemon have it.
@@ -233,84 +230,57 @@ class Store:
         if self._closed:
             return
         self._closed = True
-        await self.flush()
-        # Before the writer: the last connection folds the WAL, and a reader may not write.
-        if self._lock is not None:
-            self._reader.close()
-        await self._writer.close()
-        if self._lock is not None:
-            self._lock.release()
+        self._writer.close()
+        if self._writing is not None:
+            await self._writing
+        await self._writer.on_thread(self._database.close)
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
 
-    async def _written(self, batch: Batch) -> Outcome:
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        batch.waiters.append(future)
-        self._unwritten.submitted(batch)
-        self._writer.submit(batch)
-        outcome = await future
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome
-
-    def _settle(self, report: Report) -> None:
-        """Take note of what became of a batch; on the loop's thread."""
-        outcome = report.outcome
-        if outcome.written is not None:
-            self._outbox.stored(outcome.event_ids)
-            self._outbox.added(outcome.rows)
-            self._unwritten.written(outcome.written)
-        self.problem = outcome.error
-        for waiter in report.waiters:
-            if not waiter.done():
-                waiter.set_result(outcome)
-        if outcome.duplicates:
-            self._count(StorageError(self._path, f"{outcome.duplicates} event ids came twice"))
+    def _settled(self, batch: Batch, outcome: Outcome) -> None:
+        """Take note of what became of a batch."""
         if outcome.error is not None:
             self._count(outcome.error)
-        elif outcome.event_ids and self.on_commit is not None:
+            return
+        self._settle_events(batch, outcome)
+        if batch.events and self.on_commit is not None:
             self.on_commit()
 
-    def _pass_over(self, sink: str, passed: int, rows: reading.EventRows) -> None:
-        for row_id, event in rows:
-            if row_id <= passed and event is None:
-                self._count(StorageError(self._path, f"event {row_id} cannot be read"))
-        self.move_cursor(sink, passed)
+    def _settle_events(self, batch: Batch, outcome: Outcome) -> None:
+        for (entry, _), (row_id, passed) in zip(batch.events, outcome.rows, strict=True):
+            if row_id is None:
+                self._outbox.withdrawn(entry)
+                problem = f"the event id {entry.event_id} came twice"
+                self._count(StorageError(self._database.path, problem))
+                continue
+            self._outbox.committed(entry, row_id)
+            # Delivered while it was being written: with the next one its cursor passes it.
+            for sink in () if self._closed else entry.delivered_to:
+                if sink not in passed:
+                    self._move_cursors(sink, {entry.environment: row_id})
+
+    def _move_cursors(self, sink: str, to: Mapping[str, int]) -> None:
+        puts: dict[Put, str | float] = {
+            (rows.PUT_CURSOR, (sink, environment)): row for environment, row in to.items()
+        }
+        self._writer.submit(Batch(puts), urgent=False)
+
+    async def _fetch(self, sink: str) -> None:
+        """Read the first events that wait for the sink from the table."""
+        waiting = list(islice(self._outbox.waiting(sink), PAGE))
+        first = waiting[0].row_id or 0
+        query = partial(rows.bodies, row=first, limit=PAGE)
+        found = await self._on_thread(query)
+        for entry in waiting:
+            if entry.event is None and entry.row_id is not None:
+                entry.event = found.get(entry.row_id)
+
+    async def _on_thread(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        return await self._writer.on_thread(partial(self._database.read, query))
 
     def _count(self, error: StorageError) -> None:
         self.errors += 1
         self.on_error(error)
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._database.check()
-            yield self._reader
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
-
-    @contextlib.contextmanager
-    def _reading_aside(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection that no other thread uses, as long as it is needed."""
-        # Before it is opened: in the place of an emptied file SQLite deletes the log.
-        self._database.check()
-        own = None if self._lock is None else self._opened()
-        try:
-            yield own or self._reader
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
-        finally:
-            if own is not None:
-                own.close()
-
-    def _opened(self) -> sqlite3.Connection:
-        try:
-            return schema.open_for_reading(self._path)
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, error: sqlite3.Error) -> StorageError:
-        problem = self._database.failed("read", error)
-        self._database.seen_by_reader(problem)
-        return problem
 
 
 def _ignore(_error: StorageError) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from monitor.adapters.store import Store
 from support.builders import NOW
+from support.state_files import threaded
 
 
 @pytest.fixture
@@ -16,6 +17,10 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=[True, False], ids=["threaded", "inline"])
 async def store(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Store]:
-    store = Store.open(path, now=NOW, threaded=request.param)
-    yield store
-    await store.aclose()
+    if request.param:
+        async with threaded(path) as store:
+            yield store
+    else:
+        store = Store.open(path, now=NOW)
+        yield store
+        await store.aclose()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.store import Change, StateUnusable, Store, read_history, schema
+from monitor.adapters.store import Change, Filter, StateUnusable, Store, read_history, schema
 from support.builders import NOW
 from support.state_files import an_event, events, execute, run_script
 
@@ -46,8 +46,8 @@ async def test_the_history_is_filtered_and_paged(
     store: Store, path: Path, filters: dict[str, Any], expected: list[int]
 ) -> None:
     await fill(store)
-    assert [stored.event.seq for stored in store.history(**filters)] == expected
-    assert [stored.event.seq for stored in read_history(path, **filters)] == expected
+    assert [stored.event.seq for stored in store.history(Filter(**filters))] == expected
+    assert [stored.event.seq for stored in read_history(path, Filter(**filters))] == expected
 
 
 async def test_an_event_reads_the_same_from_outside(store: Store, path: Path) -> None:
@@ -97,7 +97,7 @@ from pathlib import Path
 from monitor.adapters.store import Store
 from support.builders import NOW
 from support.state_files import events
-Store.open(Path(sys.argv[1]), now=NOW, threaded=False).save(events(1, 2))
+Store.open(Path(sys.argv[1]), now=NOW).save(events(1, 2))
 os.kill(os.getpid(), 9)
 """
     assert run_script(script, path).returncode == -9
@@ -130,7 +130,7 @@ def test_a_state_whose_history_is_gone_is_named_with_the_reason(path: Path) -> N
 
 def test_the_state_of_a_newer_version_is_not_read(path: Path) -> None:
     schema.open_for_writing(path).close()
-    execute(path, f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
+    execute(path, f"PRAGMA user_version = {schema.FIRST + len(schema.MIGRATIONS) + 1}")
     with pytest.raises(StateUnusable, match="newer"):
         read_history(path)
 

@@ -41,17 +41,17 @@ def test_the_lock_of_another_process_is_respected_until_it_dies(path: Path) -> N
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"locked\n"
         with pytest.raises(StateLocked, match=f"process {holder.pid}"):
-            Store.open(path, now=NOW, threaded=False)
+            Store.open(path, now=NOW)
         holder.kill()
     StateLock(path).release()
 
 
 async def test_fault_40_a_second_store_is_refused_and_disturbs_nothing(path: Path) -> None:
-    store = Store.open(path, now=NOW, threaded=False)
+    store = Store.open(path, now=NOW)
     with pytest.raises(StateLocked):
-        Store.open(path, now=NOW, threaded=False)
+        Store.open(path, now=NOW)
     await store.lease("production", NOW + 5)
-    assert store.load().next_call_at == {"production": NOW + 5}
+    assert not store.failing
     await store.aclose()
 
 
@@ -80,30 +80,3 @@ def test_a_missing_directory_is_told_with_what_to_do(tmp_path: Path) -> None:
         match=r"No such file or directory.*existing directory that the daemon can write to$",
     ):
         StateLock(tmp_path / "missing" / "sftp-monitor.db")
-
-
-def test_a_deleted_lock_file_is_made_anew_and_still_keeps_others_out(path: Path) -> None:
-    lock = StateLock(path)
-    lock.path.unlink()
-    lock.renew()
-    with pytest.raises(StateLocked):
-        StateLock(path)
-    lock.release()
-
-
-def test_renewing_a_lock_that_is_there_changes_nothing(path: Path) -> None:
-    lock = StateLock(path)
-    lock.renew()
-    with pytest.raises(StateLocked):
-        StateLock(path)
-    lock.release()
-
-
-def test_a_lock_that_another_daemon_took_meanwhile_is_lost(path: Path) -> None:
-    lock = StateLock(path)
-    lock.path.unlink()
-    other = StateLock(path)
-    with pytest.raises(StateLocked):
-        lock.renew()
-    lock.release()
-    other.release()

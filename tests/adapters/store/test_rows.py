@@ -1,21 +1,26 @@
 """Statuses and events survive the disk to the last bit; what is damaged is refused, not guessed."""
 
+import inspect
 import json
+import re
 import subprocess
 import sys
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.adapters.store import codec
+from monitor.adapters.store import rows, schema
+from monitor.core.discovery import Roster
 from monitor.core.identity import AlertLabels
 from monitor.core.model import (
     Alert,
     AlertState,
     Event,
     EventStatus,
+    Listed,
     PollError,
     Reason,
     Severity,
@@ -134,20 +139,28 @@ stored_events = st.builds(
     initial=st.booleans(),
 )
 
+rosters = st.builds(
+    Roster,
+    campaigns=st.dictionaries(texts, st.builds(Listed, texts, texts, texts, texts), max_size=3),
+    absent=st.dictionaries(texts, st.integers(1, 3), max_size=3),
+    distrusted=st.integers(0, 2),
+    listed_at=st.none() | instants,
+)
+
 
 @given(statuses)
 def test_a_campaigns_status_survives_the_disk(status: CampaignStatus) -> None:
-    assert codec.decode_campaign(codec.encode_campaign(status)) == status
+    assert rows.CAMPAIGN.decode(rows.CAMPAIGN.encode(status)) == status
 
 
 @given(environments)
 def test_an_environments_status_survives_the_disk(status: EnvironmentStatus) -> None:
-    assert codec.decode_environment(codec.encode_environment(status)) == status
+    assert rows.ENVIRONMENT.decode(rows.ENVIRONMENT.encode(status)) == status
 
 
 @given(stored_events)
 def test_an_event_survives_the_disk(event: Event) -> None:
-    assert codec.decode_event(codec.event_row(event, "0badcafe").body) == event
+    assert rows.EVENT.decode(rows.event_row(event, "0badcafe").body) == event
 
 
 def test_the_enumerations_come_back_as_themselves() -> None:
@@ -155,7 +168,7 @@ def test_the_enumerations_come_back_as_themselves() -> None:
         error=PollError(Reason.TIMEOUT),
         alerts={"missing": Alert(rule="missing", state=AlertState.FIRING)},
     )
-    decoded = codec.decode_campaign(codec.encode_campaign(status))
+    decoded = rows.CAMPAIGN.decode(rows.CAMPAIGN.encode(status))
     assert decoded.error is not None
     assert decoded.error.reason is Reason.TIMEOUT
     assert decoded.alerts["missing"].state is AlertState.FIRING
@@ -163,7 +176,7 @@ def test_the_enumerations_come_back_as_themselves() -> None:
 
 def test_failed_polls_in_a_row_are_this_processs_and_not_stored() -> None:
     status = a_status(failures=Failures(3, NOW))
-    assert codec.decode_campaign(codec.encode_campaign(status)).failures is None
+    assert rows.CAMPAIGN.decode(rows.CAMPAIGN.encode(status)).failures is None
 
 
 def test_of_an_environment_only_the_breaker_and_what_was_once_seen_are_stored() -> None:
@@ -181,7 +194,7 @@ def test_of_an_environment_only_the_breaker_and_what_was_once_seen_are_stored() 
         corrected=True,
         up=False,
     )
-    decoded = codec.decode_environment(codec.encode_environment(status))
+    decoded = rows.ENVIRONMENT.decode(rows.ENVIRONMENT.encode(status))
     assert decoded == EnvironmentStatus(
         name="production", outage_at=NOW, outage_reason=Reason.TIMEOUT, readable_seen=True
     )
@@ -189,17 +202,17 @@ def test_of_an_environment_only_the_breaker_and_what_was_once_seen_are_stored() 
 
 def test_every_stored_field_of_an_environment_is_one_it_has() -> None:
     names = {field.name for field in fields(EnvironmentStatus)}
-    assert names >= codec._STORED_OF_ENVIRONMENT
+    assert names >= rows.STORED_OF_ENVIRONMENT
 
 
 def test_a_row_of_an_older_version_gets_the_defaults_of_new_fields() -> None:
     body = '{"environment": "production", "campaign_id": "c-1"}'
-    assert codec.decode_campaign(body) == a_status()
+    assert rows.CAMPAIGN.decode(body) == a_status()
 
 
 def test_a_field_that_is_known_no_more_is_ignored() -> None:
     body = '{"environment": "production", "campaign_id": "c-1", "mood": "good"}'
-    assert codec.decode_campaign(body) == a_status()
+    assert rows.CAMPAIGN.decode(body) == a_status()
 
 
 @pytest.mark.parametrize(
@@ -217,75 +230,89 @@ def test_a_field_that_is_known_no_more_is_ignored() -> None:
 )
 def test_what_is_no_status_is_refused(body: str) -> None:
     with pytest.raises(ValueError, match="validation error"):
-        codec.decode_campaign(body)
+        rows.CAMPAIGN.decode(body)
 
 
 def test_text_that_is_no_unicode_is_refused_before_it_reaches_the_disk() -> None:
     status = a_status(memory=Memory(config=a_config(host="\ud800")))
     with pytest.raises(ValueError, match="surrogates"):
-        codec.encode_campaign(status)
+        rows.CAMPAIGN.encode(status)
 
 
 def test_an_events_row_has_the_columns_that_the_history_is_searched_by() -> None:
     event = an_event(3, campaign_id=None)
-    row = codec.event_row(event, "0badcafe")
+    row = rows.event_row(event, "0badcafe")
     assert row.event_id == Told(event, "0badcafe").event_id
     assert row.event_id.endswith("-0badcafe-3")
     assert row[1:7] == (NOW + 3, "production", None, "failed_test", "firing", "critical")
     assert json.loads(row.body)["seq"] == 3
 
 
-def test_a_tombstone_counts_events_and_knows_nothing_else() -> None:
-    alert = Alert(rule="missing", state=AlertState.FIRING, told=True, seq=4, summary="gone")
-    status = a_status(
-        memory=Memory(config=a_config()),
-        polled_at=NOW,
-        alerts={"missing": alert, "disabled": replace(alert, rule="disabled", seq=0)},
-    )
-    forgotten = codec.forgotten_campaign(codec.encode_campaign(status))
-    assert forgotten is not None
-    assert codec.decode_campaign(forgotten) == a_status(
-        alerts={"missing": Alert(rule="missing", seq=4)}
-    )
+@given(rosters)
+def test_a_roster_survives_to_the_last_bit_and_in_its_order(roster: Roster) -> None:
+    again = rows.ROSTER.decode(rows.ROSTER.encode(roster))
+    assert again == roster
+    assert list(again.campaigns) == list(roster.campaigns)
 
 
-def test_an_environments_tombstone_counts_events_and_knows_nothing_else() -> None:
-    alert = Alert(rule="api_unreachable", state=AlertState.FIRING, told=True, seq=2)
-    status = EnvironmentStatus(name="production", outage_at=NOW, alerts={"api_unreachable": alert})
-    body = codec.forgotten_environment(codec.encode_environment(status))
-    assert body is not None
-    assert codec.decode_environment(body) == EnvironmentStatus(
-        name="production", alerts={"api_unreachable": Alert(rule="api_unreachable", seq=2)}
-    )
+STORED: list[tuple[rows.Body[Any], str, str]] = [
+    (rows.CAMPAIGN, rows.CAMPAIGN.encode(a_status(polled_at=NOW)), "polled_at"),
+    (
+        rows.ENVIRONMENT,
+        rows.ENVIRONMENT.encode(EnvironmentStatus(name="production", called_at=NOW)),
+        "called_at",
+    ),
+    (rows.ROSTER, rows.ROSTER.encode(Roster(listed_at=NOW)), "listed_at"),
+    (rows.EVENT, rows.event_row(an_event(), "0badcafe").body, "decided_at"),
+]
 
 
-def test_without_an_event_there_is_no_tombstone() -> None:
-    pending = {"missing": Alert(rule="missing", state=AlertState.PENDING)}
-    campaign, environment = a_status(alerts=pending), EnvironmentStatus(name="production")
-    assert codec.forgotten_campaign(codec.encode_campaign(campaign)) is None
-    assert codec.forgotten_environment(codec.encode_environment(environment)) is None
+@pytest.mark.parametrize(("body", "text", "field"), STORED, ids=[field for *_, field in STORED])
+def test_a_text_that_looks_like_a_number_is_damage(
+    body: rows.Body[Any], text: str, field: str
+) -> None:
+    body.decode(text)
+    damaged = json.dumps(json.loads(text) | {field: str(NOW)})
+    with pytest.raises(ValueError, match=field):
+        body.decode(damaged)
+    assert body.known(damaged) is None
 
 
-@pytest.mark.parametrize("body", ["", "{", '{"name": 7}'])
-def test_what_cannot_be_read_cannot_be_forgotten_either(body: str) -> None:
-    assert codec.forgotten_campaign(body) == body
-    assert codec.forgotten_environment(body) == body
+def test_what_is_not_known_takes_no_room_on_the_disk() -> None:
+    texts = [
+        rows.CAMPAIGN.encode(a_status()),
+        rows.ENVIRONMENT.encode(EnvironmentStatus(name="production")),
+        rows.ROSTER.encode(Roster()),
+    ]
+    assert [text for text in texts if "null" in text] == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *schema.TABLES,
+        *(text for name, text in vars(rows).items() if name.startswith(("PUT_", "ADD_", "PRUNE_"))),
+        *(inspect.getsource(query) for query in (rows.load, rows.heads, rows.bodies, rows.history)),
+    ],
+)
+def test_the_statements_are_such_as_postgresql_takes_too(statement: str) -> None:
+    assert not re.search(r"rowid|INSERT OR |REPLACE INTO|IFNULL|PRAGMA", statement, re.IGNORECASE)
 
 
 IN_A_FRESH_PROCESS = """
 import sys
-from monitor.adapters.store.codec import decode_event
+from monitor.adapters.store.rows import EVENT
 body = sys.stdin.read()
-decode_event(body)
+EVENT.decode(body)
 before = sys.getallocatedblocks()
 for number in range(5000):
-    decode_event(body.replace("sftp.example.com", f"{number}.example.com"))
+    EVENT.decode(body.replace("sftp.example.com", f"{number}.example.com"))
 print(sys.getallocatedblocks() - before)
 """
 
 
 def test_the_texts_of_an_event_are_forgotten_with_it() -> None:
-    body = codec.event_row(replace(an_event(), sftp_host="sftp.example.com"), "epoch").body
+    body = rows.event_row(replace(an_event(), sftp_host="sftp.example.com"), "epoch").body
     command = [sys.executable, "-c", IN_A_FRESH_PROCESS]
     done = subprocess.run(command, input=body, text=True, capture_output=True, check=True)
     assert int(done.stdout) < 500
