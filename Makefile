@@ -13,7 +13,7 @@ BASE_STAMP := $(VENV)/.base-installed
 DEV_STAMP  := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-static torture mutation format install lock clean
+.PHONY: help demo test check check-static torture mutation format generate install lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,12 +27,13 @@ test: $(DEV_STAMP) ## Run the fast tests (ARGS="tests/core -k stale" for some of
 check: check-static ## Run everything that must hold: check-static, then all tests with coverage
 	$(PYTEST) --cov=monitor
 
-check-static: $(DEV_STAMP) ## Check format, lint, types, layers and dependencies
+check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies and what is generated
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/python deploy/generate.py --check
 
 torture: $(DEV_STAMP) ## Run the long tests behind docs/reliability.md (PART=kills ARGS="--kills 100" for one)
 	PYTHONPATH=tests $(BIN)/python -m torture $(PART) $(ARGS)
@@ -43,6 +44,9 @@ mutation: $(DEV_STAMP) ## Change the core, the store and the decoder: do the tes
 format: $(DEV_STAMP) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+generate: $(DEV_STAMP) ## Make again what follows from the rules' table: Prometheus' rules, tables of the docs
+	$(BIN)/python deploy/generate.py
 
 install: $(DEV_STAMP) ## Make .venv with all that development needs
 

@@ -138,11 +138,6 @@ def test_there_is_one_pod_for_each_token_has_one_budget() -> None:
     assert STATEFULSET["replicas"] == 1
 
 
-def test_the_rules_are_those_for_prometheus() -> None:
-    rules = YAML(typ="safe").load(ROOT / "deploy" / "prometheus" / "sftp-monitor.rules.yaml")
-    assert MANIFESTS["prometheusrule.yaml"]["spec"] == rules
-
-
 def test_the_pod_may_do_nothing_but_its_work() -> None:
     labels = MANIFESTS["namespace.yaml"]["metadata"]["labels"]
     assert labels == {"pod-security.kubernetes.io/enforce": "restricted"}

@@ -1,0 +1,154 @@
+"""Make again what follows from the rules of the monitor: `make generate`.
+
+From each rule's class come its alert in Prometheus' rules, and its row in the tables of the
+documents; from Prometheus' rules comes the Kubernetes copy of them. What is made stands between
+two lines with `made by make generate`; everything else in those files is written by hand.
+With `--check` nothing is written: exit code 1, and the names of the files that are not as they
+would be made.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from monitor.config.schema import RUNBOOKS
+from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.rule import BaseRule
+from monitor.core.rules import RULES
+from monitor.core.text import span
+
+ROOT = Path(__file__).parents[1]
+
+PROMETHEUS = Path("deploy/prometheus/sftp-monitor.rules.yaml")
+KUBERNETES = Path("deploy/kubernetes/prometheusrule.yaml")
+TABLES = (Path("README.md"), Path("docs/runbooks/README.md"))
+
+MARK = "made by make generate"
+
+DESCRIPTIONS = {
+    "campaign": """\
+            Campaign {{ with
+            printf "sftp_monitor_campaign_info{environment=%q,campaign_id=%q}"
+            $labels.environment $labels.campaign_id | query
+            }}{{ . | first | label "campaign_name" }} {{ end
+            }}({{ $labels.environment }}/{{ $labels.campaign_id }}){{ with
+            $labels.sftp_host }}, host {{ . }}{{ end }}{{ with
+            printf "sftp_monitor_alert_since_timestamp_seconds{environment=%q,campaign_id=%q,rule=%q}"
+            $labels.environment $labels.campaign_id $labels.rule | query
+            }}, since {{ . | first | value | humanizeTimestamp }}{{ end }}.
+""",
+    "environment": """\
+            Environment {{ $labels.environment }}{{ with
+            printf "sftp_monitor_alert_since_timestamp_seconds{environment=%q,campaign_id='',rule=%q}"
+            $labels.environment $labels.rule | query }}, since
+            {{ . | first | value | humanizeTimestamp }}{{ end }}.
+""",
+}
+
+DASHBOARDS = {
+    "campaign": "http://localhost:3000/d/sftp-monitor?var-environment={{ $labels.environment }}"
+    "&var-campaign={{ $labels.campaign_id }}",
+    "environment": "http://localhost:3000/d/sftp-monitor?var-environment={{ $labels.environment }}",
+}
+
+OF_ALL_RULES = {"enabled", "severity", "keep_firing_for"}
+"""Settings that every rule has; a table would only repeat them."""
+
+KUBERNETES_HEAD = """\
+# deploy/prometheus/sftp-monitor.rules.yaml for the Prometheus Operator: made by make generate.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: sftp-monitor
+spec:
+"""
+
+
+def generated() -> dict[Path, str]:
+    """Return what each file that is made, wholly or in part, has to say, by its path."""
+    made = {PROMETHEUS: _between(_read(PROMETHEUS), "".join(_alerts()))}
+    made[KUBERNETES] = KUBERNETES_HEAD + _indented(made[PROMETHEUS])
+    for page in TABLES:
+        links = "" if page.parent.name == "runbooks" else "docs/runbooks/"
+        made[page] = _between(_read(page), "".join(_rows(links)))
+    return made
+
+
+def _read(path: Path) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def _between(text: str, made: str) -> str:
+    pattern = rf"(^[^\n]*{MARK}: begin[^\n]*\n).*?(^[^\n]*{MARK}: end[^\n]*$)"
+    found = re.sub(pattern, lambda m: m[1] + made + m[2], text, flags=re.DOTALL | re.MULTILINE)
+    if f"{MARK}: begin" not in text:
+        raise SystemExit(f"there is no line with '{MARK}: begin'")
+    return found
+
+
+def _indented(rules: str) -> str:
+    # Without the head, which speaks of the file for Prometheus itself.
+    groups = rules[rules.index("groups:\n") :]
+    return "".join(f"  {line}" if line.strip() else line for line in groups.splitlines(True))
+
+
+def _alerts() -> Iterator[str]:
+    for about, table, where in (
+        ("campaign", RULES, "{{ $labels.environment }}/{{ $labels.campaign_id }}"),
+        ("environment", ENVIRONMENT_RULES, "{{ $labels.environment }}"),
+    ):
+        # What all of a table share is written out once, and referred to by its YAML anchor.
+        description = f"&of_{about} >-\n{DESCRIPTIONS[about]}"
+        dashboard = f"&{about}_dashboard {DASHBOARDS[about]}\n"
+        for name, rule in table.items():
+            yield f"""\
+      - alert: {rule.alertname}
+        expr: sftp_monitor:alert:held{{rule="{name}"}}
+        annotations:
+          summary: "{where}: {rule.meaning}"
+          description: {description}\
+          next_step: >-
+            {rule.next_step}
+          runbook_url: {RUNBOOKS.replace("{rule}", name)}
+          dashboard_url: {dashboard}"""
+            description, dashboard = f"*of_{about}\n", f"*{about}_dashboard\n"
+
+
+def _rows(links: str) -> Iterator[str]:
+    yield "| rule | about | severity | unhealthy when | settings (default) |\n|---|---|---|---|---|\n"
+    for about, table in (("campaign", RULES), ("environment", ENVIRONMENT_RULES)):
+        for name, cls in table.items():
+            rule = cls()
+            settings = ", ".join(_settings(rule))
+            yield (
+                f"| [`{name}`]({links}{name}.md) | {about} | {rule.severity} "
+                f"| {rule.meaning} | {settings} |\n"
+            )
+
+
+def _settings(rule: BaseRule) -> Iterator[str]:
+    for one in fields(rule):
+        value = getattr(rule, one.name)
+        if one.name in OF_ALL_RULES or (one.name == "for_" and not value):
+            continue
+        shown = span(value) if isinstance(value, float) else str(value or "none")
+        yield f"`{one.name.rstrip('_')}` {shown}"
+
+
+def main() -> int:
+    """Write what is made, or with `--check` print what is stale; return the exit code."""
+    stale = {path: text for path, text in generated().items() if _read(path) != text}
+    if "--check" in sys.argv[1:]:
+        for path in stale:
+            print(f"{path}: not as `make generate` makes it")
+        return 1 if stale else 0
+    for path, text in stale.items():
+        (ROOT / path).write_text(text, encoding="utf-8")
+        print(f"{path}: made anew")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
