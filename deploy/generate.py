@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 
 PROMETHEUS = Path("deploy/prometheus/sftp-monitor.rules.yaml")
 KUBERNETES = Path("deploy/kubernetes/prometheusrule.yaml")
-TABLES = (Path("README.md"), Path("docs/runbooks/README.md"))
+TABLES = (Path("docs/alerts.md"), Path("docs/runbooks/README.md"))
 
 MARK = "made by make generate"
 
@@ -71,7 +71,7 @@ def generated() -> dict[Path, str]:
     made = {PROMETHEUS: _between(_read(PROMETHEUS), "".join(_alerts()))}
     made[KUBERNETES] = KUBERNETES_HEAD + _indented(made[PROMETHEUS])
     for page in TABLES:
-        links = "" if page.parent.name == "runbooks" else "docs/runbooks/"
+        links = "" if page.parent.name == "runbooks" else "runbooks/"
         made[page] = _between(_read(page), "".join(_rows(links)))
     return made
 

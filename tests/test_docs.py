@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from monitor.adapters.metrics import SinkState
 from monitor.adapters.sinks.record import Links, as_record
 from monitor.cli import app
+from monitor.config import load_config
 from monitor.config.schema import RUNBOOKS
 from monitor.core.environment import UNANSWERED
 from monitor.core.environment_rules import ENVIRONMENT_RULES
@@ -189,13 +190,16 @@ def test_the_runbook_of_api_unreachable_explains_every_reason_that_opens_the_bre
 # --- the README --------------------------------------------------------------------------------
 
 
-def test_the_readme_has_every_rule_with_its_default_severity() -> None:
-    assert column(README, "rule", "severity") == SEVERITIES
-
-
 def test_the_readme_has_every_command() -> None:
     commands = column(README, "command", "does")
     assert {command.split()[1] for command in commands} == app.commands.keys()
+
+
+def test_the_config_of_the_quick_start_is_one(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", text_of(README), re.MULTILINE | re.DOTALL)
+    (tmp_path / "sftp-monitor.yaml").write_text(example, encoding="utf-8")
+    config = load_config(tmp_path / "sftp-monitor.yaml", {"TALKOVER_TOKEN": "talq_example"})
+    assert config.environments[0].discovery.enabled
 
 
 def test_every_make_target_in_the_readme_exists() -> None:
@@ -291,7 +295,7 @@ def test_a_relative_link_points_to_a_file_that_exists(document: str) -> None:
     page = DOCUMENTS[document]
     relative = [link for link in links(text_of(page)) if not re.match(r"[a-z]+:|#", link)]
     paths = [page.parent / link.partition("#")[0] for link in relative]
-    assert [str(path) for path in paths if not path.is_file()] == []
+    assert [str(path) for path in paths if not path.exists()] == []
 
 
 @each_document
