@@ -142,6 +142,8 @@ def _campaign(campaign: schema.Campaign[BaseModel], key: str) -> model.CampaignC
         name=campaign.name,
         labels=campaign.labels,
         rules=Layer(key, settings_of(campaign.rules)),
+        # Its default is weaker than an override, what is written is stronger.
+        expect_sftp=campaign.expect_sftp if "expect_sftp" in campaign.model_fields_set else None,
     )
 
 
@@ -151,6 +153,7 @@ def _override(override: schema.Override[BaseModel], key: str) -> OverrideConfig:
         campaign_type=override.match.campaign_type,
         labels=override.labels,
         rules=Layer(key, settings_of(override.rules)),
+        expect_sftp=override.expect_sftp,
     )
 
 
@@ -162,4 +165,5 @@ def _discovery(discovery: schema.Discovery) -> model.DiscoveryConfig:
         include=tuple(discovery.include),
         exclude=tuple(discovery.exclude),
         max_campaigns=discovery.max_campaigns,
+        expect_sftp=discovery.expect_sftp,
     )

@@ -11,11 +11,25 @@ MAX_LABELS_BYTES = 1024
 METRIC_LABELS = frozenset(
     {
         "alertstate", "auth_type", "campaign_id", "campaign_name", "endpoint", "environment",
-        "health", "import_schedule", "le", "reason", "rule", "severity", "sftp_host", "sftp_port",
-        "sink", "status", "version",
+        "health", "import_schedule", "le", "python_version", "reason", "rule", "severity",
+        "sftp_host", "sftp_port", "sink", "status", "version",
     }
 )  # fmt: skip
 """Label names of the metrics."""
+
+OTHERS_LABELS = frozenset(
+    {
+        "alertname", "container", "instance", "job", "namespace", "node", "pod", "quantile",
+        "service",
+    }
+)  # fmt: skip
+"""Labels that Prometheus, its Kubernetes operator, Alertmanager or the shipped rules set or drop.
+
+The test of this module reads them from the files in deploy/.
+"""
+
+_RENAMED = "exported_"
+"""What Prometheus puts before a label of ours that its own one displaces."""
 
 EVENT_FIELDS = frozenset(
     {
@@ -28,7 +42,7 @@ EVENT_FIELDS = frozenset(
 )  # fmt: skip
 """Fields of an alert's log line."""
 
-RESERVED_LABELS = METRIC_LABELS | EVENT_FIELDS
+RESERVED_LABELS = METRIC_LABELS | OTHERS_LABELS | EVENT_FIELDS
 
 _LABEL_NAME = re.compile(LABEL_NAME_PATTERN)
 
@@ -37,8 +51,10 @@ def label_name(text: str) -> str:
     """Return the name of a label; ValueError unless Prometheus takes it and it is free."""
     if not _LABEL_NAME.fullmatch(text):
         raise ValueError("expected a label name: letters, digits and _, not starting with __")
-    if text in RESERVED_LABELS:
-        raise ValueError("expected another label name: the monitor uses this one itself")
+    if text in RESERVED_LABELS or text.startswith(_RENAMED):
+        other = f"own_{text.removeprefix(_RENAMED)}"
+        users = "the monitor, its rules, Prometheus or Alertmanager set this one themselves"
+        raise ValueError(f"expected another label name, such as {other}: {users}")
     return text
 
 

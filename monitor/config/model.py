@@ -119,6 +119,7 @@ class DiscoveryConfig:
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     max_campaigns: int
+    expect_sftp: bool = False
     only: frozenset[str] | None = None
 
 
@@ -138,16 +139,21 @@ class OverrideConfig:
     campaign_type: CampaignType | None
     labels: Mapping[str, str]
     rules: Layer
+    expect_sftp: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignConfig:
-    """What the file says of one campaign; nothing, but for the id, of a discovered one."""
+    """What the file says of one campaign; nothing, but for the id, of a discovered one.
+
+    `expect_sftp` is None where nothing is said.
+    """
 
     id: str
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     rules: Layer = Layer()
+    expect_sftp: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,9 @@ class Campaign(Section, Generic[C]):
     name: kinds.Words = key("", "its name, for people")
     labels: kinds.Labels = key({}, "labels on its alerts, over those of its environment")
     rules: C = key({}, "settings of its rules, over all others")
+    expect_sftp: kinds.TrueOrFalse = key(
+        True, "it must have a config; false: only one that was seen once is missed"
+    )
 
 
 class Match(Section):
@@ -60,6 +63,9 @@ class Override(Section, Generic[C]):
     match: Match = required("which campaigns this is for")
     labels: kinds.Labels = key({}, "labels on their alerts, over those of the environment")
     rules: C = key({}, "settings of their rules, over those of the environment")
+    expect_sftp: kinds.TrueOrFalse | None = key(
+        None, "whether they must have a config, over the default of campaigns and of discovery"
+    )
 
 
 class Discovery(Section):
@@ -77,6 +83,9 @@ class Discovery(Section):
         [], "regular expressions, none of which the whole name may match"
     )
     max_campaigns: kinds.Count = key(10000, "more are not taken in; known ones stay")
+    expect_sftp: kinds.TrueOrFalse = key(
+        False, "every campaign that is found must have a config, seen before or not"
+    )
 
 
 class Environment(Section, Generic[R, C]):

@@ -145,6 +145,7 @@ def _campaign(target: Target, environment: EnvironmentConfig) -> dict[str, Any]:
         "name": target.name,
         "labels": dict(target.labels),
         "rules": as_written(merge(*(layer.settings for layer in layers))),
+        "expect_sftp": target.expected,
     }
 
 
@@ -156,13 +157,17 @@ def _discovery(discovery: DiscoveryConfig) -> dict[str, Any]:
         "include": list(discovery.include),
         "exclude": list(discovery.exclude),
         "max_campaigns": discovery.max_campaigns,
+        "expect_sftp": discovery.expect_sftp,
     }
 
 
 def _override(override: OverrideConfig) -> dict[str, Any]:
     match = {"name": override.name, "campaign_type": override.campaign_type}
-    return {
+    shown = {
         "match": {name: str(value) for name, value in match.items() if value is not None},
         "labels": dict(override.labels),
         "rules": as_written(override.rules.settings),
     }
+    if override.expect_sftp is not None:
+        shown["expect_sftp"] = override.expect_sftp
+    return shown

@@ -20,14 +20,16 @@ def targets(environment: EnvironmentConfig, roster: Roster) -> dict[str, Target]
     """
     resolved = _Rules(environment.rule_layers)
     found = {
-        campaign.id: _target(environment, campaign, roster.campaigns.get(campaign.id), resolved)
+        campaign.id: _target(
+            environment, campaign, roster.campaigns.get(campaign.id), resolved, explicit=True
+        )
         for campaign in environment.explicit
     }
     for listed in roster.campaigns.values():
         if listed.id not in found and _is_wanted(environment, listed):
             target = _target(environment, CampaignConfig(id=listed.id), listed, resolved)
             listed_at = roster.listed_at if listed.id not in roster.absent else None
-            found[listed.id] = replace(target, listed=False, listed_at=listed_at)
+            found[listed.id] = replace(target, listed_at=listed_at)
     return found
 
 
@@ -57,21 +59,29 @@ class _Rules:
 
 
 def _target(
-    environment: EnvironmentConfig, campaign: CampaignConfig, listed: Listed | None, rules: _Rules
+    environment: EnvironmentConfig,
+    campaign: CampaignConfig,
+    listed: Listed | None,
+    rules: _Rules,
+    *,
+    explicit: bool = False,
 ) -> Target:
     name, kind, status = campaign.name, "", None
     if listed is not None:
         name, kind, status = campaign.name or listed.name, listed.campaign_type, listed.status
     matching = _matching(environment, name, kind)
-    labels = dict(environment.labels)
+    labels, expected = dict(environment.labels), explicit or environment.discovery.expect_sftp
     for override in matching:
         labels |= override.labels
+        expected = expected if override.expect_sftp is None else override.expect_sftp
     return Target(
         environment=environment.name,
         campaign_id=campaign.id,
         name=name,
         labels=labels | dict(campaign.labels),
         rules=rules.of(_layers(matching, campaign)),
+        listed=explicit,
+        expected=expected if campaign.expect_sftp is None else campaign.expect_sftp,
         muted_status=None if status in environment.discovery.statuses else status,
     )
 

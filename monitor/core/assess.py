@@ -71,15 +71,17 @@ def assess(
     *,
     remind_every: RemindEvery,
     environment_alert: str | None = None,
+    others_read_at: Instant | None = None,
 ) -> Decision:
     """Decide what an observation made at `now` (the environment's corrected clock) means.
 
     `environment_alert` names the firing `api_unreachable` or `token_rejected` of the
-    environment, which mutes `unreadable`.
+    environment, which mutes `unreadable`; `others_read_at` is the Sight's.
     """
     observation = _trusted(observation, before.memory)
     status = _remember(before, observation, now)
-    findings = judge_all(target.rules, _sight(status, target, observation, now))
+    sight = replace(_sight(status, target, observation, now), others_read_at=others_read_at)
+    findings = judge_all(target.rules, sight)
 
     def muter_of(rule: str, alerts: Alerts) -> str | None:
         """Return what mutes a rule of this campaign; None: nothing."""
@@ -212,7 +214,8 @@ def _not_after(memory: Memory, now: Instant) -> Memory:
 
 def _sight(status: CampaignStatus, target: Target, observation: Observation, now: Instant) -> Sight:
     memory, failures = status.memory, status.failures
-    return Sight(observation, memory, now, target.listed, failures, target.listed_at)
+    listed_at, expected = target.listed_at, target.expected
+    return Sight(observation, memory, now, target.listed, failures, listed_at, expected)
 
 
 def _muter(

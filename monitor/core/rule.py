@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
 from monitor.core.model import (
@@ -75,7 +75,8 @@ class BaseRule:
 class Sight:
     """What a rule may look at: the observation, and what is remembered with it taken in.
 
-    `listed` and `listed_at` are the Target's.
+    `listed`, `listed_at` and `expected` are the Target's. `others_read_at` is when the second to
+    last of the other campaigns with a config was asked that could be read; None: there are no two.
     """
 
     observation: Observation
@@ -84,6 +85,16 @@ class Sight:
     listed: bool = True
     failures: Failures | None = None
     listed_at: Instant | None = None
+    expected: bool = True
+    others_read_at: Instant | None = None
+
+    @property
+    def gone_by_itself(self) -> bool:
+        """True unless the config that was there may be gone for all: a token, an API release."""
+        memory, others = self.memory, self.others_read_at
+        if memory.config is None or memory.gone_at is None or others is None:
+            return True
+        return others >= memory.gone_at
 
     @property
     def still_there(self) -> bool:
@@ -139,7 +150,8 @@ class Target:
 
     `rules` has the enabled rules only, in the order of `RULES`. `listed` is false for a campaign
     known from discovery alone, `listed_at` when the last complete listing had it (None: the last
-    one had not). `muted_status` is its status where that is not told.
+    one had not). `expected`: it must have a config, whether or not one was ever seen.
+    `muted_status` is its status where that is not told.
     """
 
     environment: str
@@ -149,7 +161,12 @@ class Target:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     listed: bool = True
     listed_at: Instant | None = None
+    expected: bool = True
     muted_status: str | None = None
+
+    def is_as(self, before: "Target | None") -> bool:
+        """Return whether nothing has changed but that a listing confirmed the campaign."""
+        return before is not None and replace(before, listed_at=self.listed_at) == self
 
 
 def healthy(

@@ -59,7 +59,7 @@ def resolve_rules(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Rule]:
 @campaign_rule
 @dataclass(frozen=True, kw_only=True)
 class Missing(Rule, alertname="SftpConfigMissing"):
-    """NoConfig, where one is expected: listed in the config file, or once seen with a config."""
+    """NoConfig, where one is expected: said so (`expect_sftp`), or once seen with a config."""
 
     name: ClassVar[str] = "missing"
     meaning: ClassVar[str] = "the campaign has no SFTP config (any more)"
@@ -77,10 +77,12 @@ class Missing(Rule, alertname="SftpConfigMissing"):
                 return unread(error)
             case SftpConfig():
                 return healthy("the campaign has an SFTP config", {})
-        if not sight.listed and sight.memory.config is None:
+        if not sight.expected and sight.memory.config is None:
             return healthy("the campaign does not use SFTP", {})
+        if not sight.gone_by_itself:
+            return unknown("the SFTP config is gone; two other campaigns are asked first")
         if not sight.still_there:
-            return unknown("the SFTP config is gone; the next listing tells about the campaign")
+            return unknown("no SFTP config; the next listing says whether the campaign is there")
         evidence = {"gone_at": rfc3339(_or_now(sight.memory.gone_at, sight.now))}
         if sight.memory.config is None:
             return unhealthy("the platform has no SFTP config for this campaign", evidence)
@@ -243,7 +245,6 @@ class Unreadable(Rule, alertname="SftpConfigUnreadable"):
     """The config could not be read for `after` or longer: nothing is known about it any more."""
 
     FAILURES: ClassVar[int] = 3
-
     name: ClassVar[str] = "unreadable"
     meaning: ClassVar[str] = "the SFTP config cannot be read, so nothing is known about it"
     next_step: ClassVar[str] = (

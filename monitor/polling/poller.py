@@ -4,7 +4,7 @@ Environments share nothing, so that one that hangs, throttles or rejects delays 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import structlog
@@ -12,12 +12,13 @@ import structlog
 from monitor.adapters.store import Change, StorageError, Store
 from monitor.config import DiscoveryConfig
 from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard
-from monitor.core.budget import LEASE, LONGEST_PAUSE, Budget, wait_of_lease
-from monitor.core.model import Answer, Instant, ListingAnswer, PollError, Reason, Seconds
+from monitor.core.budget import LEASE, Budget, wait_of_lease
+from monitor.core.model import Answer, Instant, ListingAnswer, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
 from monitor.polling.api import Api
 from monitor.polling.discovery import LISTING, Discovery
 from monitor.polling.settings import Clock, Settings
+from monitor.polling.throttling import heed
 from monitor.polling.token import Token
 from monitor.polling.watch import Watch
 
@@ -55,6 +56,7 @@ class Poller:
         self._slots = slots
         self._queue = DueQueue()
         self._in_flight: set[str] = set()
+        self._again: set[str] = set()
         self._woken = asyncio.Event()
         self._probed = 0
         self._next_first_poll: Seconds = 0.0
@@ -78,7 +80,7 @@ class Poller:
     def _take_settings(self, settings: Settings) -> None:
         self._budget = replace(self._budget, per_minute=settings.environment.budget_per_minute)
         removed = set(self.watch.settings.targets) - set(settings.targets)
-        self.watch.configure(settings)
+        anew = self.watch.configure(settings)
         self._next_first_poll = 0.0
         for key in removed:
             self._queue.discard(key)
@@ -87,6 +89,7 @@ class Poller:
         for key in settings.targets:
             if key not in self._in_flight:
                 self._plan(key)
+        self._poll_next(anew)
 
     def board(self) -> EnvironmentBoard:
         """Return this environment as it is known now."""
@@ -202,7 +205,8 @@ class Poller:
         return self._clock.wall() + mono - self._clock.elapsed()
 
     async def _poll(self, key: str) -> None:
-        generation = self._token.generation
+        generation, asked_at = self._token.generation, self.watch.now()
+        self._again.discard(key)
         answer: Answer | ListingAnswer
         try:
             if key == LISTING:
@@ -212,18 +216,22 @@ class Poller:
         finally:
             self._in_flight.discard(key)
             self._woken.set()
-        self._take(key, answer, generation)
+        self._take(key, answer, generation, asked_at)
         self.on_poll()
 
-    def _take(self, key: str, answer: Answer | ListingAnswer, generation: int) -> None:
+    def _take(
+        self, key: str, answer: Answer | ListingAnswer, generation: int, asked_at: Instant
+    ) -> None:
         self.called = True
-        self._heed(answer)
-        before = self.watch.status
+        mono, plan = self._clock.elapsed(), self.watch.settings.environment.requests_per_minute
+        self._budget = heed(self._budget, answer, plan, mono, self.watch.name)
+        self.watch.pace = self._budget.pace(mono)
+        before, anew = self.watch.status, list[str]()
         if isinstance(answer, ListingAnswer):
             self.watch.observe_listing(answer, generation)
             self._take_listing(answer)
         else:
-            self.watch.decide(key, answer, generation)
+            anew = self.watch.decide(key, answer, generation, asked_at)
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
         if self.watch.status.unauthorized_with == generation == self._token.generation:
             self._token.read_again()
@@ -232,8 +240,8 @@ class Poller:
             self._plan(key)
         # The base URL is right after all: 404s that were distrusted are asked again, and believed.
         if self.watch.status.readable_seen:
-            for other in (before.not_found - self._in_flight) & self.watch.settings.targets.keys():
-                self._queue.put(other, self._clock.elapsed(), Priority.NEVER_SEEN)
+            anew += sorted(before.not_found - self._in_flight)
+        self._poll_next([*anew, *({key} & self._again)])
         if before.swept_at is None and self.watch.status.swept_at is not None:
             counts = {health.value: n for health, n in self.board().counts().items()}
             log.info("sweep_complete", environment=self.watch.name, **counts)
@@ -257,6 +265,14 @@ class Poller:
         else:
             self._queue.put(LISTING, mono + self._discovery.wait(), Priority.ROUTINE)
 
+    def _poll_next(self, keys: Iterable[str]) -> None:
+        """Have campaigns polled ahead of all routine; those under way once more after that."""
+        for key in keys:
+            if key in self._in_flight:
+                self._again.add(key)
+            elif key in self.watch.settings.targets:
+                self._queue.put(key, self._clock.elapsed(), Priority.NEVER_SEEN)
+
     def _plan_listing(self, discovery: DiscoveryConfig) -> None:
         """Have the campaigns listed at once where that was not done under this config."""
         if discovery == self._listed_under:
@@ -267,21 +283,6 @@ class Poller:
             self._queue.put(LISTING, self._listed_from, Priority.NEVER_SEEN)
         else:
             self._queue.discard(LISTING)
-
-    def _heed(self, answer: Answer | ListingAnswer) -> None:
-        """Slow down where the API asks for it: a pause, a 429, its rate headers."""
-        mono, plan = self._clock.elapsed(), self.watch.settings.environment.requests_per_minute
-        budget = self._budget.hinted(answer.rate, plan)
-        if answer.pause is not None:
-            pause = min(answer.pause, LONGEST_PAUSE)
-            error = answer.page if isinstance(answer, ListingAnswer) else answer.observation
-            refused = isinstance(error, PollError) and error.reason is Reason.RATE_LIMITED
-            budget = budget.refused(mono, pause) if refused else budget.pause(mono, pause)
-            log.warning("paused_by_api", environment=self.watch.name, seconds=round(pause))
-        if (budget.room < 1) != (self._budget.room < 1):
-            log.info("yielding", environment=self.watch.name, part=round(budget.room, 2))
-        self._budget = budget
-        self.watch.pace = budget.pace(mono)
 
     def _plan(self, key: str) -> None:
         mono = self._clock.elapsed()

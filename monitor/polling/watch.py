@@ -11,6 +11,7 @@ from monitor.core import assess, environment, environment_rules
 from monitor.core.assess import Cadence, NextPoll
 from monitor.core.board import Entry
 from monitor.core.budget import Budget, effective_interval
+from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Roster
 from monitor.core.environment import Call
 from monitor.core.environment_rules import Facts
@@ -59,6 +60,7 @@ class Watch:
         self._clock = clock
         self._save = save
         self._log = CampaignLog()
+        self._doubts = Corroboration()
         self._offset = clock.wall() - clock.elapsed()
 
     @property
@@ -94,8 +96,8 @@ class Watch:
 
     # -- the config ------------------------------------------------------------------------
 
-    def configure(self, settings: Settings) -> None:
-        """Take a config, new or changed, and reconcile what is remembered with it."""
+    def configure(self, settings: Settings) -> list[str]:
+        """Take a config, new or changed, and reconcile with it; return whom to poll next."""
         if not settings.discovers and settings.roster.campaigns:
             settings = replace(settings, roster=Roster())
             self._save(Change(rosters={self.name: settings.roster}))
@@ -105,6 +107,7 @@ class Watch:
         self.unswept = set(settings.targets)
         self._save_any(self._reconciled(list(self.campaigns)))
         self._reconcile_environment(self.now())
+        return self._doubts.restore(self.entries)
 
     def discover(self, roster: Roster) -> list[str]:
         """Take what a listing came to; return the campaigns that are to be looked at anew.
@@ -114,8 +117,9 @@ class Watch:
         """
         before = self.settings
         self._aim(replace(before, roster=roster))
-        now = self.settings.targets
-        anew = [key for key in now if not self._is_as_before(key, before.targets.get(key))]
+        now, known = self.settings.targets, before.targets
+        anew = [key for key, target in now.items() if not target.is_as(known.get(key))]
+        anew += self._doubts.restore(self.entries)
         self.unswept = (self.unswept & now.keys()) | (now.keys() - before.targets.keys())
         gone = [key for key in self.campaigns if key not in now]
         change = self._reconciled([*gone, *(key for key in anew if key in self.campaigns)])
@@ -137,14 +141,6 @@ class Watch:
         self.status = environment.of_campaigns(self.status, settings.targets)
         targets = settings.targets
         self.entries = {key: Entry(targets[key], self._status_of(key)) for key in targets}
-
-    def _is_as_before(self, key: str, before: Target | None) -> bool:
-        after, memory = self.settings.targets[key], self._status_of(key).memory
-        if before is None or replace(before, listed_at=after.listed_at) != after:
-            return False
-        if memory.config is None or memory.gone_at is None or after.listed_at is None:
-            return True
-        return (before.listed_at or 0.0) > memory.gone_at or after.listed_at <= memory.gone_at
 
     def _reconciled(self, keys: Iterable[str]) -> Change:
         """Return what the config means for these campaigns, and take it.
@@ -183,17 +179,17 @@ class Watch:
 
     # -- an answer -------------------------------------------------------------------------
 
-    def decide(self, key: str, answer: Answer, token_generation: int) -> None:
-        """Take an answer: the breaker first, then the campaign, then what is to be told."""
+    def decide(self, key: str, answer: Answer, generation: int, asked_at: Instant) -> list[str]:
+        """Take an answer: breaker first, then campaign, then events; return whom to poll next."""
         target = self.settings.targets.get(key)
         if target is None:
-            return
-        now, observation = self._observe(key, answer, token_generation)
+            return []
+        now, observation = self._observe(key, answer, generation)
         events = self._assess_environment(now)
         if self.status.breaker_open and isinstance(observation, PollError):
             # The breaker's business, not the campaign's: one outage, one page.
             self._save(Change(environments=(self.status,), events=events))
-            return
+            return []
         before = self._status_of(key)
         decision = assess.assess(
             before,
@@ -202,6 +198,7 @@ class Watch:
             now,
             remind_every=self.settings.alerts.remind_every,
             environment_alert=environment_rules.firing_alert(self.status),
+            others_read_at=self._doubts.others_read_at(key, observation, self.entries),
         )
         self._log.polled(before, decision.status, decision.findings)
         self._know(decision.status)
@@ -209,6 +206,7 @@ class Watch:
         self._end_sweep(now)
         told = in_telling_order([*events, *decision.events])
         self._save(Change(campaigns=(decision.status,), environments=(self.status,), events=told))
+        return self._doubts.take(key, asked_at, self.entries)
 
     def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
         """Take a page of the listing, or why there is none: for the breaker it is a call."""

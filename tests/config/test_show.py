@@ -30,12 +30,13 @@ environments:
         labels: {tier: two}
         rules: {stale_test: {max_age_by_schedule: {hourly: 1h}}}
       - match: {campaign_type: sales}
+        expect_sftp: true
     campaigns:
       - {id: 0123, name: "null"}
       - {id: 6e12345, name: Retail, labels: {team: "yes"}, rules: {missing: {for: 90s}}}
       - {id: "1", name: "Retail: a # b", rules: {stale_test: {max_age: 2d}}}
-      - {id: "2", name: "Retail ünï"}
-    discovery: {include: ["a.*"], statuses: [active, paused], every: 1h}
+      - {id: "2", name: "Retail ünï", expect_sftp: false}
+    discovery: {include: ["a.*"], statuses: [active, paused], every: 1h, expect_sftp: true}
   - name: staging
     token: ${OTHER}
     campaigns: [{id: 0123}]

@@ -154,3 +154,75 @@ def test_campaigns_with_the_same_overrides_share_their_rules(tmp_path: Path) -> 
     found = targets(environment(tmp_path), roster)
     assert found["1"].rules is found["2"].rules
     assert found["1"].rules is not found["3"].rules
+
+
+# --- who must have a config
+
+EXPECTING = """\
+environments:
+  - name: production
+    token: ${{TOKEN}}
+    discovery: {{enabled: true{discovery}}}
+    overrides:
+      - match: {{name: "Retail .*"}}
+        labels: {{team: retail}}
+{overrides}
+    campaigns: [{{id: listed, name: Retail leads{own}}}]
+"""
+OFF, ON = "expect_sftp: false", "expect_sftp: true"
+
+
+@pytest.mark.parametrize(
+    ("discovery", "overrides", "own", "of_listed", "of_found", "of_other"),
+    [
+        ("", [], "", True, False, False),
+        ("", [], OFF, False, False, False),
+        (ON, [], "", True, True, True),
+        (OFF, [], "", True, False, False),
+        (ON, [], OFF, False, True, True),
+        ("", [ON], "", True, True, False),
+        ("", [OFF], "", False, False, False),
+        ("", [OFF], ON, True, False, False),
+        ("", [ON], OFF, False, True, False),
+        (ON, [OFF], "", False, False, True),
+        # Of several overrides the later wins; one that says nothing leaves it.
+        ("", [ON, OFF], "", False, False, False),
+        ("", [OFF, ON], "", True, True, False),
+        ("", [ON, "labels: {a: b}"], "", True, True, False),
+        ("", [OFF, "expect_sftp:"], "", False, False, False),
+    ],
+)
+def test_what_must_have_a_config_can_be_said_without_having_seen_one(
+    tmp_path: Path,
+    discovery: str,
+    overrides: list[str],
+    own: str,
+    of_listed: bool,
+    of_found: bool,
+    of_other: bool,
+) -> None:
+    text = EXPECTING.format(
+        discovery=f", {discovery}" if discovery else "",
+        overrides="\n".join(
+            f'      - match: {{name: "Retail .*"}}\n        {line}' for line in overrides
+        ),
+        own=f", {own}" if own else "",
+    )
+    production = loaded(tmp_path, text).environments[0]
+    roster = a_roster(listed("found", "Retail shop"), listed("other", "Wholesale"))
+    found = targets(production, roster)
+    expected = {key: target.expected for key, target in found.items()}
+    assert expected == {"listed": of_listed, "found": of_found, "other": of_other}
+    # What is known from the file stays so, whatever is expected of it.
+    assert {key: target.listed for key, target in found.items()} == {
+        "listed": True,
+        "found": False,
+        "other": False,
+    }
+    assert targets(production, Roster())["listed"].expected is of_listed
+
+
+def test_a_status_from_the_listing_changes_nothing_of_what_is_expected(tmp_path: Path) -> None:
+    production = environment(tmp_path, "expect_sftp: true")
+    found = targets(production, a_roster(listed("new", status="paused")))
+    assert found["new"].expected

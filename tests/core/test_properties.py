@@ -36,9 +36,12 @@ WITHOUT_UNREADABLE = some_policies(without=frozenset({"unreadable"}))
 
 
 @settings(max_examples=2 * EXAMPLES)
-@given(some_policies(), some_histories())
-def test_the_core_and_the_model_are_of_one_mind(policies: Policies, history: list[Step]) -> None:
-    campaign, on_call = a_campaign(policies), an_on_call(policies)
+@given(some_policies(), some_histories(), st.booleans())
+def test_the_core_and_the_model_are_of_one_mind(
+    policies: Policies, history: list[Step], expected: bool
+) -> None:
+    campaign = a_campaign(policies, expected=expected)
+    on_call = an_on_call(policies, expected=expected)
     for step in history:
         pages = [page(event) for event in take(campaign, step)]
         assert pages == take_by_model(on_call, step)
@@ -137,6 +140,33 @@ def test_failed_polls_change_no_alert(policies: Policies, history: list[Step], c
     for number in range(count):
         assert take(campaign, Poll(history[-1].at + number * MINUTE, Seen("error"))) == ()
     assert campaign.status.alerts == before
+
+
+# --- lost state
+
+
+LOST = st.lists(st.sampled_from(["gone", "gone", "error"]), min_size=1, max_size=12)
+
+
+@given(some_policies(), some_polls(), LOST, st.integers(0, 12))
+def test_lost_state_never_resolves_the_missing_config_of_a_campaign_that_must_have_one(
+    policies: Policies, history: list[Step], kinds: list[str], lost_at: int
+) -> None:
+    policies = {**policies, "missing": Policy("critical")}
+    campaign, now = run(policies, history), max(step.at for step in history)
+    first_after_loss: list[Event] | None = None
+    for number, kind in enumerate([*kinds, "gone"]):
+        if number == min(lost_at, len(kinds)):
+            campaign, first_after_loss = a_campaign(policies), []
+        now += MINUTE
+        # Others were asked just now: nothing is in doubt but what is not read.
+        events = take(campaign, Poll(now, Seen("error" if kind == "error" else "gone"), others=now))
+        missing = [event for event in events if event.rule == "missing"]
+        assert EventStatus.RESOLVED not in [event.status for event in missing]
+        if first_after_loss is not None:
+            first_after_loss += missing
+    assert first_after_loss
+    assert (first_after_loss[0].status, first_after_loss[0].initial) == (EventStatus.FIRING, True)
 
 
 # --- restarts
@@ -252,4 +282,6 @@ def test_a_clock_step_by_itself_tells_nothing(history: list[Step], step: float) 
     campaign = run(policies, history)
     last = history[-1]
     assert isinstance(last, Poll)
-    assert take(campaign, replace(last, at=last.at + step)) == ()
+    # Nobody was asked meanwhile: no other was read at a later instant.
+    others = None if last.others is None else min(last.others, last.others + step)
+    assert take(campaign, replace(last, at=last.at + step, others=others)) == ()

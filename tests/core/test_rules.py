@@ -120,20 +120,55 @@ def test_evidence_has_keys_of_the_closed_set_only(sight: Sight) -> None:
 # --- missing
 
 
+EARLIER, LATER = NOW - HOUR, NOW + HOUR
+ONCE_SEEN = {"config": a_config(), "gone_at": NOW}
+
+
 @pytest.mark.parametrize(
-    ("observation", "listed", "memory", "verdict"),
+    ("observation", "expected", "memory", "others_read_at", "verdict"),
     [
-        (a_config(), True, {}, HEALTHY),
-        (NoConfig(), True, {}, UNHEALTHY),
-        (NoConfig(), True, {"config": a_config()}, UNHEALTHY),
-        (NoConfig(), False, {}, HEALTHY),
-        (NoConfig(by_404=True), True, {}, UNHEALTHY),
+        (a_config(), True, {}, None, HEALTHY),
+        (a_config(), False, {}, None, HEALTHY),
+        (NoConfig(), True, {"gone_at": NOW}, None, UNHEALTHY),
+        (NoConfig(by_404=True), True, {"gone_at": NOW}, None, UNHEALTHY),
+        (NoConfig(), False, {"gone_at": NOW}, None, HEALTHY),
+        # One that never had a config needs nobody's word, whatever the others say.
+        (NoConfig(), True, {"gone_at": NOW}, EARLIER, UNHEALTHY),
+        (NoConfig(), False, {"gone_at": NOW}, EARLIER, HEALTHY),
+        # One that had is believed once two others were asked after it and read, or there are none.
+        (NoConfig(), True, ONCE_SEEN, None, UNHEALTHY),
+        (NoConfig(), True, ONCE_SEEN, EARLIER, UNKNOWN),
+        (NoConfig(), True, ONCE_SEEN, NOW, UNHEALTHY),
+        (NoConfig(), True, ONCE_SEEN, LATER, UNHEALTHY),
+        (NoConfig(by_404=True), True, ONCE_SEEN, EARLIER, UNKNOWN),
+        (NoConfig(), False, ONCE_SEEN, None, UNHEALTHY),
+        (NoConfig(), False, ONCE_SEEN, EARLIER, UNKNOWN),
+        (NoConfig(), False, ONCE_SEEN, LATER, UNHEALTHY),
+        (a_config(), True, ONCE_SEEN, EARLIER, HEALTHY),
     ],
 )
-def test_missing_is_unhealthy_where_a_config_is_expected(
-    observation: Observation, listed: bool, memory: dict[str, Any], verdict: Verdict
+def test_missing_is_unhealthy_where_a_config_is_expected_or_was_seen(
+    observation: Observation,
+    expected: bool,
+    memory: dict[str, Any],
+    others_read_at: float | None,
+    verdict: Verdict,
 ) -> None:
-    assert Missing().judge(a_sight(observation, listed=listed, **memory)).verdict is verdict
+    sight = a_sight(observation, expected=expected, others_read_at=others_read_at, **memory)
+    assert Missing().judge(sight).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("expected", "config", "verdict"),
+    [(True, None, UNKNOWN), (False, None, HEALTHY), (False, a_config(), UNKNOWN)],
+)
+def test_a_discovered_campaign_waits_for_the_listing_only_if_a_config_is_expected(
+    expected: bool, config: SftpConfig | None, verdict: Verdict
+) -> None:
+    gone = a_sight(NoConfig(), listed=False, expected=expected, config=config, gone_at=NOW)
+    assert Missing().judge(gone).verdict is verdict
+    confirmed = Missing().judge(replace(gone, listed_at=NOW + 1)).verdict
+    assert confirmed is (HEALTHY if verdict is HEALTHY else UNHEALTHY)
 
 
 @pytest.mark.parametrize(

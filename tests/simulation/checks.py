@@ -89,6 +89,10 @@ class Checks:
         if not holds:
             self.fail(text)
 
+    def wall(self) -> Seconds:
+        """Return what our clock says."""
+        return self._clocks.wall()
+
     # -- what happens ----------------------------------------------------------------------
 
     def starting(
@@ -151,7 +155,9 @@ class Checks:
         if abs(seconds) > RETENTION:
             self._prunable = len(self._ids)
 
-    def answered(self, environment: str, key: str, answer: Answer, reading: int) -> None:
+    def answered(
+        self, environment: str, key: str, answer: Answer, reading: int, asked: float
+    ) -> None:
         """Take an answer that the daemon decides on next; then compare."""
         opinion, observation = self.opinions[environment], answer.observation
         failed = isinstance(observation, PollError)
@@ -161,7 +167,7 @@ class Checks:
             self.rhythm.shake(environment, lasts=THROTTLED + (answer.pause or 0.0))
         on_call = opinion.campaigns[key]
         stale_before = on_call.lines["stale_test"].firing
-        pages = opinion.answered(key, answer, reading, self._clocks.wall())
+        pages = opinion.answered(key, answer, reading, self._clocks.wall(), asked)
         self._expect(environment, pages)
         for subject, page in pages:
             if failed and subject is not None and page.rule != "unreadable":

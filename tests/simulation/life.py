@@ -58,11 +58,12 @@ class LifeApi:
         platform, checks, environment = self._life.platform, self._life.checks, self._environment
         await self._unless_dead()
         checks.rhythm.call(environment, campaign_id)
-        reading = checks.opinions[environment].breaker.readings
+        opinion = checks.opinions[environment]
+        reading, asked = opinion.breaker.readings, opinion.clock.now(checks.wall())
         await asyncio.sleep(platform.latency(environment, campaign_id))
         await self._unless_dead()
         answer = platform.answer(environment, campaign_id)
-        checks.answered(environment, campaign_id, answer, reading)
+        checks.answered(environment, campaign_id, answer, reading, asked)
         return answer
 
     async def fetch_campaigns(self, page: int) -> ListingAnswer:

@@ -191,9 +191,11 @@ class Opinion:
         self.read: set[str] = set()
         self.failing: set[str] = set()
         self._ids: dict[str, str] = {}
+        self._asked: dict[str, float] = {}
+        self._polled: dict[str, float] = {}
 
-    def answered(self, key: str, answer: Answer, reading: int, wall: float) -> Pages:
-        """Return what is told after an answer that came at `wall`."""
+    def answered(self, key: str, answer: Answer, reading: int, wall: float, asked: float) -> Pages:
+        """Return what is told after an answer that came at `wall`, to a question of `asked`."""
         if key not in self.listed:
             return []
         self.clock.take(answer.server_date, wall)
@@ -207,10 +209,32 @@ class Opinion:
         if isinstance(observation, SftpConfig):
             self._take_identity(key, observation)
         (self.failing.add if failed else self.failing.discard)(key)
+        self._polled[key] = now
         if not failed:
             self.read.add(key)
-        told = on_call.poll(seen(observation), now, outage=self.breaker.alert)
+            self._asked[key] = asked
+        others, outage = self._others_from(key), self.breaker.alert
+        told = on_call.poll(seen(observation), now, outage=outage, others_from=others)
         return pages + [(key, page) for page in told]
+
+    def _others_from(self, key: str) -> float | None:
+        """Return when the second to last of those was asked that have a config, besides this one.
+
+        None: there are no two of which that is known.
+        """
+        asked = sorted(
+            self._asked[other]
+            for other, on_call in self.campaigns.items()
+            if other in self.listed - {key} and self._has_config(other, on_call)
+        )
+        return asked[-2] if len(asked) >= 2 else None
+
+    def _has_config(self, key: str, on_call: OnCall) -> bool:
+        policy, failing = on_call.policies.get("unreadable"), key in self.failing
+        allowed = 900.0 if policy is None else policy.limit
+        long = self._polled.get(key, 0.0) - on_call.failing_from >= allowed
+        unreadable = failing and on_call.failures >= 3 and long
+        return on_call.had and on_call.gone_from is None and not unreadable
 
     def reload(self, policies: Policies, listed: set[str], wall: float) -> Pages:
         """Return what is told of a config, new or changed."""

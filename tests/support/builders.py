@@ -98,8 +98,21 @@ def a_sight(
     *,
     now: Instant = NOW,
     listed: bool = True,
+    expected: bool | None = None,
     failures: Failures | None = None,
+    others_read_at: Instant | None = None,
     **memory: Any,
 ) -> Sight:
-    """Return what a rule sees; `memory` are fields of what is remembered of the campaign."""
-    return Sight(observation, Memory(**memory), now, listed, failures)
+    """Return what a rule sees; `memory` are fields of what is remembered of the campaign.
+
+    A listed campaign is expected to have a config, another one is not, unless it is said.
+    """
+    return Sight(
+        observation,
+        Memory(**memory),
+        now,
+        listed,
+        failures,
+        expected=listed if expected is None else expected,
+        others_read_at=others_read_at,
+    )

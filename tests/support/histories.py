@@ -37,12 +37,16 @@ THRESHOLDS = {
 
 @dataclass(frozen=True)
 class Poll:
-    """A poll at `at`, with what it sees and whether its status and environment let it be told."""
+    """A poll at `at`, with what it sees and whether its status and environment let it be told.
+
+    Of `others` two were asked then and read; None: there are no two others.
+    """
 
     at: Instant
     seen: Seen
     status_told: bool = True
     outage: str | None = None
+    others: Instant | None = None
 
 
 @dataclass(frozen=True)
@@ -111,25 +115,27 @@ def page(event: Event) -> Page:
     )
 
 
-def a_campaign(policies: Policies) -> WatchedCampaign:
+def a_campaign(policies: Policies, *, expected: bool = True) -> WatchedCampaign:
     """Return a campaign with these policies that was never polled."""
-    return WatchedCampaign(target_of(policies), REMIND_EVERY)
+    return WatchedCampaign(replace(target_of(policies), expected=expected), REMIND_EVERY)
 
 
-def an_on_call(policies: Policies) -> OnCall:
+def an_on_call(policies: Policies, *, expected: bool = True) -> OnCall:
     """Return the model of such a campaign."""
-    return OnCall(policies, {key.value: every for key, every in REMIND_EVERY.items()}, CREATED_AT)
+    every = {key.value: every for key, every in REMIND_EVERY.items()}
+    return OnCall(policies, every, CREATED_AT, expected=expected)
 
 
 def take(campaign: WatchedCampaign, step: Step) -> tuple[Event, ...]:
     """Let the core take one step of a history."""
     match step:
-        case Poll(at, seen, status_told, outage):
+        case Poll(at, seen, status_told, outage, others):
             status = None if status_told else "paused"
             campaign.target = replace(campaign.target, muted_status=status)
-            return campaign.poll(observation(seen), at, outage)
+            return campaign.poll(observation(seen), at, outage, others)
         case Reload(at, policies):
-            return campaign.reload(target_of(policies), at)
+            expected = campaign.target.expected
+            return campaign.reload(replace(target_of(policies), expected=expected), at)
         case Restart(at):
             return campaign.restart(at)
         case Remove(at):
@@ -139,8 +145,10 @@ def take(campaign: WatchedCampaign, step: Step) -> tuple[Event, ...]:
 def take_by_model(on_call: OnCall, step: Step) -> list[Page]:
     """Let the model take one step of a history."""
     match step:
-        case Poll(at, seen, status_told, outage):
-            return on_call.poll(seen, at, status_told=status_told, outage=outage)
+        case Poll(at, seen, status_told, outage, others):
+            return on_call.poll(
+                seen, at, status_told=status_told, outage=outage, others_from=others
+            )
         case Reload(at, policies):
             return on_call.change(policies, at)
         case Restart(at):
@@ -159,6 +167,7 @@ def run(policies: Policies, history: Sequence[Step]) -> WatchedCampaign:
 
 SPANS = st.sampled_from([0.0, 0.0, 5 * MINUTE, HOUR])
 PASSING = st.sampled_from([0.0, 1.0, MINUTE, 5 * MINUTE, HOUR, 5 * HOUR])
+OTHERS_AGO = st.sampled_from([None, 0.0, MINUTE, 5 * MINUTE, 5 * HOUR])
 CLOCK_STEPS = st.sampled_from([-HOUR, -MINUTE, 30 * DAY])
 
 SIGHTS = st.one_of(
@@ -194,7 +203,9 @@ def some_polls(draw: st.DrawFn, *, mutes: bool = True, backward: bool = False) -
         now += draw(st.one_of(PASSING, CLOCK_STEPS) if backward else PASSING)
         outage = draw(st.sampled_from([None, None, "api_unreachable"])) if mutes else None
         status_told = bool(draw(st.integers(0, 4))) or not mutes
-        polls.append(Poll(now, draw(SIGHTS), status_told, outage))
+        ago = draw(OTHERS_AGO)
+        others = None if ago is None else now - ago
+        polls.append(Poll(now, draw(SIGHTS), status_told, outage, others))
     return list[Step](polls)
 
 

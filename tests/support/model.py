@@ -93,7 +93,11 @@ class Line:
 
 @dataclass
 class OnCall:
-    """One campaign with a config created at `created_at`, and the person who is told of it."""
+    """One campaign with a config created at `created_at`, and the person who is told of it.
+
+    `expected`: it must have one, even if none was ever seen (`had`); `gone_from` is when the one
+    that was there was first seen to be gone.
+    """
 
     policies: Policies
     remind_every: Mapping[str, float]
@@ -103,12 +107,27 @@ class OnCall:
     off_from: float | None = None
     failures: int = 0
     failing_from: float = 0.0
+    expected: bool = True
+    had: bool = False
+    gone_from: float | None = None
+    others_from: float | None = None
 
     def poll(
-        self, seen: Seen, now: float, *, status_told: bool = True, outage: str | None = None
+        self,
+        seen: Seen,
+        now: float,
+        *,
+        status_told: bool = True,
+        outage: str | None = None,
+        others_from: float | None = None,
     ) -> list[Page]:
-        """Return what is told after a poll."""
+        """Return what is told after a poll.
+
+        Two other campaigns that have a config were read that were asked at `others_from` or later;
+        None: there are no two.
+        """
         self._remember(seen, now)
+        self.others_from = others_from
         verdicts = {rule: self._verdict(rule, seen, now) for rule in self._on()}
         if verdicts.get("future_test") and "stale_test" in verdicts:
             verdicts["stale_test"] = None
@@ -145,6 +164,7 @@ class OnCall:
     def remove(self) -> list[Page]:
         """Return what is told of the campaign's removal; it may come back as if never seen."""
         self.ever_on, self.off_from, self.failures = False, None, 0
+        self.had, self.gone_from = False, None
         return [page for rule in ORDER for page in self._drop(rule, "campaign_removed")]
 
     def _on(self) -> list[str]:
@@ -159,7 +179,9 @@ class OnCall:
         if self.off_from is not None:
             self.off_from = min(self.off_from, now)
         if seen.kind == "gone":
+            self.gone_from = now if self.gone_from is None else min(self.gone_from, now)
             return
+        self.had, self.gone_from = True, None
         if seen.enabled:
             self.ever_on, self.off_from = True, None
         elif self.off_from is None:
@@ -174,7 +196,7 @@ class OnCall:
         if seen.kind == "error":
             return None
         if rule == "missing":
-            return seen.kind == "gone"
+            return seen.kind == "gone" and self._is_missing()
         if seen.kind == "gone":
             return None
         if rule == "disabled":
@@ -183,6 +205,11 @@ class OnCall:
         if seen.half:
             return None
         return self._verdict_on_test(rule, seen, limit, now)
+
+    def _is_missing(self) -> bool | None:
+        if not self.had or self.others_from is None or self.gone_from is None:
+            return self.had or self.expected
+        return True if self.others_from >= self.gone_from else None
 
     def _verdict_on_test(self, rule: str, seen: Seen, limit: float, now: float) -> bool:
         if rule == "never_tested":

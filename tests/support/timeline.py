@@ -65,6 +65,7 @@ class WatchedCampaign:
         observation: Observation | str,
         now: Instant,
         environment_alert: str | None = None,
+        others_read_at: Instant | None = None,
     ) -> tuple[Event, ...]:
         """Decide on an observation (or a sign of `SIGNS`) made at `now`."""
         if isinstance(observation, str):
@@ -77,6 +78,7 @@ class WatchedCampaign:
                 now,
                 remind_every=self.remind_every,
                 environment_alert=environment_alert,
+                others_read_at=others_read_at,
             )
         )
 

@@ -218,7 +218,14 @@ def _findings(entry: Entry) -> Iterator[FindingAnswer]:
     if known.observation is None or known.polled_at is None:
         return
     # As it was judged then: a rule looks at fresh answers only, and so do those who read this.
-    sight = Sight(known.observation, known.memory, known.polled_at, target.listed, known.failures)
+    sight = Sight(
+        known.observation,
+        known.memory,
+        known.polled_at,
+        target.listed,
+        known.failures,
+        expected=target.expected,
+    )
     for name, finding in judge_all(target.rules, sight).items():
         yield FindingAnswer(
             rule=name,

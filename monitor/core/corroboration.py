@@ -1,0 +1,120 @@
+"""Whether a config that is gone is gone by itself: two others must be readable after that.
+
+A token of another environment, a wrong base URL or a release of the API answer 404 as well, but
+for all campaigns.
+"""
+
+from collections.abc import Iterator, Mapping
+from heapq import nlargest
+
+from monitor.core.board import Entry
+from monitor.core.model import Instant, NoConfig, Observation, Verdict
+from monitor.core.rule import Sight
+from monitor.core.rules import Missing, Unreadable
+
+OTHERS = 2
+"""So many other campaigns with a config must be asked after a first NoConfig, and be readable."""
+
+Entries = Mapping[str, Entry]
+"""The campaigns of one environment by id."""
+
+
+class Corroboration:
+    """The campaigns whose lost config is in doubt, and which polls would settle it.
+
+    Nothing of it is stored: after a start it is made from what is remembered of the campaigns.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing in doubt."""
+        self._doubted: dict[str, Instant] = {}
+        self._asked_at: dict[str, Instant] = {}
+
+    def others_read_at(self, key: str, seen: Observation, entries: Entries) -> Instant | None:
+        """Return when the second to last of the other campaigns was asked that could be read.
+
+        None: there are no two others with a config, as far as anyone knows; nor is it looked for
+        where something else than a lost config was `seen`.
+        """
+        if not isinstance(seen, NoConfig) or entries[key].status.memory.config is None:
+            return None
+        return self._others_read_at(key, entries)
+
+    def take(self, key: str, asked_at: Instant, entries: Entries) -> list[str]:
+        """Take that a campaign was asked at `asked_at`, and decided on; return whom to poll next.
+
+        Those are the two others that were readable last, where its config is gone for the first
+        time; and the campaigns whose own loss is confirmed by this answer.
+        """
+        entry = entries[key]
+        if entry.status.error is None:
+            self._doubted.pop(key, None)
+            gone_at = _lost_at(entry)
+            others = None if gone_at is None else self._others_read_at(key, entries)
+            if gone_at is not None and others is not None and others < gone_at:
+                self._doubted[key] = gone_at
+                return self._witnesses(entries)
+        if not self._doubted:
+            self._asked_at.clear()
+            return []
+        if entry.status.error is None:
+            # Asked before the loss, answered after it: perhaps that was with the token of before.
+            self._asked_at[key] = asked_at
+        others = self._others_read_at("", entries)
+        settled = [one for one, at in self._doubted.items() if others is None or others >= at]
+        for one in settled:
+            del self._doubted[one]
+        return settled
+
+    def restore(self, entries: Entries) -> list[str]:
+        """Take who is watched after a start, a reload or a listing; return whom to poll next.
+
+        All whose config is gone are decided again, unless others must be read before.
+        """
+        lost = {key: at for key, entry in entries.items() if (at := _lost_at(entry)) is not None}
+        others = self._others_read_at("", entries) if lost else None
+        in_doubt = {key: at for key, at in lost.items() if others is not None and others < at}
+        self._doubted = in_doubt
+        settled = [key for key in lost if key not in in_doubt]
+        return [*settled, *(self._witnesses(entries) if in_doubt else [])]
+
+    def _others_read_at(self, key: str, entries: Entries) -> Instant | None:
+        asked = nlargest(OTHERS, (self._asked(*other) for other in _with_config(key, entries)))
+        return asked[-1] if len(asked) == OTHERS else None
+
+    def _witnesses(self, entries: Entries) -> list[str]:
+        others = nlargest(OTHERS, _with_config("", entries), key=lambda other: other[1])
+        return [key for key, _ in others]
+
+    def _asked(self, key: str, read_at: Instant) -> Instant:
+        return self._asked_at.get(key, read_at)
+
+
+def _with_config(but: str, entries: Entries) -> Iterator[tuple[str, Instant]]:
+    """Yield the campaigns that have a config, with their last definite answer.
+
+    One that is `unreadable` is none of them: who waits for it would be in doubt for ever.
+    """
+    for key, entry in entries.items():
+        memory = entry.status.memory
+        has_one = memory.config is not None and memory.gone_at is None
+        if key != but and has_one and not _is_unreadable(entry):
+            yield key, memory.seen_at or 0.0
+
+
+def _is_unreadable(entry: Entry) -> bool:
+    status = entry.status
+    if status.error is None or status.polled_at is None:
+        return False
+    rule = entry.target.rules.get(Unreadable.name) or Unreadable()
+    sight = Sight(status.error, status.memory, status.polled_at, failures=status.failures)
+    return rule.judge(sight).verdict is Verdict.UNHEALTHY
+
+
+def _lost_at(entry: Entry) -> Instant | None:
+    """Return when an expected config was first seen to be gone, if no alert says so yet."""
+    memory, target = entry.status.memory, entry.target
+    alert = entry.status.alerts.get(Missing.name)
+    alerted = Missing.name not in target.rules or (alert is not None and alert.active)
+    expected = target.expected or memory.config is not None
+    return memory.gone_at if expected and not alerted else None
