@@ -136,7 +136,6 @@ class Daemon:
         situation = Situation(
             clock.wall,
             board=lambda: self.report.board(),  # noqa: PLW0108 - it is made after the sinks
-            campaign_labels=lambda: self.report.config.metrics.campaign_labels,
         )
         sinks = sinks_of(config, self._write, situation, threaded=self._threaded)
         names = tuple(sink.name for sink in sinks)

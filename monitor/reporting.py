@@ -56,10 +56,10 @@ class Report:
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""
         # The board is made here, on the loop: frozen, it may be rendered while pollers go on.
-        board, labels = self.board(), self.config.metrics.campaign_labels
+        board = self.board()
         sinks = [SinkState(name, *self._store.pending(name)) for name in self._sinks]
         render = self._exposition.render
-        return lambda: render(board, sinks, labels, openmetrics=openmetrics)
+        return lambda: render(board, sinks, openmetrics=openmetrics)
 
     def history(self, query: HistoryQuery) -> HistoryPage:
         """Return told events as the log has them, newest first."""

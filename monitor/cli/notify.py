@@ -52,7 +52,6 @@ def test(config_file: Path, severity: str) -> int:
     situation = Situation(
         clock.wall,
         board=lambda: Board({}, clock.wall()),
-        campaign_labels=lambda: config.metrics.campaign_labels,
         hold=ENDS_AFTER,
     )
     sinks = sinks_of(config, writer.write, situation, threaded=True)
@@ -77,6 +76,7 @@ def a_test_event(config: Config, severity: Severity, now: Instant) -> Event:
         environment=environment.name,
         campaign_id=None,
         labels=environment.labels,
+        exported=environment.exported,
         summary="this is a test of the notifications: nothing is wrong",
         since=now,
         observed_at=now,

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from monitor.config import model, schema
 from monitor.config.model import Config, EnvironmentConfig, Layer, OverrideConfig
-from monitor.config.rule_settings import RuleSettings, merge, settings_of
+from monitor.config.rule_settings import merge, settings_of
 from monitor.config.secrets import TokenSource, token_source
 from monitor.config.targets import layers_of, targets
 from monitor.config.tokens import Sources
@@ -33,7 +33,7 @@ def build(
     common = settings_of(file.rules)
     return Config(
         environments=tuple(
-            _environment(environment, index, sources.get(index, TokenSource()), folder, common)
+            _environment(environment, index, sources.get(index, TokenSource()), folder, file)
             for index, environment in enumerate(file.environments)
         ),
         polling=_polling(file.polling),
@@ -102,10 +102,13 @@ def _environment(
     index: int,
     token: TokenSource,
     folder: Path,
-    common: RuleSettings,
+    file: schema.AnyFile,
 ) -> EnvironmentConfig:
     key = f"environments[{index}]"
-    layers = (Layer("rules", common), Layer(f"{key}.rules", settings_of(environment.rules)))
+    layers = (
+        Layer("rules", settings_of(file.rules)),
+        Layer(f"{key}.rules", settings_of(environment.rules)),
+    )
     settings = merge(*(layer.settings for layer in layers))
     made = EnvironmentConfig(
         name=environment.name,
@@ -115,6 +118,7 @@ def _environment(
         requests_per_minute=environment.requests_per_minute,
         budget_share=environment.budget_share,
         labels=environment.labels,
+        exported=tuple(file.metrics.campaign_labels),
         rules=resolve_environment_rules(settings),
         unreadable_after=Unreadable(**settings.get(Unreadable.name, {})).after,
         explicit=tuple(

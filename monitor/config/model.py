@@ -9,6 +9,7 @@ from monitor.config.kinds import CampaignStatus, CampaignType, LogFormat, LogLev
 from monitor.config.rule_settings import RuleSettings, key_of
 from monitor.config.secrets import TokenSource
 from monitor.core.environment_rules import EnvironmentRule
+from monitor.core.identity import AlertLabels
 from monitor.core.model import Seconds, Severity
 from monitor.core.rule import Target
 
@@ -163,7 +164,7 @@ class EnvironmentConfig:
     `explicit` are the campaigns that the file lists, `campaigns` what they come to by id while
     no listing is known. `rules` are its own, the enabled ones; those of a campaign are in its
     Target. The layers say what was set where, weakest first: `rule_layers` for all of it,
-    `campaign_layers` over those.
+    `campaign_layers` over those. `exported` names the labels that go on metrics.
     `ca_file` is relative to nothing: like the token's file it was put into the config's folder.
     """
 
@@ -174,6 +175,7 @@ class EnvironmentConfig:
     requests_per_minute: int
     budget_share: float
     labels: Mapping[str, str]
+    exported: tuple[str, ...] = ()
     rules: Mapping[str, EnvironmentRule]
     unreadable_after: Seconds
     explicit: tuple[CampaignConfig, ...]
@@ -182,6 +184,11 @@ class EnvironmentConfig:
     overrides: tuple[OverrideConfig, ...] = ()
     rule_layers: tuple[Layer, ...] = ()
     campaign_layers: Mapping[str, tuple[Layer, ...]] = field(default_factory=dict)
+
+    @property
+    def alert_labels(self) -> AlertLabels:
+        """The labels of its own alerts."""
+        return AlertLabels(labels=self.labels, exported=self.exported)
 
     @property
     def budget_per_minute(self) -> float:

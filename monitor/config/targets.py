@@ -79,6 +79,7 @@ def _target(
         campaign_id=campaign.id,
         name=name,
         labels=labels | dict(campaign.labels),
+        exported=environment.exported,
         rules=rules.of(_layers(matching, campaign)),
         listed=explicit,
         expected=expected if campaign.expect_sftp is None else campaign.expect_sftp,

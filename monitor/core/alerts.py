@@ -8,6 +8,7 @@ transition to miss). Instants only ever come from findings; there are no timers.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from monitor.core.identity import AlertLabels
 from monitor.core.model import (
     Alert,
     AlertState,
@@ -101,16 +102,21 @@ def ended(alert: Alert) -> Alert:
 
 
 def tell(
-    alert: Alert, severity: Severity, now: Instant, remind_every: RemindEvery | None
+    alert: Alert,
+    severity: Severity,
+    labels: AlertLabels,
+    now: Instant,
+    remind_every: RemindEvery | None,
 ) -> tuple[Alert, Telling | None]:
     """Return the alert with what on-call is told now, and that telling, if there is one.
 
+    `severity` and `labels` are those of the moment: one that fires keeps them until it is over.
     `remind_every` is None where the finding was unknown: then no reminder is due.
     """
     to_tell = alert.state is AlertState.FIRING and alert.muted_by is None
     if to_tell and not alert.told:
-        told = replace(alert, told=True, told_at=now, told_severity=severity, seq=alert.seq + 1)
-        return told, Telling(EventStatus.FIRING)
+        fired = replace(alert, told=True, told_at=now, told_severity=severity, fired_as=labels)
+        return replace(fired, seq=alert.seq + 1), Telling(EventStatus.FIRING)
     if alert.told and not to_tell:
         reason = "recovered" if alert.muted_by is None else "muted"
         return resolved(alert), Telling(EventStatus.RESOLVED, reason, alert.muted_by)
@@ -128,7 +134,8 @@ def _reminder_due(alert: Alert, now: Instant, remind_every: RemindEvery) -> bool
 
 def resolved(alert: Alert) -> Alert:
     """Return the alert as told to be over, with the event counted."""
-    return replace(alert, told=False, told_at=None, told_severity=None, seq=alert.seq + 1)
+    over = replace(alert, told=False, told_at=None, told_severity=None, fired_as=None)
+    return replace(over, seq=alert.seq + 1)
 
 
 def reconcile(

@@ -242,9 +242,7 @@ def _subject(status: CampaignStatus, target: Target, now: Instant) -> Subject:
     return Subject(
         environment=target.environment,
         campaign_id=target.campaign_id,
-        campaign_name=target.name,
-        labels=target.labels,
-        sftp_host=config.host if config else "",
+        labels=target.labels_with(config),
         import_schedule=(config.import_schedule if config else None) or "",
         last_passed_at=status.memory.last_passed_at,
         observed_at=now if status.polled_at is None else status.polled_at,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from monitor.core.identity import AlertLabels
 from monitor.core.model import Alert, Instant, PollError, Seconds, Severity
 from monitor.core.rule import BaseRule, Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
@@ -32,6 +33,11 @@ class Entry:
     target: Target
     status: CampaignStatus
 
+    @property
+    def labels(self) -> AlertLabels:
+        """What an alert goes by that on-call is not told of."""
+        return self.target.labels_with(self.status.memory.config)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentBoard:
@@ -46,7 +52,7 @@ class EnvironmentBoard:
 
     status: EnvironmentStatus
     now: Instant
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: AlertLabels = AlertLabels()
     rules: Mapping[str, BaseRule] = field(default_factory=dict)
     campaigns: Mapping[str, Entry] = field(default_factory=dict)
     interval: Seconds = 0.0

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from monitor.core import events
 from monitor.core.alerts import RemindEvery, clamped, recheck_at
 from monitor.core.events import Alerts, Subject
+from monitor.core.identity import AlertLabels
 from monitor.core.model import (
     MINUTE,
     Event,
@@ -144,7 +145,7 @@ def assess_environment(
     facts: Facts,
     now: Instant,
     *,
-    labels: Mapping[str, str],
+    labels: AlertLabels,
     remind_every: RemindEvery,
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
     """Decide, right after a call, what the state of the breaker means."""
@@ -164,7 +165,7 @@ def reconcile_environment(
     before: EnvironmentStatus,
     rules: Mapping[str, EnvironmentRule],
     now: Instant,
-    labels: Mapping[str, str],
+    labels: AlertLabels,
     gone: str = "rule_removed",
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
     """Decide what a start or a changed config means for an environment's alerts.
@@ -221,5 +222,5 @@ def _nothing_mutes(_rule: str, _alerts: Alerts) -> None:
     return None
 
 
-def _subject(environment: str, labels: Mapping[str, str], now: Instant) -> Subject:
+def _subject(environment: str, labels: AlertLabels, now: Instant) -> Subject:
     return Subject(environment=environment, labels=labels, observed_at=now, decided_at=now)

@@ -1,11 +1,20 @@
 """From the findings of one decision to its events: for a campaign and for an environment alike."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from monitor.core import alerts as machine
 from monitor.core.alerts import RemindEvery, Telling
-from monitor.core.model import Alert, Event, EventStatus, Finding, Instant, Severity, Verdict
+from monitor.core.identity import AlertLabels
+from monitor.core.model import (
+    Alert,
+    Event,
+    EventStatus,
+    Finding,
+    Instant,
+    Severity,
+    Verdict,
+)
 from monitor.core.rule import BaseRule
 
 Alerts = Mapping[str, Alert]
@@ -15,13 +24,14 @@ MuterOf = Callable[[str, Alerts], str | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Whom the events of one decision are about. `campaign_id` is None for an environment."""
+    """Whom the events of one decision are about. `campaign_id` is None for an environment.
+
+    `labels` are the current ones: those of an alert that fires now.
+    """
 
     environment: str
     campaign_id: str | None = None
-    campaign_name: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    sftp_host: str = ""
+    labels: AlertLabels
     import_schedule: str = ""
     last_passed_at: Instant | None = None
     observed_at: Instant
@@ -61,7 +71,7 @@ def decide(
             alert = replace(alert, muted_by=muter_of(name, moved))
         old = before.get(name, alert)
         after[name], telling = machine.tell(
-            alert, rule.severity, now, remind_every if known else None
+            alert, rule.severity, subject.labels, now, remind_every if known else None
         )
         if telling is not None:
             events.append(_event(telling, old, after[name], rule, finding, subject))
@@ -77,6 +87,9 @@ def reconcile(
     """
     after, events = {}, []
     for name, alert in before.items():
+        if alert.told and alert.fired_as is None:
+            # Stored by a version that did not keep them: from now on it goes by these.
+            alert = replace(alert, fired_as=subject.labels)  # noqa: PLW2901
         rule = rules.get(name)
         after[name], telling = machine.reconcile(alert, rule, subject.decided_at, gone)
         if telling is not None:
@@ -109,6 +122,7 @@ def _event(
     subject: Subject,
 ) -> Event:
     over = telling.status is EventStatus.RESOLVED
+    labels = new.fired_as or old.fired_as or subject.labels
     summary, evidence = new.summary, new.evidence
     # Muted or gone, nothing has recovered: what was wrong is still the thing to say.
     if over and telling.reason != "recovered":
@@ -124,9 +138,10 @@ def _event(
         previous_severity=telling.previous_severity,
         environment=subject.environment,
         campaign_id=subject.campaign_id,
-        campaign_name=subject.campaign_name,
-        labels=subject.labels,
-        sftp_host=subject.sftp_host,
+        campaign_name=labels.campaign_name,
+        labels=labels.labels,
+        exported=labels.exported,
+        sftp_host=labels.sftp_host,
         import_schedule=subject.import_schedule,
         last_passed_at=subject.last_passed_at,
         summary=summary,

@@ -6,8 +6,9 @@ Instants are seconds since the epoch (UTC, float); spans are seconds. Nothing he
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import sha256
 from typing import Annotated
+
+from monitor.core.identity import AlertLabels, fingerprint
 
 Instant = float
 """A moment: seconds since the epoch, UTC."""
@@ -200,7 +201,8 @@ class Alert:
 
     `pending_at`, `fired_at` and `healthy_at` are when `for`, firing and `keep_firing_for`
     began; `told` is what on-call was last told, `told_at` the reminder clock, `seq` the number
-    of the last event (it outlives the campaign, so that an event id is never reused).
+    of the last event (it outlives the campaign, so that an event id is never reused). `fired_as`
+    are the labels of its last `firing` event: while it is told, it goes by them everywhere.
     """
 
     rule: str
@@ -213,6 +215,7 @@ class Alert:
     told: bool = False
     told_at: Instant | None = None
     told_severity: Severity | None = None
+    fired_as: AlertLabels | None = None
     seq: int = 0
     summary: str = ""
     evidence: Mapping[str, str] = field(default_factory=dict)
@@ -262,6 +265,7 @@ class Event:
     previous_severity: Severity | None = None
     campaign_name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    exported: tuple[str, ...] = ()
     sftp_host: str = ""
     import_schedule: str = ""
     last_passed_at: Instant | None = None
@@ -292,9 +296,3 @@ class Told:
     def event_id(self) -> str:
         """The key to deduplicate by: `<fingerprint>-<epoch>-<seq>`."""
         return f"{self.event.fingerprint}-{self.epoch}-{self.event.seq}"
-
-
-def fingerprint(environment: str, campaign_id: str | None, rule: str) -> str:
-    """Return the alert's identity as 16 hex digits, made of these three and nothing else."""
-    text = "\0".join((environment, campaign_id or "", rule))
-    return sha256(text.encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
+from monitor.core.identity import AlertLabels
 from monitor.core.model import (
     SECONDS,
     Finding,
@@ -151,13 +152,15 @@ class Target:
     `rules` has the enabled rules only, in the order of `RULES`. `listed` is false for a campaign
     known from discovery alone, `listed_at` when the last complete listing had it (None: the last
     one had not). `expected`: it must have a config, whether or not one was ever seen.
-    `muted_status` is its status where that is not told.
+    `muted_status` is its status where that is not told. `exported` names those of `labels` that go
+    on metrics and to Alertmanager.
     """
 
     environment: str
     campaign_id: str
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    exported: tuple[str, ...] = ()
     rules: Mapping[str, Rule] = field(default_factory=dict)
     listed: bool = True
     listed_at: Instant | None = None
@@ -167,6 +170,15 @@ class Target:
     def is_as(self, before: "Target | None") -> bool:
         """Return whether nothing has changed but that a listing confirmed the campaign."""
         return before is not None and replace(before, listed_at=self.listed_at) == self
+
+    def labels_with(self, config: SftpConfig | None) -> AlertLabels:
+        """Return the labels of an alert that fires now; `config` is the last one seen."""
+        return AlertLabels(
+            sftp_host=config.host if config else "",
+            campaign_name=self.name,
+            labels=self.labels,
+            exported=self.exported,
+        )
 
 
 def healthy(

@@ -99,7 +99,7 @@ class Poller:
         return EnvironmentBoard(
             now=watch.now(),
             status=watch.status,
-            labels=settings.environment.labels,
+            labels=settings.environment.alert_labels,
             rules=settings.environment.rules,
             campaigns=dict(watch.entries),
             interval=watch.interval,

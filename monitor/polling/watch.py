@@ -172,7 +172,7 @@ class Watch:
     def _reconcile_environment(self, now: Instant) -> None:
         before, config = self.status, self.settings.environment
         self.status, events = environment_rules.reconcile_environment(
-            before, config.rules, now, config.labels
+            before, config.rules, now, config.alert_labels
         )
         if self.status != before:
             self._save(Change(environments=(self.status,), events=events))
@@ -241,7 +241,7 @@ class Watch:
             self.settings.environment.rules,
             self._facts(),
             now,
-            labels=self.settings.environment.labels,
+            labels=self.settings.environment.alert_labels,
             remind_every=self.settings.alerts.remind_every,
         )
         return events

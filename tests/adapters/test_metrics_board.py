@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from monitor.adapters.metrics import SinkState
-from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, Severity
+from monitor.core.identity import AlertLabels
+from monitor.core.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NoConfig,
+    PollError,
+    Reason,
+    Severity,
+)
 from monitor.core.status import EnvironmentStatus
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config, an_untested_config
@@ -239,8 +248,8 @@ def test_an_alert_of_the_environment_has_neither_campaign_nor_host() -> None:
 
 
 def test_campaign_labels_are_put_on_info_and_alerts() -> None:
-    entry = an_entry("c-1", (NOW, a_config(last_test_success=False)), labels={"team": "retail"})
-    page = scrape(a_board(an_environment(entry)), campaign_labels=["team", "tier"])
+    target = {"labels": {"team": "retail"}, "exported": ("team", "tier")}
+    page = scrape_of(a_config(last_test_success=False), **target)
     for name in ("campaign_info", "alert"):
         (labels,) = page.labels(name)
         assert labels["team"] == "retail"
@@ -254,9 +263,10 @@ def test_labels_that_are_not_asked_for_stay_away() -> None:
 
 
 def test_campaign_labels_of_the_environment_are_on_its_own_alerts() -> None:
-    status = after_calls("production", Reason.TIMEOUT, NOW - 900, NOW - 890, NOW - 880, NOW)
-    board = a_board(an_environment(status=status, labels={"team": "platform"}))
-    (labels,) = scrape(board, campaign_labels=["team"]).labels("alert")
+    own = AlertLabels(labels={"team": "platform"}, exported=("team",))
+    calls = (NOW - 900, NOW - 890, NOW - 880, NOW)
+    status = after_calls("production", Reason.TIMEOUT, *calls, labels=own)
+    (labels,) = scrape(a_board(an_environment(status=status))).labels("alert")
     assert labels["team"] == "platform"
 
 

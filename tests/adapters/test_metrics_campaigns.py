@@ -33,31 +33,36 @@ def made_anew(before: Sequence[Lines], after: Sequence[Lines]) -> list[bool]:
 
 def test_fault_47_lines_are_made_for_the_campaigns_that_changed_and_for_no_others() -> None:
     lines = CampaignLines()
-    first, again = lines.of(board_of(OLD, OTHER), ()), lines.of(board_of(OLD, OTHER), ())
+    first, again = lines.of(board_of(OLD, OTHER)), lines.of(board_of(OLD, OTHER))
     assert made_anew(first, again) == [False, False]
-    assert made_anew(first, lines.of(board_of(NEW, OTHER), ())) == [True, False]
+    assert made_anew(first, lines.of(board_of(NEW, OTHER))) == [True, False]
 
 
 def test_fault_47_time_alone_makes_no_line_anew() -> None:
     lines, board = CampaignLines(), a_rich_board()
-    first = lines.of(board, ())
+    first = lines.of(board)
     environments = {
         name: replace(environment, now=NOW + 10 * MINUTE, lag=1.0)
         for name, environment in board.environments.items()
     }
-    assert not any(made_anew(first, lines.of(Board(environments, NOW + 10 * MINUTE), ())))
+    assert not any(made_anew(first, lines.of(Board(environments, NOW + 10 * MINUTE))))
 
 
 def test_other_labels_make_all_lines_anew() -> None:
-    lines, board = CampaignLines(), board_of(OLD, OTHER)
-    before = lines.of(board, ["team"])
-    assert all(made_anew(before, lines.of(board, ["team", "tier"])))
+    lines = CampaignLines()
+    before, after = (
+        board_of(
+            *(replace(each, target=replace(each.target, exported=names)) for each in (OLD, OTHER))
+        )
+        for names in (("team",), ("team", "tier"))
+    )
+    assert all(made_anew(lines.of(before), lines.of(after)))
 
 
 def test_the_same_id_in_two_environments_is_two_campaigns() -> None:
     entries = [an_entry("c-1", (NOW, a_config()), environment=name) for name in ("a", "b")]
     board = a_board(*(an_environment(each, name=each.target.environment) for each in entries))
-    first, second = CampaignLines().of(board, ())
+    first, second = CampaignLines().of(board)
     assert (b'environment="a"' in first[0], b'environment="b"' in second[0]) == (True, True)
 
 
@@ -67,7 +72,7 @@ def test_fault_48_a_renamed_host_leaves_no_old_series_on_the_next_page(openmetri
 
     def hosts(*entries: Entry) -> list[tuple[str, str]]:
         """Return the hosts on the next page: of each campaign, and of each alert."""
-        page = exposition.render(board_of(*entries), [], [], openmetrics=openmetrics).decode()
+        page = exposition.render(board_of(*entries), [], openmetrics=openmetrics).decode()
         read = read_openmetrics if openmetrics else read_text
         labels = Scrape(read(page)).labels
         shown = labels("campaign_info") + labels("alert")
@@ -81,9 +86,9 @@ def test_fault_48_a_renamed_host_leaves_no_old_series_on_the_next_page(openmetri
 
 
 def test_one_exposition_gives_both_formats_of_the_same_board() -> None:
-    exposition, board = Exposition(some_own_metrics()), a_rich_board()
-    text = exposition.render(board, [], ["team"], openmetrics=False).decode()
-    openmetrics = exposition.render(board, [], ["team"], openmetrics=True).decode()
+    exposition, board = Exposition(some_own_metrics()), a_rich_board("team")
+    text = exposition.render(board, [], openmetrics=False).decode()
+    openmetrics = exposition.render(board, [], openmetrics=True).decode()
     pages = Scrape(read_text(text)), Scrape(read_openmetrics(openmetrics))  # type: ignore[no-untyped-call]
     shown = [{key for key in page.series if "campaign_id" in dict(key[1])} for page in pages]
     assert shown[0] == shown[1] != set()

@@ -109,9 +109,9 @@ def test_fault_48_every_page_can_be_read_whatever_the_api_said(
     openmetrics: bool, name: str, host: str, label: str, schedule: str, auth: str
 ) -> None:
     config = a_config(host=host, import_schedule=schedule, auth_type=auth, last_test_success=False)
-    entry = an_entry("c-1", (NOW, config), name=name, labels={"team": label})
-    board = a_board(an_environment(entry, labels={"team": label}))
-    page = scrape(board, campaign_labels=["team"], openmetrics=openmetrics)
+    entry = an_entry("c-1", (NOW, config), name=name, labels={"team": label}, exported=("team",))
+    board = a_board(an_environment(entry))
+    page = scrape(board, openmetrics=openmetrics)
     assert len(page.labels("campaign_info")) == len(page.labels("alert")) == 1
 
 
@@ -121,14 +121,14 @@ def test_the_content_type_names_the_format() -> None:
 
 
 def test_openmetrics_ends_with_eof_and_text_does_not() -> None:
-    make = partial(Exposition(some_own_metrics()).render, a_rich_board(), SINKS, [])
+    make = partial(Exposition(some_own_metrics()).render, a_rich_board(), SINKS)
     assert make(openmetrics=True).endswith(b"# EOF\n")
     assert b"# EOF" not in make(openmetrics=False)
 
 
 def test_rendering_twice_gives_the_same_page_but_for_the_process() -> None:
-    board, own = a_rich_board(), Exposition(some_own_metrics())
-    pages = [own.render(board, SINKS, ["team"], openmetrics=False).decode() for _ in range(2)]
+    board, own = a_rich_board("team"), Exposition(some_own_metrics())
+    pages = [own.render(board, SINKS, openmetrics=False).decode() for _ in range(2)]
     ours = [re.findall(r"^sftp_monitor_.*$", page, re.MULTILINE) for page in pages]
     assert ours[0] == ours[1]
 
@@ -136,7 +136,7 @@ def test_rendering_twice_gives_the_same_page_but_for_the_process() -> None:
 @pytest.mark.e2e
 def test_fault_48_promtool_finds_nothing_wrong_with_the_page() -> None:
     promtool = require_peer("promtool")
-    page = Exposition(some_own_metrics()).render(a_rich_board(), SINKS, ["team"], openmetrics=False)
+    page = Exposition(some_own_metrics()).render(a_rich_board("team"), SINKS, openmetrics=False)
     found = subprocess.run(
         [promtool, "check", "metrics"], input=page, capture_output=True, check=False, timeout=60
     )

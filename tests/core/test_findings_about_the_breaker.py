@@ -29,7 +29,7 @@ from monitor.core.model import (
 )
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW
-from support.environments import READ, WatchedEnvironment, down, rejected
+from support.environments import LABELS, READ, WatchedEnvironment, down, rejected
 from support.timeline import in_a_word
 
 FACTS = Facts(campaigns=10, effective_interval=5 * MINUTE, unreadable_after=15 * MINUTE)
@@ -51,7 +51,7 @@ def test_an_outage_that_goes_on_is_told_again_as_often_as_is_asked_for() -> None
             resolve_environment_rules({}),
             FACTS,
             NOW + minutes * MINUTE,
-            labels={},
+            labels=LABELS,
             remind_every={Severity.CRITICAL: 10 * MINUTE},
         )
         told += [(minutes, in_a_word(event)) for event in events]
@@ -61,7 +61,7 @@ def test_an_outage_that_goes_on_is_told_again_as_often_as_is_asked_for() -> None
 def test_a_rule_that_was_switched_off_ends_its_alert_by_that_name() -> None:
     environment = down()
     environment.call(Reason.TIMEOUT, at=NOW + 5 * MINUTE)
-    _, (event,) = reconcile_environment(environment.status, {}, NOW + 6 * MINUTE, {})
+    _, (event,) = reconcile_environment(environment.status, {}, NOW + 6 * MINUTE, LABELS)
     assert event.reason == "rule_removed"
 
 

@@ -7,7 +7,11 @@ from hypothesis import event as note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.adapters.sinks.levels import told_events
+from monitor.adapters.web.views import campaign_alerts
+from monitor.core.board import Entry
 from monitor.core.model import MINUTE, Alert, AlertState, Event, EventStatus
+from support.boards import a_board, an_environment
 from support.builders import NOW, a_target, only
 from support.histories import (
     Poll,
@@ -24,6 +28,7 @@ from support.histories import (
     take_by_model,
 )
 from support.model import ORDER, Policies, Policy, Seen
+from support.scrapes import scrape
 from support.timeline import WatchedCampaign
 
 EXAMPLES = settings().max_examples
@@ -116,6 +121,41 @@ def test_an_alert_never_shows_what_it_is_not(policies: Policies, history: list[S
             assert alert.healthy_at is None or alert.state is AlertState.FIRING
             assert (alert.told_at is not None) is alert.told
             assert (alert.told_severity is not None) is alert.told
+
+
+@settings(max_examples=EXAMPLES // 2)
+@given(some_policies(), some_histories())
+def test_from_firing_to_resolved_an_alert_has_one_set_of_labels_wherever_it_is_shown(
+    policies: Policies, history: list[Step]
+) -> None:
+    campaign, known = a_campaign(policies), dict[str, dict[str, str]]()
+    for step in history:
+        for event in take(campaign, step):
+            if event.status is EventStatus.FIRING:
+                known[event.rule] = shown_of(event)
+            assert shown_of(event) == known[event.rule]
+            note(event.status.value)
+        entry = Entry(campaign.target, campaign.status)
+        board = a_board(an_environment(entry))
+        exported = {
+            labels["rule"]: labels
+            for labels in scrape(board).labels("alert")
+            if labels["alertstate"] == "firing"
+        }
+        for told in told_events(board.environments["production"]):
+            assert shown_of(told) == known[told.rule]
+            labels = exported.pop(told.rule)
+            assert labels["sftp_host"] == told.sftp_host
+            assert labels["team"] == told.labels["team"]
+        assert exported == {}
+        for answer in campaign_alerts(entry):
+            if answer.state == "firing":
+                assert answer.labels["team"] == known[answer.rule]["team"]
+
+
+def shown_of(event: Event) -> dict[str, str]:
+    """Return who an event is about, as it says."""
+    return {"host": event.sftp_host, "name": event.campaign_name, **event.labels}
 
 
 # --- unknown

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.core.alerts import advance, reconcile, tell
+from monitor.core.identity import AlertLabels
 from monitor.core.model import (
     DAY,
     HOUR,
@@ -19,6 +20,7 @@ from support.builders import BAD, FIRING, NOW
 from support.timeline import told
 
 GONE = "rule_removed"
+LABELS = AlertLabels(sftp_host="sftp.example")
 
 
 # --- level, not edge
@@ -34,15 +36,16 @@ def test_one_event_where_what_was_told_differs_from_what_is_so_else_none(
     if was_told:
         alert = replace(alert, told=True, told_at=NOW, told_severity=Severity.INFO)
     so_now = state is AlertState.FIRING and muted_by is None
-    after, telling = tell(alert, Severity.CRITICAL, NOW, {})
+    after, telling = tell(alert, Severity.CRITICAL, LABELS, NOW, {})
     assert after.told is so_now
+    assert (after.fired_as is LABELS) is (so_now and not was_told)
     assert (telling is not None) is (so_now is not was_told)
     assert after.seq == 7 + (telling is not None)
 
 
 def test_what_is_told_carries_the_severity_of_the_moment_and_starts_the_reminder_clock() -> None:
     alert = Alert(rule="failed_test", state=AlertState.FIRING)
-    after, telling = tell(alert, Severity.WARNING, NOW, {})
+    after, telling = tell(alert, Severity.WARNING, LABELS, NOW, {})
     assert telling is not None
     assert telling.status is EventStatus.FIRING
     assert (after.told_severity, after.told_at, after.seq) == (Severity.WARNING, NOW, 1)
@@ -95,7 +98,7 @@ def test_a_muted_alert_is_not_reminded_and_its_clock_starts_anew_when_it_is_told
 
 def test_a_reminder_goes_by_the_severity_that_was_told() -> None:
     every = {Severity.CRITICAL: HOUR}
-    _, telling = tell(FIRING, Severity.WARNING, NOW, every)
+    _, telling = tell(FIRING, Severity.WARNING, LABELS, NOW, every)
     assert telling is not None
     assert telling.status is EventStatus.REMINDER
 

@@ -5,11 +5,12 @@ On-call gets what PagerDuty and Slack would: the fields of their own APIs.
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -17,7 +18,7 @@ from monitor.config.schema import RUNBOOKS
 from monitor.core.model import DAY
 from support.command import Daemon, daemon, write_config
 from support.fake_platform import BROKEN, FakePlatform, fake_platform, now
-from support.pager import GROUP_WAIT, Alertmanager, OnCall, Prometheus, Sent
+from support.pager import GROUP_WAIT, PATIENCE, Alertmanager, OnCall, Prometheus, Sent
 from support.pager import alertmanager as running_alertmanager
 from support.pager import prometheus as running_prometheus
 
@@ -29,6 +30,7 @@ OF_SECOND_HOST = ["d-1"]
 CAMPAIGNS = OF_HOST + OF_SECOND_HOST
 
 Measured = Callable[[str, object], None]
+Found = TypeVar("Found")
 
 
 def put(platform: FakePlatform, *campaigns: str, **changes: Any) -> None:
@@ -219,3 +221,76 @@ async def test_both_ways_at_once_page_once(tmp_path: Path) -> None:
         fail(here.platform, *OF_SECOND_HOST)
         second = await on_call.page(component=SECOND_HOST)
         assert on_call.rings() == [page, second]
+
+
+@pytest.mark.parametrize("scraped", [False, True], ids=["directly", "both ways at once"])
+async def test_an_edit_and_a_kill_while_an_alert_fires_are_one_page_and_one_resolve(
+    tmp_path: Path, scraped: bool
+) -> None:
+    async with (
+        fake_platform() as platform,
+        running_alertmanager(tmp_path) as alerted,
+        AsyncExitStack() as prometheus,
+    ):
+        on_call, labels = alerted.on_call, {"metrics": {"campaign_labels": ["team"]}}
+        put(platform, *CAMPAIGNS)
+        config = written(tmp_path, platform, "retail", **labels, **notify(alerted))
+        scraping: Prometheus | None = None
+        async with daemon(config) as monitor:
+            if scraped:
+                way_there = running_prometheus(tmp_path, alerted, address(monitor))
+                scraping = await prometheus.enter_async_context(way_there)
+            fail(platform, "c-1")
+            page = await on_call.page(component=HOST)
+            (told,) = await alerted.alerts(campaign_id="c-1")
+            await monitor.process.end(signal.SIGKILL)
+
+        moved = {"host": "moved.example"}
+        put(platform, "c-1", last_test_success=False, **moved)
+        written(tmp_path, platform, "growth", **labels, **notify(alerted))
+        async with daemon(config) as again:
+            if scraping is not None:
+                scraping.scrape(address(again))
+                await in_time(partial(scraping.ask, f"sftp_monitor_campaign_info{MOVED}"))
+            await in_time(lambda: shows(again, "moved.example"))
+            still = await told_again(alerted, campaign_id="c-1")
+            assert (still["labels"], still["startsAt"]) == (told["labels"], told["startsAt"])
+            put(platform, "c-1", **moved)
+            over = await on_call.page("resolve", component=HOST)
+        assert over.document["dedup_key"] == page.document["dedup_key"]
+        about = [one for one in on_call.rings() if "Absent" not in str(one.document)]
+        assert about == [page]
+        assert on_call.pages(component="moved.example") == []
+
+
+MOVED = '{campaign_id="c-1",team="growth",sftp_host="moved.example"}'
+
+
+async def shows(monitor: Daemon, host: str) -> bool:
+    """Return whether a campaign's host has come to the page for Prometheus."""
+    return f'sftp_host="{host}"' in await monitor.text("/metrics")
+
+
+async def told_again(alerted: Alertmanager, **labels: str) -> dict[str, Any]:
+    """Return the one alert with these labels as it is when Alertmanager is told of it again."""
+    (before,) = await alerted.alerts(**labels)
+
+    async def updated() -> dict[str, Any] | None:
+        (now,) = await alerted.alerts(**labels)
+        return now if now["updatedAt"] > before["updatedAt"] else None
+
+    return await in_time(updated)
+
+
+async def in_time(look: Callable[[], Awaitable[Found | None]]) -> Found:
+    """Return what is found as soon as it is."""
+    async with asyncio.timeout(PATIENCE):
+        while not (found := await look()):  # noqa: ASYNC110 - programs of others have no event
+            await asyncio.sleep(0.2)
+    return found
+
+
+def written(folder: Path, platform: FakePlatform, team: str, **sections: Any) -> Path:
+    """Write the config of a monitor whose campaigns have this label."""
+    environment = {"labels": {"team": team}}
+    return write_config(folder, platform, CAMPAIGNS, environment=environment, **sections)

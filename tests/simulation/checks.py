@@ -96,7 +96,7 @@ class Checks:
     # -- what happens ----------------------------------------------------------------------
 
     def starting(
-        self, database: Path, policies: Policies, listed: Listed, *, crashed: bool
+        self, database: Path, policies: Policies, listed: Listed, team: str, *, crashed: bool
     ) -> None:
         """Take a start of the daemon, on this state and this config."""
         self._database = database
@@ -104,7 +104,7 @@ class Checks:
         self.rhythm.started = self._clocks.elapsed()
         self._may_repeat, self._first_of_life = crashed, True
         for environment, opinion in self.opinions.items():
-            told = opinion.restart(policies, set(listed[environment]), self._clocks.wall())
+            told = opinion.restart(policies, set(listed[environment]), team, self._clocks.wall())
             self._expect(environment, told)
             for line in self._undone.pop(environment, []):
                 line.told_at = self._clocks.wall()
@@ -136,13 +136,13 @@ class Checks:
                 if page.what == "updated" and not committed:
                     self._undone[environment].append(of_it.lines[page.rule])
 
-    def reloading(self, policies: Policies, listed: Listed) -> None:
+    def reloading(self, policies: Policies, listed: Listed, team: str) -> None:
         """Take a reload of this config."""
         self.rhythm.plan_anew()
         for environment, opinion in self.opinions.items():
             for key in listed[environment] - opinion.listed:
                 self.rhythm.joined(key)
-            told = opinion.reload(policies, set(listed[environment]), self._clocks.wall())
+            told = opinion.reload(policies, set(listed[environment]), team, self._clocks.wall())
             self._expect(environment, told)
 
     def stepped(self, seconds: Seconds) -> None:
@@ -203,7 +203,10 @@ class Checks:
         self.visited["breaker open"] += opinion.breaker.open
 
     def _expect(self, environment: str, pages: Pages) -> None:
+        opinion = self.opinions[environment]
         for campaign, page in pages:
+            of_it = opinion.breaker if campaign is None else opinion.campaigns[campaign]
+            self.visited["told as it fired"] += page.about != (of_it.host, of_it.label)
             self._expected[environment, campaign].append((self._clocks.elapsed(), page))
             self.note(f"    expected of {environment}/{campaign}: {page}")
 
@@ -282,7 +285,12 @@ def _page(record: Mapping[str, Any]) -> Page:
     elif record["reason"] == "recovered":
         what = "resolved"
     return Page(
-        record["rule"], what, record["seq"], record["severity"], record["previous_severity"]
+        record["rule"],
+        what,
+        record["seq"],
+        record["severity"],
+        record["previous_severity"],
+        (record["sftp_host"], record["labels"]["team"]),
     )
 
 

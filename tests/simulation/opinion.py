@@ -28,7 +28,8 @@ def seen(observation: Observation) -> Seen:
             return Seen("gone")
         case SftpConfig(last_test_at=tested_at, last_test_success=passed):
             half = (tested_at is None) != (passed is None)
-            return Seen("config", observation.is_enabled, tested_at, bool(passed), half)
+            on, host = observation.is_enabled, observation.host
+            return Seen("config", on, tested_at, bool(passed), half, host)
 
 
 @dataclass
@@ -236,7 +237,7 @@ class Opinion:
         unreadable = failing and on_call.failures >= 3 and long
         return on_call.had and on_call.gone_from is None and not unreadable
 
-    def reload(self, policies: Policies, listed: set[str], wall: float) -> Pages:
+    def reload(self, policies: Policies, listed: set[str], team: str, wall: float) -> Pages:
         """Return what is told of a config, new or changed."""
         now = self.clock.now(wall)
         self.breaker.readings += 1
@@ -244,7 +245,7 @@ class Opinion:
         for key, on_call in self.campaigns.items():
             own = {rule: found for rule, found in policies.items() if rule in on_call.lines}
             if key in listed:
-                pages += [(key, page) for page in on_call.change(own, now)]
+                pages += [(key, page) for page in on_call.change(own, now, team)]
             elif key in self.listed:
                 pages += [(key, page) for page in on_call.remove()]
                 self._ids.pop(key, None)
@@ -254,15 +255,15 @@ class Opinion:
         self.listed = listed
         self.breaker.clamp(now)
         of_it = {rule: found for rule, found in policies.items() if rule in OF_AN_ENVIRONMENT}
-        return pages + [(None, page) for page in self.breaker.change(of_it, now)]
+        return pages + [(None, page) for page in self.breaker.change(of_it, now, team)]
 
-    def restart(self, policies: Policies, listed: set[str], wall: float) -> Pages:
+    def restart(self, policies: Policies, listed: set[str], team: str, wall: float) -> Pages:
         """Return what is told of a start with what was stored."""
         self.clock = Corrected()
         self.breaker.restart_calls()
         for on_call in self.campaigns.values():
             on_call.failures = 0
-        return self.reload(policies, listed, wall)
+        return self.reload(policies, listed, team, wall)
 
     def stepped(self, by: float) -> None:
         """Take a step of our own clock: nothing comes of it."""

@@ -34,6 +34,7 @@ def plan(seed: int, days: float) -> list[Step]:
     """Return the story of a seed: its opening, whatever chance brings, and a quiet end."""
     random, mended = Random(f"{seed} plan"), days * DAY - QUIET
     steps = [*_opening(random), *_tests(random, mended), Step(mended, World.mend)]
+    steps += _edits(Random(f"{seed} edits"), mended)
     for often, happen in HAPPENINGS:
         at = OPENING + random.expovariate(1 / often)
         while at < mended - HOUR:
@@ -75,6 +76,20 @@ def _tests(random: Random, end: Seconds) -> Iterator[Step]:
             yield Step(at, World.test, (key, passed))
             if not passed:
                 yield Step(at + random.expovariate(1 / HOUR), World.test, (key, True))
+
+
+def _edits(random: Random, end: Seconds) -> Iterator[Step]:
+    """Another host, another team: most often while nothing fires, in the opening while it does."""
+    yield Step(1.2 * HOUR, World.move, ("a-1", "moved.example"))
+    yield Step(1.5 * HOUR, World.hand_over, ("growth",))
+    yield Step(4.4 * HOUR, World.move, ("b-1", "moved.example"))
+    at = OPENING
+    while (at := at + random.expovariate(1 / (2 * HOUR))) < end:
+        if random.random() < 0.3:
+            yield Step(at, World.hand_over, (random.choice(["retail", "growth", "sre"]),))
+        else:
+            host = random.choice(["sftp.example.com", "moved.example", "again.example"])
+            yield Step(at, World.move, (random.choice(KEYS)[1], host))
 
 
 # -- what chance brings: each draws its steps from a beginning on ------------------------------

@@ -15,7 +15,7 @@ from support import virtual
 
 MUST_VISIT = (
     "pending", "firing", "unknown while firing", "muted", "restarted", "crashed", "reloaded",
-    "breaker open", "clock stepped", "disk failed", "stale told on time",
+    "breaker open", "clock stepped", "disk failed", "stale told on time", "told as it fired",
 )  # fmt: skip
 """What a run must have come through, or it has shown nothing."""
 

@@ -67,8 +67,8 @@ def policies(rules: Rules) -> Policies:
     }
 
 
-def as_yaml(rules: Rules, listed: Listed, state: str) -> str:
-    """Return the config file."""
+def as_yaml(rules: Rules, listed: Listed, team: str, state: str) -> str:
+    """Return the config file; `team` is the label of all."""
     lines = ["environments:"]
     for environment, keys in listed.items():
         campaigns = ", ".join(f"{{id: {key}}}" for key in sorted(keys))
@@ -77,6 +77,7 @@ def as_yaml(rules: Rules, listed: Listed, state: str) -> str:
             "    base_url: http://127.0.0.1:9/api/v1",
             f"    token: ${{{environment.upper()}_TOKEN}}",
             f"    requests_per_minute: {2 * CALLS_A_MINUTE}",
+            f"    labels: {{team: {team}}}",
             f"    campaigns: [{campaigns}]",
         ]
     every = ", ".join(f"{severity}: {_written(span)}" for severity, span in REMIND_EVERY.items())
@@ -84,6 +85,7 @@ def as_yaml(rules: Rules, listed: Listed, state: str) -> str:
         f"polling: {{interval: {_written(INTERVAL)},"
         f" unhealthy_interval: {_written(UNHEALTHY_INTERVAL)}}}",
         f"alerts: {{remind_every: {{{every}}}, heartbeat_every: 0}}",
+        "metrics: {campaign_labels: [team]}",
         f"state: {{path: {state}}}",
         "web: {listen_address: 127.0.0.1:0, external_url: https://monitor.example}",
         "rules:",

@@ -70,7 +70,7 @@ class Shown:
     def compare_metrics(self, page: bytes) -> None:
         """Compare the alerts on the page for Prometheus, and which campaigns are up."""
         lines = page.decode().splitlines()
-        alerts = (line for line in lines if line.startswith("sftp_monitor_alert{"))
+        alerts = [line for line in lines if line.startswith("sftp_monitor_alert{")]
         found = Counter(_label(line, "alertstate") for line in alerts)
         wanted = Counter(
             "muted" if line.firing and line.muter else line.state
@@ -79,6 +79,11 @@ class Shown:
         )
         if found != wanted:
             self._fail(f"metrics show {dict(found)}, expected {dict(wanted)}")
+        firing = (line for line in alerts if _label(line, "alertstate") == "firing")
+        known_by = Counter((_label(line, "sftp_host"), _label(line, "team")) for line in firing)
+        fired_as = Counter(line.about for line in self._lines() if line.told)
+        if known_by != fired_as:
+            self._fail(f"metrics have alerts of {dict(known_by)}, expected {dict(fired_as)}")
         ups = (line for line in lines if line.startswith("sftp_monitor_campaign_up{"))
         up = {_label(line, "campaign_id") for line in ups if line.endswith(" 1.0")}
         should = set[str]().union(*(one.read - one.failing for one in self._opinions.values()))

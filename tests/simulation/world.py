@@ -40,6 +40,7 @@ class World:
         self._disk = ExitStack()
         self._rules = settings.at_first()
         self._listed = {environment: set(keys) for environment, keys in CAMPAIGNS.items()}
+        self._team = "retail"
         self._healed = 0.0
         self._configure()
 
@@ -49,7 +50,7 @@ class World:
         """Start the daemon on what the last one left."""
         self._life = Life(self._load, self.platform, self.checks, self.clocks, self._tell)
         policies = settings.policies(self._rules)
-        self.checks.starting(self._state, policies, self._listed, crashed=crashed)
+        self.checks.starting(self._state, policies, self._listed, self._team, crashed=crashed)
         await self._life.daemon.start()
         self.checks.started(self._life.daemon)
 
@@ -133,7 +134,7 @@ class World:
     async def reload(self) -> None:
         """Reload the config as it is now."""
         self._configure()
-        self.checks.reloading(settings.policies(self._rules), self._listed)
+        self.checks.reloading(settings.policies(self._rules), self._listed, self._team)
         problems = await self._life.daemon.reload()
         self.checks.must(not problems, f"a good config is refused: {problems}")
         self.checks.visited["reloaded"] += 1
@@ -142,6 +143,11 @@ class World:
     async def set_rule(self, rule: str, key: str, value: str | bool | Seconds) -> None:
         """Change a setting of a rule, and reload."""
         self._rules[rule][key] = value
+        await self.reload()
+
+    async def hand_over(self, team: str) -> None:
+        """Give everything another team as its label, and reload."""
+        self._team = team
         await self.reload()
 
     async def list_campaign(self, environment: str, key: str, there: bool) -> None:
@@ -161,7 +167,7 @@ class World:
         self.checks.compare()
 
     def _configure(self) -> None:
-        self._write(settings.as_yaml(self._rules, self._listed, str(self._state)))
+        self._write(settings.as_yaml(self._rules, self._listed, self._team, str(self._state)))
 
     def _write(self, text: str) -> None:
         self._file.write_text(text)
@@ -212,6 +218,10 @@ class World:
         if self.platform.campaigns[key].there:
             at = float(int(self.clocks.truth() + ahead))
             self.platform.change(key, last_test_at=at, last_test_success=passed)
+
+    async def move(self, key: str, host: str) -> None:
+        """Give a config another host."""
+        self.platform.change(key, host=host)
 
     async def half(self, key: str) -> None:
         """Lose the outcome of the last test."""

@@ -12,7 +12,17 @@ from monitor.core.environment_rules import (
     assess_environment,
     resolve_environment_rules,
 )
-from monitor.core.model import DAY, HOUR, MINUTE, Instant, NoConfig, Observation, PollError, Reason
+from monitor.core.identity import AlertLabels
+from monitor.core.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Instant,
+    NoConfig,
+    Observation,
+    PollError,
+    Reason,
+)
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from support.builders import NOW, RuleSettings, a_config, a_target, an_untested_config
@@ -21,6 +31,8 @@ History = Iterable[tuple[Instant, Observation]]
 """What the polls of a campaign saw, and when."""
 
 STALE_AFTER = 15 * MINUTE
+
+NO_LABELS = AlertLabels()
 
 
 def an_entry(campaign_id: str, *history: tuple[Instant, Observation], **target: Any) -> Entry:
@@ -60,7 +72,11 @@ def a_board(*environments: EnvironmentBoard) -> Board:
 
 
 def after_calls(
-    name: str, reason: Reason, *instants: Instant, rules: RuleSettings | None = None
+    name: str,
+    reason: Reason,
+    *instants: Instant,
+    rules: RuleSettings | None = None,
+    labels: AlertLabels = NO_LABELS,
 ) -> EnvironmentStatus:
     """Return an environment whose calls at these instants failed for `reason`."""
     status = EnvironmentStatus(name=name)
@@ -68,23 +84,29 @@ def after_calls(
     for generation, at in enumerate(instants):
         status = observe(status, Call("c-1", PollError(reason), generation), 3, at)
         status, _ = assess_environment(
-            status, resolve_environment_rules(rules or {}), facts, at, labels={}, remind_every={}
+            status,
+            resolve_environment_rules(rules or {}),
+            facts,
+            at,
+            labels=labels,
+            remind_every={},
         )
     return status
 
 
-def a_rich_board() -> Board:
-    """Return a board on which everything happens that can be shown."""
-    labels = {"team": "retail"}
+def a_rich_board(*exported: str) -> Board:
+    """Return a board on which everything happens that can be shown, with these labels exported."""
+    own = AlertLabels(labels={"team": "platform"}, exported=exported)
+    target: dict[str, Any] = {"labels": {"team": "retail"}, "exported": exported}
     recently = NOW - 2 * MINUTE
     production = an_environment(
-        an_entry("healthy", (recently, a_config()), name="Autumn win-back", labels=labels),
+        an_entry("healthy", (recently, a_config()), name="Autumn win-back", **target),
         an_entry(
             "failed",
             (NOW - 2 * HOUR, a_config()),
             (recently, a_config(last_test_at=NOW - HOUR, last_test_success=False)),
             name="Retail leads",
-            labels=labels,
+            **target,
         ),
         an_entry(
             "stale",
@@ -108,17 +130,17 @@ def a_rich_board() -> Board:
         an_entry("young", (recently, an_untested_config(created_at=NOW - HOUR)), name="New"),
         an_entry("never-polled", name="Just listed"),
         *_unreadable(),
-        labels={"team": "platform"},
+        labels=own,
     )
     staging_calls = (NOW - 400, NOW - 390, NOW - 380, NOW - 20)
     staging = an_environment(
         an_entry("lost", (NOW - HOUR, a_config()), environment="staging", name="Lost sight of"),
         name="staging",
-        status=after_calls("staging", Reason.CONNECT_ERROR, *staging_calls),
+        status=after_calls("staging", Reason.CONNECT_ERROR, *staging_calls, labels=own),
         available=0,
         lag=90.0,
         swept=0,
-        labels={"team": "platform"},
+        labels=own,
     )
     rejected = an_environment(
         name="rejected",

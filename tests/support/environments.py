@@ -10,11 +10,22 @@ from monitor.core.environment_rules import (
     reconcile_environment,
     resolve_environment_rules,
 )
-from monitor.core.model import MINUTE, Event, Instant, Observation, PollError, Reason, Seconds
+from monitor.core.identity import AlertLabels
+from monitor.core.model import (
+    MINUTE,
+    Event,
+    Instant,
+    Observation,
+    PollError,
+    Reason,
+    Seconds,
+)
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW, a_config
 
 Outcome = Observation | Reason
+
+LABELS = AlertLabels(labels={"team": "sre"})
 
 
 class WatchedEnvironment:
@@ -41,7 +52,7 @@ class WatchedEnvironment:
         self.status = observe(self.status, call, self.facts.campaigns, at)
         return self._take(
             assess_environment(
-                self.status, self.rules, self.facts, at, labels={"team": "sre"}, remind_every={}
+                self.status, self.rules, self.facts, at, labels=LABELS, remind_every={}
             )
         )
 
@@ -62,9 +73,7 @@ class WatchedEnvironment:
     ) -> tuple[Event, ...]:
         """Take a changed config; None: the environment is not in it any more."""
         self.rules = {} if rules is None else resolve_environment_rules(rules)
-        return self._take(
-            reconcile_environment(self.status, self.rules, now, {"team": "sre"}, gone)
-        )
+        return self._take(reconcile_environment(self.status, self.rules, now, LABELS, gone))
 
     def _take(self, decided: tuple[EnvironmentStatus, tuple[Event, ...]]) -> tuple[Event, ...]:
         self.status, events = decided

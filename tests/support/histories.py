@@ -55,6 +55,7 @@ class Reload:
 
     at: Instant
     policies: Policies
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def observation(seen: Seen) -> Observation:
         return NoConfig()
     outcome = None if seen.tested_at is None or seen.half else seen.passed
     return a_config(
+        host=seen.host,
         created_at=CREATED_AT,
         is_enabled=seen.enabled,
         last_test_at=seen.tested_at,
@@ -89,8 +91,8 @@ def observation(seen: Seen) -> Observation:
     )
 
 
-def target_of(policies: Policies) -> Target:
-    """Return the target whose rules have these policies, and no others."""
+def target_of(policies: Policies, label: str = "") -> Target:
+    """Return the target whose rules have these policies, and no others; `label` is its team."""
     settings: dict[str, dict[str, Any]] = {rule: {"enabled": False} for rule in ORDER}
     for rule, policy in policies.items():
         settings[rule] = {
@@ -100,7 +102,7 @@ def target_of(policies: Policies) -> Target:
         }
         if rule in THRESHOLDS:
             settings[rule][THRESHOLDS[rule]] = policy.limit
-    return a_target(settings)
+    return a_target(settings, name=label, labels={"team": label}, exported=("team",))
 
 
 def page(event: Event) -> Page:
@@ -112,6 +114,7 @@ def page(event: Event) -> Page:
         event.seq,
         event.severity.value,
         None if previous is None else previous.value,
+        (event.sftp_host, event.labels["team"]),
     )
 
 
@@ -133,9 +136,9 @@ def take(campaign: WatchedCampaign, step: Step) -> tuple[Event, ...]:
             status = None if status_told else "paused"
             campaign.target = replace(campaign.target, muted_status=status)
             return campaign.poll(observation(seen), at, outage, others)
-        case Reload(at, policies):
+        case Reload(at, policies, label):
             expected = campaign.target.expected
-            return campaign.reload(replace(target_of(policies), expected=expected), at)
+            return campaign.reload(replace(target_of(policies, label), expected=expected), at)
         case Restart(at):
             return campaign.restart(at)
         case Remove(at):
@@ -149,8 +152,8 @@ def take_by_model(on_call: OnCall, step: Step) -> list[Page]:
             return on_call.poll(
                 seen, at, status_told=status_told, outage=outage, others_from=others
             )
-        case Reload(at, policies):
-            return on_call.change(policies, at)
+        case Reload(at, policies, label):
+            return on_call.change(policies, at, label)
         case Restart(at):
             return on_call.restart(at)
         case Remove():
@@ -179,6 +182,7 @@ SIGHTS = st.one_of(
         enabled=st.booleans(),
         tested_at=st.sampled_from([None, NOW - 30 * HOUR, NOW - HOUR, NOW, NOW + 2 * HOUR]),
         passed=st.booleans(),
+        host=st.sampled_from(["sftp.example", "new.example"]),
     ),
     st.just(Seen("config", tested_at=NOW, half=True)),
 )
@@ -216,7 +220,8 @@ def some_histories(draw: st.DrawFn) -> list[Step]:
     for poll in draw(some_polls(backward=True)):
         what = draw(st.sampled_from(["", "", "", "reload", "restart", "remove"]))
         if what == "reload":
-            steps.append(Reload(poll.at, draw(some_policies())))
+            label = draw(st.sampled_from(["", "retail", "growth"]))
+            steps.append(Reload(poll.at, draw(some_policies()), label))
         elif what == "restart":
             steps.append(Restart(poll.at))
         elif what == "remove":

@@ -31,6 +31,7 @@ class Seen:
     tested_at: float | None = None
     passed: bool = True
     half: bool = False
+    host: str = "sftp.example"
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,22 @@ Policies = Mapping[str, Policy]
 
 @dataclass(frozen=True)
 class Page:
-    """One thing that on-call is told."""
+    """One thing that on-call is told; `about` is host and label, as the alert is known by."""
 
     rule: str
     what: str
     seq: int
     severity: str
     previous: str | None = None
+    about: tuple[str, str] = ("", "")
 
 
 @dataclass
 class Line:
-    """What is kept of one rule. `bad_from` is where the run began that made it fire, or may."""
+    """What is kept of one rule. `bad_from` is where the run began that made it fire, or may.
+
+    `about` is what its last page began with: no edit changes it while that is open.
+    """
 
     bad_from: float | None = None
     firing: bool = False
@@ -68,6 +73,7 @@ class Line:
     told: bool = False
     told_at: float = 0.0
     severity: str = ""
+    about: tuple[str, str] = ("", "")
     seq: int = 0
 
     @property
@@ -111,6 +117,8 @@ class OnCall:
     had: bool = False
     gone_from: float | None = None
     others_from: float | None = None
+    host: str = ""
+    label: str = ""
 
     def poll(
         self,
@@ -143,9 +151,9 @@ class OnCall:
             pages += self._level(rule, now, reminders=bad is not None)
         return _firing_first(pages)
 
-    def change(self, policies: Policies, now: float) -> list[Page]:
+    def change(self, policies: Policies, now: float, label: str = "") -> list[Page]:
         """Return what is told of a changed config."""
-        self.policies = policies
+        self.policies, self.label = policies, label
         pages = []
         for rule, line in self.lines.items():
             if rule not in policies:
@@ -159,11 +167,11 @@ class OnCall:
     def restart(self, now: float) -> list[Page]:
         """Return what is told of a restart."""
         self.failures = 0
-        return self.change(self.policies, now)
+        return self.change(self.policies, now, self.label)
 
     def remove(self) -> list[Page]:
         """Return what is told of the campaign's removal; it may come back as if never seen."""
-        self.ever_on, self.off_from, self.failures = False, None, 0
+        self.ever_on, self.off_from, self.failures, self.host = False, None, 0, ""
         self.had, self.gone_from = False, None
         return [page for rule in ORDER for page in self._drop(rule, "campaign_removed")]
 
@@ -181,7 +189,7 @@ class OnCall:
         if seen.kind == "gone":
             self.gone_from = now if self.gone_from is None else min(self.gone_from, now)
             return
-        self.had, self.gone_from = True, None
+        self.had, self.gone_from, self.host = True, None, seen.host
         if seen.enabled:
             self.ever_on, self.off_from = True, None
         elif self.off_from is None:
@@ -255,6 +263,7 @@ class OnCall:
         so_now = line.firing and line.muter is None
         if so_now and not line.told:
             line.told, line.told_at, line.severity = True, now, self.policies[rule].severity
+            line.about = (self.host, self.label)
             return [self._page(rule, "fired")]
         if line.told and not so_now:
             line.told = False
@@ -276,7 +285,7 @@ class OnCall:
     def _page(self, rule: str, what: str, previous: str | None = None) -> Page:
         line = self.lines[rule]
         line.seq += 1
-        return Page(rule, what, line.seq, line.severity, previous)
+        return Page(rule, what, line.seq, line.severity, previous, line.about)
 
 
 def _firing_first(pages: list[Page]) -> list[Page]:

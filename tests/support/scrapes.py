@@ -56,12 +56,11 @@ def scrape(
     *,
     own: OwnMetrics | None = None,
     sinks: Sequence[SinkState] = (),
-    campaign_labels: Sequence[str] = (),
     openmetrics: bool = False,
 ) -> Scrape:
     """Return what Prometheus reads of this board."""
     render = Exposition(own or some_own_metrics()).render
-    page = render(board or a_board(), sinks, campaign_labels, openmetrics=openmetrics).decode()
+    page = render(board or a_board(), sinks, openmetrics=openmetrics).decode()
     if openmetrics:
         return Scrape(read_openmetrics(page))  # type: ignore[no-untyped-call]
     return Scrape(read_text(page))

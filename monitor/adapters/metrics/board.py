@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from monitor.adapters.metrics.campaigns import alert_labels, chosen
+from monitor.adapters.metrics.campaigns import alert_labels, exported
 from monitor.adapters.metrics.lines import family, line, written
 from monitor.core.board import Board, EnvironmentBoard, active_alerts
 from monitor.core.model import Instant
@@ -57,7 +57,7 @@ ENVIRONMENT_GAUGES: tuple[tuple[str, str, Callable[[EnvironmentBoard], float | N
 """Name, help and value of every gauge of an environment that is watched, labelled by it only."""
 
 
-def environment_alerts(board: Board, campaign_labels: Sequence[str]) -> dict[str, list[bytes]]:
+def environment_alerts(board: Board) -> dict[str, list[bytes]]:
     """Return the lines of the environments' own alerts, by the family that they are in."""
     alerts, since = [], []
     for name, environment in board.environments.items():
@@ -66,9 +66,9 @@ def environment_alerts(board: Board, campaign_labels: Sequence[str]) -> dict[str
             if alert.rule not in environment.rules:
                 continue
             severity = alert.told_severity or environment.rules[alert.rule].severity
-            labels = {"environment": name, **alert_labels(alert, severity)}
-            asked_for = chosen(environment.labels, campaign_labels)
-            alerts.append(line("alert", written({**labels, **asked_for}), 1.0))
+            own = exported(alert.fired_as or environment.labels)
+            labels = {"environment": name, **alert_labels(alert, severity), **own}
+            alerts.append(line("alert", written(labels), 1.0))
             key = written({"environment": name, "rule": alert.rule})
             since.append(line("alert_since_timestamp_seconds", key, alert.since))
     return {"alert": alerts, "alert_since_timestamp_seconds": since}

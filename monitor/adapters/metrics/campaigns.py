@@ -4,10 +4,11 @@ A value of None leaves a series out: not known, or not applicable. What is not o
 more is not on the page, so nothing has to be taken back.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from monitor.adapters.metrics.lines import line, written
 from monitor.core.board import Board, Entry, active_alerts
+from monitor.core.identity import AlertLabels
 from monitor.core.model import Alert, Severity, SftpConfig
 from monitor.core.rules import StaleTest
 from monitor.core.text import clean
@@ -111,13 +112,10 @@ class CampaignLines:
 
     def __init__(self) -> None:
         """Start with no page."""
-        self._labels: Sequence[str] = ()
         self._made: dict[str, tuple[Mapping[str, Entry], dict[str, Lines]]] = {}
 
-    def of(self, board: Board, campaign_labels: Sequence[str]) -> list[Lines]:
-        """Return the lines of every campaign; `campaign_labels` of the config's go on some."""
-        if campaign_labels != self._labels:
-            self._labels, self._made = campaign_labels, {}
+    def of(self, board: Board) -> list[Lines]:
+        """Return the lines of every campaign."""
         self._made = {
             name: (environment.campaigns, self._environment(name, environment.campaigns))
             for name, environment in board.environments.items()
@@ -128,7 +126,7 @@ class CampaignLines:
         # An entry never changes, so the same one has the same lines.
         before, made = self._made.get(name, ({}, {}))
         return {
-            key: made[key] if before.get(key) is entry else _lines(entry, self._labels)
+            key: made[key] if before.get(key) is entry else _lines(entry)
             for key, entry in campaigns.items()
         }
 
@@ -138,18 +136,21 @@ def alert_labels(alert: Alert, severity: Severity) -> dict[str, str]:
     return {"rule": alert.rule, "severity": severity.value, "alertstate": alert.shown_as}
 
 
-def chosen(labels: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+def exported(labels: AlertLabels) -> dict[str, str]:
     """Return the labels of the config that are asked for; empty where there is none."""
-    return {name: _value(labels.get(name)) for name in names}
+    return {name: _value(labels.labels.get(name)) for name in labels.exported}
 
 
-def _lines(entry: Entry, campaign_labels: Sequence[str]) -> Lines:
+def _hosted(labels: AlertLabels) -> dict[str, str]:
+    return {"sftp_host": _value(labels.sftp_host), **exported(labels)}
+
+
+def _lines(entry: Entry) -> Lines:
     target, config = entry.target, entry.status.memory.config
-    host = _value(config.host) if config else ""
     key = {"environment": target.environment, "campaign_id": target.campaign_id}
-    own = {**key, "sftp_host": host, **chosen(target.labels, campaign_labels)}
     info = {
-        **own,
+        **key,
+        **_hosted(entry.labels),
         "campaign_name": _value(target.name),
         "sftp_port": str(config.port or "") if config else "",
         "auth_type": _value(config.auth_type) if config else "",
@@ -157,6 +158,7 @@ def _lines(entry: Entry, campaign_labels: Sequence[str]) -> Lines:
     }
     labels, alerts, since = written(key), b"", b""
     for alert, severity in _alerts(entry):
+        own = {**key, **_hosted(alert.fired_as or entry.labels)}
         alerts += line("alert", written({**own, **alert_labels(alert, severity)}), 1.0)
         rule = written({**key, "rule": alert.rule})
         since += line("alert_since_timestamp_seconds", rule, alert.since)

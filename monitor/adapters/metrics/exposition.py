@@ -48,29 +48,25 @@ class Exposition:
         self,
         board: Board,
         sinks: Sequence[SinkState],
-        campaign_labels: Sequence[str],
         *,
         openmetrics: bool,
     ) -> bytes:
         """Return the whole page for one scrape: text 0.0.4, or OpenMetrics 1.0.0.
 
-        `campaign_labels` are the config's labels that go on `sftp_monitor_alert` and
-        `sftp_monitor_campaign_info`. Any thread may call it, but only one at a time.
+        Any thread may call it, but only one at a time.
         """
         page = BytesIO()
         # Family by family: a large board in one piece would hold the interpreter, and so the loop,
         # for far too long, and be in memory twice.
-        page.writelines(self._shown(board, sinks, campaign_labels))
+        page.writelines(self._shown(board, sinks))
         page.writelines(self._counted(_OPENMETRICS if openmetrics else _TEXT))
         if openmetrics:
             page.write(_EOF)
         return page.getvalue()
 
-    def _shown(
-        self, board: Board, sinks: Sequence[SinkState], campaign_labels: Sequence[str]
-    ) -> Iterator[bytes]:
-        campaigns = self._campaigns.of(board, campaign_labels)
-        alerts = environment_alerts(board, campaign_labels)
+    def _shown(self, board: Board, sinks: Sequence[SinkState]) -> Iterator[bytes]:
+        campaigns = self._campaigns.of(board)
+        alerts = environment_alerts(board)
         for place, (name, about) in enumerate(CAMPAIGN_FAMILIES):
             lines = [*alerts.get(name, ()), *(each[place] for each in campaigns)]
             yield family(name, about, lines)

@@ -33,20 +33,16 @@ BATCH = 256
 log = structlog.get_logger()
 
 Labels = Mapping[str, str]
-Key = tuple[str, str | None, str]
-"""Which alert it is to us: environment, campaign id, rule."""
-
 Identity = tuple[tuple[str, str], ...]
 """Which alert it is to Alertmanager: its labels, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What there is to tell: the board, and which of the config's labels go on alerts, by now."""
+    """What there is to tell, by now."""
 
     now: Callable[[], Instant]
     board: Callable[[], Board]
-    campaign_labels: Callable[[], Sequence[str]]
     hold: Seconds = HOLD
 
 
@@ -78,7 +74,6 @@ class AlertmanagerSink:
         self._url = f"{url}/api/v2/alerts"
         self._links = links
         self._situation = situation
-        self._firing: dict[Key, Level] = {}
         self._over: dict[Identity, Level] = {}
         self._refused: set[Identity] = set()
         # What was read from the board must be told before anything newer.
@@ -100,8 +95,7 @@ class AlertmanagerSink:
         async with self._turn:
             levels = []
             for environment in self._situation.board().environments.values():
-                for event in told_events(environment):
-                    levels += self._fires(event)
+                levels += [self._fires(event) for event in told_events(environment)]
                 # Ten thousand campaigns in one go would hold up the polls.
                 await asyncio.sleep(0)
             oldest = self._situation.now() - TELL_ENDS_FOR
@@ -114,43 +108,33 @@ class AlertmanagerSink:
         """Return how an event's alert stands: by the board, or before that is filled the event."""
         environment = self._situation.board().environments.get(event.environment)
         if environment is None:
-            over = event.status is EventStatus.RESOLVED
-            return self._ends(event) if over else self._fires(event)
-        now = told_event(environment, event.campaign_id, event.rule)
+            now = None if event.status is EventStatus.RESOLVED else event
+        else:
+            now = told_event(environment, event.campaign_id, event.rule)
+        # Only the event knows as what it was told before: under another severity, or long ago.
+        before = replace(event, severity=event.previous_severity or event.severity)
         if now is None:
-            return self._ends(event)
-        # Only the event knows which severity was told before.
-        return self._fires(replace(now, previous_severity=event.previous_severity))
+            return [self._ends(before)]
+        if labels_of(before) == labels_of(now):
+            return [self._fires(now)]
+        return [self._ends(before), self._fires(now)]
 
-    def _fires(self, event: Event) -> list[Level]:
-        """Return the alert as firing, and before it what it was under other labels, as over."""
-        key = (event.environment, event.campaign_id, event.rule)
-        now = self._situation.now()
-        level = self._level(event, now + self._situation.hold)
-        before = self._firing.get(key)
-        if before is None and event.previous_severity is not None:
-            before = self._level(replace(event, severity=event.previous_severity), now)
-        self._firing[key] = level
+    def _fires(self, event: Event) -> Level:
+        level = self._level(event, self._situation.now() + self._situation.hold)
         self._over.pop(_identity(level.labels), None)
-        if before is None or before.labels == level.labels:
-            return [level]
-        return [self._end(before, now), level]
+        return level
 
-    def _ends(self, event: Event) -> list[Level]:
-        """Return the alert as over, under the labels with which it was told."""
-        now = self._situation.now()
-        before = self._firing.pop((event.environment, event.campaign_id, event.rule), None)
-        return [self._end(self._level(event, now) if before is None else before, now)]
-
-    def _end(self, level: Level, now: Instant) -> Level:
-        ended = self._over[_identity(level.labels)] = replace(level, ends_at=now)
-        return ended
+    def _ends(self, event: Event) -> Level:
+        level = self._level(event, self._situation.now())
+        self._over[_identity(level.labels)] = level
+        return level
 
     def _level(self, event: Event, ends_at: Instant) -> Level:
-        labels = labels_of(event, self._situation.campaign_labels())
         # Not since when it is true: for an alert that began before its group_wait, Alertmanager
         # waits for no others, and forty campaigns of one host would be forty lines, one by one.
-        return Level(labels, annotations_of(event, self._links), event.decided_at, ends_at)
+        return Level(
+            labels_of(event), annotations_of(event, self._links), event.decided_at, ends_at
+        )
 
     async def _post(self, levels: Sequence[Level]) -> str | None:
         """Tell these; where one of them is refused the others are told. Returns why it was."""

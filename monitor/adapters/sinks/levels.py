@@ -1,7 +1,6 @@
 """What on-call is told by now, from the board, labelled as the shipped Prometheus rules do."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 
 from monitor.adapters.sinks.record import Links
 from monitor.core.board import Entry, EnvironmentBoard
@@ -37,40 +36,33 @@ def _told(environment: EnvironmentBoard, entry: Entry | None) -> Iterator[Event]
     """Yield what is told of a campaign, or without one of the environment itself."""
     alerts = environment.status.alerts if entry is None else entry.status.alerts
     rules: Mapping[str, BaseRule] = environment.rules if entry is None else entry.target.rules
+    campaign_id = None if entry is None else entry.target.campaign_id
+    current = environment.labels if entry is None else entry.labels
     for alert in alerts.values():
         # Of a rule that was switched off an alert may be left for a moment; it is about to end.
         if not alert.told or alert.rule not in rules:
             continue
-        rule = rules[alert.rule]
-        event = Event(
+        rule, labels = rules[alert.rule], alert.fired_as or current
+        yield Event(
             status=EventStatus.FIRING,
             seq=alert.seq,
             rule=alert.rule,
             severity=alert.told_severity or rule.severity,
             environment=environment.status.name,
-            campaign_id=None,
-            labels=environment.labels,
+            campaign_id=campaign_id,
+            campaign_name=labels.campaign_name,
+            labels=labels.labels,
+            exported=labels.exported,
+            sftp_host=labels.sftp_host,
             summary=alert.summary,
             since=alert.since,
             observed_at=environment.now,
             decided_at=environment.now,
             next_step=rule.next_step,
         )
-        yield event if entry is None else _about(entry, event)
 
 
-def _about(entry: Entry, event: Event) -> Event:
-    target, config = entry.target, entry.status.memory.config
-    return replace(
-        event,
-        campaign_id=target.campaign_id,
-        campaign_name=target.name,
-        labels=target.labels,
-        sftp_host=config.host if config else "",
-    )
-
-
-def labels_of(event: Event, campaign_labels: Sequence[str]) -> dict[str, str]:
+def labels_of(event: Event) -> dict[str, str]:
     """Return the labels that the shipped rules give the event's alert in Alertmanager.
 
     Without empty ones, which mean nothing to Prometheus.
@@ -83,7 +75,7 @@ def labels_of(event: Event, campaign_labels: Sequence[str]) -> dict[str, str]:
         "rule": event.rule,
         "severity": event.severity.value,
         "sftp_host": clean(event.sftp_host),
-        **{name: clean(event.labels.get(name, "")) for name in campaign_labels},
+        **{name: clean(event.labels.get(name, "")) for name in event.exported},
     }
     return {name: value for name, value in labels.items() if value}
 

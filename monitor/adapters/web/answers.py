@@ -24,7 +24,8 @@ class AlertAnswer:
 
     state is firing (on-call was told), pending, or muted (muted_by says by what). since is when
     it became true, told_at when on-call was last told, changes_at when it would fire or be over
-    by itself, should nothing else change.
+    by itself, should nothing else change. campaign_name and labels of one that fires are as they
+    were when it fired.
     """
 
     environment: str

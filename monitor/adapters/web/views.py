@@ -20,7 +20,8 @@ from monitor.adapters.web.answers import (
 from monitor.adapters.web.context import HistoryPage
 from monitor.core.alerts import recheck_at
 from monitor.core.board import Board, Entry, EnvironmentBoard, active_alerts
-from monitor.core.model import Alert, Instant, PollError, SftpConfig, fingerprint
+from monitor.core.identity import AlertLabels, fingerprint
+from monitor.core.model import Alert, Instant, PollError, SftpConfig
 from monitor.core.rule import BaseRule, Sight, judge_all
 from monitor.core.text import clean, rfc3339
 
@@ -79,7 +80,7 @@ def environment_alerts(environment: EnvironmentBoard) -> Iterator[AlertAnswer]:
     """Yield the active alerts of an environment itself."""
     key = (environment.status.name, None)
     for alert, rule in with_rules(environment.status.alerts, environment.rules):
-        yield _alert(alert, rule, key, "", environment.labels)
+        yield _alert(alert, rule, key, environment.labels)
 
 
 def campaign_alerts(entry: Entry) -> Iterator[AlertAnswer]:
@@ -87,7 +88,7 @@ def campaign_alerts(entry: Entry) -> Iterator[AlertAnswer]:
     target = entry.target
     key = (target.environment, target.campaign_id)
     for alert, rule in with_rules(entry.status.alerts, target.rules):
-        yield _alert(alert, rule, key, target.name, target.labels)
+        yield _alert(alert, rule, key, entry.labels)
 
 
 def with_rules(
@@ -118,14 +119,14 @@ def _alert(
     alert: Alert,
     rule: BaseRule,
     key: tuple[str, str | None],
-    name: str,
-    labels: Mapping[str, str],
+    current: AlertLabels,
 ) -> AlertAnswer:
     environment, campaign_id = key
+    labels = alert.fired_as or current
     return AlertAnswer(
         environment=environment,
         campaign_id=campaign_id,
-        campaign_name=text(name),
+        campaign_name=text(labels.campaign_name),
         rule=alert.rule,
         severity=alert.told_severity or rule.severity,
         state=alert.shown_as,
@@ -138,7 +139,7 @@ def _alert(
         evidence=texts(alert.evidence),
         next_step=rule.next_step,
         fingerprint=fingerprint(environment, campaign_id, alert.rule),
-        labels=texts(labels),
+        labels=texts(labels.labels),
     )
 
 
@@ -146,7 +147,7 @@ def _environment(board: EnvironmentBoard) -> EnvironmentAnswer:
     known, counts = board.status, board.counts()
     return EnvironmentAnswer(
         name=known.name,
-        labels=texts(board.labels),
+        labels=texts(board.labels.labels),
         reachable=known.up,
         outage_since=instant(known.outage_at),
         outage_reason=known.outage_reason,

@@ -43,7 +43,7 @@ Level = Mapping[str, Any]
 @pytest.mark.parametrize("rule", [*RULES, *ENVIRONMENT_RULES])
 def test_an_alert_is_named_as_in_the_shipped_rules(rule: str) -> None:
     shipped = SHIPPED[f'sftp_monitor:alert:held{{rule="{rule}"}}']
-    assert labels_of(replace(FIRING, rule=rule), [])["alertname"] == shipped["alert"]
+    assert labels_of(replace(FIRING, rule=rule))["alertname"] == shipped["alert"]
     # The rules file adds none of its own: all others are those of the metric.
     assert "labels" not in shipped
     said = annotations_of(replace(FIRING, rule=rule), LINKS)
@@ -51,15 +51,15 @@ def test_an_alert_is_named_as_in_the_shipped_rules(rule: str) -> None:
 
 
 def test_the_labels_are_those_of_the_metric_for_every_alert_that_is_told() -> None:
-    board = a_rich_board()
-    exported = scrape(board, campaign_labels=["team", "none"]).labels("alert")
+    board = a_rich_board("team", "none")
+    exported = scrape(board).labels("alert")
     expected = [
         {name: value for name, value in labels.items() if value and name != "alertstate"}
         for labels in exported
         if labels["alertstate"] == "firing"
     ]
     told = [
-        labels_of(event, ["team", "none"])
+        labels_of(event)
         for environment in board.environments.values()
         for event in told_events(environment)
     ]
@@ -71,8 +71,11 @@ def test_the_labels_are_those_of_the_metric_for_every_alert_that_is_told() -> No
 
 
 def test_labels_are_harmless_and_an_empty_one_is_left_out() -> None:
-    event = replace(FIRING, sftp_host="a\r\nb" + "x" * 200, labels={"team": "", "tier": "1"})
-    labels = labels_of(event, ["team", "tier", "none"])
+    asked_for: dict[str, Any] = {
+        "labels": {"team": "", "tier": "1"},
+        "exported": ("team", "tier", "none"),
+    }
+    labels = labels_of(replace(FIRING, sftp_host="a\r\nb" + "x" * 200, **asked_for))
     assert labels["sftp_host"].startswith("a bxxx")
     assert len(labels["sftp_host"]) == 128
     assert labels["tier"] == "1"
@@ -81,7 +84,7 @@ def test_labels_are_harmless_and_an_empty_one_is_left_out() -> None:
 
 def test_an_alert_of_the_environment_has_neither_campaign_nor_host() -> None:
     event = replace(FIRING, rule="api_unreachable", campaign_id=None, sftp_host="")
-    assert labels_of(event, []) == {
+    assert labels_of(event) == {
         "alertname": "TalkoverApiUnreachable",
         "environment": "production",
         "rule": "api_unreachable",
@@ -132,10 +135,9 @@ class Story:
 
     board: Board = field(default_factory=lambda: Board({}, NOW))
     now: float = NOW
-    labels: tuple[str, ...] = ()
 
     def sink(self, url: str) -> AlertmanagerSink:
-        situation = Situation(lambda: self.now, lambda: self.board, lambda: self.labels)
+        situation = Situation(lambda: self.now, lambda: self.board)
         return AlertmanagerSink(1, url, LINKS, situation)
 
     def show(self, *campaigns: str, passed: bool = False, host: str = "sftp.example.com") -> None:
@@ -231,24 +233,39 @@ async def test_what_is_over_is_told_again_for_a_quarter_of_an_hour(story: Story)
     assert len(held.posts) == 3
 
 
-@pytest.mark.parametrize("changed", ["host", "label"])
-async def test_under_other_labels_the_old_ones_are_over(story: Story, changed: str) -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_host_that_is_edited_while_it_fires_is_neither_an_end_nor_a_page(
+    story: Story, restarted: bool
+) -> None:
     story.show("c-1")
     held = Alertmanager()
     async with receiver() as to:
         to.status = held.take
         sink = story.sink(to.url)
         await sink.deliver(an_event("c-1"))
-        if changed == "host":
-            story.show("c-1", host="new.example.com")
-        else:
-            story.labels = ("team",)
+        story.show("c-1", host="new.example.com")
+        sink = story.sink(to.url) if restarted else sink
         await sink.repeat()
-    new = {"sftp_host": "new.example.com"} if changed == "host" else {"team": "retail"}
-    before = held.posts[0][0]["labels"]
-    ends = [(level["labels"], seconds_from(NOW, level["endsAt"])) for level in held.last]
-    assert (before, 0) in ends
-    assert (before | new, HOLD) in ends
+        story.show("c-1", passed=True, host="new.example.com")
+        await sink.deliver(an_event("c-1", RESOLVED))
+    assert [len(post) for post in held.posts] == [1, 1, 1]
+    assert len({str(sorted(post[0]["labels"].items())) for post in held.posts}) == 1
+    ends = [seconds_from(NOW, post[0]["endsAt"]) for post in held.posts]
+    assert ends == [HOLD, HOLD, 0]
+
+
+@pytest.mark.parametrize("status", [EventStatus.FIRING, RESOLVED])
+async def test_what_waited_and_fires_under_other_labels_by_now_is_over_under_its_own(
+    story: Story, status: EventStatus
+) -> None:
+    story.show("c-1")
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        # Told by a process of before: since then it was over, and has fired for another host.
+        await story.sink(to.url).deliver(an_event("c-1", status, sftp_host="old.example.com"))
+    ends = {one["labels"]["sftp_host"]: seconds_from(NOW, one["endsAt"]) for one in held.last}
+    assert ends == {"old.example.com": 0, "sftp.example.com": HOLD}
 
 
 async def test_after_a_restart_a_changed_severity_ends_the_alert_under_the_old_one(
@@ -320,7 +337,7 @@ async def test_one_bad_alert_does_not_take_the_others_down_and_is_logged_once(
             await sink.repeat()
             await sink.repeat()
             with pytest.raises(RefusedError, match="answered 400"):
-                await sink.deliver(an_event("bad"))
+                await sink.deliver(an_event("bad", sftp_host="bad.example"))
     told = [level["labels"]["campaign_id"] for post in held.posts for level in post]
     assert sorted(told) == sorted(f"c-{n}" for n in range(40) for _ in "12")
     assert [line["event"] for line in logs] == ["alert_refused"]

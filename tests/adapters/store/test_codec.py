@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.adapters.store import codec
+from monitor.core.identity import AlertLabels
 from monitor.core.model import (
     Alert,
     AlertState,
@@ -61,6 +62,10 @@ memories = st.builds(
     last_passed_at=maybe_instants,
     tested_seen=st.booleans(),
 )
+names = st.lists(texts, max_size=2).map(tuple)
+alert_labels = st.builds(
+    AlertLabels, sftp_host=texts, campaign_name=texts, labels=labels, exported=names
+)
 alerts = st.builds(
     Alert,
     rule=texts,
@@ -73,6 +78,7 @@ alerts = st.builds(
     told=st.booleans(),
     told_at=maybe_instants,
     told_severity=st.none() | st.sampled_from(Severity),
+    fired_as=st.none() | alert_labels,
     seq=counts,
     summary=texts,
     evidence=labels,
@@ -118,6 +124,7 @@ stored_events = st.builds(
     previous_severity=st.none() | st.sampled_from(Severity),
     campaign_name=texts,
     labels=labels,
+    exported=names,
     sftp_host=texts,
     import_schedule=texts,
     last_passed_at=maybe_instants,

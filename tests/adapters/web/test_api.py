@@ -8,7 +8,8 @@ import pytest
 
 from monitor.adapters.web import HistoryPage, HistoryQuery
 from monitor.core.board import Board, Entry
-from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, fingerprint
+from monitor.core.identity import fingerprint
+from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.scrapes import VERSION

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.adapters.web.page import ROWS, status_page
 from monitor.core.board import Board
+from monitor.core.identity import AlertLabels
 from monitor.core.model import MINUTE, Instant, NoConfig, Observation, PollError, Reason
 from monitor.core.status import EnvironmentStatus
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
@@ -211,7 +212,7 @@ def hostile_page(text: str) -> Outline:
     config = a_config(host=text, import_schedule=text, last_test_success=False)
     error = PollError(Reason.SCHEMA_MISMATCH, text)
     entry = an_entry("c-1", (NOW - 60, config), (NOW, error), name=text, labels={"team": text})
-    return page_of(a_board(an_environment(entry, labels={"team": text})), text)
+    return page_of(a_board(an_environment(entry, labels=AlertLabels(labels={"team": text}))), text)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
