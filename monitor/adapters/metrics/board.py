@@ -25,7 +25,7 @@ ENVIRONMENT_GAUGES: tuple[tuple[str, str, Callable[[EnvironmentBoard], float | N
     ),
     (
         "api_up",
-        "0 after a transport error, 5xx or 401; 1 after an answer.",
+        "0 after a call that was not answered or a 401; 1 after any other answer.",
         lambda board: board.status.up,
     ),
     (
