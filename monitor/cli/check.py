@@ -2,22 +2,30 @@
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.adapters import log
 from monitor.adapters.web import views
-from monitor.adapters.web.answers import CampaignAnswer, CampaignsAnswer
+from monitor.adapters.web.answers import (
+    AlertAnswer,
+    CampaignAnswer,
+    CampaignsAnswer,
+    EnvironmentAnswer,
+    StatusAnswer,
+)
 from monitor.cli import options
 from monitor.cli.asking import ask
 from monitor.config import Config, EnvironmentConfig
-from monitor.core.board import Board, Health
+from monitor.core.board import Board, Health, doubts
 from monitor.core.budget import Budget
-from monitor.core.model import Verdict
+from monitor.core.model import Severity, Verdict
 from monitor.core.text import span
 from monitor.daemon import SystemClock
 from monitor.polling import talkover
@@ -26,7 +34,17 @@ from monitor.sweeping import Progress, sweep
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
 """Exit codes. Of several campaigns the worst counts: critical, unknown, warning, healthy."""
 
-_ANSWER: TypeAdapter[CampaignsAnswer] = TypeAdapter(CampaignsAnswer)
+_OF_SEVERITY = {Severity.CRITICAL: Health.CRITICAL, Severity.WARNING: Health.WARNING}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found; the health of a campaign counts what is pending as its severity."""
+
+    environments: Sequence[EnvironmentAnswer]
+    campaigns: Sequence[CampaignAnswer]
 
 
 @click.command()
@@ -38,28 +56,26 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
 
     Exit code: 0 all healthy, 1 a warning, 2 something critical, 3 something unknown.
     """
-    healths: list[Health] = []
     if url is not None:
-        known = _ask(url).campaigns
-        _refuse_unknown(wanted, {campaign.campaign_id for campaign in known})
-        seen = [campaign for campaign in known if not wanted or campaign.campaign_id in wanted]
+        known = _asked(url, wanted)
     elif config_file is not None:
         board = _sweep(_narrowed(options.load(config_file), wanted))
-        seen = list(views.campaigns(board, lambda *_: True))
-        for name, environment in board.environments.items():
-            if error := environment.listing_error:
-                click.echo(f"{name}: the listing of campaigns failed: {error.reason}", err=True)
-                healths.append(Health.UNKNOWN)
-        # After a listing that failed nobody knows which campaigns there are.
-        if not healths:
-            _refuse_unknown(wanted, {campaign.campaign_id for campaign in seen})
+        known = Checked(views.environments(board), list(views.campaigns(board, lambda *_: True)))
     else:
         raise click.UsageError("say what to check: --config.file, or --url of a running daemon")
+    known = replace(known, campaigns=[_counted(campaign) for campaign in known.campaigns])
+    failed = {one.name: one.listing_error for one in known.environments if one.listing_error}
+    for name, error in failed.items():
+        click.echo(f"{name}: the listing of campaigns failed: {error.reason}", err=True)
+    # After a listing that failed nobody knows which campaigns there are.
+    if not failed:
+        _refuse_unknown(wanted, {campaign.campaign_id for campaign in known.campaigns})
     if output == "json":
-        click.echo(_ANSWER.dump_json(CampaignsAnswer(campaigns=seen), indent=2))
+        click.echo(TypeAdapter(Checked).dump_json(known, indent=2))
     else:
-        click.echo(_table(seen))
-    return max_verdict([*healths, *(campaign.health for campaign in seen)])
+        click.echo(_table(known, "would fire" if url is None else "firing"))
+    own = {_own_health(environment) for environment in known.environments} - {Health.HEALTHY}
+    return max_verdict([*own, *(campaign.health for campaign in known.campaigns)])
 
 
 def max_verdict(healths: Iterable[Health]) -> int:
@@ -67,6 +83,30 @@ def max_verdict(healths: Iterable[Health]) -> int:
     found = set(healths)
     # Health is declared worst first, and the exit codes are in another order.
     return VERDICTS[next((health for health in Health if health in found), Health.UNKNOWN)]
+
+
+def _with_alerts(health: Health, alerts: Iterable[AlertAnswer]) -> Health:
+    """Return the worst of a health and of these alerts, as if each that is pending fired."""
+    counted = [alert.severity for alert in alerts if alert.muted_by is None]
+    healths = [health, *(_OF_SEVERITY.get(severity, Health.HEALTHY) for severity in counted)]
+    return min(healths, key=list(Health).index)
+
+
+def _own_health(environment: EnvironmentAnswer) -> Health:
+    stopped = environment.outage_since or environment.token_rejected_since
+    unknown = stopped or environment.listing_error
+    return _with_alerts(Health.UNKNOWN if unknown else Health.HEALTHY, environment.alerts)
+
+
+def _counted(campaign: CampaignAnswer) -> CampaignAnswer:
+    health = _with_alerts(campaign.health, campaign.alerts)
+    # What a rule cannot say is no verdict to end with 0 on.
+    unknown = health is Health.HEALTHY and _doubts(campaign)
+    return replace(campaign, health=Health.UNKNOWN if unknown else health)
+
+
+def _doubts(campaign: CampaignAnswer) -> list[str]:
+    return doubts((finding.verdict, finding.summary) for finding in campaign.findings or ())
 
 
 def _sweep(config: Config) -> Board:
@@ -131,37 +171,76 @@ def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
         raise click.UsageError(f"no such campaign is configured: {', '.join(unknown)}")
 
 
-def _ask(url: str) -> CampaignsAnswer:
+def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
+    """Return what the daemon says of the wanted campaigns and of their environments, or of all."""
+    campaigns = _ask(url, "/api/v1/campaigns", CampaignsAnswer).campaigns
+    environments = _ask(url, "/api/v1/status", StatusAnswer).environments
+    if wanted:
+        campaigns = [one for one in campaigns if one.campaign_id in wanted]
+        concerned = {one.environment for one in campaigns}
+        environments = [one for one in environments if one.name in concerned]
+    return Checked(environments, campaigns)
+
+
+def _ask(url: str, path: str, answer: type[T]) -> T:
     try:
-        return _ANSWER.validate_json(ask(url, "/api/v1/campaigns"))
+        return TypeAdapter(answer).validate_json(ask(url, path))
     except ValidationError:
-        raise OSError("what answers at --url is no sftp-monitor of this version") from None
+        problem = "unexpected response from --url: not sftp-monitor, or another version"
+        raise OSError(problem) from None
 
 
-def _table(seen: Sequence[CampaignAnswer]) -> str:
-    lines = []
+def _table(known: Checked, word: str) -> str:
+    """Return what was found for people; `word` says that alerts are firing, or would fire."""
+    lines, seen = list[str](), known.campaigns
+    for environment in known.environments:
+        if said := _of_environment(environment):
+            lines.append(f"{_own_health(environment).upper():<9} {environment.name}")
+            lines += [f"{'':<9} {each}" for each in said]
     for campaign in sorted(seen, key=lambda one: list(Health).index(one.health)):
         host = f"  {campaign.config.host}" if campaign.config is not None else ""
         name = campaign.name or campaign.campaign_id
         lines.append(f"{campaign.health.upper():<9} {campaign.environment}/{name}{host}")
-        lines += [f"{'':<9} {said}" for said in _findings(campaign)]
+        lines += [f"{'':<9} {each}" for each in _of_campaign(campaign)]
     counts = ", ".join(f"{sum(c.health == h for c in seen)} {h}" for h in Health)
-    told = sum(alert.state == "firing" for campaign in seen for alert in campaign.alerts)
-    lines.append(f"{len(seen)} campaigns: {counts}; {told} alerts would be told")
-    return "\n".join(lines)
+    alerts = [alert for one in known.environments for alert in one.alerts]
+    alerts += [alert for one in seen for alert in one.alerts]
+    states = Counter(alert.state for alert in alerts if alert.muted_by is None)
+    firing, pending = states["firing"], states["pending"]
+    if word == "would fire":
+        firing, pending = firing + pending, 0
+    total = f"{firing} alert{'' if firing == 1 else 's'} {word}"
+    more = f", {pending} pending" if pending else ""
+    return "\n".join([*lines, f"{len(seen)} campaigns: {counts}; {total}{more}"])
 
 
-def _findings(campaign: CampaignAnswer) -> list[str]:
-    if campaign.polled_at is None:
-        return ["not polled: the API does not answer, or rejects the token"]
-    if campaign.error is not None:
-        detail = f" ({campaign.error.detail})" if campaign.error.detail else ""
-        return [f"the poll failed: {campaign.error.reason}{detail}"]
-    muted = {
-        alert.rule: f", muted by {alert.muted_by}" for alert in campaign.alerts if alert.muted_by
-    }
-    return [
-        f"{finding.rule}: {finding.summary}{muted.get(finding.rule, '')}"
-        for finding in campaign.findings
-        if finding.verdict is Verdict.UNHEALTHY
+def _of_environment(environment: EnvironmentAnswer) -> list[str]:
+    # An outage is unknown to its rule until it has lasted: one sweep does not wait for that.
+    coming = [
+        f"{finding.rule}: {finding.summary}, would fire at {finding.recheck_at}"
+        for finding in environment.findings or ()
+        if finding.verdict is Verdict.UNKNOWN and finding.recheck_at is not None
     ]
+    return [*map(_of_alert, environment.alerts), *coming]
+
+
+def _of_campaign(campaign: CampaignAnswer) -> list[str]:
+    if campaign.polled_at is None:
+        said = ["not polled: the API does not answer, or rejects the token"]
+    elif campaign.error is not None:
+        detail = f" ({campaign.error.detail})" if campaign.error.detail else ""
+        said = [f"the poll failed: {campaign.error.reason}{detail}"]
+    elif campaign.findings is None:
+        said = ["not read since the start"]
+    else:
+        said = [f"unknown: {summary}" for summary in _doubts(campaign)]
+    return [*map(_of_alert, campaign.alerts), *said]
+
+
+def _of_alert(alert: AlertAnswer) -> str:
+    change = "" if alert.muted_by is None else f", muted by {alert.muted_by}"
+    if alert.changes_in_seconds is not None and not change:
+        what = "would fire" if alert.state == "pending" else "healthy by now, to be resolved"
+        # Rounded: half a second after the poll it is the whole span still.
+        change = f", {what} in {span(round(alert.changes_in_seconds))}"
+    return f"{alert.rule}: {alert.summary}{change}"

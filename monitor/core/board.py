@@ -5,13 +5,15 @@ A board holds immutable entries and is read by views; only the daemon puts new o
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from monitor.core.identity import AlertLabels
-from monitor.core.model import Alert, Instant, PollError, Seconds, Severity
-from monitor.core.rule import BaseRule, Target
+from monitor.core.model import Alert, Finding, Instant, PollError, Seconds, Severity, Verdict
+from monitor.core.rule import NO_CONFIG, BaseRule, Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.core.text import rfc3339
 
 STALE_AFTER_INTERVALS = 3
 """Evidence older than so many effective intervals is no evidence: the campaign is unknown."""
@@ -26,12 +28,50 @@ class Health(StrEnum):
     HEALTHY = "healthy"
 
 
+Findings = Mapping[str, Finding]
+"""What the last decision found, by rule; None in its place: nothing was decided since the start."""
+
+
+def in_force(findings: Findings | None, rules: Mapping[str, BaseRule]) -> Findings | None:
+    """Return the findings under a changed config: a rule that is gone has lost its own."""
+    if findings is None or findings.keys() <= rules.keys():
+        return findings
+    return {name: finding for name, finding in findings.items() if name in rules}
+
+
+class ActiveAlert(NamedTuple):
+    """An alert that is pending, firing or muted, with its rule and its severity by now."""
+
+    alert: Alert
+    rule: BaseRule
+    severity: Severity
+
+
+def active_alerts(
+    alerts: Mapping[str, Alert], rules: Mapping[str, BaseRule]
+) -> Iterator[ActiveAlert]:
+    """Yield the active ones of these alerts; every view of active alerts is made of this."""
+    for alert in alerts.values():
+        rule = rules.get(alert.rule)
+        # Of a rule that was switched off an alert may be left for a moment; it is about to end.
+        if alert.active and rule is not None:
+            yield ActiveAlert(alert, rule, alert.told_severity or rule.severity)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One campaign on the board: what the config says of it and what is known about it."""
+    """One campaign on the board: what the config says of it and what is known about it.
+
+    `findings` are those of the decision on the poll at `status.polled_at`.
+    """
 
     target: Target
     status: CampaignStatus
+    findings: Findings | None = None
+
+    def active_alerts(self) -> Iterator[ActiveAlert]:
+        """Yield the campaign's active alerts."""
+        return active_alerts(self.status.alerts, self.target.rules)
 
     @property
     def labels(self) -> AlertLabels:
@@ -43,10 +83,10 @@ class Entry:
 class EnvironmentBoard:
     """One environment on the board, with its campaigns by id.
 
-    `now` is its corrected clock, `rules` are its own enabled ones. `interval` is the sweep time
-    that the budget really gives, `stale_after` how old evidence may be (`idle_stale_after`
-    that of campaigns which are not told), `lag` how late the most
-    overdue poll is; in seconds. `per_minute` and `available` are calls. `swept` campaigns were
+    `now` is its corrected clock, `rules` are its own enabled ones, `findings` what those found at
+    the last call. `interval` is the sweep time that the budget really gives, `stale_after` how old
+    evidence may be (`idle_stale_after` that of campaigns which are not told), `lag` how late the
+    most overdue poll is; in seconds. `per_minute` and `available` are calls. `swept` campaigns were
     polled in the running sweep. `listing_error` says why the last listing of the campaigns failed.
     """
 
@@ -54,6 +94,7 @@ class EnvironmentBoard:
     now: Instant
     labels: AlertLabels = AlertLabels()
     rules: Mapping[str, BaseRule] = field(default_factory=dict)
+    findings: Findings | None = None
     campaigns: Mapping[str, Entry] = field(default_factory=dict)
     interval: Seconds = 0.0
     stale_after: Seconds = float("inf")
@@ -64,20 +105,36 @@ class EnvironmentBoard:
     swept: int = 0
     listing_error: PollError | None = None
 
+    def active_alerts(self) -> Iterator[ActiveAlert]:
+        """Yield the active alerts of the environment itself."""
+        return active_alerts(self.status.alerts, self.rules)
+
     def health(self, entry: Entry) -> Health:
-        """Return the campaign's health, of told alerts and of not being readable."""
-        severities = {a.told_severity for a in entry.status.alerts.values() if a.told}
+        """Return the campaign's health, of firing alerts and of not being readable."""
+        worst = worst_firing(entry.active_alerts())
         # Before the age of the evidence: on-call has this page open until it is resolved.
-        if Severity.CRITICAL in severities:
-            return Health.CRITICAL
+        if worst is not Health.CRITICAL and not self.is_current(entry):
+            return Health.UNKNOWN
+        return worst
+
+    def is_current(self, entry: Entry) -> bool:
+        """Return whether what was last read of the campaign still counts as evidence."""
         seen_at = entry.status.memory.seen_at
         idle = entry.target.muted_status is not None
         allowed = self.idle_stale_after if idle else self.stale_after
         # Dated further ahead (the clock was wrong), how old it is cannot be told, either.
-        too_old = seen_at is None or abs(self.now - seen_at) > allowed
-        if too_old or entry.status.error is not None or self.status.breaker_open:
-            return Health.UNKNOWN
-        return Health.WARNING if Severity.WARNING in severities else Health.HEALTHY
+        fresh = seen_at is not None and abs(self.now - seen_at) <= allowed
+        return fresh and entry.status.error is None and not self.status.breaker_open
+
+    def findings_of(self, entry: Entry) -> Findings | None:
+        """Return the findings of the campaign's last decision as they are to be shown.
+
+        As they were decided; but where the evidence does not count any more, healthy is unknown.
+        """
+        found, polled_at = entry.findings, entry.status.polled_at
+        if found is None or polled_at is None or self.is_current(entry):
+            return found
+        return {name: _outdated(finding, polled_at) for name, finding in found.items()}
 
     def counts(self) -> dict[Health, int]:
         """Return how many campaigns have each health; every health is there."""
@@ -98,7 +155,33 @@ class Board:
             for entry in environment.campaigns.values():
                 yield environment, entry
 
+    def active_alerts(self) -> Iterator[tuple[EnvironmentBoard, Entry | None, ActiveAlert]]:
+        """Yield every active alert: the environments' own (no entry), then the campaigns'."""
+        for environment in self.environments.values():
+            yield from ((environment, None, active) for active in environment.active_alerts())
+        for environment, entry in self.entries():
+            yield from ((environment, entry, active) for active in entry.active_alerts())
 
-def active_alerts(alerts: Iterable[Alert]) -> list[Alert]:
-    """Return those that are pending, firing or muted."""
-    return [alert for alert in alerts if alert.active]
+
+def worst_firing(alerts: Iterable[ActiveAlert]) -> Health:
+    """Return the health that alerts leave: of the firing ones, which on-call knows of."""
+    severities = {active.severity for active in alerts if active.alert.told}
+    if Severity.CRITICAL in severities:
+        return Health.CRITICAL
+    return Health.WARNING if Severity.WARNING in severities else Health.HEALTHY
+
+
+def doubts(found: Iterable[tuple[Verdict, str]]) -> list[str]:
+    """Return the summaries of what is unknown, each once, of verdicts with their summaries.
+
+    Without those of rules about a config where there is none: `missing` has said so.
+    """
+    unknown = (summary for verdict, summary in found if verdict is Verdict.UNKNOWN)
+    return [summary for summary in dict.fromkeys(unknown) if summary != NO_CONFIG]
+
+
+def _outdated(finding: Finding, polled_at: Instant) -> Finding:
+    if finding.verdict is not Verdict.HEALTHY:
+        return finding
+    summary = f"not read since {rfc3339(polled_at)}; it was healthy then"
+    return replace(finding, verdict=Verdict.UNKNOWN, summary=summary)

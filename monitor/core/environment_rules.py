@@ -147,18 +147,19 @@ def assess_environment(
     *,
     labels: AlertLabels,
     remind_every: RemindEvery,
-) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
-    """Decide, right after a call, what the state of the breaker means."""
+) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
+    """Decide, right after a call, what the state of the breaker means; with the findings."""
+    findings = {name: rule.judge(before, facts, now) for name, rule in rules.items()}
     alerts, told = events.decide(
         before.alerts,
-        {name: rule.judge(before, facts, now) for name, rule in rules.items()},
+        findings,
         rules,
         _subject(before.name, labels, now),
         muter_of=_nothing_mutes,
         remind_every=remind_every,
         definite=False,
     )
-    return replace(before, alerts=alerts), told
+    return replace(before, alerts=alerts), findings, told
 
 
 def reconcile_environment(

@@ -31,6 +31,9 @@ EVIDENCE_KEYS: frozenset[str] = frozenset(
 """Every key that `Finding.evidence` may have: log pipelines index by them."""
 
 
+NO_CONFIG = "there is no SFTP config to look at"
+"""The summary of every rule about a config where there is none: that is `missing`'s business."""
+
 EVERY_OTHER_RULE = "*"
 """In `Rule.mutes`: all other rules of the campaign."""
 
@@ -136,7 +139,7 @@ class ConfigRule(Rule):
             case SftpConfig() as config:
                 return self.judge_config(config, sight)
             case NoConfig():
-                return unknown("there is no SFTP config to look at")
+                return unknown(NO_CONFIG)
             case PollError() as error:
                 return unread(error)
 

@@ -101,6 +101,7 @@ class Poller:
             status=watch.status,
             labels=settings.environment.alert_labels,
             rules=settings.environment.rules,
+            findings=watch.findings,
             campaigns=dict(watch.entries),
             interval=watch.interval,
             stale_after=STALE_AFTER_INTERVALS * watch.interval,

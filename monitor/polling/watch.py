@@ -9,22 +9,14 @@ from dataclasses import replace
 from monitor.adapters.store import Change
 from monitor.core import assess, environment, environment_rules
 from monitor.core.assess import Cadence, NextPoll
-from monitor.core.board import Entry
+from monitor.core.board import Entry, Findings, in_force
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Roster
 from monitor.core.environment import Call
 from monitor.core.environment_rules import Facts
 from monitor.core.events import in_telling_order
-from monitor.core.model import (
-    Answer,
-    Event,
-    Instant,
-    ListingAnswer,
-    Observation,
-    PollError,
-    Seconds,
-)
+from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Seconds
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.changes import CampaignLog, log_environment
@@ -54,6 +46,7 @@ class Watch:
         self.status = status
         self.campaigns = dict(campaigns)
         self.entries: dict[str, Entry] = {}
+        self.findings: Findings | None = None
         self.pace = Budget(settings.environment.budget_per_minute, 0.0).pace(0.0)
         self.unswept = set(settings.targets)
         self.awaits_listing = settings.discovers
@@ -139,8 +132,16 @@ class Watch:
     def _aim(self, settings: Settings) -> None:
         self.settings = settings
         self.status = environment.of_campaigns(self.status, settings.targets)
-        targets = settings.targets
-        self.entries = {key: Entry(targets[key], self._status_of(key)) for key in targets}
+        self.findings = in_force(self.findings, settings.environment.rules)
+        before, targets = self.entries, settings.targets
+        kept = {
+            key: in_force(before[key].findings, targets[key].rules)
+            for key in before.keys() & targets.keys()
+        }
+        self.entries = {
+            key: Entry(target, self._status_of(key), kept.get(key))
+            for key, target in targets.items()
+        }
 
     def _reconciled(self, keys: Iterable[str]) -> Change:
         """Return what the config means for these campaigns, and take it.
@@ -184,7 +185,9 @@ class Watch:
         target = self.settings.targets.get(key)
         if target is None:
             return []
-        now, observation = self._observe(key, answer, generation)
+        now, count = self._dated(answer.server_date), len(self.settings.targets)
+        observation = environment.interpret(self.status, answer.observation, count)
+        self._called(Call(key, observation, generation), now)
         events = self._assess_environment(now)
         if self.status.breaker_open and isinstance(observation, PollError):
             # The breaker's business, not the campaign's: one outage, one page.
@@ -201,7 +204,7 @@ class Watch:
             others_read_at=self._doubts.others_read_at(key, observation, self.entries),
         )
         self._log.polled(before, decision.status, decision.findings)
-        self._know(decision.status)
+        self._know(decision.status, decision.findings)
         self.unswept.discard(key)
         self._end_sweep(now)
         told = in_telling_order([*events, *decision.events])
@@ -214,14 +217,6 @@ class Watch:
         self._called(Call(None, answer.page, token_generation), now)
         events = self._assess_environment(now)
         self._save(Change(environments=(self.status,), events=events))
-
-    def _observe(
-        self, key: str, answer: Answer, token_generation: int
-    ) -> tuple[Instant, Observation]:
-        now, count = self._dated(answer.server_date), len(self.settings.targets)
-        observation = environment.interpret(self.status, answer.observation, count)
-        self._called(Call(key, observation, token_generation), now)
-        return now, observation
 
     def _dated(self, server_date: Instant | None) -> Instant:
         self.now()
@@ -236,7 +231,7 @@ class Watch:
         log_environment(before, self.status)
 
     def _assess_environment(self, now: Instant) -> tuple[Event, ...]:
-        self.status, events = environment_rules.assess_environment(
+        self.status, self.findings, events = environment_rules.assess_environment(
             self.status,
             self.settings.environment.rules,
             self._facts(),
@@ -288,11 +283,12 @@ class Watch:
         if change != Change():
             self._save(change)
 
-    def _know(self, status: CampaignStatus) -> None:
+    def _know(self, status: CampaignStatus, findings: Findings | None = None) -> None:
         key = status.campaign_id
         self.campaigns[key] = status
         if key in self.entries:
-            self.entries[key] = Entry(self.settings.targets[key], status)
+            found = self.entries[key].findings if findings is None else findings
+            self.entries[key] = Entry(self.settings.targets[key], status, found)
 
     def _status_of(self, key: str) -> CampaignStatus:
         return self.campaigns.get(key) or CampaignStatus(environment=self.name, campaign_id=key)

@@ -172,6 +172,11 @@ def test_no_test_will_be_stale_where_the_rule_is_switched_off() -> None:
     assert page.value("sftp_test_stale_timestamp_seconds", **KEY) is None
 
 
+def test_of_half_a_record_of_a_test_nothing_is_foretold() -> None:
+    page = scrape_of(a_config(last_test_success=None))
+    assert page.value("sftp_test_stale_timestamp_seconds", **KEY) is None
+
+
 # --- alerts ------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.core.model import DAY
+from monitor.core.model import DAY, HOUR
 from support.command import daemon, files_in, finished, running, write_config
 from support.fake_platform import BROKEN, FORBIDDEN, FakePlatform, fake_platform, now
 
@@ -50,9 +50,7 @@ async def test_each_is_polled_once_the_worst_comes_first_and_no_file_is_left(
     assert first == "CRITICAL  production/Campaign c-2  c-2.example.com"
     assert finding.strip().startswith("failed_test: last test failed ")
     assert second == "HEALTHY   production/Campaign c-1  c-1.example.com"
-    assert total == (
-        "2 campaigns: 1 critical, 0 unknown, 0 warning, 1 healthy; 1 alerts would be told"
-    )
+    assert total == ("2 campaigns: 1 critical, 0 unknown, 0 warning, 1 healthy; 1 alert would fire")
     assert told.err == ""
 
 
@@ -68,6 +66,107 @@ async def test_an_api_that_is_broken_is_unknown_and_what_is_printed_is_json(
     assert [error["reason"] for error in errors] == ["http_5xx", "http_5xx"]
 
 
+async def test_what_is_pending_counts_as_its_severity_and_says_when_it_would_fire(
+    tmp_path: Path,
+) -> None:
+    async with fake_platform("c-1") as platform:
+        platform.set("c-1", last_test_success=False)
+        rules = {"failed_test": {"for": "10m"}}
+        config = write_config(tmp_path, platform, ["c-1"], rules=rules)
+        alone = await finished("check", "--config.file", config)
+        async with daemon(config) as monitor:
+            await monitor.process.record(event="sweep_complete")
+            asked = await finished("check", "--url", monitor.url)
+    assert (alone.code, asked.code) == (2, 2)
+    for said, when, total in (
+        (alone.out, "10 min", "; 1 alert would fire"),
+        # Asked a moment later: how long it takes from then on.
+        (asked.out, "9 min", "; 0 alerts firing, 1 pending"),
+    ):
+        first, finding, last = said.splitlines()
+        assert first == "CRITICAL  production/Campaign c-1  c-1.example.com"
+        assert finding.strip().startswith("failed_test: last test failed")
+        assert finding.endswith(f", would fire in {when}")
+        assert last == f"1 campaigns: 1 critical, 0 unknown, 0 warning, 0 healthy{total}"
+
+
+@pytest.mark.slow
+async def test_alerts_of_the_environment_are_told_and_count(tmp_path: Path) -> None:
+    async with fake_platform() as platform:
+        platform.replies = dict.fromkeys(["c-1", "c-2", "c-3"], BROKEN)
+        rules = {"api_unreachable": {"after": "0s"}}
+        config = write_config(tmp_path, platform, list(platform.replies), rules=rules)
+        async with daemon(config) as monitor:
+            await monitor.process.record(event="alert", rule="api_unreachable")
+            asked = await finished("check", "--url", monitor.url)
+    assert asked.code == 2
+    assert asked.out.splitlines()[0] == "CRITICAL  production"
+    assert "api_unreachable: the API does not answer since" in asked.out
+    assert asked.out.endswith("; 1 alert firing")
+
+
+@pytest.mark.slow
+async def test_what_fires_muted_or_is_held_by_keep_firing_for_says_so(tmp_path: Path) -> None:
+    async with fake_platform("held", "muted") as platform:
+        platform.set("held", last_test_success=False)
+        off = {"is_enabled": False, "created_at": now() - HOUR}
+        platform.set("muted", last_test_success=False, **off)
+        rules = {"failed_test": {"keep_firing_for": "1h"}}
+        config = write_config(tmp_path, platform, ["held", "muted"], rules=rules)
+        async with daemon(config) as monitor:
+            await monitor.process.record(event="alert", campaign_id="held")
+            platform.set("held")
+            # The second poll after the change began after it for certain.
+            await platform.more(4)
+            asked = await finished("check", "--url", monitor.url)
+            muted = await finished("check", "--url", monitor.url, "--campaign", "muted")
+    assert (asked.code, muted.code) == (2, 0)
+    assert "; 1 alert firing" in asked.out
+    assert ", healthy by now, to be resolved in 59 min" in asked.out
+    assert ", muted by disabled" in muted.out
+    assert muted.out.endswith("1 healthy; 0 alerts firing")
+
+
+@pytest.mark.slow
+async def test_one_sweep_says_of_the_environment_what_would_fire(tmp_path: Path) -> None:
+    async with fake_platform() as platform:
+        platform.replies = dict.fromkeys(["c-1", "c-2", "c-3"], BROKEN)
+        down = write_config(tmp_path, platform, list(platform.replies))
+        outage = await finished("check", "--config.file", down)
+        platform.replies = dict.fromkeys(platform.replies, FORBIDDEN)
+        rejected = await finished("check", "--config.file", down, "--format", "json")
+        platform.replies = {}
+        platform.set("c-1")
+        environment = {"requests_per_minute": 1, "budget_share": 0.04}
+        slow = write_config(tmp_path, platform, ["c-1"], environment=environment)
+        scarce = await finished("check", "--config.file", slow)
+    # Not yet unhealthy by its rule, so it is unknown as its campaigns are.
+    assert outage.code == 3
+    first, rule, *_ = outage.out.splitlines()
+    assert first == "UNKNOWN   production"
+    assert "api_unreachable: the API does not answer since" in rule
+    assert ", would fire at 20" in rule
+    assert rejected.code == 2
+    (production,) = json.loads(rejected.out)["environments"]
+    assert [(one["rule"], one["state"]) for one in production["alerts"]] == [
+        ("token_rejected", "pending")
+    ]
+    assert scarce.code == 1
+    assert scarce.out.splitlines()[0] == "WARNING   production"
+    assert scarce.out.splitlines()[1].endswith(", would fire in 30 min")
+    assert scarce.out.endswith("0 warning, 1 healthy; 1 alert would fire")
+
+
+async def test_what_no_rule_can_say_does_not_end_with_0(tmp_path: Path) -> None:
+    async with fake_platform("c-1") as platform:
+        platform.set("c-1", last_test_success=None)
+        config = write_config(tmp_path, platform, ["c-1"])
+        half = await finished("check", "--config.file", config)
+    assert half.code == 3
+    assert half.out.splitlines()[0].startswith("UNKNOWN   production/Campaign c-1")
+    assert "unknown: the record of the last test is incomplete" in half.out
+
+
 async def test_an_unknown_campaign_is_wrong_usage(tmp_path: Path) -> None:
     config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), CAMPAIGNS)
     told = await finished("check", "--config.file", config, "--campaign", "c-3")
@@ -77,7 +176,7 @@ async def test_an_unknown_campaign_is_wrong_usage(tmp_path: Path) -> None:
 
 async def test_a_running_daemon_is_asked_without_a_call_to_the_api(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
-        seldom = {"interval": "1h", "unhealthy_interval": "1h"}
+        seldom = {"interval": "10m", "unhealthy_interval": "10m"}
         config = write_config(tmp_path, platform, CAMPAIGNS, polling=seldom)
         async with daemon(config) as monitor:
             await monitor.process.record(event="sweep_complete")
@@ -142,6 +241,8 @@ async def test_campaigns_that_cannot_be_listed_are_unknown(tmp_path: Path) -> No
         nobody = await finished("check", "--config.file", alone)
         beside = write_config(tmp_path, platform, ["c-1"], environment=DISCOVERING)
         healthy = await finished("check", "--config.file", beside)
-    assert (nobody.code, healthy.code) == (3, 3)
+    # Where no campaign is known, a listing that is refused is a token that is: soon a page.
+    assert (nobody.code, healthy.code) == (2, 3)
+    assert "token_rejected: the API rejects the token" in nobody.out
     assert nobody.err == healthy.err == "production: the listing of campaigns failed: forbidden"
     assert healthy.out.splitlines()[0].startswith("HEALTHY   production/Campaign c-1")

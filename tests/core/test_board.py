@@ -1,18 +1,35 @@
 """The last known truth about every campaign, and a campaign in one word."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from monitor.core.board import Board, Entry, EnvironmentBoard, Health, active_alerts
-from monitor.core.model import HOUR, MINUTE, Alert, AlertState, Severity
+from monitor.core.board import (
+    Board,
+    Entry,
+    EnvironmentBoard,
+    Health,
+    active_alerts,
+    doubts,
+    in_force,
+    worst_firing,
+)
+from monitor.core.environment_rules import resolve_environment_rules
+from monitor.core.model import HOUR, MINUTE, Alert, AlertState, Finding, Severity, Verdict
 from monitor.core.status import EnvironmentStatus, Memory
-from support.builders import NOW, a_status, a_target, an_error
+from support.builders import NOW, a_status, a_target, an_error, some_rules
+
+RULE_OF = {
+    Severity.CRITICAL: "failed_test",
+    Severity.WARNING: "stale_test",
+    Severity.INFO: "future_test",
+}
 
 
 def told(severity: Severity) -> Alert:
     return Alert(
-        rule=severity.value,
+        rule=RULE_OF[severity],
         state=AlertState.FIRING,
         told=True,
         told_at=NOW,
@@ -94,8 +111,87 @@ def test_entries_come_in_the_order_of_the_config_with_their_environment() -> Non
     assert [entry.status.error is None for _, entry in entries] == [True, False, True]
 
 
-def test_pending_firing_and_muted_alerts_are_active_ended_ones_are_not() -> None:
-    pending = Alert(rule="a", state=AlertState.PENDING)
-    muted = Alert(rule="b", state=AlertState.FIRING, muted_by="missing")
-    ended = Alert(rule="c", seq=4)
-    assert active_alerts([pending, muted, ended]) == [pending, muted]
+def test_pending_firing_and_muted_alerts_of_rules_in_force_are_active_with_their_severity() -> None:
+    pending = Alert(rule="stale_test", state=AlertState.PENDING)
+    muted = Alert(rule="failed_test", state=AlertState.FIRING, muted_by="missing")
+    firing = replace(told(Severity.INFO), rule="missing")
+    ended = Alert(rule="disabled", seq=4)
+    gone = Alert(rule="bygone", state=AlertState.FIRING)
+    rules = a_target().rules
+    alerts = {alert.rule: alert for alert in (pending, muted, firing, ended, gone)}
+    assert list(active_alerts(alerts, rules)) == [
+        (pending, rules["stale_test"], Severity.WARNING),
+        (muted, rules["failed_test"], Severity.CRITICAL),
+        # What on-call was paged with, whatever is configured by now.
+        (firing, rules["missing"], Severity.INFO),
+    ]
+
+
+def test_active_alerts_come_with_whose_they_are_those_of_environments_first() -> None:
+    outage = replace(told(Severity.CRITICAL), rule="api_unreachable")
+    status = EnvironmentStatus(name="production", alerts={"api_unreachable": outage})
+    entry = an_entry(told(Severity.WARNING))
+    down = a_board(status=status, rules=resolve_environment_rules({}), campaigns={"a": an_entry()})
+    ill = a_board(campaigns={"b": entry})
+    board = Board({"ill": ill, "down": down}, NOW)
+    assert [(env, of, active.alert.rule) for env, of, active in board.active_alerts()] == [
+        (down, None, "api_unreachable"),
+        (ill, entry, "stale_test"),
+    ]
+    assert worst_firing(down.active_alerts()) is Health.CRITICAL
+
+
+# --- findings
+
+
+FOUND = {
+    "missing": Finding(Verdict.HEALTHY, "the campaign has an SFTP config", recheck_at=NOW + 1),
+    "failed_test": Finding(Verdict.UNHEALTHY, "last test failed", {"grace": "1 h"}, NOW - HOUR),
+    "stale_test": Finding(Verdict.UNKNOWN, "cannot be told"),
+}
+
+
+def test_findings_are_shown_as_they_were_decided_while_they_are_evidence() -> None:
+    entry = replace(an_entry(), findings=FOUND)
+    assert a_board().findings_of(entry) == FOUND
+    assert a_board().findings_of(an_entry()) is None
+
+
+@pytest.mark.parametrize(
+    ("board", "status"),
+    [
+        (a_board(now=NOW + 16 * MINUTE), {}),
+        (a_board(now=NOW - 16 * MINUTE), {}),
+        (a_board(status=EnvironmentStatus(name="production", outage_at=NOW)), {}),
+        (a_board(status=EnvironmentStatus(name="production", rejected_at=NOW)), {}),
+        (a_board(), {"error": an_error()}),
+        (a_board(), {"memory": Memory()}),
+    ],
+    ids=["old", "from the future", "outage", "rejected", "failed", "never read"],
+)
+def test_what_was_healthy_is_unknown_once_its_evidence_does_not_count_and_nothing_else_changes(
+    board: EnvironmentBoard, status: dict[str, Any]
+) -> None:
+    entry = replace(an_entry(), findings=FOUND)
+    shown = board.findings_of(replace(entry, status=replace(entry.status, **status)))
+    assert shown is not None
+    assert shown["missing"] == Finding(
+        Verdict.UNKNOWN,
+        "not read since 2027-01-15T08:00:00Z; it was healthy then",
+        recheck_at=NOW + 1,
+    )
+    assert {**shown, "missing": FOUND["missing"]} == FOUND
+
+
+def test_a_rule_that_is_gone_has_lost_its_finding_and_a_new_one_has_none() -> None:
+    rules = some_rules("missing", "failed_test", "unreadable")
+    assert in_force(FOUND, rules) == {name: FOUND[name] for name in ("missing", "failed_test")}
+    assert in_force(FOUND, a_target().rules) is FOUND
+    assert in_force(None, rules) is None
+
+
+def test_doubts_are_said_once_and_not_where_there_is_no_config_to_have_them_of() -> None:
+    half = (Verdict.UNKNOWN, "half a record")
+    none = (Verdict.UNKNOWN, "there is no SFTP config to look at")
+    gone = (Verdict.UNKNOWN, "the next listing tells")
+    assert doubts([gone, none, half, (Verdict.HEALTHY, "fine"), half]) == [gone[1], half[1]]

@@ -46,7 +46,7 @@ def judged(rule: EnvironmentRule, status: EnvironmentStatus, facts: Facts = FACT
 def test_an_outage_that_goes_on_is_told_again_as_often_as_is_asked_for() -> None:
     status, told = down().status, []
     for minutes in range(5, 20):
-        status, events = assess_environment(
+        status, _, events = assess_environment(
             status,
             resolve_environment_rules({}),
             FACTS,

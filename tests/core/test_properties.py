@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.adapters.sinks.levels import told_events
-from monitor.adapters.web.views import campaign_alerts
+from monitor.adapters.web.views import alerts
 from monitor.core.board import Entry
 from monitor.core.model import MINUTE, Alert, AlertState, Event, EventStatus
 from support.boards import a_board, an_environment
@@ -148,7 +148,7 @@ def test_from_firing_to_resolved_an_alert_has_one_set_of_labels_wherever_it_is_s
             assert labels["sftp_host"] == told.sftp_host
             assert labels["team"] == told.labels["team"]
         assert exported == {}
-        for answer in campaign_alerts(entry):
+        for answer in alerts(board):
             if answer.state == "firing":
                 assert answer.labels["team"] == known[answer.rule]["team"]
 

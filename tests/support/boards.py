@@ -13,22 +13,9 @@ from monitor.core.environment_rules import (
     resolve_environment_rules,
 )
 from monitor.core.identity import AlertLabels
-from monitor.core.model import (
-    DAY,
-    HOUR,
-    MINUTE,
-    Instant,
-    NoConfig,
-    Observation,
-    PollError,
-    Reason,
-)
-from monitor.core.rule import Target
+from monitor.core.model import DAY, HOUR, MINUTE, Instant, NoConfig, Observation, PollError, Reason
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from support.builders import NOW, RuleSettings, a_config, a_target, an_untested_config
-
-History = Iterable[tuple[Instant, Observation]]
-"""What the polls of a campaign saw, and when."""
 
 STALE_AFTER = 15 * MINUTE
 
@@ -38,14 +25,11 @@ NO_LABELS = AlertLabels()
 def an_entry(campaign_id: str, *history: tuple[Instant, Observation], **target: Any) -> Entry:
     """Return a campaign after these polls; `target` are fields of `a_target`."""
     aim = a_target(**{"campaign_id": campaign_id, "name": campaign_id, **target})
-    return Entry(aim, _polled(aim, history))
-
-
-def _polled(target: Target, history: History) -> CampaignStatus:
-    status = CampaignStatus(environment=target.environment, campaign_id=target.campaign_id)
+    entry = Entry(aim, CampaignStatus(environment=aim.environment, campaign_id=aim.campaign_id))
     for at, observation in history:
-        status = assess(status, target, observation, at, remind_every={}).status
-    return status
+        decision = assess(entry.status, aim, observation, at, remind_every={})
+        entry = Entry(aim, decision.status, decision.findings)
+    return entry
 
 
 def an_environment(*entries: Entry, **fields: Any) -> EnvironmentBoard:
@@ -83,7 +67,7 @@ def after_calls(
     facts = Facts(campaigns=3, effective_interval=5 * MINUTE, unreadable_after=15 * MINUTE)
     for generation, at in enumerate(instants):
         status = observe(status, Call("c-1", PollError(reason), generation), 3, at)
-        status, _ = assess_environment(
+        status, _, _ = assess_environment(
             status,
             resolve_environment_rules(rules or {}),
             facts,

@@ -14,6 +14,7 @@ from monitor.core.identity import AlertLabels
 from monitor.core.model import (
     MINUTE,
     Event,
+    Finding,
     Instant,
     Observation,
     PollError,
@@ -41,6 +42,7 @@ class WatchedEnvironment:
         self.rules = resolve_environment_rules(rules or {})
         self.facts = Facts(campaigns, effective_interval, unreadable_after=15 * MINUTE)
         self.events: list[Event] = []
+        self.findings: Mapping[str, Finding] = {}
 
     def call(
         self, outcome: Outcome, campaign_id: str = "c-1", *, at: Instant = NOW, generation: int = 0
@@ -50,11 +52,10 @@ class WatchedEnvironment:
         observation = interpret(self.status, observation, self.facts.campaigns)
         call = Call(campaign_id, observation, generation)
         self.status = observe(self.status, call, self.facts.campaigns, at)
-        return self._take(
-            assess_environment(
-                self.status, self.rules, self.facts, at, labels=LABELS, remind_every={}
-            )
+        status, self.findings, events = assess_environment(
+            self.status, self.rules, self.facts, at, labels=LABELS, remind_every={}
         )
+        return self._take((status, events))
 
     def calls(self, outcomes: Iterable[Outcome], *, at: Instant = NOW) -> None:
         """Take the outcomes of calls for one campaign after the other, a second apart."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from monitor.adapters.metrics.campaigns import alert_labels, exported
 from monitor.adapters.metrics.lines import family, line, written
-from monitor.core.board import Board, EnvironmentBoard, active_alerts
+from monitor.core.board import Board, EnvironmentBoard
 from monitor.core.model import Instant
 
 
@@ -25,7 +25,7 @@ ENVIRONMENT_GAUGES: tuple[tuple[str, str, Callable[[EnvironmentBoard], float | N
     ),
     (
         "api_up",
-        "0 after a call that was not answered or a 401; 1 after any other answer.",
+        "0 after a transport error, 5xx or 401; 1 after an answer.",
         lambda board: board.status.up,
     ),
     (
@@ -61,11 +61,7 @@ def environment_alerts(board: Board) -> dict[str, list[bytes]]:
     """Return the lines of the environments' own alerts, by the family that they are in."""
     alerts, since = [], []
     for name, environment in board.environments.items():
-        for alert in active_alerts(environment.status.alerts.values()):
-            # Of a rule that was switched off an alert may be left; it has no severity.
-            if alert.rule not in environment.rules:
-                continue
-            severity = alert.told_severity or environment.rules[alert.rule].severity
+        for alert, _, severity in environment.active_alerts():
             own = exported(alert.fired_as or environment.labels)
             labels = {"environment": name, **alert_labels(alert, severity), **own}
             alerts.append(line("alert", written(labels), 1.0))

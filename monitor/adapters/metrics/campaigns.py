@@ -4,10 +4,10 @@ A value of None leaves a series out: not known, or not applicable. What is not o
 more is not on the page, so nothing has to be taken back.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from monitor.adapters.metrics.lines import line, written
-from monitor.core.board import Board, Entry, active_alerts
+from monitor.core.board import Board, Entry
 from monitor.core.identity import AlertLabels
 from monitor.core.model import Alert, Severity, SftpConfig
 from monitor.core.rules import StaleTest
@@ -47,6 +47,9 @@ def _of_config(value: Callable[[SftpConfig], float | None]) -> Callable[[Entry],
 def _stale_at(entry: Entry) -> float | None:
     config, rule = _present(entry), entry.target.rules.get(StaleTest.name)
     if config is None or config.last_test_at is None or not isinstance(rule, StaleTest):
+        return None
+    # Of half a record the rule concludes nothing, and so nothing is foretold of it.
+    if config.half_tested:
         return None
     return config.last_test_at + rule.max_age_for(config)
 
@@ -157,7 +160,7 @@ def _lines(entry: Entry) -> Lines:
         "import_schedule": _value(config.import_schedule) if config else "",
     }
     labels, alerts, since = written(key), b"", b""
-    for alert, severity in _alerts(entry):
+    for alert, _, severity in entry.active_alerts():
         own = {**key, **_hosted(alert.fired_as or entry.labels)}
         alerts += line("alert", written({**own, **alert_labels(alert, severity)}), 1.0)
         rule = written({**key, "rule": alert.rule})
@@ -168,14 +171,6 @@ def _lines(entry: Entry) -> Lines:
         alerts,
         since,
     )
-
-
-def _alerts(entry: Entry) -> Iterator[tuple[Alert, Severity]]:
-    rules = entry.target.rules
-    for alert in active_alerts(entry.status.alerts.values()):
-        # Of a rule that was switched off an alert may be left; it has no severity.
-        if alert.rule in rules:
-            yield alert, alert.told_severity or rules[alert.rule].severity
 
 
 def _value(text: str | None) -> str:

@@ -1,12 +1,11 @@
 """What on-call is told by now, from the board, labelled as the shipped Prometheus rules do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from monitor.adapters.sinks.record import Links
 from monitor.core.board import Entry, EnvironmentBoard
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Event, EventStatus
-from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
 from monitor.core.text import clean, rfc3339
 
@@ -34,20 +33,17 @@ def told_event(environment: EnvironmentBoard, campaign_id: str | None, rule: str
 
 def _told(environment: EnvironmentBoard, entry: Entry | None) -> Iterator[Event]:
     """Yield what is told of a campaign, or without one of the environment itself."""
-    alerts = environment.status.alerts if entry is None else entry.status.alerts
-    rules: Mapping[str, BaseRule] = environment.rules if entry is None else entry.target.rules
     campaign_id = None if entry is None else entry.target.campaign_id
-    current = environment.labels if entry is None else entry.labels
-    for alert in alerts.values():
-        # Of a rule that was switched off an alert may be left for a moment; it is about to end.
-        if not alert.told or alert.rule not in rules:
+    about = environment if entry is None else entry
+    for alert, rule, severity in about.active_alerts():
+        if not alert.told:
             continue
-        rule, labels = rules[alert.rule], alert.fired_as or current
+        labels = alert.fired_as or about.labels
         yield Event(
             status=EventStatus.FIRING,
             seq=alert.seq,
             rule=alert.rule,
-            severity=alert.told_severity or rule.severity,
+            severity=severity,
             environment=environment.status.name,
             campaign_id=campaign_id,
             campaign_name=labels.campaign_name,

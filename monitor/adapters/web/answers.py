@@ -24,8 +24,8 @@ class AlertAnswer:
 
     state is firing (on-call was told), pending, or muted (muted_by says by what). since is when
     it became true, told_at when on-call was last told, changes_at when it would fire or be over
-    by itself, should nothing else change. campaign_name and labels of one that fires are as they
-    were when it fired.
+    by itself, should nothing else change, changes_in_seconds how long that is from now.
+    campaign_name and labels of one that fires are as they were when it fired.
     """
 
     environment: str
@@ -39,6 +39,7 @@ class AlertAnswer:
     fired_at: Timestamp | None
     told_at: Timestamp | None
     changes_at: Timestamp | None
+    changes_in_seconds: float | None
     summary: str
     evidence: Mapping[str, str]
     next_step: str
@@ -48,7 +49,10 @@ class AlertAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingAnswer:
-    """What one rule made of the last poll. recheck_at is when time alone would change it."""
+    """What one rule made of the last poll. recheck_at is when time alone would change it.
+
+    It is what was decided then; but what was healthy is unknown while the campaign's health is.
+    """
 
     rule: str
     meaning: str
@@ -92,7 +96,8 @@ class CampaignAnswer:
 
     polled_at is the last poll, evidence_at the last one with a definite answer. config is the
     last one seen: configured is false while the platform has none any more (since gone_at), and
-    null before the first definite answer. findings are those of the last poll.
+    null before the first definite answer. findings are those of the last poll, at polled_at; null
+    until the first one since the monitor has started, and without those of rules that are new.
     """
 
     environment: str
@@ -108,7 +113,7 @@ class CampaignAnswer:
     gone_at: Timestamp | None
     last_passed_at: Timestamp | None
     config: ConfigAnswer | None
-    findings: Sequence[FindingAnswer]
+    findings: Sequence[FindingAnswer] | None
     alerts: Sequence[AlertAnswer]
 
 
@@ -200,6 +205,7 @@ class EnvironmentAnswer:
 
     outage_since and token_rejected_since say since when polling has stopped, and outage_reason why.
     listing_error is null unless the last listing of the campaigns failed: new ones are not seen.
+    findings are those of its own rules after the last call; null before the first since the start.
     """
 
     name: str
@@ -212,6 +218,7 @@ class EnvironmentAnswer:
     budget: BudgetAnswer
     counts: CountsAnswer
     sweep: SweepAnswer
+    findings: Sequence[FindingAnswer] | None
     alerts: Sequence[AlertAnswer]
 
 

@@ -1,15 +1,15 @@
 """The status page: a board as HTML that needs no script. Pure, so that any thread may do it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import nsmallest
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from monitor.adapters.web.views import text, with_rules
-from monitor.core.board import Board, Entry, EnvironmentBoard, Health
-from monitor.core.model import Alert, Instant, SftpConfig
-from monitor.core.rule import BaseRule
+from monitor.adapters.web.views import text
+from monitor.core import board as boards
+from monitor.core.board import ActiveAlert, Board, Entry, EnvironmentBoard, Findings, Health
+from monitor.core.model import Instant, SftpConfig, Verdict
 from monitor.core.text import rfc3339, span
 
 ROWS = 1000
@@ -37,13 +37,17 @@ class When:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One active alert: what is wrong, since when, and what to do first."""
+    """One active alert: what is wrong, since when, and what to do first.
+
+    `by_now` is what the last poll found, where that is something else.
+    """
 
     rule: str
     severity: str
     state: str
     muted_by: str | None
     summary: str
+    by_now: str
     next_step: str
     since: When | None
 
@@ -94,6 +98,7 @@ def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
         not_ready=None if not_ready is None else text(not_ready),
         now=rfc3339(board.now),
         totals=_totals(board),
+        firing=sum(active.alert.told for *_, active in board.active_alerts()),
         total=len(everything),
         environments=[_environment_row(each) for each in board.environments.values()],
         rows=[_row(environment, entry) for *_, environment, entry in shown],
@@ -102,8 +107,14 @@ def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
 
 
 def _totals(board: Board) -> dict[str, int]:
-    counts = [environment.counts() for environment in board.environments.values()]
-    return {health.value: sum(count[health] for count in counts) for health in Health}
+    """Return how many campaigns have each health, and how many environments themselves are ill."""
+    totals = dict.fromkeys(Health, 0)
+    for environment in board.environments.values():
+        for health, count in environment.counts().items():
+            totals[health] += count
+        own = boards.worst_firing(environment.active_alerts())
+        totals[own] += own is not Health.HEALTHY
+    return {health.value: count for health, count in totals.items()}
 
 
 def _environment_row(board: EnvironmentBoard) -> EnvironmentRow:
@@ -117,7 +128,7 @@ def _environment_row(board: EnvironmentBoard) -> EnvironmentRow:
         name=known.name,
         api=api,
         api_since=_when(since, now),
-        problems=_problems(known.alerts, board.rules, now),
+        problems=_problems(board.active_alerts(), board.findings, now),
         unlisted="" if board.listing_error is None else board.listing_error.reason.value,
         campaigns=len(board.campaigns),
         per_minute=board.per_minute,
@@ -129,13 +140,13 @@ def _environment_row(board: EnvironmentBoard) -> EnvironmentRow:
 
 def _row(environment: EnvironmentBoard, entry: Entry) -> Row:
     target, memory, now = entry.target, entry.status.memory, environment.now
-    config = memory.config
+    config, found = memory.config, environment.findings_of(entry)
     return Row(
         environment=target.environment,
         campaign_id=target.campaign_id,
         name=text(target.name) or target.campaign_id,
         health=environment.health(entry).value,
-        problems=_problems(entry.status.alerts, target.rules, now),
+        problems=_problems(entry.active_alerts(), found, now),
         note=_note(environment, entry),
         tested=_tested(config),
         tested_at=_when(config.last_test_at, now) if config else None,
@@ -145,21 +156,27 @@ def _row(environment: EnvironmentBoard, entry: Entry) -> Row:
     )
 
 
-def _problems(
-    alerts: Mapping[str, Alert], rules: Mapping[str, BaseRule], now: Instant
-) -> list[Problem]:
+def _problems(alerts: Iterable[ActiveAlert], found: Findings | None, now: Instant) -> list[Problem]:
     return [
         Problem(
             rule=alert.rule,
-            severity=(alert.told_severity or rule.severity).value,
+            severity=severity.value,
             state=alert.shown_as,
             muted_by=alert.muted_by,
             summary=text(alert.summary),
+            by_now=_by_now(alert.rule, found or {}),
             next_step=rule.next_step,
             since=_when(alert.since, now),
         )
-        for alert, rule in with_rules(alerts, rules)
+        for alert, rule, severity in alerts
     ]
+
+
+def _by_now(rule: str, found: Findings) -> str:
+    """Return what an alert's rule found last, where it is not what the alert says."""
+    if rule not in found or found[rule].verdict is Verdict.UNHEALTHY:
+        return ""
+    return text(f"By now {found[rule].verdict}: {found[rule].summary}")
 
 
 def _note(environment: EnvironmentBoard, entry: Entry) -> str:
@@ -170,9 +187,14 @@ def _note(environment: EnvironmentBoard, entry: Entry) -> str:
         return "Not read yet."
     if environment.status.breaker_open:
         return "Not read while the environment's API gives nothing."
-    if environment.health(entry) is Health.UNKNOWN:
+    if not environment.is_current(entry):
         return "Not read for too long."
-    return "" if any(alert.active for alert in entry.status.alerts.values()) else "Nothing."
+    if entry.findings is None:
+        return "Not read since the start."
+    doubts = boards.doubts((found.verdict, found.summary) for found in entry.findings.values())
+    if doubts:
+        return text(f"Unknown: {'; '.join(doubts)}")
+    return "" if any(entry.active_alerts()) else "Nothing."
 
 
 def _tested(config: SftpConfig | None) -> str:

@@ -19,10 +19,10 @@ from monitor.adapters.web.answers import (
 )
 from monitor.adapters.web.context import HistoryPage
 from monitor.core.alerts import recheck_at
-from monitor.core.board import Board, Entry, EnvironmentBoard, active_alerts
-from monitor.core.identity import AlertLabels, fingerprint
-from monitor.core.model import Alert, Instant, PollError, SftpConfig
-from monitor.core.rule import BaseRule, Sight, judge_all
+from monitor.core.board import ActiveAlert, Board, Entry, EnvironmentBoard, Findings
+from monitor.core.identity import fingerprint
+from monitor.core.model import Instant, PollError, SftpConfig
+from monitor.core.rule import BaseRule
 from monitor.core.text import clean, rfc3339
 
 TEXT_LIMIT = 256
@@ -43,8 +43,13 @@ def status(
         uptime_seconds=max(0.0, board.now - started_at),
         ready=not_ready is None,
         not_ready=_text_or_none(not_ready),
-        environments=[_environment(environment) for environment in board.environments.values()],
+        environments=environments(board),
     )
+
+
+def environments(board: Board) -> list[EnvironmentAnswer]:
+    """Return the state of each environment, in the order of the config."""
+    return [_environment(environment) for environment in board.environments.values()]
 
 
 def campaigns(board: Board, wanted: Wanted) -> Iterator[CampaignAnswer]:
@@ -65,39 +70,13 @@ def campaign(
 
 def alerts(board: Board) -> Iterator[AlertAnswer]:
     """Yield every active alert: of the environments, then of their campaigns."""
-    for environment in board.environments.values():
-        yield from environment_alerts(environment)
-    for _, entry in board.entries():
-        yield from campaign_alerts(entry)
+    for environment, entry, active in board.active_alerts():
+        yield _alert(active, environment, entry)
 
 
 def events(page: HistoryPage) -> EventsAnswer:
     """Return one page of the history."""
     return EventsAnswer(events=page.events, next_cursor=page.next_cursor)
-
-
-def environment_alerts(environment: EnvironmentBoard) -> Iterator[AlertAnswer]:
-    """Yield the active alerts of an environment itself."""
-    key = (environment.status.name, None)
-    for alert, rule in with_rules(environment.status.alerts, environment.rules):
-        yield _alert(alert, rule, key, environment.labels)
-
-
-def campaign_alerts(entry: Entry) -> Iterator[AlertAnswer]:
-    """Yield the active alerts of a campaign."""
-    target = entry.target
-    key = (target.environment, target.campaign_id)
-    for alert, rule in with_rules(entry.status.alerts, target.rules):
-        yield _alert(alert, rule, key, entry.labels)
-
-
-def with_rules(
-    alerts: Mapping[str, Alert], rules: Mapping[str, BaseRule]
-) -> Iterator[tuple[Alert, BaseRule]]:
-    """Yield the active alerts with their rules; a rule that is switched off has none."""
-    for alert in active_alerts(alerts.values()):
-        if alert.rule in rules:
-            yield alert, rules[alert.rule]
 
 
 def text(value: str) -> str:
@@ -115,30 +94,28 @@ def instant(at: Instant | None) -> str | None:
     return None if at is None else rfc3339(at, milliseconds=True)
 
 
-def _alert(
-    alert: Alert,
-    rule: BaseRule,
-    key: tuple[str, str | None],
-    current: AlertLabels,
-) -> AlertAnswer:
-    environment, campaign_id = key
-    labels = alert.fired_as or current
+def _alert(active: ActiveAlert, environment: EnvironmentBoard, entry: Entry | None) -> AlertAnswer:
+    alert, rule, severity = active
+    name, at = environment.status.name, recheck_at(alert, rule)
+    campaign_id = None if entry is None else entry.target.campaign_id
+    labels = alert.fired_as or (environment if entry is None else entry).labels
     return AlertAnswer(
-        environment=environment,
+        environment=name,
         campaign_id=campaign_id,
         campaign_name=text(labels.campaign_name),
         rule=alert.rule,
-        severity=alert.told_severity or rule.severity,
+        severity=severity,
         state=alert.shown_as,
         muted_by=alert.muted_by,
         since=instant(alert.since),
         fired_at=instant(alert.fired_at),
         told_at=instant(alert.told_at),
-        changes_at=instant(recheck_at(alert, rule)),
+        changes_at=instant(at),
+        changes_in_seconds=None if at is None else max(0.0, at - environment.now),
         summary=text(alert.summary),
         evidence=texts(alert.evidence),
         next_step=rule.next_step,
-        fingerprint=fingerprint(environment, campaign_id, alert.rule),
+        fingerprint=fingerprint(name, campaign_id, alert.rule),
         labels=texts(labels.labels),
     )
 
@@ -164,7 +141,8 @@ def _environment(board: EnvironmentBoard) -> EnvironmentAnswer:
             interval_seconds=board.interval,
             lag_seconds=board.lag,
         ),
-        alerts=list(environment_alerts(board)),
+        findings=_findings(board.findings, board.rules),
+        alerts=[_alert(active, board, None) for active in board.active_alerts()],
     )
 
 
@@ -185,8 +163,8 @@ def _campaign(environment: EnvironmentBoard, entry: Entry) -> CampaignAnswer:
         gone_at=instant(memory.gone_at),
         last_passed_at=instant(memory.last_passed_at),
         config=None if memory.config is None else _config(memory.config),
-        findings=list(_findings(entry)),
-        alerts=list(campaign_alerts(entry)),
+        findings=_findings(environment.findings_of(entry), target.rules),
+        alerts=[_alert(active, environment, entry) for active in entry.active_alerts()],
     )
 
 
@@ -214,29 +192,21 @@ def _config(config: SftpConfig) -> ConfigAnswer:
     )
 
 
-def _findings(entry: Entry) -> Iterator[FindingAnswer]:
-    known, target = entry.status, entry.target
-    if known.observation is None or known.polled_at is None:
-        return
-    # As it was judged then: a rule looks at fresh answers only, and so do those who read this.
-    sight = Sight(
-        known.observation,
-        known.memory,
-        known.polled_at,
-        target.listed,
-        known.failures,
-        expected=target.expected,
-    )
-    for name, finding in judge_all(target.rules, sight).items():
-        yield FindingAnswer(
+def _findings(found: Findings | None, rules: Mapping[str, BaseRule]) -> list[FindingAnswer] | None:
+    if found is None:
+        return None
+    return [
+        FindingAnswer(
             rule=name,
-            meaning=target.rules[name].meaning,
+            meaning=rules[name].meaning,
             verdict=finding.verdict,
             summary=text(finding.summary),
             evidence=texts(finding.evidence),
             since=instant(finding.since),
             recheck_at=instant(finding.recheck_at),
         )
+        for name, finding in found.items()
+    ]
 
 
 def _text_or_none(value: str | None) -> str | None:

@@ -10,6 +10,7 @@ from monitor.adapters.web import HistoryPage, HistoryQuery
 from monitor.core.board import Board, Entry
 from monitor.core.identity import fingerprint
 from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason
+from monitor.core.rule import unknown
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.scrapes import VERSION
@@ -73,6 +74,16 @@ async def test_the_status_tells_of_each_environment() -> None:
     assert [alert["rule"] for alert in staging["alerts"]] == ["api_unreachable"]
     assert rejected["token_rejected_since"] == "2027-01-15T07:53:30.000Z"
     assert production["listing_error"] is None
+    assert production["findings"] is None
+
+
+async def test_the_status_has_what_the_rules_of_an_environment_found() -> None:
+    found = {"api_unreachable": unknown("2 calls in a row were not answered")}
+    board = a_board(an_environment(findings=found))
+    (environment,) = (await answer_of("/api/v1/status", board))["environments"]
+    (finding,) = environment["findings"]
+    assert (finding["rule"], finding["verdict"]) == ("api_unreachable", "unknown")
+    assert finding["summary"] == "2 calls in a row were not answered"
 
 
 async def test_the_status_says_why_campaigns_cannot_be_listed() -> None:
@@ -121,7 +132,7 @@ async def test_a_campaign_never_polled_is_unknown_with_nothing_to_tell() -> None
     assert campaign["health"] == "unknown"
     known = ("polled_at", "evidence_at", "evidence_age_seconds", "configured", "config")
     assert [campaign[name] for name in known] == [None] * len(known)
-    assert campaign["findings"] == []
+    assert campaign["findings"] is None
 
 
 async def test_a_failed_poll_tells_its_reason_and_keeps_the_evidence() -> None:
@@ -140,14 +151,37 @@ async def test_a_config_that_is_gone_is_still_shown_and_said_to_be_gone() -> Non
     assert campaign["config"]["host"] == "sftp.example"
 
 
+async def stale_test_seen(before: float) -> dict[str, Any]:
+    """Return `stale_test` of a campaign that was read so many seconds ago, just before its limit.
+
+    It is stale by now, but nobody has looked since.
+    """
+    tested_at = NOW - 30 * DAY - before + MINUTE
+    entry = an_entry("c-1", (NOW - before, a_config(last_test_at=tested_at)))
+    findings = {finding["rule"]: finding for finding in (await campaign_of(entry))["findings"]}
+    assert list(findings) == list(entry.target.rules)
+    found: dict[str, Any] = findings["stale_test"]
+    return found
+
+
 async def test_findings_are_those_of_the_last_poll() -> None:
-    # An hour ago it was 29 d 23.5 h old: stale by now, but nobody has looked since.
-    tested_at = NOW - HOUR - 30 * DAY + HOUR / 2
-    campaign = await campaign_of(an_entry("c-1", (NOW - HOUR, a_config(last_test_at=tested_at))))
-    findings = {finding["rule"]: finding for finding in campaign["findings"]}
-    assert list(findings) == list(an_entry("c-1").target.rules)
-    assert findings["stale_test"]["verdict"] == "healthy"
-    assert findings["stale_test"]["recheck_at"] == "2027-01-15T07:30:00.000Z"
+    finding = await stale_test_seen(2 * MINUTE)
+    assert finding["verdict"] == "healthy"
+    assert finding["recheck_at"] == "2027-01-15T07:59:00.000Z"
+
+
+async def test_a_healthy_finding_that_nobody_has_confirmed_for_too_long_is_unknown() -> None:
+    finding = await stale_test_seen(HOUR)
+    assert finding["verdict"] == "unknown"
+    assert finding["summary"] == "not read since 2027-01-15T07:00:00Z; it was healthy then"
+    assert finding["evidence"]["max_age"] == "30 d"
+
+
+async def test_after_a_start_findings_are_null_until_the_first_poll_and_alerts_are_there() -> None:
+    entry = an_entry("c-1", (NOW, a_config(last_test_success=False)))
+    campaign = await campaign_of(replace(entry, findings=None))
+    assert campaign["findings"] is None
+    assert [alert["rule"] for alert in campaign["alerts"]] == ["failed_test"]
 
 
 async def test_an_alert_tells_all_there_is_to_know_of_it() -> None:
@@ -171,6 +205,7 @@ async def test_an_alert_tells_all_there_is_to_know_of_it() -> None:
         "fired_at": "2027-01-15T08:00:00.000Z",
         "told_at": "2027-01-15T08:00:00.000Z",
         "changes_at": None,
+        "changes_in_seconds": None,
         "summary": "last test failed 1 d ago (2027-01-14T08:00:00Z)",
         "evidence": {"last_test_at": "2027-01-14T08:00:00Z", "last_test_success": "false"},
         "fingerprint": fingerprint("production", "c-1", "failed_test"),
@@ -183,6 +218,7 @@ async def test_a_pending_alert_tells_when_it_will_fire() -> None:
     entry = an_entry("c-1", (NOW, a_config(last_test_success=False)), rules=rules)
     (alert,) = (await campaign_of(entry))["alerts"]
     assert (alert["state"], alert["changes_at"]) == ("pending", "2027-01-15T09:00:00.000Z")
+    assert alert["changes_in_seconds"] == HOUR
     assert alert["fired_at"] is alert["told_at"] is None
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from monitor.adapters.web.page import ROWS, status_page
 from monitor.core.board import Board
 from monitor.core.identity import AlertLabels
-from monitor.core.model import MINUTE, Instant, NoConfig, Observation, PollError, Reason
+from monitor.core.model import HOUR, MINUTE, Instant, NoConfig, Observation, PollError, Reason
 from monitor.core.status import EnvironmentStatus
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
@@ -68,14 +68,46 @@ def test_the_worst_campaigns_come_first() -> None:
     ]
 
 
-def test_the_totals_count_every_environment() -> None:
+def test_the_totals_count_every_campaign_and_the_environments_whose_own_alerts_fire() -> None:
     text = page_of(a_rich_board()).text
-    assert "critical 2 unknown 4 warning 1 healthy 4" in text
+    assert "critical 4 unknown 4 warning 1 healthy 4 alerts firing 6" in text
 
 
 def test_the_title_counts_what_is_critical() -> None:
-    assert "(2) SFTP config monitor" in page_of(a_rich_board()).text
+    assert "(4) SFTP config monitor" in page_of(a_rich_board()).text
     assert "(" not in page_of(a_board()).text
+
+
+def test_an_alert_of_the_environment_alone_is_in_the_title_and_in_the_totals() -> None:
+    status = after_calls("production", Reason.TIMEOUT, NOW - 900, NOW - 890, NOW - 880, NOW)
+    text = page_of(a_board(an_environment(status=status))).text
+    assert "(1) SFTP config monitor" in text
+    assert "critical 1 unknown 0 warning 0 healthy 0 alert firing 1" in text
+
+
+def test_an_alert_says_what_the_last_poll_found_where_it_is_something_else() -> None:
+    rules = {"failed_test": {"keep_firing_for": HOUR}}
+    failed = (NOW - 60, a_config(last_test_success=False))
+    held = an_entry("c-1", failed, (NOW, a_config()), rules=rules)
+    assert "By now healthy: last test passed 1 d ago" in page_of(a_board(an_environment(held))).text
+    unread = an_entry("c-1", failed, (NOW, PollError(Reason.TIMEOUT)), rules=rules)
+    text = page_of(a_board(an_environment(unread))).text
+    assert "By now unknown: the last poll failed: timeout" in text
+    assert "By now" not in page_of(a_board(an_environment(an_entry("c-1", failed)))).text
+
+
+def test_what_rules_cannot_say_is_not_called_fine() -> None:
+    half = an_entry("c-1", (NOW, a_config(last_test_success=None)))
+    text = page_of(a_board(an_environment(half))).text
+    assert "Unknown: the record of the last test is incomplete" in text
+    assert "Nothing." not in text
+
+
+def test_after_a_start_a_campaign_is_not_called_fine_before_its_first_poll() -> None:
+    entry = replace(an_entry("c-1", (NOW, a_config())), findings=None)
+    text = page_of(a_board(an_environment(entry))).text
+    assert "Not read since the start." in text
+    assert "Nothing." not in text
 
 
 def test_a_firing_alert_says_what_is_wrong_since_when_and_what_to_do() -> None:

@@ -1,0 +1,204 @@
+"""Seam 4: what the API and the page say of a finding, beside what the decision said."""
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from monitor.adapters.metrics.campaigns import CAMPAIGN_GAUGES
+from monitor.adapters.store import Change
+from monitor.adapters.web import views
+from monitor.adapters.web.openapi import encode_list
+from monitor.adapters.web.page import status_page
+from monitor.core.alerts import RemindEvery
+from monitor.core.board import STALE_AFTER_INTERVALS, Board, EnvironmentBoard
+from monitor.core.discovery import Roster
+from monitor.core.environment_rules import EnvironmentRule, resolve_environment_rules
+from monitor.core.identity import AlertLabels
+from monitor.core.model import HOUR, MINUTE, Finding, Instant, Seconds, Verdict
+from monitor.core.rule import NO_CONFIG, Target
+from monitor.core.rules import RULES
+from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.core.text import rfc3339
+from monitor.polling import Settings
+from monitor.polling.watch import Watch
+
+Findings = Mapping[str, Finding]
+
+STALE_GAUGE = {name: value for name, _, value in CAMPAIGN_GAUGES}[
+    "sftp_test_stale_timestamp_seconds"
+]
+
+
+@dataclass(frozen=True)
+class SomePolling:
+    """How often campaigns are polled."""
+
+    interval: Seconds = 2 * HOUR
+    idle_interval: Seconds = 4 * HOUR
+
+
+@dataclass(frozen=True)
+class SomeEnvironment:
+    """An environment's part of a config."""
+
+    rules: Mapping[str, EnvironmentRule] = field(
+        default_factory=lambda: resolve_environment_rules({})
+    )
+    alert_labels: AlertLabels = AlertLabels()
+    unreadable_after: Seconds = 15 * MINUTE
+    budget_per_minute: float = 50.0
+
+
+@dataclass(frozen=True)
+class SomeAlerts:
+    """When a reminder is due."""
+
+    remind_every: RemindEvery = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SomeSettings:
+    """What a watch needs of its settings, with the very targets of a test."""
+
+    targets: Mapping[str, Target]
+    environment: SomeEnvironment = field(default_factory=SomeEnvironment)
+    alerts: SomeAlerts = field(default_factory=SomeAlerts)
+    polling: SomePolling = field(default_factory=SomePolling)
+    roster: Roster = Roster()
+    discovers: bool = False
+    knows_nobody_else: bool = False
+
+    @property
+    def told(self) -> int:
+        return len(self.targets)
+
+
+def some_settings(*targets: Target) -> Settings:
+    """Return settings under which these campaigns, and no others, are watched."""
+    return cast(Settings, SomeSettings({target.campaign_id: target for target in targets}))
+
+
+@dataclass
+class SteeredClock:
+    """Two clocks that show what a test says; the wall clock alone may go back."""
+
+    at: Instant
+    mono: Seconds = 0.0
+
+    def wall(self) -> Instant:
+        return self.at
+
+    def elapsed(self) -> Seconds:
+        return self.mono
+
+
+def a_watch(
+    clock: SteeredClock,
+    target: Target,
+    campaigns: Mapping[str, CampaignStatus] | None = None,
+    status: EnvironmentStatus | None = None,
+) -> Watch:
+    """Return a watch over one campaign that has just started."""
+    settings = some_settings(target)
+    known = status or EnvironmentStatus(name=target.environment)
+    watch = Watch(settings, clock, nothing_saved, known, campaigns or {})
+    watch.configure(settings)
+    return watch
+
+
+def nothing_saved(_change: Change) -> None:
+    """Keep nothing: the test hands on what is to be remembered."""
+
+
+def board_of(watch: Watch) -> EnvironmentBoard:
+    """Return the watch's environment as it is known now, as its poller gives it."""
+    return EnvironmentBoard(
+        now=watch.now(),
+        status=watch.status,
+        rules=watch.settings.environment.rules,
+        findings=watch.findings,
+        campaigns=dict(watch.entries),
+        interval=watch.interval,
+        stale_after=STALE_AFTER_INTERVALS * watch.interval,
+        idle_stale_after=STALE_AFTER_INTERVALS * watch.settings.polling.idle_interval,
+    )
+
+
+def compare(watch: Watch, campaign_id: str, decided: Findings | None) -> None:
+    """Assert that both views say what was `decided` of a campaign; None: nothing so far."""
+    board = board_of(watch)
+    entry = board.campaigns[campaign_id]
+    expected = None if decided is None else _as_of_now(board, entry.status, decided)
+    whole = Board({watch.name: board}, board.now)
+    listed = json.loads(encode_list("campaigns", views.campaigns(whole, lambda *_: True)))
+    (campaign,) = (one for one in listed["campaigns"] if one["campaign_id"] == campaign_id)
+    said = campaign["findings"]
+    assert said == (None if expected is None else [_as_json(*item) for item in expected.items()])
+    alerts = {alert["rule"]: alert for alert in campaign["alerts"]}
+    assert alerts.keys() == {active.alert.rule for active in entry.active_alerts()}
+    if campaign["health"] == "unknown":
+        assert all(one["verdict"] != "healthy" for one in said or ())
+    page = " ".join(html.unescape(status_page(whole, "1", None).decode()).split())
+    if expected is None:
+        assert "Not read" in page or "The last poll failed" in page
+    for rule, finding in (expected or {}).items():
+        summary = views.text(finding.summary)
+        if finding.verdict is Verdict.UNHEALTHY:
+            assert alerts[rule]["summary"] == summary
+            assert alerts[rule]["evidence"] == views.texts(finding.evidence)
+            assert f"<p>{summary}</p>" in page
+        elif rule in alerts:
+            assert views.text(f"By now {finding.verdict}: {finding.summary}") in page
+        elif finding.verdict is Verdict.UNKNOWN and finding.summary != NO_CONFIG:
+            assert summary in page or ">Nothing.<" not in page
+
+
+def compare_gauge(watch: Watch, campaign_id: str, decided: Findings) -> None:
+    """Assert that `stale_test` is foretold for the instant for which it was decided."""
+    finding = decided.get("stale_test")
+    if finding is not None and finding.verdict is not Verdict.UNKNOWN:
+        instant = finding.since if finding.verdict is Verdict.UNHEALTHY else finding.recheck_at
+        assert STALE_GAUGE(watch.entries[campaign_id]) == instant
+
+
+def compare_environment(watch: Watch, decided: Findings | None) -> None:
+    """Assert that the API says what the environment's own rules were decided to say."""
+    (environment,) = views.environments(Board({watch.name: board_of(watch)}, watch.now()))
+    said = environment.findings
+    found = None if said is None else {one.rule: (one.verdict, one.summary) for one in said}
+    assert found == (
+        None
+        if decided is None
+        else {rule: (one.verdict, views.text(one.summary)) for rule, one in decided.items()}
+    )
+
+
+def _as_of_now(board: EnvironmentBoard, known: CampaignStatus, decided: Findings) -> Findings:
+    """Return what is left to say: without evidence that counts, nothing is healthy."""
+    read, limit = known.memory.seen_at, board.stale_after
+    if board.campaigns[known.campaign_id].target.muted_status is not None:
+        limit = board.idle_stale_after
+    counts = read is not None and -limit <= board.now - read <= limit
+    if counts and known.error is None and not board.status.breaker_open:
+        return decided
+    said = f"not read since {rfc3339(known.polled_at or 0.0)}; it was healthy then"
+    return {
+        rule: Finding(Verdict.UNKNOWN, said, one.evidence, one.since, one.recheck_at)
+        if one.verdict is Verdict.HEALTHY
+        else one
+        for rule, one in decided.items()
+    }
+
+
+def _as_json(rule: str, finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": rule,
+        "meaning": RULES[rule].meaning,
+        "verdict": finding.verdict.value,
+        "summary": views.text(finding.summary),
+        "evidence": views.texts(finding.evidence),
+        "since": views.instant(finding.since),
+        "recheck_at": views.instant(finding.recheck_at),
+    }
