@@ -28,7 +28,7 @@ from monitor.core.model import (
 from monitor.core.rule import EVERY_OTHER_RULE, Sight, Target, judge_all
 from monitor.core.rules import RULES
 from monitor.core.schedule import Priority
-from monitor.core.status import CampaignStatus, Failures, Memory
+from monitor.core.status import OURS, Ahead, CampaignStatus, Failures, Memory
 
 AFTER_DEADLINE: Seconds = 1.0
 """A deadline D is looked at from D + 1 s on, so that it has passed on the platform's clock too."""
@@ -63,7 +63,7 @@ class Decision:
     events: tuple[Event, ...]
 
 
-def assess(
+def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     before: CampaignStatus,
     target: Target,
     observation: Observation,
@@ -72,16 +72,18 @@ def assess(
     remind_every: RemindEvery,
     environment_alert: str | None = None,
     others_read_at: Instant | None = None,
+    ahead: Ahead = OURS,
 ) -> Decision:
-    """Decide what an observation made at `now` (the environment's corrected clock) means.
+    """Decide what an observation made at `now` of our clock means.
 
     `environment_alert` names the firing `api_unreachable` or `token_rejected` of the
-    environment, which mutes `unreadable`; `others_read_at` is the Sight's.
+    environment, which mutes `unreadable`; `others_read_at` is the Sight's; `ahead` are the clocks
+    that count for the platform's instants.
     """
     observation = _trusted(observation, before.memory)
     status = _remember(before, observation, now)
     sight = replace(_sight(status, target, observation, now), others_read_at=others_read_at)
-    findings = judge_all(target.rules, sight)
+    findings = judge_all(target.rules, sight, ahead)
 
     def muter_of(rule: str, alerts: Alerts) -> str | None:
         """Return what mutes a rule of this campaign; None: nothing."""
@@ -129,7 +131,7 @@ class NextPoll(NamedTuple):
 
 
 def next_poll(
-    status: CampaignStatus, target: Target, cadence: Cadence, now: Instant
+    status: CampaignStatus, target: Target, cadence: Cadence, now: Instant, ahead: Ahead = OURS
 ) -> NextPoll | None:
     """Return when to look again, and why; None for a campaign never polled: as soon as may be.
 
@@ -151,7 +153,7 @@ def next_poll(
         regular = NextPoll(polled_at + cadence.interval, Priority.ROUTINE)
     else:
         regular = NextPoll(_next_slot(status, polled_at, cadence.interval), Priority.ROUTINE)
-    deadline = _deadline(status, target, polled_at)
+    deadline = _deadline(status, target, polled_at, ahead)
     if deadline is None or deadline > regular.at + DEADLINES_KEPT * cadence.interval:
         return regular
     if deadline + AFTER_DEADLINE < regular.at:
@@ -261,14 +263,16 @@ def _needs_watching(alerts: Alerts, now: Instant) -> bool:
     )
 
 
-def _deadline(status: CampaignStatus, target: Target, polled_at: Instant) -> Instant | None:
+def _deadline(
+    status: CampaignStatus, target: Target, polled_at: Instant, ahead: Ahead
+) -> Instant | None:
     """Return the first instant after the last poll at which time alone changes something."""
     rules, alerts = target.rules, status.alerts
     instants = [recheck_at(alerts[name], rules[name]) for name in alerts.keys() & rules.keys()]
     known = NoConfig() if status.memory.gone_at is not None else status.memory.config
     if known is not None:
         sight = _sight(status, target, known, polled_at)
-        instants += [finding.recheck_at for finding in judge_all(rules, sight).values()]
+        instants += [one.recheck_at for one in judge_all(rules, sight, ahead).values()]
     return min((at for at in instants if at is not None and at > polled_at), default=None)
 
 

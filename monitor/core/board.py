@@ -83,15 +83,17 @@ class Entry:
 class EnvironmentBoard:
     """One environment on the board, with its campaigns by id.
 
-    `now` is its corrected clock, `rules` are its own enabled ones, `findings` what those found at
-    the last call. `interval` is the sweep time that the budget really gives, `stale_after` how old
-    evidence may be (`idle_stale_after` that of campaigns which are not told), `lag` how late the
-    most overdue poll is; in seconds. `per_minute` and `available` are calls. `swept` campaigns were
+    `now` is our clock, and the one that counts for the platform's instants (the first of two) is
+    so far `ahead` of it. `rules` are its own enabled ones, `findings` what those found at the last
+    call. `interval` is the sweep time that the budget really gives, `stale_after` how old evidence
+    may be (`idle_stale_after` that of campaigns which are not told), `lag` how late the most
+    overdue poll is; in seconds. `per_minute` and `available` are calls. `swept` campaigns were
     polled in the running sweep. `listing_error` says why the last listing of the campaigns failed.
     """
 
     status: EnvironmentStatus
     now: Instant
+    ahead: Seconds = 0.0
     labels: AlertLabels = AlertLabels()
     rules: Mapping[str, BaseRule] = field(default_factory=dict)
     findings: Findings | None = None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from heapq import nlargest
 
 from monitor.core.board import Entry
-from monitor.core.model import Instant, NoConfig, Observation, Verdict
+from monitor.core.model import Instant, NoConfig, Observation, Seconds, Verdict
 from monitor.core.rule import Sight
 from monitor.core.rules import Missing, Unreadable
 
@@ -77,6 +77,13 @@ class Corroboration:
         self._doubted = in_doubt
         settled = [key for key in lost if key not in in_doubt]
         return [*settled, *(self._witnesses(entries) if in_doubt else [])]
+
+    def stepped(self, step: Seconds, entries: Entries) -> None:
+        """Take that our clock jumped by `step`: the order of what was asked and lost stays."""
+        if self._doubted:
+            self._doubted = {key: at + step for key, at in self._doubted.items()}
+            read = _with_config("", entries)
+            self._asked_at = {key: self._asked(key, read_at) + step for key, read_at in read}
 
     def _others_read_at(self, key: str, entries: Entries) -> Instant | None:
         asked = nlargest(OTHERS, (self._asked(*other) for other in _with_config(key, entries)))

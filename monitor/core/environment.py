@@ -1,4 +1,4 @@
-"""The breaker of one environment: it sees the outcome of every call. Whose clock is right, too.
+"""The breaker of one environment: it sees the outcome of every call.
 
 Three calls in a row that were not answered open it, and so does a rejected token; open, it lets
 only probes through, and the first answer closes it. `environment_rules` tells on-call.
@@ -6,9 +6,7 @@ only probes through, and the first answer closes it. `environment_rules` tells o
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from statistics import median
 
-from monitor.core.alerts import moved, stepped
 from monitor.core.model import (
     Instant,
     ListingPage,
@@ -16,7 +14,6 @@ from monitor.core.model import (
     Observation,
     PollError,
     Reason,
-    Seconds,
 )
 from monitor.core.status import EnvironmentStatus
 
@@ -36,9 +33,6 @@ CALLS_TO_OPEN = 3
 
 CAMPAIGNS_TO_OPEN = 3
 """From so many campaigns on, the same 403 or 404 for all of them is the environment's matter."""
-
-SKEWS_KEPT, CORRECT_ABOVE, CORRECT_BELOW = 5, 60.0, 30.0
-"""The API's clock is taken (median of 5) above 60 s of difference, and until it is below 30 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +73,8 @@ def observe(
     matters only where no campaign is known: otherwise their own answers tell.
     """
     reason = call.observation.reason if isinstance(call.observation, PollError) else None
-    # A mistake of our own is no evidence of the API, neither way.
-    if reason is Reason.INTERNAL_ERROR:
+    # A mistake of our own, or what a cache has kept, is no evidence of the API, neither way.
+    if reason in (Reason.INTERNAL_ERROR, Reason.CACHED):
         return replace(before, called_at=now)
     up = reason not in UNANSWERED and reason is not Reason.UNAUTHORIZED
     status = replace(before, called_at=now, up=up)
@@ -165,43 +159,3 @@ def of_campaigns(status: EnvironmentStatus, campaigns: Iterable[str]) -> Environ
     """Return the status of an environment that has these campaigns, and no others any more."""
     ids = frozenset(campaigns)
     return replace(status, not_found=status.not_found & ids, forbidden=status.forbidden & ids)
-
-
-def with_server_date(
-    status: EnvironmentStatus, server_date: Instant | None, our_now: Instant
-) -> EnvironmentStatus:
-    """Return the status with the API's `Date` of an answer that came at `our_now` taken in."""
-    if server_date is None:
-        return status
-    skews = (*status.skews, server_date - our_now)[-SKEWS_KEPT:]
-    return _with_skews(status, skews)
-
-
-def corrected_now(status: EnvironmentStatus, our_now: Instant) -> Instant:
-    """Return *now* for this environment: our clock, or the API's where ours is off."""
-    return our_now + median(status.skews) if status.corrected else our_now
-
-
-def clock_stepped(status: EnvironmentStatus, step: Seconds) -> EnvironmentStatus:
-    """Return the status after our own wall clock jumped by `step` seconds.
-
-    What was known of the API's clock holds on: *now* goes on smoothly, and nothing comes of it.
-    Where nothing is known of it, the instants of the breaker and of its alerts step along: spans
-    and probes go on.
-    """
-    if status.skews:
-        return _with_skews(status, tuple(skew - step for skew in status.skews))
-    return replace(
-        status,
-        called_at=moved(status.called_at, step),
-        unanswered_at=moved(status.unanswered_at, step),
-        outage_at=moved(status.outage_at, step),
-        rejected_at=moved(status.rejected_at, step),
-        alerts={name: stepped(alert, step) for name, alert in status.alerts.items()},
-    )
-
-
-def _with_skews(status: EnvironmentStatus, skews: tuple[Seconds, ...]) -> EnvironmentStatus:
-    size = abs(median(skews))
-    corrected = size >= CORRECT_BELOW if status.corrected else size > CORRECT_ABOVE
-    return replace(status, skews=skews, corrected=corrected)

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     CONNECTION_LOST = "connection_lost"
     PROTOCOL_ERROR = "protocol_error"
     UNEXPECTED_STATUS = "unexpected_status"
+    CACHED = "cached"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -115,10 +116,7 @@ class RateHint:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One call to the API: what was observed, and what the answer says about the API itself.
-
-    `server_date` is its `Date` header; `pause` the seconds that a 429 or 503 asks us to wait.
-    """
+    """What one call brought: its `Date`, unless a cache gave it; `pause` is what it asks for."""
 
     observation: Observation
     server_date: Instant | None = None

@@ -1,7 +1,7 @@
 """What a rule is: settings, meaning and verdict in one frozen dataclass."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
@@ -19,7 +19,8 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.status import Failures, Memory
+from monitor.core.status import OURS, Ahead, Failures, Memory
+from monitor.core.text import span
 
 EVIDENCE_KEYS: frozenset[str] = frozenset(
     {
@@ -81,6 +82,8 @@ class Sight:
 
     `listed`, `listed_at` and `expected` are the Target's. `others_read_at` is when the second to
     last of the other campaigns with a config was asked that could be read; None: there are no two.
+    `now` is for the platform's instants: it is so far `ahead` of our clock, by which everything is
+    dated that we saw.
     """
 
     observation: Observation
@@ -91,6 +94,7 @@ class Sight:
     listed_at: Instant | None = None
     expected: bool = True
     others_read_at: Instant | None = None
+    ahead: Seconds = 0.0
 
     @property
     def gone_by_itself(self) -> bool:
@@ -99,6 +103,14 @@ class Sight:
         if memory.config is None or memory.gone_at is None or others is None:
             return True
         return others >= memory.gone_at
+
+    def dated(self, at: Instant | None) -> Instant:
+        """Return an instant at which we saw something on the clock of `now`; None: now."""
+        return self.now if at is None else at + self.ahead
+
+    def since(self, at: Instant) -> Seconds:
+        """Return how long ago it was that we saw something."""
+        return self.now - self.dated(at)
 
     @property
     def still_there(self) -> bool:
@@ -218,8 +230,27 @@ class Broken(Finding):
     error: Exception | None = field(default=None, compare=False)
 
 
-def judge_all(rules: Mapping[str, Rule], sight: Sight) -> dict[str, Finding]:
-    """Return every rule's finding; one whose evidence another rule has spoiled is unknown."""
+def judge_all(rules: Mapping[str, Rule], sight: Sight, ahead: Ahead = OURS) -> dict[str, Finding]:
+    """Return every rule's finding on what was seen at `sight.now` of our clock.
+
+    Of two clocks that count both must give the verdict, or it is unknown; every `recheck_at` is on
+    our clock, when all of them have passed it.
+    """
+    by_clock = [_judge_by(rules, replace(sight, now=sight.now + by, ahead=by)) for by in ahead]
+    return {name: _agreed([found[name] for found in by_clock], ahead) for name in rules}
+
+
+def _agreed(findings: Sequence[Finding], ahead: Ahead) -> Finding:
+    first, clocks = findings[0], zip(findings, ahead, strict=True)
+    rechecks = [one.recheck_at - by for one, by in clocks if one.recheck_at is not None]
+    if any(one.verdict is not first.verdict for one in findings):
+        apart = span(max(ahead) - min(ahead))
+        first = unknown(f"our clock and the API's are {apart} apart, and only one can be right")
+    return replace(first, recheck_at=max(rechecks, default=None))
+
+
+def _judge_by(rules: Mapping[str, Rule], sight: Sight) -> dict[str, Finding]:
+    """Return the findings by one clock; one whose evidence another rule has spoiled is unknown."""
     findings = {name: _judge(rule, sight) for name, rule in rules.items()}
     for name, rule in rules.items():
         for spoiler in rule.unknown_while:

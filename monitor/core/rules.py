@@ -111,7 +111,7 @@ class NeverTested(ConfigRule, alertname="SftpNeverTested"):
             return healthy("a connection test is on record", _test_evidence(config))
         created = config.created_at
         if created is None:
-            created = _or_now(sight.memory.first_seen_at, sight.now)
+            created = sight.dated(sight.memory.first_seen_at)
         evidence = {"created_at": rfc3339(created), "grace": span(self.grace)}
         summary = (
             f"no connection test on record, created {rfc3339(created)}, allowed {span(self.grace)}"
@@ -137,7 +137,7 @@ class Disabled(ConfigRule, alertname="SftpConfigDisabled"):
         if config.is_enabled:
             return healthy("the SFTP config is enabled", {"is_enabled": "true"})
         memory = sight.memory
-        since = _or_now(memory.disabled_since, sight.now)
+        since = sight.dated(memory.disabled_since)
         if not memory.enabled_seen and config.created_at is not None:
             since = config.created_at
         evidence = {
@@ -269,7 +269,7 @@ class Unreadable(Rule, alertname="SftpConfigUnreadable"):
         }
         first = rfc3339(failures.first_at)
         summary = f"{failures.count} polls in a row failed since {first}: {error.reason}"
-        if failures.count < self.FAILURES or sight.now - failures.first_at < self.after:
+        if failures.count < self.FAILURES or sight.since(failures.first_at) < self.after:
             return unknown(summary, evidence)
         return unhealthy(summary, evidence, since=failures.first_at)
 

@@ -14,6 +14,12 @@ from monitor.core.model import (
     SftpConfig,
 )
 
+Ahead = tuple[Seconds, ...]
+"""How far ahead of ours the clocks are that count for the platform's instants; see `clock`."""
+
+OURS: Ahead = (0.0,)
+"""Our clock counts alone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
@@ -49,9 +55,10 @@ class EnvironmentStatus:
     `unanswered` calls in a row, the first at `unanswered_at`, open the breaker at `outage_at`
     for `outage_reason`; a rejected token opens it at `rejected_at` for `rejected_by`.
     `readable_seen`: a config or a listing was read once, so the base URL is right. `skews` are
-    the API's last `Date` headers minus our clock, `corrected` whether ages are taken against the
-    API's clock. Stored are the breaker, `readable_seen`, `swept_at` (the last complete sweep) and
-    the alerts.
+    the API's last `Date` headers minus our clock, `medians` what their median was since when, in
+    the last 5 minutes: it moved, and is doubted until `doubted_until`. `corrected`: the API's clock
+    was the last to count alone. Instants are our clock's. Stored are the breaker, `readable_seen`,
+    `swept_at` (the last complete sweep) and the alerts.
     """
 
     name: str
@@ -66,6 +73,8 @@ class EnvironmentStatus:
     not_found: frozenset[str] = frozenset()
     forbidden: frozenset[str] = frozenset()
     skews: tuple[Seconds, ...] = ()
+    medians: tuple[tuple[Instant, Seconds], ...] = ()
+    doubted_until: Instant | None = None
     corrected: bool = False
     called_at: Instant | None = None
     up: bool | None = None

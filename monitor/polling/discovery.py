@@ -68,8 +68,9 @@ class Discovery:
         if self.error is not None:
             log.info("listing_recovered", environment=self._watch.name, after=self.error.reason)
             self.error = None
+        now = self._watch.now()
         before = self._watch.settings.roster
-        after = take(before, listing, self._watch.now())
+        after = take(before, listing, now)
         self._log(before, after, listing)
         anew = self._watch.discover(after)
         self._watch.listing_ended()

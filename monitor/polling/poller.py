@@ -13,6 +13,7 @@ from monitor.adapters.store import Change, StorageError, Store
 from monitor.config import DiscoveryConfig
 from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard
 from monitor.core.budget import LEASE, Budget, wait_of_lease
+from monitor.core.clock import ahead
 from monitor.core.model import Answer, Instant, ListingAnswer, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
 from monitor.polling.api import Api
@@ -98,6 +99,7 @@ class Poller:
         late = 0.0 if due is None or watch.status.breaker_open else max(0.0, mono - due)
         return EnvironmentBoard(
             now=watch.now(),
+            ahead=ahead(watch.status, watch.now())[0],
             status=watch.status,
             labels=settings.environment.alert_labels,
             rules=settings.environment.rules,
@@ -206,7 +208,7 @@ class Poller:
         return self._clock.wall() + mono - self._clock.elapsed()
 
     async def _poll(self, key: str) -> None:
-        generation, asked_at = self._token.generation, self.watch.now()
+        generation, asked = self._token.generation, self._clock.elapsed()
         self._again.discard(key)
         answer: Answer | ListingAnswer
         try:
@@ -217,11 +219,11 @@ class Poller:
         finally:
             self._in_flight.discard(key)
             self._woken.set()
-        self._take(key, answer, generation, asked_at)
+        self._take(key, answer, generation, self._clock.elapsed() - asked)
         self.on_poll()
 
     def _take(
-        self, key: str, answer: Answer | ListingAnswer, generation: int, asked_at: Instant
+        self, key: str, answer: Answer | ListingAnswer, generation: int, took: Seconds
     ) -> None:
         self.called = True
         mono, plan = self._clock.elapsed(), self.watch.settings.environment.requests_per_minute
@@ -232,7 +234,7 @@ class Poller:
             self.watch.observe_listing(answer, generation)
             self._take_listing(answer)
         else:
-            anew = self.watch.decide(key, answer, generation, asked_at)
+            anew = self.watch.decide(key, answer, generation, took)
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
         if self.watch.status.unauthorized_with == generation == self._token.generation:
             self._token.read_again()

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from monitor.adapters.store import Change
-from monitor.core import assess, environment, environment_rules
+from monitor.core import assess, clock, environment, environment_rules
+from monitor.core.alerts import moved
 from monitor.core.assess import Cadence, NextPoll
 from monitor.core.board import Entry, Findings, in_force
 from monitor.core.budget import Budget, effective_interval
@@ -79,13 +80,24 @@ class Watch:
         return Facts(len(self.settings.targets), self.interval, after)
 
     def now(self) -> Instant:
-        """Return *now* as this environment's rules take it: smooth over steps of our own clock."""
+        """Return our clock's *now*; what is remembered goes along with its steps."""
         wall = self._clock.wall()
         offset = wall - self._clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
-            self.status = environment.clock_stepped(self.status, step)
-        return environment.corrected_now(self.status, wall)
+            self._step(step, wall)
+        return wall
+
+    def _step(self, step: Seconds, now: Instant) -> None:
+        before, roster = self.status, self.settings.roster
+        self.status = clock.clock_stepped(before, step, now)
+        log_environment(before, self.status)
+        campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
+        self.campaigns = {one.campaign_id: one for one in campaigns}
+        roster = replace(roster, listed_at=moved(roster.listed_at, step))
+        self._doubts.stepped(step, self.entries)
+        self._aim(replace(self.settings, roster=roster))
+        self._save(Change(campaigns=campaigns, environments=(self.status,)))
 
     # -- the config ------------------------------------------------------------------------
 
@@ -180,14 +192,13 @@ class Watch:
 
     # -- an answer -------------------------------------------------------------------------
 
-    def decide(self, key: str, answer: Answer, generation: int, asked_at: Instant) -> list[str]:
+    def decide(self, key: str, answer: Answer, generation: int, took: Seconds) -> list[str]:
         """Take an answer: breaker first, then campaign, then events; return whom to poll next."""
-        target = self.settings.targets.get(key)
-        if target is None:
+        if key not in self.settings.targets:
             return []
-        now, count = self._dated(answer.server_date), len(self.settings.targets)
+        count = len(self.settings.targets)
         observation = environment.interpret(self.status, answer.observation, count)
-        self._called(Call(key, observation, generation), now)
+        now = self._called(Call(key, observation, generation), answer.server_date)
         events = self._assess_environment(now)
         if self.status.breaker_open and isinstance(observation, PollError):
             # The breaker's business, not the campaign's: one outage, one page.
@@ -196,12 +207,13 @@ class Watch:
         before = self._status_of(key)
         decision = assess.assess(
             before,
-            target,
+            self.settings.targets[key],
             observation,
             now,
             remind_every=self.settings.alerts.remind_every,
             environment_alert=environment_rules.firing_alert(self.status),
             others_read_at=self._doubts.others_read_at(key, observation, self.entries),
+            ahead=clock.ahead(self.status, now),
         )
         self._log.polled(before, decision.status, decision.findings)
         self._know(decision.status, decision.findings)
@@ -209,26 +221,20 @@ class Watch:
         self._end_sweep(now)
         told = in_telling_order([*events, *decision.events])
         self._save(Change(campaigns=(decision.status,), environments=(self.status,), events=told))
-        return self._doubts.take(key, asked_at, self.entries)
+        return self._doubts.take(key, now - took, self.entries)
 
     def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
         """Take a page of the listing, or why there is none: for the breaker it is a call."""
-        now = self._dated(answer.server_date)
-        self._called(Call(None, answer.page, token_generation), now)
+        now = self._called(Call(None, answer.page, token_generation), answer.server_date)
         events = self._assess_environment(now)
         self._save(Change(environments=(self.status,), events=events))
 
-    def _dated(self, server_date: Instant | None) -> Instant:
-        self.now()
-        before = self.status
-        self.status = environment.with_server_date(before, server_date, self._clock.wall())
+    def _called(self, call: Call, server_date: Instant | None) -> Instant:
+        now, before = self.now(), self.status
+        dated = clock.with_server_date(before, server_date, now)
+        self.status = environment.observe(dated, call, len(self.settings.targets), now)
         log_environment(before, self.status)
-        return self.now()
-
-    def _called(self, call: Call, now: Instant) -> None:
-        before = self.status
-        self.status = environment.observe(before, call, len(self.settings.targets), now)
-        log_environment(before, self.status)
+        return now
 
     def _assess_environment(self, now: Instant) -> tuple[Event, ...]:
         self.status, self.findings, events = environment_rules.assess_environment(
@@ -262,7 +268,9 @@ class Watch:
             unhealthy_interval=settings.polling.unhealthy_interval * stretch,
             idle_interval=settings.polling.idle_interval,
         )
-        return assess.next_poll(self._status_of(key), settings.targets[key], cadence, self.now())
+        now, target = self.now(), self.settings.targets[key]
+        ahead = clock.ahead(self.status, now)
+        return assess.next_poll(self._status_of(key), target, cadence, now, ahead)
 
     def probe_at_once(self) -> None:
         """Have the next probe due at once: there is reason to hope."""

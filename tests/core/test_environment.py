@@ -17,7 +17,8 @@ from support.builders import NOW, a_config
 from support.environments import READ, Outcome, WatchedEnvironment, rejected
 
 FRESH = EnvironmentStatus(name="production")
-ANSWERS = sorted(set(Reason) - UNANSWERED - {Reason.UNAUTHORIZED, Reason.INTERNAL_ERROR})
+NO_EVIDENCE = {Reason.INTERNAL_ERROR, Reason.CACHED}
+ANSWERS = sorted(set(Reason) - UNANSWERED - NO_EVIDENCE - {Reason.UNAUTHORIZED})
 NOT_FOUND = NoConfig(by_404=True)
 
 
@@ -60,10 +61,27 @@ def test_the_first_answer_closes_the_breaker(answer: Outcome) -> None:
     assert environment.status.unanswered == 0
 
 
-def test_an_error_of_our_own_says_nothing_of_the_api() -> None:
+@pytest.mark.parametrize("reason", sorted(NO_EVIDENCE))
+def test_an_error_of_our_own_and_an_answer_out_of_a_cache_say_nothing_of_the_api(
+    reason: Reason,
+) -> None:
     environment = WatchedEnvironment()
-    environment.calls([Reason.TIMEOUT, Reason.INTERNAL_ERROR, Reason.TIMEOUT, Reason.TIMEOUT])
+    environment.calls([Reason.TIMEOUT, reason, Reason.TIMEOUT, Reason.TIMEOUT])
     assert environment.status.outage_at == NOW + 3
+
+
+def test_a_cache_that_answers_in_an_outage_closes_no_breaker_and_resolves_nothing() -> None:
+    environment = WatchedEnvironment()
+    environment.calls([Reason.TIMEOUT] * 3)
+    environment.call(Reason.TIMEOUT, at=NOW + HOUR)
+    assert environment.call(Reason.CACHED, at=NOW + HOUR + 30) == ()
+    assert environment.is_open()
+
+
+def test_a_cache_does_not_know_whether_the_token_is_good() -> None:
+    environment = rejected()
+    environment.call(Reason.CACHED, generation=1, at=NOW + HOUR)
+    assert environment.is_open()
 
 
 def test_a_probe_that_broke_was_a_call_all_the_same() -> None:

@@ -93,7 +93,7 @@ class Watched:
             environment=self.target.environment, campaign_id=self.key
         )
         self.generation += 1
-        self.watch.decide(self.key, answer, self.generation, at)
+        self.watch.decide(self.key, answer, self.generation, 0.0)
         status = self.watch.status
         self._compare_environment(at)
         if status.breaker_open and isinstance(answer.observation, PollError):

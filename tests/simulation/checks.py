@@ -146,17 +146,19 @@ class Checks:
             self._expect(environment, told)
 
     def stepped(self, seconds: Seconds) -> None:
-        """Take a step of our clock, forward or back: nothing comes of it."""
+        """Take a step of our clock that was made, forward or back: nothing comes of it."""
         self.rhythm.stepped = self._clocks.elapsed()
         self.visited["clock stepped"] += 1
         for opinion in self.opinions.values():
-            opinion.stepped(seconds)
+            opinion.stepped(seconds, self._clocks.wall())
+        # A view is the first to notice it here; with it, all that is remembered goes along.
+        self.compare()
         # Retention goes by our own clock: a year ahead, it takes what was told until it is back.
         if abs(seconds) > RETENTION:
             self._prunable = len(self._ids)
 
     def answered(
-        self, environment: str, key: str, answer: Answer, reading: int, asked: float
+        self, environment: str, key: str, answer: Answer, reading: int, took: float
     ) -> None:
         """Take an answer that the daemon decides on next; then compare."""
         opinion, observation = self.opinions[environment], answer.observation
@@ -167,7 +169,7 @@ class Checks:
             self.rhythm.shake(environment, lasts=THROTTLED + (answer.pause or 0.0))
         on_call = opinion.campaigns[key]
         stale_before = on_call.lines["stale_test"].firing
-        pages = opinion.answered(key, answer, reading, self._clocks.wall(), asked)
+        pages = opinion.answered(key, answer, reading, self._clocks.wall(), took)
         self._expect(environment, pages)
         for subject, page in pages:
             if failed and subject is not None and page.rule != "unreadable":
@@ -175,7 +177,7 @@ class Checks:
         if isinstance(observation, SftpConfig):
             if not stale_before:
                 self._look_how_late(environment, key, on_call, observation)
-            counts = observation.is_enabled and opinion.clock.settled
+            counts = observation.is_enabled and opinion.clock.settled(self._clocks.wall())
             self.rhythm.read(key, observation.last_test_at if counts else None)
         self._visit(opinion, on_call, failed=failed)
         self.note(f"  {environment}/{key} answered {_in_short(answer)}")
@@ -188,7 +190,7 @@ class Checks:
         line, policy = on_call.lines["stale_test"], on_call.policies.get("stale_test")
         if policy is None or policy.wait or not line.firing or config.last_test_at is None:
             return
-        now = self.opinions[environment].clock.now(self._clocks.wall())
+        now = self.opinions[environment].clock.times(self._clocks.wall())[0]
         deadline = config.last_test_at + policy.limit
         counts = self.rhythm.fired_stale(environment, key, config.last_test_at, deadline, now)
         self.visited["stale told on time"] += counts

@@ -59,11 +59,12 @@ class LifeApi:
         await self._unless_dead()
         checks.rhythm.call(environment, campaign_id)
         opinion = checks.opinions[environment]
-        reading, asked = opinion.breaker.readings, opinion.clock.now(checks.wall())
+        reading, asked = opinion.breaker.readings, asyncio.get_running_loop().time()
         await asyncio.sleep(platform.latency(environment, campaign_id))
         await self._unless_dead()
         answer = platform.answer(environment, campaign_id)
-        checks.answered(environment, campaign_id, answer, reading, asked)
+        took = asyncio.get_running_loop().time() - asked
+        checks.answered(environment, campaign_id, answer, reading, took)
         return answer
 
     async def fetch_campaigns(self, page: int) -> ListingAnswer:

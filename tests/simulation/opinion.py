@@ -33,17 +33,22 @@ def seen(observation: Observation) -> Seen:
 
 
 @dataclass
-class Corrected:
-    """Our clock as the API's `Date` headers correct it: the median of five, from 60 s off on."""
+class TheirClock:
+    """What time it may be at the platform, by our clock and by what its API says of the time.
 
-    skews: list[float] = field(default_factory=list)
+    `dates` are its last five `Date`s and when they came; `course` is how far off their median was
+    from when on. `on` says that it was the platform's clock that was believed last.
+    """
+
+    dates: list[tuple[float, float]] = field(default_factory=list)
+    course: list[tuple[float, float]] = field(default_factory=list)
     on: bool = False
     unsettled: int = 0
 
-    @property
-    def settled(self) -> bool:
-        """Whether all of the median is from after one of the clocks last stepped."""
-        return self.unsettled == 0
+    def settled(self, wall: float) -> bool:
+        """Whether there is one time, and none of it from before one of the clocks last stepped."""
+        times = self.times(wall)
+        return self.unsettled == 0 and max(times) - min(times) < 2
 
     def unsettle(self) -> None:
         """Take a step of one of the clocks: so many answers later nothing is left of it."""
@@ -52,23 +57,40 @@ class Corrected:
     def take(self, date: float | None, wall: float) -> None:
         """Take the `Date` of an answer that came at `wall`."""
         if date is not None:
-            self.skews = [*self.skews, date - wall][-5:]
+            self.times(wall)
+            self.dates = [*self.dates, (date, wall)][-5:]
             self.unsettled = max(0, self.unsettled - 1)
-            self._switch()
+            self._moved(wall)
 
-    def stepped(self, by: float) -> None:
-        """Keep *now* as it was while our own clock steps."""
-        self.skews = [skew - by for skew in self.skews]
-        self.unsettle()
-        self._switch()
+    def stepped(self, by: float, wall: float) -> None:
+        """Take a step of our own clock, to `wall`: the platform's time goes on as it was."""
+        if self.dates:
+            self.times(wall - by)
+            self.dates = [(date, came + by) for date, came in self.dates]
+            self.course = [(since + by, off) for since, off in self.course]
+            self.unsettle()
+            self._moved(wall)
 
-    def now(self, wall: float) -> float:
-        """Return *now*, where our clock says `wall`."""
-        return wall + median(self.skews) if self.on else wall
+    def times(self, wall: float) -> list[float]:
+        """Return what time it may be, where our clock says `wall`: one, or ours and theirs."""
+        if not self.dates:
+            return [wall]
+        theirs = wall + self.course[-1][1]
+        if not self._steady(wall):
+            return [wall, theirs]
+        self.on = abs(theirs - wall) >= (30 if self.on else 60)
+        return [theirs if self.on else wall]
 
-    def _switch(self) -> None:
-        off = abs(median(self.skews))
-        self.on = off >= 30 if self.on else off > 60
+    def _moved(self, wall: float) -> None:
+        self.course.append((wall, median(date - came for date, came in self.dates)))
+        self.times(wall)
+
+    def _steady(self, wall: float) -> bool:
+        offs = [date - came for date, came in self.dates]
+        together = max(sum(0 <= other - one <= 10 for other in offs) for one in offs)
+        lately = [off for since, off in self.course if since > wall - 300]
+        before = [off for since, off in self.course if since <= wall - 300][-1:]
+        return together >= 3 and max(before + lately) - min(before + lately) <= 60
 
 
 @dataclass
@@ -107,7 +129,7 @@ class Breaker(OnCall):
             self.silent += 1
             if self.silent >= 3 and self.out_from is None:
                 self.out_from = now
-        else:
+        elif reason is not Reason.CACHED:
             self.silent, self.out_from = 0, None
             self._take_answer(key, listed, reason, reading, now)
         verdicts = {"api_unreachable": self._unreachable(now), "token_rejected": self._rejected()}
@@ -124,13 +146,10 @@ class Breaker(OnCall):
         self.doubted, self.forbidden = None, set()
 
     def stepped(self, by: float) -> None:
-        """Let spans go on where our clock stepped and nobody knows the API's."""
+        """Let all spans go on where our clock stepped."""
+        super().stepped(by)
         self.out_from = None if self.out_from is None else self.out_from + by
         self.refused_from = None if self.refused_from is None else self.refused_from + by
-        for line in self.lines.values():
-            line.bad_from = None if line.bad_from is None else line.bad_from + by
-            line.good_from = None if line.good_from is None else line.good_from + by
-            line.told_at += by
 
     def clamp(self, now: float) -> None:
         """Move what lies in the future to the present."""
@@ -185,7 +204,7 @@ class Opinion:
 
     def __init__(self, keys: Mapping[str, float], remind_every: Mapping[str, float]) -> None:
         """Start before the first config; `keys` are campaigns with their `created_at`."""
-        self.clock = Corrected()
+        self.clock = TheirClock()
         self.breaker = Breaker({}, remind_every, 0.0)
         self.campaigns = {key: OnCall({}, remind_every, at) for key, at in keys.items()}
         self.listed: set[str] = set()
@@ -195,12 +214,12 @@ class Opinion:
         self._asked: dict[str, float] = {}
         self._polled: dict[str, float] = {}
 
-    def answered(self, key: str, answer: Answer, reading: int, wall: float, asked: float) -> Pages:
-        """Return what is told after an answer that came at `wall`, to a question of `asked`."""
+    def answered(self, key: str, answer: Answer, reading: int, wall: float, took: float) -> Pages:
+        """Return what is told after an answer that came at `wall`, and `took` so many seconds."""
         if key not in self.listed:
             return []
         self.clock.take(answer.server_date, wall)
-        now, observation = self.clock.now(wall), answer.observation
+        now, observation = wall, answer.observation
         of_it = self.breaker.call(key, self.listed, observation, reading, now)
         pages: Pages = [(None, page) for page in of_it]
         failed = isinstance(observation, PollError)
@@ -213,9 +232,14 @@ class Opinion:
         self._polled[key] = now
         if not failed:
             self.read.add(key)
-            self._asked[key] = asked
-        others, outage = self._others_from(key), self.breaker.alert
-        told = on_call.poll(seen(observation), now, outage=outage, others_from=others)
+            self._asked[key] = now - took
+        told = on_call.poll(
+            seen(observation),
+            now,
+            outage=self.breaker.alert,
+            others_from=self._others_from(key),
+            theirs=self.clock.times(wall),
+        )
         return pages + [(key, page) for page in told]
 
     def _others_from(self, key: str) -> float | None:
@@ -239,7 +263,7 @@ class Opinion:
 
     def reload(self, policies: Policies, listed: set[str], team: str, wall: float) -> Pages:
         """Return what is told of a config, new or changed."""
-        now = self.clock.now(wall)
+        now = wall
         self.breaker.readings += 1
         pages: Pages = []
         for key, on_call in self.campaigns.items():
@@ -259,18 +283,20 @@ class Opinion:
 
     def restart(self, policies: Policies, listed: set[str], team: str, wall: float) -> Pages:
         """Return what is told of a start with what was stored."""
-        self.clock = Corrected()
+        self.clock = TheirClock()
         self.breaker.restart_calls()
         for on_call in self.campaigns.values():
             on_call.failures = 0
         return self.reload(policies, listed, team, wall)
 
-    def stepped(self, by: float) -> None:
-        """Take a step of our own clock: nothing comes of it."""
-        if self.clock.skews:
-            self.clock.stepped(by)
-        else:
-            self.breaker.stepped(by)
+    def stepped(self, by: float, wall: float) -> None:
+        """Take a step of our own clock, to `wall`: nothing comes of it."""
+        self.clock.stepped(by, wall)
+        self.breaker.stepped(by)
+        for on_call in self.campaigns.values():
+            on_call.stepped(by)
+        for at in (self._asked, self._polled):
+            at.update({key: before + by for key, before in at.items()})
 
     def _take_identity(self, key: str, config: SftpConfig) -> None:
         on_call = self.campaigns[key]

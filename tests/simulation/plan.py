@@ -174,6 +174,15 @@ def _dates(random: Random, at: Seconds) -> list[Step]:
     ]
 
 
+def _dates_differ(random: Random, at: Seconds) -> list[Step]:
+    environment = random.choice(list(CAMPAIGNS))
+    errors = random.choice([(0.0, 9 * HOUR), (0.0, 0.0, -HOUR), (0.0, 20.0, DAY), (0.0, -70.0)])
+    return [
+        Step(at, World.dates_differ, (environment, errors)),
+        Step(at + random.uniform(0, 6 * HOUR), World.dates, (environment, True, 0.0)),
+    ]
+
+
 def _restarted(random: Random, at: Seconds) -> list[Step]:
     times = random.choice([1, 1, 1, 5])
     return [Step(at + n, World.restart, (random.uniform(0.1, 600 / times),)) for n in range(times)]
@@ -277,6 +286,7 @@ HAPPENINGS: list[tuple[Seconds, Callable[[Random, Seconds], list[Step]]]] = [
     (24 * HOUR, _deleted),
     (24 * HOUR, _wrong_record),
     (30 * HOUR, _dates),
+    (30 * HOUR, _dates_differ),
     (10 * HOUR, _restarted),
     (8 * HOUR, _crashed),
     (6 * HOUR, _set),

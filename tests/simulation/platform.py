@@ -28,7 +28,10 @@ SILENT = (Reason.TIMEOUT, Reason.CONNECT_ERROR, Reason.HTTP_5XX, Reason.BAD_CONT
 TIMEOUT: Seconds = 10.0
 """How long a call takes that is given up: the default of `polling.timeout`."""
 
-NOISE = (*SILENT, Reason.MALFORMED, Reason.SCHEMA_MISMATCH, Reason.WRONG_CAMPAIGN)
+NO_DATE = (*SILENT, Reason.CACHED)
+"""Troubles in which no answer says what time it is."""
+
+NOISE = (*NO_DATE, Reason.MALFORMED, Reason.SCHEMA_MISMATCH, Reason.WRONG_CAMPAIGN)
 """What may happen to any call, by chance."""
 
 
@@ -66,7 +69,7 @@ class ApiState:
 
     trouble: Trouble = field(default_factory=Trouble)
     dates: bool = True
-    date_error: Seconds = 0.0
+    date_errors: tuple[Seconds, ...] = (0.0,)
     rate: RateHint | None = None
 
 
@@ -104,8 +107,9 @@ class Platform:
         reason = self._trouble(environment, key)
         if reason is None and self._random.random() < self.noise:
             reason = self._random.choice(NOISE)
-        date = floor(self._clocks.truth() + api.date_error) if api.dates else None
-        if reason in SILENT:
+        error = self._random.choice(api.date_errors)
+        date = floor(self._clocks.truth() + error) if api.dates else None
+        if reason in NO_DATE:
             return Answer(PollError(reason))
         if reason is not None:
             pause = api.trouble.pause if reason is Reason.RATE_LIMITED else None

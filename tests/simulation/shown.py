@@ -34,7 +34,7 @@ class Shown:
         """Compare all alerts, who is watched, who is healthy, and what time it is."""
         for environment, board in shown.environments.items():
             opinion = self._opinions[environment]
-            off = board.now - opinion.clock.now(self._clocks.wall())
+            off = board.now + board.ahead - opinion.clock.times(self._clocks.wall())[0]
             if abs(off) >= NO_STEP:
                 self._fail(f"now is {off:.1f} s off {environment}")
             if board.campaigns.keys() != opinion.listed:

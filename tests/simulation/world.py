@@ -177,13 +177,13 @@ class World:
 
     async def step_clock(self, seconds: Seconds) -> None:
         """Set our wall clock forward or back."""
-        self.checks.stepped(seconds)
         self.clocks.off += seconds
+        self.checks.stepped(seconds)
 
     async def suspend(self, seconds: Seconds) -> None:
         """Let the machine sleep: everyone's time goes on but for the monotonic clock's."""
-        self.checks.stepped(seconds)
         self.clocks.asleep += seconds
+        self.checks.stepped(seconds)
 
     async def drift(self, rate: float) -> None:
         """Let our wall clock gain so many seconds in a second."""
@@ -256,9 +256,14 @@ class World:
         """Let the API's `Date` be there or not, and off the clock of its records."""
         self.checks.rhythm.shake(environment)
         api = self.platform.apis[environment]
-        if error != api.date_error:
+        if (error,) != api.date_errors:
             self.checks.opinions[environment].clock.unsettle()
-        api.dates, api.date_error = there, error
+        api.dates, api.date_errors = there, (error,)
+
+    async def dates_differ(self, environment: str, errors: tuple[Seconds, ...]) -> None:
+        """Let each answer be dated by one of several servers, each with a clock of its own."""
+        await self.dates(environment, there=True, error=0.0)
+        self.platform.apis[environment].date_errors = errors
 
     async def rate(self, environment: str, remaining: int | None) -> None:
         """Let the API say how many requests of 10 a minute are left; None: nothing."""

@@ -6,7 +6,7 @@ and naive on purpose. Instants and spans are seconds; a verdict is True for unhe
 unknown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -128,17 +128,21 @@ class OnCall:
         status_told: bool = True,
         outage: str | None = None,
         others_from: float | None = None,
+        theirs: Sequence[float] = (),
     ) -> list[Page]:
-        """Return what is told after a poll.
+        """Return what is told after a poll at `now` of our clock.
 
         Two other campaigns that have a config were read that were asked at `others_from` or later;
-        None: there are no two.
+        None: there are no two. `theirs` is what time it may be at the platform: what these do not
+        agree on is unknown.
         """
         self._remember(seen, now)
         self.others_from = others_from
-        verdicts = {rule: self._verdict(rule, seen, now) for rule in self._on()}
-        if verdicts.get("future_test") and "stale_test" in verdicts:
-            verdicts["stale_test"] = None
+        opinions = [self._verdicts(seen, now, their_now) for their_now in theirs or (now,)]
+        verdicts = {
+            rule: bad if all(other[rule] is bad for other in opinions) else None
+            for rule, bad in opinions[0].items()
+        }
         for rule, bad in verdicts.items():
             self._move(self.lines[rule], self.policies[rule], bad, now)
         pages = []
@@ -150,6 +154,16 @@ class OnCall:
                 line.muter = self._muter(rule, status_told, outage)
             pages += self._level(rule, now, reminders=bad is not None)
         return _firing_first(pages)
+
+    def stepped(self, by: float) -> None:
+        """Let all spans go on where our clock stepped."""
+        self.off_from = None if self.off_from is None else self.off_from + by
+        self.gone_from = None if self.gone_from is None else self.gone_from + by
+        self.failing_from += by
+        for line in self.lines.values():
+            line.bad_from = None if line.bad_from is None else line.bad_from + by
+            line.good_from = None if line.good_from is None else line.good_from + by
+            line.told_at += by
 
     def change(self, policies: Policies, now: float, label: str = "") -> list[Page]:
         """Return what is told of a changed config."""
@@ -195,7 +209,13 @@ class OnCall:
         elif self.off_from is None:
             self.off_from = now
 
-    def _verdict(self, rule: str, seen: Seen, now: float) -> bool | None:
+    def _verdicts(self, seen: Seen, now: float, their_now: float) -> dict[str, bool | None]:
+        verdicts = {rule: self._verdict(rule, seen, now, their_now) for rule in self._on()}
+        if verdicts.get("future_test") and "stale_test" in verdicts:
+            verdicts["stale_test"] = None
+        return verdicts
+
+    def _verdict(self, rule: str, seen: Seen, now: float, their_now: float) -> bool | None:
         limit = self.policies[rule].limit
         if rule == "unreadable":
             if seen.kind != "error":
@@ -208,11 +228,16 @@ class OnCall:
         if seen.kind == "gone":
             return None
         if rule == "disabled":
-            off_from = self.off_from if self.ever_on else self.created_at
-            return not seen.enabled and off_from is not None and now - off_from >= limit
+            return not seen.enabled and self._off_for(now, their_now) >= limit
         if seen.half:
             return None
-        return self._verdict_on_test(rule, seen, limit, now)
+        return self._verdict_on_test(rule, seen, limit, their_now)
+
+    def _off_for(self, now: float, their_now: float) -> float:
+        if not self.ever_on:
+            return their_now - self.created_at
+        assert self.off_from is not None
+        return now - self.off_from
 
     def _is_missing(self) -> bool | None:
         if not self.had or self.others_from is None or self.gone_from is None:

@@ -31,7 +31,7 @@ def observed(
         module.assess = decide
         try:
             watch = a_watch(SteeredClock(now), target, {target.campaign_id: before})
-            watch.decide(target.campaign_id, Answer(observation), 0, now)
+            watch.decide(target.campaign_id, Answer(observation), 0, 0.0)
             compare(watch, target.campaign_id, decision.findings)
         finally:
             module.assess = observed

@@ -22,7 +22,7 @@ from monitor.core.model import (
     Severity,
 )
 from monitor.core.rule import Target
-from monitor.core.status import CampaignStatus
+from monitor.core.status import OURS, Ahead, CampaignStatus
 from support.builders import NOW, a_config, a_target, an_untested_config, only
 
 SIGNS: Mapping[str, Observation] = {
@@ -66,6 +66,7 @@ class WatchedCampaign:
         now: Instant,
         environment_alert: str | None = None,
         others_read_at: Instant | None = None,
+        ahead: Ahead = OURS,
     ) -> tuple[Event, ...]:
         """Decide on an observation (or a sign of `SIGNS`) made at `now`."""
         if isinstance(observation, str):
@@ -79,6 +80,7 @@ class WatchedCampaign:
                 remind_every=self.remind_every,
                 environment_alert=environment_alert,
                 others_read_at=others_read_at,
+                ahead=ahead,
             )
         )
 

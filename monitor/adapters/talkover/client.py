@@ -12,7 +12,7 @@ import httpx
 
 from monitor.adapters.talkover.answer import observe_listing, observe_sftp
 from monitor.adapters.talkover.listing import PER_PAGE
-from monitor.adapters.talkover.ratelimit import pause, rate_hint, server_date
+from monitor.adapters.talkover.ratelimit import CACHED_FROM, age, pause, rate_hint, server_date
 from monitor.adapters.talkover.transport import (
     Lookup,
     Received,
@@ -21,6 +21,7 @@ from monitor.adapters.talkover.transport import (
     open_client,
     tls_context,
 )
+from monitor.core.environment import UNANSWERED
 from monitor.core.model import (
     Answer,
     Instant,
@@ -32,7 +33,7 @@ from monitor.core.model import (
     Reason,
     Seconds,
 )
-from monitor.core.text import clean, redact
+from monitor.core.text import clean, redact, span
 
 SFTP: Final = "sftp"
 """The name of GET /campaigns/{id}/sftp in metrics."""
@@ -149,20 +150,34 @@ class Talkover:
             received = await exchange(self._client, url, auth, self._timeout)
             duration = self._stopwatch() - started
         said: Seen = received if isinstance(received, PollError) else read(received, token)
-        seen = _presentable(said, token)
+        seen = _presentable(_fresh(said, received), token)
         self._observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
         return seen, self._aside(received)
 
     def _aside(self, received: Received | PollError) -> _Aside:
         if isinstance(received, PollError):
             return _Aside()
-        date = server_date(received.headers)
+        cached = age(received.headers) >= CACHED_FROM
+        date = None if cached else server_date(received.headers)
         now = self._now() if date is None else date
         return _Aside(
             server_date=date,
             pause=pause(received.status, received.headers, now),
-            rate=rate_hint(received.headers, now),
+            rate=None if cached else rate_hint(received.headers, now),
         )
+
+
+def _fresh(seen: Seen, received: Received | PollError) -> Seen:
+    """Return what was seen, or `cached` for an answer that a cache has kept for too long.
+
+    What is no answer of the API's says so at any age, and another campaign's config is a matter
+    of security.
+    """
+    if isinstance(received, PollError) or (kept := age(received.headers)) < CACHED_FROM:
+        return seen
+    if isinstance(seen, PollError) and seen.reason in UNANSWERED | {Reason.WRONG_CAMPAIGN}:
+        return seen
+    return PollError(Reason.CACHED, f"{received.status} out of a cache, {span(kept)} old (Age)")
 
 
 def _presentable(seen: Seen, token: str) -> Seen:

@@ -1,4 +1,4 @@
-"""What the headers of an answer say of time and of the rate limit: its clock, a pause, a hint.
+"""What the headers of an answer say of time and of the rate limit: clock, age, a pause, a hint.
 
 The vendor does not name its headers, so Laravel's (`X-RateLimit-*`, `Retry-After`) and the IETF
 drafts' (`RateLimit-*`, `RateLimit`, `RateLimit-Policy`) are all taken, and any may be missing.
@@ -18,6 +18,10 @@ PAUSE_MAX: Seconds = 900.0
 PAUSE_DEFAULT: Seconds = MINUTE
 """How long to wait where `Retry-After` makes no sense: the limit is one per minute."""
 
+CACHED_FROM: Seconds = 30.0
+"""From this `Age` on an answer came out of a cache: it says nothing of now."""
+
+_AGE_MAX: Seconds = 2.0**31
 _LIMIT_MAX = 1_000_000
 _RESET_MAX: Seconds = HOUR
 # A reset from here on (2001) is an instant; less is a span, whatever the header is called.
@@ -30,6 +34,17 @@ _LEADING_NUMBER = re.compile(r"\s*([0-9]{1,12})\s*(?:[,;]|$)")
 def server_date(headers: httpx.Headers) -> Instant | None:
     """Return the API's own clock, from the `Date` header."""
     return parse_http_date(headers.get("date", ""))
+
+
+def age(headers: httpx.Headers) -> Seconds:
+    """Return how long a cache has kept the answer; 0 where none says so in digits.
+
+    Of several caches, or a header that is there twice, the longest counts.
+    """
+    said = [one.strip() for one in headers.get("age", "").split(",")]
+    # Not int(), which refuses more than 4,300 digits.
+    known = [float(one) for one in said if _DIGITS.fullmatch(one)]
+    return min(max(known, default=0.0), _AGE_MAX)
 
 
 def pause(status: int, headers: httpx.Headers, now: Instant) -> Seconds | None:

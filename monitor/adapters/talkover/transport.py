@@ -119,6 +119,7 @@ def open_client(tls: ssl.SSLContext, resolver: Resolver, user_agent: str) -> htt
         headers={
             "Accept": "application/json",
             "Accept-Encoding": "identity",
+            "Cache-Control": "no-cache",
             "User-Agent": user_agent,
         },
         cookies=_NoCookies(),

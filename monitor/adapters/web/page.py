@@ -149,7 +149,7 @@ def _row(environment: EnvironmentBoard, entry: Entry) -> Row:
         problems=_problems(entry.active_alerts(), found, now),
         note=_note(environment, entry),
         tested=_tested(config),
-        tested_at=_when(config.last_test_at, now) if config else None,
+        tested_at=_when(config.last_test_at, now + environment.ahead) if config else None,
         host=_host(config),
         schedule=text(config.import_schedule or "") if config else "",
         seen=_when(memory.seen_at, now),

@@ -176,6 +176,8 @@ def test_of_an_environment_only_the_breaker_and_what_was_once_seen_are_stored() 
         not_found=frozenset({"c-1"}),
         forbidden=frozenset({"c-2"}),
         skews=(1.0, 2.0),
+        medians=((NOW, 1.5),),
+        doubted_until=NOW,
         corrected=True,
         up=False,
     )

@@ -53,6 +53,7 @@ async def test_a_request_says_what_it_takes_and_who_asks() -> None:
         "host": f"127.0.0.1:{server.port}",
         "accept": "application/json",
         "accept-encoding": "identity",
+        "cache-control": "no-cache",
         "connection": "keep-alive",
         "user-agent": "sftp-monitor/test",
         "authorization": f"Bearer {TOKEN}",

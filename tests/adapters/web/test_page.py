@@ -294,3 +294,10 @@ async def test_every_class_of_the_page_has_a_style() -> None:
     used = {name for _, tag in page.tags for name in (tag.get("class") or "").split()}
     styled = set(re.findall(r"\.([a-z]+)", style))
     assert used - {"firing"} <= styled
+
+
+def test_how_old_a_test_is_goes_by_the_clock_that_counts_and_the_rest_by_ours() -> None:
+    entry = an_entry("c-1", (NOW - HOUR, a_config(last_test_at=NOW - 3 * HOUR)))
+    page = status_page(a_board(an_environment(entry, ahead=2 * HOUR)), "1", None).decode()
+    assert "5 h ago" in page
+    assert "1 h ago" in page

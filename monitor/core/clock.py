@@ -1,0 +1,129 @@
+"""Whose clock is right. What we see is dated by ours; the platform's instants have two candidates.
+
+They are our clock, and ours plus the median of the last differences to the API's `Date`. Where
+the differences agree and stay one of them counts alone, else both must give the same verdict.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+
+from monitor.core.alerts import moved, stepped
+from monitor.core.model import MINUTE, Instant, Seconds
+from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus
+
+SKEWS_KEPT, AGREEING, AGREE_WITHIN = 5, 3, 10.0
+"""So many of the last five differences must lie within 10 s of each other."""
+
+MOVED_BY, MOVED_FOR = 60.0, 5 * MINUTE
+"""A median that moved by more than 60 s is doubted until its values of 5 minutes lie closer."""
+
+CORRECT_FROM, CORRECT_UNTIL = 60.0, 30.0
+"""The API's clock counts alone from 60 s of difference on, and until it is below 30 s."""
+
+
+def ahead(status: EnvironmentStatus, our_now: Instant) -> Ahead:
+    """Return how far ahead of ours each clock is that counts: one, or ours and the API's.
+
+    Where the API never said its time there is but one candidate: ours.
+    """
+    if not status.skews:
+        return OURS
+    difference = median(status.skews)
+    if not _trusted(status, our_now):
+        return (0.0, difference)
+    return (difference,) if _corrected(status, our_now) else OURS
+
+
+def with_server_date(
+    status: EnvironmentStatus, server_date: Instant | None, our_now: Instant
+) -> EnvironmentStatus:
+    """Return the status with the API's `Date` of an answer that came at `our_now` taken in."""
+    if server_date is None:
+        return status
+    skews = (*status.skews, server_date - our_now)[-SKEWS_KEPT:]
+    return _with_skews(status, skews, our_now)
+
+
+def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) -> EnvironmentStatus:
+    """Return the status after our own wall clock jumped by `step` seconds, to `our_now`.
+
+    All that a span is counted from steps along, so that spans and probes go on. What was known of
+    the API's clock holds on: so for a while both candidates count, and nothing comes of it.
+    """
+    status = replace(
+        status,
+        called_at=moved(status.called_at, step),
+        unanswered_at=moved(status.unanswered_at, step),
+        outage_at=moved(status.outage_at, step),
+        rejected_at=moved(status.rejected_at, step),
+        alerts={name: stepped(alert, step) for name, alert in status.alerts.items()},
+        medians=tuple((at + step, was) for at, was in status.medians),
+        doubted_until=moved(status.doubted_until, step),
+    )
+    if not status.skews:
+        return status
+    return _with_skews(status, tuple(skew - step for skew in status.skews), our_now)
+
+
+def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
+    """Return a campaign's status after our own wall clock jumped by `step` seconds.
+
+    `seen_at` stays: a machine that slept has not read anything since, and in doubt evidence is old.
+    """
+    memory, failures = status.memory, status.failures
+    return replace(
+        status,
+        polled_at=moved(status.polled_at, step),
+        memory=replace(
+            memory,
+            gone_at=moved(memory.gone_at, step),
+            first_seen_at=moved(memory.first_seen_at, step),
+            disabled_since=moved(memory.disabled_since, step),
+        ),
+        failures=failures and replace(failures, first_at=failures.first_at + step),
+        alerts={name: stepped(alert, step) for name, alert in status.alerts.items()},
+    )
+
+
+def _with_skews(
+    status: EnvironmentStatus, skews: tuple[Seconds, ...], our_now: Instant
+) -> EnvironmentStatus:
+    # Whether it counted just now, too: that may have come by the mere passing of time.
+    before = _corrected(status, our_now)
+    medians = (*status.medians, (our_now, median(skews)))
+    # The first one kept was in force until the second one, within the last 5 minutes.
+    first = sum(ended <= our_now - MOVED_FOR for ended, _ in medians[1:])
+    status = replace(
+        status,
+        skews=skews,
+        corrected=before,
+        medians=medians[first:],
+        doubted_until=_doubted_until(medians[first:]),
+    )
+    return replace(status, corrected=_corrected(status, our_now))
+
+
+def _doubted_until(medians: Sequence[tuple[Instant, Seconds]]) -> Instant | None:
+    low = high = medians[-1][1]
+    for (_, was), (ended, _) in zip(medians[-2::-1], medians[:0:-1], strict=True):
+        low, high = min(low, was), max(high, was)
+        if high - low > MOVED_BY:
+            return ended + MOVED_FOR
+    return None
+
+
+def _trusted(status: EnvironmentStatus, our_now: Instant) -> bool:
+    skews = sorted(status.skews)
+    agree = any(
+        last - first <= AGREE_WITHIN
+        for first, last in zip(skews, skews[AGREEING - 1 :], strict=False)
+    )
+    return agree and (status.doubted_until is None or our_now >= status.doubted_until)
+
+
+def _corrected(status: EnvironmentStatus, our_now: Instant) -> bool:
+    """Return whether the API's clock counts alone, or last did, while nobody can be trusted."""
+    if not _trusted(status, our_now):
+        return status.corrected
+    return abs(median(status.skews)) >= (CORRECT_UNTIL if status.corrected else CORRECT_FROM)
