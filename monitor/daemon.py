@@ -18,12 +18,12 @@ import structlog
 from monitor import __version__
 from monitor.adapters.metrics import OwnMetrics, content_type
 from monitor.adapters.sinks import Situation, WriteLine, sinks_of
-from monitor.adapters.store import Loaded, StorageError, Store
+from monitor.adapters.store import StorageError, Store
 from monitor.adapters.systemd import ServiceManager
 from monitor.adapters.web import WebContext, WebServer
-from monitor.config import Config, ConfigError, SecretError, effective_yaml, safe_access
+from monitor.config import Access, Config, ConfigError, SecretError, effective_yaml, safe_access
 from monitor.core.model import Instant, Seconds
-from monitor.polling import Clock, Connect, Fleet, talkover
+from monitor.polling import Clock, Connect, Fleet, Prepared, talkover
 from monitor.reporting import Report
 from monitor.telling import Tellers
 from monitor.upkeep import Upkeep
@@ -112,7 +112,8 @@ class Daemon:
         # The port before the first call: a start that fails must not spend any of the budget.
         await self._open_web(config)
         self._closing.push_async_callback(self._end_tasks)
-        await self._apply(config, await self._aside(partial(_content, config)))
+        content = await self._aside(partial(effective_yaml, config))
+        await self._take(config, content, await self._prepare(config))
         self._tasks = [
             self._keep_running("ticking", self._upkeep.run()),
             self._keep_running("reloading", self._reload_when_asked()),
@@ -120,11 +121,10 @@ class Daemon:
         self._loaded = True
         self._upkeep.start()
         self._closing.callback(self._upkeep.stop)
-        log.info(
-            "started", version=__version__, url=self.url, environments=len(self._fleet.pollers)
-        )
+        count = len(self._fleet.pollers)
+        log.info("started", version=__version__, url=self.url, environments=count)
         # Not as late as /-/ready: an API that is down must not keep the service from starting.
-        self._manager.ready(f"watching {len(self._fleet.pollers)} environments at {self.url}")
+        self._manager.ready(f"watching {count} environments at {self.url}")
 
     def _build(self, config: Config) -> None:
         clock = self._clock
@@ -203,17 +203,25 @@ class Daemon:
 
     async def _reload(self) -> Sequence[str]:
         try:
-            config, content = await self._aside(self._read)
+            config, content, access = await self._aside(self._read)
             await self._store.flush()
-            await self._apply(config, content)
-            self._web.gate.read_again()
-        except (ConfigError, SecretError, StorageError) as error:
-            self._own.config_refused()
-            problems = [str(problem) for problem in getattr(error, "problems", (error,))]
-            log.error("reload_refused", problems=len(problems), first=problems[0])
-            return problems
+            # All that can fail comes before the first change.
+            await self._take(config, content, await self._prepare(config))
+            self._web.gate.take(access)
+        except Exception as error:
+            return self._refused(error)
         log.info("reloaded", environments=len(self._fleet.pollers))
         return []
+
+    def _refused(self, error: Exception) -> Sequence[str]:
+        self._own.config_refused()
+        problems, more = [str(one) for one in getattr(error, "problems", (error,))], {}
+        if not isinstance(error, ConfigError | SecretError | StorageError):
+            # Without its text, in which a secret may be: this is shown to whoever asks.
+            problems = [f"internal error, see the log: {type(error).__name__}"]
+            more = {"exc_info": error}
+        log.error("reload_refused", problems=len(problems), first=problems[0], **more)
+        return problems
 
     async def _reload_when_asked(self) -> None:
         while True:
@@ -222,12 +230,12 @@ class Daemon:
             self.reload_requested.clear()
             await self.reload()
 
-    def _read(self) -> tuple[Config, bytes]:
-        config = self._load()
-        return config.sharing_with(self.report.config), _content(config)
+    def _read(self) -> tuple[Config, str, Access]:
+        config = self._load().sharing_with(self.report.config)
+        return config, effective_yaml(config), self._web.gate.read()
 
-    async def _remembered(self) -> Loaded:
-        """Return what is stored of environments that do not run yet; what is lost is logged."""
+    async def _prepare(self, config: Config) -> Prepared:
+        """Make what a config needs, with what is stored of environments that do not run yet."""
         running = frozenset(self._fleet.pollers)
         if self._threaded:
             loaded = await self._store.load_in(self._thread, running)
@@ -235,7 +243,7 @@ class Daemon:
             loaded = self._store.load(running)
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
-        return loaded
+        return await self._fleet.prepare(config, loaded)
 
     async def _aside(self, work: Callable[[], _T]) -> _T:
         """Do what takes long in a thread, so that polls go on meanwhile; here without threads."""
@@ -243,15 +251,15 @@ class Daemon:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def _apply(self, config: Config, content: bytes) -> None:
-        """Put a config in force, with what is remembered."""
-        await self._fleet.apply(config, await self._remembered())
+    async def _take(self, config: Config, content: str, prepared: Prepared) -> None:
+        """Put a config in force; nothing here depends on what a file or a peer says."""
+        await self._fleet.take(prepared)
         before, self.report.config = self.report.config, config
         for part in ("web", "state", "log", "alerts.file", "notify"):
             if attrgetter(part)(before) != attrgetter(part)(config):
                 log.warning("restart_needed", changed=part)
         self._upkeep.configure(config)
-        self._own.config_loaded(self._clock.wall(), content)
+        self._own.config_loaded(self._clock.wall(), content.encode())
 
     # -- wiring ----------------------------------------------------------------------------
 
@@ -283,7 +291,3 @@ class Daemon:
         # What cannot be committed is told from memory: a full disk must not hold back a page.
         self._tellers.wake()
         self._upkeep.storage_failed(error)
-
-
-def _content(config: Config) -> bytes:
-    return effective_yaml(config).encode()

@@ -89,6 +89,8 @@ class Report:
         """Return why the monitor is not ready, or None when it is."""
         if self._store.failing:
             return "the state cannot be written"
+        if not self.healthy():
+            return "the poll loop stands still"
         waiting = [name for name, poller in self._fleet.pollers.items() if not poller.called]
         return f"no call was made yet for {', '.join(waiting)}" if waiting else None
 

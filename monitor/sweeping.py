@@ -29,7 +29,7 @@ async def sweep(config: Config, clock: Clock, connect: Connect, progress: Progre
     fleet = Fleet(store, clock, OwnMetrics(__version__), connect, _start)
     polled, polls = asyncio.Event(), 0
     try:
-        await fleet.apply(config, store.load())
+        await fleet.take(await fleet.prepare(config, store.load()))
         for poller in fleet.pollers.values():
             poller.on_poll = polled.set
         while not all(_done(poller) for poller in fleet.pollers.values()):

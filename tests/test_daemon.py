@@ -597,3 +597,74 @@ def test_a_first_sweep_takes_its_budget_and_hardly_longer(world: World) -> None:
         return world.api().calls[299][0]
 
     assert run(story()) <= 1.1 * 300 / 50 * MINUTE
+
+
+def test_after_a_restart_it_is_ready_at_once_where_every_environment_was_called_before(
+    world: World,
+) -> None:
+    async def story() -> list[str | None]:
+        world.configure()
+        seen = []
+        async with world.daemon() as daemon:
+            seen.append(daemon.report.ready())
+            await virtual_seconds(MINUTE)
+            seen.append(daemon.report.ready())
+        async with world.daemon() as daemon:
+            seen.append(daemon.report.ready())
+        # With the breaker open as well: that the API is down is no reason to hold up a roll-out.
+        world.api().says = {"c-1": PollError(Reason.CONNECT_ERROR)}
+        async with world.daemon() as daemon:
+            await virtual_seconds(20 * MINUTE)
+        async with world.daemon() as daemon:
+            assert daemon.report.board().environments["production"].status.breaker_open
+            seen.append(daemon.report.ready())
+        return seen
+
+    waits = "no call was made yet for production"
+    assert run(story()) == [waits, None, None, None]
+
+
+def test_an_environment_that_a_reload_adds_is_waited_for_until_its_first_answer_or_failure(
+    world: World,
+) -> None:
+    more = (
+        "  - {name: empty, base_url: 'http://127.0.0.1:9', token: '${OTHER_TOKEN}',"
+        " discovery: {enabled: true}}\n"
+    )
+
+    async def story() -> list[str | None]:
+        world.configure()
+        world.api("empty").listing = PollError(Reason.HTTP_5XX)
+        seen = []
+        async with world.daemon() as daemon:
+            await virtual_seconds(MINUTE)
+            world.configure(more=more)
+            assert await daemon.reload() == []
+            seen.append(daemon.report.ready())
+            await virtual_seconds(MINUTE)
+            seen.append(daemon.report.ready())
+        async with world.daemon() as daemon:
+            seen.append(daemon.report.ready())
+        return seen
+
+    assert run(story()) == ["no call was made yet for empty", None, None]
+
+
+def test_a_reload_with_a_shorter_timeout_cuts_no_poll_that_is_under_way(world: World) -> None:
+    async def story() -> list[bool]:
+        world.configure(more="polling: {timeout: 60s}\n")
+        api = world.api()
+        api.latency = 40.0
+        seen = []
+        async with world.daemon() as daemon:
+            await virtual_seconds(1)
+            world.configure(more="polling: {timeout: 1s}\n")
+            assert await daemon.reload() == []
+            await virtual_seconds(38)
+            seen.append(api.closed)
+            await virtual_seconds(5)
+            seen.append(api.closed)
+            seen.append(daemon.report.board().environments["production"].status.up is True)
+        return seen
+
+    assert run(story()) == [False, True, True]

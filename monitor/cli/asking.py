@@ -1,9 +1,10 @@
 """Asking a running daemon, which `--url` names: https by the system's authorities, passwords."""
 
-import ssl
 from collections.abc import Mapping
 
 import httpx
+
+from monitor.tls import client_context
 
 
 def ask(url: str, path: str, params: Mapping[str, str] | None = None) -> bytes:
@@ -18,9 +19,7 @@ def ask(url: str, path: str, params: Mapping[str, str] | None = None) -> bytes:
     shown = f"{asked.scheme}://{asked.netloc.decode()}"
     try:
         # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
-        answer = httpx.get(
-            asked, params=params, trust_env=False, verify=ssl.create_default_context()
-        )
+        answer = httpx.get(asked, params=params, trust_env=False, verify=client_context())
     except httpx.HTTPError as error:
         raise OSError(f"cannot ask {shown}: {error}") from None
     if not answer.is_success:

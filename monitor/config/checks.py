@@ -4,7 +4,6 @@ What can be seen in the parsed document is looked at there, so that it is told e
 key has no value that could be used.
 """
 
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from monitor.config.problems import Place, Problem
 from monitor.config.scalars import Text
 from monitor.config.yaml import Document, mappings
+from monitor.tls import client_context
 
 
 def check_document(document: Document, folder: Path) -> Iterator[Problem]:
@@ -24,9 +24,10 @@ def check_document(document: Document, folder: Path) -> Iterator[Problem]:
         yield from _doubled(document, (*place, "campaigns"), campaigns, "id")
         authority = environment.get("ca_file")
         if isinstance(authority, Text) and authority:
-            message = unusable_authority(folder / str(authority))
-            if message:
-                yield document.problem((*place, "ca_file"), message)
+            try:
+                client_context(folder / str(authority))
+            except ValueError as error:
+                yield document.problem((*place, "ca_file"), str(error))
 
 
 def _doubled(document: Document, place: Place, items: Any, key: str) -> Iterator[Problem]:
@@ -52,17 +53,3 @@ def _nothing_to_watch(
     discovers = str(enabled).lower() == "true"
     if environment.get("campaigns") in (None, []) and not discovers:
         yield document.problem((*place, "campaigns"), "expected at least one campaign")
-
-
-def unusable_authority(authority: Path) -> str | None:
-    """Return why a file is no certificate authority, if it is none."""
-    try:
-        # Anything else would be waited for: a FIFO, for one.
-        if not authority.is_file():
-            return f"{authority} is not a file"
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=authority)
-    except ssl.SSLError:
-        return f"{authority} has no certificates in PEM format"
-    except OSError as error:
-        return f"{authority} cannot be read: {error.strerror}"
-    return None

@@ -15,13 +15,13 @@ from typing import Annotated
 
 from monitor.config import kinds
 from monitor.config.addresses import is_loopback
-from monitor.config.checks import unusable_authority
 from monitor.config.keys import Key, key, matching, one_of
 from monitor.config.model import WebConfig
 from monitor.config.problems import ConfigError, Problem
 from monitor.config.section import Section
 from monitor.config.validate import validate_as
 from monitor.config.yaml import Document, parse, read_text
+from monitor.tls import trust
 
 HIGHEST_COST = 16
 """Of a bcrypt hash: each more doubles the time, and at 16 one password takes some seconds."""
@@ -258,10 +258,9 @@ def _load(
             yield "key_file", f"{private_key} or {certificate} cannot be read: {error.strerror}"
     authority = files.get("client_ca_file")
     if authority is not None and authority.is_file():
-        message = unusable_authority(authority)
-        if message:
-            yield "client_ca_file", message
-        else:
-            context.load_verify_locations(cafile=authority)
-            required = asks is ClientAuth.REQUIRED
-            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+        required = asks is ClientAuth.REQUIRED
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+        try:
+            trust(context, authority)
+        except ValueError as error:
+            yield "client_ca_file", str(error)

@@ -6,9 +6,9 @@ the secret again, `fleet` starts, changes and ends them all, `connect` knows the
 
 from monitor.polling.api import Api
 from monitor.polling.connect import talkover
-from monitor.polling.fleet import Connect, Fleet
+from monitor.polling.fleet import Connect, Fleet, Prepared
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Clock, Settings
 from monitor.polling.watch import STEP
 
-__all__ = ["STEP", "Api", "Clock", "Connect", "Fleet", "Poller", "Settings", "talkover"]
+__all__ = ["STEP", "Api", "Clock", "Connect", "Fleet", "Poller", "Prepared", "Settings", "talkover"]

@@ -13,33 +13,34 @@ log = structlog.get_logger()
 
 
 class Discovery:
-    """Takes the pages of one listing after the other; `error` says why the last one failed."""
+    """Takes the pages of one listing after the other; `error` says why the last one failed.
+
+    `listing` is the one that runs, or is to begin.
+    """
 
     def __init__(self, watch: Watch) -> None:
         """Discover for `watch`."""
         self.error: PollError | None = None
         self._watch = watch
-        self._listing = self._a_listing()
+        self.listing = self._a_listing()
         self._doubt: tuple[str, int, int] | None = None
 
     @property
     def page(self) -> int:
         """The page to ask for next, from 1."""
-        return self._listing.next_page or 1
+        return self.listing.next_page or 1
 
     def restart(self) -> None:
         """Forget the pages so far: the config of discovery has changed."""
-        self._listing = self._a_listing()
+        self.listing = self._a_listing()
 
     def take(self, page: ListingPage | PollError) -> list[str]:
         """Take the page that was asked for; return the campaigns that are to be looked at anew."""
         if isinstance(page, PollError):
             self._failed(page)
             return []
-        if page.page != self.page:
-            return []  # of a listing that a reload has ended
-        self._listing.add(page)
-        return [] if self._listing.next_page else self._ended()
+        self.listing.add(page)
+        return [] if self.listing.next_page else self._ended()
 
     def wait(self) -> Seconds:
         """Return in how many seconds the next page is to be asked for."""
@@ -60,11 +61,11 @@ class Discovery:
             log.warning("listing_failed", environment=name, reason=reason, detail=error.detail)
         self.error = error
         # From page 1 again: by the next try the pages may have shifted, and someone fall between.
-        self._listing = self._a_listing()
+        self.listing = self._a_listing()
         self._watch.listing_ended()
 
     def _ended(self) -> list[str]:
-        listing, self._listing = self._listing, self._a_listing()
+        listing, self.listing = self.listing, self._a_listing()
         if self.error is not None:
             log.info("listing_recovered", environment=self._watch.name, after=self.error.reason)
             self.error = None

@@ -3,14 +3,16 @@
 import asyncio
 import resource
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+import structlog
 
 from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.store import Change, Loaded, Store
-from monitor.config import Config, EnvironmentConfig
+from monitor.config import Config, ConfigError, EnvironmentConfig, Problem
 from monitor.core.discovery import Roster
-from monitor.core.model import Seconds
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.api import Api
 from monitor.polling.guarded import Guarded
@@ -20,17 +22,48 @@ from monitor.polling.settings import Clock, Settings
 from monitor.polling.token import Token
 from monitor.polling.watch import Watch
 
+log = structlog.get_logger()
+
 _Known = Mapping[str, CampaignStatus]
 """What is remembered of an environment's campaigns, by id."""
 
 Connect = Callable[[Settings, str], Api]
 """Makes an environment's API client, of its part of the config and the token."""
 
-MOST_CALLS_AT_ONCE = 256
+MOST_CALLS_AT_ONCE = 1024
 """More under way at once would only make each of them late on one core."""
+
+FILES_A_CALL = 4
+"""Of the open files that the process may have (`RLIMIT_NOFILE`) so many for each call at once."""
 
 KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Starts a task that must run for ever, by its name, unless it is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one environment is to be polled under and with."""
+
+    settings: Settings
+    token: Token
+    api: Guarded
+
+    @property
+    def name(self) -> str:
+        return self.settings.environment.name
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a config needs, made but not in force: `Fleet.take` it, or `discard` it."""
+
+    parts: Sequence[_Part]
+    loaded: Loaded
+
+    async def discard(self) -> None:
+        """Let go of it: the config is not to come into force."""
+        for part in self.parts:
+            await part.api.aclose()
 
 
 class Fleet:
@@ -44,7 +77,7 @@ class Fleet:
         connect: Connect,
         keep_running: KeepRunning,
     ) -> None:
-        """Start with no environment; `apply` brings them."""
+        """Start with no environment; `prepare` and `take` bring them."""
         self.pollers: dict[str, Poller] = {}
         self._store = store
         self._clock = clock
@@ -52,31 +85,55 @@ class Fleet:
         self._connect = connect
         self._keep_running = keep_running
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._apis: dict[str, Guarded] = {}
         self._leftovers: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(_calls_at_once())
+        self._at_once = _calls_at_once()
+        self._share = self._at_once
         self._closed = False
 
-    async def apply(self, config: Config, loaded: Loaded) -> None:
-        """Put a config in force, with what is remembered: all of it, or SecretError and nothing.
+    async def prepare(self, config: Config, loaded: Loaded) -> Prepared:
+        """Make all that a config needs, and change nothing. Raises ConfigError or SecretError.
 
-        Environment by environment, so that the loop goes on: they share nothing. One apply at a
-        time; `loaded` has what is remembered of those that do not run.
+        `loaded` has what is remembered of environments that do not run. Whatever can fail of a
+        config fails here. Environment by environment, so that the loop goes on meanwhile.
         """
-        # All of them before anything changes: a secret that cannot be read leaves all as it was.
-        tokens = {env.name: Token(env.name, env.token) for env in config.environments}
-        campaigns = _by_environment(loaded)
-        for name in {*self.pollers, *loaded.environments} - tokens.keys():
-            self._remove(name, loaded, campaigns.get(name, {}))
-        for env in config.environments:
-            settings = self._settings(env, config, loaded)
-            if env.name in self.pollers:
-                self._reconfigure(self.pollers[env.name], settings, tokens[env.name])
+        parts: list[_Part] = []
+        prepared = Prepared(parts, loaded)
+        try:
+            for env in config.environments:
+                token = Token(env.name, env.token)
+                settings = self._settings(env, config, loaded)
+                parts.append(_Part(settings, token, self._api(settings, token)))
+                await asyncio.sleep(0)
+        except BaseException:
+            await prepared.discard()
+            raise
+        return prepared
+
+    async def take(self, prepared: Prepared) -> None:
+        """Put in force what was prepared; one at a time. It ends when what was removed has ended.
+
+        Environment by environment, so that the loop goes on: they share nothing.
+        """
+        loaded, campaigns = prepared.loaded, _by_environment(prepared.loaded)
+        # Shared out, not fought for: an API that hangs holds the calls of its own environment.
+        count = len(prepared.parts)
+        self._share = max(1, self._at_once // max(1, count))
+        if count > self._at_once:
+            log.warning("few_open_files", environments=count, wanted=FILES_A_CALL * count)
+        gone = {*self.pollers, *loaded.environments} - {part.name for part in prepared.parts}
+        ends = [self._remove(name, loaded, campaigns.get(name, {})) for name in gone]
+        for part in prepared.parts:
+            if part.name in self.pollers:
+                self._reconfigure(self.pollers[part.name], part)
             else:
-                self._add(settings, tokens[env.name], loaded, campaigns.get(env.name, {}))
+                self._add(part, loaded, campaigns.get(part.name, {}))
             await asyncio.sleep(0)
             # A stop that came meanwhile would not end what is added after it.
             if self._closed:
                 return
+        # Before the next reload, which may bring them back: one at a time spends a budget.
+        await asyncio.gather(*filter(None, ends))
 
     async def aclose(self) -> None:
         """Stop polling; a poll that is under way never happened."""
@@ -85,8 +142,8 @@ class Fleet:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for poller in self.pollers.values():
-            await poller.api.aclose()
+        for api in self._apis.values():
+            await api.aclose()
 
     def _settings(self, env: EnvironmentConfig, config: Config, loaded: Loaded) -> Settings:
         """Return what an environment is polled under: the very same as before, if it is."""
@@ -102,49 +159,65 @@ class Fleet:
             environment=env, polling=config.polling, alerts=config.alerts, roster=roster
         )
 
-    def _add(self, settings: Settings, token: Token, loaded: Loaded, campaigns: _Known) -> None:
-        name = settings.environment.name
+    def _add(self, part: _Part, loaded: Loaded, campaigns: _Known) -> None:
+        name, store, clock = part.name, self._store, self._clock
         status = loaded.environments.get(name, EnvironmentStatus(name=name))
-        watch = Watch(settings, self._clock, self._save, status, campaigns)
-        api, lease = self._api(settings, token), loaded.next_call_at.get(name)
+        watch = Watch(part.settings, clock, self._save, status, campaigns)
+        lease = loaded.next_call_at.get(name)
         self._own.prepare(name)
-        self.pollers[name] = Poller(watch, api, token, self._store, self._clock, self._slots, lease)
-        self._tasks[name] = self._keep_running(f"polling {name}", self.pollers[name].run())
+        self._apis[name] = part.api
+        poller = Poller(watch, part.api, part.token, store, clock, self._share, lease)
+        self.pollers[name] = poller
+        self._tasks[name] = self._keep_running(f"polling {name}", poller.run())
 
-    def _reconfigure(self, poller: Poller, settings: Settings, token: Token) -> None:
-        before = poller.api
-        poller.configure(settings, self._api(settings, token), token)
-        self._close_later(before, settings.polling.timeout)
+    def _reconfigure(self, poller: Poller, part: _Part) -> None:
+        settings, roster = part.settings, poller.watch.settings.roster
+        # A listing may have ended since the settings were prepared.
+        if settings.roster is not roster:
+            settings = replace(settings, roster=roster)
+        poller.share = self._share
+        poller.configure(settings, part.api, part.token)
+        # A reload cuts no call off: it ends under the settings that it began with.
+        _ = self._leave(self._apis[part.name].retire())
+        self._apis[part.name] = part.api
 
-    def _api(self, settings: Settings, token: Token) -> Api:
-        api = self._connect(settings, token.value)
-        return Guarded(api, settings.environment.name, self._clock, self._own)
+    def _api(self, settings: Settings, token: Token) -> Guarded:
+        name = settings.environment.name
+        try:
+            api = self._connect(settings, token.value)
+        except ValueError as error:
+            raise ConfigError([Problem("", None, name, str(error))]) from error
+        return Guarded(api, name, self._clock, self._own)
 
-    def _remove(self, name: str, loaded: Loaded, campaigns: _Known) -> None:
-        """Tell that an environment is gone: one that ran, or one that only the state knows."""
+    def _remove(self, name: str, loaded: Loaded, campaigns: _Known) -> asyncio.Task[None] | None:
+        """Tell that an environment is gone: one that ran, or one that only the state knows.
+
+        Return what ends when the one that ran has ended.
+        """
         poller = self.pollers.pop(name, None)
         if poller is None:
             status, now = loaded.environments[name], self._clock.wall()
             self._save(removal(status, campaigns.values(), now))
-            return
-        self._tasks.pop(name).cancel()
-        self._own.forget(name)
+            return None
+        task = self._tasks.pop(name)
+        task.cancel()
         poller.watch.remove()
-        self._close_later(poller.api, 0)
+        return self._leave(self._ended(name, task, self._apis.pop(name)))
 
-    def _close_later(self, api: Api, seconds: Seconds) -> None:
-        async def close() -> None:
-            """Close once what is in flight has ended, by its deadline, or when cancelled."""
-            # Not at once: a reload cuts no poll off.
-            try:
-                await asyncio.sleep(seconds)
-            finally:
-                await api.aclose()
+    async def _ended(self, name: str, task: asyncio.Task[None], api: Guarded) -> None:
+        try:
+            await asyncio.gather(task, return_exceptions=True)
+        finally:
+            # Only now: what was under way would have counted itself once more.
+            self._own.forget(name)
+            await api.aclose()
 
-        task = asyncio.create_task(close())
+    def _leave(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         # Held here, for the loop itself holds its tasks only weakly.
         self._leftovers.add(task)
         task.add_done_callback(self._leftovers.discard)
+        return task
 
     def _save(self, change: Change) -> None:
         for event in change.events:
@@ -163,4 +236,4 @@ def _by_environment(loaded: Loaded) -> Mapping[str, _Known]:
 def _calls_at_once() -> int:
     """Return how many calls may be under way at once: each has a socket, and kept ones do too."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(8, min(MOST_CALLS_AT_ONCE, files // 4))
+    return max(8, min(MOST_CALLS_AT_ONCE, files // FILES_A_CALL))

@@ -1,5 +1,9 @@
 """An API around the API: what goes wrong in our own client is an answer, too."""
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import structlog
 
 from monitor.adapters.metrics import OwnMetrics
@@ -24,12 +28,16 @@ class Guarded:
         self._clock = clock
         self._own = own
         self._broken: set[str] = set()
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         """Return the answer for one campaign's SFTP config."""
         started = self._clock.elapsed()
         try:
-            answer = await self._api.fetch_sftp(campaign_id)
+            with self._call():
+                answer = await self._api.fetch_sftp(campaign_id)
         except Exception as error:
             return Answer(self._broke("sftp", campaign_id, started, error))
         self._broken.discard(campaign_id)
@@ -39,11 +47,30 @@ class Guarded:
         """Return the answer for a page of the listing of all campaigns."""
         started = self._clock.elapsed()
         try:
-            answer = await self._api.fetch_campaigns(page)
+            with self._call():
+                answer = await self._api.fetch_campaigns(page)
         except Exception as error:
             return ListingAnswer(self._broke("campaigns", "", started, error))
         self._broken.discard("")
         return answer
+
+    async def retire(self) -> None:
+        """Close the connections once the last call under way has ended, or when cancelled."""
+        try:
+            await self._idle.wait()
+        finally:
+            await self.aclose()
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
 
     def _broke(
         self, endpoint: str, campaign_id: str, started: Seconds, error: Exception

@@ -14,8 +14,10 @@ from monitor.config import DiscoveryConfig
 from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard
 from monitor.core.budget import LEASE, Budget, wait_of_lease
 from monitor.core.clock import ahead
+from monitor.core.discovery import Listing
 from monitor.core.model import Answer, Instant, ListingAnswer, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
+from monitor.core.status import EnvironmentStatus
 from monitor.polling.api import Api
 from monitor.polling.discovery import LISTING, Discovery
 from monitor.polling.settings import Clock, Settings
@@ -25,6 +27,8 @@ from monitor.polling.watch import Watch
 
 TURN: Seconds = 5.0
 """The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it."""
+
+ROUTINE, FIRST = Priority.ROUTINE, Priority.NEVER_SEEN
 
 log = structlog.get_logger()
 
@@ -39,22 +43,22 @@ class Poller:
         token: Token,
         store: Store,
         clock: Clock,
-        slots: asyncio.Semaphore,
+        share: int,
         next_call_at: Instant | None = None,
     ) -> None:
         """Poll for `watch` through `api`; `next_call_at` is the stored lease of the budget.
 
-        `slots` are the calls that the process may have under way at once.
+        `share` is how many calls may be under way at once; `called`: one ended, now or before.
         """
         self.watch = watch
         self.api = api
-        self.called = False
+        self.share = share
+        self.called = watch.status.called_at is not None
         self.on_poll: Callable[[], None] = lambda: None
         self.turned_at = clock.elapsed()
         self._token = token
         self._store = store
         self._clock = clock
-        self._slots = slots
         self._queue = DueQueue()
         self._in_flight: set[str] = set()
         self._again: set[str] = set()
@@ -80,11 +84,10 @@ class Poller:
 
     def _take_settings(self, settings: Settings) -> None:
         self._budget = replace(self._budget, per_minute=settings.environment.budget_per_minute)
-        removed = set(self.watch.settings.targets) - set(settings.targets)
+        for key in set(self.watch.settings.targets) - set(settings.targets):
+            self._queue.discard(key)
         anew = self.watch.configure(settings)
         self._next_first_poll = 0.0
-        for key in removed:
-            self._queue.discard(key)
         # The listing first: it may say that on-call is not to be told of a campaign of the file.
         self._plan_listing(settings.environment.discovery)
         for key in settings.targets:
@@ -122,33 +125,23 @@ class Poller:
                 while True:
                     key, probing = await self._next(), self.watch.status.breaker_open
                     self._in_flight.add(key)
-                    # Slots are the whole process's: before the budget is spent, or what waits
-                    # for one would go out as a burst.
-                    await self._slots.acquire()
-                    try:
-                        go = await self._spend(key, probing)
-                    except BaseException:
-                        self._slots.release()
-                        raise
-                    if go:
-                        poll = polls.create_task(self._poll(key))
-                        # Not in the task itself: one that is cancelled unstarted runs no line.
-                        poll.add_done_callback(lambda _: self._slots.release())
+                    await self._spend()
+                    # A reload, or another answer, may have spoken against it meanwhile.
+                    if self._is_watched(key) and self.watch.status.breaker_open == probing:
+                        polls.create_task(self._poll(key))
                     else:
-                        self._slots.release()
                         self._in_flight.discard(key)
-                        if self._is_watched(key):
-                            self._queue.put(key, self._clock.elapsed(), Priority.ROUTINE)
+                        self._ask_again(key)
         finally:
             next_call_at = self._on_the_wall(self._budget.next_at)
             self._store.save(Change(next_call_at={self.watch.name: next_call_at}))
 
     async def _next(self) -> str:
-        """Return the campaign to poll, once one is due, a slot is free and the budget allows."""
+        """Return the campaign to poll, once one is due and the share and the budget allow."""
         while True:
             self.turned_at = mono = self._clock.elapsed()
-            probing = self.watch.status.breaker_open
             wait = max(self._budget.delay(mono), self._wait(mono))
+            probing = self.watch.status.breaker_open
             if wait <= 0 and (key := self._probe() if probing else self._queue.pop(mono)):
                 return key
             # Nothing has awaited since the queue was looked at: no wake-up gets lost here.
@@ -162,7 +155,8 @@ class Poller:
     def _wait(self, mono: Seconds) -> Seconds:
         """Return how many seconds to wait until there is something to poll."""
         status, polling = self.watch.status, self.watch.settings.polling
-        if len(self._in_flight) >= (1 if status.breaker_open else polling.concurrency):
+        most = 1 if status.breaker_open else min(self.share, polling.concurrency)
+        if len(self._in_flight) >= most:
             return TURN
         if not status.breaker_open:
             due = self._queue.next_due()
@@ -182,34 +176,30 @@ class Poller:
         self._probed += 1
         return keys[self._probed % len(keys)] if keys else None
 
-    async def _spend(self, key: str, probing: bool) -> bool:
-        """Spend one call and return True; False where what came meanwhile speaks against it."""
-        paused = self._budget.delay(self._clock.elapsed()) > 0
-        if paused or self.watch.status.breaker_open != probing or not self._is_watched(key):
-            return False
+    async def _spend(self) -> None:
         # Written down before it is spent, so that a crash loop cannot spend a minute twice.
         self._budget = self._budget.spend(self._clock.elapsed())
         until = self._on_the_wall(self._budget.next_at)
         # One further ahead than a lease reaches was written before our clock went back.
         if until <= self._leased_until <= until + LEASE:
-            return True
+            return
         self._leased_until = until + LEASE
         try:
             await self._store.lease(self.watch.name, self._leased_until)
         except StorageError:
             log.warning("lease_not_stored", environment=self.watch.name)
-        return True
 
     def _is_watched(self, key: str) -> bool:
-        settings = self.watch.settings
-        return settings.discovers if key == LISTING else key in settings.targets
+        known = self.watch.settings
+        return known.discovers if key == LISTING else key in known.targets
 
     def _on_the_wall(self, mono: Seconds) -> Instant:
         return self._clock.wall() + mono - self._clock.elapsed()
 
     async def _poll(self, key: str) -> None:
-        generation, asked = self._token.generation, self._clock.elapsed()
         self._again.discard(key)
+        generation, asked = self._token.generation, self._clock.elapsed()
+        listing, base_url = self._discovery.listing, self.watch.settings.environment.base_url
         answer: Answer | ListingAnswer
         try:
             if key == LISTING:
@@ -219,22 +209,31 @@ class Poller:
         finally:
             self._in_flight.discard(key)
             self._woken.set()
-        self._take(key, answer, generation, self._clock.elapsed() - asked)
-        self.on_poll()
-
-    def _take(
-        self, key: str, answer: Answer | ListingAnswer, generation: int, took: Seconds
-    ) -> None:
-        self.called = True
+        # A reload may have pointed the environment at another API: of that one this says nothing.
+        if base_url != self.watch.settings.environment.base_url:
+            self._ask_again(key)
+            return
         mono, plan = self._clock.elapsed(), self.watch.settings.environment.requests_per_minute
         self._budget = heed(self._budget, answer, plan, mono, self.watch.name)
-        self.watch.pace = self._budget.pace(mono)
-        before, anew = self.watch.status, list[str]()
+        self.watch.pace, anew = self._budget.pace(mono), list[str]()
+        before = self.watch.status
         if isinstance(answer, ListingAnswer):
             self.watch.observe_listing(answer, generation)
-            self._take_listing(answer)
+            self._take_listing(answer, listing)
         else:
-            anew = self.watch.decide(key, answer, generation, took)
+            anew = self.watch.decide(key, answer, generation, took=mono - asked)
+        self._follow_up(key, before, generation, anew)
+        self.on_poll()
+
+    def _ask_again(self, key: str) -> None:
+        if self._is_watched(key):
+            due = self._listed_from if key == LISTING else self._clock.elapsed()
+            self._queue.put(key, due, FIRST)
+
+    def _follow_up(
+        self, key: str, before: EnvironmentStatus, generation: int, anew: list[str]
+    ) -> None:
+        self.called = True
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
         if self.watch.status.unauthorized_with == generation == self._token.generation:
             self._token.read_again()
@@ -249,24 +248,25 @@ class Poller:
             counts = {health.value: n for health, n in self.board().counts().items()}
             log.info("sweep_complete", environment=self.watch.name, **counts)
 
-    def _take_listing(self, answer: ListingAnswer) -> None:
-        if not self.watch.settings.discovers:
-            return  # switched off by a reload meanwhile
+    def _take_listing(self, answer: ListingAnswer, listing: Listing) -> None:
+        if listing is not self._discovery.listing:
+            return self._ask_again(LISTING)  # a reload has ended the one that this is a page of
         before = self.watch.settings.targets
         anew = self._discovery.take(answer.page)
-        mono = self._clock.elapsed()
         for key in before.keys() - self.watch.settings.targets.keys():
             self._queue.discard(key)
         for key in anew:
+            if key in self._in_flight:
+                continue  # even one that had left: it is planned when its call has ended
             if key not in before:
                 self._plan(key)
-            elif key not in self._in_flight:
-                self._queue.put(key, mono, Priority.ROUTINE)
+            else:
+                self._queue.put(key, self._clock.elapsed(), ROUTINE)
         if self.watch.awaits_listing:
             # Due as long as its first page was, so that it stays ahead of the campaigns.
-            self._queue.put(LISTING, self._listed_from, Priority.NEVER_SEEN)
+            self._queue.put(LISTING, self._listed_from, FIRST)
         else:
-            self._queue.put(LISTING, mono + self._discovery.wait(), Priority.ROUTINE)
+            self._queue.put(LISTING, self._clock.elapsed() + self._discovery.wait(), ROUTINE)
 
     def _poll_next(self, keys: Iterable[str]) -> None:
         """Have campaigns polled ahead of all routine; those under way once more after that."""
@@ -274,7 +274,7 @@ class Poller:
             if key in self._in_flight:
                 self._again.add(key)
             elif key in self.watch.settings.targets:
-                self._queue.put(key, self._clock.elapsed(), Priority.NEVER_SEEN)
+                self._queue.put(key, self._clock.elapsed(), FIRST)
 
     def _plan_listing(self, discovery: DiscoveryConfig) -> None:
         """Have the campaigns listed at once where that was not done under this config."""
@@ -282,8 +282,8 @@ class Poller:
             return
         self._listed_under, self._listed_from = discovery, self._clock.elapsed()
         self._discovery.restart()
-        if discovery.enabled:
-            self._queue.put(LISTING, self._listed_from, Priority.NEVER_SEEN)
+        if discovery.enabled and LISTING not in self._in_flight:
+            self._queue.put(LISTING, self._listed_from, FIRST)
         else:
             self._queue.discard(LISTING)
 
@@ -294,7 +294,7 @@ class Poller:
             # At the budget's even pace from the start on: so nothing of it is late.
             due = max(mono, self._next_first_poll)
             self._next_first_poll = due + self._budget.spacing(mono)
-            self._queue.put(key, due, Priority.NEVER_SEEN)
+            self._queue.put(key, due, FIRST)
         else:
             now, deadline = self.watch.now(), planned.deadline
             due = mono + max(0.0, planned.at - now)

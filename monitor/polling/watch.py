@@ -76,8 +76,8 @@ class Watch:
         return effective_interval(pace, told, polling.interval, idle, polling.idle_interval)
 
     def _facts(self) -> Facts:
-        after = self.settings.environment.unreadable_after
-        return Facts(len(self.settings.targets), self.interval, after)
+        settings = self.settings
+        return Facts(len(settings.targets), self.interval, settings.environment.unreadable_after)
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
@@ -98,8 +98,6 @@ class Watch:
         self._doubts.stepped(step, self.entries)
         self._aim(replace(self.settings, roster=roster))
         self._save(Change(campaigns=campaigns, environments=(self.status,)))
-
-    # -- the config ------------------------------------------------------------------------
 
     def configure(self, settings: Settings) -> list[str]:
         """Take a config, new or changed, and reconcile with it; return whom to poll next."""
@@ -161,8 +159,7 @@ class Watch:
         What is left of one that is gone is a tombstone, so that its numbering goes on if it comes
         back. As long as no listing has told who is there, none is gone.
         """
-        now, changed = self.now(), list[CampaignStatus]()
-        told: list[Event] = []
+        now, changed, told = self.now(), list[CampaignStatus](), list[Event]()
         for key in keys:
             before, target = self.campaigns[key], self.settings.targets.get(key)
             if target is not None:
@@ -181,6 +178,7 @@ class Watch:
     def remove(self) -> None:
         """Tell that the environment is no longer watched: whatever was told of it is resolved."""
         self._save(removal(self.status, self.campaigns.values(), self.now()))
+        self._save = lambda _: None  # an answer that is on its way would bring it back
 
     def _reconcile_environment(self, now: Instant) -> None:
         before, config = self.status, self.settings.environment
@@ -189,8 +187,6 @@ class Watch:
         )
         if self.status != before:
             self._save(Change(environments=(self.status,), events=events))
-
-    # -- an answer -------------------------------------------------------------------------
 
     def decide(self, key: str, answer: Answer, generation: int, took: Seconds) -> list[str]:
         """Take an answer: breaker first, then campaign, then events; return whom to poll next."""
@@ -251,8 +247,6 @@ class Watch:
         if self.settings.targets and not self.unswept and not self.awaits_listing:
             self.status = replace(self.status, swept_at=now)
             self.unswept = set(self.settings.targets)
-
-    # -- when to look again ----------------------------------------------------------------
 
     def next_poll(self, key: str) -> NextPoll | None:
         """Return when to look at a campaign again, and why; None: never polled, at once."""

@@ -4,9 +4,7 @@ Each has a connection of its own. Events are rare, and one that was kept would b
 """
 
 import asyncio
-import ssl
 from collections.abc import Mapping
-from functools import cache
 
 import httpx
 
@@ -14,6 +12,7 @@ from monitor import __version__
 from monitor.config import origin
 from monitor.core.model import Seconds
 from monitor.core.text import clean
+from monitor.tls import client_context
 
 WITHIN: Seconds = 10.0
 """What a whole request may take, from the look-up of the host to the last byte that is read."""
@@ -44,7 +43,7 @@ async def post(
 
 def _client() -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        verify=_tls(),
+        verify=client_context(),
         headers={"User-Agent": f"sftp-monitor/{__version__}", "Accept-Encoding": "identity"},
         timeout=None,  # noqa: S113 - `post` has one over the whole
         trust_env=False,
@@ -56,15 +55,6 @@ def _client() -> httpx.AsyncClient:
 async def _without_location(answer: httpx.Response) -> None:
     # httpx parses it even where it does not follow, and raises on `mailto:`.
     answer.headers.pop("location", None)
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    # Not `create_default_context`: that writes the keys of every connection to SSLKEYLOGFILE.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_default_certs()
-    return context
 
 
 async def _beginning(answer: httpx.Response) -> str:

@@ -19,7 +19,6 @@ from monitor.adapters.talkover.transport import (
     Resolver,
     exchange,
     open_client,
-    tls_context,
 )
 from monitor.core.environment import UNANSWERED
 from monitor.core.model import (
@@ -34,6 +33,7 @@ from monitor.core.model import (
     Seconds,
 )
 from monitor.core.text import clean, redact, span
+from monitor.tls import client_context
 
 SFTP: Final = "sftp"
 """The name of GET /campaigns/{id}/sftp in metrics."""
@@ -78,8 +78,7 @@ class Talkover:
 
     `timeout` is for the whole of a call, `concurrency` how many may be under way at once. `now`
     is the wall clock, `monotonic` measures durations, `lookup` resolves host names. Raises
-    `ValueError` for a base URL, a token or a `ca_file` that cannot be used, `OSError` for one that
-    cannot be read.
+    `ValueError` for a base URL, a token or a `ca_file` that cannot be used.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword for each thing that the daemon decides
@@ -104,7 +103,7 @@ class Talkover:
         self._observe = observe
         self._turns = asyncio.Semaphore(concurrency)
         self._resolver = Resolver(lookup)
-        self._client = open_client(tls_context(ca_file), self._resolver, user_agent)
+        self._client = open_client(client_context(ca_file), self._resolver, user_agent)
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         """Return what the API says of the campaign's SFTP config; a failure is a `PollError`.

@@ -10,9 +10,8 @@ import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from http.cookiejar import CookieJar
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -81,33 +80,6 @@ class Resolver(AbstractResolver):
 class _NoCookies(CookieJar):
     def extract_cookies(self, response: Any, request: Any) -> None:
         """Keep nothing; not even parse it."""
-
-
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Return a verifying TLS 1.2+ context that trusts `ca_file` alone, or else the system's roots.
-
-    One context for all that trust the same (each costs 35 ms). Raises `OSError` for a file that
-    cannot be read, `ValueError` for one without a certificate.
-    """
-    if ca_file is None:
-        return _context(None)
-    try:
-        # What is not ASCII is a comment: the name of an authority, in many a bundle.
-        return _context(ca_file.read_text("ascii", "ignore"))
-    except (ssl.SSLError, ValueError):
-        raise ValueError(f"no certificate in {ca_file}") from None
-
-
-@lru_cache
-def _context(authorities: str | None) -> ssl.SSLContext:
-    # Not `create_default_context`: that writes the keys of every connection to SSLKEYLOGFILE.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if authorities is None:
-        context.load_default_certs()
-    else:
-        context.load_verify_locations(cadata=authorities)
-    return context
 
 
 def open_client(tls: ssl.SSLContext, resolver: Resolver, user_agent: str) -> httpx.AsyncClient:

@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from monitor.adapters.web.guard import SECURITY_HEADERS
 from monitor.adapters.web.passwords import Passwords
-from monitor.config import Access, ConfigError
+from monitor.config import Access
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +45,22 @@ class Gate:
         return {**SECURITY_HEADERS, **self._access.headers}
 
     def read_again(self) -> None:
-        """Read the file, whether it looks changed or not; where there is none, do nothing."""
-        if not self._access.files:
-            return
+        """Read the file, whether it looks changed or not, and take it."""
+        self.take(self.read())
+
+    def read(self) -> Access:
+        """Return what the file says now; or what is in force where it cannot be used."""
         try:
-            access = self._read()
-        except ConfigError as error:
-            logger.error("the web config file stays as it was: %s", error.problems[0])
+            return self._read() if self._access.files else self._access
+        # Whatever it is, it must not keep out whoever comes in just now.
+        except Exception as error:
+            why = getattr(error, "problems", (type(error).__name__,))[0]
+            logger.error("the web config file stays as it was: %s", why)
+            return self._access
+
+    def take(self, access: Access) -> None:
+        """Put in force what was read; that TLS is used, or is not, never changes."""
+        if access is self._access:
             return
         if (access.tls is None) != (self._access.tls is None):
             logger.error("the web config file stays as it was: TLS on or off needs a restart")

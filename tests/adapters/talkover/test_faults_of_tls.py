@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from monitor.adapters.talkover.transport import tls_context
 from monitor.config import json_schema
 from monitor.core.model import PollError, Reason, SftpConfig
+from monitor.tls import client_context
 from support.misbehaving import (
     CAMPAIGN,
     TOKEN,
@@ -110,7 +110,7 @@ async def test_fault_33_a_hung_handshake_times_out(ca_file: Path) -> None:
 
 
 def test_fault_33_verification_is_always_on_and_needs_tls_1_2(ca_file: Path) -> None:
-    for context in (tls_context(None), tls_context(ca_file)):
+    for context in (client_context(None), client_context(ca_file)):
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
@@ -127,33 +127,33 @@ def test_fault_33_no_key_of_the_config_turns_verification_off() -> None:
 def test_contexts_that_trust_the_same_are_one(ca: trustme.CA, ca_file: Path) -> None:
     copy = ca_file.with_name("copy.pem")
     copy.write_bytes(ca_file.read_bytes())
-    assert tls_context(ca_file) is tls_context(copy)
-    assert tls_context(None) is tls_context(None)
-    assert tls_context(ca_file) is not tls_context(None)
+    assert client_context(ca_file) is client_context(copy)
+    assert client_context(None) is client_context(None)
+    assert client_context(ca_file) is not client_context(None)
 
 
 def test_a_ca_file_that_changed_is_read_again(ca: trustme.CA, ca_file: Path) -> None:
-    before = tls_context(ca_file)
+    before = client_context(ca_file)
     trustme.CA().cert_pem.write_to_path(str(ca_file))
-    assert tls_context(ca_file) is not before
+    assert client_context(ca_file) is not before
 
 
 @pytest.mark.parametrize("content", ["", "no certificate", "\u2603"])
 def test_a_ca_file_without_a_certificate_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "ca.pem"
     path.write_text(content, "utf-8")
-    with pytest.raises(ValueError, match="no certificate in"):
-        tls_context(path)
+    with pytest.raises(ValueError, match="has no certificates in PEM format"):
+        client_context(path)
 
 
 def test_a_ca_file_may_name_its_authorities_in_any_script(ca_file: Path) -> None:
     ca_file.write_text("# Autorit\u00e9\n" + ca_file.read_text(), "utf-8")
-    assert tls_context(ca_file).cert_store_stats()["x509_ca"] == 1
+    assert client_context(ca_file).cert_store_stats()["x509_ca"] == 1
 
 
 def test_a_ca_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        tls_context(tmp_path / "missing.pem")
+    with pytest.raises(ValueError, match="is not a file"):
+        client_context(tmp_path / "missing.pem")
 
 
 async def test_fault_33_sslkeylogfile_is_ignored(

@@ -1,0 +1,64 @@
+"""Whom we trust by TLS: every context of a client, and the authorities of any other.
+
+`config check` calls the very function that makes the daemon's contexts: what it accepts works.
+"""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+
+def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Return a verifying TLS 1.2+ context that trusts `ca_file` alone, or else the system's roots.
+
+    One context for all that trust the same (each costs 35 ms). Raises ValueError as `trust` does.
+    """
+    if ca_file is None:
+        return _client(None)
+    with _explained(ca_file):
+        return _client(_text(ca_file))
+
+
+def trust(context: ssl.SSLContext, ca_file: Path) -> None:
+    """Have a context trust the certificates in a PEM file.
+
+    Raises ValueError, fit for whoever wrote the config, where it cannot be read, is no regular
+    file, or has no certificate (a CRL, a key and OpenSSL's TRUSTED CERTIFICATE are none).
+    """
+    with _explained(ca_file):
+        context.load_verify_locations(cadata=_text(ca_file))
+
+
+@lru_cache
+def _client(authorities: str | None) -> ssl.SSLContext:
+    # Not `create_default_context`: that writes the keys of every connection to SSLKEYLOGFILE.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if authorities is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(cadata=authorities)
+    return context
+
+
+def _text(ca_file: Path) -> str:
+    # Anything else would be waited for: a FIFO, for one.
+    if not ca_file.is_file():
+        raise FileNotFoundError
+    # What is not ASCII is a comment: the name of an authority, in many a bundle.
+    return ca_file.read_text("ascii", "ignore")
+
+
+@contextmanager
+def _explained(ca_file: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise ValueError(f"{ca_file} is not a file") from None
+    # SSLError is an OSError, and an empty text a ValueError.
+    except (ssl.SSLError, ValueError):
+        raise ValueError(f"{ca_file} has no certificates in PEM format") from None
+    except OSError as error:
+        raise ValueError(f"{ca_file} cannot be read: {error.strerror}") from None

@@ -1,0 +1,80 @@
+"""One poller by itself: its first polls, and what a reload does to a poll that is under way."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from monitor.adapters.metrics import OwnMetrics
+from monitor.adapters.store import MEMORY, Store
+from monitor.config import load_config
+from monitor.core.status import EnvironmentStatus
+from monitor.polling import Api, Poller, Settings
+from monitor.polling.guarded import Guarded
+from monitor.polling.token import Token
+from monitor.polling.watch import Watch
+from support.virtual import START, FakeApi, VirtualClock, run, virtual_seconds
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    file = tmp_path / "monitor.yaml"
+    campaigns = ", ".join(f"{{id: c-{n}}}" for n in range(6))
+    file.write_text(
+        f"environments: [{{name: production, token: '${{T}}', campaigns: [{campaigns}]}}]\n"
+    )
+    config = load_config(file, {"T": "talq_test"})
+    return Settings(
+        environment=config.environments[0], polling=config.polling, alerts=config.alerts
+    )
+
+
+def _poller(settings: Settings, api: Api, share: int) -> Poller:
+    store, clock = Store.open(MEMORY, now=START, threaded=False), VirtualClock()
+    status = EnvironmentStatus(name="production")
+    watch = Watch(settings, clock, store.save, status, {})
+    token = Token("production", settings.environment.token)
+    return Poller(watch, api, token, store, clock, share)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_a_call_under_way_ends_under_the_settings_it_began_with(settings: Settings) -> None:
+    async def story() -> tuple[bool, bool]:
+        clock = VirtualClock()
+        old, new = FakeApi(clock, latency=50.0), FakeApi(clock)
+        guarded = Guarded(old, "production", clock, OwnMetrics("test"))
+        poller = _poller(settings, guarded, share=1)
+        polling = asyncio.create_task(poller.run())
+        await virtual_seconds(1)
+        token = Token("production", settings.environment.token)
+        polling_config = replace(settings.polling, timeout=1.0)
+        poller.configure(replace(settings, polling=polling_config), new, token)
+        retiring = asyncio.create_task(guarded.retire())
+        await virtual_seconds(48)
+        early = old.closed
+        await virtual_seconds(2)
+        await _ended(polling)
+        await retiring
+        return early, old.closed
+
+    assert run(story()) == (False, True)
+
+
+def test_many_reloads_do_not_put_first_polls_off(settings: Settings) -> None:
+    async def story() -> int:
+        api = FakeApi(VirtualClock())
+        poller = _poller(settings, api, share=2)
+        token = Token("production", settings.environment.token)
+        for _ in range(100):
+            poller.configure(replace(settings), api, token)
+        polling = asyncio.create_task(poller.run())
+        await virtual_seconds(15)
+        await _ended(polling)
+        return len({key for _, key in api.calls})
+
+    assert run(story()) == 6

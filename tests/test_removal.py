@@ -1,0 +1,464 @@
+"""Whatever is under way when an environment or a campaign is removed: nothing of it comes back.
+
+Every step of a poll and of a listing × what is removed × by whom × what the answer says × what was
+known before; around an answer it is every step of the event loop. Each case removes it, looks that
+it stays away, and has it come back: still failing, it fires again, once, under the next number.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.adapters.store import Store
+from monitor.core.model import Answer, Instant, ListingAnswer
+from monitor.daemon import Daemon
+from support.daemons import World
+from support.virtual import START, FakeApi, config, run, virtual_seconds
+
+MINUTE = 60.0
+STEPS = range(-6, 8)
+"""Steps of the event loop from the answer to the removal; below 0 the removal begins first."""
+
+
+@dataclass
+class SteppedApi(FakeApi):
+    """An API whose answers about `held` wait for `hang`; it knows which calls are under way."""
+
+    held: str = ""
+    under_way: Counter[str] = field(default_factory=Counter)
+    twice: set[str] = field(default_factory=set)
+    listed: Callable[[], None] = lambda: None
+
+    async def fetch_sftp(self, campaign_id: str) -> Answer:
+        with self._under_way(campaign_id):
+            self.calls.append((self.clock.elapsed(), campaign_id))
+            if campaign_id == self.held and self.hang is not None:
+                await self.hang.wait()
+            says = self.says.get(campaign_id) or config(campaign_id, START)
+            return Answer(says() if callable(says) else says)
+
+    async def fetch_campaigns(self, page: int) -> ListingAnswer:
+        with self._under_way("*"):
+            if self.held == "*" and self.hang is not None:
+                self.calls.append((self.clock.elapsed(), "*"))
+                await self.hang.wait()
+            answer = await super().fetch_campaigns(page)
+            self.listed()
+            return answer
+
+    @contextmanager
+    def _under_way(self, key: str) -> Iterator[None]:
+        self.under_way[key] += 1
+        if self.under_way[key] > 1:
+            self.twice.add(key)
+        try:
+            yield
+        finally:
+            self.under_way[key] -= 1
+
+
+class QuickWorld(World):
+    """A world that parses each text of the config file but once, and whose output may block."""
+
+    begun: asyncio.Event | None = None
+    go_on: asyncio.Event
+
+    def block(self) -> asyncio.Event:
+        """Have the next line wait for `go_on`; return what is set when it does."""
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+        return self.begun
+
+    async def write(self, line: bytes) -> None:
+        if self.begun is not None:
+            begun, self.begun = self.begun, None
+            begun.set()
+            await self.go_on.wait()
+        await super().write(line)
+
+    def _load(self, environ: dict[str, str]) -> Callable[[], Any]:
+        known: dict[str, Any] = {}
+        load = super()._load(environ)
+
+        def loaded() -> Any:
+            text = (self.folder / "monitor.yaml").read_text()
+            if text not in known:
+                known[text] = load()
+            return known[text]
+
+        return loaded
+
+
+@dataclass
+class Case:
+    """The world of one case: what is removed is `c-2` of `staging`, or all of that."""
+
+    world: QuickWorld
+    what: str
+    by: str
+
+    @property
+    def api(self) -> SteppedApi:
+        api = self.world.apis.setdefault("staging", SteppedApi(self.world.clock))
+        assert isinstance(api, SteppedApi)
+        return api
+
+    def fails(self, fails: bool) -> None:
+        self.api.says["c-2"] = config("c-2", START, last_test_success=not fails)
+
+    def configure(self, there: bool) -> None:
+        """Write the config, or change the listing, so that it is there or is not."""
+        self.api.lists("c-1", "c-2" if there else "c-3", "c-4")
+        campaigns = "[{id: c-1}, {id: c-2}]" if there else "[{id: c-1}]"
+        watched = {
+            "listing": "discovery: {enabled: true, every: 1m}",
+            "reload": f"campaigns: {campaigns}",
+        }[self.by]
+        staging = (
+            "  - name: staging\n    base_url: http://127.0.0.1:9/api/v1\n"
+            f"    token: ${{OTHER_TOKEN}}\n    requests_per_minute: 6000\n    {watched}\n"
+        )
+        if self.what == "environment" and not there:
+            staging = ""
+        self.world.configure(more=staging + "polling: {interval: 2m, idle_interval: 5m}\n")
+
+    async def reload(self, daemon: Daemon, there: bool) -> None:
+        self.configure(there)
+        assert await daemon.reload() == []
+
+    async def change(self, daemon: Daemon, there: bool) -> None:
+        """Have it removed, or come back."""
+        if self.by == "reload":
+            await self.reload(daemon, there)
+        else:
+            self.configure(there)
+            # A campaign is gone when three complete listings lacked it.
+            for _ in range(1 if there else 3):
+                listed = asyncio.Event()
+                self.api.listed = listed.set
+                await listed.wait()
+            self.api.listed = lambda: None
+            await virtual_seconds(0.1)
+
+    def events(self) -> list[tuple[str, int]]:
+        """Return (status, seq) of its events, in the order in which they were sent."""
+        return [(e["status"], e["seq"]) for e in self.world.events() if e["campaign_id"] == "c-2"]
+
+    async def stays_away(self, daemon: Daemon) -> None:
+        """Look, for a while, that nothing of it is there any more."""
+        assert self.over(), self.events()
+        calls = len(self.api.calls)
+        await virtual_seconds(3 * MINUTE)
+        board = daemon.report.board().environments
+        assert "staging" not in board or "c-2" not in board["staging"].campaigns
+        asked = {key for _, key in self.api.calls[calls:]}
+        assert "c-2" not in asked
+        assert bool(asked) is (self.what == "campaign")
+        scrape = daemon.report.metrics(False)().decode()
+        assert ('environment="staging"' in scrape) is (self.what == "campaign")
+        assert self.over(), self.events()
+
+    async def comes_back(self, daemon: Daemon) -> None:
+        """Have it come back, failing: that is sent once."""
+        self.api.hang, before = None, len(self.events())
+        self.fails(True)
+        await self.change(daemon, there=True)
+        await virtual_seconds(5 * MINUTE)
+        assert [status for status, _ in self.events()[before:]] == ["firing"]
+
+    def over(self) -> bool:
+        """Check all that was sent: every id once, firing and resolved by turns; is it over now?"""
+        ids = [event["event_id"] for event in self.world.events()]
+        assert len(ids) == len(set(ids))
+        events = self.events()
+        turns = [("resolved" if seq % 2 == 0 else "firing", seq) for seq in range(1, len(ids) + 1)]
+        assert events == turns[: len(events)]
+        # Two calls at once for one campaign could be taken in the wrong order.
+        assert not self.api.twice
+        return len(events) % 2 == 0
+
+    async def under_way(self, key: str) -> asyncio.Event:
+        """Return once a call for `key` is under way: it hangs until what is returned is set."""
+        self.api.held, self.api.hang = key, self.api.hang or asyncio.Event()
+        while not self.api.under_way[key]:
+            await virtual_seconds(1)
+        return self.api.hang
+
+    async def poll(self, daemon: Daemon, known: str | None) -> asyncio.Event:
+        """Return as `under_way` does, for its poll; where nothing is known, its first."""
+        if known is None:
+            await self.change(daemon, there=False)
+            await virtual_seconds(1)
+            self.api.held, self.api.hang = "c-2", asyncio.Event()
+            await self.change(daemon, there=True)
+        else:
+            self.fails(known == "firing")
+            await virtual_seconds(5 * MINUTE)
+        return await self.under_way("c-2")
+
+
+async def loop_steps(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def watched(case: Case) -> AsyncIterator[Daemon]:
+    """Run the daemon, then once more: a restart sends nothing, for what was said is stored."""
+    case.configure(there=True)
+    async with case.world.daemon() as daemon:
+        await virtual_seconds(MINUTE)
+        yield daemon
+        sent = len(case.world.lines)
+    async with case.world.daemon():
+        await virtual_seconds(3 * MINUTE)
+    assert len(case.world.lines) == sent
+
+
+@pytest.fixture(params=[("environment", "reload"), ("campaign", "reload"), ("campaign", "listing")])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    return Case(QuickWorld(tmp_path), *request.param)
+
+
+KNOWN = pytest.mark.parametrize("known", [None, "well", "firing"])
+SAYS = pytest.mark.parametrize("fails", [False, True], ids=["healthy", "failing"])
+
+
+@pytest.mark.slow
+@KNOWN
+@SAYS
+def test_its_poll_is_answered_around_the_removal(
+    case: Case, known: str | None, fails: bool
+) -> None:
+    async def story() -> None:
+        async with watched(case) as daemon:
+            for steps in STEPS:
+                answer = await case.poll(daemon, known)
+                case.fails(fails)
+                if case.by == "listing":
+                    await answered_around_a_listing(case, answer, steps)
+                else:
+                    await around(steps, answer, lambda: case.change(daemon, there=False))
+                await case.stays_away(daemon)
+                await case.comes_back(daemon)
+
+    run(story())
+
+
+async def around(
+    steps: int, answer: asyncio.Event, change: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Have the answer come, and so many steps after it (below 0: before it) the change begin."""
+    if steps < 0:
+        changing = asyncio.create_task(change())
+        await loop_steps(-steps)
+        answer.set()
+        await changing
+    else:
+        answer.set()
+        await loop_steps(steps)
+        await change()
+
+
+async def answered_around_a_listing(case: Case, answer: asyncio.Event, steps: int) -> None:
+    """Have the answer come around the third listing that lacks the campaign."""
+    case.configure(there=False)
+    listings, done = 0, asyncio.Event()
+
+    async def come() -> None:
+        await loop_steps(6 + steps)
+        answer.set()
+        done.set()
+
+    def begun() -> None:
+        nonlocal listings
+        listings += 1
+        if listings == 3:
+            tasks.append(asyncio.create_task(come()))
+
+    tasks: list[asyncio.Task[None]] = []
+    case.api.listed = begun
+    await done.wait()
+    case.api.listed = lambda: None
+    await virtual_seconds(1)
+
+
+@KNOWN
+@SAYS
+def test_its_poll_is_answered_after_it_came_back(
+    case: Case, known: str | None, fails: bool
+) -> None:
+    async def story() -> None:
+        async with watched(case) as daemon:
+            answer = await case.poll(daemon, known)
+            await case.change(daemon, there=False)
+            assert case.over()
+            case.api.hang = None
+            case.fails(fails)
+            await case.change(daemon, there=True)
+            await virtual_seconds(5)
+            answer.set()
+            await virtual_seconds(5 * MINUTE)
+            assert case.over() is not fails
+            await case.change(daemon, there=False)
+            await case.stays_away(daemon)
+            await case.comes_back(daemon)
+
+    run(story())
+
+
+@pytest.mark.parametrize("known", ["well", "firing"])
+def test_its_poll_is_queued(case: Case, known: str) -> None:
+    async def story() -> None:
+        async with watched(case) as daemon:
+            case.fails(known == "firing")
+            await virtual_seconds(3 * MINUTE)
+            await case.change(daemon, there=False)
+            await case.stays_away(daemon)
+            await case.comes_back(daemon)
+
+    run(story())
+
+
+def test_its_poll_waits_for_the_end_of_another(case: Case) -> None:
+    async def story() -> None:
+        async with watched(case) as daemon:
+            daemon._fleet.pollers["staging"].share = 1
+            case.fails(True)
+            await virtual_seconds(MINUTE)
+            other = await case.under_way("c-1")
+            await virtual_seconds(5 * MINUTE)
+            if case.by == "listing":
+                other.set()
+            await case.change(daemon, there=False)
+            case.api.hang = None
+            other.set()
+            await case.stays_away(daemon)
+            await case.comes_back(daemon)
+
+    run(story())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", ["well", "firing"])
+def test_the_lease_of_its_poll_is_written(
+    case: Case, known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, held = Store.lease, list[asyncio.Event]()
+    writing = asyncio.Event()
+
+    async def slow(store: Store, environment: str, until: Instant) -> None:
+        if environment == "staging" and held:
+            writing.set()
+            await held[0].wait()
+        await lease(store, environment, until)
+
+    monkeypatch.setattr(Store, "lease", slow)
+
+    async def story() -> None:
+        async with watched(case) as daemon:
+            for steps in STEPS:
+                case.fails(known == "firing")
+                await virtual_seconds(3 * MINUTE)
+                held.append(written := asyncio.Event())
+                writing.clear()
+                await writing.wait()
+                if case.by == "listing":
+                    held.clear()
+                    written.set()
+                    await case.change(daemon, there=False)
+                else:
+                    held.clear()
+                    await around(steps, written, lambda: case.change(daemon, there=False))
+                await case.stays_away(daemon)
+                await case.comes_back(daemon)
+
+    run(story())
+
+
+@pytest.mark.slow
+def test_its_event_is_being_delivered(case: Case) -> None:
+    async def story() -> None:
+        async with watched(case) as daemon:
+            for steps in STEPS:
+                case.fails(False)
+                await virtual_seconds(3 * MINUTE)
+                case.fails(True)
+                delivery = case.world.block()
+                await delivery.wait()
+                await around(steps, case.world.go_on, lambda: case.change(daemon, there=False))
+                await virtual_seconds(1)
+                await case.stays_away(daemon)
+                await case.comes_back(daemon)
+
+    run(story())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", ["well", "firing"])
+def test_a_listing_is_answered_around_the_removal_of_its_environment(
+    tmp_path: Path, known: str
+) -> None:
+    case = Case(QuickWorld(tmp_path), "environment", "listing")
+
+    async def story() -> None:
+        async with watched(case) as daemon:
+            for steps in STEPS:
+                case.fails(known == "firing")
+                await virtual_seconds(3 * MINUTE)
+                answer = await case.under_way("*")
+                await around(steps, answer, lambda: case.reload(daemon, there=False))
+                await case.stays_away(daemon)
+                case.api.hang = None
+                case.fails(True)
+                await case.reload(daemon, there=True)
+                await virtual_seconds(2 * MINUTE)
+                assert not case.over()
+
+    run(story())
+
+
+@pytest.mark.parametrize("becomes", ["off and on", "without c-1"])
+def test_a_reload_changes_discovery_around_a_page_of_a_listing(
+    tmp_path: Path, becomes: str
+) -> None:
+    case = Case(QuickWorld(tmp_path), "campaign", "listing")
+    file = tmp_path / "monitor.yaml"
+    on = "discovery: {enabled: true, every: 1m}"
+    off = {
+        "off and on": "campaigns: [{id: c-2}]",
+        "without c-1": "discovery: {enabled: true, every: 1m, exclude: ['Campaign c-1']}",
+    }[becomes]
+
+    async def story() -> None:
+        async with watched(case) as daemon:
+            good = file.read_text()
+
+            async def change() -> None:
+                file.write_text(good.replace(on, off))
+                assert await daemon.reload() == []
+                if becomes == "off and on":
+                    file.write_text(good)
+                    assert await daemon.reload() == []
+
+            case.fails(True)
+            for steps in STEPS:
+                await virtual_seconds(3 * MINUTE)
+                answer = await case.under_way("*")
+                case.api.hang = None
+                await around(steps, answer, change)
+                await virtual_seconds(10)
+                campaigns = set(daemon.report.board().environments["staging"].campaigns)
+                wanted = {"c-1", "c-2", "c-4"} - ({"c-1"} if becomes == "without c-1" else set())
+                assert campaigns == wanted
+                file.write_text(good)
+                assert await daemon.reload() == []
+            assert case.events() == [("firing", 1)]
+            assert not case.over()
+
+    run(story())

@@ -1,0 +1,293 @@
+"""What can fail of a config fails before anything changes, at the start and at a reload.
+
+Every constructor and reader between a config file and what is in force is made to fail: by files
+that are really bad where there are any, else by an exception of any kind put in its place.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from structlog.testing import capture_logs
+
+from monitor import config as config_package
+from monitor import daemon as daemon_module
+from monitor.adapters.store import StorageError, Store
+from monitor.adapters.talkover import Talkover
+from monitor.config import ConfigError, SecretError, TokenSource, load_config
+from monitor.config.problems import Problem
+from monitor.daemon import Daemon
+from monitor.polling import fleet as fleet_module
+from monitor.tls import client_context
+from support.command import daemon as process
+from support.command import finished, write_config
+from support.daemons import World
+from support.fake_platform import fake_platform
+from support.virtual import START, config, run, virtual_seconds
+
+MINUTE = 60.0
+
+TRUSTED = (trustme.CA().cert_pem.bytes().decode()).replace("BEGIN CERT", "BEGIN TRUSTED CERT")
+TRUSTED = TRUSTED.replace("END CERT", "END TRUSTED CERT")
+
+AUTHORITIES: dict[str, Callable[[Path], object]] = {
+    "trusted format": lambda path: path.write_text(TRUSTED),
+    "a revocation list": lambda path: path.write_text(
+        "-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n"
+    ),
+    "a key": lambda path: trustme.CA().private_key_pem.write_to_path(str(path)),
+    "DER": lambda path: path.write_bytes(b"\x30\x82\x01\x00" + bytes(256)),
+    "empty": lambda path: path.touch(),
+    "cut off": lambda path: path.write_bytes(trustme.CA().cert_pem.bytes()[:200]),
+    "a second one is broken": lambda path: path.write_bytes(
+        trustme.CA().cert_pem.bytes()
+        + b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    ),
+    "a folder": lambda path: path.mkdir(),
+    "missing": lambda path: None,
+}
+"""Files that are no authority."""
+
+
+@pytest.mark.parametrize("kind", AUTHORITIES)
+def test_what_config_check_accepts_of_an_authority_is_what_the_daemon_can_use(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "ca.pem"
+    AUTHORITIES[kind](path)
+    with pytest.raises(ValueError, match=f"{path} (is not a file|has no certificates)"):
+        client_context(path)
+    (tmp_path / "monitor.yaml").write_text(
+        "environments: [{name: a, token: '${T}', ca_file: ca.pem, campaigns: [{id: c-1}]}]\n"
+    )
+    with pytest.raises(ConfigError, match="ca_file: "):
+        load_config(tmp_path / "monitor.yaml", {"T": "talq_t"})
+
+
+def test_certificates_beside_other_blocks_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    crl = "-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n"
+    path.write_text(crl + trustme.CA().cert_pem.bytes().decode() + crl)
+    assert client_context(path).cert_store_stats()["x509_ca"] == 1
+
+
+ERRORS: list[Exception] = [
+    ConfigError([Problem("file", 1, "key", "wrong")]),
+    SecretError("unreadable"),
+    StorageError("unreadable"),
+    OSError(24, "Too many open files"),
+    ValueError("wrong"),
+    RuntimeError("can't start new thread"),
+    RecursionError("too deep"),
+    MemoryError(),
+    UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"),
+    KeyError("bug"),
+]
+
+
+def _raises(error: Exception) -> Callable[..., Any]:
+    def raising(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return raising
+
+
+SEAMS: dict[str, tuple[object, str]] = {
+    "the file, its secrets, authorities and web config are read": (Daemon, "_load"),
+    "the config is shared with the one before": (config_package.Config, "sharing_with"),
+    "the config is written out, for its hash": (daemon_module, "effective_yaml"),
+    "what was saved is written": (Store, "flush"),
+    "what is remembered is read": (Store, "load"),
+    "a token is read": (fleet_module, "Token"),
+    "a token's file is read": (TokenSource, "read"),
+    "whom to watch is worked out": (fleet_module, "Settings"),
+    "a client is made": (fleet_module.Fleet, "_connect"),
+    "a client is guarded": (fleet_module, "Guarded"),
+}
+"""Whatever runs between the file and the first change, by what it does."""
+
+
+def _metric(daemon: Daemon, name: str) -> str:
+    lines = daemon.report.metrics(False)().decode().splitlines()
+    return next(line for line in lines if line.startswith(f"sftp_monitor_{name}"))
+
+
+def _configs(daemon: Daemon) -> tuple[object, ...]:
+    pollers = daemon._fleet.pollers
+    return (
+        daemon.report.config,
+        [(name, one.watch.settings, one.api, one._token) for name, one in pollers.items()],
+        _metric(daemon, "config_hash"),
+        daemon._web.gate.access,
+    )
+
+
+STAGING = (
+    "  - name: staging\n    base_url: http://127.0.0.1:9/api/v1\n"
+    "    token: ${OTHER_TOKEN}\n    campaigns: [{id: s-1}]\n"
+)
+
+
+@pytest.mark.parametrize("by", ["SIGHUP", "POST"])
+@pytest.mark.parametrize("seam", SEAMS)
+def test_a_reload_that_fails_leaves_the_old_config_whole(
+    tmp_path: Path, seam: str, by: str
+) -> None:
+    world = World(tmp_path)
+    owner, name = SEAMS[seam]
+
+    async def story() -> None:
+        world.configure(["c-1", "c-2"])
+        async with world.daemon() as daemon:
+            await virtual_seconds(MINUTE)
+            before = _configs(daemon)
+            world.configure(["c-1", "c-3"], more=STAGING + "polling: {timeout: 1s}\n")
+            for error in ERRORS:
+                with pytest.MonkeyPatch.context() as patch:
+                    # Those two are attributes of what runs, not of its class.
+                    part = {"_load": daemon, "_connect": daemon._fleet}.get(name, owner)
+                    patch.setattr(part, name, _raises(error))
+                    await _refused(daemon, by)
+                assert _configs(daemon) == before, error
+                successful = _metric(daemon, "config_last_reload_successful")
+                assert successful.endswith(" 0.0"), error
+            assert not world.api().closed
+            # The old config is in force, with its token, its client and its sinks.
+            world.api().says["c-2"] = config("c-2", START, last_test_success=False)
+            await virtual_seconds(10 * MINUTE)
+            assert world.told() == [("firing", "failed_test", "c-2")]
+            # And the next reload puts the new one in force.
+            assert await daemon.reload() == []
+            assert set(daemon._fleet.pollers) == {"production", "staging"}
+            assert _metric(daemon, "config_last_reload_successful").endswith(" 1.0")
+
+    # Nobody reads the tracebacks, and to print them takes seconds.
+    with capture_logs():
+        run(story())
+
+
+async def _refused(daemon: Daemon, by: str) -> None:
+    if by == "POST":
+        problems = await daemon.reload()
+        assert problems
+        assert all(problems)
+    else:
+        daemon.reload_requested.set()
+        await virtual_seconds(1)
+
+
+def test_no_step_of_a_reload_is_left_out() -> None:
+    # What a reload calls before its first change; whoever adds a step adds it to SEAMS as well.
+    names = {name for _, name in SEAMS.values()}
+    source = "".join(
+        inspect.getsource(part)
+        for part in (
+            Daemon._reload,
+            Daemon._read,
+            Daemon._prepare,
+            fleet_module.Fleet.prepare,
+            fleet_module.Fleet._settings,
+            fleet_module.Fleet._api,
+        )
+    )
+    harmless = {
+        "str", "type", "isinstance", "frozenset", "len", "error", "info", "append",
+        "sleep", "elsewhere", "get", "Prepared", "_Part", "Roster", "ConfigError",
+        "Problem", "discard", "prepare", "load_in", "_aside", "_prepare", "_settings", "_api",
+        "_take", "take", "_refused", "read", "partial",
+    }  # fmt: skip
+    called = set(_calls(source))
+    assert called - harmless - names == set(), "make it fail, too: add it to SEAMS"
+
+
+def _calls(source: str) -> Iterator[str]:
+    for part in (
+        source.replace("    async def ", "\0    async def ")
+        .replace("    def ", "\0    def ")
+        .split("\0")
+    ):
+        for node in ast.walk(ast.parse(textwrap.dedent(part))):
+            if isinstance(node, ast.Call):
+                yield ast.unparse(node.func).rpartition(".")[2]
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"ca_file": None}, "is not a file"),
+        ({"base_url": "http://127.0.0.1:9/a?b"}, "a base URL has no user, query or fragment"),
+        ({"token": "with blanks"}, "a token is made of visible ASCII"),
+    ],
+    ids=["an authority", "a base URL", "a token"],
+)
+def test_what_the_real_client_refuses_is_a_problem_of_the_config(
+    tmp_path: Path, broken: dict[str, Any], why: str
+) -> None:
+    world = World(tmp_path)
+
+    def connect(settings: Any, token: str) -> Any:
+        known: dict[str, Any] = {
+            "base_url": "http://127.0.0.1:9",
+            "token": token,
+            "timeout": 1.0,
+            "concurrency": 1,
+            "now": world.clock.wall,
+            "monotonic": world.clock.elapsed,
+            "observe": lambda *_: None,
+            "user_agent": "test",
+        }
+        more = {"ca_file": tmp_path / "nowhere"} if "ca_file" in broken else broken
+        return Talkover(**{**known, **more})
+
+    async def story() -> list[str]:
+        world.configure()
+        async with world.daemon() as daemon:
+            daemon._fleet._connect = connect
+            return list(await daemon.reload())
+
+    (problem,) = run(story())
+    assert problem.startswith("production: ")
+    assert why in problem
+
+
+def test_a_client_that_cannot_be_made_at_the_start_is_a_bad_config(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.configure()
+
+    async def story() -> None:
+        daemon = Daemon(
+            world._load({"TOKEN": "talq_test"}), world.write, clock=world.clock,
+            connect=_raises(ValueError("no such authority")), threaded=False,
+        )  # fmt: skip
+        with pytest.raises(ConfigError, match="no such authority") as raised:
+            await daemon.start()
+        assert raised.value.exit_code == 78
+
+    run(story())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", AUTHORITIES)
+async def test_a_bad_authority_ends_neither_a_start_nor_a_daemon(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "ca.pem"
+    async with fake_platform("c-1") as platform:
+        good = write_config(tmp_path, platform, ["c-1"])
+        async with process(good) as monitor:
+            await monitor.process.record(event="sweep_complete")
+            AUTHORITIES[kind](path)
+            write_config(tmp_path, platform, ["c-1"], environment={"ca_file": str(path)})
+            answer = await monitor.web.post("/-/reload")
+            assert (answer.status_code, "ca_file" in answer.text) == (500, True)
+            assert "\nsftp_monitor_config_last_reload_successful 0" in await monitor.text(
+                "/metrics"
+            )
+            polls = len(platform.requests)
+            await platform.until(lambda: len(platform.requests) > polls)
+    ended = await finished("run", "--config.file", str(good))
+    assert ended.code == 78, ended
+    assert (await finished("config", "check", "--config.file", str(good))).code == 78
