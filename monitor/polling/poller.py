@@ -28,8 +28,6 @@ from monitor.polling.watch import Watch
 TURN: Seconds = 5.0
 """The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it."""
 
-ROUTINE, FIRST = Priority.ROUTINE, Priority.NEVER_SEEN
-
 log = structlog.get_logger()
 
 
@@ -228,7 +226,7 @@ class Poller:
     def _ask_again(self, key: str) -> None:
         if self._is_watched(key):
             due = self._listed_from if key == LISTING else self._clock.elapsed()
-            self._queue.put(key, due, FIRST)
+            self._queue.put(key, due, Priority.NEVER_SEEN)
 
     def _follow_up(
         self, key: str, before: EnvironmentStatus, generation: int, anew: list[str]
@@ -261,12 +259,11 @@ class Poller:
             if key not in before:
                 self._plan(key)
             else:
-                self._queue.put(key, self._clock.elapsed(), ROUTINE)
-        if self.watch.awaits_listing:
-            # Due as long as its first page was, so that it stays ahead of the campaigns.
-            self._queue.put(LISTING, self._listed_from, FIRST)
-        else:
-            self._queue.put(LISTING, self._clock.elapsed() + self._discovery.wait(), ROUTINE)
+                self._queue.put(key, self._clock.elapsed(), Priority.ROUTINE)
+        # Due as long as its first page was, so that it stays ahead of the campaigns.
+        first = self.watch.awaits_listing
+        due = self._listed_from if first else self._clock.elapsed() + self._discovery.wait()
+        self._queue.put(LISTING, due, Priority.NEVER_SEEN if first else Priority.ROUTINE)
 
     def _poll_next(self, keys: Iterable[str]) -> None:
         """Have campaigns polled ahead of all routine; those under way once more after that."""
@@ -274,7 +271,7 @@ class Poller:
             if key in self._in_flight:
                 self._again.add(key)
             elif key in self.watch.settings.targets:
-                self._queue.put(key, self._clock.elapsed(), FIRST)
+                self._queue.put(key, self._clock.elapsed(), Priority.NEVER_SEEN)
 
     def _plan_listing(self, discovery: DiscoveryConfig) -> None:
         """Have the campaigns listed at once where that was not done under this config."""
@@ -283,7 +280,7 @@ class Poller:
         self._listed_under, self._listed_from = discovery, self._clock.elapsed()
         self._discovery.restart()
         if discovery.enabled and LISTING not in self._in_flight:
-            self._queue.put(LISTING, self._listed_from, FIRST)
+            self._queue.put(LISTING, self._listed_from, Priority.NEVER_SEEN)
         else:
             self._queue.discard(LISTING)
 
@@ -294,7 +291,7 @@ class Poller:
             # At the budget's even pace from the start on: so nothing of it is late.
             due = max(mono, self._next_first_poll)
             self._next_first_poll = due + self._budget.spacing(mono)
-            self._queue.put(key, due, FIRST)
+            self._queue.put(key, due, Priority.NEVER_SEEN)
         else:
             now, deadline = self.watch.now(), planned.deadline
             due = mono + max(0.0, planned.at - now)
