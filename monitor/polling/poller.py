@@ -239,8 +239,8 @@ class Poller:
         if key in self.watch.settings.targets:
             self._plan(key)
         # The base URL is right after all: 404s that were distrusted are asked again, and believed.
-        if self.watch.status.readable_seen:
-            anew += sorted(before.not_found - self._in_flight)
+        if self.watch.status.readable_seen and not before.readable_seen:
+            anew += [key for key in self.watch.distrusted() if key not in self._in_flight]
         self._poll_next([*anew, *({key} & self._again)])
         if before.swept_at is None and self.watch.status.swept_at is not None:
             counts = {health.value: n for health, n in self.board().counts().items()}

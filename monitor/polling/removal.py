@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from monitor.adapters.store import Change
-from monitor.core import assess, environment_rules
+from monitor.core import assess, environment
 from monitor.core.discovery import Roster
 from monitor.core.identity import AlertLabels
 from monitor.core.model import Instant
@@ -14,7 +14,7 @@ from monitor.core.status import CampaignStatus, EnvironmentStatus
 def removal(status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant) -> Change:
     """Return what is left, and what is to be told, of an environment that is no longer watched."""
     why = "environment_removed"
-    after, events = environment_rules.reconcile_environment(status, {}, now, AlertLabels(), why)
+    after, events = environment.reconcile(status, {}, now, AlertLabels(), why)
     # Without its breaker: an environment that comes back under this name starts closed.
     left = EnvironmentStatus(name=status.name, alerts=after.alerts)
     tombstones, told = [], list(events)

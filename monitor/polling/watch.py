@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from monitor.adapters.store import Change
-from monitor.core import assess, clock, environment, environment_rules
+from monitor.core import assess, clock, environment
 from monitor.core.alerts import moved
 from monitor.core.assess import Cadence, NextPoll
 from monitor.core.board import Entry, Findings, in_force
@@ -17,7 +17,7 @@ from monitor.core.discovery import Roster
 from monitor.core.environment import Call
 from monitor.core.environment_rules import Facts
 from monitor.core.events import in_telling_order
-from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Seconds
+from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Reason, Seconds
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.changes import CampaignLog, log_environment
@@ -75,9 +75,17 @@ class Watch:
         idle = len(self.settings.targets) - told
         return effective_interval(pace, told, polling.interval, idle, polling.idle_interval)
 
-    def _facts(self) -> Facts:
+    def facts(self) -> Facts:
+        """Return what a decision on the environment depends on beside its status."""
         settings = self.settings
-        return Facts(len(settings.targets), self.interval, settings.environment.unreadable_after)
+        return Facts(
+            campaigns=len(settings.targets),
+            notified=settings.told,
+            effective_interval=self.interval,
+            unreadable_after=settings.environment.unreadable_after,
+            labels=settings.environment.alert_labels,
+            remind_every=settings.alerts.remind_every,
+        )
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
@@ -182,20 +190,19 @@ class Watch:
 
     def _reconcile_environment(self, now: Instant) -> None:
         before, config = self.status, self.settings.environment
-        self.status, events = environment_rules.reconcile_environment(
-            before, config.rules, now, config.alert_labels
-        )
+        self.status, events = environment.reconcile(before, config.rules, now, config.alert_labels)
         if self.status != before:
             self._save(Change(environments=(self.status,), events=events))
 
     def decide(self, key: str, answer: Answer, generation: int, took: Seconds) -> list[str]:
         """Take an answer: breaker first, then campaign, then events; return whom to poll next."""
-        if key not in self.settings.targets:
+        target = self.settings.targets.get(key)
+        if target is None:
             return []
-        count = len(self.settings.targets)
+        count, now = len(self.settings.targets), self.now()
         observation = environment.interpret(self.status, answer.observation, count)
-        now = self._called(Call(key, observation, generation), answer.server_date)
-        events = self._assess_environment(now)
+        call = Call(key, observation, generation, notified=target.muted_status is None)
+        events = self._observe(call, answer.server_date, now)
         if self.status.breaker_open and isinstance(observation, PollError):
             # The breaker's business, not the campaign's: one outage, one page.
             self._save(Change(environments=(self.status,), events=events))
@@ -203,11 +210,11 @@ class Watch:
         before = self._status_of(key)
         decision = assess.assess(
             before,
-            self.settings.targets[key],
+            target,
             observation,
             now,
             remind_every=self.settings.alerts.remind_every,
-            environment_alert=environment_rules.firing_alert(self.status),
+            environment_alert=environment.firing_alert(self.status),
             others_read_at=self._doubts.others_read_at(key, observation, self.entries),
             ahead=clock.ahead(self.status, now),
         )
@@ -221,32 +228,27 @@ class Watch:
 
     def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
         """Take a page of the listing, or why there is none: for the breaker it is a call."""
-        now = self._called(Call(None, answer.page, token_generation), answer.server_date)
-        events = self._assess_environment(now)
+        call = Call(None, answer.page, token_generation)
+        events = self._observe(call, answer.server_date, self.now())
         self._save(Change(environments=(self.status,), events=events))
 
-    def _called(self, call: Call, server_date: Instant | None) -> Instant:
-        now, before = self.now(), self.status
-        dated = clock.with_server_date(before, server_date, now)
-        self.status = environment.observe(dated, call, len(self.settings.targets), now)
-        log_environment(before, self.status)
-        return now
-
-    def _assess_environment(self, now: Instant) -> tuple[Event, ...]:
-        self.status, self.findings, events = environment_rules.assess_environment(
-            self.status,
-            self.settings.environment.rules,
-            self._facts(),
-            now,
-            labels=self.settings.environment.alert_labels,
-            remind_every=self.settings.alerts.remind_every,
+    def _observe(self, call: Call, server_date: Instant | None, now: Instant) -> tuple[Event, ...]:
+        before, rules = self.status, self.settings.environment.rules
+        self.status, self.findings, events = environment.step(
+            before, call, server_date, rules, self.facts(), now
         )
+        log_environment(before, self.status)
         return events
 
     def _end_sweep(self, now: Instant) -> None:
         if self.settings.targets and not self.unswept and not self.awaits_listing:
             self.status = replace(self.status, swept_at=now)
             self.unswept = set(self.settings.targets)
+
+    def distrusted(self) -> list[str]:
+        """Return the campaigns that answered 404 while no base URL was known to be right."""
+        read = self.campaigns.items()
+        return sorted(k for k, one in read if one.error and one.error.reason is Reason.NOT_FOUND)
 
     def next_poll(self, key: str) -> NextPoll | None:
         """Return when to look at a campaign again, and why; None: never polled, at once."""
@@ -273,10 +275,10 @@ class Watch:
     def next_probe(self) -> Instant:
         """Return when the open breaker lets its next probe through."""
         polling = self.settings.polling
-        return environment_rules.next_probe(
+        return environment.next_probe(
             self.status,
             self.settings.environment.rules,
-            self._facts(),
+            self.facts(),
             polling.probe_interval,
             polling.token_probe_interval,
         )

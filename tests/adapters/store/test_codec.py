@@ -22,7 +22,7 @@ from monitor.core.model import (
     SftpConfig,
     Told,
 )
-from monitor.core.status import CampaignStatus, EnvironmentStatus, Failures, Memory
+from monitor.core.status import CampaignStatus, EnvironmentStatus, Failures, Memory, Run
 from support.builders import NOW, a_config, a_status
 from support.state_files import an_event
 
@@ -173,8 +173,7 @@ def test_of_an_environment_only_the_breaker_and_what_was_once_seen_are_stored() 
         outage_reason=Reason.TIMEOUT,
         readable_seen=True,
         unauthorized_with=4,
-        not_found=frozenset({"c-1"}),
-        forbidden=frozenset({"c-2"}),
+        run=Run(Reason.FORBIDDEN, 2, NOW, frozenset({"c-1", "c-2"})),
         skews=(1.0, 2.0),
         medians=((NOW, 1.5),),
         doubted_until=NOW,
