@@ -149,7 +149,7 @@ def _event(
         since=old.since if over else new.since,
         observed_at=subject.observed_at,
         decided_at=subject.decided_at,
-        next_step="" if over or rule is None else rule.next_step,
+        next_step="" if over or rule is None else rule.next_step_for(new),
         reason=telling.reason,
         muted_by=telling.muted_by,
         initial=subject.initial,

@@ -167,7 +167,8 @@ class Finding:
     """A rule's verdict on one observation, and why.
 
     `since` is when it became true as far as anyone can know; `recheck_at` the instant at which
-    time alone would change the verdict. `evidence` has keys of `EVIDENCE_KEYS` only.
+    time alone would change the verdict. `evidence` has keys of `EVIDENCE_KEYS` only. `next_step`
+    says what to do about this one in place of what its rule says; empty: the rule's.
     """
 
     verdict: Verdict
@@ -175,6 +176,7 @@ class Finding:
     evidence: Mapping[str, str] = field(default_factory=dict)
     since: Instant | None = None
     recheck_at: Instant | None = None
+    next_step: str = ""
 
 
 class Severity(StrEnum):
@@ -201,6 +203,7 @@ class Alert:
     began; `told` is what on-call was last told, `told_at` the reminder clock, `seq` the number
     of the last event (it outlives the campaign, so that an event id is never reused). `fired_as`
     are the labels of its last `firing` event: while it is told, it goes by them everywhere.
+    `summary`, `evidence` and `next_step` are those of its last unhealthy finding.
     """
 
     rule: str
@@ -217,6 +220,7 @@ class Alert:
     seq: int = 0
     summary: str = ""
     evidence: Mapping[str, str] = field(default_factory=dict)
+    next_step: str = ""
 
     @property
     def active(self) -> bool:
