@@ -14,21 +14,15 @@ from monitor.adapters.store import Change, Loaded, Store
 from monitor.config import Config, ConfigError, EnvironmentConfig, Problem
 from monitor.core.discovery import Roster
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.polling.api import Api
-from monitor.polling.guarded import Guarded
+from monitor.polling.api import Connect, Guarded
 from monitor.polling.poller import Poller
-from monitor.polling.removal import removal
-from monitor.polling.settings import Clock, Settings
-from monitor.polling.token import Token
-from monitor.polling.watch import Watch
+from monitor.polling.settings import Clock, Settings, Token
+from monitor.polling.watch import Watch, removal
 
 log = structlog.get_logger()
 
 _Known = Mapping[str, CampaignStatus]
 """What is remembered of an environment's campaigns, by id."""
-
-Connect = Callable[[Settings, str], Api]
-"""Makes an environment's API client, of its part of the config and the token."""
 
 MOST_CALLS_AT_ONCE = 1024
 """More under way at once would only make each of them late on one core."""

@@ -19,10 +19,9 @@ from monitor.core.model import Answer, Instant, ListingAnswer, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
 from monitor.core.status import EnvironmentStatus
 from monitor.polling.api import Api
+from monitor.polling.changes import log_budget
 from monitor.polling.discovery import LISTING, Discovery
-from monitor.polling.settings import Clock, Settings
-from monitor.polling.throttling import heed
-from monitor.polling.token import Token
+from monitor.polling.settings import Clock, Settings, Token
 from monitor.polling.watch import Watch
 
 TURN: Seconds = 5.0
@@ -212,7 +211,8 @@ class Poller:
             self._ask_again(key)
             return
         mono, plan = self._clock.elapsed(), self.watch.settings.environment.requests_per_minute
-        self._budget = heed(self._budget, answer, plan, mono, self.watch.name)
+        budget, self._budget = self._budget, self._budget.answered(answer, plan, mono)
+        log_budget(self.watch.name, budget, self._budget, answer.pause)
         self.watch.pace, anew = self._budget.pace(mono), list[str]()
         before = self.watch.status
         if isinstance(answer, ListingAnswer):

@@ -9,19 +9,18 @@ from dataclasses import replace
 from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
 from monitor.core.alerts import moved
-from monitor.core.assess import Cadence, NextPoll
+from monitor.core.assess import NextPoll
 from monitor.core.board import Entry, Findings, in_force
-from monitor.core.budget import Budget, effective_interval
+from monitor.core.budget import Budget
 from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Roster
 from monitor.core.environment import Call
-from monitor.core.environment_rules import Facts
 from monitor.core.events import in_telling_order
+from monitor.core.identity import AlertLabels
 from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Reason, Seconds
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.changes import CampaignLog, log_environment
-from monitor.polling.removal import removal
 from monitor.polling.settings import Clock, Settings
 
 STEP: Seconds = 2.0
@@ -68,24 +67,7 @@ class Watch:
 
         `pace`, which the poller keeps up to date, is in calls a minute.
         """
-        return self._interval_at(self.pace)
-
-    def _interval_at(self, pace: float) -> Seconds:
-        polling, told = self.settings.polling, self.settings.told
-        idle = len(self.settings.targets) - told
-        return effective_interval(pace, told, polling.interval, idle, polling.idle_interval)
-
-    def facts(self) -> Facts:
-        """Return what a decision on the environment depends on beside its status."""
-        settings = self.settings
-        return Facts(
-            campaigns=len(settings.targets),
-            notified=settings.told,
-            effective_interval=self.interval,
-            unreadable_after=settings.environment.unreadable_after,
-            labels=settings.environment.alert_labels,
-            remind_every=settings.alerts.remind_every,
-        )
+        return self.settings.interval_at(self.pace)
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
@@ -235,7 +217,7 @@ class Watch:
     def _observe(self, call: Call, server_date: Instant | None, now: Instant) -> tuple[Event, ...]:
         before, rules = self.status, self.settings.environment.rules
         self.status, self.findings, events = environment.step(
-            before, call, server_date, rules, self.facts(), now
+            before, call, server_date, rules, self.settings.facts_at(self.pace), now
         )
         log_environment(before, self.status)
         return events
@@ -252,21 +234,9 @@ class Watch:
 
     def next_poll(self, key: str) -> NextPoll | None:
         """Return when to look at a campaign again, and why; None: never polled, at once."""
-        settings = self.settings
-        # Slots are laid for the whole budget: while it is throttled polls run late, evenly, and
-        # they are back in their slots as soon as it is not.
-        whole = Budget(settings.environment.budget_per_minute, 0.0).pace(0.0)
-        # A budget that is too small stretches all intervals alike.
-        stretch = self._interval_at(whole) / settings.polling.interval
-        cadence = Cadence(
-            interval=settings.polling.interval * stretch,
-            stretched=stretch > 1,
-            unhealthy_interval=settings.polling.unhealthy_interval * stretch,
-            idle_interval=settings.polling.idle_interval,
-        )
         now, target = self.now(), self.settings.targets[key]
         ahead = clock.ahead(self.status, now)
-        return assess.next_poll(self._status_of(key), target, cadence, now, ahead)
+        return assess.next_poll(self._status_of(key), target, self.settings.cadence(), now, ahead)
 
     def probe_at_once(self) -> None:
         """Have the next probe due at once: there is reason to hope."""
@@ -278,7 +248,7 @@ class Watch:
         return environment.next_probe(
             self.status,
             self.settings.environment.rules,
-            self.facts(),
+            self.settings.facts_at(self.pace),
             polling.probe_interval,
             polling.token_probe_interval,
         )
@@ -296,3 +266,23 @@ class Watch:
 
     def _status_of(self, key: str) -> CampaignStatus:
         return self.campaigns.get(key) or CampaignStatus(environment=self.name, campaign_id=key)
+
+
+def removal(status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant) -> Change:
+    """Return what is left, and what is to be told, of an environment that is no longer watched."""
+    why = "environment_removed"
+    after, events = environment.reconcile(status, {}, now, AlertLabels(), why)
+    # Without its breaker: an environment that comes back under this name starts closed.
+    left = EnvironmentStatus(name=status.name, alerts=after.alerts)
+    tombstones, told = [], list(events)
+    for campaign in campaigns:
+        target = Target(environment=status.name, campaign_id=campaign.campaign_id)
+        decision = assess.remove(campaign, target, why, now)
+        tombstones.append(decision.status)
+        told += decision.events
+    return Change(
+        campaigns=tuple(tombstones),
+        environments=(left,),
+        events=tuple(told),
+        rosters={status.name: Roster()},
+    )

@@ -111,7 +111,7 @@ class Watched:
 
     def _compare_environment(self, at: Instant) -> None:
         rules, status = self.watch.settings.environment.rules, self.watch.status
-        facts = self.watch.facts()
+        facts = self.watch.settings.facts_at(self.watch.pace)
         found = {name: rule.judge(status, facts, at) for name, rule in rules.items()}
         compare_environment(self.watch, found)
 
