@@ -226,7 +226,7 @@ def _muter(
     """Return what mutes a rule, by the order of precedence of the rules' table; None: nothing."""
     for name, other in target.rules.items():
         muted = rule in other.mutes or (EVERY_OTHER_RULE in other.mutes and rule != name)
-        if muted and alerts[name].unhealthy:
+        if muted and name in alerts and alerts[name].unhealthy:
             return name
     # From memory, not from the observation: it stays in force through polls that fail.
     switched_off = memory.config is not None and not memory.config.is_enabled
