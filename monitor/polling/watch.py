@@ -5,6 +5,7 @@ So a poll happened whole or not at all, whatever is cancelled when.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
@@ -25,6 +26,13 @@ from monitor.polling.settings import Clock, Settings
 
 STEP: Seconds = 2.0
 """From here on a difference between the wall clock and the monotonic one is a step."""
+
+
+class Decided(NamedTuple):
+    """What came of an answer: whom to poll next; the findings, where it was decided on."""
+
+    anew: list[str]
+    findings: Findings | None = None
 
 
 class Watch:
@@ -176,11 +184,11 @@ class Watch:
         if self.status != before:
             self._save(Change(environments=(self.status,), events=events))
 
-    def decide(self, key: str, answer: Answer, generation: int, took: Seconds) -> list[str]:
-        """Take an answer: breaker first, then campaign, then events; return whom to poll next."""
+    def decide(self, key: str, answer: Answer, generation: int, took: Seconds) -> Decided:
+        """Take an answer: breaker first, then campaign, then events."""
         target = self.settings.targets.get(key)
         if target is None:
-            return []
+            return Decided([])
         count, now = len(self.settings.targets), self.now()
         observation = environment.interpret(self.status, answer.observation, count)
         call = Call(key, observation, generation, notified=target.muted_status is None)
@@ -188,7 +196,7 @@ class Watch:
         if self.status.breaker_open and isinstance(observation, PollError):
             # The breaker's business, not the campaign's: one outage, one page.
             self._save(Change(environments=(self.status,), events=events))
-            return []
+            return Decided([])
         before = self._status_of(key)
         decision = assess.assess(
             before,
@@ -206,7 +214,7 @@ class Watch:
         self._end_sweep(now)
         told = in_telling_order([*events, *decision.events])
         self._save(Change(campaigns=(decision.status,), environments=(self.status,), events=told))
-        return self._doubts.take(key, now - took, self.entries)
+        return Decided(self._doubts.take(key, now - took, self.entries), decision.findings)
 
     def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
         """Take a page of the listing, or why there is none: for the breaker it is a call."""
@@ -232,11 +240,14 @@ class Watch:
         read = self.campaigns.items()
         return sorted(k for k, one in read if one.error and one.error.reason is Reason.NOT_FOUND)
 
-    def next_poll(self, key: str) -> NextPoll | None:
-        """Return when to look at a campaign again, and why; None: never polled, at once."""
-        now, target = self.now(), self.settings.targets[key]
-        ahead = clock.ahead(self.status, now)
-        return assess.next_poll(self._status_of(key), target, self.settings.cadence(), now, ahead)
+    def next_poll(self, key: str, findings: Findings | None = None) -> NextPoll | None:
+        """Return when to look at a campaign again, and why; None: never polled, at once.
+
+        `findings` are those of the decision on it that has just been made, if one has.
+        """
+        now, target, cadence = self.now(), self.settings.targets[key], self.settings.cadence()
+        ahead, status = clock.ahead(self.status, now), self._status_of(key)
+        return assess.next_poll(status, target, cadence, now, ahead, findings=findings)
 
     def probe_at_once(self) -> None:
         """Have the next probe due at once: there is reason to hope."""
