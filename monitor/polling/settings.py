@@ -39,7 +39,9 @@ class Settings:
     """An environment's part of the config, replaced whole by a reload, and its campaigns by id.
 
     `roster` is what its listings came to; a listing replaces it. `targets` follow from both; of
-    `told` of them on-call is told, the others are polled now and then.
+    `told` of them on-call is told, the others are polled now and then. `cadence` is how often to
+    look at a campaign, as far as the whole budget allows: while it is throttled polls run late,
+    evenly, and they are back in their slots as soon as it is not.
     """
 
     environment: EnvironmentConfig
@@ -48,6 +50,7 @@ class Settings:
     roster: Roster = Roster()
     targets: Mapping[str, Target] = field(init=False)
     told: int = field(init=False)
+    cadence: Cadence = field(init=False)
 
     def __post_init__(self) -> None:
         explicit = self.environment.campaigns
@@ -55,6 +58,7 @@ class Settings:
         object.__setattr__(self, "targets", found)
         told = sum(target.muted_status is None for target in found.values())
         object.__setattr__(self, "told", told)
+        object.__setattr__(self, "cadence", self._cadence())
 
     @property
     def discovers(self) -> bool:
@@ -66,12 +70,7 @@ class Settings:
         polling, idle = self.polling, len(self.targets) - self.told
         return effective_interval(pace, self.told, polling.interval, idle, polling.idle_interval)
 
-    def cadence(self) -> Cadence:
-        """Return how often to look at a campaign, as far as the whole budget allows.
-
-        While it is throttled polls run late, evenly, and they are back in their slots as soon as
-        it is not.
-        """
+    def _cadence(self) -> Cadence:
         whole = Budget(self.environment.budget_per_minute, 0.0).pace(0.0)
         # A budget that is too small stretches all intervals alike.
         stretch = self.interval_at(whole) / self.polling.interval

@@ -245,9 +245,9 @@ class Watch:
 
         `findings` are those of the decision on it that has just been made, if one has.
         """
-        now, target, cadence = self.now(), self.settings.targets[key], self.settings.cadence()
-        ahead, status = clock.ahead(self.status, now), self._status_of(key)
-        return assess.next_poll(status, target, cadence, now, ahead, findings=findings)
+        now, settings, status = self.now(), self.settings, self._status_of(key)
+        target, ahead = settings.targets[key], clock.ahead(self.status, now)
+        return assess.next_poll(status, target, settings.cadence, now, ahead, findings=findings)
 
     def probe_at_once(self) -> None:
         """Have the next probe due at once: there is reason to hope."""
