@@ -21,7 +21,7 @@ from monitor.core.model import (
     Verdict,
 )
 from monitor.core.status import OURS, Ahead, Failures, Memory
-from monitor.core.text import rfc3339, span
+from monitor.core.text import span
 
 EVIDENCE_KEYS: frozenset[str] = frozenset(
     {
@@ -230,25 +230,6 @@ def unknown(summary: str, evidence: Mapping[str, str] | None = None) -> Finding:
 def unread(error: PollError) -> Finding:
     """Return the finding of a rule that needs a definite answer where the poll failed."""
     return unknown(f"the last poll failed: {error.reason}", {"reason": error.reason.value})
-
-
-def by_deadline(
-    deadline: Instant, now: Instant, summary: str, evidence: Mapping[str, str]
-) -> Finding:
-    """Return unhealthy from `deadline` on; before it healthy, to be rechecked then."""
-    if now >= deadline:
-        return unhealthy(summary, evidence, since=deadline)
-    return healthy(f"{summary}; the limit is at {rfc3339(deadline)}", evidence, recheck_at=deadline)
-
-
-def evidence_of_test(config: SftpConfig) -> dict[str, str]:
-    """Return the test on record as evidence: as much of it as there is."""
-    evidence = {}
-    if config.last_test_at is not None:
-        evidence["last_test_at"] = rfc3339(config.last_test_at)
-    if config.last_test_success is not None:
-        evidence["last_test_success"] = "true" if config.last_test_success else "false"
-    return evidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,12 @@ from monitor.core.rule import (
     ConfigRule,
     PositiveSeconds,
     Sight,
-    by_deadline,
-    evidence_of_test,
     healthy,
     setting,
     unhealthy,
     unknown,
 )
-from monitor.core.rules.table import campaign_rule
+from monitor.core.rules.table import by_deadline, campaign_rule, evidence_of_test
 from monitor.core.text import rfc3339, span
 
 

@@ -7,14 +7,12 @@ from monitor.core.model import DAY, Finding, Seconds, SftpConfig, Verdict
 from monitor.core.rule import (
     ConfigRule,
     Sight,
-    by_deadline,
-    evidence_of_test,
     healthy,
     setting,
     unhealthy,
     unknown,
 )
-from monitor.core.rules.table import campaign_rule
+from monitor.core.rules.table import by_deadline, campaign_rule, evidence_of_test
 from monitor.core.text import rfc3339, span
 
 
