@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from monitor.polling.connect import talkover
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -41,7 +42,6 @@ from monitor.core.model import Answer, SftpConfig
 from monitor.core.status import CampaignStatus, Memory
 from monitor.daemon import SystemClock
 from monitor.polling import Fleet
-from monitor.polling.connect import talkover
 from monitor.reporting import Report
 
 ONE_ENVIRONMENT = """

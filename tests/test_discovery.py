@@ -386,6 +386,30 @@ def test_a_restart_knows_the_discovered_campaigns_at_once_and_tells_nothing(worl
     assert reasons(world) == [("firing", "c-1", None)]
 
 
+def test_a_restart_knows_when_the_last_listing_was_that_merely_confirmed_who_is_there(
+    world: World,
+) -> None:
+    async def story() -> list[float | None]:
+        discovering(world)
+        world.api().lists("c-1")
+        async with world.daemon() as daemon:
+            await virtual_seconds(3 * EVERY)
+            before = listed_at(daemon)
+        world.api().listing = PollError(Reason.FORBIDDEN)
+        async with world.daemon() as daemon:
+            await virtual_seconds(10)
+            return [before, listed_at(daemon)]
+
+    def listed_at(daemon: Daemon) -> float | None:
+        (entry,) = daemon.report.board().environments["production"].campaigns.values()
+        return entry.target.listed_at
+
+    before, after = run(story())
+    assert before == after
+    assert before is not None
+    assert before > START + 2 * EVERY
+
+
 def test_absences_are_counted_over_restarts(world: World) -> None:
     async def story() -> None:
         discovering(world)

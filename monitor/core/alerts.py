@@ -47,7 +47,8 @@ def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Ale
     if finding.verdict is Verdict.HEALTHY:
         return _after_healthy(alert, rule, now)
     # While it fires, too: a reminder and the board tell how things are by now.
-    alert = replace(alert, summary=finding.summary, evidence=finding.evidence)
+    summary, evidence, next_step = finding.summary, finding.evidence, finding.next_step
+    alert = replace(alert, summary=summary, evidence=evidence, next_step=next_step)
     return _after_unhealthy(alert, finding, rule, now)
 
 
@@ -98,6 +99,7 @@ def ended(alert: Alert) -> Alert:
         muted_by=None,
         summary="",
         evidence={},
+        next_step="",
     )
 
 

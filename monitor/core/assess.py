@@ -131,12 +131,20 @@ class NextPoll(NamedTuple):
 
 
 def next_poll(
-    status: CampaignStatus, target: Target, cadence: Cadence, now: Instant, ahead: Ahead = OURS
+    status: CampaignStatus,
+    target: Target,
+    cadence: Cadence,
+    now: Instant,
+    ahead: Ahead = OURS,
+    *,
+    findings: Mapping[str, Finding] | None = None,
 ) -> NextPoll | None:
     """Return when to look again, and why; None for a campaign never polled: as soon as may be.
 
     Computed from what is remembered alone, so it is the same after a restart. A deadline that
     comes before the regular poll takes its place, one that passed since the last poll is due.
+    `findings` are those of the decision that `status` has just come from, by the same clocks:
+    then nothing is judged again.
     """
     # From the future (our clock was set back) it would put off the next poll until then.
     polled_at = clamped(status.polled_at, now)
@@ -153,7 +161,7 @@ def next_poll(
         regular = NextPoll(polled_at + cadence.interval, Priority.ROUTINE)
     else:
         regular = NextPoll(_next_slot(status, polled_at, cadence.interval), Priority.ROUTINE)
-    deadline = _deadline(status, target, polled_at, ahead)
+    deadline = _deadline(status, target, polled_at, ahead, findings)
     if deadline is None or deadline > regular.at + DEADLINES_KEPT * cadence.interval:
         return regular
     if deadline + AFTER_DEADLINE < regular.at:
@@ -226,7 +234,7 @@ def _muter(
     """Return what mutes a rule, by the order of precedence of the rules' table; None: nothing."""
     for name, other in target.rules.items():
         muted = rule in other.mutes or (EVERY_OTHER_RULE in other.mutes and rule != name)
-        if muted and alerts[name].unhealthy:
+        if muted and name in alerts and alerts[name].unhealthy:
             return name
     # From memory, not from the observation: it stays in force through polls that fail.
     switched_off = memory.config is not None and not memory.config.is_enabled
@@ -264,15 +272,20 @@ def _needs_watching(alerts: Alerts, now: Instant) -> bool:
 
 
 def _deadline(
-    status: CampaignStatus, target: Target, polled_at: Instant, ahead: Ahead
+    status: CampaignStatus,
+    target: Target,
+    polled_at: Instant,
+    ahead: Ahead,
+    findings: Mapping[str, Finding] | None,
 ) -> Instant | None:
     """Return the first instant after the last poll at which time alone changes something."""
     rules, alerts = target.rules, status.alerts
     instants = [recheck_at(alerts[name], rules[name]) for name in alerts.keys() & rules.keys()]
     known = NoConfig() if status.memory.gone_at is not None else status.memory.config
-    if known is not None:
-        sight = _sight(status, target, known, polled_at)
-        instants += [one.recheck_at for one in judge_all(rules, sight, ahead).values()]
+    # After a poll that failed, what was read before it has its deadlines all the same.
+    if known is not None and (findings is None or status.error is not None):
+        findings = judge_all(rules, _sight(status, target, known, polled_at), ahead)
+    instants += [one.recheck_at for one in (findings or {}).values()]
     return min((at for at in instants if at is not None and at > polled_at), default=None)
 
 

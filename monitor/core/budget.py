@@ -8,7 +8,16 @@ headers say beyond that stretches the pace, and never quickens it. Returns delay
 
 from dataclasses import dataclass, replace
 
-from monitor.core.model import MINUTE, Instant, RateHint, Seconds
+from monitor.core.model import (
+    MINUTE,
+    Answer,
+    Instant,
+    ListingAnswer,
+    PollError,
+    RateHint,
+    Reason,
+    Seconds,
+)
 
 PACE = 0.97
 """The part of the budget that is used: what jitter may push into a 60 s window."""
@@ -87,6 +96,17 @@ class Budget:
         remaining = limit if hint is None or hint.remaining is None else hint.remaining
         left = min(1.0, remaining / (CUSTOMERS_PART * limit))
         return replace(self, room=max(FLOOR, left * limit / plan))
+
+    def answered(self, answer: Answer | ListingAnswer, plan: float, now: Seconds) -> "Budget":
+        """Return the budget after an answer that came at `now`: its pause, a 429, its headers."""
+        after = self.hinted(answer.rate, plan)
+        if answer.pause is None:
+            return after
+        pause = min(answer.pause, LONGEST_PAUSE)
+        error = answer.page if isinstance(answer, ListingAnswer) else answer.observation
+        if isinstance(error, PollError) and error.reason is Reason.RATE_LIMITED:
+            return after.refused(now, pause)
+        return after.pause(now, pause)
 
     def available(self, now: Seconds) -> int:
         """Return how many calls may go out within the next minute."""

@@ -57,6 +57,8 @@ def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) ->
         unanswered_at=moved(status.unanswered_at, step),
         outage_at=moved(status.outage_at, step),
         rejected_at=moved(status.rejected_at, step),
+        listed_at=moved(status.listed_at, step),
+        run=status.run and replace(status.run, first_at=status.run.first_at + step),
         alerts={name: stepped(alert, step) for name, alert in status.alerts.items()},
         medians=tuple((at + step, was) for at, was in status.medians),
         doubted_until=moved(status.doubted_until, step),

@@ -1,21 +1,38 @@
-"""The breaker of one environment: it sees the outcome of every call.
+"""What an answer means for an environment: one step of its clock, its breaker and its alerts.
 
-Three calls in a row that were not answered open it, and so does a rejected token; open, it lets
-only probes through, and the first answer closes it. `environment_rules` tells on-call.
+The breaker sees the outcome of every call. Three calls in a row that were not answered open it,
+and so does a rejected token; open, it lets only probes through, and the first answer closes it.
+What that means for on-call is for the rules of `environment_rules`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from monitor.core import events
+from monitor.core.alerts import clamped, recheck_at
+from monitor.core.clock import with_server_date
+from monitor.core.environment_rules import (
+    ENVIRONMENT_RULES,
+    ApiUnreachable,
+    EnvironmentRule,
+    Facts,
+    TokenRejected,
+)
+from monitor.core.events import Alerts, Subject
+from monitor.core.identity import AlertLabels
 from monitor.core.model import (
+    Event,
+    Finding,
     Instant,
     ListingPage,
     NoConfig,
     Observation,
     PollError,
     Reason,
+    Seconds,
 )
-from monitor.core.status import EnvironmentStatus
+from monitor.core.rule import Target
+from monitor.core.status import EnvironmentStatus, Run
 
 UNANSWERED = frozenset(
     {
@@ -34,22 +51,25 @@ CALLS_TO_OPEN = 3
 CAMPAIGNS_TO_OPEN = 3
 """From so many campaigns on, the same 403 or 404 for all of them is the environment's matter."""
 
+RUN_TO_OPEN = 10
+"""A run of 403 about so many different campaigns is enough where there are more of them."""
+
+AFTER_DEADLINE: Seconds = 1.0
+"""A deadline D is probed from D + 1 s on, as a campaign's is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """The outcome of one call; without `campaign_id`: for a page of the listing.
 
-    `token_generation` counts how often the token was read.
+    `token_generation` counts how often the token was read. `notified`: on-call is notified of the
+    campaign.
     """
 
     campaign_id: str | None
     observation: Observation | ListingPage
     token_generation: int = 0
-
-    @property
-    def campaigns(self) -> frozenset[str]:
-        """The campaigns that it was about: one or none."""
-        return frozenset() if self.campaign_id is None else frozenset({self.campaign_id})
+    notified: bool = True
 
 
 def interpret(status: EnvironmentStatus, observation: Observation, campaigns: int) -> Observation:
@@ -64,13 +84,37 @@ def interpret(status: EnvironmentStatus, observation: Observation, campaigns: in
     return observation
 
 
-def observe(
-    before: EnvironmentStatus, call: Call, campaigns: int, now: Instant
-) -> EnvironmentStatus:
-    """Return the breaker after one call, of an environment with so many campaigns.
+def step(
+    before: EnvironmentStatus,
+    call: Call,
+    server_date: Instant | None,
+    rules: Mapping[str, EnvironmentRule],
+    facts: Facts,
+    now: Instant,
+) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
+    """Decide what the outcome of a call means for its environment; with the rules' findings.
+
+    `server_date` is the API's `Date`, if the answer had one; `now` is our clock's.
+    """
+    status = observe(with_server_date(before, server_date, now), call, facts, now)
+    findings = {name: rule.judge(status, facts, now) for name, rule in rules.items()}
+    alerts, decided = events.decide(
+        before.alerts,
+        findings,
+        rules,
+        _subject(before.name, facts.labels, now),
+        muter_of=_nothing_mutes,
+        remind_every=facts.remind_every,
+        definite=False,
+    )
+    return replace(status, alerts=alerts), findings, decided
+
+
+def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
+    """Return the breaker after one call.
 
     A page of the listing shows that base URL and token are right. That it is refused (403, 404)
-    matters only where no campaign is known: otherwise their own answers tell.
+    matters only where no campaign is known: otherwise their own answers decide.
     """
     reason = call.observation.reason if isinstance(call.observation, PollError) else None
     # A mistake of our own, or what a cache has kept, is no evidence of the API, neither way.
@@ -80,9 +124,10 @@ def observe(
     status = replace(before, called_at=now, up=up)
     if reason in UNANSWERED:
         return _unanswered(status, reason, now)
-    status = _answered(status, call, reason, campaigns, now)
-    status = _token(status, call, reason, campaigns, now)
-    return _forbidden(status, call, reason, campaigns, now)
+    status = _answered(
+        replace(status, run=_run(status.run, call, reason, facts, now)), call, reason, facts, now
+    )
+    return _token(status, call, reason, facts, now)
 
 
 def _unanswered(
@@ -96,22 +141,51 @@ def _unanswered(
     return replace(status, outage_at=opened, outage_reason=reason)
 
 
+def _run(
+    run: Run | None, call: Call, reason: Reason | None, facts: Facts, now: Instant
+) -> Run | None:
+    """Return the run of the same refusal after an answer; any other one about a campaign ends it.
+
+    What was not answered is no answer, and a listing is no answer about a campaign.
+    """
+    if call.campaign_id is None:
+        return run
+    if reason is None:
+        return None
+    if run is None or run.reason is not reason:
+        run = Run(reason, 0, now)
+    counts = call.notified or reason is Reason.NOT_FOUND
+    if counts and len(run.campaigns) < _campaigns_to_open(reason, facts):
+        run = replace(run, campaigns=run.campaigns | {call.campaign_id})
+    return replace(run, count=run.count + 1)
+
+
+def _campaigns_to_open(reason: Reason, facts: Facts) -> int:
+    # A wrong base URL gives 404 for all; a token may lose its rights to some campaigns alone.
+    wanted = min(RUN_TO_OPEN, facts.notified)
+    return max(CAMPAIGNS_TO_OPEN, facts.campaigns if reason is Reason.NOT_FOUND else wanted)
+
+
+def _is_refused(status: EnvironmentStatus, call: Call, reason: Reason, facts: Facts) -> bool:
+    """Return whether refusals are the environment's matter by now, not single campaigns'."""
+    # None of none is all of them: where no campaign is known, the listing's refusal decides.
+    if call.campaign_id is None:
+        return not facts.campaigns
+    run = status.run
+    return run is not None and len(run.campaigns) >= _campaigns_to_open(reason, facts)
+
+
 def _answered(
-    status: EnvironmentStatus, call: Call, reason: Reason | None, campaigns: int, now: Instant
+    status: EnvironmentStatus, call: Call, reason: Reason | None, facts: Facts, now: Instant
 ) -> EnvironmentStatus:
     status = replace(status, unanswered=0, unanswered_at=None)
-    closed = replace(status, outage_at=None, outage_reason=None)
-    if _was_read(call.observation):
-        return replace(closed, readable_seen=True, not_found=frozenset())
-    if reason is not Reason.NOT_FOUND:
-        return closed
-    status = replace(status, not_found=status.not_found | call.campaigns)
-    # None of none is all of them: where no campaign is known, a listing's 404 opens it.
-    if len(status.not_found) >= campaigns and status.outage_at is None:
-        return replace(status, outage_at=now, outage_reason=reason)
-    if status.outage_reason is Reason.NOT_FOUND:
-        return status
-    return replace(closed, not_found=status.not_found)
+    if reason is Reason.NOT_FOUND:
+        if status.outage_at is None and _is_refused(status, call, reason, facts):
+            return replace(status, outage_at=now, outage_reason=reason)
+        if status.outage_reason is Reason.NOT_FOUND:
+            return status
+    seen = status.readable_seen or _was_read(call.observation)
+    return replace(status, outage_at=None, outage_reason=None, readable_seen=seen)
 
 
 def _was_read(observation: Observation | ListingPage) -> bool:
@@ -122,40 +196,98 @@ def _was_read(observation: Observation | ListingPage) -> bool:
 
 
 def _token(
-    status: EnvironmentStatus, call: Call, reason: Reason | None, campaigns: int, now: Instant
+    status: EnvironmentStatus, call: Call, reason: Reason | None, facts: Facts, now: Instant
 ) -> EnvironmentStatus:
     if reason is Reason.UNAUTHORIZED:
         first = status.unauthorized_with
         if first is None:
             return replace(status, unauthorized_with=call.token_generation)
-        # Calls under way when the token was replaced are refused, too: a second 401 counts only
-        # if it is to a token that was read since.
         if call.token_generation > first and status.rejected_at is None:
             return replace(status, rejected_at=now, rejected_by=reason)
         return status
     if reason in SAYS_NOTHING_OF_THE_TOKEN:
         return status
     status = replace(status, unauthorized_with=None)
-    proves_nothing = reason is Reason.FORBIDDEN or (campaigns and call.campaign_id is None)
+    proves_nothing = reason is Reason.FORBIDDEN or (facts.campaigns and call.campaign_id is None)
     if proves_nothing and status.rejected_by is Reason.FORBIDDEN:
         return status
+    if reason is Reason.FORBIDDEN and _is_refused(status, call, reason, facts):
+        return replace(status, rejected_at=now, rejected_by=reason)
     return replace(status, rejected_at=None, rejected_by=None)
 
 
-def _forbidden(
-    status: EnvironmentStatus, call: Call, reason: Reason | None, campaigns: int, now: Instant
-) -> EnvironmentStatus:
-    if reason is not Reason.FORBIDDEN:
-        return replace(status, forbidden=status.forbidden - call.campaigns)
-    status = replace(status, forbidden=status.forbidden | call.campaigns)
-    if 0 < campaigns < CAMPAIGNS_TO_OPEN or len(status.forbidden) < campaigns:
-        return status
-    if status.rejected_at is not None:
-        return status
-    return replace(status, rejected_at=now, rejected_by=reason)
-
-
-def of_campaigns(status: EnvironmentStatus, campaigns: Iterable[str]) -> EnvironmentStatus:
+def of_campaigns(status: EnvironmentStatus, targets: Mapping[str, Target]) -> EnvironmentStatus:
     """Return the status of an environment that has these campaigns, and no others any more."""
-    ids = frozenset(campaigns)
-    return replace(status, not_found=status.not_found & ids, forbidden=status.forbidden & ids)
+    run = status.run
+    if run is None:
+        return status
+    every = run.reason is Reason.NOT_FOUND
+    kept = [
+        key for key in run.campaigns & targets.keys() if every or targets[key].muted_status is None
+    ]
+    return replace(status, run=replace(run, campaigns=frozenset(kept)))
+
+
+def reconcile(
+    before: EnvironmentStatus,
+    rules: Mapping[str, EnvironmentRule],
+    now: Instant,
+    labels: AlertLabels,
+    gone: str = "rule_removed",
+) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
+    """Decide what a start or a changed config means for an environment's alerts.
+
+    An environment that was removed has no `rules` left and is `gone` as `environment_removed`.
+    """
+    kept = _not_after(before, now)
+    ordered = events.in_table_order(kept.alerts, ENVIRONMENT_RULES)
+    alerts, decided = events.reconcile(ordered, rules, _subject(before.name, labels, now), gone)
+    return replace(kept, alerts=alerts), decided
+
+
+def firing_alert(status: EnvironmentStatus) -> str | None:
+    """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
+    for name in (ApiUnreachable.name, TokenRejected.name):
+        alert = status.alerts.get(name)
+        if alert is not None and alert.unhealthy:
+            return name
+    return None
+
+
+def next_probe(
+    status: EnvironmentStatus,
+    rules: Mapping[str, EnvironmentRule],
+    facts: Facts,
+    probe_interval: Seconds,
+    token_probe_interval: Seconds,
+) -> Instant:
+    """Return when the open breaker lets its next probe through; a deadline may be earlier."""
+    called_at = 0.0 if status.called_at is None else status.called_at
+    interval = token_probe_interval if status.outage_at is None else probe_interval
+    # As of the last call: a deadline that has passed since then is due, not forgotten.
+    instants = [rule.judge(status, facts, called_at).recheck_at for rule in rules.values()]
+    instants += [
+        recheck_at(alert, rules[name]) for name, alert in status.alerts.items() if name in rules
+    ]
+    deadlines = [at + AFTER_DEADLINE for at in instants if at is not None and at > called_at]
+    return min([called_at + interval, *deadlines])
+
+
+def _not_after(status: EnvironmentStatus, now: Instant) -> EnvironmentStatus:
+    # A call from the future (the clock was wrong) would put off the next probe until then.
+    return replace(
+        status,
+        unanswered_at=clamped(status.unanswered_at, now),
+        outage_at=clamped(status.outage_at, now),
+        rejected_at=clamped(status.rejected_at, now),
+        called_at=clamped(status.called_at, now),
+        swept_at=clamped(status.swept_at, now),
+    )
+
+
+def _nothing_mutes(_rule: str, _alerts: Alerts) -> None:
+    return None
+
+
+def _subject(environment: str, labels: AlertLabels, now: Instant) -> Subject:
+    return Subject(environment=environment, labels=labels, observed_at=now, decided_at=now)

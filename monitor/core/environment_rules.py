@@ -1,38 +1,32 @@
-"""The rules of an environment, and what is to be told of it: views of its breaker."""
+"""The rules of an environment: what its breaker means for on-call."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from monitor.core import events
-from monitor.core.alerts import RemindEvery, clamped, recheck_at
-from monitor.core.events import Alerts, Subject
+from monitor.core.alerts import RemindEvery
 from monitor.core.identity import AlertLabels
-from monitor.core.model import (
-    MINUTE,
-    Event,
-    Finding,
-    Instant,
-    Reason,
-    Seconds,
-    Severity,
-)
+from monitor.core.model import MINUTE, Finding, Instant, Reason, Seconds, Severity
 from monitor.core.rule import BaseRule, healthy, setting, unhealthy, unknown
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import rfc3339, span
 
-AFTER_DEADLINE: Seconds = 1.0
-"""A deadline D is probed from D + 1 s on, as a campaign's is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the rules of an environment need to know beside the breaker; spans in seconds."""
+    """What a decision on an environment depends on beside its status; spans in seconds.
+
+    Of `notified` of the campaigns on-call is notified. `labels` are those of an alert that fires
+    now.
+    """
 
     campaigns: int
+    notified: int
     effective_interval: Seconds
     unreadable_after: Seconds
+    labels: AlertLabels = AlertLabels()
+    remind_every: RemindEvery = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +71,7 @@ class ApiUnreachable(EnvironmentRule, alertname="TalkoverApiUnreachable"):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
-    """The API rejects the environment's token: 401 twice, or 403 to every campaign."""
+    """The API rejects the environment's token: 401 twice, or a run of 403."""
 
     name: ClassVar[str] = "token_rejected"
     meaning: ClassVar[str] = "the API rejects the token, so nothing is known"
@@ -137,91 +131,3 @@ def resolve_environment_rules(
     """Return the enabled rules with these settings (rule name → field → value), in table order."""
     made = {name: cls(**settings.get(name, {})) for name, cls in ENVIRONMENT_RULES.items()}
     return {name: rule for name, rule in made.items() if rule.enabled}
-
-
-def assess_environment(
-    before: EnvironmentStatus,
-    rules: Mapping[str, EnvironmentRule],
-    facts: Facts,
-    now: Instant,
-    *,
-    labels: AlertLabels,
-    remind_every: RemindEvery,
-) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
-    """Decide, right after a call, what the state of the breaker means; with the findings."""
-    findings = {name: rule.judge(before, facts, now) for name, rule in rules.items()}
-    alerts, told = events.decide(
-        before.alerts,
-        findings,
-        rules,
-        _subject(before.name, labels, now),
-        muter_of=_nothing_mutes,
-        remind_every=remind_every,
-        definite=False,
-    )
-    return replace(before, alerts=alerts), findings, told
-
-
-def reconcile_environment(
-    before: EnvironmentStatus,
-    rules: Mapping[str, EnvironmentRule],
-    now: Instant,
-    labels: AlertLabels,
-    gone: str = "rule_removed",
-) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
-    """Decide what a start or a changed config means for an environment's alerts.
-
-    An environment that was removed has no `rules` left and is `gone` as `environment_removed`.
-    """
-    kept = _not_after(before, now)
-    ordered = events.in_table_order(kept.alerts, ENVIRONMENT_RULES)
-    alerts, told = events.reconcile(ordered, rules, _subject(before.name, labels, now), gone)
-    return replace(kept, alerts=alerts), told
-
-
-def firing_alert(status: EnvironmentStatus) -> str | None:
-    """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
-    for name in (ApiUnreachable.name, TokenRejected.name):
-        alert = status.alerts.get(name)
-        if alert is not None and alert.unhealthy:
-            return name
-    return None
-
-
-def next_probe(
-    status: EnvironmentStatus,
-    rules: Mapping[str, EnvironmentRule],
-    facts: Facts,
-    probe_interval: Seconds,
-    token_probe_interval: Seconds,
-) -> Instant:
-    """Return when the open breaker lets its next probe through; a deadline may be earlier."""
-    called_at = 0.0 if status.called_at is None else status.called_at
-    interval = token_probe_interval if status.outage_at is None else probe_interval
-    # As of the last call: a deadline that has passed since then is due, not forgotten.
-    instants = [rule.judge(status, facts, called_at).recheck_at for rule in rules.values()]
-    instants += [
-        recheck_at(alert, rules[name]) for name, alert in status.alerts.items() if name in rules
-    ]
-    deadlines = [at + AFTER_DEADLINE for at in instants if at is not None and at > called_at]
-    return min([called_at + interval, *deadlines])
-
-
-def _not_after(status: EnvironmentStatus, now: Instant) -> EnvironmentStatus:
-    # A call from the future (the clock was wrong) would put off the next probe until then.
-    return replace(
-        status,
-        unanswered_at=clamped(status.unanswered_at, now),
-        outage_at=clamped(status.outage_at, now),
-        rejected_at=clamped(status.rejected_at, now),
-        called_at=clamped(status.called_at, now),
-        swept_at=clamped(status.swept_at, now),
-    )
-
-
-def _nothing_mutes(_rule: str, _alerts: Alerts) -> None:
-    return None
-
-
-def _subject(environment: str, labels: AlertLabels, now: Instant) -> Subject:
-    return Subject(environment=environment, labels=labels, observed_at=now, decided_at=now)

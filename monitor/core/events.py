@@ -19,7 +19,7 @@ from monitor.core.rule import BaseRule
 
 Alerts = Mapping[str, Alert]
 MuterOf = Callable[[str, Alerts], str | None]
-"""What mutes a rule's alert, given all alerts as they are after the findings; None: nothing."""
+"""What mutes a rule's alert, given the alerts there are after the findings; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +56,18 @@ def decide(
     """
     now = subject.decided_at
     after = dict(before)
-    for name, rule in rules.items():
-        after[name] = machine.advance(before.get(name, Alert(rule=name)), findings[name], rule, now)
+    # A rule that never had an alert needs one only for an unhealthy finding: nearly all have none.
+    concerned = [
+        (name, rule, findings[name])
+        for name, rule in rules.items()
+        if name in before or findings[name].verdict is Verdict.UNHEALTHY
+    ]
+    for name, rule, finding in concerned:
+        after[name] = machine.advance(before.get(name, Alert(rule=name)), finding, rule, now)
     events = []
     # All rules have moved before any mute is looked at: what mutes may come later in the table.
     moved = dict(after)
-    for name, rule in rules.items():
-        finding = findings[name]
+    for name, rule, finding in concerned:
         known = finding.verdict is not Verdict.UNKNOWN
         if not (known or definite):
             continue
@@ -149,7 +154,7 @@ def _event(
         since=old.since if over else new.since,
         observed_at=subject.observed_at,
         decided_at=subject.decided_at,
-        next_step="" if over or rule is None else rule.next_step,
+        next_step="" if over or rule is None else rule.next_step_for(new),
         reason=telling.reason,
         muted_by=telling.muted_by,
         initial=subject.initial,

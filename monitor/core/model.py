@@ -11,11 +11,11 @@ from typing import Annotated
 from monitor.core.identity import AlertLabels, fingerprint
 from monitor.core.shown import INTERNAL, Sentence, Text
 
-INSTANT = "instant"
+INSTANT, SECONDS = "instant", "seconds"
+
 Instant = Annotated[float, INSTANT]
 """A moment: seconds since the epoch, UTC."""
 
-SECONDS = "seconds"
 Seconds = Annotated[float, SECONDS]
 """A span in seconds. The annotation tells the config that the key takes a duration."""
 
@@ -54,8 +54,7 @@ class Reason(StrEnum):
 class SftpConfig:
     """A campaign's SFTP config as the platform has it (GET /campaigns/{id}/sftp).
 
-    `has_test_fields` is false where the answer lacks the keys `last_test_at` and
-    `last_test_success` (which differs from their being null: never tested).
+    `has_test_fields`: it has the keys `last_test_at` and `last_test_success`, null or not.
     """
 
     id: Text
@@ -169,7 +168,8 @@ class Finding:
     """A rule's verdict on one observation, and why.
 
     `since` is when it became true as far as anyone can know; `recheck_at` the instant at which
-    time alone would change the verdict. `evidence` has keys of `EVIDENCE_KEYS` only.
+    time alone would change the verdict. `evidence` has keys of `EVIDENCE_KEYS` only. `next_step`
+    says what to do about this one in place of what its rule says; empty: the rule's.
     """
 
     verdict: Verdict
@@ -177,6 +177,7 @@ class Finding:
     evidence: Mapping[str, Text] = field(default_factory=dict)
     since: Instant | None = None
     recheck_at: Instant | None = None
+    next_step: str = ""
 
 
 class Severity(StrEnum):
@@ -203,6 +204,7 @@ class Alert:
     began; `told` is what on-call was last told, `told_at` the reminder clock, `seq` the number
     of the last event (it outlives the campaign, so that an event id is never reused). `fired_as`
     are the labels of its last `firing` event: while it is told, it goes by them everywhere.
+    `summary`, `evidence` and `next_step` are those of its last unhealthy finding.
     """
 
     rule: str
@@ -219,6 +221,7 @@ class Alert:
     seq: int = 0
     summary: str = ""
     evidence: Mapping[str, str] = field(default_factory=dict)
+    next_step: str = ""
 
     @property
     def active(self) -> bool:
@@ -282,7 +285,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An event on its way to a sink. `epoch` is that of the start in which it was decided.
+    """An event on its way to a sink, with the epoch of the start that decided it.
 
     `redelivery`: it may have been told before a crash; `durable`: it is on disk.
     """

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from monitor.core.identity import AlertLabels
 from monitor.core.model import (
     SECONDS,
+    Alert,
     Finding,
     Instant,
     NoConfig,
@@ -74,6 +75,10 @@ class BaseRule:
         """Take the alert's name from the class statement."""
         super().__init_subclass__()
         cls.alertname = alertname or cls.__name__
+
+    def next_step_for(self, found: Finding | Alert) -> str:
+        """Return what to do about a finding or an alert: what it says itself, or else the rule."""
+        return found.next_step or self.next_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +213,13 @@ def unhealthy(
     evidence: Mapping[str, str],
     since: Instant | None = None,
     recheck_at: Instant | None = None,
+    next_step: str = "",
 ) -> Finding:
-    """Return an unhealthy finding, true since `since` (None: since this observation)."""
-    return Finding(Verdict.UNHEALTHY, summary, evidence, since, recheck_at)
+    """Return an unhealthy finding, true since `since` (None: since this observation).
+
+    `next_step` is what to do about it, where that is not what the rule says of all.
+    """
+    return Finding(Verdict.UNHEALTHY, summary, evidence, since, recheck_at, next_step)
 
 
 def unknown(summary: str, evidence: Mapping[str, str] | None = None) -> Finding:
@@ -236,6 +245,8 @@ def judge_all(rules: Mapping[str, Rule], sight: Sight, ahead: Ahead = OURS) -> d
     Of two clocks that count both must give the verdict, or it is unknown; every `recheck_at` is on
     our clock, when all of them have passed it.
     """
+    if ahead == OURS:
+        return _judge_by(rules, sight)
     by_clock = [_judge_by(rules, replace(sight, now=sight.now + by, ahead=by)) for by in ahead]
     return {name: _agreed([found[name] for found in by_clock], ahead) for name in rules}
 

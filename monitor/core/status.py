@@ -48,17 +48,32 @@ class Failures:
     first_at: Instant
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Answers about campaigns in a row that all refuse for the same reason, with nothing between.
+
+    `count` of them, the first at `first_at`; `campaigns` are the different ones that count, up to
+    the number that decides.
+    """
+
+    reason: Reason
+    count: int
+    first_at: Instant
+    campaigns: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentStatus:
     """What is known about one environment's API: the breaker, the clock, its alerts.
 
     `unanswered` calls in a row, the first at `unanswered_at`, open the breaker at `outage_at`
     for `outage_reason`; a rejected token opens it at `rejected_at` for `rejected_by`.
-    `readable_seen`: a config or a listing was read once, so the base URL is right. `skews` are
-    the API's last `Date` headers minus our clock, `medians` what their median was since when, in
-    the last 5 minutes: it moved, and is doubted until `doubted_until`. `corrected`: the API's clock
-    was the last to count alone. Instants are our clock's. Stored are the breaker, `readable_seen`,
-    `swept_at` (the last complete sweep) and the alerts.
+    `readable_seen`: a config or a listing was read once, so the base URL is right. `run`: the last
+    answers about campaigns were all the same refusal. `skews` are the API's last `Date` headers
+    minus our clock, `medians` what their median was since when, in the last 5 minutes: it moved,
+    and is doubted until `doubted_until`. `corrected`: the API's clock was the last to count alone.
+    Instants are our clock's. Stored are the breaker, `readable_seen`, `swept_at` (the last
+    complete sweep), `listed_at` (the last listing that was complete and believed) and the alerts.
     """
 
     name: str
@@ -70,8 +85,7 @@ class EnvironmentStatus:
     rejected_by: Reason | None = None
     unauthorized_with: int | None = None
     readable_seen: bool = False
-    not_found: frozenset[str] = frozenset()
-    forbidden: frozenset[str] = frozenset()
+    run: Run | None = None
     skews: tuple[Seconds, ...] = ()
     medians: tuple[tuple[Instant, Seconds], ...] = ()
     doubted_until: Instant | None = None
@@ -79,6 +93,7 @@ class EnvironmentStatus:
     called_at: Instant | None = None
     up: bool | None = None
     swept_at: Instant | None = None
+    listed_at: Instant | None = None
     alerts: Mapping[str, Alert] = field(default_factory=dict)
 
     @property

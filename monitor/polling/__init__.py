@@ -1,12 +1,11 @@
 """Look, decide, remember: from the config to the store, for each environment by itself.
 
-`watch` decides (no `await` in it), `poller` says when to look, `discovery` at whom, `token` reads
-the secret again, `fleet` starts, changes and ends them all, `connect` knows the real API.
+`watch` decides (no `await` in it), `poller` says when to look, `discovery` at whom, `settings`
+under which config and token, `fleet` starts, changes and ends them all, `api` knows the real API.
 """
 
-from monitor.polling.api import Api
-from monitor.polling.connect import talkover
-from monitor.polling.fleet import Connect, Fleet, Prepared
+from monitor.polling.api import Api, Connect, talkover
+from monitor.polling.fleet import Fleet, Prepared
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Clock, Settings
 from monitor.polling.watch import STEP

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from monitor.core.model import Finding, Reason
+from monitor.core.budget import LONGEST_PAUSE, Budget
+from monitor.core.model import Finding, Reason, Seconds
 from monitor.core.rule import Broken
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
@@ -57,3 +58,11 @@ def log_environment(before: EnvironmentStatus, after: EnvironmentStatus) -> None
             log.info("breaker_closed", environment=after.name, opened_at=rfc3339(since))
     if before.corrected != after.corrected:
         log.warning("clock_corrected", environment=after.name, by_api=after.corrected)
+
+
+def log_budget(name: str, before: Budget, after: Budget, pause: Seconds | None) -> None:
+    """Log that the API asks an environment to pause, and that it yields to others or no more."""
+    if pause is not None:
+        log.warning("paused_by_api", environment=name, seconds=round(min(pause, LONGEST_PAUSE)))
+    if (after.room < 1) != (before.room < 1):
+        log.info("yielding", environment=name, part=round(after.room, 2))

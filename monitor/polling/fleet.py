@@ -14,21 +14,15 @@ from monitor.adapters.store import Change, Loaded, Store
 from monitor.config import Config, ConfigError, EnvironmentConfig, Problem
 from monitor.core.discovery import Roster
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.polling.api import Api
-from monitor.polling.guarded import Guarded
+from monitor.polling.api import Connect, Guarded
 from monitor.polling.poller import Poller
-from monitor.polling.removal import removal
-from monitor.polling.settings import Clock, Settings
-from monitor.polling.token import Token
-from monitor.polling.watch import Watch
+from monitor.polling.settings import Clock, Settings, Token
+from monitor.polling.watch import Watch, removal
 
 log = structlog.get_logger()
 
 _Known = Mapping[str, CampaignStatus]
 """What is remembered of an environment's campaigns, by id."""
-
-Connect = Callable[[Settings, str], Api]
-"""Makes an environment's API client, of its part of the config and the token."""
 
 MOST_CALLS_AT_ONCE = 1024
 """More under way at once would only make each of them late on one core."""
@@ -147,13 +141,14 @@ class Fleet:
 
     def _settings(self, env: EnvironmentConfig, config: Config, loaded: Loaded) -> Settings:
         """Return what an environment is polled under: the very same as before, if it is."""
-        roster = loaded.rosters.get(env.name, Roster())
+        roster, known = loaded.rosters.get(env.name, Roster()), loaded.environments.get(env.name)
+        if known is not None and known.listed_at is not None:
+            roster = replace(roster, listed_at=known.listed_at)
         if env.name in self.pollers:
             before = self.pollers[env.name].watch.settings
             same = before.environment is env and before.polling == config.polling
             if same and before.alerts == config.alerts:
                 return before
-            # What runs knows better: that a listing merely confirmed its roster is not stored.
             roster = before.roster
         return Settings(
             environment=env, polling=config.polling, alerts=config.alerts, roster=roster

@@ -11,7 +11,7 @@ import structlog
 
 from monitor.adapters.store import Change, StorageError, Store
 from monitor.config import DiscoveryConfig
-from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard
+from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard, Findings
 from monitor.core.budget import LEASE, Budget, wait_of_lease
 from monitor.core.clock import ahead
 from monitor.core.discovery import Listing
@@ -19,11 +19,10 @@ from monitor.core.model import Answer, Instant, ListingAnswer, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
 from monitor.core.status import EnvironmentStatus
 from monitor.polling.api import Api
+from monitor.polling.changes import log_budget
 from monitor.polling.discovery import LISTING, Discovery
-from monitor.polling.settings import Clock, Settings
-from monitor.polling.throttling import heed
-from monitor.polling.token import Token
-from monitor.polling.watch import Watch
+from monitor.polling.settings import Clock, Settings, Token
+from monitor.polling.watch import Decided, Watch
 
 TURN: Seconds = 5.0
 """The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it."""
@@ -212,15 +211,16 @@ class Poller:
             self._ask_again(key)
             return
         mono, plan = self._clock.elapsed(), self.watch.settings.environment.requests_per_minute
-        self._budget = heed(self._budget, answer, plan, mono, self.watch.name)
-        self.watch.pace, anew = self._budget.pace(mono), list[str]()
-        before = self.watch.status
+        budget, self._budget = self._budget, self._budget.answered(answer, plan, mono)
+        log_budget(self.watch.name, budget, self._budget, answer.pause)
+        self.watch.pace = self._budget.pace(mono)
+        before, decided = self.watch.status, Decided([])
         if isinstance(answer, ListingAnswer):
             self.watch.observe_listing(answer, generation)
             self._take_listing(answer, listing)
         else:
-            anew = self.watch.decide(key, answer, generation, took=mono - asked)
-        self._follow_up(key, before, generation, anew)
+            decided = self.watch.decide(key, answer, generation, took=mono - asked)
+        self._follow_up(key, before, generation, decided)
         self.on_poll()
 
     def _ask_again(self, key: str) -> None:
@@ -229,7 +229,7 @@ class Poller:
             self._queue.put(key, due, Priority.NEVER_SEEN)
 
     def _follow_up(
-        self, key: str, before: EnvironmentStatus, generation: int, anew: list[str]
+        self, key: str, before: EnvironmentStatus, generation: int, decided: Decided
     ) -> None:
         self.called = True
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
@@ -237,10 +237,11 @@ class Poller:
             self._token.read_again()
             self.api.set_token(self._token.value)
         if key in self.watch.settings.targets:
-            self._plan(key)
+            self._plan(key, decided.findings)
+        anew = decided.anew
         # The base URL is right after all: 404s that were distrusted are asked again, and believed.
-        if self.watch.status.readable_seen:
-            anew += sorted(before.not_found - self._in_flight)
+        if self.watch.status.readable_seen and not before.readable_seen:
+            anew += [key for key in self.watch.distrusted() if key not in self._in_flight]
         self._poll_next([*anew, *({key} & self._again)])
         if before.swept_at is None and self.watch.status.swept_at is not None:
             counts = {health.value: n for health, n in self.board().counts().items()}
@@ -284,9 +285,9 @@ class Poller:
         else:
             self._queue.discard(LISTING)
 
-    def _plan(self, key: str) -> None:
+    def _plan(self, key: str, findings: Findings | None = None) -> None:
         mono = self._clock.elapsed()
-        planned = self.watch.next_poll(key)
+        planned = self.watch.next_poll(key, findings)
         if planned is None:
             # At the budget's even pace from the start on: so nothing of it is late.
             due = max(mono, self._next_first_poll)

@@ -1,13 +1,27 @@
-"""What an environment is polled under: the clocks, its part of the config, whom to watch."""
+"""What an environment is polled under: the clocks, its part of the config and its token."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from monitor.config import AlertsConfig, EnvironmentConfig, Polling, targets
+import structlog
+
+from monitor.config import (
+    AlertsConfig,
+    EnvironmentConfig,
+    Polling,
+    SecretError,
+    TokenSource,
+    targets,
+)
+from monitor.core.assess import Cadence
+from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import Roster
+from monitor.core.environment_rules import Facts
 from monitor.core.model import Instant, Seconds
 from monitor.core.rule import Target
+
+log = structlog.get_logger()
 
 
 class Clock(Protocol):
@@ -25,7 +39,9 @@ class Settings:
     """An environment's part of the config, replaced whole by a reload, and its campaigns by id.
 
     `roster` is what its listings came to; a listing replaces it. `targets` follow from both; of
-    `told` of them on-call is told, the others are polled now and then.
+    `told` of them on-call is told, the others are polled now and then. `cadence` is how often to
+    look at a campaign, as far as the whole budget allows: while it is throttled polls run late,
+    evenly, and they are back in their slots as soon as it is not.
     """
 
     environment: EnvironmentConfig
@@ -34,6 +50,7 @@ class Settings:
     roster: Roster = Roster()
     targets: Mapping[str, Target] = field(init=False)
     told: int = field(init=False)
+    cadence: Cadence = field(init=False)
 
     def __post_init__(self) -> None:
         explicit = self.environment.resolved.targets
@@ -41,13 +58,77 @@ class Settings:
         object.__setattr__(self, "targets", found)
         told = sum(target.muted_status is None for target in found.values())
         object.__setattr__(self, "told", told)
+        object.__setattr__(self, "cadence", self._cadence())
 
     @property
     def discovers(self) -> bool:
         """True where campaigns are found by listing them."""
         return self.environment.discovery.enabled
 
+    def interval_at(self, pace: float) -> Seconds:
+        """Return the sweep time that so many calls a minute really give, in seconds."""
+        polling, idle = self.polling, len(self.targets) - self.told
+        return effective_interval(pace, self.told, polling.interval, idle, polling.idle_interval)
+
+    def _cadence(self) -> Cadence:
+        whole = Budget(self.environment.budget_per_minute, 0.0).pace(0.0)
+        # A budget that is too small stretches all intervals alike.
+        stretch = self.interval_at(whole) / self.polling.interval
+        return Cadence(
+            interval=self.polling.interval * stretch,
+            stretched=stretch > 1,
+            unhealthy_interval=self.polling.unhealthy_interval * stretch,
+            idle_interval=self.polling.idle_interval,
+        )
+
+    def facts_at(self, pace: float) -> Facts:
+        """Return what a decision on the environment depends on, at so many calls a minute."""
+        return Facts(
+            campaigns=len(self.targets),
+            notified=self.told,
+            effective_interval=self.interval_at(pace),
+            unreadable_after=self.environment.resolved.unreadable_after,
+            labels=self.environment.alert_labels,
+            remind_every=self.alerts.remind_every,
+        )
+
     @property
     def knows_nobody_else(self) -> bool:
         """True while no listing has told who is there beside the campaigns of the file."""
         return self.discovers and not self.roster.campaigns
+
+
+class Token:
+    """A token and where it comes from. `generation` counts how often it was read."""
+
+    def __init__(self, environment: str, source: TokenSource) -> None:
+        """Read the token; raises SecretError when it cannot be."""
+        self.generation = 0
+        self.value = source.read()
+        self._environment = environment
+        self._source = source
+
+    def count_on_from(self, before: "Token") -> None:
+        """Take the place of a token that was read before: a reload has read it again."""
+        # Counted from 0, no 401 to it would ever look later than one to its predecessor.
+        self.generation = before.generation + 1
+
+    def read_again(self) -> None:
+        """Read the token again, after it was rejected; the same one counts as read, too."""
+        # The breaker waits for a 401 to a later generation, be it of the same token.
+        if not self.changed():
+            self.generation += 1
+
+    def changed(self) -> bool:
+        """Take another token if the source has one by now; a broken file keeps the old one."""
+        try:
+            value = self._source.read()
+        except SecretError as error:
+            log.warning("token_unreadable", environment=self._environment, problem=str(error))
+            return False
+        if value == self.value:
+            return False
+        self.value = value
+        self.generation += 1
+        log.info("token_changed", environment=self._environment)
+        return True

@@ -5,27 +5,34 @@ So a poll happened whole or not at all, whatever is cancelled when.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from monitor.adapters.store import Change
-from monitor.core import assess, clock, environment, environment_rules
+from monitor.core import assess, clock, environment
 from monitor.core.alerts import moved
-from monitor.core.assess import Cadence, NextPoll
+from monitor.core.assess import NextPoll
 from monitor.core.board import Entry, Findings, in_force
-from monitor.core.budget import Budget, effective_interval
+from monitor.core.budget import Budget
 from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Roster
 from monitor.core.environment import Call
-from monitor.core.environment_rules import Facts
 from monitor.core.events import in_telling_order
-from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Seconds
+from monitor.core.identity import AlertLabels
+from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Reason, Seconds
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.changes import CampaignLog, log_environment
-from monitor.polling.removal import removal
 from monitor.polling.settings import Clock, Settings
 
 STEP: Seconds = 2.0
 """From here on a difference between the wall clock and the monotonic one is a step."""
+
+
+class Decided(NamedTuple):
+    """What came of an answer: whom to poll next; the findings, where it was decided on."""
+
+    anew: list[str]
+    findings: Findings | None = None
 
 
 class Watch:
@@ -64,20 +71,8 @@ class Watch:
 
     @property
     def interval(self) -> Seconds:
-        """The sweep time that the budget really gives as things are, in seconds.
-
-        `pace`, which the poller keeps up to date, is in calls a minute.
-        """
-        return self._interval_at(self.pace)
-
-    def _interval_at(self, pace: float) -> Seconds:
-        polling, told = self.settings.polling, self.settings.told
-        idle = len(self.settings.targets) - told
-        return effective_interval(pace, told, polling.interval, idle, polling.idle_interval)
-
-    def _facts(self) -> Facts:
-        settings, after = self.settings, self.settings.environment.resolved.unreadable_after
-        return Facts(len(settings.targets), self.interval, after)
+        """The sweep time that the budget really gives at `pace` (calls a minute), in seconds."""
+        return self.settings.interval_at(self.pace)
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
@@ -126,10 +121,11 @@ class Watch:
         self.unswept = (self.unswept & now.keys()) | (now.keys() - before.targets.keys())
         gone = [key for key in self.campaigns if key not in now]
         change = self._reconciled([*gone, *(key for key in anew if key in self.campaigns)])
-        # The instant alone is not worth a write: the next start lists at once.
+        self.status = replace(self.status, listed_at=roster.listed_at)
+        # A roster is large: where only its instant is new, that in the status is enough.
         if replace(roster, listed_at=before.roster.listed_at) != before.roster:
             change = replace(change, rosters={self.name: roster})
-        self._save_any(change)
+        self._save(replace(change, environments=(self.status,)))
         return anew
 
     def listing_ended(self) -> None:
@@ -182,32 +178,32 @@ class Watch:
 
     def _reconcile_environment(self, now: Instant) -> None:
         before, config = self.status, self.settings.environment
-        self.status, events = environment_rules.reconcile_environment(
-            before, config.resolved.rules, now, config.alert_labels
-        )
+        labels, rules = config.alert_labels, config.resolved.rules
+        self.status, events = environment.reconcile(before, rules, now, labels)
         if self.status != before:
             self._save(Change(environments=(self.status,), events=events))
 
-    def decide(self, key: str, answer: Answer, generation: int, took: Seconds) -> list[str]:
-        """Take an answer: breaker first, then campaign, then events; return whom to poll next."""
-        if key not in self.settings.targets:
-            return []
-        count = len(self.settings.targets)
+    def decide(self, key: str, answer: Answer, generation: int, took: Seconds) -> Decided:
+        """Take an answer: breaker first, then campaign, then events."""
+        target = self.settings.targets.get(key)
+        if target is None:
+            return Decided([])
+        count, now = len(self.settings.targets), self.now()
         observation = environment.interpret(self.status, answer.observation, count)
-        now = self._called(Call(key, observation, generation), answer.server_date)
-        events = self._assess_environment(now)
+        call = Call(key, observation, generation, notified=target.muted_status is None)
+        events = self._observe(call, answer.server_date, now)
         if self.status.breaker_open and isinstance(observation, PollError):
             # The breaker's business, not the campaign's: one outage, one page.
             self._save(Change(environments=(self.status,), events=events))
-            return []
+            return Decided([])
         before = self._status_of(key)
         decision = assess.assess(
             before,
-            self.settings.targets[key],
+            target,
             observation,
             now,
             remind_every=self.settings.alerts.remind_every,
-            environment_alert=environment_rules.firing_alert(self.status),
+            environment_alert=environment.firing_alert(self.status),
             others_read_at=self._doubts.others_read_at(key, observation, self.entries),
             ahead=clock.ahead(self.status, now),
         )
@@ -217,30 +213,20 @@ class Watch:
         self._end_sweep(now)
         told = in_telling_order([*events, *decision.events])
         self._save(Change(campaigns=(decision.status,), environments=(self.status,), events=told))
-        return self._doubts.take(key, now - took, self.entries)
+        return Decided(self._doubts.take(key, now - took, self.entries), decision.findings)
 
     def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
         """Take a page of the listing, or why there is none: for the breaker it is a call."""
-        now = self._called(Call(None, answer.page, token_generation), answer.server_date)
-        events = self._assess_environment(now)
+        call = Call(None, answer.page, token_generation)
+        events = self._observe(call, answer.server_date, self.now())
         self._save(Change(environments=(self.status,), events=events))
 
-    def _called(self, call: Call, server_date: Instant | None) -> Instant:
-        now, before = self.now(), self.status
-        dated = clock.with_server_date(before, server_date, now)
-        self.status = environment.observe(dated, call, len(self.settings.targets), now)
-        log_environment(before, self.status)
-        return now
-
-    def _assess_environment(self, now: Instant) -> tuple[Event, ...]:
-        self.status, self.findings, events = environment_rules.assess_environment(
-            self.status,
-            self.settings.environment.resolved.rules,
-            self._facts(),
-            now,
-            labels=self.settings.environment.alert_labels,
-            remind_every=self.settings.alerts.remind_every,
+    def _observe(self, call: Call, server_date: Instant | None, now: Instant) -> tuple[Event, ...]:
+        before, rules = self.status, self.settings.environment.resolved.rules
+        self.status, self.findings, events = environment.step(
+            before, call, server_date, rules, self.settings.facts_at(self.pace), now
         )
+        log_environment(before, self.status)
         return events
 
     def _end_sweep(self, now: Instant) -> None:
@@ -248,23 +234,19 @@ class Watch:
             self.status = replace(self.status, swept_at=now)
             self.unswept = set(self.settings.targets)
 
-    def next_poll(self, key: str) -> NextPoll | None:
-        """Return when to look at a campaign again, and why; None: never polled, at once."""
-        settings = self.settings
-        # Slots are laid for the whole budget: while it is throttled polls run late, evenly, and
-        # they are back in their slots as soon as it is not.
-        whole = Budget(settings.environment.budget_per_minute, 0.0).pace(0.0)
-        # A budget that is too small stretches all intervals alike.
-        stretch = self._interval_at(whole) / settings.polling.interval
-        cadence = Cadence(
-            interval=settings.polling.interval * stretch,
-            stretched=stretch > 1,
-            unhealthy_interval=settings.polling.unhealthy_interval * stretch,
-            idle_interval=settings.polling.idle_interval,
-        )
-        now, target = self.now(), self.settings.targets[key]
-        ahead = clock.ahead(self.status, now)
-        return assess.next_poll(self._status_of(key), target, cadence, now, ahead)
+    def distrusted(self) -> list[str]:
+        """Return the campaigns that answered 404 while no base URL was known to be right."""
+        read = self.campaigns.items()
+        return sorted(k for k, one in read if one.error and one.error.reason is Reason.NOT_FOUND)
+
+    def next_poll(self, key: str, findings: Findings | None = None) -> NextPoll | None:
+        """Return when to look at a campaign again, and why; None: never polled, at once.
+
+        `findings` are those of the decision on it that has just been made, if one has.
+        """
+        now, settings, status = self.now(), self.settings, self._status_of(key)
+        target, ahead = settings.targets[key], clock.ahead(self.status, now)
+        return assess.next_poll(status, target, settings.cadence, now, ahead, findings=findings)
 
     def probe_at_once(self) -> None:
         """Have the next probe due at once: there is reason to hope."""
@@ -273,10 +255,10 @@ class Watch:
     def next_probe(self) -> Instant:
         """Return when the open breaker lets its next probe through."""
         polling = self.settings.polling
-        return environment_rules.next_probe(
+        return environment.next_probe(
             self.status,
             self.settings.environment.resolved.rules,
-            self._facts(),
+            self.settings.facts_at(self.pace),
             polling.probe_interval,
             polling.token_probe_interval,
         )
@@ -294,3 +276,24 @@ class Watch:
 
     def _status_of(self, key: str) -> CampaignStatus:
         return self.campaigns.get(key) or CampaignStatus(environment=self.name, campaign_id=key)
+
+
+def removal(status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant) -> Change:
+    """Return what is left, and what is to be told, of an environment that is no longer watched."""
+    why = "environment_removed"
+    after, events = environment.reconcile(status, {}, now, AlertLabels(), why)
+    # Without its breaker: an environment that comes back under this name starts closed.
+    left = EnvironmentStatus(name=status.name, alerts=after.alerts)
+    tombstones, told = [], list(events)
+    for campaign in campaigns:
+        target = Target(environment=status.name, campaign_id=campaign.campaign_id)
+        decision = assess.remove(campaign, target, why, now)
+        tombstones.append(decision.status)
+        told += decision.events
+    return Change(
+        campaigns=tuple(tombstones),
+        environments=(left,),
+        events=tuple(told),
+        rosters={status.name: Roster()},
+        removed=status.name,
+    )

@@ -35,7 +35,9 @@ class PasswordLogin(ConfigRule):
         deadline = (config.updated_at or sight.now) + self.grace
         if sight.now < deadline:
             return healthy("a new password", {}, recheck_at=deadline)
-        return unhealthy("logs in by password", {"grace": "1 d"}, since=deadline)
+        # A finding may know better than its rule what to do.
+        step = "Ask root for a key." if config.username == "root" else ""
+        return unhealthy("logs in by password", {"grace": "1 d"}, since=deadline, next_step=step)
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +65,19 @@ def test_it_decides_fires_and_is_resolved() -> None:
     assert event.next_step == "Ask the customer for a key."
     by_key = replace(OLD_PASSWORD, auth_type="key")
     assert said(campaign, by_key, NOW + MINUTE) == [("password_login", "resolved")]
+
+
+def test_what_to_do_is_the_findings_where_it_says_so_and_else_the_rules() -> None:
+    campaign = WatchedCampaign(a_target())
+    (event,) = campaign.poll(replace(OLD_PASSWORD, username="root"), NOW)
+    assert event.next_step == "Ask root for a key."
+    alert, rule = campaign.status.alerts["password_login"], PasswordLogin()
+    assert rule.next_step_for(alert) == "Ask root for a key."
+    campaign.poll(OLD_PASSWORD, NOW + MINUTE)
+    assert rule.next_step_for(campaign.status.alerts["password_login"]) == rule.next_step
+    campaign.poll(replace(OLD_PASSWORD, username="root"), NOW + 2 * MINUTE)
+    campaign.poll(replace(OLD_PASSWORD, auth_type="key"), NOW + 3 * MINUTE)
+    assert campaign.status.alerts["password_login"].next_step == ""
 
 
 def test_its_settings_are_set_like_those_of_any_rule() -> None:

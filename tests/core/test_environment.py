@@ -12,9 +12,9 @@ from monitor.core.environment import (
     of_campaigns,
 )
 from monitor.core.model import HOUR, NoConfig, PollError, Reason
-from monitor.core.status import EnvironmentStatus
-from support.builders import NOW, a_config
-from support.environments import READ, Outcome, WatchedEnvironment, rejected
+from monitor.core.status import EnvironmentStatus, Run
+from support.builders import NOW, a_config, a_target
+from support.environments import READ, Outcome, WatchedEnvironment, facts_of, rejected
 
 FRESH = EnvironmentStatus(name="production")
 NO_EVIDENCE = {Reason.INTERNAL_ERROR, Reason.CACHED}
@@ -85,7 +85,7 @@ def test_a_cache_does_not_know_whether_the_token_is_good() -> None:
 
 
 def test_a_probe_that_broke_was_a_call_all_the_same() -> None:
-    status = observe(FRESH, Call("c-1", PollError(Reason.INTERNAL_ERROR)), 10, NOW)
+    status = observe(FRESH, Call("c-1", PollError(Reason.INTERNAL_ERROR)), facts_of(10), NOW)
     assert status == replace(FRESH, called_at=NOW)
 
 
@@ -137,7 +137,7 @@ def test_further_404s_keep_it_open_and_a_config_that_was_read_closes_it() -> Non
     assert environment.status.outage_at == NOW + 2
     environment.call(READ, at=NOW + 9)
     assert not environment.is_open()
-    assert environment.status.not_found == frozenset()
+    assert environment.status.run is None
     environment.calls([NOT_FOUND] * 3, at=NOW + 10)
     assert not environment.is_open()
 
@@ -271,8 +271,94 @@ def test_further_403s_keep_it_open_and_the_first_other_answer_closes_it() -> Non
     assert not environment.is_open()
 
 
-def test_campaigns_that_left_no_longer_count_towards_all() -> None:
-    left = replace(FRESH, forbidden=frozenset({"c-1", "c-2"}), not_found=frozenset({"c-2"}))
-    status = of_campaigns(left, ["c-1", "c-3", "c-4"])
-    assert status.forbidden == {"c-1"}
-    assert status.not_found == frozenset()
+# --- the run of one refusal
+
+
+def test_a_run_of_403_about_ten_campaigns_is_enough_where_there_are_more() -> None:
+    environment = WatchedEnvironment(campaigns=500)
+    environment.calls([Reason.FORBIDDEN] * 9)
+    assert not environment.is_open()
+    environment.call(Reason.FORBIDDEN, "c-9", at=NOW + 9)
+    assert environment.status.rejected_at == NOW + 9
+    assert environment.status.rejected_by is Reason.FORBIDDEN
+
+
+@pytest.mark.parametrize("answer", [READ, NoConfig(), *(set(ANSWERS) - {Reason.FORBIDDEN})])
+def test_any_other_answer_breaks_the_run(answer: Outcome) -> None:
+    environment = WatchedEnvironment(campaigns=12)
+    environment.calls([*[Reason.FORBIDDEN] * 9, answer, *[Reason.FORBIDDEN] * 9])
+    assert not environment.is_open()
+    environment.calls([Reason.FORBIDDEN] * 10)
+    assert environment.is_open()
+
+
+@pytest.mark.parametrize("nothing", [Reason.TIMEOUT, Reason.HTTP_5XX, *NO_EVIDENCE])
+def test_what_is_no_answer_of_the_api_does_not_break_it(nothing: Reason) -> None:
+    environment = WatchedEnvironment(campaigns=12)
+    environment.calls([*[Reason.FORBIDDEN] * 9, nothing, Reason.FORBIDDEN])
+    assert environment.status.rejected_by is Reason.FORBIDDEN
+
+
+def test_campaigns_count_once_and_only_those_that_on_call_is_notified_of() -> None:
+    environment = WatchedEnvironment(campaigns=20, notified=4)
+    for number in range(16):
+        environment.call(Reason.FORBIDDEN, f"idle-{number}", notified=False)
+        environment.call(Reason.FORBIDDEN, f"c-{number % 3}")
+    assert not environment.is_open()
+    environment.call(Reason.FORBIDDEN, "c-3")
+    assert environment.is_open()
+
+
+@pytest.mark.parametrize("notified", [0, 1, 2])
+def test_where_on_call_is_notified_of_fewer_than_three_403_opens_nothing(notified: int) -> None:
+    environment = WatchedEnvironment(campaigns=20, notified=notified)
+    for number in range(20):
+        environment.call(Reason.FORBIDDEN, f"c-{number}", notified=number < notified)
+    assert not environment.is_open()
+
+
+def test_404_must_be_the_answer_for_every_campaign_idle_ones_too() -> None:
+    environment = WatchedEnvironment(campaigns=20, notified=4)
+    for number in range(19):
+        environment.call(NOT_FOUND, f"c-{number}", notified=number < 4)
+    assert not environment.is_open()
+    environment.call(NOT_FOUND, "c-19", notified=False)
+    assert environment.status.outage_reason is Reason.NOT_FOUND
+
+
+def test_one_campaign_that_answers_otherwise_and_404_is_not_the_answer_for_every_one() -> None:
+    environment = WatchedEnvironment(campaigns=3)
+    for _ in range(5):
+        environment.calls([NOT_FOUND, NOT_FOUND, Reason.FORBIDDEN])
+    assert not environment.is_open()
+
+
+def test_a_run_says_how_many_refused_since_when_and_of_whom() -> None:
+    environment = WatchedEnvironment(campaigns=12)
+    environment.calls([READ, *[Reason.FORBIDDEN] * 2])
+    environment.call(Reason.FORBIDDEN, "c-1", at=NOW + 3)
+    of_whom = frozenset({"c-1", "c-2"})
+    assert environment.status.run == Run(Reason.FORBIDDEN, 3, NOW + 1, of_whom)
+    environment.call(Reason.SCHEMA_MISMATCH, "c-3", at=NOW + 4)
+    assert environment.status.run == Run(Reason.SCHEMA_MISMATCH, 1, NOW + 4, frozenset({"c-3"}))
+
+
+def test_a_run_keeps_no_more_campaigns_than_decide() -> None:
+    environment = WatchedEnvironment(campaigns=500)
+    environment.calls([Reason.FORBIDDEN] * 500)
+    assert environment.status.run is not None
+    assert (environment.status.run.count, len(environment.status.run.campaigns)) == (500, 10)
+
+
+@pytest.mark.parametrize(
+    ("reason", "left"), [(Reason.FORBIDDEN, {"c-1"}), (Reason.NOT_FOUND, {"c-1", "c-3"})]
+)
+def test_campaigns_that_left_or_do_not_count_any_more_are_not_in_the_run(
+    reason: Reason, left: set[str]
+) -> None:
+    run = Run(reason, 9, NOW, frozenset({"c-1", "c-2", "c-3"}))
+    targets = {key: a_target(campaign_id=key) for key in ("c-1", "c-3", "c-4")}
+    targets["c-3"] = replace(targets["c-3"], muted_status="ended")
+    status = of_campaigns(replace(FRESH, run=run), targets)
+    assert status == replace(FRESH, run=replace(run, campaigns=frozenset(left)))
+    assert of_campaigns(FRESH, targets) == FRESH

@@ -2,10 +2,10 @@
 
 import pytest
 
+from monitor.core.environment import firing_alert
 from monitor.core.environment_rules import (
     ENVIRONMENT_RULES,
     EnvironmentRule,
-    firing_alert,
     resolve_environment_rules,
 )
 from monitor.core.model import (

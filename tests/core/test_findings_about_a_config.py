@@ -7,6 +7,7 @@ import pytest
 from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason
 from monitor.core.rule import Rule, Sight, judge_all
 from monitor.core.rules import (
+    RULES,
     Disabled,
     FailedTest,
     FutureTest,
@@ -100,6 +101,10 @@ FINDINGS: list[tuple[Rule, Sight, str, dict[str, str]]] = [
     (Unreadable(after=MINUTE), UNREAD,
      f"3 polls in a row failed since {AN_HOUR_AGO}: forbidden", FAILURES),
 ]  # fmt: skip
+
+
+def test_every_rule_is_in_the_table() -> None:
+    assert {rule.name for rule, *_ in FINDINGS} == RULES.keys()
 
 
 @pytest.mark.parametrize(("rule", "sight", "summary", "evidence"), FINDINGS)

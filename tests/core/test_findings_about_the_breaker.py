@@ -4,15 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.environment import interpret
+from monitor.core.environment import Call, interpret, reconcile, step
 from monitor.core.environment_rules import (
     ApiUnreachable,
     BudgetInsufficient,
     EnvironmentRule,
     Facts,
     TokenRejected,
-    assess_environment,
-    reconcile_environment,
     resolve_environment_rules,
 )
 from monitor.core.model import (
@@ -29,10 +27,10 @@ from monitor.core.model import (
 )
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW
-from support.environments import LABELS, READ, WatchedEnvironment, down, rejected
+from support.environments import LABELS, READ, WatchedEnvironment, down, facts_of, rejected
 from support.timeline import in_a_word
 
-FACTS = Facts(campaigns=10, effective_interval=5 * MINUTE, unreadable_after=15 * MINUTE)
+FACTS = facts_of(10)
 SINCE = "2027-01-15T08:00:00Z"
 FRESH = EnvironmentStatus(name="production")
 UNANSWERED = replace(FRESH, unanswered=2, unanswered_at=NOW)
@@ -44,16 +42,11 @@ def judged(rule: EnvironmentRule, status: EnvironmentStatus, facts: Facts = FACT
 
 
 def test_an_outage_that_goes_on_is_told_again_as_often_as_is_asked_for() -> None:
-    status, told = down().status, []
+    status, told, rules = down().status, [], resolve_environment_rules({})
+    facts = facts_of(10, remind_every={Severity.CRITICAL: 10 * MINUTE})
+    call = Call("c-1", PollError(Reason.TIMEOUT))
     for minutes in range(5, 20):
-        status, _, events = assess_environment(
-            status,
-            resolve_environment_rules({}),
-            FACTS,
-            NOW + minutes * MINUTE,
-            labels=LABELS,
-            remind_every={Severity.CRITICAL: 10 * MINUTE},
-        )
+        status, _, events = step(status, call, None, rules, facts, NOW + minutes * MINUTE)
         told += [(minutes, in_a_word(event)) for event in events]
     assert told == [(5, "fired"), (15, "reminded")]
 
@@ -61,7 +54,7 @@ def test_an_outage_that_goes_on_is_told_again_as_often_as_is_asked_for() -> None
 def test_a_rule_that_was_switched_off_ends_its_alert_by_that_name() -> None:
     environment = down()
     environment.call(Reason.TIMEOUT, at=NOW + 5 * MINUTE)
-    _, (event,) = reconcile_environment(environment.status, {}, NOW + 6 * MINUTE, LABELS)
+    _, (event,) = reconcile(environment.status, {}, NOW + 6 * MINUTE, LABELS)
     assert event.reason == "rule_removed"
 
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.assess import Cadence, NextPoll, next_poll
-from monitor.core.model import DAY, HOUR, MINUTE, Instant
+from monitor.core.assess import Cadence, NextPoll, assess, next_poll
+from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds
 from monitor.core.rule import Target
 from monitor.core.schedule import Priority
-from monitor.core.status import CampaignStatus
+from monitor.core.status import OURS, Ahead, CampaignStatus
 from support.builders import NOW, RuleSettings, a_config, a_status, a_target, an_untested_config
-from support.timeline import WatchedCampaign
+from support.timeline import SIGNS, WatchedCampaign
 
 CADENCE = Cadence(interval=5 * MINUTE, unhealthy_interval=MINUTE, idle_interval=1800.0)
 
@@ -220,6 +220,24 @@ def test_a_restart_does_not_move_the_next_poll(signs: str) -> None:
     before = due(campaign)
     campaign.restart(NOW + 10)
     assert due(campaign) == before
+
+
+@given(
+    st.text("x.?-ohn", min_size=1, max_size=5),
+    st.sampled_from([OURS, (90.0,), (0.0, 90.0)]),
+    st.sampled_from([10.0, HOUR - 1, DAY - 30]),
+)
+def test_with_the_findings_of_the_decision_nothing_else_comes_of_it(
+    signs: str, ahead: Ahead, apart: Seconds
+) -> None:
+    target, status = a_target({"failed_test": {"for_": HOUR}}), a_status()
+    for number, sign in enumerate(signs):
+        now = NOW + number * apart
+        found = assess(status, target, SIGNS[sign], now, remind_every={}, ahead=ahead)
+        status = found.status
+        assert next_poll(status, target, CADENCE, now, ahead, findings=found.findings) == next_poll(
+            status, target, CADENCE, now, ahead
+        )
 
 
 def test_a_longer_interval_of_a_small_budget_stretches_the_slots() -> None:

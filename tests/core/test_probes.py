@@ -2,11 +2,8 @@
 
 from dataclasses import replace
 
-from monitor.core.environment_rules import (
-    Facts,
-    next_probe,
-    resolve_environment_rules,
-)
+from monitor.core.environment import next_probe
+from monitor.core.environment_rules import resolve_environment_rules
 from monitor.core.model import (
     HOUR,
     MINUTE,
@@ -16,7 +13,7 @@ from monitor.core.model import (
     Severity,
 )
 from support.builders import NOW
-from support.environments import WatchedEnvironment, down, rejected
+from support.environments import WatchedEnvironment, down, facts_of, rejected
 
 # --- probes
 
@@ -61,7 +58,7 @@ def test_the_probe_that_tells_a_rejected_token_goes_out_a_second_after_its_deadl
 def test_a_breaker_that_was_open_at_the_start_is_probed_at_once() -> None:
     status = replace(down().status, called_at=None)
     rules = resolve_environment_rules({})
-    assert next_probe(status, rules, Facts(10, 300, 900), 30.0, 300.0) < NOW
+    assert next_probe(status, rules, facts_of(10), 30.0, 300.0) < NOW
 
 
 # --- a start, or a changed config

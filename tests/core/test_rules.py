@@ -1,10 +1,12 @@
 """What can be wrong with an SFTP config: each rule's verdict at and around its thresholds."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from monitor.core import rules as families
 from monitor.core.model import (
     DAY,
     HOUR,
@@ -60,6 +62,12 @@ def test_the_rules_stand_in_the_order_in_which_their_events_are_told() -> None:
         "future_test",
         "unreadable",
     ]
+
+
+def test_every_file_of_the_rules_has_its_rules_in_the_table() -> None:
+    files = {path.stem for path in Path(families.__file__).parent.glob("*.py")}
+    in_the_table = {cls.__module__.rpartition(".")[2] for cls in RULES.values()}
+    assert files - {"__init__", "table"} == in_the_table
 
 
 def test_missing_and_failed_test_are_critical_all_others_warn() -> None:

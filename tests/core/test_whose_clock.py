@@ -17,7 +17,7 @@ from monitor.core.clock import (
     clock_stepped,
     with_server_date,
 )
-from monitor.core.environment_rules import next_probe
+from monitor.core.environment import next_probe
 from monitor.core.model import (
     DAY,
     HOUR,

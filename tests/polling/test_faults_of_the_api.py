@@ -90,6 +90,35 @@ def test_fault_6_a_wrong_base_url_is_one_alert_and_not_one_a_campaign(world: Wor
     assert event["evidence"]["reason"] == "not_found"
 
 
+def test_fault_6_each_404_that_was_distrusted_is_asked_again_at_once_whatever_came_between(
+    world: World,
+) -> None:
+    async def story() -> None:
+        keys = [f"c-{n}" for n in range(6)]
+        world.configure(keys)
+        world.api().says = dict.fromkeys(keys[::2], NoConfig(by_404=True))
+        world.api().says |= dict.fromkeys(keys[1:4:2], PollError(Reason.FORBIDDEN, "403"))
+        async with world.daemon():
+            await virtual_seconds(30)
+
+    run(story())
+    assert sorted(world.told()) == [("firing", "missing", f"c-{n}") for n in (0, 2, 4)]
+
+
+def test_fault_7_403_to_ten_campaigns_in_a_row_is_one_alert_though_one_of_many_can_be_read(
+    world: World,
+) -> None:
+    async def story() -> None:
+        keys = [f"c-{n}" for n in range(12)]
+        world.configure(keys)
+        world.api().says = dict.fromkeys(keys[1:], PollError(Reason.FORBIDDEN, "403"))
+        async with world.daemon():
+            await virtual_seconds(30 * MINUTE)
+
+    run(story())
+    assert world.told() == [("firing", "token_rejected", None)]
+
+
 def test_fault_6_where_only_the_listing_was_asked_for_the_summary_says_so(world: World) -> None:
     async def story() -> None:
         world.write_config(

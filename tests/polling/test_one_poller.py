@@ -11,8 +11,8 @@ from monitor.adapters.store import MEMORY, Store
 from monitor.config import load_config
 from monitor.core.status import EnvironmentStatus
 from monitor.polling import Api, Poller, Settings
-from monitor.polling.guarded import Guarded
-from monitor.polling.token import Token
+from monitor.polling.api import Guarded
+from monitor.polling.settings import Token
 from monitor.polling.watch import Watch
 from support.virtual import START, FakeApi, VirtualClock, run, virtual_seconds
 

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.core import assess
-from monitor.core.environment import CALLS_TO_OPEN
-from monitor.core.environment_rules import Facts, firing_alert
+from monitor.core.environment import CALLS_TO_OPEN, firing_alert
 from monitor.core.model import Answer, Finding, Instant, ListingAnswer, PollError, Reason
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus
@@ -112,8 +111,7 @@ class Watched:
 
     def _compare_environment(self, at: Instant) -> None:
         rules, status = self.watch.settings.environment.resolved.rules, self.watch.status
-        after = self.watch.settings.environment.resolved.unreadable_after
-        facts = Facts(1, self.watch.interval, after)
+        facts = self.watch.settings.facts_at(self.watch.pace)
         found = {name: rule.judge(status, facts, at) for name, rule in rules.items()}
         compare_environment(self.watch, found)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from monitor.config import SecretError, TokenSource, load_config
-from monitor.polling.token import Token
+from monitor.polling.settings import Token
 
 
 @pytest.fixture

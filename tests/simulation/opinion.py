@@ -159,11 +159,9 @@ class Breaker(OnCall):
     def _take_answer(
         self, key: str, listed: set[str], reason: Reason | None, reading: int, now: float
     ) -> None:
-        if reason is Reason.FORBIDDEN:
-            self.forbidden.add(key)
-        else:
-            self.forbidden.discard(key)
-        all_forbidden = reason is Reason.FORBIDDEN and len(listed) >= 3 and self.forbidden >= listed
+        # A run: any other answer, and it begins anew.
+        self.forbidden = self.forbidden | {key} if reason is Reason.FORBIDDEN else set()
+        all_forbidden = len(listed) >= 3 and len(self.forbidden) >= min(10, len(listed))
         if reason is Reason.UNAUTHORIZED:
             if self.doubted is None:
                 self.doubted = reading

@@ -6,16 +6,13 @@ from typing import Any
 
 from monitor.core.assess import assess
 from monitor.core.board import Board, Entry, EnvironmentBoard
-from monitor.core.environment import Call, observe
-from monitor.core.environment_rules import (
-    Facts,
-    assess_environment,
-    resolve_environment_rules,
-)
+from monitor.core.environment import Call, step
+from monitor.core.environment_rules import resolve_environment_rules
 from monitor.core.identity import AlertLabels
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, NoConfig, Observation, PollError, Reason
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from support.builders import NOW, RuleSettings, a_config, a_target, an_untested_config
+from support.environments import facts_of
 
 STALE_AFTER = 15 * MINUTE
 
@@ -64,17 +61,10 @@ def after_calls(
 ) -> EnvironmentStatus:
     """Return an environment whose calls at these instants failed for `reason`."""
     status = EnvironmentStatus(name=name)
-    facts = Facts(campaigns=3, effective_interval=5 * MINUTE, unreadable_after=15 * MINUTE)
+    facts, known = replace(facts_of(3), labels=labels), resolve_environment_rules(rules or {})
     for generation, at in enumerate(instants):
-        status = observe(status, Call("c-1", PollError(reason), generation), 3, at)
-        status, _, _ = assess_environment(
-            status,
-            resolve_environment_rules(rules or {}),
-            facts,
-            at,
-            labels=labels,
-            remind_every={},
-        )
+        call = Call("c-1", PollError(reason), generation)
+        status, _, _ = step(status, call, None, known, facts, at)
     return status
 
 

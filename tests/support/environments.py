@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from monitor.core.environment import Call, interpret, observe
+from monitor.core.alerts import RemindEvery
+from monitor.core.environment import Call, interpret, reconcile, step
 from monitor.core.environment_rules import (
     Facts,
-    assess_environment,
-    reconcile_environment,
     resolve_environment_rules,
 )
 from monitor.core.identity import AlertLabels
@@ -29,6 +28,23 @@ Outcome = Observation | Reason
 LABELS = AlertLabels(labels={"team": "sre"})
 
 
+def facts_of(
+    campaigns: int,
+    notified: int | None = None,
+    effective_interval: Seconds = 5 * MINUTE,
+    remind_every: RemindEvery | None = None,
+) -> Facts:
+    """Return what a decision depends on; `notified` None: on-call is notified of all campaigns."""
+    return Facts(
+        campaigns=campaigns,
+        notified=campaigns if notified is None else notified,
+        effective_interval=effective_interval,
+        unreadable_after=15 * MINUTE,
+        labels=LABELS,
+        remind_every=remind_every or {},
+    )
+
+
 class WatchedEnvironment:
     """The breaker of an environment with so many campaigns, and what is told of it."""
 
@@ -37,24 +53,28 @@ class WatchedEnvironment:
         campaigns: int = 10,
         rules: Mapping[str, Mapping[str, Any]] | None = None,
         effective_interval: Seconds = 5 * MINUTE,
+        notified: int | None = None,
     ) -> None:
         self.status = EnvironmentStatus(name="production")
         self.rules = resolve_environment_rules(rules or {})
-        self.facts = Facts(campaigns, effective_interval, unreadable_after=15 * MINUTE)
+        self.facts = facts_of(campaigns, notified, effective_interval)
         self.events: list[Event] = []
         self.findings: Mapping[str, Finding] = {}
 
     def call(
-        self, outcome: Outcome, campaign_id: str = "c-1", *, at: Instant = NOW, generation: int = 0
+        self,
+        outcome: Outcome,
+        campaign_id: str = "c-1",
+        *,
+        at: Instant = NOW,
+        generation: int = 0,
+        notified: bool = True,
     ) -> tuple[Event, ...]:
         """Take the outcome of one call to the API, and decide what it means."""
         observation = PollError(outcome) if isinstance(outcome, Reason) else outcome
         observation = interpret(self.status, observation, self.facts.campaigns)
-        call = Call(campaign_id, observation, generation)
-        self.status = observe(self.status, call, self.facts.campaigns, at)
-        status, self.findings, events = assess_environment(
-            self.status, self.rules, self.facts, at, labels=LABELS, remind_every={}
-        )
+        call = Call(campaign_id, observation, generation, notified)
+        status, self.findings, events = step(self.status, call, None, self.rules, self.facts, at)
         return self._take((status, events))
 
     def calls(self, outcomes: Iterable[Outcome], *, at: Instant = NOW) -> None:
@@ -74,7 +94,7 @@ class WatchedEnvironment:
     ) -> tuple[Event, ...]:
         """Take a changed config; None: the environment is not in it any more."""
         self.rules = {} if rules is None else resolve_environment_rules(rules)
-        return self._take(reconcile_environment(self.status, self.rules, now, LABELS, gone))
+        return self._take(reconcile(self.status, self.rules, now, LABELS, gone))
 
     def _take(self, decided: tuple[EnvironmentStatus, tuple[Event, ...]]) -> tuple[Event, ...]:
         self.status, events = decided

@@ -54,7 +54,7 @@ def _told(environment: EnvironmentBoard, entry: Entry | None) -> Iterator[Event]
             since=alert.since,
             observed_at=environment.now,
             decided_at=environment.now,
-            next_step=rule.next_step,
+            next_step=rule.next_step_for(alert),
         )
 
 

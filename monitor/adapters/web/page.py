@@ -165,7 +165,7 @@ def _problems(alerts: Iterable[ActiveAlert], found: Findings | None, now: Instan
             muted_by=alert.muted_by,
             summary=text(alert.summary),
             by_now=_by_now(alert.rule, found or {}),
-            next_step=rule.next_step,
+            next_step=rule.next_step_for(alert),
             since=_when(alert.since, now),
         )
         for alert, rule, severity in alerts

@@ -140,7 +140,7 @@ def _alert(active: ActiveAlert, environment: EnvironmentBoard, entry: Entry | No
         changes_in_seconds=None if at is None else max(0.0, at - environment.now),
         summary=alert.summary,
         evidence=alert.evidence,
-        next_step=rule.next_step,
+        next_step=rule.next_step_for(alert),
         fingerprint=fingerprint(name, campaign_id, alert.rule),
         labels=labels.labels,
     )

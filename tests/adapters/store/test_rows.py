@@ -27,7 +27,8 @@ from monitor.core.model import (
     SftpConfig,
     Told,
 )
-from monitor.core.status import CampaignStatus, EnvironmentStatus, Failures, Memory
+from monitor.core.rules import Missing
+from monitor.core.status import CampaignStatus, EnvironmentStatus, Failures, Memory, Run
 from support.builders import NOW, a_config, a_status
 from support.state_files import an_event
 
@@ -87,6 +88,7 @@ alerts = st.builds(
     seq=counts,
     summary=texts,
     evidence=labels,
+    next_step=texts,
 )
 errors = st.builds(PollError, reason=st.sampled_from(Reason), detail=texts)
 statuses = st.builds(
@@ -186,8 +188,7 @@ def test_of_an_environment_only_the_breaker_and_what_was_once_seen_are_stored() 
         outage_reason=Reason.TIMEOUT,
         readable_seen=True,
         unauthorized_with=4,
-        not_found=frozenset({"c-1"}),
-        forbidden=frozenset({"c-2"}),
+        run=Run(Reason.FORBIDDEN, 2, NOW, frozenset({"c-1", "c-2"})),
         skews=(1.0, 2.0),
         medians=((NOW, 1.5),),
         doubted_until=NOW,
@@ -208,6 +209,15 @@ def test_every_stored_field_of_an_environment_is_one_it_has() -> None:
 def test_a_row_of_an_older_version_gets_the_defaults_of_new_fields() -> None:
     body = '{"environment": "production", "campaign_id": "c-1"}'
     assert rows.CAMPAIGN.decode(body) == a_status()
+
+
+def test_an_alert_that_an_older_version_stored_has_the_next_step_of_its_rule() -> None:
+    body = (
+        '{"environment": "production", "campaign_id": "c-1",'
+        ' "alerts": {"missing": {"rule": "missing", "state": "firing", "summary": "gone"}}}'
+    )
+    alert = rows.CAMPAIGN.decode(body).alerts["missing"]
+    assert Missing().next_step_for(alert) == Missing.next_step
 
 
 def test_a_field_that_is_known_no_more_is_ignored() -> None:

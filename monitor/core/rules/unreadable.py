@@ -1,0 +1,44 @@
+"""Whether the config can be read: where it cannot, nothing is known about it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from monitor.core.model import MINUTE, Finding, PollError, Seconds
+from monitor.core.rule import Rule, Sight, healthy, setting, unhealthy, unknown, unread
+from monitor.core.rules.table import campaign_rule
+from monitor.core.text import rfc3339
+
+
+@campaign_rule
+@dataclass(frozen=True, kw_only=True)
+class Unreadable(Rule, alertname="SftpConfigUnreadable"):
+    """The config could not be read for `after` or longer: nothing is known about it any more."""
+
+    FAILURES: ClassVar[int] = 3
+    name: ClassVar[str] = "unreadable"
+    meaning: ClassVar[str] = "the SFTP config cannot be read, so nothing is known about it"
+    next_step: ClassVar[str] = (
+        "Look at the reason: forbidden is a matter of the token's rights, the others of the API; "
+        "open the campaign's SFTP page to see it with your own eyes."
+    )
+
+    after: Seconds = setting(15 * MINUTE, "how long polls must have failed")
+
+    def judge(self, sight: Sight) -> Finding:
+        """Return unhealthy at a failed poll: 3 in a row, the first of them `after` ago."""
+        error, failures = sight.observation, sight.failures
+        if not isinstance(error, PollError):
+            return healthy("the SFTP config can be read", {})
+        if failures is None:
+            return unread(error)
+        evidence = {
+            "reason": error.reason.value,
+            "detail": error.detail,
+            "failures": str(failures.count),
+            "first_failure_at": rfc3339(failures.first_at),
+        }
+        first = rfc3339(failures.first_at)
+        summary = f"{failures.count} polls in a row failed since {first}: {error.reason}"
+        if failures.count < self.FAILURES or sight.since(failures.first_at) < self.after:
+            return unknown(summary, evidence)
+        return unhealthy(summary, evidence, since=failures.first_at)
