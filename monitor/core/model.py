@@ -200,11 +200,10 @@ class AlertState(StrEnum):
 class Alert:
     """The state of one rule of one campaign (or environment); the unit of what is stored.
 
-    `pending_at`, `fired_at` and `healthy_at` are when `for`, firing and `keep_firing_for`
-    began; `told` is what on-call was last told, `told_at` the reminder clock, `seq` the number
-    of the last event (it outlives the campaign, so that an event id is never reused). `fired_as`
-    are the labels of its last `firing` event: while it is told, it goes by them everywhere.
-    `summary`, `evidence` and `next_step` are those of its last unhealthy finding.
+    `pending_at`, `fired_at` and `healthy_at` are when `for`, firing and `keep_firing_for` began;
+    `told` is what on-call was last told, `told_at` the reminder clock, `seq` the number of the last
+    event (it outlives the campaign). `fired_as` are the labels of its last `firing` event: while it
+    is told, it goes by them. Its texts are those of its last unhealthy finding.
     """
 
     rule: str

@@ -258,6 +258,7 @@ async def _play(path: Path, actions: list[str]) -> None:
             case "restart" if not broken:
                 await store.aclose()
                 store = Store.open(path, now=NOW)
+                store.add_sink(SINK)
     await store.aclose()
     assert told == list(range(1, saved + 1))
 
