@@ -16,7 +16,7 @@ from monitor.config.environments import Resolved
 from monitor.core.alerts import RemindEvery
 from monitor.core.board import STALE_AFTER_INTERVALS, Board, EnvironmentBoard
 from monitor.core.discovery import Roster
-from monitor.core.environment_rules import resolve_environment_rules
+from monitor.core.environment_rules import Facts, resolve_environment_rules
 from monitor.core.identity import AlertLabels
 from monitor.core.model import HOUR, MINUTE, Finding, Instant, Seconds, Verdict
 from monitor.core.rule import NO_CONFIG, Target
@@ -77,6 +77,12 @@ class SomeSettings:
     @property
     def told(self) -> int:
         return len(self.targets)
+
+    def interval_at(self, pace: float) -> Seconds:
+        return Settings.interval_at(cast(Settings, self), pace)
+
+    def facts_at(self, pace: float) -> Facts:
+        return Settings.facts_at(cast(Settings, self), pace)
 
 
 def some_settings(*targets: Target) -> Settings:
