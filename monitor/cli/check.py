@@ -21,7 +21,7 @@ from monitor.adapters.web.answers import (
     StatusAnswer,
 )
 from monitor.cli import options
-from monitor.cli.asking import ask
+from monitor.cli.http_client import ask
 from monitor.config import Config, EnvironmentConfig
 from monitor.core.board import Board, Health, doubts
 from monitor.core.budget import Budget

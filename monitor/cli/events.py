@@ -10,7 +10,7 @@ import click
 from monitor.adapters.sinks.record import Links, as_record
 from monitor.adapters.store import read_history
 from monitor.cli import options
-from monitor.cli.asking import ask
+from monitor.cli.http_client import ask
 from monitor.config import format_duration, parse_duration
 from monitor.core.model import Seconds, Told
 from monitor.core.text import clean, rfc3339

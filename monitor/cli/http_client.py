@@ -1,10 +1,19 @@
 """Asking a running daemon, which `--url` names: https by the system's authorities, passwords."""
 
+import asyncio
 from collections.abc import Mapping
+from functools import partial
+from http import HTTPStatus
 
 import httpx
 
-from monitor.tls import client_context
+from monitor.core.model import Seconds
+from monitor.http import request_once, whole
+
+WITHIN: Seconds = 30.0
+"""What a whole answer may take: ten thousand campaigns have 10 MB."""
+
+ANSWER_MAX = 1024 * 1024 * 1024
 
 
 def ask(url: str, path: str, params: Mapping[str, str] | None = None) -> bytes:
@@ -17,11 +26,13 @@ def ask(url: str, path: str, params: Mapping[str, str] | None = None) -> bytes:
     except httpx.InvalidURL:
         raise OSError("--url: expected a URL such as http://127.0.0.1:10022") from None
     shown = f"{asked.scheme}://{asked.netloc.decode()}"
+    read = partial(whole, limit=ANSWER_MAX)
     try:
         # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
-        answer = httpx.get(asked, params=params, trust_env=False, verify=client_context())
-    except httpx.HTTPError as error:
+        answer = request_once("GET", str(asked), within=WITHIN, read=read, params=params)
+        status, body = asyncio.run(answer)
+    except OSError as error:
         raise OSError(f"cannot ask {shown}: {error}") from None
-    if not answer.is_success:
-        raise OSError(f"{shown} answered {answer.status_code} {answer.reason_phrase}")
-    return answer.content
+    if not 200 <= status < 300:
+        raise OSError(f"{shown} answered {status} {HTTPStatus(status).phrase}")
+    return body
