@@ -44,22 +44,28 @@ The last two slip through both libraries: a broken chunk where aiohttp parses in
 phrase that is not UTF-8, which httpx-aiohttp cannot encode again, and a host that is no IDNA.
 """
 
-_NO_ADDRESS = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, httpx.InvalidURL)
-
-# httpx's own classes do not say: through httpx-aiohttp 0.2 a reset, a refused and a dropped
-# connection are all a `ConnectTimeout`, and a broken header is an unmapped aiohttp exception.
-_REASONS: tuple[tuple[tuple[type[BaseException], ...], Reason], ...] = (
+# What each type means, in words of ours where its own say too much or too little. httpx's classes
+# do not say: through httpx-aiohttp 0.2 a reset, a refused and a dropped connection are all a
+# `ConnectTimeout`, and a broken header is an unmapped aiohttp exception.
+_KNOWN: tuple[tuple[tuple[type[BaseException], ...], Reason, str | None], ...] = (
     # The special before the general: aiohttp's DNS and TLS errors are connector errors as well.
-    ((aiohttp.ClientConnectorDNSError,), Reason.DNS_ERROR),
-    ((aiohttp.ClientSSLError, ssl.SSLError), Reason.TLS_ERROR),
-    ((aiohttp.ClientConnectorError, *_NO_ADDRESS), Reason.CONNECT_ERROR),
-    # A body that ended too early: nobody broke the protocol, the connection was cut.
-    ((PayloadEncodingError,), Reason.CONNECTION_LOST),
+    ((aiohttp.ClientConnectorDNSError,), Reason.DNS_ERROR, None),
+    ((aiohttp.ClientSSLError, ssl.SSLError), Reason.TLS_ERROR, None),
+    ((aiohttp.ClientConnectorError,), Reason.CONNECT_ERROR, None),
     (
-        (HttpProcessingError, aiohttp.ClientResponseError, UnicodeEncodeError),
-        Reason.PROTOCOL_ERROR,
+        (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, httpx.InvalidURL),
+        Reason.CONNECT_ERROR,
+        "no address that can be connected to",
     ),
-    ((UnicodeError,), Reason.DNS_ERROR),
+    # Nobody broke the protocol, the connection was cut.
+    (
+        (PayloadEncodingError,),
+        Reason.CONNECTION_LOST,
+        "the connection ended before the body did",
+    ),
+    ((HttpProcessingError, aiohttp.ClientResponseError), Reason.PROTOCOL_ERROR, None),
+    ((UnicodeEncodeError,), Reason.PROTOCOL_ERROR, "the reason phrase is not UTF-8"),
+    ((UnicodeError,), Reason.DNS_ERROR, "not a host name"),
 )
 
 Lookup = Callable[..., list[tuple[Any, ...]]]
@@ -98,13 +104,37 @@ def open_client(
     )
 
 
+async def whole(response: httpx.Response, limit: int = BODY_MAX) -> bytes | PollError:
+    """Return the raw body: one of at most `limit` bytes, and not encoded. See `Read`."""
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() not in {"", "identity"}:
+        return PollError(Reason.BAD_ENCODING, f"Content-Encoding {encoding}, asked for identity")
+    declared = response.headers.get("content-length", "")
+    too_large = PollError(Reason.TOO_LARGE, f"a body of more than {limit} bytes")
+    # Not int(), which refuses more than 4,300 digits.
+    if declared.isdecimal() and float(declared) > limit:
+        return too_large
+    body = await beginning(response, limit + 1)
+    return body if len(body) <= limit else too_large
+
+
+async def beginning(response: httpx.Response, size: int) -> bytes:
+    """Return at most so many bytes of the raw body. See `Read`."""
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) >= size:
+            break
+    return bytes(body[:size])
+
+
 async def exchange(
     client: httpx.AsyncClient,
     method: str,
     url: str,
     *,
     within: Seconds,
-    read: Read,
+    read: Read = whole,
     auth: httpx.Auth | None = None,
     **parts: Any,
 ) -> Received | PollError:
@@ -147,30 +177,6 @@ async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
     return answer.status, answer.body
 
 
-async def whole(response: httpx.Response, limit: int = BODY_MAX) -> bytes | PollError:
-    """Return the raw body: one of at most `limit` bytes, and not encoded. See `Read`."""
-    encoding = response.headers.get("content-encoding", "identity")
-    if encoding.strip().lower() not in {"", "identity"}:
-        return PollError(Reason.BAD_ENCODING, f"Content-Encoding {encoding}, asked for identity")
-    declared = response.headers.get("content-length", "")
-    too_large = PollError(Reason.TOO_LARGE, f"a body of more than {limit} bytes")
-    # Not int(), which refuses more than 4,300 digits.
-    if declared.isdecimal() and float(declared) > limit:
-        return too_large
-    body = await beginning(response, limit + 1)
-    return body if len(body) <= limit else too_large
-
-
-async def beginning(response: httpx.Response, size: int) -> bytes:
-    """Return at most so many bytes of the raw body. See `Read`."""
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) >= size:
-            break
-    return bytes(body[:size])
-
-
 def classify_error(error: BaseException) -> PollError:
     """Return why a call failed that raised one of `FAILURES`; what is unknown is a lost connection.
 
@@ -178,11 +184,9 @@ def classify_error(error: BaseException) -> PollError:
     outer ones repeat it with more noise. They never quote the peer.
     """
     causes = list(_chain(error))
-    for cause in causes:
-        for types, reason in _REASONS:
-            if isinstance(cause, types):
-                return PollError(reason, _words(causes[-1]))
-    return PollError(Reason.CONNECTION_LOST, _words(causes[-1]))
+    known = (row for cause in causes for row in _KNOWN if isinstance(cause, row[0]))
+    _, reason, _ = next(known, (None, Reason.CONNECTION_LOST, None))
+    return PollError(reason, _words(causes[-1]))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -192,23 +196,18 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _words(cause: BaseException) -> str:
+    for types, _, ours in _KNOWN:
+        if ours is not None and isinstance(cause, types):
+            return ours
     match cause:
         # Where Python raised it and not OpenSSL, it has neither of these attributes.
         case ssl.SSLCertVerificationError(verify_message=str(words)):
             return words
         case ssl.SSLError():
             return (getattr(cause, "reason", None) or "TLS failed").lower().replace("_", " ")
-        case PayloadEncodingError():
-            return "the connection ended before the body did"
         case HttpProcessingError():
             # aiohttp quotes what it could not read after a colon; that may be a secret.
             return cause.message.partition(":")[0]
-        case UnicodeEncodeError():
-            return "the reason phrase is not UTF-8"
-        case UnicodeError():
-            return "not a host name"
-        case _ if isinstance(cause, _NO_ADDRESS):
-            return "no address that can be connected to"
         case OSError(strerror=str(words)):
             return words
     return "the connection was closed"

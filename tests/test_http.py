@@ -23,14 +23,14 @@ POSTED = {"content": b"{}", "headers": {"Content-Type": "application/json"}}
 async def got(script: Script, method: str = "GET", **parts: Any) -> Received | PollError:
     """Return what one request to a server that follows this script brought."""
     async with Misbehaving(script) as server, open_client(client_context(), {}) as client:
-        return await exchange(client, method, server.url, within=10, read=read_whole, **parts)
+        return await exchange(client, method, server.url, within=10, **parts)
 
 
 async def test_a_user_in_the_url_becomes_a_header_and_leaves_the_url() -> None:
     # aiohttp refuses a request that has both.
     async with Misbehaving(replies(answer({}))) as server:
         url = server.url.replace("//", "//me:p%40ss@")
-        assert await request_once("GET", url, within=10, read=read_whole) == (200, b"{}")
+        assert await request_once("GET", url, within=10) == (200, b"{}")
     (request,) = server.requests
     assert request.headers["authorization"] == f"Basic {base64.b64encode(b'me:p@ss').decode()}"
     assert "me" not in request.headers["host"]
@@ -39,7 +39,7 @@ async def test_a_user_in_the_url_becomes_a_header_and_leaves_the_url() -> None:
 async def test_a_post_is_sent_once_even_when_the_connection_drops() -> None:
     async with Misbehaving(replies_and_closes(b"")) as server:
         with pytest.raises(OSError, match=r"^the connection was closed$"):
-            await request_once("POST", server.url, within=10, read=read_whole, **POSTED)
+            await request_once("POST", server.url, within=10, **POSTED)
     assert (len(server.requests), server.connections) == (1, 1)
 
 
@@ -65,7 +65,7 @@ async def test_nothing_of_the_environment_changes_a_post(
             monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{proxy.port}")
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
-        await request_once("POST", server.url, within=10, read=read_whole, **POSTED)
+        await request_once("POST", server.url, within=10, **POSTED)
     assert proxy.connections == 0
     assert "authorization" not in server.requests[0].headers
 
@@ -74,7 +74,7 @@ async def test_a_header_that_is_too_long_is_said_without_what_is_in_it() -> None
     data = b"HTTP/1.1 200 OK\r\nX: " + b"S3cret" * 2000 + b"\r\n\r\n"
     with pytest.raises(OSError, match="Got more than 8190 bytes when reading") as refused:
         async with Misbehaving(replies_and_closes(data)) as server:
-            await request_once("POST", server.url, within=10, read=read_whole, **POSTED)
+            await request_once("POST", server.url, within=10, **POSTED)
     assert "S3cret" not in str(refused.value)
 
 
@@ -94,7 +94,7 @@ async def test_a_header_that_is_too_long_is_said_without_what_is_in_it() -> None
 )
 async def test_a_url_that_leads_nowhere_is_explained_and_not_repeated(url: str, told: str) -> None:
     with pytest.raises(OSError, match=told) as refused:
-        await request_once("GET", url, within=10, read=read_whole)
+        await request_once("GET", url, within=10)
     assert "S3cret" not in str(refused.value)
 
 
@@ -126,7 +126,7 @@ async def test_what_has_no_whole_body_is_no_answer_to_one_request() -> None:
     script = replies(answer(b"x", headers={"Content-Encoding": "br"}))
     async with Misbehaving(script) as server:
         with pytest.raises(OSError, match="Content-Encoding br, asked for identity"):
-            await request_once("GET", server.url, within=10, read=read_whole)
+            await request_once("GET", server.url, within=10)
 
 
 async def test_the_headers_of_a_client_go_with_each_request() -> None:
@@ -134,7 +134,7 @@ async def test_the_headers_of_a_client_go_with_each_request() -> None:
         Misbehaving(replies(answer({}))) as server,
         open_client(client_context(), {"X-Ours": "1"}) as client,
     ):
-        await exchange(client, "GET", server.url, within=10, read=read_whole, params={"a": "b c"})
+        await exchange(client, "GET", server.url, within=10, params={"a": "b c"})
     (request,) = server.requests
     assert request.line == "GET /api/v1?a=b+c HTTP/1.1"
     assert (request.headers["x-ours"], request.headers["accept-encoding"]) == ("1", "identity")

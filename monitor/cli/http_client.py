@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from functools import partial
-from http import HTTPStatus
 
 import httpx
 
@@ -23,8 +22,12 @@ def ask(url: str, path: str, params: Mapping[str, str] | None = None) -> bytes:
     """
     try:
         asked = httpx.URL(f"{url.rstrip('/')}{path}")
-    except httpx.InvalidURL:
-        raise OSError("--url: expected a URL such as http://127.0.0.1:10022") from None
+        usable = asked.scheme in {"http", "https"} and asked.host
+    # InvalidURL, or an IDNA name that is none.
+    except (httpx.InvalidURL, UnicodeError):
+        usable = False
+    if not usable:
+        raise OSError("--url: expected a URL such as http://127.0.0.1:10022")
     shown = f"{asked.scheme}://{asked.netloc.decode()}"
     read = partial(whole, limit=ANSWER_MAX)
     try:
@@ -34,5 +37,5 @@ def ask(url: str, path: str, params: Mapping[str, str] | None = None) -> bytes:
     except OSError as error:
         raise OSError(f"cannot ask {shown}: {error}") from None
     if not 200 <= status < 300:
-        raise OSError(f"{shown} answered {status} {HTTPStatus(status).phrase}")
+        raise OSError(f"{shown} answered {status} {httpx.codes.get_reason_phrase(status)}")
     return body

@@ -34,7 +34,7 @@ from monitor.core.model import (
     Seconds,
 )
 from monitor.core.text import clean, redact, span
-from monitor.http import Lookup, Received, exchange, open_client, whole
+from monitor.http import Lookup, Received, exchange, open_client
 from monitor.tls import client_context
 
 SFTP: Final = "sftp"
@@ -145,19 +145,13 @@ class Talkover:
         self, endpoint: str, path: str, read: Callable[[Received, str], Seen]
     ) -> tuple[Seen, _Aside]:
         """Return what `read` makes of the answer and of the token that was sent."""
+        url = f"{self._base_url}{path}"
         async with self._turns:
             # Kept, since `set_token` may come before the answer: this is the one to redact.
             token = self._token
             auth = TokenAuth(token, self._base_url)
             started = self._stopwatch()
-            received = await exchange(
-                self._client,
-                "GET",
-                f"{self._base_url}{path}",
-                within=self._timeout,
-                read=whole,
-                auth=auth,
-            )
+            received = await exchange(self._client, "GET", url, within=self._timeout, auth=auth)
             duration = self._stopwatch() - started
         said: Seen = received if isinstance(received, PollError) else read(received, token)
         seen = _presentable(_fresh(said, received), token)
