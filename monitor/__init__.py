@@ -1,7 +1,8 @@
 """Watches the SFTP import configuration of TalkOver campaigns, and tells when one stops working.
 
 The layers, from the top: ``cli`` → ``daemon`` → ``polling`` and ``telling`` → ``adapters`` →
-``config`` → ``core``. Imports go downward only; import-linter keeps it so (``make check``).
+``config`` → ``http`` → ``core`` and ``tls``. Imports go downward only; import-linter keeps it so
+(``make check``).
 """
 
 __version__ = "0.1.0"

@@ -20,7 +20,7 @@ from monitor.adapters.web.schemas import (
     StatusAnswer,
 )
 from monitor.cli import options
-from monitor.cli.asking import ask, ask_pages
+from monitor.cli.http_client import ask, ask_pages
 from monitor.config import Config, narrowed
 from monitor.core.board import Board, Health, doubts
 from monitor.core.budget import Budget

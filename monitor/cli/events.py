@@ -11,7 +11,7 @@ import click
 from monitor.adapters.store import Filter, read_history
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
-from monitor.cli.asking import ask_pages
+from monitor.cli.http_client import ask_pages
 from monitor.config import format_duration, parse_duration
 from monitor.core.model import Instant, Seconds, Told
 from monitor.core.text import clean, rfc3339

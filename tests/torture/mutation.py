@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 COPIED = ("monitor", "tests", "pyproject.toml")
 ACCEPTED = ROOT / "tests" / "mutants.toml"
 PAGE = ROOT / "docs" / "mutants.md"
-PACKAGES = ("core", "adapters.store", "adapters.talkover")
+PACKAGES = ("core", "adapters.store", "adapters.talkover", "http")
 
 REQUIRED = 90.0
 """Per cent of the mutants; those that change nothing a test could see count as survivors."""

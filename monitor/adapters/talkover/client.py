@@ -1,4 +1,4 @@
-"""The API client of one environment: it makes the call, and tells how it went."""
+"""The API client of one environment: it makes the calls, and says what was answered."""
 
 import asyncio
 import socket
@@ -10,15 +10,15 @@ from urllib.parse import quote
 
 import httpx
 
-from monitor.adapters.talkover.answer import observe_listing, observe_sftp
-from monitor.adapters.talkover.listing import PER_PAGE
-from monitor.adapters.talkover.ratelimit import CACHED_FROM, age, pause, rate_hint, server_date
-from monitor.adapters.talkover.transport import (
-    Lookup,
-    Received,
-    Resolver,
-    exchange,
-    open_client,
+from monitor.adapters.talkover.decode import PER_PAGE, decode_listing, decode_sftp
+from monitor.adapters.talkover.headers import (
+    CACHED_FROM,
+    age,
+    not_json,
+    pause,
+    rate_hint,
+    refusal,
+    server_date,
 )
 from monitor.core.environment import UNANSWERED
 from monitor.core.model import (
@@ -26,6 +26,7 @@ from monitor.core.model import (
     Instant,
     ListingAnswer,
     ListingPage,
+    NoConfig,
     Observation,
     PollError,
     RateHint,
@@ -33,6 +34,7 @@ from monitor.core.model import (
     Seconds,
 )
 from monitor.core.text import clean, redact, span
+from monitor.http import Lookup, Received, exchange, open_client
 from monitor.tls import client_context
 
 SFTP: Final = "sftp"
@@ -102,8 +104,12 @@ class Talkover:
         self._stopwatch = monotonic
         self._observe = observe
         self._turns = asyncio.Semaphore(concurrency)
-        self._resolver = Resolver(lookup)
-        self._client = open_client(client_context(ca_file), self._resolver, user_agent)
+        headers = {
+            "Accept": "application/json",
+            "Cache-Control": "no-cache",
+            "User-Agent": user_agent,
+        }
+        self._client = open_client(client_context(ca_file), headers, lookup)
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         """Return what the API says of the campaign's SFTP config; a failure is a `PollError`.
@@ -134,19 +140,18 @@ class Talkover:
     async def aclose(self) -> None:
         """Close every connection; calls under way fail."""
         await self._client.aclose()
-        await self._resolver.close()
 
     async def _get(
         self, endpoint: str, path: str, read: Callable[[Received, str], Seen]
     ) -> tuple[Seen, _Aside]:
         """Return what `read` makes of the answer and of the token that was sent."""
-        url = httpx.URL(f"{self._base_url}{path}")
+        url = f"{self._base_url}{path}"
         async with self._turns:
             # Kept, since `set_token` may come before the answer: this is the one to redact.
             token = self._token
             auth = TokenAuth(token, self._base_url)
             started = self._stopwatch()
-            received = await exchange(self._client, url, auth, self._timeout)
+            received = await exchange(self._client, "GET", url, within=self._timeout, auth=auth)
             duration = self._stopwatch() - started
         said: Seen = received if isinstance(received, PollError) else read(received, token)
         seen = _presentable(_fresh(said, received), token)
@@ -164,6 +169,38 @@ class Talkover:
             pause=pause(received.status, received.headers, now),
             rate=None if cached else rate_hint(received.headers, now),
         )
+
+
+def observe_sftp(received: Received, campaign_id: str, token: str) -> Observation:
+    """Return what an answer to GET /campaigns/{id}/sftp says, without `token`. Never raises."""
+    if received.status == 404:
+        return _read_404(received)
+    body = _json_of_200(received)
+    return body if isinstance(body, PollError) else decode_sftp(body, campaign_id, token)
+
+
+def observe_listing(received: Received, page: int, token: str) -> ListingPage | PollError:
+    """Return what an answer to GET /campaigns says of this page, without `token`. Never raises."""
+    body = _json_of_200(received)
+    return body if isinstance(body, PollError) else decode_listing(body, page, token)
+
+
+def _json_of_200(received: Received) -> bytes | PollError:
+    """Return the body: the status decides first, then the headers."""
+    if received.status != 200:
+        return refusal(received)
+    if isinstance(received.body, PollError):
+        return received.body
+    return not_json(received.headers) or received.body
+
+
+def _read_404(received: Received) -> Observation:
+    """Return `NoConfig` for the API's own 404; a proxy's or a web server's page says nothing."""
+    if isinstance(received.body, PollError):
+        return received.body
+    # An empty body has no type to speak of: frameworks answer a missing resource like that.
+    foreign = not_json(received.headers) if received.body else None
+    return foreign or NoConfig(by_404=True)
 
 
 def _fresh(seen: Seen, received: Received | PollError) -> Seen:

@@ -1,36 +1,170 @@
-"""The body of GET /campaigns/{id}/sftp → an observation."""
+"""The body of an answer → what it says: strict JSON, strict types, clean text, or a `PollError`.
 
-from typing import Annotated
+The standard library reads the JSON, since other parsers accept duplicate keys, and bad numbers in
+fields that they skip; pydantic then holds it against what the API's reference says. Another field
+is a line in a shape here, and one in the core's model. What a page of the listing says of the
+pages beside it (`pagination`) is a hint that may be missing or a lie.
+"""
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+import re
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
-from monitor.adapters.talkover.document import TEXT_MAX, MismatchError, read_body, required_text
-from monitor.adapters.talkover.timestamps import parse_rfc3339
-from monitor.core.model import Instant, NoConfig, Observation, PollError, Reason, SftpConfig
-from monitor.core.text import clean, redact_echo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError, PydanticKnownError
+
+from monitor.adapters.talkover.formats import NEVER, api_message, load_json, parse_rfc3339
+from monitor.core.model import (
+    Instant,
+    Listed,
+    ListingPage,
+    NoConfig,
+    Observation,
+    PollError,
+    Reason,
+    SftpConfig,
+)
+from monitor.core.text import CAMPAIGN_ID, clean, redact_echo
+
+PER_PAGE: Final = 100
+"""How many campaigns a page is asked to hold: the API's most."""
+
+TEXT_MAX = 256
+"""How many characters of any of the API's strings are kept; of a word, `WORD_MAX`."""
+
+WORD_MAX = 32
+
+# More campaigns or pages than any customer has: such a number is a mistake of the API.
+_COUNT_MAX = 1_000_000
+
+# Kinds of what validators find wrong, by the order in which they count: what is no config at all
+# is not one of another campaign, and only then its content matters.
+_CAMPAIGN, _CONTENT = "campaign", "content"
+_RANK = {_CAMPAIGN: 1, _CONTENT: 2}
+
+_EXPECTED = {
+    "bool_type": "bool",
+    "int_type": "int",
+    "list_type": "array",
+    "model_type": "object",
+    "string_type": "str",
+}
+_JSON_NAMES = {dict: "object", list: "array", type(None): "null"}
 
 
-class _Data(Struct):
-    id: str
-    campaign_id: str
-    host: str
+class _Asked(NamedTuple):
+    """What the request had: the validators hold the answer against it."""
+
+    token: str
+    campaign_id: str = ""
+
+
+def _asked(info: ValidationInfo) -> _Asked:
+    assert isinstance(info.context, _Asked)
+    return info.context
+
+
+def _text(text: str, info: ValidationInfo) -> str:
+    # Redacted before it is cut: half a token is a secret, too.
+    return clean(redact_echo(text, _asked(info).token), TEXT_MAX)
+
+
+def _word(text: str, info: ValidationInfo) -> str:
+    return clean(redact_echo(text, _asked(info).token), WORD_MAX)
+
+
+def _visible(text: str) -> str:
+    if not text:
+        raise PydanticCustomError(_CONTENT, "Expected text, got none")
+    return text
+
+
+def _campaign_asked_for(text: str, info: ValidationInfo) -> str:
+    if text != _asked(info).campaign_id:
+        raise PydanticCustomError(_CAMPAIGN, "the answer is about campaign {id}", {"id": text})
+    return text
+
+
+def _campaign_id(text: str, info: ValidationInfo) -> str:
+    if not re.fullmatch(CAMPAIGN_ID, text):
+        raise PydanticCustomError(_CONTENT, "Expected an id of 1 to 64 letters, digits, '-' or '_'")
+    # Calls are made with an id: one with the token in it cannot be redacted.
+    if _asked(info).token.lower() in text.lower():
+        raise PydanticCustomError(_CONTENT, "Expected an id, got the token")
+    return text
+
+
+def _port(number: int) -> int:
+    if not 1 <= number <= 65535:
+        raise PydanticCustomError("port", "Expected a number from 1 to 65535")
+    return number
+
+
+def _instant(text: object) -> Instant | None:
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise PydanticKnownError("string_type")
+    try:
+        return parse_rfc3339(text)
+    except ValueError:
+        raise PydanticCustomError(_CONTENT, "Expected an RFC 3339 time") from None
+
+
+_Text = Annotated[str, AfterValidator(_text)]
+_VisibleText = Annotated[_Text, AfterValidator(_visible)]
+_Time = Annotated[Instant | None, BeforeValidator(_instant)]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Sftp(_Shape):
+    id: _VisibleText
+    campaign_id: Annotated[str, AfterValidator(_campaign_asked_for)]
+    host: _VisibleText
     is_enabled: bool
-    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
-    username: str | None = None
+    port: Annotated[int, AfterValidator(_port)] | None = None
+    username: _Text | None = None
     # Text, as is `import_schedule`: a word that is new must not make the config unreadable.
-    auth_type: str | None = None
-    import_path: str | None = None
-    export_path: str | None = None
-    import_schedule: str | None = None
-    last_test_at: str | UnsetType | None = UNSET
-    last_test_success: bool | UnsetType | None = UNSET
-    created_at: str | None = None
-    updated_at: str | None = None
+    auth_type: _Text | None = None
+    import_path: _Text | None = None
+    export_path: _Text | None = None
+    import_schedule: _Text | None = None
+    last_test_at: _Time = None
+    last_test_success: bool | None = None
+    created_at: _Time = None
+    updated_at: _Time = None
 
 
-class _Envelope(Struct):
+class _SftpAnswer(_Shape):
     success: bool
-    data: _Data | None
+    data: _Sftp | None
+
+
+class _Campaign(_Shape):
+    id: Annotated[str, AfterValidator(_campaign_id)]
+    name: _Text
+    status: Annotated[str, AfterValidator(_word), AfterValidator(_visible)]
+    campaign_type: Annotated[str, AfterValidator(_word)] | None = None
+
+
+class _ListingAnswer(_Shape):
+    success: bool
+    # Not all that is wrong with a mebibyte of them: the first one says enough.
+    data: Annotated[list[_Campaign], FailFast()]
+    pagination: Any = None
+
+
+_Answer = TypeVar("_Answer", bound=_Shape)
 
 
 def decode_sftp(body: bytes, campaign_id: str, token: str) -> Observation:
@@ -40,59 +174,98 @@ def decode_sftp(body: bytes, campaign_id: str, token: str) -> Observation:
     one about another campaign than the one asked for. `token` is the one that was sent, and in no
     config that is returned.
     """
-    read = read_body(body, _Envelope)
-    if isinstance(read, PollError):
-        return read
-    data = read.data
-    if data is None:
+    answer = _read(body, _SftpAnswer, _Asked(token, campaign_id))
+    if isinstance(answer, PollError):
+        return answer
+    if answer.data is None:
         return NoConfig(by_404=False)
-    if data.campaign_id != campaign_id:
-        return PollError(Reason.WRONG_CAMPAIGN, f"the answer is about campaign {data.campaign_id}")
-    try:
-        return _sftp_config(data, token)
-    except MismatchError as error:
-        return PollError(Reason.SCHEMA_MISMATCH, str(error))
+    # Not dict(): that takes pydantic twice as long as all its checks.
+    fields = vars(answer.data).copy()
+    if answer.data.last_test_at == NEVER and not answer.data.last_test_success:
+        fields["last_test_success"] = None
+    for name in ("last_test_at", "created_at", "updated_at"):
+        fields[name] = None if fields[name] == NEVER else fields[name]
+    tested = {"last_test_at", "last_test_success"}
+    return SftpConfig(**fields, has_test_fields=tested <= answer.data.model_fields_set)
 
 
-def _sftp_config(data: _Data, token: str) -> SftpConfig:
-    """Return the config; `campaign_id` is that of the campaign asked for by now."""
-    tested_at, succeeded = _last_test(data)
+def decode_listing(body: bytes, page: int, token: str) -> ListingPage | PollError:
+    """Return what a 200 lists on this page, from 1.
 
-    def text(value: str | None) -> str | None:
-        """Return what may be shown. Redacted before it is cut: half a token is a secret, too."""
-        return None if value is None else clean(redact_echo(value, token), TEXT_MAX)
-
-    return SftpConfig(
-        id=required_text("$.data.id", redact_echo(data.id, token)),
-        campaign_id=data.campaign_id,
-        host=required_text("$.data.host", redact_echo(data.host, token)),
-        is_enabled=data.is_enabled,
-        port=data.port,
-        username=text(data.username),
-        auth_type=text(data.auth_type),
-        import_path=text(data.import_path),
-        export_path=text(data.export_path),
-        import_schedule=text(data.import_schedule),
-        last_test_at=tested_at,
-        last_test_success=succeeded,
-        created_at=_instant("created_at", data.created_at),
-        updated_at=_instant("updated_at", data.updated_at),
-        has_test_fields=data.last_test_at is not UNSET and data.last_test_success is not UNSET,
+    Never raises: a body that is not what the API's reference describes is a `PollError`, and so is
+    one that says to be another page than the one asked for. Of campaigns that are there twice the
+    first counts. `token` is the one that was sent, and in nothing that is returned.
+    """
+    answer = _read(body, _ListingAnswer, _Asked(token))
+    if isinstance(answer, PollError):
+        return answer
+    said = answer.pagination if isinstance(answer.pagination, dict) else {}
+    if said.get("current_page") is not None and _count(said, "current_page") != page:
+        return PollError(Reason.SCHEMA_MISMATCH, f"the answer is not page {page} of the listing")
+    unique: dict[str, Listed] = {}
+    for row in answer.data:
+        listed = Listed(row.id, row.name, row.status, row.campaign_type or "")
+        unique.setdefault(row.id, listed)
+    return ListingPage(
+        campaigns=tuple(unique.values()),
+        page=page,
+        last=_is_last(said, page, len(answer.data)),
+        total=_count(said, "total", at_least=len(answer.data)),
     )
 
 
-def _last_test(data: _Data) -> tuple[Instant | None, bool | None]:
-    """Return when the last test ran and whether it passed; a failed test at time zero is none."""
-    written = None if data.last_test_at is UNSET else data.last_test_at
-    succeeded = None if data.last_test_success is UNSET else data.last_test_success
-    tested_at = _instant("last_test_at", written)
-    if written is not None and tested_at is None and not succeeded:
-        return None, None
-    return tested_at, succeeded
+def _is_last(said: dict[str, Any], page: int, found: int) -> bool:
+    """Whether no page follows one of `found` campaigns.
+
+    In doubt one does: that costs one call, while to stop too early loses campaigns.
+    """
+    if not found:
+        return True
+    pages = _count(said, "last_page", at_least=1) or _count(said, "total_pages", at_least=1)
+    if pages is not None:
+        return page >= pages
+    size = _count(said, "per_page", at_least=found, at_most=PER_PAGE) or PER_PAGE
+    so_far = (page - 1) * size + found
+    total = _count(said, "total", at_least=so_far)
+    return found < size if total is None else total == so_far
 
 
-def _instant(field: str, text: str | None) -> Instant | None:
+def _count(
+    said: dict[str, Any], key: str, at_least: int = 0, at_most: int = _COUNT_MAX
+) -> int | None:
+    """Return the number that is said under this key, None where it makes no sense."""
+    value = said.get(key)
+    # Not isinstance(): True is an int, too.
+    return value if type(value) is int and at_least <= value <= at_most else None
+
+
+def _read(body: bytes, shape: type[_Answer], asked: _Asked) -> _Answer | PollError:
+    """Return the body of a 200 in this shape, or why it has another. Never raises."""
     try:
-        return None if text is None else parse_rfc3339(text)
-    except ValueError:
-        raise MismatchError(f"Expected an RFC 3339 time - at `$.data.{field}`") from None
+        document = load_json(body)
+    except ValueError as error:
+        return PollError(Reason.MALFORMED, str(error))
+    # Asked before the shape: an error body has no data, and would pass for a wrong schema.
+    if isinstance(document, dict) and document.get("success") is False:
+        return PollError(Reason.API_ERROR, api_message(document))
+    try:
+        return shape.model_validate(document, context=asked)
+    except ValidationError as error:
+        first = min(error.errors(), key=lambda one: _RANK.get(one["type"], 0))
+    if first["type"] == _CAMPAIGN:
+        return PollError(Reason.WRONG_CAMPAIGN, first["msg"])
+    return PollError(Reason.SCHEMA_MISMATCH, _explained(first))
+
+
+def _explained(error: ErrorDetails) -> str:
+    """Return what was expected where, and of which type that is which came; never its value."""
+    kind, place = error["type"], error["loc"]
+    if kind == "missing":
+        place, said = place[:-1], f"Object missing required field `{place[-1]}`"
+    elif kind in _EXPECTED:
+        came = type(error["input"])
+        said = f"Expected `{_EXPECTED[kind]}`, got `{_JSON_NAMES.get(came, came.__name__)}`"
+    else:
+        said = error["msg"]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return f"{said} - at `${path}`"

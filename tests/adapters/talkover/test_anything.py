@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.adapters.talkover.answer import observe_sftp
+from monitor.adapters.talkover.client import observe_sftp
 from monitor.adapters.talkover.decode import decode_sftp
-from monitor.adapters.talkover.ratelimit import PAUSE_MAX, PAUSE_MIN, pause, rate_hint, server_date
-from monitor.adapters.talkover.timestamps import parse_http_date, parse_rfc3339
-from monitor.adapters.talkover.transport import Received
+from monitor.adapters.talkover.formats import parse_http_date, parse_rfc3339
+from monitor.adapters.talkover.headers import PAUSE_MAX, PAUSE_MIN, pause, rate_hint, server_date
 from monitor.core.model import NoConfig, Observation, PollError, Reason, SftpConfig
 from monitor.core.text import rfc3339
+from monitor.http import Received
 from support.misbehaving import (
     CAMPAIGN,
     EXAMPLE,

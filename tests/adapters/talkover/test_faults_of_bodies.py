@@ -85,7 +85,7 @@ async def test_fault_12_nothing_but_identity_is_read(encoding: str) -> None:
     assert server.requests[0].headers["accept-encoding"] == "identity"
 
 
-@pytest.mark.parametrize("encoding", ["identity", "Identity"])
+@pytest.mark.parametrize("encoding", ["identity", "Identity", " "])
 async def test_an_encoding_of_identity_is_none(encoding: str) -> None:
     data = answer(config(), headers={"Content-Encoding": encoding})
     assert await reason_of(replies(data)) is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.adapters.talkover.listing import decode_listing
+from monitor.adapters.talkover.decode import decode_listing
 from monitor.core.model import (
     Listed,
     ListingAnswer,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from monitor.adapters.talkover.timestamps import parse_http_date, parse_rfc3339
+from monitor.adapters.talkover.formats import parse_http_date, parse_rfc3339
 from monitor.core.text import rfc3339
 from support.builders import NOW
 

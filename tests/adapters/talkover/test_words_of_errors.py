@@ -1,18 +1,17 @@
 """The words beside a reason: what on-call reads first when a campaign cannot be read."""
 
 import json
-import ssl
+import tracemalloc
 
 import httpx
 import pytest
 
-from monitor.adapters.talkover.answer import observe_sftp
-from monitor.adapters.talkover.document import load_json
-from monitor.adapters.talkover.failures import explain
-from monitor.adapters.talkover.listing import decode_listing
-from monitor.adapters.talkover.transport import Received
+from monitor.adapters.talkover.client import observe_sftp
+from monitor.adapters.talkover.decode import decode_listing, decode_sftp
+from monitor.adapters.talkover.formats import load_json
 from monitor.core.model import ListingPage, NoConfig, Observation, PollError, Reason
-from support.misbehaving import CAMPAIGN, TOKEN
+from monitor.http import Received
+from support.misbehaving import ABSENT, CAMPAIGN, TOKEN, config
 
 JSON = "application/json"
 WRONG_TYPE = Reason.BAD_CONTENT_TYPE
@@ -57,15 +56,62 @@ def test_the_apis_own_words_stand_behind_the_status(body: bytes, detail: str) ->
     assert observed(500, JSON, body) == PollError(Reason.HTTP_5XX, detail)
 
 
-def test_the_innermost_cause_has_the_words() -> None:
-    error, between, innermost = RuntimeError("outer"), OSError(5, "noise"), OSError(104, "reset")
-    error.__cause__, between.__cause__ = between, innermost
-    assert explain(error) == PollError(Reason.CONNECTION_LOST, "reset")
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"is_enabled": "false"}, "Expected `bool`, got `str` - at `$.data.is_enabled`"),
+        ({"is_enabled": None}, "Expected `bool`, got `null` - at `$.data.is_enabled`"),
+        ({"port": "22"}, "Expected `int`, got `str` - at `$.data.port`"),
+        ({"port": 22.0}, "Expected `int`, got `float` - at `$.data.port`"),
+        ({"port": True}, "Expected `int`, got `bool` - at `$.data.port`"),
+        ({"port": 0}, "Expected a number from 1 to 65535 - at `$.data.port`"),
+        ({"port": 65536}, "Expected a number from 1 to 65535 - at `$.data.port`"),
+        ({"host": 7}, "Expected `str`, got `int` - at `$.data.host`"),
+        ({"username": ["a"]}, "Expected `str`, got `array` - at `$.data.username`"),
+        ({"created_at": {}}, "Expected `str`, got `object` - at `$.data.created_at`"),
+        ({"id": ABSENT}, "Object missing required field `id` - at `$.data`"),
+        # What is no config is not one of another campaign; what is one is that before all else.
+        ({"campaign_id": "c-2", "port": "22"}, "Expected `int`, got `str` - at `$.data.port`"),
+        ({"campaign_id": "c-2", "created_at": "x"}, "the answer is about campaign c-2"),
+        ({"campaign_id": "{c}", "host": ""}, "the answer is about campaign {c}"),
+        ({"host": "", "port": 0}, "Expected a number from 1 to 65535 - at `$.data.port`"),
+    ],
+)
+def test_a_mismatch_says_where_it_is_what_was_expected_and_which_type_came(
+    changes: dict[str, object], told: str
+) -> None:
+    seen = decode_sftp(json.dumps(config(**changes)).encode(), CAMPAIGN, TOKEN)
+    assert isinstance(seen, PollError)
+    assert seen.detail == told
 
 
-@pytest.mark.parametrize("error", [ssl.SSLError(), ssl.SSLCertVerificationError()])
-def test_a_tls_error_without_a_reason_is_a_tls_error_nevertheless(error: ssl.SSLError) -> None:
-    assert explain(error) == PollError(Reason.TLS_ERROR, "tls failed")
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ([], "Expected `object`, got `array` - at `$`"),
+        ({"success": True}, "Object missing required field `data` - at `$`"),
+        ({"success": True, "data": {}}, "Expected `array`, got `object` - at `$.data`"),
+        ({"success": True, "data": [7]}, "Expected `object`, got `int` - at `$.data[0]`"),
+        (
+            {"success": True, "data": [{"id": "a/b", "name": "n", "status": "active"}]},
+            "Expected an id of 1 to 64 letters, digits, '-' or '_' - at `$.data[0].id`",
+        ),
+    ],
+)
+def test_a_mismatch_of_a_listing_does_so_too(document: object, told: str) -> None:
+    seen = decode_listing(json.dumps(document).encode(), 1, TOKEN)
+    assert seen == PollError(Reason.SCHEMA_MISMATCH, told)
+
+
+def test_a_mebibyte_of_mistakes_is_one() -> None:
+    body = json.dumps({"success": True, "data": [""] * 100_000}).encode()
+    tracemalloc.start()
+    seen = decode_listing(body, 1, TOKEN)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    told = "Expected `object`, got `str` - at `$.data[0]`"
+    assert seen == PollError(Reason.SCHEMA_MISMATCH, told)
+    assert peak < 16 * 1024 * 1024
 
 
 def test_a_number_of_32_digits_is_read_and_a_longer_one_is_not() -> None:

@@ -1,15 +1,19 @@
-"""What the headers of an answer say of time and of the rate limit: clock, age, a pause, a hint.
+"""The head of an answer: its status, its type, the clock, its age, a pause, the rate limit.
 
-The vendor does not name its headers, so Laravel's (`X-RateLimit-*`, `Retry-After`) and the IETF
-drafts' (`RateLimit-*`, `RateLimit`, `RateLimit-Policy`) are all taken, and any may be missing.
+The vendor does not name the headers of the rate limit, so Laravel's (`X-RateLimit-*`,
+`Retry-After`) and the IETF drafts' (`RateLimit-*`, `RateLimit`, `RateLimit-Policy`) are all taken,
+and any may be missing.
 """
 
 import re
+from email.message import Message
+from urllib.parse import urlsplit
 
 import httpx
 
-from monitor.adapters.talkover.timestamps import parse_http_date
-from monitor.core.model import HOUR, MINUTE, Instant, RateHint, Seconds
+from monitor.adapters.talkover.formats import api_message, load_json, parse_http_date
+from monitor.core.model import HOUR, MINUTE, Instant, PollError, RateHint, Reason, Seconds
+from monitor.http import LOCATION, Received
 
 PAUSE_MIN: Seconds = 1.0
 PAUSE_MAX: Seconds = 900.0
@@ -29,6 +33,65 @@ _EPOCH_FROM = 1_000_000_000
 
 _DIGITS = re.compile(r"[0-9]+")
 _LEADING_NUMBER = re.compile(r"\s*([0-9]{1,12})\s*(?:[,;]|$)")
+
+_BY_STATUS = {
+    401: Reason.UNAUTHORIZED,
+    403: Reason.FORBIDDEN,
+    404: Reason.NOT_FOUND,
+    429: Reason.RATE_LIMITED,
+    # It leads nowhere, and nobody asked conditionally: no redirect.
+    304: Reason.UNEXPECTED_STATUS,
+}
+_BY_CLASS = {3: Reason.REDIRECT, 4: Reason.HTTP_4XX, 5: Reason.HTTP_5XX}
+
+
+def refusal(received: Received) -> PollError:
+    """Return what a status other than 200 says; it counts even where the body broke off."""
+    reason = _BY_STATUS.get(received.status) or _BY_CLASS.get(
+        received.status // 100, Reason.UNEXPECTED_STATUS
+    )
+    if reason is Reason.REDIRECT:
+        return PollError(reason, f"{received.status} to {_location_host(received.headers)}")
+    return PollError(reason, _error_detail(received))
+
+
+def not_json(headers: httpx.Headers) -> PollError | None:
+    """Return why a body under these headers is not JSON in UTF-8, None where it is."""
+    if "content-type" not in headers:
+        return PollError(Reason.BAD_CONTENT_TYPE, "no Content-Type")
+    message = Message()
+    message["Content-Type"] = headers["content-type"]
+    kind = message.get_content_type()
+    if kind != "application/json" and not kind.endswith("+json"):
+        return PollError(Reason.BAD_CONTENT_TYPE, f"Content-Type {kind}")
+    charset = message.get_param("charset", "utf-8")
+    if str(charset).lower() not in {"utf-8", "utf8"}:
+        return PollError(Reason.BAD_ENCODING, f"charset {charset}")
+    return None
+
+
+def _location_host(headers: httpx.Headers) -> str:
+    """Return the host alone: path and query of a Location may carry what no log should."""
+    location = headers.get(LOCATION)
+    if location is None:
+        return "nowhere"
+    try:
+        return urlsplit(location).hostname or "the same host"
+    except ValueError:
+        return "no valid URL"
+
+
+def _error_detail(received: Received) -> str:
+    """Return the status, and what the API's own error body says where there is one."""
+    status = str(received.status)
+    if isinstance(received.body, PollError) or not_json(received.headers):
+        return status
+    try:
+        document = load_json(received.body)
+    except ValueError:
+        return status
+    said = api_message(document) if isinstance(document, dict) else ""
+    return f"{status} {said}".rstrip()
 
 
 def server_date(headers: httpx.Headers) -> Instant | None:

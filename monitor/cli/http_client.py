@@ -1,13 +1,21 @@
 """Asking a running daemon, which `--url` names: https by the system's authorities, passwords."""
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Protocol, TypeVar
 
 import httpx
 
+from monitor.core.model import Seconds
+from monitor.http import request_once, whole
 from monitor.serialize import from_json
-from monitor.tls import client_context
+
+WITHIN: Seconds = 30.0
+"""What a whole answer may take: ten thousand campaigns have 10 MB."""
+
+ANSWER_MAX = 1024 * 1024 * 1024
 
 
 class Paged(Protocol):
@@ -37,23 +45,30 @@ def ask(url: str, path: str, params: Mapping[str, str], answer: type[T]) -> T:
     `url` may have a user and a password (`https://user:password@host:10022`); no message has.
     """
     try:
-        return from_json(answer, json.loads(_get(url, path, params)))
+        return from_json(answer, json.loads(fetch(url, path, params)))
     except (ValueError, LookupError, TypeError, AttributeError):
         problem = "unexpected response from --url: not sftp-monitor, or another version"
         raise OSError(problem) from None
 
 
-def _get(url: str, path: str, params: Mapping[str, str]) -> bytes:
+def fetch(url: str, path: str, params: Mapping[str, str]) -> bytes:
+    """Return the bytes that a daemon answers on a path; raises OSError as `ask` does."""
     try:
         asked = httpx.URL(f"{url.rstrip('/')}{path}")
-    except httpx.InvalidURL:
-        raise OSError("--url: expected a URL such as http://127.0.0.1:10022") from None
+        usable = asked.scheme in {"http", "https"} and asked.host
+    # InvalidURL, or an IDNA name that is none.
+    except (httpx.InvalidURL, UnicodeError):
+        usable = False
+    if not usable:
+        raise OSError("--url: expected a URL such as http://127.0.0.1:10022")
     shown = f"{asked.scheme}://{asked.netloc.decode()}"
+    read = partial(whole, limit=ANSWER_MAX)
     try:
         # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
-        answer = httpx.get(asked, params=params, trust_env=False, verify=client_context())
-    except httpx.HTTPError as error:
+        answer = request_once("GET", str(asked), within=WITHIN, read=read, params=params)
+        status, body = asyncio.run(answer)
+    except OSError as error:
         raise OSError(f"cannot ask {shown}: {error}") from None
-    if not answer.is_success:
-        raise OSError(f"{shown} answered {answer.status_code} {answer.reason_phrase}")
-    return answer.content
+    if not 200 <= status < 300:
+        raise OSError(f"{shown} answered {status} {httpx.codes.get_reason_phrase(status)}")
+    return body

@@ -1,47 +1,27 @@
-"""The body of an answer → its data: strict JSON, strict types, clean text, or a `PollError`.
+"""The formats of an answer, read strictly: JSON and RFC 3339 in bodies, HTTP dates in headers.
 
-The standard library reads the JSON, since msgspec accepts duplicate keys, and bad numbers in
-fields that it skips; msgspec then holds the types against what the API's reference says.
+JSON by the standard library: other parsers accept duplicate keys, and bad numbers where they skip.
 """
 
 import json
 import math
 import re
-from typing import Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_tz
+from typing import Any
 
-import msgspec
-from msgspec import Struct
+from monitor.core.model import Instant
 
-from monitor.core.model import PollError, Reason
-from monitor.core.text import clean
-
-TEXT_MAX = 256
-"""How many characters of any of the API's strings are kept."""
+NEVER: Instant = 0.0
+"""What the zero times `0001-01-01T…` and `1970-01-01T00:00:00Z` mean."""
 
 # int() takes quadratic time, and its own limit of digits can be switched off from outside.
 _DIGITS_MAX = 32
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-
-Shape = TypeVar("Shape", bound=Struct)
-
-
-class MismatchError(ValueError):
-    """A value that the type alone does not refuse; the message names the field."""
-
-
-def read_body(body: bytes, shape: type[Shape]) -> Shape | PollError:
-    """Return the body of a 200 in this shape, or why it has another. Never raises."""
-    try:
-        document = load_json(body)
-    except ValueError as error:
-        return PollError(Reason.MALFORMED, str(error))
-    # Asked before the shape: an error body has no data, and would pass for a wrong schema.
-    if isinstance(document, dict) and document.get("success") is False:
-        return PollError(Reason.API_ERROR, api_message(document))
-    try:
-        return msgspec.convert(document, shape)
-    except msgspec.ValidationError as error:
-        return PollError(Reason.SCHEMA_MISMATCH, str(error))
+_RFC3339 = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?"
+    r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
+)
 
 
 def load_json(body: bytes) -> object:
@@ -80,17 +60,6 @@ def api_message(document: dict[str, Any]) -> str:
     return ": ".join(part for part in parts if isinstance(part, str) and part)
 
 
-def required_text(field: str, text: str, limit: int = TEXT_MAX) -> str:
-    """Return the text, clean, of at most `limit` characters.
-
-    `field` is its path in the body. Raises `MismatchError` where nothing is left to see.
-    """
-    cleaned = clean(text, limit)
-    if not cleaned:
-        raise MismatchError(f"Expected text, got none - at `{field}`")
-    return cleaned
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
@@ -113,3 +82,39 @@ def _sensible(text: str) -> int:
     if len(text) > _DIGITS_MAX:
         raise ValueError(f"a number of {len(text)} digits")
     return int(text)
+
+
+def parse_rfc3339(text: str) -> Instant:
+    """Return the instant of an RFC 3339 time, `NEVER` for a zero time.
+
+    Raises `ValueError` for anything else: naive times, ISO weeks, 24:00:00, second 60.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError("not an RFC 3339 time")
+    *fields, fraction, sign, hours, minutes = match.groups()
+    year, month, day, hour, minute, second = map(int, fields)
+    at = datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
+    if fraction is not None:
+        at += float(fraction)
+    if sign is not None:
+        offset = timedelta(hours=int(hours), minutes=int(minutes)).total_seconds()
+        at += offset if sign == "-" else -offset
+    return NEVER if text.startswith("0001-01-01") else at
+
+
+def parse_http_date(text: str) -> Instant | None:
+    """Return the instant of an HTTP date (`Date`, `Retry-After`), None where it is none.
+
+    All three forms of RFC 9110 §5.6.7 are taken; one without a zone is UTC, never local time.
+    """
+    # `parsedate_tz` calls int(), which takes digits of any script.
+    parts = parsedate_tz(text) if text.isascii() else None
+    if parts is None:
+        return None
+    try:
+        year, month, day, hour, minute, second = parts[:6]
+        at = datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return at - (parts[9] or 0)

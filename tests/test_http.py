@@ -1,0 +1,177 @@
+"""What the API's client, the sinks and the command line share of HTTP: see also their own tests."""
+
+import base64
+import json
+import ssl
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp.http_exceptions import HttpProcessingError
+
+from monitor.core.model import PollError, Reason
+from monitor.http import LOCATION, Received, classify_error, exchange, open_client, request_once
+from monitor.http import beginning as read_beginning
+from monitor.http import whole as read_whole
+from monitor.tls import client_context
+from support.misbehaving import Misbehaving, Script, answer, here, replies, replies_and_closes
+
+POSTED = {"content": b"{}", "headers": {"Content-Type": "application/json"}}
+
+
+async def got(script: Script, method: str = "GET", **parts: Any) -> Received | PollError:
+    """Return what one request to a server that follows this script brought."""
+    async with Misbehaving(script) as server, open_client(client_context(), {}) as client:
+        return await exchange(client, method, server.url, within=10, **parts)
+
+
+async def test_a_user_in_the_url_becomes_a_header_and_leaves_the_url() -> None:
+    # aiohttp refuses a request that has both.
+    async with Misbehaving(replies(answer({}))) as server:
+        url = server.url.replace("//", "//me:p%40ss@")
+        assert await request_once("GET", url, within=10) == (200, b"{}")
+    (request,) = server.requests
+    assert request.headers["authorization"] == f"Basic {base64.b64encode(b'me:p@ss').decode()}"
+    assert "me" not in request.headers["host"]
+
+
+async def test_a_post_is_sent_once_even_when_the_connection_drops() -> None:
+    async with Misbehaving(replies_and_closes(b"")) as server:
+        with pytest.raises(OSError, match=r"^the connection was closed$"):
+            await request_once("POST", server.url, within=10, **POSTED)
+    assert (len(server.requests), server.connections) == (1, 1)
+
+
+@pytest.mark.parametrize("location", ["https://elsewhere.example/", "mailto:someone", "//[broken"])
+async def test_a_redirect_is_not_followed_and_its_location_not_parsed(location: str) -> None:
+    data = replies_and_closes(answer(b"", "307 Moved", {"Location": location}))
+    answered = await got(data, "POST", **POSTED)
+    assert isinstance(answered, Received)
+    assert (answered.status, answered.headers[LOCATION]) == (307, location)
+    assert "location" not in answered.headers
+
+
+async def test_nothing_of_the_environment_changes_a_post(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    ok = replies_and_closes(answer({}))
+    async with Misbehaving(ok) as proxy, Misbehaving(ok) as server:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+            monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        await request_once("POST", server.url, within=10, **POSTED)
+    assert proxy.connections == 0
+    assert "authorization" not in server.requests[0].headers
+
+
+async def test_a_cookie_is_not_kept_for_a_host_that_has_a_name() -> None:
+    # aiohttp's own jar takes none from an address, so that one would prove nothing.
+    data = replies(answer({}, headers={"Set-Cookie": "session=1; Path=/"}))
+    async with (
+        Misbehaving(data) as server,
+        open_client(client_context(), {}, lookup=here) as client,
+    ):
+        for _ in range(2):
+            await exchange(client, "GET", f"http://api.example:{server.port}/", within=10)
+    assert len(server.requests) == 2
+    assert not any("cookie" in request.headers for request in server.requests)
+
+
+async def test_a_header_that_is_too_long_is_said_without_what_is_in_it() -> None:
+    data = b"HTTP/1.1 200 OK\r\nX: " + b"S3cret" * 2000 + b"\r\n\r\n"
+    with pytest.raises(OSError, match="Got more than 8190 bytes when reading") as refused:
+        async with Misbehaving(replies_and_closes(data)) as server:
+            await request_once("POST", server.url, within=10, **POSTED)
+    assert "S3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://127.0.0.1:1/S3cret", "Connect call failed"),
+        ("http://127.1/S3cret", "no address that can be connected to"),
+        ("http://a..b/S3cret", "not a host name"),
+        ("http://xn--a/S3cret", "not a host name"),
+        ("http://xn--/S3cret", "not a host name"),
+        ("http://256.1.1.1/S3cret", "no address that can be connected to"),
+        ("http://[v1.x]/S3cret", "no address that can be connected to"),
+        ("no-url/S3cret", "no address that can be connected to"),
+        ("ftp://127.0.0.1/S3cret", "no address that can be connected to"),
+    ],
+)
+async def test_a_url_that_leads_nowhere_is_explained_and_not_repeated(url: str, told: str) -> None:
+    with pytest.raises(OSError, match=f"^{told}") as refused:
+        await request_once("GET", url, within=10)
+    assert "S3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("size", "kept"), [(0, 0), (9, 9), (10, 10), (11, 10), (70_000, 10)])
+async def test_the_beginning_of_a_body_is_at_most_so_long(size: int, kept: int) -> None:
+    async def read(response: httpx.Response) -> bytes:
+        return await read_beginning(response, 10)
+
+    async with Misbehaving(replies(answer(b"x" * size))) as server:
+        assert await request_once("GET", server.url, within=10, read=read) == (200, b"x" * kept)
+
+
+@pytest.mark.parametrize(("size", "fits"), [(0, True), (10, True), (11, False), (70_000, False)])
+@pytest.mark.parametrize("length", ["declared", "undeclared"])
+async def test_a_whole_body_has_its_limit(size: int, fits: bool, length: str) -> None:
+    async def read(response: httpx.Response) -> bytes | PollError:
+        return await read_whole(response, limit=10)
+
+    header = {} if length == "declared" else {"Content-Length": None}
+    script = replies_and_closes(answer(b"x" * size, headers=header))
+    async with Misbehaving(script) as server, open_client(client_context(), {}) as client:
+        answered = await exchange(client, "GET", server.url, within=10, read=read)
+    assert isinstance(answered, Received)
+    too_large = PollError(Reason.TOO_LARGE, "a body of more than 10 bytes")
+    assert answered.body == (b"x" * size if fits else too_large)
+
+
+async def test_what_has_no_whole_body_is_no_answer_to_one_request() -> None:
+    script = replies(answer(b"x", headers={"Content-Encoding": "br"}))
+    async with Misbehaving(script) as server:
+        with pytest.raises(OSError, match="Content-Encoding br, asked for identity"):
+            await request_once("GET", server.url, within=10)
+
+
+async def test_the_headers_of_a_client_go_with_each_request() -> None:
+    async with (
+        Misbehaving(replies(answer({}))) as server,
+        open_client(client_context(), {"X-Ours": "1"}) as client,
+    ):
+        await exchange(client, "GET", server.url, within=10, params={"a": "b c"})
+    (request,) = server.requests
+    assert request.line == "GET /api/v1?a=b+c HTTP/1.1"
+    assert (request.headers["x-ours"], request.headers["accept-encoding"]) == ("1", "identity")
+
+
+def test_the_innermost_cause_has_the_words() -> None:
+    error, between, innermost = RuntimeError("outer"), OSError(5, "noise"), OSError(104, "reset")
+    error.__cause__, between.__cause__ = between, innermost
+    assert classify_error(error) == PollError(Reason.CONNECTION_LOST, "reset")
+
+
+@pytest.mark.parametrize("error", [ssl.SSLError(), ssl.SSLCertVerificationError()])
+def test_a_tls_error_without_a_reason_is_a_tls_error_nevertheless(error: ssl.SSLError) -> None:
+    assert classify_error(error) == PollError(Reason.TLS_ERROR, "tls failed")
+
+
+def test_what_could_not_be_parsed_is_not_quoted() -> None:
+    error = HttpProcessingError(message="Invalid header token:\n\n  b'S3cret'")
+    told = PollError(Reason.PROTOCOL_ERROR, "Invalid header token")
+    assert classify_error(error) == told
+
+
+def test_half_a_pair_in_a_reason_phrase_is_no_matter_of_host_names() -> None:
+    with pytest.raises(UnicodeEncodeError) as raised:
+        json.loads('"\\ud800"').encode()
+    told = PollError(Reason.PROTOCOL_ERROR, "the reason phrase is not UTF-8")
+    assert classify_error(raised.value) == told
