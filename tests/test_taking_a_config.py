@@ -16,7 +16,6 @@ import trustme
 from structlog.testing import capture_logs
 
 from monitor import config as config_package
-from monitor import daemon as daemon_module
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.talkover import Talkover
 from monitor.config import ConfigError, SecretError, TokenSource, load_config
@@ -100,7 +99,6 @@ def _raises(error: Exception) -> Callable[..., Any]:
 SEAMS: dict[str, tuple[object, str]] = {
     "the file, its secrets, authorities and web config are read": (Daemon, "_load"),
     "the config is shared with the one before": (config_package.Config, "sharing_with"),
-    "the config is written out, for its hash": (daemon_module, "effective_yaml"),
     "what was saved is written": (Store, "flush"),
     "what is remembered is read": (Store, "load"),
     "a token is read": (fleet_module, "Token"),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 from typing import Any
 
 import httpx
@@ -157,7 +158,8 @@ def test_an_instant_survives_being_written_and_read(at: int) -> None:
     assert parse_rfc3339(rfc3339(at)) == at
 
 
-@given(st.text(st.characters(codec=None)))
+# Hypothesis tries the texts of the program, too, and some of those are times.
+@given(st.text(st.characters(codec=None)).filter(lambda text: not re.match("[0-9]{4}-", text)))
 def test_arbitrary_text_is_no_rfc_3339_time(text: str) -> None:
     with pytest.raises(ValueError, match="not an RFC 3339 time"):
         parse_rfc3339(text)
