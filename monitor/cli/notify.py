@@ -28,7 +28,7 @@ ENDS_AFTER: Seconds = 5 * MINUTE
 
 @click.group()
 def notify() -> None:
-    """Try how on-call is told."""
+    """Send a test notification to every sink."""
 
 
 @notify.command()

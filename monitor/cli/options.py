@@ -61,7 +61,7 @@ _RUN_FLAGS: Mapping[str, Mapping[str, Any]] = {
         "type": click.Path(path_type=Path),
     },
     "--log.level": {
-        "about": "How much to say of ourselves.",
+        "about": "Log level.",
         "type": click.Choice([level.value for level in LogLevel]),
     },
     "--log.format": {

@@ -173,7 +173,7 @@ def _shared_tokens(document: Document, context: Context) -> Iterator[Problem]:
                 continue
             owner = owners.setdefault(token, index)
             if owner != index:
-                message = f"expected a token of its own: environments[{owner}] has this one already"
+                message = f"duplicate token: environments[{owner}] uses it already"
                 yield document.problem(("environments", index, name), message)
 
 

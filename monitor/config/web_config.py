@@ -202,8 +202,8 @@ def exposure(web: Web, access: Access) -> str | None:
     if is_loopback(web.listen_address.host) or web.allow_unauthenticated or access.authenticates:
         return None
     return (
-        "expected a loopback host: anybody could read what listens beyond it; have web.config_file "
-        "ask for passwords or verified certificates, or set web.allow_unauthenticated: true"
+        "listens beyond loopback without authentication: set basic_auth_users or client "
+        "certificates in web.config_file, or web.allow_unauthenticated: true"
     )
 
 

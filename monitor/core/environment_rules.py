@@ -81,7 +81,7 @@ class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
     )
 
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
-    for_: Seconds = setting(3 * MINUTE, "how long it must be unhealthy before on-call is told")
+    for_: Seconds = setting(3 * MINUTE, "how long it must be unhealthy before it fires")
 
     def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
         """Return unhealthy while the breaker is open with this cause and the API answers."""
@@ -107,7 +107,7 @@ class BudgetInsufficient(EnvironmentRule, alertname="TalkoverBudgetInsufficient"
         "Raise budget_share, watch fewer campaigns, or have TalkOver raise the plan's limit."
     )
 
-    for_: Seconds = setting(30 * MINUTE, "how long it must be unhealthy before on-call is told")
+    for_: Seconds = setting(30 * MINUTE, "how long it must be unhealthy before it fires")
 
     def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
         """Return unhealthy when one sweep takes longer than `unreadable.after`."""

@@ -234,7 +234,7 @@ class Alert:
 
     @property
     def shown_as(self) -> str:
-        """The `alertstate` label: `pending`, `firing` (what is told), `muted` (would be told)."""
+        """The `alertstate` label: `pending`, `firing` (what is told), `muted` (would be sent)."""
         if self.state is AlertState.FIRING and self.muted_by is not None:
             return "muted"
         return self.state.value

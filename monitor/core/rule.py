@@ -68,7 +68,7 @@ class BaseRule:
 
     enabled: bool = setting(True, "false switches the rule off")
     severity: Severity = setting(Severity.WARNING, "critical, warning or info")
-    for_: Seconds = setting(0.0, "how long it must be unhealthy before on-call is told")
+    for_: Seconds = setting(0.0, "how long it must be unhealthy before it fires")
     keep_firing_for: Seconds = setting(0.0, "how long it must be healthy before it is resolved")
 
     def __init_subclass__(cls, alertname: str | None = None) -> None:
@@ -267,7 +267,7 @@ def _judge_by(rules: Mapping[str, Rule], sight: Sight) -> dict[str, Finding]:
         for spoiler in rule.unknown_while:
             found = findings.get(spoiler)
             if found is not None and found.verdict is Verdict.UNHEALTHY:
-                findings[name] = unknown(f"cannot be told while {spoiler} is unhealthy")
+                findings[name] = unknown(f"unknown while {spoiler} is unhealthy")
     return findings
 
 

@@ -87,7 +87,7 @@ async def test_flags_that_mean_nothing_or_open_the_web_to_all_are_refused(tmp_pa
     config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
     for flag, value, message in (
         ("--web.external-url", "ftp://x", "expected a URL"),
-        ("--web.listen-address", ":10022", "expected a loopback host"),
+        ("--web.listen-address", ":10022", "listens beyond loopback"),
     ):
         ended = await finished("run", "--config.file", config, flag, value)
         assert_one_line(ended, 78)

@@ -31,15 +31,14 @@ def test_two_environments_have_two_tokens(tmp_path: Path) -> None:
 def test_one_token_in_two_files_is_told_at_the_second(tmp_path: Path) -> None:
     tokens(tmp_path, one="talq_canary\n", two="talq_canary")
     assert problems_in(tmp_path, TWO) == [
-        "3: environments[1].token_file: expected a token of its own: environments[0] has this one "
-        "already"
+        "3: environments[1].token_file: duplicate token: environments[0] uses it already"
     ]
 
 
 def test_one_token_in_a_file_and_a_variable_is_found_as_well(tmp_path: Path) -> None:
     tokens(tmp_path, one=ENVIRON["TOKEN"])
     text = TWO.replace("token_file: two", "token: '${TOKEN}'")
-    assert "environments[1].token: expected a token of its own" in problems_in(tmp_path, text)[0]
+    assert "environments[1].token: duplicate token" in problems_in(tmp_path, text)[0]
 
 
 def test_a_token_that_others_can_read_is_77_when_it_is_all_that_is_wrong(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_with_passwords_or_client_certificates_the_web_may_be_open(
 def test_with_less_than_that_it_may_not(certificates: Path, text: str) -> None:
     text = text.replace(": ClientCert", ": VerifyClientCertIfGiven").removesuffix("x")
     web_file(certificates, text)
-    with pytest.raises(ConfigError, match=r":5: web\.listen_address: expected a loopback host"):
+    with pytest.raises(ConfigError, match=r":5: web\.listen_address: listens beyond loopback"):
         loaded(certificates, OPEN)
 
 

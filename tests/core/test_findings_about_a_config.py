@@ -71,17 +71,17 @@ FINDINGS: list[tuple[Rule, Sight, str, dict[str, str]]] = [
      f"no connection test on record, created {NOW_TEXT}, allowed 1 h;"
      f" the limit is at {IN_AN_HOUR}", {"created_at": NOW_TEXT, "grace": "1 h"}),
     (Disabled(grace=HOUR), a_sight(a_config(is_enabled=False, created_at=None)),
-     f"switched off since {NOW_TEXT} at the latest, allowed 1 h; the limit is at {IN_AN_HOUR}",
+     f"disabled since {NOW_TEXT} or earlier (allowed: 1 h); the limit is at {IN_AN_HOUR}",
      {"is_enabled": "false", "disabled_since": NOW_TEXT, "grace": "1 h"}),
     (Disabled(), SEEN, "the SFTP config is enabled", {"is_enabled": "true"}),
     (Disabled(grace=2 * HOUR), OFF,
-     f"switched off since {AN_HOUR_AGO} at the latest, allowed 2 h;"
+     f"disabled since {AN_HOUR_AGO} or earlier (allowed: 2 h);"
      f" the limit is at {IN_AN_HOUR}", {**SWITCHED_OFF, "grace": "2 h"}),
     (Disabled(grace=HOUR), OFF,
-     f"switched off since {AN_HOUR_AGO} at the latest, allowed 1 h",
+     f"disabled since {AN_HOUR_AGO} or earlier (allowed: 1 h)",
      {**SWITCHED_OFF, "grace": "1 h"}),
     (Disabled(grace=10 * DAY), NEVER_ON,
-     "switched off since 2027-01-05T08:00:00Z at the latest, allowed 10 d",
+     "disabled since 2027-01-05T08:00:00Z or earlier (allowed: 10 d)",
      {"is_enabled": "false", "disabled_since": "2027-01-05T08:00:00Z", "grace": "10 d"}),
     (FailedTest(), SEEN, f"last test passed 1 h ago ({AN_HOUR_AGO})", TESTED),
     (FailedTest(), UNTESTED, "no connection test on record", {}),
@@ -117,5 +117,5 @@ def test_each_finding_has_its_words_and_its_evidence(
 
 def test_a_rule_whose_evidence_another_has_spoiled_names_it() -> None:
     finding = judge_all(some_rules("stale_test", "future_test"), DATED_AHEAD)["stale_test"]
-    assert finding.summary == "cannot be told while future_test is unhealthy"
+    assert finding.summary == "unknown while future_test is unhealthy"
     assert finding.evidence == {}

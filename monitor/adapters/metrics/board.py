@@ -89,6 +89,6 @@ def sink_families(sinks: Sequence[SinkState]) -> Iterator[bytes]:
     pending, oldest = "sink_pending_events", "sink_oldest_pending_timestamp_seconds"
     keys = {sink: written({"sink": sink.name}) for sink in sinks}
     counts = [line(pending, key, sink.pending) for sink, key in keys.items()]
-    yield family(pending, "Events that wait to be told to a sink.", counts)
+    yield family(pending, "Events that wait to be delivered to a sink.", counts)
     since = [line(oldest, key, sink.oldest) for sink, key in keys.items()]
     yield family(oldest, "Since when the oldest of them waits.", since)

@@ -101,7 +101,7 @@ CAMPAIGN_GAUGES: tuple[tuple[str, str, Callable[[Entry], float | None]], ...] = 
 CAMPAIGN_FAMILIES: tuple[tuple[str, str], ...] = (
     ("campaign_info", "1, labelled with what is known of the campaign."),
     *((name, about) for name, about, _ in CAMPAIGN_GAUGES),
-    ("alert", "1 for each alert that is pending, firing (told) or muted."),
+    ("alert", "1 for each alert that is pending, firing (sent) or muted."),
     ("alert_since_timestamp_seconds", "Since when an active alert is true."),
 )
 """Name and help of every family that campaigns are in."""

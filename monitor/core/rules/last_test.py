@@ -93,7 +93,7 @@ class FutureTest(LastTestRule, alertname="SftpTestInFuture"):
     """The last test lies in the future: a clock is wrong, and no age can be told."""
 
     name: ClassVar[str] = "future_test"
-    meaning: ClassVar[str] = "the last test is dated in the future, so its age cannot be told"
+    meaning: ClassVar[str] = "the last test is dated in the future, so its age is unknown"
     next_step: ClassVar[str] = "Run a connection test; if the date stays wrong, ask TalkOver."
 
     tolerance: Seconds = setting(5 * MINUTE, "how far ahead of now a test may be dated")

@@ -72,6 +72,6 @@ class Disabled(ConfigRule, alertname="SftpConfigDisabled"):
             "disabled_since": rfc3339(since),
             "grace": span(self.grace),
         }
-        summary = f"switched off since {rfc3339(since)} at the latest, allowed {span(self.grace)}"
+        summary = f"disabled since {rfc3339(since)} or earlier (allowed: {span(self.grace)})"
         finding = by_deadline(since + self.grace, sight.now, summary, evidence)
         return unhealthy(summary, evidence) if finding.verdict is Verdict.UNHEALTHY else finding

@@ -19,7 +19,7 @@ class Unreadable(Rule, alertname="SftpConfigUnreadable"):
     meaning: ClassVar[str] = "the SFTP config cannot be read, so nothing is known about it"
     next_step: ClassVar[str] = (
         "Look at the reason: forbidden is a matter of the token's rights, the others of the API; "
-        "open the campaign's SFTP page to see it with your own eyes."
+        "open the campaign's SFTP page to verify."
     )
 
     after: Seconds = setting(15 * MINUTE, "how long polls must have failed")
