@@ -283,7 +283,7 @@ def test_a_run_of_403_about_ten_campaigns_is_enough_where_there_are_more() -> No
     assert environment.status.rejected_by is Reason.FORBIDDEN
 
 
-@pytest.mark.parametrize("answer", [READ, NoConfig(), *(set(ANSWERS) - {Reason.FORBIDDEN})])
+@pytest.mark.parametrize("answer", [READ, NoConfig(), *sorted(set(ANSWERS) - {Reason.FORBIDDEN})])
 def test_any_other_answer_breaks_the_run(answer: Outcome) -> None:
     environment = WatchedEnvironment(campaigns=12)
     environment.calls([*[Reason.FORBIDDEN] * 9, answer, *[Reason.FORBIDDEN] * 9])
