@@ -292,7 +292,7 @@ def test_any_other_answer_breaks_the_run(answer: Outcome) -> None:
     assert environment.is_open()
 
 
-@pytest.mark.parametrize("nothing", [Reason.TIMEOUT, Reason.HTTP_5XX, *NO_EVIDENCE])
+@pytest.mark.parametrize("nothing", [Reason.TIMEOUT, Reason.HTTP_5XX, *sorted(NO_EVIDENCE)])
 def test_what_is_no_answer_of_the_api_does_not_break_it(nothing: Reason) -> None:
     environment = WatchedEnvironment(campaigns=12)
     environment.calls([*[Reason.FORBIDDEN] * 9, nothing, Reason.FORBIDDEN])
