@@ -7,7 +7,6 @@ such as the folder that relative paths start at, comes as the `Context` of pydan
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,7 +55,7 @@ def unusable(why: str, *, exposed_secret: bool = False) -> PydanticCustomError:
 
 
 # Compared by identity: typing hashes what is in Annotated, and `schema` has no hash.
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Key:
     """The type of a key.
 
@@ -186,18 +185,17 @@ class ReadBy:
         )
 
 
-def one_of(words: type[StrEnum]) -> Key:
-    """Return the type of a key that takes one of a few words."""
-    named = ", ".join(words)
+def one_of(*words: str) -> Key:
+    """Return the type of a key that takes one of a few words, or members of an enumeration."""
+    known = {str(word): word for word in words}
 
-    def parse(text: str) -> StrEnum:
-        """Return the word; ValueError names those there are."""
-        if text not in set(words):
-            raise ValueError(f"expected one of {named}")
-        return words(text)
+    def parse(text: str) -> str:
+        """Return the word; ValueError for any other."""
+        if text not in known:
+            raise ValueError
+        return known[text]
 
-    schema = {"enum": [str(word) for word in words]}
-    return Key(parse=parse, expected=f"one of {named}", schema=schema, show=str)
+    return Key(parse, f"one of {', '.join(known)}", {"enum": list(known)}, show=str)
 
 
 def matching(pattern: str, expected: str, **more: Any) -> Key:
@@ -210,8 +208,7 @@ def matching(pattern: str, expected: str, **more: Any) -> Key:
             raise ValueError
         return text
 
-    schema = {"type": "string", "pattern": f"^({pattern})$"}
-    return Key(**{"parse": parse, "expected": expected, "schema": schema, **more})
+    return Key(parse, expected, {"type": "string", "pattern": f"^({pattern})$"}, **more)
 
 
 def whole_number(least: int, most: int) -> Key:
@@ -225,4 +222,4 @@ def whole_number(least: int, most: int) -> Key:
 
     expected = f"a whole number from {least:,} to {most:,}"
     schema = {"type": "integer", "minimum": least, "maximum": most}
-    return Key(parse=parse, expected=expected, schema=schema, show=int)
+    return Key(parse, expected, schema, show=int)

@@ -42,33 +42,6 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
-class CampaignType(StrEnum):
-    """What a campaign is for, as TalkOver has it."""
-
-    SALES = "sales"
-    FOLLOW_UP = "follow_up"
-    REMINDER = "reminder"
-    CUSTOM = "custom"
-
-
-class CampaignStatus(StrEnum):
-    """Where a campaign stands, as TalkOver has it."""
-
-    DRAFT = "draft"
-    ACTIVE = "active"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
-
-
-class ImportSchedule(StrEnum):
-    """How often a campaign's contacts are imported, as TalkOver has it."""
-
-    HOURLY = "hourly"
-    DAILY = "daily"
-    MANUAL = "manual"
-
-
 def _true_or_false(text: str) -> bool:
     if text not in {"true", "True", "TRUE", "false", "False", "FALSE"}:
         raise ValueError
@@ -139,18 +112,14 @@ def _readable(source: TokenSource) -> TokenSource:
     return source
 
 
-def _scalar(parse: Callable[..., Any], expected: str, schema: dict[str, Any], **more: Any) -> Key:
-    return Key(parse=parse, expected=expected, schema=schema, **more)
-
-
 def _url(parse: Callable[[str], str], expected: str = "a URL", **more: Any) -> Key:
     # Not repeated in messages: people put passwords into URLs.
-    return _scalar(parse, expected, {"type": "string", "format": "uri"}, secret=True, **more)
+    return Key(parse, expected, {"type": "string", "format": "uri"}, secret=True, **more)
 
 
 def _file(parse: Callable[[str, Context], Any], **more: Any) -> Key:
     schema = {"type": "string", "minLength": 1}
-    return _scalar(parse, "a path", schema, in_context=True, **more)
+    return Key(parse, "a path", schema, in_context=True, **more)
 
 
 _A_DURATION = "a duration such as 30s, 5m, 1h30m or 7d"
@@ -162,7 +131,7 @@ Items = Annotated[tuple[T, ...], BeforeValidator(lambda value: [] if value is No
 
 OrNothing = BeforeValidator(lambda value: {} if value is None else value)
 
-DURATION = _scalar(
+DURATION = Key(
     parse_duration,
     _A_DURATION,
     {**_A_SPAN, "type": ["string", "integer"], "minimum": 0, "maximum": 0},
@@ -172,24 +141,22 @@ Duration = Annotated[float, DURATION]
 """Seconds; a bare 0 is the only number that needs no unit."""
 
 PositiveDuration = Annotated[
-    float, _scalar(_positive_duration, _A_DURATION, _A_SPAN, show=format_duration)
+    float, Key(_positive_duration, _A_DURATION, _A_SPAN, show=format_duration)
 ]
-TrueOrFalse = Annotated[
-    bool, _scalar(_true_or_false, "true or false", {"type": "boolean"}, show=bool)
-]
-Number = Annotated[float, _scalar(_number, "a number", {"type": "number"}, show=float)]
+TrueOrFalse = Annotated[bool, Key(_true_or_false, "true or false", {"type": "boolean"}, show=bool)]
+Number = Annotated[float, Key(_number, "a number", {"type": "number"}, show=float)]
 WholeNumber = Annotated[int, whole_number(0, 10**9)]
 Count = Annotated[int, whole_number(1, 10**6)]
 Concurrency = Annotated[int, whole_number(1, 1000)]
-Share = Annotated[float, _scalar(_share, "a number above 0 and at most 1", _A_SHARE, show=float)]
-Words = Annotated[str, _scalar(str, "text", {"type": "string"})]
+Share = Annotated[float, Key(_share, "a number above 0 and at most 1", _A_SHARE, show=float)]
+Words = Annotated[str, Key(str, "text", {"type": "string"})]
 FilePath = Annotated[Path, _file(_path)]
 NewFile = Annotated[Path, _file(_new_file)]
 StatePath = Annotated[Path, _file(_path, otherwise=_database)]
 AuthorityFile = Annotated[Path, _file(_authority)]
 SECRET_FILE = _file(_secret_file, show=lambda source: str(source.file))
 SecretFile = Annotated[TokenSource, SECRET_FILE]
-SECRET_VARIABLE = _scalar(
+SECRET_VARIABLE = Key(
     _secret_variable,
     "${VAR} (no token belongs into this file), or token_file instead",
     {"type": "string", "pattern": f"^{REFERENCE}$"},
@@ -200,7 +167,7 @@ SECRET_VARIABLE = _scalar(
 )
 SecretVariable = Annotated[TokenSource, SECRET_VARIABLE]
 Expression = Annotated[
-    str, _scalar(expression, "a regular expression", {"type": "string", "format": "regex"})
+    str, Key(expression, "a regular expression", {"type": "string", "format": "regex"})
 ]
 EnvironmentName = Annotated[
     str, matching("[a-z0-9_-]{1,64}", "a name of 1 to 64 of a-z, 0-9, _ and -")
@@ -211,23 +178,24 @@ ReceiverName = Annotated[
 ]
 LabelName = Annotated[
     str,
-    _scalar(
+    Key(
         label_name, "a label name", {"type": "string", "pattern": LABEL_NAME_PATTERN}, expands=False
     ),
 ]
-LabelValue = Annotated[str, _scalar(str, "text", {"type": ["string", "number", "boolean"]})]
+LabelValue = Annotated[str, Key(str, "text", {"type": ["string", "number", "boolean"]})]
 Labels = Annotated[
     dict[LabelName, LabelValue],
     OrNothing,
     # Editors would let every name pass that does not fit the pattern of the names.
     Field(json_schema_extra={"additionalProperties": False}),
 ]
-SeverityName = Annotated[Severity, one_of(Severity)]
-LogLevelName = Annotated[LogLevel, one_of(LogLevel)]
-LogFormatName = Annotated[LogFormat, one_of(LogFormat)]
-CampaignTypeName = Annotated[CampaignType, one_of(CampaignType)]
-CampaignStatusName = Annotated[CampaignStatus, one_of(CampaignStatus)]
-ImportScheduleName = Annotated[ImportSchedule, one_of(ImportSchedule)]
+SeverityName = Annotated[Severity, one_of(*Severity)]
+LogLevelName = Annotated[LogLevel, one_of(*LogLevel)]
+LogFormatName = Annotated[LogFormat, one_of(*LogFormat)]
+# As TalkOver has them.
+CampaignTypeName = Annotated[str, one_of("sales", "follow_up", "reminder", "custom")]
+CampaignStatusName = Annotated[str, one_of("draft", "active", "paused", "completed", "cancelled")]
+ImportScheduleName = Annotated[str, one_of("hourly", "daily", "manual")]
 ApiUrl = Annotated[str, _url(addresses.api_url, "an https URL")]
 WebUrl = Annotated[str, _url(addresses.web_url)]
 AlertmanagerUrl = Annotated[str, _url(addresses.alertmanager_url)]
@@ -236,11 +204,11 @@ ReceiverUrl = Annotated[
     _url(addresses.receiver_url, show=lambda url: f"{addresses.origin(url)}/<secret>"),
 ]
 RunbookUrl = Annotated[
-    str, _scalar(addresses.runbook_url, "a URL with {rule} in it", {"type": "string"})
+    str, Key(addresses.runbook_url, "a URL with {rule} in it", {"type": "string"})
 ]
 Listen = Annotated[
     ListenAddress,
-    _scalar(
+    Key(
         addresses.listen_address,
         "host:port, [::1]:port or :port",
         {"type": "string", "pattern": ":[0-9]{1,5}$"},

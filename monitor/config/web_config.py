@@ -36,47 +36,34 @@ class ClientAuth(StrEnum):
     REQUIRED = "RequireAndVerifyClientCert"
 
 
-class TlsVersion(StrEnum):
-    """A version of TLS."""
+_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
-    TLSv1_2 = "TLS12"
-    TLSv1_3 = "TLS13"
-
-
-class CipherSuite(StrEnum):
-    """A suite of TLS 1.2: OpenSSL's name, `_` for `-`, and Go's. Those of 1.3 are always on."""
-
-    ECDHE_ECDSA_AES128_GCM_SHA256 = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
-    ECDHE_RSA_AES128_GCM_SHA256 = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
-    ECDHE_ECDSA_AES256_GCM_SHA384 = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
-    ECDHE_RSA_AES256_GCM_SHA384 = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
-    ECDHE_ECDSA_CHACHA20_POLY1305 = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
-    ECDHE_RSA_CHACHA20_POLY1305 = "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"
-
-
-class Curve(StrEnum):
-    """An elliptic curve: OpenSSL's name and Go's."""
-
-    prime256v1 = "CurveP256"
-    secp384r1 = "CurveP384"
-    secp521r1 = "CurveP521"
-    X25519 = "X25519"
-
-
-class HeaderName(StrEnum):
-    """A header that may be put on every answer."""
-
-    CSP = "Content-Security-Policy"
-    FRAMES = "X-Frame-Options"
-    TYPES = "X-Content-Type-Options"
-    XSS = "X-XSS-Protection"
-    HSTS = "Strict-Transport-Security"
-
-
-_FEW_VALUES: Mapping[str, tuple[str, ...]] = {
-    HeaderName.FRAMES: ("deny", "sameorigin"),
-    HeaderName.TYPES: ("nosniff",),
+_SUITES = {
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
 }
+"""Suites of TLS 1.2: Go's name and OpenSSL's. Those of 1.3 are always on."""
+
+_CURVES = {
+    "CurveP256": "prime256v1",
+    "CurveP384": "secp384r1",
+    "CurveP521": "secp521r1",
+    "X25519": "X25519",
+}
+"""Elliptic curves: Go's name and OpenSSL's."""
+
+_HEADERS: Mapping[str, tuple[str, ...]] = {
+    "Content-Security-Policy": (),
+    "X-Frame-Options": ("deny", "sameorigin"),
+    "X-Content-Type-Options": ("nosniff",),
+    "X-XSS-Protection": (),
+    "Strict-Transport-Security": (),
+}
+"""Headers that may be put on every answer; the values of those that have few."""
 
 UserName = Annotated[str, matching("[^:]+", "a user name without a colon")]
 PasswordHash = Annotated[
@@ -95,18 +82,18 @@ class TlsServer(Section):
 
     cert_file: t.FilePath | None = key(None, "certificate and its chain, PEM")
     key_file: t.FilePath | None = key(None, "the certificate's private key, PEM")
-    client_auth_type: Annotated[ClientAuth, one_of(ClientAuth)] = key("NoClientCert", "")
+    client_auth_type: Annotated[ClientAuth, one_of(*ClientAuth)] = key("NoClientCert", "")
     client_ca_file: t.FilePath | None = key(None, "who may sign clients' certificates")
     client_allowed_sans: t.Items[t.Words] = key(
         [], "names, one of which a client's certificate must have"
     )
-    min_version: Annotated[TlsVersion, one_of(TlsVersion)] = key("TLS12", "")
-    max_version: Annotated[TlsVersion, one_of(TlsVersion)] = key("TLS13", "")
-    cipher_suites: t.Items[Annotated[CipherSuite, one_of(CipherSuite)]] = key(
+    min_version: Annotated[str, one_of(*_VERSIONS)] = key("TLS12", "")
+    max_version: Annotated[str, one_of(*_VERSIONS)] = key("TLS13", "")
+    cipher_suites: t.Items[Annotated[str, one_of(*_SUITES)]] = key(
         [], "for TLS 1.2, the preferred one first"
     )
     prefer_server_cipher_suites: t.TrueOrFalse = key(True, "")
-    curve_preferences: t.Items[Annotated[Curve, one_of(Curve)]] = key([], "at most one")
+    curve_preferences: t.Items[Annotated[str, one_of(*_CURVES)]] = key([], "at most one")
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is missing, and what would have no effect."""
@@ -130,14 +117,15 @@ class HttpServer(Section):
     """What is said on every answer."""
 
     http2: t.TrueOrFalse = key(True, "no effect: HTTP/1.1 is served")
-    headers: Annotated[
-        dict[Annotated[HeaderName, one_of(HeaderName)], HeaderValue], t.OrNothing
-    ] = key({}, "headers for every answer")
+    headers: Annotated[dict[Annotated[str, one_of(*_HEADERS)], HeaderValue], t.OrNothing] = key(
+        {}, "headers for every answer"
+    )
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield headers of which only few values have a meaning."""
-        for name, values in _FEW_VALUES.items():
-            if self.headers.get(HeaderName(name), values[0]) not in values:
+        for name, value in self.headers.items():
+            values = _HEADERS[name]
+            if values and value not in values:
                 yield ("headers",), f"{name}: expected {' or '.join(values)}"
 
 
@@ -190,7 +178,7 @@ def read_access(path: Path | None) -> Access:
     files = {name: value for name, value in named if value is not None}
     return Access(
         users=file.basic_auth_users,
-        headers={str(name): value for name, value in file.http_server_config.headers.items()},
+        headers=file.http_server_config.headers,
         tls=_context(document, server, files) if files else None,
         allowed_sans=frozenset(server.client_allowed_sans),
         files=(path, *files.values()),
@@ -219,17 +207,17 @@ def safe_access(web: Web) -> Access:
 def _context(document: Document, server: TlsServer, files: Mapping[str, Path]) -> ssl.SSLContext:
     """Return the TLS that a server speaks; ConfigError tells which file cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion[server.min_version.name]
-    context.maximum_version = ssl.TLSVersion[server.max_version.name]
+    context.minimum_version = _VERSIONS[server.min_version]
+    context.maximum_version = _VERSIONS[server.max_version]
     context.set_alpn_protocols(["http/1.1"])
     if server.cipher_suites:
-        context.set_ciphers(":".join(one.name.replace("_", "-") for one in server.cipher_suites))
+        context.set_ciphers(":".join(_SUITES[name] for name in server.cipher_suites))
     if not server.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     wrong = dict(_load(context, server.client_auth_type, files))
     for curve in server.curve_preferences:
         try:
-            context.set_ecdh_curve(curve.name)
+            context.set_ecdh_curve(_CURVES[curve])
         except (ssl.SSLError, ValueError):
             wrong["curve_preferences"] = f"expected another curve: this Python has no {curve}"
     if wrong:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import trustme
 
-from monitor.config.types import CampaignStatus, CampaignType
 from monitor.core.model import DAY, HOUR
 from support.config_files import an_environment, loaded, problems_in
 
@@ -76,7 +75,7 @@ def test_every_key_of_discovery_is_read(tmp_path: Path) -> None:
     )
     discovery = loaded(tmp_path, text).environments[0].discovery
     assert (discovery.enabled, discovery.every, discovery.max_campaigns) == (True, HOUR, 5)
-    assert discovery.statuses == (CampaignStatus.ACTIVE, CampaignStatus.PAUSED)
+    assert discovery.statuses == ("active", "paused")
     assert discovery.include == ("Retail .*",)
     assert discovery.exclude == (".* test", "")
 
@@ -102,7 +101,7 @@ def test_overrides_are_kept_for_campaigns_that_are_found_later(tmp_path: Path) -
         "  - match: {name: '.*'}",
     )
     first, second = loaded(tmp_path, text).environments[0].overrides
-    assert (first.match.name, first.match.campaign_type) == ("Retail .*", CampaignType.SALES)
+    assert (first.match.name, first.match.campaign_type) == ("Retail .*", "sales")
     assert (first.labels, first.rules) == ({"team": "retail"}, {"stale_test": {"max_age": 7 * DAY}})
     assert (second.match.name, second.match.campaign_type) == (".*", None)
     assert (second.labels, second.rules) == ({}, {})

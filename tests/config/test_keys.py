@@ -52,8 +52,8 @@ def refusal(kind: Any, value: object) -> str:
         (t.CampaignId, "6F3c-_", "6F3c-_"),
         (t.SeverityName, "info", Severity.INFO),
         (t.LogLevelName, "debug", t.LogLevel.DEBUG),
-        (t.CampaignTypeName, "follow_up", t.CampaignType.FOLLOW_UP),
-        (t.CampaignStatusName, "cancelled", t.CampaignStatus.CANCELLED),
+        (t.CampaignTypeName, "follow_up", "follow_up"),
+        (t.CampaignStatusName, "cancelled", "cancelled"),
         (t.Listen, ":0", ListenAddress("", 0)),
     ],
 )
