@@ -1,7 +1,8 @@
 """Options that several commands share, and how they change the config."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,16 +24,10 @@ def _option(flag: str, about: str, **more: Any) -> Callable[[_F], _F]:
     )
 
 
-config_file = _option(
-    "--config.file",
-    "The config file; see config.example.yaml.",
-    type=click.Path(path_type=Path),
-    required=True,
-)
+_PATH = click.Path(path_type=Path)
+_CONFIG = partial(_option, "--config.file", "The config file; see config.example.yaml.", type=_PATH)
 
-_config_file_or_not = _option(
-    "--config.file", "The config file; see config.example.yaml.", type=click.Path(path_type=Path)
-)
+config_file = _CONFIG(required=True)
 
 output_format = click.option(
     "--format",
@@ -50,25 +45,22 @@ daemon_url = click.option(
 
 def config_file_or_url(command: _F) -> _F:
     """Add `--config.file` and `--url`, of which the command needs one."""
-    return _config_file_or_not(daemon_url(command))
+    return _CONFIG()(daemon_url(command))
 
 
-_RUN_FLAGS: Mapping[str, Mapping[str, Any]] = {
-    "--web.listen-address": {"about": "Where to listen: HOST:PORT."},
-    "--web.external-url": {"about": "Under which URL users reach this daemon."},
-    "--web.config.file": {
-        "about": "TLS and passwords, as exporters have them; see web-config.example.yaml.",
-        "type": click.Path(path_type=Path),
-    },
-    "--log.level": {
-        "about": "Log level.",
-        "type": click.Choice([level.value for level in LogLevel]),
-    },
-    "--log.format": {
-        "about": "One JSON object a line, or lines for people.",
-        "type": click.Choice([form.value for form in LogFormat]),
-    },
-    "--state.path": {"about": "The state database.", "type": click.Path(path_type=Path)},
+_RUN_FLAGS: dict[str, tuple[Any, str]] = {
+    "--web.listen-address": (str, "Where to listen: HOST:PORT."),
+    "--web.external-url": (str, "Under which URL users reach this daemon."),
+    "--web.config.file": (
+        _PATH,
+        "TLS and passwords, as exporters have them; see web-config.example.yaml.",
+    ),
+    "--log.level": (click.Choice([*map(str, LogLevel)]), "Log level."),
+    "--log.format": (
+        click.Choice([*map(str, LogFormat)]),
+        "One JSON object a line, or lines for people.",
+    ),
+    "--state.path": (_PATH, "The state database."),
 }
 """Each stands for the key of its name: --web.listen-address is web.listen_address."""
 
@@ -76,9 +68,8 @@ _RUN_FLAGS: Mapping[str, Mapping[str, Any]] = {
 def run_flags(command: _F) -> _F:
     """Add the flags of `run`, which beat the config file."""
     # Decorators apply from the last one up: --help would show the flags in reverse.
-    flags = [_option(flag, **more) for flag, more in _RUN_FLAGS.items()]
-    for flag in reversed(flags):
-        command = flag(command)
+    for flag, (kind, about) in reversed(_RUN_FLAGS.items()):
+        command = _option(flag, about, type=kind)(command)
     return command
 
 

@@ -36,12 +36,7 @@ def run(config_file: Path, **flags: Any) -> None:
     load = partial(options.load, config_file, **flags)
     first = load()
     writer = log.LineWriter(sys.stdout.fileno())
-    log.configure(
-        writer,
-        SystemClock().wall,
-        level=first.log.level,
-        output=first.log.format,
-    )
+    log.configure(writer, SystemClock().wall, level=first.log.level, output=first.log.format)
     # A socket for every environment: the soft limit of 1,024 is there for programs with select().
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

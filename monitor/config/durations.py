@@ -17,10 +17,14 @@ LONGEST: Seconds = 10 * _UNITS["y"]
 _DURATION = re.compile(DURATION_PATTERN)
 # `ms` first, else 5ms would be read as 5m.
 _PART = re.compile("([0-9]+)(ms|[a-z])")
-_BARE_NUMBER = re.compile(r"[0-9]+")
-_NEGATIVE = re.compile(r"-\s*[0-9]")
-_FRACTION = re.compile(r"[0-9]*\.[0-9]")
-_PARTS = re.compile(r"([0-9]+(ms|[ywdhms]))+")
+_MISTAKES = {
+    r"[0-9]+\Z": "a duration with a unit: write 30s, 5m, 1h30m or 7d",
+    r"-\s*[0-9]": "a duration that is not negative, such as 30s or 5m",
+    r"[0-9]*\.[0-9]": "a duration without a fraction: write 1h30m, not 1.5h",
+    r"([0-9]+(ms|[ywdhms]))+\Z": "the units of a duration in the order y w d h m s ms, each once",
+    "": "a duration such as 30s, 5m, 1h30m or 7d",
+}
+"""What was expected instead of text that begins so; the first one counts."""
 
 
 def parse_duration(text: str) -> Seconds:
@@ -29,7 +33,8 @@ def parse_duration(text: str) -> Seconds:
     The units are y (365 d), w, d, h, m, s and ms, in this order and each once; a bare 0 is fine.
     """
     if not _DURATION.fullmatch(text):
-        raise ValueError(_what_is_wrong(text))
+        expected = (why for mistake, why in _MISTAKES.items() if re.match(mistake, text))
+        raise ValueError(f"expected {next(expected)}")
     parts = [(number, unit) for number, unit in _PART.findall(text)]
     # The digits are counted first: int() and float() of a million of them take their time.
     if any(len(number) > 15 for number, _ in parts):
@@ -38,18 +43,6 @@ def parse_duration(text: str) -> Seconds:
     if seconds > LONGEST:
         raise ValueError("expected a duration of at most 10 years")
     return float(seconds)
-
-
-def _what_is_wrong(text: str) -> str:
-    if _BARE_NUMBER.fullmatch(text):
-        return "expected a duration with a unit: write 30s, 5m, 1h30m or 7d"
-    if _NEGATIVE.match(text):
-        return "expected a duration that is not negative, such as 30s or 5m"
-    if _FRACTION.match(text):
-        return "expected a duration without a fraction: write 1h30m, not 1.5h"
-    if _PARTS.fullmatch(text):
-        return "expected the units of a duration in the order y w d h m s ms, each once"
-    return "expected a duration such as 30s, 5m, 1h30m or 7d"
 
 
 def format_duration(seconds: Seconds) -> str:
