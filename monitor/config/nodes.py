@@ -6,7 +6,7 @@ brackets and takes no anchor twice. What is no YAML is one problem that says whe
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import yaml
@@ -29,34 +29,21 @@ _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|#.*")
 _MISPLACED = re.compile(rf"(?:^[ -]*|[:,\[{{-] *){BLANK}|[\x85\u2028\u2029]")
 
 
+class Pairs(list[tuple["Node", "Node"]]):
+    """Keys with their values, in the order of the file."""
+
+
 @dataclass(slots=True, eq=False)
 class Node:
-    """A value of the file, which begins at `line`, from 1; `tag` is the one that it is given."""
+    """A value of the file, which begins at `line`, from 1; `tag` is the one that it is given.
+
+    A single value is as it is written; `null` where that is a plain `null`, or nothing at all.
+    """
 
     line: int
     tag: str | None
-
-
-@dataclass(slots=True, eq=False)
-class Scalar(Node):
-    """A single value as it is `written`; `null` where it is a plain `null`, or nothing at all."""
-
-    written: str
+    value: "str | list[Node] | Pairs"
     null: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Sequence(Node):
-    """A list."""
-
-    items: list[Node] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class Mapping(Node):
-    """Keys with their values, in the order of the file."""
-
-    pairs: list[tuple[Node, Node]] = field(default_factory=list)
 
 
 def compose(text: str, file: str) -> Node | None:
@@ -107,7 +94,7 @@ class _Composer:
             self._anchors = {}
             node = self._node(next(self._events), 0)
             # A file may end in --- and a comment, which is a document with nothing in it.
-            if isinstance(node, Scalar) and node.null:
+            if node.null:
                 continue
             if found is not None:
                 line = event.start_mark.line + 1  # type: ignore[union-attr]
@@ -123,30 +110,28 @@ class _Composer:
             return self._anchors[event.anchor]
         if depth > MAX_DEPTH:
             self._stop(line, TOO_DEEP)
-        node: Node
         if isinstance(event, yaml.ScalarEvent):
             null = event.tag == _NULL_TAG or (event.implicit[0] and event.value in _NULLS)
-            node = Scalar(line, event.tag, event.value, null)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            node = Sequence(line, event.tag)
+            node = Node(line, event.tag, event.value, null)
         else:
-            node = Mapping(line, event.tag)
+            a_list = isinstance(event, yaml.SequenceStartEvent)
+            node = Node(line, event.tag, list[Node]() if a_list else Pairs())
         if event.anchor is not None:
             self._anchors[event.anchor] = node
-        if not isinstance(node, Scalar):
-            self._fill(node, event, depth + 1)
+        if not isinstance(node.value, str):
+            self._fill(node.value, event, depth + 1)
         return node
 
-    def _fill(self, node: Node, start: Any, depth: int) -> None:
+    def _fill(self, found: list[Node] | Pairs, start: Any, depth: int) -> None:
         """Put into a list or a mapping what the events up to its end say."""
         if start.flow_style:
-            self._open.append(node.line)
+            self._open.append(start.start_mark.line + 1)
         while not isinstance(event := next(self._events), yaml.CollectionEndEvent):
             first = self._node(event, depth)
-            if isinstance(node, Sequence):
-                node.items.append(first)
-            elif isinstance(node, Mapping):
-                node.pairs.append((first, self._node(next(self._events), depth)))
+            if isinstance(found, Pairs):
+                found.append((first, self._node(next(self._events), depth)))
+            else:
+                found.append(first)
         if start.flow_style:
             self._open.pop()
 

@@ -5,17 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monitor.config.nodes import (
-    MAX_DEPTH,
-    TOO_DEEP,
-    Node,
-    Scalar,
-    Sequence,
-    compose,
-)
-from monitor.config.nodes import (
-    Mapping as Pairs,
-)
+from monitor.config.nodes import MAX_DEPTH, TOO_DEEP, Node, Pairs, compose
 from monitor.config.problems import COMMAND_LINE, ConfigError, Place, Problem, problem
 from monitor.config.scalars import Text, expand
 
@@ -95,7 +85,7 @@ def parse(raw: bytes | str, file: str, environ: Mapping[str, str]) -> Document:
     root = compose(raw if isinstance(raw, str) else _decoded(raw, file), file)
     if root is None:
         raise ConfigError([problem(file, None, (), "the file is empty")])
-    if not isinstance(root, Pairs):
+    if not isinstance(root.value, Pairs):
         message = "expected keys and values at the top, such as environments:"
         raise ConfigError([problem(file, root.line, (), message)])
     document.value = _Walk(document, environ).value(root, ())
@@ -131,39 +121,40 @@ class _Walk:
             return self._broken(place, "expected a value; this alias refers to what it stands in")
         if node.tag is not None and not node.tag.startswith(_CORE_TAGS):
             return self._broken(place, "expected a value without a tag (!…)")
-        if isinstance(node, Scalar):
-            return None if node.null else self._scalar(node.written, place)
+        if isinstance(node.value, str):
+            return None if node.null else self._scalar(node.value, place)
         self.around.append(id(node))
-        value: Any = None
-        if isinstance(node, Sequence):
-            value = [self.value(item, (*place, index)) for index, item in enumerate(node.items)]
-        elif isinstance(node, Pairs):
-            value = self._mapping(node, place)
+        value: Any
+        if isinstance(node.value, Pairs):
+            value = self._mapping(node.value, place)
+        else:
+            value = [self.value(item, (*place, index)) for index, item in enumerate(node.value)]
         self.around.pop()
         return value
 
-    def _mapping(self, node: Pairs, place: Place) -> dict[str, Any]:
+    def _mapping(self, pairs: Pairs, place: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for key_node, value_node in node.pairs:
-            if not isinstance(key_node, Scalar):
+        for key_node, value_node in pairs:
+            key = key_node.value
+            if not isinstance(key, str):
                 self._report(key_node.line, place, "expected a key that is a single word")
                 continue
-            key = key_node.written
             here = (*place, key)
             if key == "<<":
                 self._report(key_node.line, here, "YAML 1.2 has no merge keys: write the keys out")
             elif key in found:
-                message = (
-                    f"this key is given twice; the first time at line {self.document.line(here)}"
-                )
+                first = self.document.line(here)
+                message = f"this key is given twice; the first time at line {first}"
                 self._report(key_node.line, here, message)
             else:
                 self.document.lines.setdefault(here, key_node.line)
                 found[key] = self.value(value_node, here)
         return found
 
-    def _scalar(self, text: str, place: Place) -> Text:
-        written = _whole(text)
+    def _scalar(self, written: str, place: Place) -> Text:
+        if not written.isascii():
+            # JSON escapes an emoji as a pair of surrogates, which become the character they are.
+            written = written.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         try:
             return Text(expand(written, self.environ), written)
         except ValueError as error:
@@ -187,12 +178,3 @@ class _Walk:
 
     def _report(self, line: int, place: Place, message: str) -> None:
         self.document.problems.append(problem(self.document.file, line, place, message))
-
-
-def _whole(text: str) -> str:
-    """Return the text with surrogate pairs as the characters they are: so JSON escapes an emoji."""
-    return (
-        text
-        if text.isascii()
-        else text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-    )
