@@ -33,7 +33,10 @@ def listen_address(text: str) -> ListenAddress:
     if not colon or not _PORT.fullmatch(port) or int(port) > 65535:
         raise ValueError("expected host:port, [::1]:port or :port, with a port up to 65535")
     if host.startswith("[") and host.endswith("]"):
-        return ListenAddress(str(_ipv6(host[1:-1])), int(port))
+        # ip_address takes IPv4 as well, which has no place in brackets.
+        if ":" not in host:
+            raise ValueError("expected an IPv6 address in the brackets: [::1]:10022")
+        return ListenAddress(str(ip_address(host[1:-1])), int(port))
     if ":" in host:
         raise ValueError("expected an IPv6 address in brackets: [::1]:10022")
     if not _HOST.fullmatch(host):
@@ -94,14 +97,6 @@ def runbook_url(text: str) -> str:
         raise ValueError("expected {rule} as the only thing in braces")
     _split(plain)
     return text
-
-
-def _ipv6(text: str) -> object:
-    # ip_address takes IPv4 as well, which has no place in brackets.
-    address = ip_address(text) if ":" in text else None
-    if address is None:
-        raise ValueError("expected an IPv6 address in the brackets: [::1]:10022")
-    return address
 
 
 def _split(text: str) -> SplitResult:

@@ -141,17 +141,12 @@ def _written(value: Any, hint: Any) -> Any:
 
 
 Rules = Annotated[
-    RuleSettings,
-    ReadBy(
-        lambda: _section("Rules", sum(registered(), ())),
-        keep=_settings,
-        show=as_written,
-    ),
+    RuleSettings, ReadBy(lambda: _section("Rules", sum(registered(), ())), _settings, as_written)
 ]
 """The type of `rules` that takes the rules of campaigns and of environments."""
 
 CampaignRules = Annotated[
     RuleSettings,
-    ReadBy(lambda: _section("CampaignRules", registered()[0]), keep=_settings, show=as_written),
+    ReadBy(lambda: _section("CampaignRules", registered()[0]), _settings, as_written),
 ]
 """The type of `rules` that takes the rules of campaigns only."""

@@ -1,12 +1,12 @@
 """Whom to watch: the file's campaigns and the discovered ones, with their names, labels, rules."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from monitor.config.environments import Campaign, Environment, Resolved
 from monitor.config.model import Config
 from monitor.config.patterns import matches
-from monitor.config.rules import Layer, RuleSettings, key_of, merge
+from monitor.config.rules import Layer, key_of, merge
 from monitor.core.discovery import Roster
 from monitor.core.environment_rules import resolve_environment_rules
 from monitor.core.model import Listed
@@ -51,7 +51,7 @@ def targets(environment: Environment, roster: Roster) -> dict[str, Target]:
     What the file says of a campaign wins; its type and its status, and its name where the file has
     none, come from the listing.
     """
-    rules = _Rules(environment)
+    rules = dict[tuple[object, ...], Mapping[str, Rule]]()
     found = {
         campaign.id: _target(
             environment, campaign, number, roster.campaigns.get(campaign.id), rules
@@ -102,41 +102,25 @@ def where_set(
     return None
 
 
-class _Rules:
-    """Rules by what sets them: campaigns with the same settings share them."""
-
-    def __init__(self, environment: Environment) -> None:
-        self._common = [layer.settings for layer in environment.resolved.layers]
-        self._resolved: dict[tuple[object, ...], Mapping[str, Rule]] = {}
-
-    def of(
-        self,
-        environment: Environment,
-        matching: Sequence[int],
-        own: RuleSettings,
-        number: int | None,
-    ) -> Mapping[str, Rule]:
-        """Return the rules that the matching overrides and a campaign's own settings come to."""
-        # Settings have no hash; where in the file they come from tells them apart as well.
-        setting = [n for n in matching if environment.overrides[n].rules]
-        place = (*setting, "own", number) if own else tuple(setting)
-        if place not in self._resolved:
-            layers = [*self._common, *(environment.overrides[n].rules for n in setting), own]
-            self._resolved[place] = resolve_rules(merge(*layers))
-        return self._resolved[place]
-
-
 def _target(
     environment: Environment,
     campaign: Campaign,
     number: int | None,
     listed: Listed | None,
-    rules: _Rules,
+    rules: dict[tuple[object, ...], Mapping[str, Rule]],
 ) -> Target:
+    """Return a campaign as it is to be watched; those with the same settings share `rules`."""
     name, kind, status = campaign.name, "", None
     if listed is not None:
         name, kind, status = campaign.name or listed.name, listed.campaign_type, listed.status
     matching = _matching(environment, name, kind)
+    # Settings have no hash; where in the file they come from tells them apart as well.
+    setting = [n for n in matching if environment.overrides[n].rules]
+    place = (*setting, "own", number) if campaign.rules else tuple(setting)
+    if place not in rules:
+        common = [layer.settings for layer in environment.resolved.layers]
+        over = [environment.overrides[n].rules for n in setting]
+        rules[place] = resolve_rules(merge(*common, *over, campaign.rules))
     labels = dict(environment.labels)
     expected = number is not None or environment.discovery.expect_sftp
     for override in (environment.overrides[n] for n in matching):
@@ -148,7 +132,7 @@ def _target(
         name=name,
         labels=labels | campaign.labels,
         exported=environment.resolved.exported,
-        rules=rules.of(environment, matching, campaign.rules, number),
+        rules=rules[place],
         listed=number is not None,
         expected=expected if campaign.expect_sftp is None else campaign.expect_sftp,
         muted_status=None if status in environment.discovery.statuses else status,

@@ -97,18 +97,11 @@ class _Reader:
         return self._section.model_json_schema()
 
     def _at(self, place: Place) -> Mapping[str, Any]:
-        """Return the part of the file's JSON Schema at a place."""
-        found = self._resolved(self._schema)
+        """Return the part of the file's JSON Schema at a place; of several ways, the mapping."""
+        found = self._schema
         for part in place:
-            step = found["items"] if isinstance(part, int) else found["properties"][part]
-            found = self._resolved(step)
-        return found
-
-    def _resolved(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a part of the schema after its reference; of several ways, the mapping."""
-        ways = [part, *part.get("anyOf", ())]
-        reference = next((way["$ref"] for way in ways if "$ref" in way), None)
-        if reference is None:
-            return part
-        found: Mapping[str, Any] = self._schema["$defs"][reference.removeprefix("#/$defs/")]
+            found = found["items"] if isinstance(part, int) else found["properties"][part]
+            ways = (found, *found.get("anyOf", ()))
+            for name in (way["$ref"].removeprefix("#/$defs/") for way in ways if "$ref" in way):
+                found = self._schema["$defs"][name]
         return found
