@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -55,9 +55,9 @@ _RUN_FLAGS: dict[str, tuple[Any, str]] = {
         _PATH,
         "TLS and passwords, as exporters have them; see web-config.example.yaml.",
     ),
-    "--log.level": (click.Choice([*map(str, LogLevel)]), "Log level."),
+    "--log.level": (click.Choice(get_args(LogLevel)), "Log level."),
     "--log.format": (
-        click.Choice([*map(str, LogFormat)]),
+        click.Choice(get_args(LogFormat)),
         "One JSON object a line, or lines for people.",
     ),
     "--state.path": (_PATH, "The state database."),

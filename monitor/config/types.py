@@ -3,9 +3,8 @@
 import math
 import re
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field
 
@@ -26,20 +25,11 @@ T = TypeVar("T")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?")
 
 
-class LogLevel(StrEnum):
-    """From which level on a log line is written."""
+LogLevel = Literal["debug", "info", "warning", "error"]
+"""From which level on a log line is written."""
 
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(StrEnum):
-    """For whom a log line is written: machines or people."""
-
-    JSON = "json"
-    CONSOLE = "console"
+LogFormat = Literal["json", "console"]
+"""For whom a log line is written: machines or people."""
 
 
 def _true_or_false(text: str) -> bool:
@@ -190,8 +180,8 @@ Labels = Annotated[
     Field(json_schema_extra={"additionalProperties": False}),
 ]
 SeverityName = Annotated[Severity, one_of(*Severity)]
-LogLevelName = Annotated[LogLevel, one_of(*LogLevel)]
-LogFormatName = Annotated[LogFormat, one_of(*LogFormat)]
+LogLevelName = Annotated[LogLevel, one_of(*get_args(LogLevel))]
+LogFormatName = Annotated[LogFormat, one_of(*get_args(LogFormat))]
 # As TalkOver has them.
 CampaignTypeName = Annotated[str, one_of("sales", "follow_up", "reminder", "custom")]
 CampaignStatusName = Annotated[str, one_of("draft", "active", "paused", "completed", "cancelled")]

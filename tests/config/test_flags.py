@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config import Config, ConfigError, LogFormat, LogLevel, effective_yaml, load_config
+from monitor.config import Config, ConfigError, effective_yaml, load_config
 from support.config_files import ENVIRON, MINIMAL, written
 
 OPEN = MINIMAL + "web: {listen_address: 0.0.0.0:10022}\n"
@@ -40,7 +40,7 @@ def test_flags_beat_the_file(tmp_path: Path) -> None:
         web_external__url="https://monitor.example/",
     )
     assert changed.web.listen_address == ("::1", 8080)
-    assert (changed.log.level, changed.log.format) == (LogLevel.DEBUG, LogFormat.CONSOLE)
+    assert (changed.log.level, changed.log.format) == ("debug", "console")
     assert changed.state.path == Path("/var/lib/x.db")
     assert changed.web.external_url == "https://monitor.example"
     assert changed.environments == with_flags(tmp_path).environments

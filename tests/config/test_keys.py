@@ -51,7 +51,7 @@ def refusal(kind: Any, value: object) -> str:
         (t.EnvironmentName, "a" * 64, "a" * 64),
         (t.CampaignId, "6F3c-_", "6F3c-_"),
         (t.SeverityName, "info", Severity.INFO),
-        (t.LogLevelName, "debug", t.LogLevel.DEBUG),
+        (t.LogLevelName, "debug", "debug"),
         (t.CampaignTypeName, "follow_up", "follow_up"),
         (t.CampaignStatusName, "cancelled", "cancelled"),
         (t.Listen, ":0", ListenAddress("", 0)),

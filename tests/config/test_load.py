@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.config import Config, ConfigError, LogFormat, LogLevel, Problem, load_config
+from monitor.config import Config, ConfigError, Problem, load_config
 from monitor.core.model import DAY, HOUR, MINUTE, Severity
 from support.config_files import (
     ENVIRON,
@@ -132,7 +132,7 @@ def test_the_rest_has_the_defaults_of_the_contract(config: Config) -> None:
         Path("sftp-monitor.db").absolute(),
         90 * DAY,
     )
-    assert (config.log.level, config.log.format) == (LogLevel.INFO, LogFormat.JSON)
+    assert (config.log.level, config.log.format) == ("info", "json")
     assert config.metrics.campaign_labels == ()
 
 

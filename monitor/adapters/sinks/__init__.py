@@ -8,7 +8,7 @@ from monitor.adapters.sinks.file import FileSink
 from monitor.adapters.sinks.log import LogSink, WriteLine
 from monitor.adapters.sinks.sink import RefusedError, RepeatingSink, Sink
 from monitor.adapters.sinks.webhook import WebhookSink
-from monitor.config import Config, LogFormat
+from monitor.config import Config
 from monitor.record import Links
 
 
@@ -26,7 +26,7 @@ def sinks_of(
     """
     links, notify = links_of(config), config.notify
     sinks: list[Sink] = [
-        LogSink(write, links, for_people=config.log.format is LogFormat.CONSOLE),
+        LogSink(write, links, for_people=config.log.format == "console"),
     ]
     if config.alerts.file.path is not None:
         sinks.append(FileSink(config.alerts.file.path, links, threaded=threaded))
