@@ -9,7 +9,6 @@ open what a file that is just being written protects.
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -28,13 +27,12 @@ HIGHEST_COST = 16
 _BCRYPT = r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}"
 
 
-class ClientAuth(StrEnum):
-    """Whether clients show a certificate; Python cannot ask for one without verifying it."""
-
-    NONE = "NoClientCert"
-    IF_GIVEN = "VerifyClientCertIfGiven"
-    REQUIRED = "RequireAndVerifyClientCert"
-
+_CLIENTS = {
+    "NoClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+}
+"""Whether clients show a certificate; Python cannot ask for one without verifying it."""
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
@@ -82,7 +80,7 @@ class TlsServer(Section):
 
     cert_file: t.FilePath | None = key(None, "certificate and its chain, PEM")
     key_file: t.FilePath | None = key(None, "the certificate's private key, PEM")
-    client_auth_type: Annotated[ClientAuth, one_of(*ClientAuth)] = key("NoClientCert", "")
+    client_auth_type: Annotated[str, one_of(*_CLIENTS)] = key("NoClientCert", "")
     client_ca_file: t.FilePath | None = key(None, "who may sign clients' certificates")
     client_allowed_sans: t.Items[t.Words] = key(
         [], "names, one of which a client's certificate must have"
@@ -100,13 +98,14 @@ class TlsServer(Section):
         for name in ("cert_file", "key_file"):
             if self.model_fields_set and getattr(self, name) is None:
                 yield (name,), "expected this key, which is required for TLS"
-        asks, required = self.client_auth_type, ClientAuth.REQUIRED
-        if asks is not ClientAuth.NONE and self.client_ca_file is None:
+        asks = _CLIENTS[self.client_auth_type]
+        required = "expected client_auth_type: RequireAndVerifyClientCert as well"
+        if asks is not ssl.CERT_NONE and self.client_ca_file is None:
             yield ("client_auth_type",), "expected client_ca_file, to verify certificates with"
-        if asks is ClientAuth.NONE and self.client_ca_file is not None:
-            yield ("client_ca_file",), f"expected client_auth_type: {required} as well"
-        if asks is not required and self.client_allowed_sans:
-            yield ("client_allowed_sans",), f"expected client_auth_type: {required} as well"
+        if asks is ssl.CERT_NONE and self.client_ca_file is not None:
+            yield ("client_ca_file",), required
+        if asks is not ssl.CERT_REQUIRED and self.client_allowed_sans:
+            yield ("client_allowed_sans",), required
         if self.min_version > self.max_version:
             yield ("max_version",), f"expected at least {self.min_version}, which is min_version"
         if len(self.curve_preferences) > 1:
@@ -209,12 +208,13 @@ def _context(document: Document, server: TlsServer, files: Mapping[str, Path]) -
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[server.min_version]
     context.maximum_version = _VERSIONS[server.max_version]
+    context.verify_mode = _CLIENTS[server.client_auth_type]
     context.set_alpn_protocols(["http/1.1"])
     if server.cipher_suites:
         context.set_ciphers(":".join(_SUITES[name] for name in server.cipher_suites))
     if not server.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    wrong = dict(_load(context, server.client_auth_type, files))
+    wrong = dict(_load(context, files))
     for curve in server.curve_preferences:
         try:
             context.set_ecdh_curve(_CURVES[curve])
@@ -226,9 +226,7 @@ def _context(document: Document, server: TlsServer, files: Mapping[str, Path]) -
     return context
 
 
-def _load(
-    context: ssl.SSLContext, asks: ClientAuth, files: Mapping[str, Path]
-) -> Iterator[tuple[str, str]]:
+def _load(context: ssl.SSLContext, files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
     """Load the files into a context; yield which cannot be used, and why."""
     missing = {name: f"{path} is not a file" for name, path in files.items() if not path.is_file()}
     yield from missing.items()
@@ -243,8 +241,6 @@ def _load(
             yield "key_file", f"{private_key} or {certificate} cannot be read: {error.strerror}"
     authority = files.get("client_ca_file")
     if authority is not None and authority.is_file():
-        required = asks is ClientAuth.REQUIRED
-        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
         try:
             trust(context, authority)
         except ValueError as error:
