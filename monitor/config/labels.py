@@ -33,12 +33,10 @@ _RENAMED = "exported_"
 
 RESERVED_LABELS = METRIC_LABELS.union(OTHERS_LABELS, EVENT_FIELDS)
 
-_LABEL_NAME = re.compile(LABEL_NAME_PATTERN)
-
 
 def label_name(text: str) -> str:
     """Return the name of a label; ValueError unless Prometheus takes it and it is free."""
-    if not _LABEL_NAME.fullmatch(text):
+    if not re.fullmatch(LABEL_NAME_PATTERN, text):
         raise ValueError("expected a label name: letters, digits and _, not starting with __")
     if text in RESERVED_LABELS or text.startswith(_RENAMED):
         other = f"own_{text.removeprefix(_RENAMED)}"

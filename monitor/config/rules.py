@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field, create_model
@@ -19,19 +18,17 @@ from monitor.core.rules import RULES
 RuleSettings = Mapping[str, Mapping[str, Any]]
 """What is set of each rule: rule name → field → value. What is not in it has its default."""
 
-_TYPES: Mapping[Any, Any] = MappingProxyType(
-    {
-        bool: t.TrueOrFalse,
-        int: t.WholeNumber,
-        float: t.Number,
-        str: t.Words,
-        Severity: t.SeverityName,
-        Seconds: t.Duration,
-        PositiveSeconds: t.PositiveDuration,
-        Mapping[str, Seconds]: Annotated[dict[str, t.Duration], t.OrNothing],
-        AgesBySchedule: Annotated[dict[t.ImportScheduleName, t.PositiveDuration], t.OrNothing],
-    }
-)
+_TYPES: Mapping[Any, Any] = {
+    bool: t.TrueOrFalse,
+    int: t.WholeNumber,
+    float: t.Number,
+    str: t.Words,
+    Severity: t.SeverityName,
+    Seconds: t.Duration,
+    PositiveSeconds: t.PositiveDuration,
+    Mapping[str, Seconds]: Annotated[dict[str, t.Duration], t.OrNothing],
+    AgesBySchedule: Annotated[dict[t.ImportScheduleName, t.PositiveDuration], t.OrNothing],
+}
 
 
 @dataclass(frozen=True, slots=True)

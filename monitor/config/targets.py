@@ -28,21 +28,18 @@ def resolve(config: Config) -> None:
             layers=layers,
             exported=tuple(config.metrics.campaign_labels),
         )
-        _retarget(environment)
+        found = targets(environment, Roster())
+        environment._resolved = replace(environment.resolved, targets=found)
 
 
 def narrowed(environment: Environment, wanted: Collection[str]) -> Environment:
     """Return the environment with these campaigns alone, listed or still to be discovered."""
     campaigns = tuple(one for one in environment.campaigns if one.id in wanted)
     copy = environment.model_copy(update={"campaigns": campaigns})
-    copy._resolved = replace(environment.resolved, only=frozenset(wanted))
-    _retarget(copy)
+    copy._resolved = replace(
+        environment.resolved, only=frozenset(wanted), targets=targets(copy, Roster())
+    )
     return copy
-
-
-def _retarget(environment: Environment) -> None:
-    found = targets(environment, Roster())
-    environment._resolved = replace(environment.resolved, targets=found)
 
 
 def targets(environment: Environment, roster: Roster) -> dict[str, Target]:
@@ -60,14 +57,13 @@ def targets(environment: Environment, roster: Roster) -> dict[str, Target]:
     }
     for listed in roster.campaigns.values():
         if listed.id not in found and _is_wanted(environment, listed):
-            target = _target(environment, _said_nothing_of(listed.id), None, listed, rules)
-            listed_at = roster.listed_at if listed.id not in roster.absent else None
-            found[listed.id] = replace(target, listed_at=listed_at)
+            # With every field, for to look for defaults would take as long as all else.
+            silent = Campaign.model_construct(
+                id=listed.id, name="", labels={}, rules={}, expect_sftp=None
+            )
+            target = _target(environment, silent, None, listed, rules)
+            found[listed.id] = replace(target, listed_at=roster.seen_at(listed.id))
     return found
-
-
-def _said_nothing_of(campaign_id: str) -> Campaign:
-    return Campaign.model_construct(id=campaign_id, name="", labels={}, rules={}, expect_sftp=None)
 
 
 def campaign_layers(environment: Environment, number: int) -> list[Layer]:

@@ -164,12 +164,9 @@ class _Walk:
         """Stop where aliases make a value of no end, in breadth or in depth."""
         self.repeated += id(node) in self.seen
         self.seen.add(id(node))
-        message = ""
-        if self.repeated > MAX_REPEATED:
-            message = f"aliases (*name) repeat more than {MAX_REPEATED:,} values"
-        elif len(self.around) > MAX_DEPTH:
-            message = TOO_DEEP
-        if message:
+        if self.repeated > MAX_REPEATED or len(self.around) > MAX_DEPTH:
+            endless = f"aliases (*name) repeat more than {MAX_REPEATED:,} values"
+            message = endless if self.repeated > MAX_REPEATED else TOO_DEEP
             raise ConfigError([problem(self.document.file, None, (), message)])
 
     def _broken(self, place: Place, message: str) -> Text:
