@@ -35,7 +35,7 @@ def parse_duration(text: str) -> Seconds:
     if not _DURATION.fullmatch(text):
         expected = (why for mistake, why in _MISTAKES.items() if re.match(mistake, text))
         raise ValueError(f"expected {next(expected)}")
-    parts = [(number, unit) for number, unit in _PART.findall(text)]
+    parts = _PART.findall(text)
     # The digits are counted first: int() and float() of a million of them take their time.
     if any(len(number) > 15 for number, _ in parts):
         raise ValueError("expected a duration of at most 10 years")

@@ -116,7 +116,7 @@ def _check_document(document: Document, context: Context) -> Iterator[Problem]:
     That is doubled names, ids and tokens, and environments without a token or campaigns.
     """
     yield from _doubled(document, ("environments",), document.value.get("environments"), "name")
-    for index, environment in document.environments():
+    for index, environment in mappings(document.value.get("environments")):
         place: Place = ("environments", index)
         given = [key for key in ("token_file", "token") if environment.get(key) is not None]
         if len(given) != 1:
@@ -164,7 +164,7 @@ def _doubled_receivers(document: Document, notify: Mapping[str, Any]) -> Iterato
 def _shared_tokens(document: Document, context: Context) -> Iterator[Problem]:
     # The request limit is the token's: two budgets on one token would spend it twice.
     owners: dict[str, int] = {}
-    for index, environment in document.environments():
+    for index, environment in mappings(document.value.get("environments")):
         for name, key in (("token_file", t.SECRET_FILE), ("token", t.SECRET_VARIABLE)):
             try:
                 token = key.read(environment.get(name), context).read()

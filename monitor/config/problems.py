@@ -59,10 +59,5 @@ def problem(
 
 def key_path(place: Place) -> str:
     """Return a place as people write it: `environments[0].polling.interval`."""
-    text = ""
-    for part in place:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += f".{part}" if text else part
-    return text
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return "".join(parts).removeprefix(".")

@@ -15,6 +15,7 @@ _UNPRINTABLE = {"Cc", "Cs"}
 BLANK = "[\x85\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]"
 """A regular expression for a blank that looks like a space, or a line's end, and is none."""
 _LONGEST_QUOTE = 60
+_KINDS: Mapping[type, str] = {type(None): "nothing", dict: "a mapping", list: "a list"}
 
 
 class Text(str):
@@ -91,18 +92,8 @@ def no_space(text: str) -> str | None:
 
 def describe(value: object) -> str:
     """Return what was found, for a message: a scalar as it stands in the file, cut short."""
-    match value:
-        case None:
-            return "nothing"
-        case Text():
-            return _quoted(value.written)
-        case dict():
-            return "a mapping"
-        case list():
-            return "a list"
-    return _quoted(str(value))
-
-
-def _quoted(text: str) -> str:
+    if type(value) in _KINDS:
+        return _KINDS[type(value)]
+    text = value.written if isinstance(value, Text) else str(value)
     # repr escapes what a terminal would obey, and keeps blanks as they are.
     return repr(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "…")

@@ -44,10 +44,6 @@ class Document:
         line = self.line(place)
         return problem(self.file, line, place, message, exposed_secret=exposed_secret)
 
-    def environments(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the environments that are mappings at least, with their indexes."""
-        yield from mappings(self.value.get("environments"))
-
     def put(self, place: Place, value: str, flag: str) -> None:
         """Put the value of a flag in place of what the file says, in a section of the file."""
         section, key = place
