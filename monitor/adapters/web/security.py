@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -94,18 +94,6 @@ def require_loaded(context: WebContext) -> Middleware:
         return await handler(request)
 
     return wait_for_state
-
-
-def headers_from(
-    headers: Callable[[], Mapping[str, str]],
-) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Return what puts these headers on an answer that is about to go out."""
-
-    async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-        """Put them on."""
-        response.headers.update(headers())
-
-    return add_headers
 
 
 def is_cross_site(headers: Mapping[str, str], external_url: str | None) -> bool:
