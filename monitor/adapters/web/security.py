@@ -110,12 +110,8 @@ def is_cross_site(headers: Mapping[str, str], external_url: str | None) -> bool:
         asking, ours = urlsplit(origin), urlsplit(external_url or "")
         if external_url is not None and asking[:2] == ours[:2]:
             return False
-        _must_be_address(asking.hostname or "")
+        if asking.hostname != "localhost":
+            ipaddress.ip_address(asking.hostname or "")
     except ValueError:
         return True
     return asking.netloc != headers.get("Host")
-
-
-def _must_be_address(host: str) -> None:
-    if host != "localhost":
-        ipaddress.ip_address(host)
