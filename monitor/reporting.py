@@ -10,7 +10,7 @@ from monitor import __version__
 from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
 from monitor.adapters.sinks import links_of
 from monitor.adapters.store import Filter, StorageError, Store, StoredEvent
-from monitor.adapters.web import HistoryPage, HistoryQuery, HistoryUnreadableError
+from monitor.adapters.web import EventsAnswer, HistoryQuery, HistoryUnreadableError
 from monitor.config import Config
 from monitor.core.board import Board
 from monitor.core.model import Instant, Seconds, Told
@@ -63,7 +63,7 @@ class Report:
         render = self._exposition.render
         return lambda: render(board, sinks, openmetrics=openmetrics)
 
-    def history(self, query: HistoryQuery) -> HistoryPage:
+    def history(self, query: HistoryQuery) -> EventsAnswer:
         """Return told events as the log has them, newest first; to be called in a thread.
 
         Raises HistoryUnreadableError.
@@ -73,7 +73,7 @@ class Report:
         except StorageError as error:
             raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
 
-    def _history(self, query: HistoryQuery) -> HistoryPage:
+    def _history(self, query: HistoryQuery) -> EventsAnswer:
         found = self._store.history(
             Filter(
                 since=query.since,
@@ -84,8 +84,8 @@ class Report:
             )
         )
         page = found[: query.limit]
-        more = page[-1].row_id if len(found) > len(page) else None
-        return HistoryPage([self._record(stored) for stored in page], more)
+        more = str(page[-1].row_id) if len(found) > len(page) else None
+        return EventsAnswer(events=[self._record(stored) for stored in page], next=more)
 
     def _record(self, stored: StoredEvent) -> EventRecord:
         return record_of(Told(stored.event, stored.epoch), self.links)

@@ -6,7 +6,7 @@ all come of them, so they cannot differ. See `model` for the annotations.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cache, partial
@@ -33,6 +33,8 @@ TEXT_LIMITS: Final = (256, 128, 64, 32, 16)
 
 LABELS_LIMIT: Final = 1024
 """Bytes of labels as JSON."""
+
+_SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 Names = Mapping[type, tuple[str, str]]
 """Names and descriptions of classes whose own are not for users."""
@@ -62,37 +64,44 @@ def from_json(cls: type[_T], value: Any) -> _T:
 def shown_fields(cls: type) -> Mapping[str, Any]:
     """Return the types of a dataclass's fields by their names, but for internal ones."""
     hints = get_type_hints(cls, include_extras=True)
-    return {name: kind for name, kind in hints.items() if _mark(kind) != INTERNAL}
+    return {name: kind for name, kind in hints.items() if _form(kind)[0] != INTERNAL}
+
+
+def _form(kind: Any) -> tuple[Any, Any]:
+    """Return how a type is made, and of what: by its annotation where it has one."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return arguments[1], arguments[0]
+    if origin in (Union, UnionType):
+        (inner,) = (one for one in arguments if one is not NoneType)
+        return Union, inner
+    if origin is Literal:
+        return Literal, arguments
+    if origin is not None:
+        return (Mapping, arguments[1]) if issubclass(origin, Mapping) else (Sequence, arguments[0])
+    if is_dataclass(kind):
+        return dataclass, kind
+    return (StrEnum if issubclass(kind, StrEnum) else type), kind
 
 
 @cache
 def _writer(kind: Any) -> _Writer:
-    mark, origin, arguments = _mark(kind), get_origin(kind), get_args(kind)
-    if mark is not None:
-        return _WRITERS.get(mark) or _writer(arguments[0])
-    if _is_dataclass(kind):
+    form, of = _form(kind)
+    if form in _WRITERS:
+        return _WRITERS[form]
+    if form is dataclass:
         fields = {name: _writer(one) for name, one in shown_fields(kind).items()}
         return lambda value, limit: {
             name: write(getattr(value, name), limit) for name, write in fields.items()
         }
-    if origin in (Union, UnionType):
-        write = _writer(_not_none(arguments))
+    write = _writer(of)
+    if form is Union:
         return lambda value, limit: None if value is None else write(value, limit)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        write = _writer(arguments[1])
+    if form is Mapping:
         return lambda value, limit: {name: write(one, limit) for name, one in value.items()}
-    if isinstance(origin, type) and issubclass(origin, Sequence):
-        write = _writer(arguments[0])
+    if form is Sequence:
         return lambda value, limit: [write(one, limit) for one in value]
-    return _value if _is_enum(kind) else _as_it_is
-
-
-def _as_it_is(value: Any, _limit: int) -> Any:
-    return value
-
-
-def _value(word: StrEnum, _limit: int) -> str:
-    return word.value
+    return write
 
 
 def _labels(labels: Mapping[str, str], limit: int) -> dict[str, str]:
@@ -105,36 +114,37 @@ def _labels(labels: Mapping[str, str], limit: int) -> dict[str, str]:
     return shown
 
 
-_WRITERS: Mapping[str, _Writer] = {
+_WRITERS: Mapping[Any, _Writer] = {
     INSTANT: lambda at, _: rfc3339(at, milliseconds=True),
     TEXT: clean,
     SENTENCE: lambda text, limit: clean(text, 2 * limit),
     LABELS: _labels,
+    StrEnum: lambda word, _: word.value,
+    Literal: lambda word, _: word,
+    type: lambda value, _: value,
 }
 
 
 @cache
 def _reader(kind: Any) -> _Reader:
-    mark, origin, arguments = _mark(kind), get_origin(kind), get_args(kind)
-    if mark == INSTANT:
+    form, of = _form(kind)
+    if form == INSTANT:
         return lambda text: datetime.fromisoformat(text).timestamp()
-    if mark is not None:
-        return _reader(arguments[0])
-    if _is_dataclass(kind):
+    if form is dataclass:
         fields = {name: _reader(one) for name, one in shown_fields(kind).items()}
         return lambda value: kind(**{name: read(value[name]) for name, read in fields.items()})
-    if origin in (Union, UnionType):
-        read = _reader(_not_none(arguments))
+    if form is Literal:
+        return lambda value: of[of.index(value)]
+    if form in (StrEnum, type):
+        return kind if form is StrEnum else partial(_plain, kind)
+    read = _reader(of)
+    if form is Union:
         return lambda value: None if value is None else read(value)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        read = _reader(arguments[1])
+    if form is Mapping:
         return lambda value: {name: read(one) for name, one in value.items()}
-    if isinstance(origin, type) and issubclass(origin, Sequence):
-        read = _reader(arguments[0])
+    if form is Sequence:
         return lambda value: [read(one) for one in value]
-    if origin is Literal:
-        return lambda value: arguments[arguments.index(value)]
-    return kind if _is_enum(kind) else partial(_plain, kind)
+    return read
 
 
 def _plain(kind: type, value: Any) -> Any:
@@ -158,54 +168,30 @@ class Schemas:
 
     def of(self, kind: Any) -> dict[str, Any]:
         """Return the schema of a type, and keep the components that it refers to."""
-        mark, origin, arguments = _mark(kind), get_origin(kind), get_args(kind)
-        if mark == INSTANT:
+        form, of = _form(kind)
+        if form == INSTANT:
             return {"format": "date-time", "type": "string"}
-        if mark is not None:
-            return self.of(arguments[0])
-        if origin in (Union, UnionType):
-            return {"anyOf": [self.of(_not_none(arguments)), {"type": "null"}]}
-        if origin is Literal:
-            words = {"const": arguments[0]} if len(arguments) == 1 else {"enum": list(arguments)}
-            return {**words, "type": "string"}
-        if isinstance(origin, type) and issubclass(origin, Mapping):
-            return {"additionalProperties": self.of(arguments[1]), "type": "object"}
-        if isinstance(origin, type) and issubclass(origin, Sequence):
-            return {"items": self.of(arguments[0]), "type": "array"}
-        return self._named(kind)
+        if form is Union:
+            return {"anyOf": [self.of(of), {"type": "null"}]}
+        if form is Literal:
+            return {**({"const": of[0]} if len(of) == 1 else {"enum": list(of)}), "type": "string"}
+        if form is Mapping:
+            return {"additionalProperties": self.of(of), "type": "object"}
+        if form is Sequence:
+            return {"items": self.of(of), "type": "array"}
+        if form is type:
+            return {"type": _SIMPLE[kind]}
+        return self._named(kind) if form in (dataclass, StrEnum) else self.of(of)
 
-    def _named(self, kind: type) -> dict[str, Any]:
-        simple = {str: "string", int: "integer", float: "number", bool: "boolean"}
-        if kind in simple:
-            return {"type": simple[kind]}
+    def _named(self, kind: Any) -> dict[str, Any]:
         name, about = self._names.get(kind, (kind.__name__, getdoc(kind)))
         if name not in self._components:
             component = self._components[name] = {"description": about}
-            component.update(self._enum(kind) if _is_enum(kind) else self._object(kind))
+            if issubclass(kind, StrEnum):
+                component |= {"enum": [word.value for word in kind], "type": "string"}
+            else:
+                properties = {field: self.of(one) for field, one in shown_fields(kind).items()}
+                required = list(properties)
+                component |= {"properties": properties, "required": required, "type": "object"}
             component["title"] = name
         return {"$ref": self._prefix + name}
-
-    def _enum(self, kind: type[StrEnum]) -> dict[str, Any]:
-        return {"enum": [word.value for word in kind], "type": "string"}
-
-    def _object(self, kind: type) -> dict[str, Any]:
-        properties = {name: self.of(one) for name, one in shown_fields(kind).items()}
-        return {"properties": properties, "required": list(properties), "type": "object"}
-
-
-def _is_dataclass(kind: Any) -> bool:
-    return isinstance(kind, type) and is_dataclass(kind)
-
-
-def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, StrEnum)
-
-
-def _mark(kind: Any) -> Any:
-    """Return the annotation of an annotated type, or None."""
-    return get_args(kind)[1] if get_origin(kind) is Annotated else None
-
-
-def _not_none(arguments: tuple[Any, ...]) -> Any:
-    (kind,) = (one for one in arguments if one is not NoneType)
-    return kind

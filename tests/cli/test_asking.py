@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.web import HistoryPage, HistoryQuery
+from monitor.adapters.web import HistoryQuery
 from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer, StatusAnswer
 from monitor.cli.http_client import ask, ask_pages
 from monitor.core.model import Told
@@ -17,10 +17,10 @@ from support.web import HOST, a_context, listening
 AN_EVENT = record_of(Told(FIRING, "01234567"), Links("https://runbooks.example/{rule}"))
 
 
-def history(query: HistoryQuery) -> HistoryPage:
+def history(query: HistoryQuery) -> EventsAnswer:
     """Return one of five pages of events, each with the way to the next."""
     number = query.cursor or 0
-    return HistoryPage([AN_EVENT], number + 1 if number < 4 else None)
+    return EventsAnswer(events=[AN_EVENT], next=str(number + 1) if number < 4 else None)
 
 
 async def read(work: Any, *args: Any) -> Any:
@@ -43,7 +43,7 @@ async def test_a_list_is_read_to_its_last_page() -> None:
 async def test_a_filter_holds_on_every_page() -> None:
     asked: list[str | None] = []
 
-    def noted(query: HistoryQuery) -> HistoryPage:
+    def noted(query: HistoryQuery) -> EventsAnswer:
         asked.append(query.campaign_id)
         return history(query)
 

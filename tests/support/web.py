@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from monitor.adapters.metrics import Exposition, content_type
-from monitor.adapters.web import HistoryPage, Limits, WebContext, WebServer
+from monitor.adapters.web import EventsAnswer, Limits, WebContext, WebServer
 from monitor.config import Access
 from monitor.core.board import Board
 from monitor.core.model import HOUR
@@ -47,7 +47,7 @@ def a_context(**overrides: Any) -> WebContext:
         ready=lambda: None,
         loaded=lambda: True,
         reload=no_problems,
-        events=lambda query: HistoryPage([]),
+        events=lambda query: EventsAnswer(events=[], next=None),
         version=VERSION,
         started_at=NOW - HOUR,
     )

@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
 from monitor.adapters.web import serializers
 from monitor.adapters.web.context import HistoryQuery, HistoryUnreadableError, WebContext
 from monitor.adapters.web.openapi import LIMIT, document
-from monitor.adapters.web.responses import BadRequestError, as_json, respond
+from monitor.adapters.web.responses import JSON, BadRequestError, as_json, respond
+from monitor.adapters.web.schemas import CampaignDetailAnswer
 from monitor.core.board import Board, Entry, EnvironmentBoard, Health
 from monitor.core.model import Instant
 from monitor.core.text import clean
@@ -59,7 +61,7 @@ class Api:
             started_at=context.started_at,
             not_ready=context.ready(),
         )
-        return await self._json(request, lambda: as_json(make()))
+        return await self._json(request, make)
 
     async def campaigns(self, request: web.Request) -> web.Response:
         """Answer with a page of the campaigns that are asked for."""
@@ -67,7 +69,7 @@ class Api:
         board = self._context.board()
         wanted, limit, after = campaigns_wanted(query, board), _limit(query), _after(query, 2)
         make = partial(serializers.campaigns_page, board, wanted, limit, after)
-        return await self._json(request, lambda: as_json(make()))
+        return await self._json(request, make)
 
     async def campaign(self, request: web.Request) -> web.Response:
         """Answer with one campaign and its newest events, or 404."""
@@ -79,40 +81,43 @@ class Api:
         asked = HistoryQuery(limit=HISTORY, environment=name, campaign_id=campaign_id)
         entry = environment.campaigns[campaign_id]
 
-        def make() -> bytes:
-            """Serialize what the board knows, with the history where it can be read."""
+        def make() -> CampaignDetailAnswer:
+            """Say what the board knows, with the history where it can be read."""
             try:
                 history = self._context.events(asked).events
             except HistoryUnreadableError:
                 history = None
-            return as_json(serializers.campaign(environment, entry, history))
+            return serializers.campaign(environment, entry, history)
 
         return await self._json(request, make)
 
     async def alerts(self, request: web.Request) -> web.Response:
         """Answer with a page of the active alerts."""
         query = _query(request, "limit", "next")
-        limit, after = _limit(query), _after(query, 3)
-        make = partial(serializers.alerts_page, self._context.board(), limit, after)
-        return await self._json(request, lambda: as_json(make()))
+        board, limit, after = self._context.board(), _limit(query), _after(query, 3)
+        return await self._json(request, partial(serializers.alerts_page, board, limit, after))
 
     async def events(self, request: web.Request) -> web.Response:
         """Answer with a page of the history."""
         query = _query(request, "environment", "campaign_id", "since", "limit", "next")
-        asked = history_query(query)
+        asked = HistoryQuery(
+            limit=_limit(query),
+            environment=_single(query, "environment"),
+            campaign_id=_single(query, "campaign_id"),
+            since=_since(query),
+            cursor=_integer(query, "next", 0, _ROW_MAX),
+        )
         try:
-            return await self._json(
-                request, lambda: as_json(serializers.events(self._context.events(asked)))
-            )
+            return await self._json(request, partial(self._context.events, asked))
         except HistoryUnreadableError as error:
             raise web.HTTPServiceUnavailable(text=serializers.text(str(error))) from error
 
     async def openapi(self, request: web.Request) -> web.Response:
         """Answer with the description of this API."""
-        return await self._json(request, lambda: self._openapi)
+        return await respond(request, self._threads, lambda: self._openapi, JSON)
 
-    async def _json(self, request: web.Request, make: Callable[[], bytes]) -> web.Response:
-        return await respond(request, self._threads, make, "application/json")
+    async def _json(self, request: web.Request, make: Callable[[], Any]) -> web.Response:
+        return await respond(request, self._threads, lambda: as_json(make()), JSON)
 
 
 def campaigns_wanted(query: Query, board: Board) -> serializers.Wanted:
@@ -124,7 +129,10 @@ def campaigns_wanted(query: Query, board: Board) -> serializers.Wanted:
     environment = _single(query, "environment")
     if environment is not None and environment not in board.environments:
         raise _expected("environment", f"one of {', '.join(board.environments)}", environment)
-    healths = frozenset(_health(value) for value in query.get("health", ()))
+    healths = query.get("health", ())
+    for value in healths:
+        if value not in list(Health):
+            raise _expected("health", f"one of {', '.join(Health)}", value)
 
     def wanted(of: EnvironmentBoard, entry: Entry) -> bool:
         """Return whether the campaign passes both filters."""
@@ -133,17 +141,6 @@ def campaigns_wanted(query: Query, board: Board) -> serializers.Wanted:
         )
 
     return wanted
-
-
-def history_query(query: Query) -> HistoryQuery:
-    """Return which events are asked for; raises BadRequestError."""
-    return HistoryQuery(
-        limit=_limit(query),
-        environment=_single(query, "environment"),
-        campaign_id=_single(query, "campaign_id"),
-        since=_since(query),
-        cursor=_integer(query, "next", 0, _ROW_MAX),
-    )
 
 
 def _query(request: web.Request, *known: str) -> Query:
@@ -162,16 +159,8 @@ def _single(query: Query, name: str) -> str | None:
     return values[0] if values else None
 
 
-def _health(value: str) -> Health:
-    try:
-        return Health(value)
-    except ValueError:
-        raise _expected("health", f"one of {', '.join(Health)}", value) from None
-
-
 def _limit(query: Query) -> int:
-    limit = _integer(query, "limit", 1, LIMIT)
-    return LIMIT if limit is None else limit
+    return _integer(query, "limit", 1, LIMIT) or LIMIT
 
 
 def _after(query: Query, parts: int) -> serializers.Key | None:

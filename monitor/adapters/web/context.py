@@ -3,16 +3,16 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from monitor.adapters.web.schemas import EventsAnswer
 from monitor.core.board import Board
 from monitor.core.model import Instant
-from monitor.record import EventRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryQuery:
     """Which events are asked for, newest first; None is no limit.
 
-    `cursor` is a `HistoryPage.next_cursor`: only events older than that one.
+    `cursor` is what `EventsAnswer.next` says: only events older than that one.
     """
 
     limit: int
@@ -20,14 +20,6 @@ class HistoryQuery:
     campaign_id: str | None = None
     since: Instant | None = None
     cursor: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryPage:
-    """Events, newest first; `next_cursor` is None on the last page."""
-
-    events: Sequence[EventRecord]
-    next_cursor: int | None = None
 
 
 class HistoryUnreadableError(Exception):
@@ -53,7 +45,7 @@ class WebContext:
     ready: Callable[[], str | None]
     loaded: Callable[[], bool]
     reload: Callable[[], Awaitable[Sequence[str]]]
-    events: Callable[[HistoryQuery], HistoryPage]
+    events: Callable[[HistoryQuery], EventsAnswer]
     version: str
     started_at: Instant
     external_url: str | None = None

@@ -20,6 +20,9 @@ from monitor.serialize import to_json
 API = "/api/"
 """Errors of paths that begin so are JSON."""
 
+JSON = "application/json"
+"""The content type of what the API answers."""
+
 GZIP_LEVEL = 1
 """Higher levels make a page of metrics little smaller, and take much longer."""
 
@@ -86,7 +89,7 @@ def error_response(request: web.Request, status: HTTPStatus, sentence: str) -> w
     """Return an answer that says what is wrong: as JSON where it is the API that was asked."""
     if request.path.startswith(API):
         body = as_json(ErrorAnswer(sentence))
-        return web.Response(status=status, body=body, content_type="application/json")
+        return web.Response(status=status, body=body, content_type=JSON)
     return web.Response(status=status, text=f"{sentence}\n")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -96,18 +96,6 @@ def require_loaded(context: WebContext) -> Middleware:
     return wait_for_state
 
 
-def headers_from(
-    headers: Callable[[], Mapping[str, str]],
-) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Return what puts these headers on an answer that is about to go out."""
-
-    async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-        """Put them on."""
-        response.headers.update(headers())
-
-    return add_headers
-
-
 def is_cross_site(headers: Mapping[str, str], external_url: str | None) -> bool:
     """Return whether a browser sends this request for a page that is not ours.
 
@@ -122,12 +110,8 @@ def is_cross_site(headers: Mapping[str, str], external_url: str | None) -> bool:
         asking, ours = urlsplit(origin), urlsplit(external_url or "")
         if external_url is not None and asking[:2] == ours[:2]:
             return False
-        _must_be_address(asking.hostname or "")
+        if asking.hostname != "localhost":
+            ipaddress.ip_address(asking.hostname or "")
     except ValueError:
         return True
     return asking.netloc != headers.get("Host")
-
-
-def _must_be_address(host: str) -> None:
-    if host != "localhost":
-        ipaddress.ip_address(host)

@@ -6,7 +6,6 @@ from heapq import nsmallest
 from operator import itemgetter
 from typing import TypeVar, cast
 
-from monitor.adapters.web.context import HistoryPage
 from monitor.adapters.web.schemas import (
     ActiveState,
     AlertAnswer,
@@ -17,7 +16,6 @@ from monitor.adapters.web.schemas import (
     CampaignsAnswer,
     CountsAnswer,
     EnvironmentAnswer,
-    EventsAnswer,
     FindingAnswer,
     StatusAnswer,
     SweepAnswer,
@@ -96,13 +94,6 @@ def alerts_page(board: Board, limit: int, after: Key | None) -> AlertsAnswer:
     )
     found, more = _page(keyed, limit, after)
     return AlertsAnswer(alerts=[_alert(*each) for each in found], next=more)
-
-
-def events(page: HistoryPage) -> EventsAnswer:
-    """Return one page of the history."""
-    return EventsAnswer(
-        events=page.events, next=None if page.next_cursor is None else str(page.next_cursor)
-    )
 
 
 def text(value: str) -> str:

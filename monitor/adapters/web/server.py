@@ -29,7 +29,6 @@ from monitor.adapters.web.security import (
     Limits,
     bodies_within,
     error_middleware,
-    headers_from,
     require_loaded,
 )
 from monitor.config import Access
@@ -77,7 +76,7 @@ class WebServer:
             ],
             client_max_size=limits.body_bytes,
         )
-        app.on_response_prepare.append(headers_from(lambda: self.web_config.headers))
+        app.on_response_prepare.append(self._add_headers)
         app.add_routes(Handlers(context, self._scrapes, self._views).routes())
         app.add_routes(Api(context, self._views).routes())
         self._runner = web.AppRunner(app, shutdown_timeout=STOP_GRACE)
@@ -103,6 +102,9 @@ class WebServer:
         )
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
+
+    async def _add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self.web_config.headers)
 
     async def stop(self) -> None:
         """Close the socket, then every connection; requests in progress have `STOP_GRACE`."""

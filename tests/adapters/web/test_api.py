@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.web import HistoryPage, HistoryQuery
+from monitor.adapters.web import EventsAnswer, HistoryQuery
 from monitor.core.board import Board, Entry
 from monitor.core.identity import fingerprint
 from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, Told
@@ -276,11 +276,11 @@ async def test_hostile_strings_cannot_break_the_answer() -> None:
 class History:
     """A history that remembers what it was asked for."""
 
-    def __init__(self, page: HistoryPage) -> None:
+    def __init__(self, page: EventsAnswer) -> None:
         self.page = page
         self.asked: list[HistoryQuery] = []
 
-    def __call__(self, query: HistoryQuery) -> HistoryPage:
+    def __call__(self, query: HistoryQuery) -> EventsAnswer:
         self.asked.append(query)
         return self.page
 
@@ -289,7 +289,7 @@ AN_EVENT = record_of(Told(FIRING, "01234567"), Links("https://runbooks.example/{
 
 
 async def test_one_campaign_adds_its_newest_events() -> None:
-    history = History(HistoryPage([AN_EVENT]))
+    history = History(EventsAnswer(events=[AN_EVENT], next=None))
     in_list = (await answer_of("/api/v1/campaigns?environment=staging"))["campaigns"][0]
     alone = await answer_of("/api/v1/campaigns/staging/lost", events=history)
     assert alone == {**in_list, "history": [to_json(AN_EVENT)]}
@@ -303,7 +303,7 @@ async def test_an_unknown_campaign_is_404_as_json() -> None:
 
 
 async def test_events_are_a_page_with_the_way_to_the_next() -> None:
-    history = History(HistoryPage([AN_EVENT], next_cursor=41))
+    history = History(EventsAnswer(events=[AN_EVENT], next="41"))
     assert await answer_of("/api/v1/events", events=history) == {
         "events": [to_json(AN_EVENT)],
         "next": "41",
@@ -312,7 +312,7 @@ async def test_events_are_a_page_with_the_way_to_the_next() -> None:
 
 
 async def test_the_last_page_of_events_leads_nowhere() -> None:
-    page = await answer_of("/api/v1/events", events=History(HistoryPage([])))
+    page = await answer_of("/api/v1/events", events=History(EventsAnswer(events=[], next=None)))
     assert page == {"events": [], "next": None}
 
 
@@ -329,7 +329,7 @@ async def test_the_last_page_of_events_leads_nowhere() -> None:
     ],
 )
 async def test_events_can_be_narrowed(query: str, expected: HistoryQuery) -> None:
-    history = History(HistoryPage([]))
+    history = History(EventsAnswer(events=[], next=None))
     await answer_of(f"/api/v1/events?{query}", events=history)
     assert history.asked == [expected]
 

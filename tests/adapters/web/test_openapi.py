@@ -11,7 +11,7 @@ from jsonschema import (
 )
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from monitor.adapters.web import HistoryPage
+from monitor.adapters.web import EventsAnswer
 from monitor.core.assess import assess
 from monitor.core.model import MINUTE, Told
 from monitor.record import Links, record_of
@@ -29,7 +29,7 @@ PATHS = {
 """Every path of the document, with one that is there on the rich board."""
 
 
-def real_history(query: object) -> HistoryPage:
+def real_history(query: object) -> EventsAnswer:
     """Return the events that one failed test brings, as the log has them."""
     links = Links("https://runbooks.example/{rule}", "https://monitor.example")
     target = a_target(name="Retail leads", labels={"team": "retail"})
@@ -37,7 +37,9 @@ def real_history(query: object) -> HistoryPage:
     fired = assess(a_status(), target, failed, NOW, remind_every={})
     over = assess(fired.status, target, a_config(), NOW + MINUTE, remind_every={})
     events = [*over.events, *fired.events]
-    return HistoryPage([record_of(Told(event, "01234567"), links) for event in events], 1)
+    return EventsAnswer(
+        events=[record_of(Told(event, "01234567"), links) for event in events], next="1"
+    )
 
 
 async def document_of(client: httpx.AsyncClient) -> Any:
