@@ -67,7 +67,7 @@ class Exposition:
     def _shown(self, board: Board, sinks: Sequence[SinkState]) -> Iterator[bytes]:
         campaigns = self._campaigns.of(board)
         alerts = environment_alerts(board)
-        for place, (name, about) in enumerate(CAMPAIGN_FAMILIES):
+        for place, (name, about) in enumerate(CAMPAIGN_FAMILIES.items()):
             lines = [*alerts.get(name, ()), *(each[place] for each in campaigns)]
             yield family(name, about, lines)
         yield from environment_families(board)
