@@ -132,7 +132,7 @@ def configure(writer: LineWriter, now: Callable[[], Instant], *, level: str, out
     # At INFO httpx logs every request.
     for chatty in ("httpx", "httpcore", "asyncio", "aiohttp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # It logs each run that fails; `jobs` logs the first.
+    # It logs each run that fails; `Jobs` logs the first.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
 
 
