@@ -87,7 +87,7 @@ def configure(writer: LineWriter, now: Callable[[], Instant], *, level: str, out
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.format_exc_info,
-        _stamp(now),
+        lambda _logger, _method, event: {"timestamp": rfc3339(now(), milliseconds=True), **event},
         _harmless,
     ]
     structlog.configure(
@@ -130,14 +130,6 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record as one line."""
         self._writer.put(self.format(record).encode("utf-8", "replace") + b"\n")
-
-
-def _stamp(now: Callable[[], Instant]) -> Processor:
-    def stamp(_logger: Any, _method: str, event: EventDict) -> EventDict:
-        """Put the time first."""
-        return {"timestamp": rfc3339(now(), milliseconds=True), **event}
-
-    return stamp
 
 
 def _harmless(_logger: Any, _method: str, event: EventDict) -> EventDict:
