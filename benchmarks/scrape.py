@@ -59,7 +59,7 @@ class PlainCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every gauge of the campaigns."""
-        for name, about, value in CAMPAIGN_GAUGES:
+        for name, (about, value) in CAMPAIGN_GAUGES.items():
             family = GaugeMetricFamily(name, about, labels=["environment", "campaign_id"])
             for _, entry in self._board.entries():
                 number = value(entry)

@@ -122,8 +122,8 @@ class Daemon:
             self._keep_running("reloading", self._reload_when_asked()),
         ]
         self._loaded = True
-        self._upkeep.start()
-        self._closing.callback(self._upkeep.stop)
+        self._upkeep.jobs.start()
+        self._closing.callback(self._upkeep.jobs.stop)
         count = len(self._fleet.pollers)
         log.info("started", version=__version__, url=self.url, environments=count)
         # Not as late as /-/ready: an API that is down must not keep the service from starting.

@@ -9,14 +9,14 @@ import structlog
 from monitor import __version__
 from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
 from monitor.adapters.sinks import links_of
-from monitor.adapters.store import Filter, StorageError, Store, StoredEvent
+from monitor.adapters.store import Filter, StorageError, Store
 from monitor.adapters.web import EventsAnswer, HistoryQuery, HistoryUnreadableError
 from monitor.config import Config
 from monitor.core.board import Board
 from monitor.core.model import Instant, Seconds, Told
 from monitor.core.text import rfc3339
 from monitor.polling import Clock, Fleet
-from monitor.record import EventRecord, Links, record_of
+from monitor.record import record_of
 
 STANDS_STILL: Seconds = 30.0
 """A poll loop that has not turned for so long makes `/-/healthy` answer 503."""
@@ -45,11 +45,6 @@ class Report:
         self._exposition = Exposition(own)
         self._clock = clock
 
-    @property
-    def links(self) -> Links:
-        """Where events point to."""
-        return links_of(self.config)
-
     def board(self) -> Board:
         """Return all environments as they are known now."""
         environments = {name: poller.board() for name, poller in self._fleet.pollers.items()}
@@ -68,27 +63,21 @@ class Report:
 
         Raises HistoryUnreadableError.
         """
+        wanted = Filter(
+            since=query.since,
+            environment=query.environment,
+            campaign_id=query.campaign_id,
+            before_row=query.cursor,
+            limit=query.limit + 1,
+        )
         try:
-            return self._history(query)
+            found = self._store.history(wanted)
         except StorageError as error:
             raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
-
-    def _history(self, query: HistoryQuery) -> EventsAnswer:
-        found = self._store.history(
-            Filter(
-                since=query.since,
-                environment=query.environment,
-                campaign_id=query.campaign_id,
-                before_row=query.cursor,
-                limit=query.limit + 1,
-            )
-        )
-        page = found[: query.limit]
+        page, links = found[: query.limit], links_of(self.config)
         more = str(page[-1].row_id) if len(found) > len(page) else None
-        return EventsAnswer(events=[self._record(stored) for stored in page], next=more)
-
-    def _record(self, stored: StoredEvent) -> EventRecord:
-        return record_of(Told(stored.event, stored.epoch), self.links)
+        events = [record_of(Told(one.event, one.epoch), links) for one in page]
+        return EventsAnswer(events=events, next=more)
 
     def healthy(self) -> bool:
         """Say whether every poll loop turns."""

@@ -5,8 +5,7 @@ spends no more than the budget.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from monitor import __version__
 from monitor.adapters.metrics import OwnMetrics
@@ -26,7 +25,8 @@ async def sweep(config: Config, clock: Clock, connect: Connect, progress: Progre
     An environment whose breaker opens is given up: its campaigns stay unknown. Raises SecretError.
     """
     store = Store.open(MEMORY, now=clock.wall())
-    fleet = Fleet(store, clock, OwnMetrics(__version__), connect, _start)
+    own, start = OwnMetrics(__version__), asyncio.create_task
+    fleet = Fleet(store, clock, own, connect, lambda name, work: start(work, name=name))
     polled, polls = asyncio.Event(), 0
     try:
         await fleet.take(await fleet.prepare(config, await store.load()))
@@ -60,7 +60,3 @@ def _done(poller: Poller) -> bool:
         for known in poller.watch.campaigns.values()
     )
     return status.swept_at is not None and not again
-
-
-def _start(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    return asyncio.create_task(work, name=name)

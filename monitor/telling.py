@@ -114,18 +114,17 @@ class Teller:
             if told.durable:
                 await self._store.flush()
 
-    async def _tell(self, told: Told) -> None:
+    async def _tell_once(self, told: Told) -> None:
+        known = await self._is_told(told.event_id)
+        if known:
+            return
+        marked = replace(told, redelivery=known is None)
         try:
-            await self._insist(lambda: self._sink.deliver(told))
+            await self._insist(lambda: self._sink.deliver(marked))
         except RefusedError as error:
             self._failed(self._sink.name)
             event_id, problem = told.event_id, str(error)
             log.error("event_refused", sink=self._sink.name, event_id=event_id, problem=problem)
-
-    async def _tell_once(self, told: Told) -> None:
-        known = await self._is_told(told.event_id)
-        if not known:
-            await self._tell(replace(told, redelivery=known is None))
 
     async def _is_told(self, event_id: str) -> bool | None:
         """Return whether the sink has the event from before a crash; None: nobody can know."""

@@ -9,6 +9,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import structlog
@@ -26,7 +27,7 @@ TEXT_LIMIT = 512
 TRACEBACK_LIMIT = 2048
 """Characters of a traceback; its end tells most."""
 
-_Item = tuple[bytes, Callable[[OSError | None], None] | None]
+_Item = tuple[bytes, Future[None] | None]
 
 
 class LineWriter:
@@ -51,26 +52,11 @@ class LineWriter:
 
     async def write(self, line: bytes) -> None:
         """Write a line that may not be lost: returns when it is written, raises OSError if not."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def finish(error: OSError | None) -> None:
-            """Tell whoever awaits the line; on the loop."""
-            if done.cancelled():
-                return
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-
-        def written(error: OSError | None) -> None:
-            """Hand the outcome from the writer's thread to the loop."""
-            # A closed loop raises, and that would end the one thread that writes.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(finish, error)
-
-        self._items.put((line, written))
-        await done
+        done = Future[None]()
+        # So that it cannot be cancelled: the line is written though nobody awaits it any more.
+        done.set_running_or_notify_cancel()
+        self._items.put((line, done))
+        await asyncio.wrap_future(done)
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what waits, for `timeout` seconds at most: a blocked pipe must not keep us."""
@@ -79,21 +65,21 @@ class LineWriter:
 
     def _work(self) -> None:
         while (item := self._items.get()) is not None:
-            line, written = item
-            error = self._write_all(line)
-            if written is not None:
-                written(error)
+            line, done = item
+            done = done or Future()
+            try:
+                self._write_all(line)
+            except OSError as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
 
-    def _write_all(self, line: bytes) -> OSError | None:
+    def _write_all(self, line: bytes) -> None:
         # After a line that broke off, a newline first: what follows must not be glued to it.
         rest = b"\n" + line if self._torn else line
-        try:
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
-                self._torn = bool(rest)
-        except OSError as error:
-            return error
-        return None
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+            self._torn = bool(rest)
 
 
 def configure(writer: LineWriter, now: Callable[[], Instant], *, level: str, output: str) -> None:
@@ -101,7 +87,7 @@ def configure(writer: LineWriter, now: Callable[[], Instant], *, level: str, out
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.format_exc_info,
-        _stamp(now),
+        lambda _logger, _method, event: {"timestamp": rfc3339(now(), milliseconds=True), **event},
         _harmless,
     ]
     structlog.configure(
@@ -132,7 +118,7 @@ def configure(writer: LineWriter, now: Callable[[], Instant], *, level: str, out
     # At INFO httpx logs every request.
     for chatty in ("httpx", "httpcore", "asyncio", "aiohttp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # It logs each run that fails; `jobs` logs the first.
+    # It logs each run that fails; `Jobs` logs the first.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
 
 
@@ -144,14 +130,6 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record as one line."""
         self._writer.put(self.format(record).encode("utf-8", "replace") + b"\n")
-
-
-def _stamp(now: Callable[[], Instant]) -> Processor:
-    def stamp(_logger: Any, _method: str, event: EventDict) -> EventDict:
-        """Put the time first."""
-        return {"timestamp": rfc3339(now(), milliseconds=True), **event}
-
-    return stamp
 
 
 def _harmless(_logger: Any, _method: str, event: EventDict) -> EventDict:

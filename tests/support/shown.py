@@ -29,9 +29,7 @@ from monitor.serialize import to_json
 
 Findings = Mapping[str, Finding]
 
-STALE_GAUGE = {name: value for name, _, value in CAMPAIGN_GAUGES}[
-    "sftp_test_stale_timestamp_seconds"
-]
+_, STALE_GAUGE = CAMPAIGN_GAUGES["sftp_test_stale_timestamp_seconds"]
 
 
 @dataclass(frozen=True)

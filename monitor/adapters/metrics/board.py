@@ -17,43 +17,30 @@ class SinkState(NamedTuple):
     oldest: Instant | None
 
 
-ENVIRONMENT_GAUGES: tuple[tuple[str, str, Callable[[EnvironmentBoard], float | None]], ...] = (
-    (
-        "environment_swept_timestamp_seconds",
+ENVIRONMENT_GAUGES: dict[str, tuple[str, Callable[[EnvironmentBoard], float | None]]] = {
+    "environment_swept_timestamp_seconds": (
         "End of the last complete sweep over all campaigns.",
         lambda board: board.status.swept_at,
     ),
-    (
-        "api_up",
+    "api_up": (
         "0 after a transport error, 5xx or 401; 1 after an answer.",
         lambda board: board.status.up,
     ),
-    (
-        "budget_requests_per_minute",
+    "budget_requests_per_minute": (
         "Calls a minute that may be spent on the API.",
         lambda board: board.per_minute,
     ),
-    (
-        "budget_available_requests",
+    "budget_available_requests": (
         "Calls that may go out within the next minute.",
         lambda board: board.available,
     ),
-    (
-        "effective_interval_seconds",
+    "effective_interval_seconds": (
         "The sweep time that the budget really gives.",
         lambda board: board.interval,
     ),
-    (
-        "poll_lag_seconds",
-        "How late the most overdue poll is.",
-        lambda board: board.lag,
-    ),
-    (
-        "environment_owned",
-        "1: this process watches the environment.",
-        lambda _: 1.0,
-    ),
-)
+    "poll_lag_seconds": ("How late the most overdue poll is.", lambda board: board.lag),
+    "environment_owned": ("1: this process watches the environment.", lambda _: 1.0),
+}
 """Name, help and value of every gauge of an environment that is watched, labelled by it only."""
 
 
@@ -79,7 +66,7 @@ def environment_families(board: Board) -> Iterator[bytes]:
     ]
     yield family("campaigns", "How many campaigns have each health.", counts)
     keys = {name: written({"environment": name}) for name in board.environments}
-    for name, about, value in ENVIRONMENT_GAUGES:
+    for name, (about, value) in ENVIRONMENT_GAUGES.items():
         lines = [line(name, keys[each], value(board.environments[each])) for each in keys]
         yield family(name, about, lines)
 

@@ -36,12 +36,7 @@ def _configured(entry: Entry) -> float | None:
 
 
 def _of_config(value: Callable[[SftpConfig], float | None]) -> Callable[[Entry], float | None]:
-    def value_if_there(entry: Entry) -> float | None:
-        """Return the value of the config, None where there is no config."""
-        config = _present(entry)
-        return None if config is None else value(config)
-
-    return value_if_there
+    return lambda entry: None if (config := _present(entry)) is None else value(config)
 
 
 def _stale_at(entry: Entry) -> float | None:
@@ -54,56 +49,45 @@ def _stale_at(entry: Entry) -> float | None:
     return config.last_test_at + rule.max_age_for(config)
 
 
-CAMPAIGN_GAUGES: tuple[tuple[str, str, Callable[[Entry], float | None]], ...] = (
-    (
-        "campaign_up",
+CAMPAIGN_GAUGES: dict[str, tuple[str, Callable[[Entry], float | None]]] = {
+    "campaign_up": (
         "1 if the last poll gave a definite answer (404 is one), 0 if it did not.",
         _up,
     ),
-    (
-        "campaign_last_poll_timestamp_seconds",
+    "campaign_last_poll_timestamp_seconds": (
         "When a poll last gave a definite answer.",
         lambda entry: entry.status.memory.seen_at,
     ),
-    (
-        "sftp_configured",
-        "1 if the campaign has an SFTP config, 0 if it has none.",
-        _configured,
-    ),
-    (
-        "sftp_enabled",
+    "sftp_configured": ("1 if the campaign has an SFTP config, 0 if it has none.", _configured),
+    "sftp_enabled": (
         "1 if the SFTP config is enabled, 0 if it is switched off.",
         _of_config(lambda config: config.is_enabled),
     ),
-    (
-        "sftp_created_timestamp_seconds",
+    "sftp_created_timestamp_seconds": (
         "When the SFTP config was created.",
         _of_config(lambda config: config.created_at),
     ),
-    (
-        "sftp_last_test_success",
+    "sftp_last_test_success": (
         "1 if the last connection test passed, 0 if it failed.",
         _of_config(lambda config: config.last_test_success),
     ),
-    (
-        "sftp_last_test_timestamp_seconds",
+    "sftp_last_test_timestamp_seconds": (
         "When the last connection test ran.",
         _of_config(lambda config: config.last_test_at),
     ),
-    (
-        "sftp_test_stale_timestamp_seconds",
+    "sftp_test_stale_timestamp_seconds": (
         "When stale_test will hold, if nothing is tested before.",
         _stale_at,
     ),
-)
+}
 """Name, help and value of every gauge with the labels `environment` and `campaign_id` only."""
 
-CAMPAIGN_FAMILIES: tuple[tuple[str, str], ...] = (
-    ("campaign_info", "1, labelled with what is known of the campaign."),
-    *((name, about) for name, about, _ in CAMPAIGN_GAUGES),
-    ("alert", "1 for each alert that is pending, firing (sent) or muted."),
-    ("alert_since_timestamp_seconds", "Since when an active alert is true."),
-)
+CAMPAIGN_FAMILIES: dict[str, str] = {
+    "campaign_info": "1, labelled with what is known of the campaign.",
+    **{name: about for name, (about, _) in CAMPAIGN_GAUGES.items()},
+    "alert": "1 for each alert that is pending, firing (sent) or muted.",
+    "alert_since_timestamp_seconds": "Since when an active alert is true.",
+}
 """Name and help of every family that campaigns are in."""
 
 
@@ -167,7 +151,7 @@ def _lines(entry: Entry) -> Lines:
         since += line("alert_since_timestamp_seconds", rule, alert.since)
     return (
         line("campaign_info", written(info), 1.0),
-        *(line(name, labels, value(entry)) for name, _, value in CAMPAIGN_GAUGES),
+        *(line(name, labels, value(entry)) for name, (_, value) in CAMPAIGN_GAUGES.items()),
         alerts,
         since,
     )

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 
 from prometheus_client import (
@@ -52,74 +53,40 @@ class OwnMetrics:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self._make_calls()
-        self._make_tellings()
-        self._make_self(version)
-        self.registry.register(_LinesDropped(lines_dropped))
-
-    def _make_calls(self) -> None:
+        counter = partial(Counter, namespace="sftp_monitor", registry=self.registry)
+        gauge = partial(Gauge, namespace="sftp_monitor", registry=self.registry)
+        call = ("environment", "endpoint")
         # The client appends `_total` to the name of a counter.
-        self._requests = Counter(
-            "sftp_monitor_api_requests",
-            "Calls to the TalkOver API.",
-            ["environment", "endpoint"],
-            registry=self.registry,
-        )
-        self._request_failures = Counter(
-            "sftp_monitor_api_request_failures",
+        self._requests = counter("api_requests", "Calls to the TalkOver API.", call)
+        self._request_failures = counter(
+            "api_request_failures",
             "Calls to the TalkOver API that gave no definite answer, by reason.",
-            ["environment", "endpoint", "reason"],
-            registry=self.registry,
+            (*call, "reason"),
         )
         self._request_duration = Histogram(
             "sftp_monitor_api_request_duration_seconds",
             "How long a call to the TalkOver API took, body included.",
-            ["environment", "endpoint"],
+            call,
             registry=self.registry,
         )
-
-    def _make_tellings(self) -> None:
-        self._events = Counter(
-            "sftp_monitor_events",
-            "Alert events that were decided.",
-            ["environment", "severity", "status"],
-            registry=self.registry,
-        )
-        self._sink_failures = Counter(
-            "sftp_monitor_sink_failures",
-            "Deliveries of events to a sink that failed.",
-            ["sink"],
-            registry=self.registry,
-        )
-        self._storage_errors = Counter(
-            "sftp_monitor_storage_errors",
-            "Transactions of the state database that failed.",
-            registry=self.registry,
-        )
-        self._state_up = self._gauge("state_up", "1 while the state can be written, else 0.")
-
-    def _make_self(self, version: str) -> None:
-        self._loop_lag = self._gauge(
-            "event_loop_lag_seconds", "How late the event loop ran its last timer."
-        )
-        build = Gauge(
-            "sftp_monitor_build_info",
-            "1, labelled with the versions that run.",
-            ["version", "python_version"],
-            registry=self.registry,
-        )
+        event = ("environment", "severity", "status")
+        self._events = counter("events", "Alert events that were decided.", event)
+        about = "Deliveries of events to a sink that failed."
+        self._sink_failures = counter("sink_failures", about, ("sink",))
+        about = "Transactions of the state database that failed."
+        self._storage_errors = counter("storage_errors", about)
+        self._state_up = gauge("state_up", "1 while the state can be written, else 0.")
+        about = "How late the event loop ran its last timer."
+        self._loop_lag = gauge("event_loop_lag_seconds", about)
+        versions = ("version", "python_version")
+        build = gauge("build_info", "1, labelled with the versions that run.", versions)
         build.labels(version, platform.python_version()).set(1)
-        self._reload_successful = self._gauge(
-            "config_last_reload_successful", "1 if the last load of the config file succeeded."
-        )
-        self._reload_success_at = self._gauge(
-            "config_last_reload_success_timestamp_seconds",
-            "When the config file was last loaded with success.",
-        )
-        self._config_hash = self._gauge("config_hash", "Hash of the config that is in force.")
-
-    def _gauge(self, name: str, about: str) -> Gauge:
-        return Gauge(f"sftp_monitor_{name}", about, registry=self.registry)
+        about = "1 if the last load of the config file succeeded."
+        self._reload_successful = gauge("config_last_reload_successful", about)
+        about = "When the config file was last loaded with success."
+        self._reload_success_at = gauge("config_last_reload_success_timestamp_seconds", about)
+        self._config_hash = gauge("config_hash", "Hash of the config that is in force.")
+        self.registry.register(_LinesDropped(lines_dropped))
 
     def prepare(self, environment: str) -> None:
         """Start an environment's counters at 0, so that the first failure is an increase."""
@@ -137,12 +104,8 @@ class OwnMetrics:
 
     def forget(self, environment: str) -> None:
         """Remove the series of an environment that is no longer watched."""
-        for metric in (
-            self._requests,
-            self._request_failures,
-            self._request_duration,
-            self._events,
-        ):
+        calls = (self._requests, self._request_failures, self._request_duration)
+        for metric in (*calls, self._events):
             metric.remove_by_labels({"environment": environment})
 
     def call_made(

@@ -32,9 +32,11 @@ BATCH = 256
 
 log = structlog.get_logger()
 
-Labels = Mapping[str, str]
 Identity = tuple[tuple[str, str], ...]
 """Which alert it is to Alertmanager: its labels, by name."""
+
+Level = Mapping[str, Any]
+"""An alert as the API takes it: an end in the past is its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +48,6 @@ class Situation:
     hold: Seconds = HOLD
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """An alert as Alertmanager is to see it: `ends_at` in the past is its end."""
-
-    labels: Labels
-    annotations: Mapping[str, str]
-    starts_at: Instant
-    ends_at: Instant
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as the API takes it, which refuses one that ends before it starts."""
-        return {
-            "labels": self.labels,
-            "annotations": self.annotations,
-            "startsAt": rfc3339(min(self.starts_at, self.ends_at), milliseconds=True),
-            "endsAt": rfc3339(self.ends_at, milliseconds=True),
-        }
-
-
 class AlertmanagerSink:
     """Keeps one Alertmanager up to date; each of a cluster has a sink of its own."""
 
@@ -74,7 +57,7 @@ class AlertmanagerSink:
         self._url = f"{url}/api/v2/alerts"
         self._links = links
         self._situation = situation
-        self._over: dict[Identity, Level] = {}
+        self._over: dict[Identity, tuple[Instant, Level]] = {}
         self._refused: set[Identity] = set()
         # What was read from the board must be told before anything newer.
         self._turn = asyncio.Lock()
@@ -99,8 +82,8 @@ class AlertmanagerSink:
                 # Ten thousand campaigns in one go would hold up the polls.
                 await asyncio.sleep(0)
             oldest = self._situation.now() - TELL_ENDS_FOR
-            self._over = {key: one for key, one in self._over.items() if one.ends_at > oldest}
-            levels += self._over.values()
+            self._over = {key: over for key, over in self._over.items() if over[0] > oldest}
+            levels += [level for _, level in self._over.values()]
             for start in range(0, len(levels), BATCH):
                 await self._post(levels[start : start + BATCH])
 
@@ -121,24 +104,29 @@ class AlertmanagerSink:
 
     def _fires(self, event: Event) -> Level:
         level = self._level(event, self._situation.now() + self._situation.hold)
-        self._over.pop(_identity(level.labels), None)
+        self._over.pop(_identity(level), None)
         return level
 
     def _ends(self, event: Event) -> Level:
-        level = self._level(event, self._situation.now())
-        self._over[_identity(level.labels)] = level
+        now = self._situation.now()
+        level = self._level(event, now)
+        self._over[_identity(level)] = now, level
         return level
 
     def _level(self, event: Event, ends_at: Instant) -> Level:
         # Not since when it is true: for an alert that began before its group_wait, Alertmanager
         # waits for no others, and forty campaigns of one host would be forty lines, one by one.
-        return Level(
-            labels_of(event), annotations_of(event, self._links), event.decided_at, ends_at
-        )
+        return {
+            "labels": labels_of(event),
+            "annotations": annotations_of(event, self._links),
+            # The API refuses one that ends before it starts.
+            "startsAt": rfc3339(min(event.decided_at, ends_at), milliseconds=True),
+            "endsAt": rfc3339(ends_at, milliseconds=True),
+        }
 
     async def _post(self, levels: Sequence[Level]) -> str | None:
         """Tell these; where one of them is refused the others are told. Returns why it was."""
-        body = json.dumps([level.as_json() for level in levels]).encode()
+        body = json.dumps(levels).encode()
         status, text = await post(self._url, body, {})
         if 200 <= status < 300:
             return None
@@ -149,12 +137,12 @@ class AlertmanagerSink:
             half = len(levels) // 2
             refused = [await self._post(levels[:half]), await self._post(levels[half:])]
             return refused[0] or refused[1]
-        identity = _identity(levels[0].labels)
+        identity = _identity(levels[0])
         if identity not in self._refused:
             self._refused.add(identity)
-            log.error("alert_refused", sink=self.name, problem=why, labels=str(levels[0].labels))
+            log.error("alert_refused", sink=self.name, problem=why, labels=str(levels[0]["labels"]))
         return why
 
 
-def _identity(labels: Labels) -> Identity:
-    return tuple(sorted(labels.items()))
+def _identity(level: Level) -> Identity:
+    return tuple(sorted(level["labels"].items()))

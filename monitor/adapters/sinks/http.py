@@ -4,8 +4,7 @@ Events are rare, and one that was kept would be gone by then.
 """
 
 from collections.abc import Mapping
-
-import httpx
+from functools import partial
 
 from monitor import __version__
 from monitor.config import origin
@@ -29,15 +28,11 @@ async def post(
 
     Raises OSError where there was none; it names no more of the URL than its origin.
     """
-    sent = {**_HEADERS, **headers}
+    sent, read = {**_HEADERS, **headers}, partial(beginning, size=ANSWER_MAX)
     try:
         status, answer = await request_once(
-            "POST", url, within=within, read=_beginning, content=body, headers=sent
+            "POST", url, within=within, read=read, content=body, headers=sent
         )
     except OSError as error:
         raise OSError(f"{origin(url)}: {clean(str(error), 200)}") from None
     return status, answer.decode("utf-8", "replace")
-
-
-async def _beginning(answer: httpx.Response) -> bytes:
-    return await beginning(answer, ANSWER_MAX)

@@ -6,6 +6,7 @@ knows whether it worked.
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from monitor.core.model import EventStatus, Told
 from monitor.core.text import clean, rfc3339
@@ -23,8 +24,7 @@ class LogSink:
     def __init__(self, write: WriteLine, links: Links, *, for_people: bool) -> None:
         """Tell through `write`, as JSON for pipelines or else in words for people."""
         self._write = write
-        self._links = links
-        self._render = as_console_line if for_people else self._as_json_line
+        self._render = as_console_line if for_people else partial(event_line, links=links)
         self._perhaps_torn = False
 
     async def deliver(self, told: Told) -> None:
@@ -37,9 +37,6 @@ class LogSink:
         """Return None: standard output cannot be read back. Its last line may be half of one."""
         self._perhaps_torn = True
         return None
-
-    def _as_json_line(self, told: Told) -> bytes:
-        return event_line(told, self._links)
 
 
 def as_console_line(told: Told) -> bytes:

@@ -5,10 +5,10 @@ history and outbox in one, and each sink has cursors in it: nothing is lost, and
 Start reading at `store.Store`; a new table or column is one more entry in `schema.MIGRATIONS`.
 """
 
-from monitor.adapters.store.database import read_history
-from monitor.adapters.store.errors import StateLocked, StateUnusable, StorageError
+from monitor.adapters.store.database import StorageError, read_history
+from monitor.adapters.store.lock import StateLocked
 from monitor.adapters.store.rows import Change, Filter, Loaded, StoredEvent
-from monitor.adapters.store.schema import MEMORY
+from monitor.adapters.store.schema import MEMORY, StateUnusable
 from monitor.adapters.store.store import Store
 
 __all__ = [

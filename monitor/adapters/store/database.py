@@ -6,11 +6,11 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from monitor.adapters.store import rows, schema
-from monitor.adapters.store.errors import StateUnusable, StorageError
 from monitor.adapters.store.lock import StateLock
 from monitor.adapters.store.outbox import Entry
 from monitor.adapters.store.rows import EventRow, Put
@@ -20,6 +20,17 @@ _T = TypeVar("_T")
 
 _ABANDONED: list[sqlite3.Connection] = []
 """Held for the rest of the process: Python would close them, and SQLite would write at that."""
+
+
+class StorageError(Exception):
+    """The disk did not do what it was asked to: a transaction or a read failed.
+
+    `reason` is the message without the path: what may be shown to whoever reaches the port.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
 
 
 @dataclass(slots=True)
@@ -78,9 +89,14 @@ class Database:
         """
         try:
             self._check()
-            self._raise_what_a_reader_saw()
+            seen, self._seen = self._seen, None
+            if seen is not None:
+                return Outcome(seen)
             with self._naming("written"):
-                return self._commit(batch) if batch else self._look()
+                if batch:
+                    return self._commit(batch)
+                rows.newest(self._connection)
+                return Outcome()
         except StorageError as error:
             return Outcome(error)
         # Whatever it is: it must not end the writing for good.
@@ -152,10 +168,6 @@ class Database:
         pruned = execute(rows.PRUNE_EVENTS, batch.prune).rowcount if batch.prune else 0
         return Outcome(None, tuple(added), pruned)
 
-    def _look(self) -> Outcome:
-        rows.newest(self._connection)
-        return Outcome()
-
     def _check(self) -> None:
         """Raise StorageError where the file is not the one that was opened, or known as damaged.
 
@@ -175,11 +187,6 @@ class Database:
             raise self._error("replaced by another file while running; restart the daemon")
         if os.pread(self._file, len(schema.HEADER), 0) != schema.HEADER:
             raise self._error("emptied or overwritten while running; restart the daemon")
-
-    def _raise_what_a_reader_saw(self) -> None:
-        seen, self._seen = self._seen, None
-        if seen is not None:
-            raise seen
 
     @contextlib.contextmanager
     def _naming(self, what: str) -> Iterator[None]:
@@ -203,8 +210,4 @@ def read_history(path: Path, wanted: rows.Filter | None = None) -> list[rows.Sto
 
     Read-only: it locks nobody out and creates no file. Raises StateUnusable.
     """
-    with contextlib.closing(schema.open_foreign(path)) as connection:
-        try:
-            return rows.history(connection, wanted or rows.Filter())
-        except sqlite3.Error as error:
-            raise StateUnusable(f"{path}: cannot be read ({error})") from error
+    return schema.read_foreign(path, partial(rows.history, wanted=wanted or rows.Filter()))

@@ -7,7 +7,11 @@ import fcntl
 import os
 from pathlib import Path
 
-from monitor.adapters.store.errors import StateLocked, StateUnusable
+from monitor.adapters.store.schema import StateUnusable
+
+
+class StateLocked(Exception):  # noqa: N818 - it says what is so
+    """Another daemon works on this state (exit code 75)."""
 
 
 class StateLock:

@@ -7,14 +7,16 @@ copy in its place. But for AUTOINCREMENT the tables are such as PostgreSQL takes
 
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
-from monitor.adapters.store.errors import StateUnusable
 from monitor.core.model import Instant, Seconds
 from monitor.core.text import rfc3339
+
+_T = TypeVar("_T")
 
 MEMORY = Path(":memory:")
 """The path of a store without a disk: nothing is written, nothing outlives it."""
@@ -62,6 +64,10 @@ HEADER = b"SQLite format 3\0"
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
+class StateUnusable(Exception):  # noqa: N818 - it says what is so
+    """The state cannot be opened: not there, not ours, or of a newer version (exit code 74)."""
+
+
 class Corrupt(Exception):  # noqa: N818 - it says what is so
     """The file is no sound SQLite database."""
 
@@ -86,25 +92,22 @@ def open_for_writing(path: Path, migrations: Migrations = MIGRATIONS) -> sqlite3
     """
     if path != MEMORY:
         _make_file(path)
-    connection = None
-    try:
-        _check_header(path)
-        connection = _connect(str(path))
-        newest = FIRST + len(migrations)
-        _recognise(connection, path, newest)
-        _configure(connection, path)
-        if 0 < _version(connection) < newest:
-            _keep_copy(connection, path)
-        _migrate(connection, migrations)
-        return connection
-    except (sqlite3.Error, OSError) as error:
-        _close(connection)
-        if is_damage(error):
-            raise Corrupt(str(error)) from error
-        raise StateUnusable(f"{path}: cannot be opened ({error}); look at the disk") from error
-    except BaseException:
-        _close(connection)
-        raise
+    newest = FIRST + len(migrations)
+    with ExitStack() as undo:
+        try:
+            _check_header(path)
+            connection = undo.enter_context(closing(_connect(str(path))))
+            _recognise(connection, path, newest)
+            _configure(connection, path)
+            if 0 < _version(connection) < newest:
+                _keep_copy(connection, path)
+            _migrate(connection, migrations)
+        except (sqlite3.Error, OSError) as error:
+            if is_damage(error):
+                raise Corrupt(str(error)) from error
+            raise StateUnusable(f"{path}: cannot be opened ({error}); look at the disk") from error
+        undo.pop_all()
+    return connection
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
@@ -112,8 +115,8 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     return _connect(f"file:{quote(str(path))}?mode=ro", uri=True)
 
 
-def open_foreign(path: Path) -> sqlite3.Connection:
-    """Return a read-only connection for another process than the daemon; it creates no file.
+def read_foreign(path: Path, query: Callable[[sqlite3.Connection], _T]) -> _T:
+    """Return what a query gives, for another process than the daemon; it creates no file.
 
     Raises StateUnusable.
     """
@@ -123,17 +126,12 @@ def open_foreign(path: Path) -> sqlite3.Connection:
     # daemon's way; `immutable` keeps it from that.
     wal = path.with_name(f"{path.name}-wal")
     mode = "mode=ro&readonly_shm=1" if wal.exists() else "immutable=1"
-    connection = None
     try:
-        connection = _connect(f"file:{quote(str(path))}?{mode}", uri=True)
-        _check_identity(connection, path, FIRST + len(MIGRATIONS))
-        return connection
+        with closing(_connect(f"file:{quote(str(path))}?{mode}", uri=True)) as connection:
+            _check_identity(connection, path, FIRST + len(MIGRATIONS))
+            return query(connection)
     except sqlite3.Error as error:
-        _close(connection)
         raise StateUnusable(f"{path}: cannot be read ({error})") from error
-    except StateUnusable:
-        _close(connection)
-        raise
 
 
 def _connect(database: str, *, uri: bool = False) -> sqlite3.Connection:
@@ -141,11 +139,6 @@ def _connect(database: str, *, uri: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(
         database, timeout=_BUSY, isolation_level=None, check_same_thread=False, uri=uri
     )
-
-
-def _close(connection: sqlite3.Connection | None) -> None:
-    if connection is not None:
-        connection.close()
 
 
 def _make_file(path: Path) -> None:

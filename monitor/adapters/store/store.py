@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from monitor.adapters.store import rows, schema
-from monitor.adapters.store.database import Batch, Database, Outcome
-from monitor.adapters.store.errors import StateUnusable, StorageError
+from monitor.adapters.store.database import Batch, Database, Outcome, StorageError
 from monitor.adapters.store.lock import StateLock
 from monitor.adapters.store.outbox import Entry, Outbox
 from monitor.adapters.store.rows import Change, Filter, Loaded, Put, StoredEvent
-from monitor.adapters.store.schema import MEMORY
+from monitor.adapters.store.schema import MEMORY, StateUnusable
 from monitor.adapters.store.writer import Writer
 from monitor.core.model import Instant, Told
 
@@ -52,8 +51,8 @@ class Store:
         self.epoch = epoch
         self.notice: str | None = None
         self.errors = 0
-        self.on_commit: Callable[[], None] | None = None
-        self.on_error: Callable[[StorageError], None] = _ignore
+        self.on_commit: Callable[[], None] = lambda: None
+        self.on_error: Callable[[StorageError], None] = lambda _error: None
         self._database = database
         self._outbox = outbox
         self._executor = executor
@@ -242,11 +241,6 @@ class Store:
         if outcome.error is not None:
             self._count(outcome.error)
             return
-        self._settle_events(batch, outcome)
-        if batch.events and self.on_commit is not None:
-            self.on_commit()
-
-    def _settle_events(self, batch: Batch, outcome: Outcome) -> None:
         for (entry, _), (row_id, passed) in zip(batch.events, outcome.rows, strict=True):
             if row_id is None:
                 self._outbox.withdrawn(entry)
@@ -258,6 +252,8 @@ class Store:
             for sink in () if self._closed else entry.delivered_to:
                 if sink not in passed:
                     self._move_cursors(sink, {entry.environment: row_id})
+        if batch.events:
+            self.on_commit()
 
     def _move_cursors(self, sink: str, to: Mapping[str, int]) -> None:
         puts: dict[Put, str | float] = {
@@ -269,8 +265,7 @@ class Store:
         """Read the first events that wait for the sink from the table."""
         waiting = list(islice(self._outbox.waiting(sink), PAGE))
         first = waiting[0].row_id or 0
-        query = partial(rows.bodies, row=first, limit=PAGE)
-        found = await self._on_thread(query)
+        found = await self._on_thread(partial(rows.bodies, row=first, limit=PAGE))
         for entry in waiting:
             if entry.event is None and entry.row_id is not None:
                 entry.event = found.get(entry.row_id)
@@ -281,7 +276,3 @@ class Store:
     def _count(self, error: StorageError) -> None:
         self.errors += 1
         self.on_error(error)
-
-
-def _ignore(_error: StorageError) -> None:
-    """Do nothing: the hook of a store that nobody listens to."""

@@ -11,8 +11,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
-from monitor.adapters.store.database import Batch, Database, Outcome
-from monitor.adapters.store.errors import StorageError
+from monitor.adapters.store.database import Batch, Database, Outcome, StorageError
 from monitor.core.model import Seconds
 
 LINGER: Seconds = 5.0

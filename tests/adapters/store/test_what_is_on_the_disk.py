@@ -74,10 +74,14 @@ def test_whoever_reads_the_history_cannot_write(path: Path, open_now: bool) -> N
     writer.execute("INSERT INTO cursor VALUES ('log', '', 1)")
     if not open_now:
         writer.close()
-    with closing(writer), closing(schema.open_foreign(path)) as reader:
-        assert reader.execute("SELECT * FROM cursor").fetchall() == [("log", "", 1)]
+
+    def read(reader: sqlite3.Connection) -> list[tuple[str, str, int]]:
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader.execute("DELETE FROM cursor")
+        return reader.execute("SELECT * FROM cursor").fetchall()
+
+    with closing(writer):
+        assert schema.read_foreign(path, read) == [("log", "", 1)]
 
 
 def test_corrupt_databases_of_one_second_are_numbered(path: Path) -> None:

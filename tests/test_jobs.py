@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from monitor.adapters.jobs import Jobs
 from monitor.core.model import DAY, HOUR
+from monitor.upkeep import Jobs
 from support.fake_platform import now
 
 SOON = 0.02
