@@ -115,7 +115,7 @@ async def test_a_broken_host_is_one_page_a_second_host_rings_again_and_mending_r
 
         fail(here.platform, *OF_SECOND_HOST)
         second = await on_call.page(component=SECOND_HOST)
-        assert "d-1: the last SFTP connection test failed" in second.document["payload"]["summary"]
+        assert "d-1: the last connection test failed" in second.document["payload"]["summary"]
         assert second.document["dedup_key"] != page.document["dedup_key"]
         assert on_call.rings() == [page, second]
 
@@ -132,7 +132,7 @@ async def test_a_warning_is_written_with_what_since_when_what_next_and_where_to_
         put(here.platform, "c-1", last_test_at=now() - 31 * DAY)
         told = await here.on_call.until(lambda: here.on_call.told("slack"))
         (message,) = told.document["attachments"]
-        assert message["title"].startswith("[FIRING:1] production/c-1: the last SFTP connection")
+        assert message["title"].startswith("[FIRING:1] production/c-1: the connection was last")
         what, *_, following, links = message["text"].strip().splitlines()
         assert what.startswith(f"• Campaign Campaign c-1 (production/c-1), host {HOST}, since 20")
         assert following == "*Next:* Run a connection test on the campaign's SFTP page."
