@@ -106,7 +106,7 @@ def reconcile(status: CampaignStatus, target: Target, now: Instant) -> Decision:
     """Decide what a start or a changed config means for what is remembered. Usually nothing."""
     before = events.in_table_order(status.alerts, RULES)
     alerts, told = events.reconcile(before, target.rules, _subject(status, target, now))
-    return Decision(replace(status, alerts=alerts), {}, told)
+    return Decision(replace(status, alerts=alerts, memory=_not_after(status.memory, now)), {}, told)
 
 
 def remove(status: CampaignStatus, target: Target, reason: str, now: Instant) -> Decision:
@@ -213,9 +213,11 @@ def _remember_config(memory: Memory, config: SftpConfig, now: Instant) -> Memory
 
 
 def _not_after(memory: Memory, now: Instant) -> Memory:
-    # An instant from the future (the clock was wrong) would put off graces until then.
+    # An instant from the future (the clock was wrong) would put off graces until then, and let an
+    # answer of before confirm a loss of today.
     return replace(
         memory,
+        seen_at=clamped(memory.seen_at, now),
         gone_at=clamped(memory.gone_at, now),
         first_seen_at=clamped(memory.first_seen_at, now),
         disabled_since=clamped(memory.disabled_since, now),

@@ -71,7 +71,8 @@ def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) ->
 def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
     """Return a campaign's status after our own wall clock jumped by `step` seconds.
 
-    `seen_at` stays: a machine that slept has not read anything since, and in doubt evidence is old.
+    `seen_at` goes back with it, and not forward: a machine that slept has not read anything since,
+    but an answer from the future would confirm whatever is asked today.
     """
     memory, failures = status.memory, status.failures
     return replace(
@@ -79,6 +80,7 @@ def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
         polled_at=moved(status.polled_at, step),
         memory=replace(
             memory,
+            seen_at=moved(memory.seen_at, min(step, 0.0)),
             gone_at=moved(memory.gone_at, step),
             first_seen_at=moved(memory.first_seen_at, step),
             disabled_since=moved(memory.disabled_since, step),

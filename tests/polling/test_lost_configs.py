@@ -292,6 +292,40 @@ def test_a_restart_or_a_reload_in_between_asks_anew(world: World, again: str) ->
     assert told(world) == [("firing", "c-3")]
 
 
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["while running", "while stopped"])
+@pytest.mark.parametrize("step", [-365 * DAY, -DAY, -90.0, 90.0, DAY, 365 * DAY])
+def test_an_answer_from_before_a_step_of_our_clock_confirms_nothing(
+    world: World, step: float, *, down: bool
+) -> None:
+    """Set back, what was read an hour ago was read in the future: later than any loss."""
+
+    async def lose() -> None:
+        gone = len(world.api().calls)
+        world.api().says["c-3"] = GONE
+        while all(key != "c-3" for _, key in world.api().calls[gone:]):
+            await virtual_seconds(0.1)
+        assert told(world) == []
+        await virtual_seconds(10)
+
+    async def story() -> None:
+        world.configure(campaigns(20))
+        async with world.daemon():
+            await virtual_seconds(20 * MINUTE)
+            if not down:
+                world.clock.step(step)
+                await lose()
+        if down:
+            world.clock.step(step)
+            async with world.daemon():
+                await lose()
+
+    run(story())
+    assert told(world) == [("firing", "c-3")]
+
+
 def test_what_is_missed_stays_so_over_a_restart_without_another_question(world: World) -> None:
     async def story() -> int:
         world.configure(campaigns(20))
