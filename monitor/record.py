@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from monitor.core.model import Event, EventStatus, Instant, Severity, Told
+from monitor.core.model import Event, EventStatus, Instant, Severity
 from monitor.core.shown import Labels, Sentence, Text
 from monitor.serialize import TEXT_LIMITS, shown_fields, to_json
 
@@ -63,37 +63,31 @@ class EventRecord:
 EVENT_FIELDS: Final = tuple(shown_fields(EventRecord))
 """The names of the fields of an event's log line, in their order."""
 
-# `event` is a word in the record, and the whole of it in `Told`.
 _SAME = tuple(name for name in EVENT_FIELDS if hasattr(Event, name))
 
 
-def record_of(told: Told, links: Links) -> EventRecord:
+def record_of(event: Event, links: Links) -> EventRecord:
     """Return the event as it is shown."""
-    event = told.event
     over = event.status is EventStatus.RESOLVED
     return EventRecord(
         **{name: getattr(event, name) for name in _SAME},
         timestamp=event.decided_at,
         level="info" if over else event.severity.value,
-        event_id=told.event_id,
-        epoch=told.epoch,
         # Not format(): a URL may have other braces in it.
         runbook_url=links.runbook_url.replace("{rule}", event.rule),
         url=_page(event, links),
-        redelivery=told.redelivery,
-        durable=told.durable,
     )
 
 
-def event_json(told: Told, links: Links) -> dict[str, Any]:
+def event_json(event: Event, links: Links) -> dict[str, Any]:
     """Return the event's fields as `json` takes them."""
-    fields: dict[str, Any] = to_json(record_of(told, links))
+    fields: dict[str, Any] = to_json(record_of(event, links))
     return fields
 
 
-def event_line(told: Told, links: Links) -> bytes:
+def event_line(event: Event, links: Links) -> bytes:
     """Return the event as one JSON line, ASCII-escaped, at most 4,096 bytes, newline included."""
-    record = record_of(told, links)
+    record = record_of(event, links)
     for limit in TEXT_LIMITS:
         line = json.dumps(to_json(record, limit)).encode("ascii") + b"\n"
         if len(line) <= LINE_LIMIT:

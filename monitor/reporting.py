@@ -13,7 +13,7 @@ from monitor.adapters.store import Filter, StorageError, Store
 from monitor.adapters.web import EventsAnswer, HistoryQuery, HistoryUnreadableError
 from monitor.config import Config
 from monitor.core.board import Board
-from monitor.core.model import Instant, Seconds, Told
+from monitor.core.model import Instant, Seconds
 from monitor.core.text import rfc3339
 from monitor.polling import Clock, Fleet
 from monitor.record import record_of
@@ -74,9 +74,9 @@ class Report:
             found = self._store.history(wanted)
         except StorageError as error:
             raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
-        page, links = found[: query.limit], links_of(self.config)
-        more = str(page[-1].row_id) if len(found) > len(page) else None
-        events = [record_of(Told(one.event, one.epoch), links) for one in page]
+        page, links = list(found)[: query.limit], links_of(self.config)
+        more = str(page[-1]) if len(found) > len(page) else None
+        events = [record_of(found[row], links) for row in page]
         return EventsAnswer(events=events, next=more)
 
     def healthy(self) -> bool:

@@ -14,7 +14,7 @@ import structlog
 
 from monitor.adapters.sinks import RefusedError, RepeatingSink, Sink
 from monitor.adapters.store import StorageError, Store
-from monitor.core.model import Seconds, Told
+from monitor.core.model import Event, Seconds
 
 FIRST_RETRY: Seconds = 1.0
 LAST_RETRY: Seconds = 60.0
@@ -108,22 +108,22 @@ class Teller:
 
     async def tell_all(self) -> None:
         """Tell everything that waits, however often the sink must be tried."""
-        while (told := await self._store.undelivered(self._sink.name)) is not None:
-            await self._tell_once(told)
-            self._store.mark_delivered(self._sink.name, told.event_id)
-            if told.durable:
+        while (event := await self._store.undelivered(self._sink.name)) is not None:
+            await self._tell_once(event)
+            self._store.mark_delivered(self._sink.name, event.event_id)
+            if event.durable:
                 await self._store.flush()
 
-    async def _tell_once(self, told: Told) -> None:
-        known = await self._is_told(told.event_id)
+    async def _tell_once(self, event: Event) -> None:
+        known = await self._is_told(event.event_id)
         if known:
             return
-        marked = replace(told, redelivery=known is None)
+        marked = replace(event, redelivery=known is None)
         try:
             await self._insist(lambda: self._sink.deliver(marked))
         except RefusedError as error:
             self._failed(self._sink.name)
-            event_id, problem = told.event_id, str(error)
+            event_id, problem = event.event_id, str(error)
             log.error("event_refused", sink=self._sink.name, event_id=event_id, problem=problem)
 
     async def _is_told(self, event_id: str) -> bool | None:

@@ -17,8 +17,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.adapters.store import Filter, StateUnusable, StorageError, StoredEvent
+from monitor.adapters.store import Filter, StateUnusable, StorageError
 from monitor.config import load_config
+from monitor.core.model import Event
 from monitor.daemon import Daemon, SystemClock
 from monitor.polling import Api, Settings
 from support.scrapes import Scrape
@@ -301,7 +302,7 @@ async def test_the_history_is_read_in_a_thread_while_the_loop_turns(monitor: Mon
     async with monitor.daemon() as (daemon, client):
         read = daemon._store.history
 
-        def history(wanted: Filter | None = None) -> list[StoredEvent]:
+        def history(wanted: Filter | None = None) -> dict[int, Event]:
             """Read once the loop has turned meanwhile, which it could not if this held it up."""
             threads.append(threading.current_thread().name)
             turned = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop)

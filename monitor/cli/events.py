@@ -13,7 +13,7 @@ from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
 from monitor.cli.http_client import ask_pages
 from monitor.config import format_duration, parse_duration
-from monitor.core.model import Instant, Seconds, Told
+from monitor.core.model import Instant, Seconds
 from monitor.core.text import clean, rfc3339
 from monitor.daemon import SystemClock
 from monitor.record import Links, event_json
@@ -76,7 +76,7 @@ def events(
         stored = read_history(
             state_path, Filter(since=from_instant, campaign_id=campaign, limit=sys.maxsize)
         )
-        found = [event_json(Told(one.event, one.epoch), links) for one in stored]
+        found = [event_json(event, links) for event in stored.values()]
     if output == "json":
         click.echo(json.dumps(found, indent=2))
         return

@@ -72,7 +72,7 @@ async def tell_all(store: Store, sink: str = SINK) -> list[tuple[int, bool]]:
     store.add_sink(sink)
     delivered = []
     while (told := await store.undelivered(sink)) is not None:
-        delivered.append((told.event.seq, told.durable))
+        delivered.append((told.seq, told.durable))
         store.mark_delivered(sink, told.event_id)
     return delivered
 

@@ -171,7 +171,7 @@ async def run(rounds: int, folder: Path) -> Outcome:
 def compare(events: Sequence[dict[str, Any]], path: Path, outcome: Outcome) -> None:
     """Hold what was told against what the database has."""
     times = Counter(one["event_id"] for one in events)
-    stored = {one.event_id for one in read_history(path, Filter(limit=10**6))}
+    stored = {one.event_id for one in read_history(path, Filter(limit=10**6)).values()}
     last: dict[str, int] = {}
     for one in events:
         last[one["fingerprint"]] = max(last.get(one["fingerprint"], 0), one["seq"])

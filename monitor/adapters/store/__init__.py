@@ -7,7 +7,7 @@ Start reading at `store.Store`; a new table or column is one more entry in `sche
 
 from monitor.adapters.store.database import StorageError, read_history
 from monitor.adapters.store.lock import StateLocked
-from monitor.adapters.store.rows import Change, Filter, Loaded, StoredEvent
+from monitor.adapters.store.rows import Change, Filter, Loaded
 from monitor.adapters.store.schema import MEMORY, StateUnusable
 from monitor.adapters.store.store import Store
 
@@ -20,6 +20,5 @@ __all__ = [
     "StateUnusable",
     "StorageError",
     "Store",
-    "StoredEvent",
     "read_history",
 ]

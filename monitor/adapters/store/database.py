@@ -14,7 +14,7 @@ from monitor.adapters.store import rows, schema
 from monitor.adapters.store.lock import StateLock
 from monitor.adapters.store.outbox import Entry
 from monitor.adapters.store.rows import EventRow, Put
-from monitor.core.model import Instant
+from monitor.core.model import Event, Instant
 
 _T = TypeVar("_T")
 
@@ -205,8 +205,8 @@ class Database:
         return StorageError(self.path, reason)
 
 
-def read_history(path: Path, wanted: rows.Filter | None = None) -> list[rows.StoredEvent]:
-    """Return the events that pass the filter, newest first: beside a running daemon, or after one.
+def read_history(path: Path, wanted: rows.Filter | None = None) -> dict[int, Event]:
+    """Return events by row, newest first: beside a running daemon, or after one.
 
     Read-only: it locks nobody out and creates no file. Raises StateUnusable.
     """

@@ -23,7 +23,6 @@ class Entry:
     """
 
     event_id: str
-    epoch: str
     environment: str
     decided_at: Instant
     event: Event | None = None
@@ -47,7 +46,7 @@ class Outbox:
     def add_sink(self, sink: str, heads: Iterable[Head]) -> None:
         """Have events wait for a sink: at first these of the last process."""
         self._queues[sink] = deque(
-            Entry(event_id, event_id.split("-")[1], environment, at, None, row_id, before)
+            Entry(event_id, environment, at, None, row_id, before)
             for row_id, event_id, environment, at, before in heads
         )
 

@@ -7,13 +7,13 @@ statements are such as PostgreSQL takes, too.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, NewType, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
 from monitor.core.discovery import Roster
-from monitor.core.model import Event, Instant, Told
+from monitor.core.model import Event, Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 
 _T = TypeVar("_T")
@@ -63,7 +63,7 @@ ROSTER = Body(TypeAdapter(Roster), exclude_none=True)
 # same texts: its cache of strings would grow for days, and serve nothing.
 _StoredEvent = NewType("_StoredEvent", Event)
 _EVENT: TypeAdapter[Event] = TypeAdapter(_StoredEvent, config=ConfigDict(cache_strings="keys"))
-EVENT = Body(_EVENT)
+EVENT = Body(_EVENT, exclude={"epoch", "redelivery", "durable"})
 
 
 def _upsert(table: str, key: str, value: str) -> str:
@@ -119,16 +119,6 @@ class Loaded:
     problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event on disk: its place in the order of events, its id, and the epoch in that."""
-
-    row_id: int
-    event_id: str
-    epoch: str
-    event: Event
-
-
 class EventRow(NamedTuple):
     """The columns of one event but for its number, which the database gives."""
 
@@ -171,10 +161,10 @@ def puts(change: Change) -> dict[Put, str | float]:
     return rows
 
 
-def event_row(event: Event, epoch: str) -> EventRow:
-    """Return the event as it is stored, decided in the start of this epoch. ValueError: cannot."""
+def event_row(event: Event) -> EventRow:
+    """Return the event as it is stored. ValueError: cannot."""
     return EventRow(
-        event_id=Told(event, epoch).event_id,
+        event_id=event.event_id,
         decided_at=event.decided_at,
         environment=event.environment,
         campaign_id=event.campaign_id,
@@ -249,14 +239,11 @@ def heads(connection: sqlite3.Connection, sink: str) -> list[Head] | None:
 
 def bodies(connection: sqlite3.Connection, row: int, limit: int) -> dict[int, Event]:
     """Return at most `limit` events from a row on; those that cannot be decoded are left out."""
-    rows = connection.execute(
-        "SELECT id, body FROM event WHERE id >= ? ORDER BY id LIMIT ?", (row, limit)
-    )
-    found = ((row_id, EVENT.known(body)) for row_id, body in rows)
-    return {row_id: event for row_id, event in found if event is not None}
+    query = "SELECT id, event_id, body FROM event WHERE id >= ? ORDER BY id LIMIT ?"
+    return _events(connection.execute(query, (row, limit)))
 
 
-def history(connection: sqlite3.Connection, wanted: Filter) -> list[StoredEvent]:
+def history(connection: sqlite3.Connection, wanted: Filter) -> dict[int, Event]:
     """Return the events that pass the filter, newest first; what cannot be decoded is left out."""
     conditions = {
         "decided_at >= ?": wanted.since,
@@ -266,13 +253,14 @@ def history(connection: sqlite3.Connection, wanted: Filter) -> list[StoredEvent]
     }
     asked = {text: value for text, value in conditions.items() if value is not None}
     where = " AND ".join(asked) or "TRUE"
-    rows: Iterable[tuple[int, str, str]] = connection.execute(
-        f"SELECT id, event_id, body FROM event WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
-        (*asked.values(), wanted.limit),
-    )
-    found = ((row_id, event_id, EVENT.known(body)) for row_id, event_id, body in rows)
-    return [
-        StoredEvent(row_id, event_id, event_id.split("-")[1], event)
-        for row_id, event_id, event in found
-        if event is not None
-    ]
+    query = f"SELECT id, event_id, body FROM event WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    return _events(connection.execute(query, (*asked.values(), wanted.limit)))
+
+
+def _events(found: Iterable[tuple[int, str, str]]) -> dict[int, Event]:
+    """Return events by their rows, each with the epoch that is in its id."""
+    events = {}
+    for row_id, event_id, body in found:
+        if (event := EVENT.known(body)) is not None:
+            events[row_id] = replace(event, epoch=event_id.split("-")[1])
+    return events

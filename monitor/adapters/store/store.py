@@ -9,6 +9,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,10 +19,10 @@ from monitor.adapters.store import rows, schema
 from monitor.adapters.store.database import Batch, Database, Outcome, StorageError
 from monitor.adapters.store.lock import StateLock
 from monitor.adapters.store.outbox import Entry, Outbox
-from monitor.adapters.store.rows import Change, Filter, Loaded, Put, StoredEvent
+from monitor.adapters.store.rows import Change, Filter, Loaded, Put
 from monitor.adapters.store.schema import MEMORY, StateUnusable
 from monitor.adapters.store.writer import Writer
-from monitor.core.model import Instant, Told
+from monitor.core.model import Event, Instant
 
 _T = TypeVar("_T")
 
@@ -134,16 +135,16 @@ class Store:
 
     def save(self, change: Change) -> None:
         """Queue a change to be committed; never blocks. ValueError: something cannot be encoded."""
-        events = [rows.event_row(event, self.epoch) for event in change.events]
         batch = Batch(rows.puts(change))
-        for event, row in zip(change.events, events, strict=True):
-            entry = Entry(row.event_id, self.epoch, row.environment, row.decided_at, event)
+        for event in (replace(one, epoch=self.epoch) for one in change.events):
+            row = rows.event_row(event)
+            entry = Entry(row.event_id, row.environment, row.decided_at, event)
             batch.events.append((entry, row))
         if change.removed is not None:
             self._left[change.removed] = change
         self._leases.update(change.next_call_at)
         self._outbox.queued(entry for entry, _ in batch.events)
-        self._writer.submit(batch, urgent=bool(events))
+        self._writer.submit(batch, urgent=bool(change.events))
 
     async def lease(self, environment: str, until: Instant) -> None:
         """Return once it is on disk that the budget is spent up to `until` (wall clock).
@@ -181,7 +182,7 @@ class Store:
             self._outbox.add_sink(sink, heads or ())
         return {entry.event_id: entry.before for entry in self._outbox.waiting(sink)}
 
-    async def undelivered(self, sink: str) -> Told | None:
+    async def undelivered(self, sink: str) -> Event | None:
         """Return the next event for the sink; None where none is, or it is still to be committed.
 
         While nothing can be written it is handed out all the same, not durable. One that cannot be
@@ -195,7 +196,7 @@ class Store:
             if entry.event is None:
                 await self._fetch(sink)
             if entry.event is not None:
-                return Told(entry.event, entry.epoch, durable=entry.row_id is not None)
+                return replace(entry.event, durable=entry.row_id is not None)
             problem = f"event {entry.row_id} cannot be read"
             self._count(StorageError(self._database.path, problem))
             self.mark_delivered(sink, entry.event_id)
@@ -214,8 +215,8 @@ class Store:
         """Return how many events wait for the sink, and when the first of them was decided."""
         return self._outbox.pending(sink)
 
-    def history(self, wanted: Filter | None = None) -> list[StoredEvent]:
-        """Return stored events that pass the filter, newest first.
+    def history(self, wanted: Filter | None = None) -> dict[int, Event]:
+        """Return stored events that pass the filter by their rows, newest first.
 
         Any thread may call it: it reads on a connection of its own. Raises StorageError.
         """

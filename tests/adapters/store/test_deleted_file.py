@@ -110,7 +110,7 @@ async def test_fault_40_the_next_start_is_on_a_new_database(
         if not file.name.endswith("-shm"):
             shutil.copy(file, folder)
     again = Store.open(folder / path.name, now=NOW)
-    assert again.history() == []
+    assert again.history() == {}
     again.save(events(1))
     assert not again.failing
     await again.aclose()

@@ -47,7 +47,7 @@ async def test_fault_39_the_store_heals_by_itself_once_the_disk_is_back(
     store.save(Change(campaigns=(a_status(),)))
     await store.flush()
     assert not store.failing
-    assert [stored.event.seq for stored in store.history()] == [1]
+    assert [stored.seq for stored in store.history().values()] == [1]
 
 
 async def test_fault_39_the_order_of_events_outlives_a_full_disk(store: Store, path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_fault_39_the_order_of_events_outlives_a_full_disk(store: Store, p
         for seq in (1, 2, 3):
             await save(store, seq)
     await save(store, 4)
-    assert [stored.event.seq for stored in store.history()] == [4, 3, 2, 1]
+    assert [stored.seq for stored in store.history().values()] == [4, 3, 2, 1]
 
 
 async def test_the_teller_is_woken_when_the_disk_is_back(store: Store, path: Path) -> None:
@@ -217,7 +217,7 @@ async def test_an_event_id_that_comes_twice_is_told_as_an_error_and_jams_nothing
     store.on_error = problems.append
     await save(store, 1)
     await save(store, 1, 2)
-    assert [stored.event.seq for stored in store.history()] == [2, 1]
+    assert [stored.seq for stored in store.history().values()] == [2, 1]
     assert ["came twice" in str(problem) for problem in problems] == [True]
     assert not store.failing
 

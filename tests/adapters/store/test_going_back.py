@@ -92,7 +92,7 @@ async def test_the_release_before_goes_on_from_the_copy_once_it_is_in_place(path
     store = Store.open(path, now=NOW)
     assert await tell_all(store) == []
     store.save(events(2))
-    ids = [stored.event_id.split("-")[1:] for stored in store.history()]
+    ids = [stored.event_id.split("-")[1:] for stored in store.history().values()]
     assert ids[0] == [store.epoch, "2"]
     assert ids[1][0] != store.epoch
     await store.aclose()

@@ -46,19 +46,19 @@ async def test_the_history_is_filtered_and_paged(
     store: Store, path: Path, filters: dict[str, Any], expected: list[int]
 ) -> None:
     await fill(store)
-    assert [stored.event.seq for stored in store.history(Filter(**filters))] == expected
-    assert [stored.event.seq for stored in read_history(path, Filter(**filters))] == expected
+    assert [stored.seq for stored in store.history(Filter(**filters)).values()] == expected
+    assert [stored.seq for stored in read_history(path, Filter(**filters)).values()] == expected
 
 
 async def test_an_event_reads_the_same_from_outside(store: Store, path: Path) -> None:
     await fill(store)
-    assert read_history(path) == store.history()
+    assert list(read_history(path).items()) == list(store.history().items())
 
 
 async def test_a_damaged_event_is_left_out(store: Store, path: Path) -> None:
     await fill(store)
     execute(path, "UPDATE event SET body = 'x' WHERE id = 4")
-    assert [stored.row_id for stored in store.history()] == [5, 3, 2, 1]
+    assert list(store.history()) == [5, 3, 2, 1]
 
 
 async def test_a_reader_sees_each_commit_and_keeps_the_writer_from_nothing(
@@ -76,7 +76,7 @@ async def test_another_process_reads_beside_the_running_daemon(store: Store, pat
     before = sorted(file.name for file in path.parent.iterdir())
     script = (
         "import sys; from pathlib import Path; from monitor.adapters.store import read_history;"
-        "print([stored.row_id for stored in read_history(Path(sys.argv[1]))])"
+        "print(list(read_history(Path(sys.argv[1]))))"
     )
     assert run_script(script, path).stdout == "[5, 4, 3, 2, 1]\n"
     assert sorted(file.name for file in path.parent.iterdir()) == before
@@ -101,7 +101,7 @@ Store.open(Path(sys.argv[1]), now=NOW).save(events(1, 2))
 os.kill(os.getpid(), 9)
 """
     assert run_script(script, path).returncode == -9
-    assert [stored.event.seq for stored in read_history(path)] == [2, 1]
+    assert [stored.seq for stored in read_history(path).values()] == [2, 1]
 
 
 def test_a_state_that_is_not_there_is_not_made(path: Path) -> None:
@@ -138,5 +138,5 @@ def test_the_state_of_a_newer_version_is_not_read(path: Path) -> None:
 def test_a_name_with_a_question_mark_is_a_name(tmp_path: Path) -> None:
     path = tmp_path / "what?mode=rwc#100%.db"
     schema.open_for_writing(path).close()
-    assert read_history(path) == []
+    assert read_history(path) == {}
     assert os.listdir(tmp_path) == [path.name]

@@ -25,7 +25,6 @@ from monitor.core.model import (
     Reason,
     Severity,
     SftpConfig,
-    Told,
 )
 from monitor.core.rules import Missing
 from monitor.core.status import CampaignStatus, EnvironmentStatus, Failures, Memory, Run
@@ -162,7 +161,13 @@ def test_an_environments_status_survives_the_disk(status: EnvironmentStatus) -> 
 
 @given(stored_events)
 def test_an_event_survives_the_disk(event: Event) -> None:
-    assert rows.EVENT.decode(rows.event_row(event, "0badcafe").body) == event
+    assert rows.EVENT.decode(rows.event_row(event).body) == event
+
+
+def test_of_an_event_only_what_was_decided_is_stored() -> None:
+    """The epoch is in its id; whether it is durable or sent again holds of one delivery."""
+    event = an_event(epoch="0badcafe", redelivery=True, durable=False)
+    assert rows.EVENT.decode(rows.event_row(event).body) == an_event()
 
 
 def test_the_enumerations_come_back_as_themselves() -> None:
@@ -250,9 +255,9 @@ def test_text_that_is_no_unicode_is_refused_before_it_reaches_the_disk() -> None
 
 
 def test_an_events_row_has_the_columns_that_the_history_is_searched_by() -> None:
-    event = an_event(3, campaign_id=None)
-    row = rows.event_row(event, "0badcafe")
-    assert row.event_id == Told(event, "0badcafe").event_id
+    event = an_event(3, campaign_id=None, epoch="0badcafe")
+    row = rows.event_row(event)
+    assert row.event_id == event.event_id
     assert row.event_id.endswith("-0badcafe-3")
     assert row[1:7] == (NOW + 3, "production", None, "failed_test", "firing", "critical")
     assert json.loads(row.body)["seq"] == 3
@@ -273,7 +278,7 @@ STORED: list[tuple[rows.Body[Any], str, str]] = [
         "called_at",
     ),
     (rows.ROSTER, rows.ROSTER.encode(Roster(listed_at=NOW)), "listed_at"),
-    (rows.EVENT, rows.event_row(an_event(), "0badcafe").body, "decided_at"),
+    (rows.EVENT, rows.event_row(an_event()).body, "decided_at"),
 ]
 
 
@@ -322,7 +327,7 @@ print(sys.getallocatedblocks() - before)
 
 
 def test_the_texts_of_an_event_are_forgotten_with_it() -> None:
-    body = rows.event_row(replace(an_event(), sftp_host="sftp.example.com"), "epoch").body
+    body = rows.event_row(replace(an_event(), sftp_host="sftp.example.com")).body
     command = [sys.executable, "-c", IN_A_FRESH_PROCESS]
     done = subprocess.run(command, input=body, text=True, capture_output=True, check=True)
     assert int(done.stdout) < 500

@@ -43,8 +43,8 @@ async def writing(path: Path, attempts: Attempts) -> AsyncIterator[Writer]:
 def batch(*seqs: int) -> Batch:
     made = Batch()
     for seq in seqs:
-        row = event_row(an_event(seq), "0badcafe")
-        entry = Entry(row.event_id, "0badcafe", "production", NOW)
+        row = event_row(an_event(seq))
+        entry = Entry(row.event_id, "production", NOW)
         made.events.append((entry, row))
     return made
 

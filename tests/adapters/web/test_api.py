@@ -8,7 +8,7 @@ import pytest
 from monitor.adapters.web import EventsAnswer, HistoryQuery
 from monitor.core.board import Board, Entry
 from monitor.core.identity import fingerprint
-from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, Told
+from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason
 from monitor.core.rule import unknown
 from monitor.record import Links, record_of
 from monitor.serialize import to_json
@@ -285,7 +285,7 @@ class History:
         return self.page
 
 
-AN_EVENT = record_of(Told(FIRING, "01234567"), Links("https://runbooks.example/{rule}"))
+AN_EVENT = record_of(replace(FIRING, epoch="01234567"), Links("https://runbooks.example/{rule}"))
 
 
 async def test_one_campaign_adds_its_newest_events() -> None:
