@@ -98,7 +98,7 @@ class Daemon:
     async def start(self) -> None:
         """Build and start everything.
 
-        Raises ConfigError, SecretError, StateLocked, StateUnusable, or OSError for the port.
+        Raises ConfigError, SecretError, StorageError, or OSError for the port.
         """
         try:
             await self._start(self._load())
@@ -132,7 +132,7 @@ class Daemon:
     def _build(self, config: Config) -> None:
         clock = self._clock
         self._closing.callback(self._thread.shutdown, wait=False, cancel_futures=True)
-        store = Store.open(
+        store = Store(
             config.state.path,
             now=clock.wall(),
             executor=ThreadPoolExecutor(1, "state") if self._threaded else None,
@@ -243,7 +243,7 @@ class Daemon:
 
     async def _prepare(self, config: Config) -> Prepared:
         """Make what a config needs, with what is stored of environments that do not run yet."""
-        loaded = await self._store.load(frozenset(self._fleet.pollers))
+        loaded = await self._store.load()
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
         return await self._fleet.prepare(config, loaded)

@@ -22,6 +22,20 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryQuery:
+    """Which events are asked for, newest first; None is no limit.
+
+    `cursor` is the row of an event in the history: only those older than that one.
+    """
+
+    limit: int = 100
+    environment: str | None = None
+    campaign_id: str | None = None
+    since: Instant | None = None
+    cursor: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
     """One alert event, as in the log. event_id is the key to deduplicate by.
 

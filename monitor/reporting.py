@@ -3,20 +3,21 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from monitor import __version__
 from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
 from monitor.adapters.sinks import links_of
-from monitor.adapters.store import Filter, StorageError, Store
-from monitor.adapters.web import EventsAnswer, HistoryQuery, HistoryUnreadableError
+from monitor.adapters.store import StorageError, Store
+from monitor.adapters.web import EventsAnswer, HistoryUnreadableError
 from monitor.config import Config
 from monitor.core.board import Board
 from monitor.core.model import Instant, Seconds
 from monitor.core.text import rfc3339
 from monitor.polling import Clock, Fleet
-from monitor.record import record_of
+from monitor.record import HistoryQuery, record_of
 
 STANDS_STILL: Seconds = 30.0
 """A poll loop that has not turned for so long makes `/-/healthy` answer 503."""
@@ -41,7 +42,7 @@ class Report:
         self._fleet = fleet
         self._store = store
         self._sinks = sinks
-        own.show_state(lambda: not store.failing)
+        own.show_state(lambda: store.problem is None)
         self._exposition = Exposition(own)
         self._clock = clock
 
@@ -63,15 +64,8 @@ class Report:
 
         Raises HistoryUnreadableError.
         """
-        wanted = Filter(
-            since=query.since,
-            environment=query.environment,
-            campaign_id=query.campaign_id,
-            before_row=query.cursor,
-            limit=query.limit + 1,
-        )
         try:
-            found = self._store.history(wanted)
+            found = self._store.history(replace(query, limit=query.limit + 1))
         except StorageError as error:
             raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
         page, links = list(found)[: query.limit], links_of(self.config)

@@ -108,7 +108,7 @@ class Teller:
 
     async def tell_all(self) -> None:
         """Tell everything that waits, however often the sink must be tried."""
-        while (event := await self._store.undelivered(self._sink.name)) is not None:
+        while (event := self._store.undelivered(self._sink.name)) is not None:
             await self._tell_once(event)
             self._store.mark_delivered(self._sink.name, event.event_id)
             if event.durable:

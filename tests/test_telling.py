@@ -53,7 +53,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def _open(path: Path) -> Store:
-    store = Store.open(path, now=START)
+    store = Store(path, now=START)
     store.add_sink("log")
     return store
 
@@ -184,7 +184,7 @@ async def _waiting_after_a_crash(path: Path, sink: ASink) -> Store:
     """Return a store whose cursor stands at event 1, while 2 to 4 wait for the sink."""
     store = _open(path)
     store.save(events(1, 2, 3, 4))
-    first = await store.undelivered(sink.name)
+    first = store.undelivered(sink.name)
     assert first is not None
     store.mark_delivered(sink.name, first.event_id)
     await store.aclose()

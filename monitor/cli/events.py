@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from monitor.adapters.store import Filter, read_history
+from monitor.adapters.store import read_history
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
 from monitor.cli.http_client import ask_pages
@@ -16,7 +16,7 @@ from monitor.config import format_duration, parse_duration
 from monitor.core.model import Instant, Seconds
 from monitor.core.text import clean, rfc3339
 from monitor.daemon import SystemClock
-from monitor.record import Links, event_json
+from monitor.record import HistoryQuery, Links, event_json
 from monitor.serialize import to_json
 
 
@@ -74,7 +74,7 @@ def events(
         if state_path is None:
             raise click.UsageError("say where the history is: --config.file, --state.path or --url")
         stored = read_history(
-            state_path, Filter(since=from_instant, campaign_id=campaign, limit=sys.maxsize)
+            state_path, HistoryQuery(since=from_instant, campaign_id=campaign, limit=sys.maxsize)
         )
         found = [event_json(event, links) for event in stored.values()]
     if output == "json":

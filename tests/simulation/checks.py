@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monitor.adapters.store import Filter, read_history
+from monitor.adapters.store import read_history
 from monitor.core.model import DAY, Answer, Event, PollError, Seconds, SftpConfig
 from monitor.daemon import Daemon
+from monitor.record import HistoryQuery
 from simulation.clocks import Clocks
 from simulation.opinion import Opinion, Pages
 from simulation.platform import CAMPAIGNS, Platform
@@ -281,7 +282,7 @@ class Checks:
         self._shown.compare_metrics(self._daemon.report.metrics(False)())
 
     def _history(self) -> Sequence[Event]:
-        return list(read_history(self._database, Filter(limit=10**6)).values())
+        return list(read_history(self._database, HistoryQuery(limit=10**6)).values())
 
 
 def _page(record: Mapping[str, Any]) -> Page:

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from monitor.adapters.store import Filter, read_history
+from monitor.adapters.store import read_history
 from monitor.core.model import Event
+from monitor.record import HistoryQuery
 from support.command import Record, running, write_config
 from support.fake_platform import FakePlatform, fake_platform
 from torture.figures import Figure
@@ -128,7 +129,7 @@ class World:
         self.rotated.append(target)
 
     def _count(self, kills: int) -> Tally:
-        history = read_history(self.folder / "state.db", Filter(limit=10**6))
+        history = read_history(self.folder / "state.db", HistoryQuery(limit=10**6))
         decided = list(reversed(history.values()))
         ids = [stored.event_id for stored in decided]
         files = [path for path in [*self.rotated, self.file] if path.exists()]

@@ -6,23 +6,24 @@ statements are such as PostgreSQL takes, too.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NamedTuple, NewType, TypeVar
+from typing import Any, Generic, NewType, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
 from monitor.core.discovery import Roster
 from monitor.core.model import Event, Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.record import HistoryQuery
 
 _T = TypeVar("_T")
 
-Put = tuple[str, tuple[str, ...]]
-"""Which row is put: the statement that does it, and the key."""
+Writes = dict[tuple[str, tuple[str | float, ...]], str | float]
+"""What is to be written: by the statement and its key the value, of which the newest counts."""
 
-Head = tuple[int, str, str, Instant, str | None]
-"""Of an event: its row, its id, its environment, when it was decided, the id of the one before."""
+EventRow = tuple[str | float | None, ...]
+"""An event as `ADD_EVENT` takes it."""
 
 
 class Body(Generic[_T]):
@@ -79,13 +80,13 @@ PUT_ENVIRONMENT = _upsert("environment", "name", "status")
 PUT_ROSTER = _upsert("listing", "environment", "body")
 PUT_LEASE = _upsert("lease", "environment", "next_call_at")
 PUT_CURSOR = _upsert("cursor", "sink, environment", "event_row")
+PRUNE_EVENTS = "DELETE FROM event WHERE decided_at < ? AND id < ?"
 
 # An id that is there already is a fault of ours; it must not jam all that comes after it.
 ADD_EVENT = (
     "INSERT INTO event (event_id, decided_at, environment, campaign_id, rule, status, severity,"
     " body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING RETURNING id"
 )
-PRUNE_EVENTS = "DELETE FROM event WHERE decided_at < ? AND id < ?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,36 +120,26 @@ class Loaded:
     problems: tuple[str, ...] = ()
 
 
-class EventRow(NamedTuple):
-    """The columns of one event but for its number, which the database gives."""
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An event that waits for the sinks. `row_id` is None until it is committed.
 
-    event_id: str
-    decided_at: Instant
-    environment: str
-    campaign_id: str | None
-    rule: str
-    status: str
-    severity: str
-    body: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which events, newest first: decided at `since` or later, of one environment, of one campaign.
-
-    `before_row` pages on: only those older than this row.
+    `event` is None where its row cannot be decoded, `before` the id of the event before it if it
+    comes from the last process. `delivered_to` are the sinks that had it before its COMMIT.
     """
 
-    since: Instant | None = None
-    environment: str | None = None
-    campaign_id: str | None = None
-    before_row: int | None = None
-    limit: int = 100
+    event_id: str
+    environment: str
+    decided_at: Instant
+    event: Event | None
+    row_id: int | None = None
+    before: str | None = None
+    delivered_to: tuple[str, ...] = ()
 
 
-def puts(change: Change) -> dict[Put, str | float]:
+def writes(change: Change) -> Writes:
     """Return the rows of a change but for its events. ValueError: something cannot be encoded."""
-    rows: dict[Put, str | float] = {}
+    rows: Writes = {(PUT_LEASE, (name,)): at for name, at in change.next_call_at.items()}
     for campaign in change.campaigns:
         key = (campaign.environment, campaign.campaign_id)
         rows[PUT_CAMPAIGN, key] = CAMPAIGN.encode(campaign)
@@ -156,22 +147,20 @@ def puts(change: Change) -> dict[Put, str | float]:
         rows[PUT_ENVIRONMENT, (environment.name,)] = ENVIRONMENT.encode(environment)
     for name, roster in change.rosters.items():
         rows[PUT_ROSTER, (name,)] = ROSTER.encode(roster)
-    for name, at in change.next_call_at.items():
-        rows[PUT_LEASE, (name,)] = at
     return rows
 
 
 def event_row(event: Event) -> EventRow:
-    """Return the event as it is stored. ValueError: cannot."""
-    return EventRow(
-        event_id=event.event_id,
-        decided_at=event.decided_at,
-        environment=event.environment,
-        campaign_id=event.campaign_id,
-        rule=event.rule,
-        status=event.status.value,
-        severity=event.severity.value,
-        body=EVENT.encode(event),
+    """Return the columns of an event. ValueError: it cannot be encoded."""
+    return (
+        event.event_id,
+        event.decided_at,
+        event.environment,
+        event.campaign_id,
+        event.rule,
+        event.status.value,
+        event.severity.value,
+        EVENT.encode(event),
     )
 
 
@@ -220,7 +209,7 @@ def newest(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0])
 
 
-def heads(connection: sqlite3.Connection, sink: str) -> list[Head] | None:
+def waiting(connection: sqlite3.Connection, sink: str) -> list[Entry] | None:
     """Return what waits for a sink, in order; None: the sink is new."""
     began = connection.execute(
         "SELECT event_row FROM cursor WHERE sink = ? AND environment = ''", (sink,)
@@ -228,39 +217,37 @@ def heads(connection: sqlite3.Connection, sink: str) -> list[Head] | None:
     if began is None:
         return None
     query = (
-        "SELECT event.id, event.event_id, event.environment, event.decided_at,"
+        "SELECT event.id, event.event_id, event.environment, event.decided_at, event.body,"
         " (SELECT event_id FROM event AS e WHERE e.id < event.id ORDER BY e.id DESC LIMIT 1)"
         " FROM event LEFT JOIN cursor"
         " ON cursor.sink = ? AND cursor.environment = event.environment"
         " WHERE event.id > ? AND event.id > coalesce(cursor.event_row, 0) ORDER BY event.id"
     )
-    return connection.execute(query, (sink, *began)).fetchall()
+    return [
+        Entry(event_id, environment, at, _event(event_id, body), row_id, before)
+        for row_id, event_id, environment, at, body, before in connection.execute(
+            query, (sink, *began)
+        )
+    ]
 
 
-def bodies(connection: sqlite3.Connection, row: int, limit: int) -> dict[int, Event]:
-    """Return at most `limit` events from a row on; those that cannot be decoded are left out."""
-    query = "SELECT id, event_id, body FROM event WHERE id >= ? ORDER BY id LIMIT ?"
-    return _events(connection.execute(query, (row, limit)))
-
-
-def history(connection: sqlite3.Connection, wanted: Filter) -> dict[int, Event]:
+def history(connection: sqlite3.Connection, wanted: HistoryQuery) -> dict[int, Event]:
     """Return the events that pass the filter, newest first; what cannot be decoded is left out."""
     conditions = {
         "decided_at >= ?": wanted.since,
         "environment = ?": wanted.environment,
         "campaign_id = ?": wanted.campaign_id,
-        "id < ?": wanted.before_row,
+        "id < ?": wanted.cursor,
     }
     asked = {text: value for text, value in conditions.items() if value is not None}
     where = " AND ".join(asked) or "TRUE"
     query = f"SELECT id, event_id, body FROM event WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
-    return _events(connection.execute(query, (*asked.values(), wanted.limit)))
+    found = connection.execute(query, (*asked.values(), wanted.limit))
+    events = ((row_id, _event(event_id, body)) for row_id, event_id, body in found)
+    return {row_id: event for row_id, event in events if event is not None}
 
 
-def _events(found: Iterable[tuple[int, str, str]]) -> dict[int, Event]:
-    """Return events by their rows, each with the epoch that is in its id."""
-    events = {}
-    for row_id, event_id, body in found:
-        if (event := EVENT.known(body)) is not None:
-            events[row_id] = replace(event, epoch=event_id.split("-")[1])
-    return events
+def _event(event_id: str, body: str) -> Event | None:
+    """Return a stored event, with the epoch that is in its id; None: it cannot be decoded."""
+    event = EVENT.known(body)
+    return event and replace(event, epoch=event_id.split("-")[1])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.store import Filter, Store, read_history, rows, schema
+from monitor.adapters.store import StorageError, Store, read_history, rows, schema
+from monitor.record import HistoryQuery
 from support.builders import NOW
 from support.state_files import SINK, an_event, events, full_disk, tell_all, threaded
 
@@ -27,7 +28,9 @@ async def test_the_history_gives_a_hundred_events_unless_more_are_asked_for(
     await store.flush()
     assert len(store.history()) == len(read_history(path)) == 100
     assert (
-        len(store.history(Filter(limit=101))) == len(read_history(path, Filter(limit=101))) == 101
+        len(store.history(HistoryQuery(limit=101)))
+        == len(read_history(path, HistoryQuery(limit=101)))
+        == 101
     )
 
 
@@ -40,9 +43,10 @@ async def test_an_event_that_was_told_before_it_was_stored_is_passed_over_withou
         await store.flush()
         assert await tell_all(store) == [(1, False)]
     await store.flush()
-    failures = store.errors
-    assert await store.undelivered(SINK) is None
-    assert store.errors == failures
+    problems: list[StorageError] = []
+    store.on_error = problems.append
+    assert store.undelivered(SINK) is None
+    assert problems == []
 
 
 async def test_an_event_that_is_being_written_is_not_handed_out_yet(path: Path) -> None:
@@ -50,14 +54,14 @@ async def test_an_event_that_is_being_written_is_not_handed_out_yet(path: Path) 
         store.add_sink(SINK)
         store.save(events(1))
         # Nothing was awaited so far, so the loop has not heard of a commit.
-        assert await store.undelivered(SINK) is None
+        assert store.undelivered(SINK) is None
         await store.flush()
         assert await tell_all(store) == [(1, True)]
 
 
 async def test_what_is_not_committed_yet_is_not_read(path: Path) -> None:
-    store = Store.open(path, now=NOW)
-    connection = store._database._connection
+    store = Store(path, now=NOW)
+    connection = store._connection
     connection.execute("BEGIN")
     connection.execute(rows.ADD_EVENT, rows.event_row(an_event(epoch="0badcafe"))).fetchall()
     assert store.history() == {}
