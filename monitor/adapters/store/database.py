@@ -183,7 +183,7 @@ class Database:
                 for entry, columns in batch.events:
                     row = connection.execute(rows.ADD_EVENT, columns).fetchone()
                     for sink in entry.delivered_to if row else ():
-                        connection.execute(rows.PUT_CURSOR, (sink, entry.environment, row[0]))
+                        connection.execute(rows.PUT_CURSOR, (sink, entry.event.environment, row[0]))
                     added.append((entry, row and row[0]))
         except StorageError as error:
             return error

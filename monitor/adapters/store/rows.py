@@ -27,7 +27,7 @@ EventRow = tuple[str | float | None, ...]
 
 
 class Body(Generic[_T]):
-    """A value as JSON and back. What does not decode is a ValueError, never a guess."""
+    """A value as JSON and back."""
 
     def __init__(self, adapter: TypeAdapter[_T], **dump: Any) -> None:
         """Encode as pydantic's `dump_json` does with these settings."""
@@ -38,14 +38,10 @@ class Body(Generic[_T]):
         """Return the JSON. ValueError: text that is no Unicode (a lone surrogate)."""
         return self._adapter.dump_json(value, **self._dump).decode()
 
-    def decode(self, body: str) -> _T:
-        """Return the value, what is not stored at its default. Raises ValueError."""
-        return self._adapter.validate_json(body, strict=True)
-
-    def known(self, body: str) -> _T | None:
-        """Return the value; None where the body does not decode."""
+    def decode(self, body: str) -> _T | None:
+        """Return the value, what is not stored at its default; None, and no guess, for damage."""
         try:
-            return self.decode(body)
+            return self._adapter.validate_json(body, strict=True)
         except ValueError:
             return None
 
@@ -124,14 +120,11 @@ class Loaded:
 class Entry:
     """An event that waits for the sinks. `row_id` is None until it is committed.
 
-    `event` is None where its row cannot be decoded, `before` the id of the event before it if it
-    comes from the last process. `delivered_to` are the sinks that had it before its COMMIT.
+    `before` is the id of the event before it, where it comes from the last process. `delivered_to`
+    are the sinks that had it before its COMMIT.
     """
 
-    event_id: str
-    environment: str
-    decided_at: Instant
-    event: Event | None
+    event: Event
     row_id: int | None = None
     before: str | None = None
     delivered_to: tuple[str, ...] = ()
@@ -153,15 +146,9 @@ def writes(change: Change) -> Writes:
 def event_row(event: Event) -> EventRow:
     """Return the columns of an event. ValueError: it cannot be encoded."""
     return (
-        event.event_id,
-        event.decided_at,
-        event.environment,
-        event.campaign_id,
-        event.rule,
-        event.status.value,
-        event.severity.value,
-        EVENT.encode(event),
-    )
+        event.event_id, event.decided_at, event.environment, event.campaign_id, event.rule,
+        event.status.value, event.severity.value, EVENT.encode(event),
+    )  # fmt: skip
 
 
 def load(connection: sqlite3.Connection) -> Loaded:
@@ -173,7 +160,7 @@ def load(connection: sqlite3.Connection) -> Loaded:
     ) -> Iterator[tuple[tuple[str, ...], _T]]:
         """Yield key and value of each row whose body decodes, and has that key in it."""
         for *place, text in connection.execute(query):
-            value = body.known(text)
+            value = body.decode(text)
             if value is None or (key is not None and key(value) != tuple(place)):
                 problems.append(f"the stored {what} {'/'.join(place)} cannot be read")
             else:
@@ -209,26 +196,30 @@ def newest(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0])
 
 
-def waiting(connection: sqlite3.Connection, sink: str) -> list[Entry] | None:
-    """Return what waits for a sink, in order; None: the sink is new."""
+def waiting(connection: sqlite3.Connection, sink: str, lost: set[str]) -> list[Entry] | None:
+    """Return what waits for a sink, in order; None: the sink is new.
+
+    What cannot be decoded is left out, and named in `lost`.
+    """
     began = connection.execute(
         "SELECT event_row FROM cursor WHERE sink = ? AND environment = ''", (sink,)
     ).fetchone()
     if began is None:
         return None
     query = (
-        "SELECT event.id, event.event_id, event.environment, event.decided_at, event.body,"
+        "SELECT event.id, event.event_id, event.body,"
         " (SELECT event_id FROM event AS e WHERE e.id < event.id ORDER BY e.id DESC LIMIT 1)"
         " FROM event LEFT JOIN cursor"
         " ON cursor.sink = ? AND cursor.environment = event.environment"
         " WHERE event.id > ? AND event.id > coalesce(cursor.event_row, 0) ORDER BY event.id"
     )
-    return [
-        Entry(event_id, environment, at, _event(event_id, body), row_id, before)
-        for row_id, event_id, environment, at, body, before in connection.execute(
-            query, (sink, *began)
-        )
-    ]
+    entries = []
+    for row_id, event_id, body, before in connection.execute(query, (sink, *began)):
+        if (event := _event(event_id, body)) is None:
+            lost.add(f"the stored event {event_id} cannot be read")
+        else:
+            entries.append(Entry(event, row_id, before))
+    return entries
 
 
 def history(connection: sqlite3.Connection, wanted: HistoryQuery) -> dict[int, Event]:
@@ -249,5 +240,5 @@ def history(connection: sqlite3.Connection, wanted: HistoryQuery) -> dict[int, E
 
 def _event(event_id: str, body: str) -> Event | None:
     """Return a stored event, with the epoch that is in its id; None: it cannot be decoded."""
-    event = EVENT.known(body)
+    event = EVENT.decode(body)
     return event and replace(event, epoch=event_id.split("-")[1])

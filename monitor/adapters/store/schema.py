@@ -9,7 +9,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -75,7 +75,7 @@ class StateLocked(StorageError):  # noqa: N818 - it says what is so
     """Another daemon works on this state (exit code 75)."""
 
 
-class Corrupt(Exception):  # noqa: N818 - it says what is so
+class Corrupt(StorageError):  # noqa: N818 - it says what is so
     """The file is no sound SQLite database."""
 
 
@@ -112,41 +112,35 @@ def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str
     """
     try:
         return open_for_writing(path), None
-    except Corrupt as problem:
-        aside = _set_aside(path, now)
-        notice = f"{path}: corrupt ({problem}), set aside as {aside.name}; starting without state"
+    except Corrupt as corrupt:
+        notice = f"{corrupt}, set aside as {_set_aside(path, now)}; starting without state"
         return open_for_writing(path), notice
 
 
-def open_for_writing(
-    path: Path, migrations: Sequence[tuple[str, ...]] = MIGRATIONS
-) -> sqlite3.Connection:
+def open_for_writing(path: Path) -> sqlite3.Connection:
     """Return a connection to the database, made or migrated as need be; it is durable (WAL, FULL).
 
     Raises StorageError, or Corrupt for a damaged file.
     """
     if path != MEMORY:
-        _make_file(path)
-    newest = FIRST + len(migrations)
+        _make(path)
     with ExitStack() as undo:
         try:
-            if path != MEMORY and not _has_header(path):
-                raise StorageError(path, _NOT_OURS)
             connection = undo.enter_context(closing(connect(path, "mode=rwc")))
-            version = _version(connection, path, newest, new_allowed=True)
-            verdict = str(_pragma(connection, "quick_check(1)"))
+            version = _version(connection, path)
+            verdict: str = _pragma(connection, "quick_check(1)")
             if verdict != "ok":
-                raise Corrupt(verdict.splitlines()[-1])
+                raise Corrupt(path, f"corrupt ({verdict.splitlines()[-1]})")
             _configure(connection, path)
-            if 0 < version < newest:
+            if version is None:
+                _migrate(connection, (TABLES,))
+            elif steps := MIGRATIONS[version - FIRST :]:
                 _keep_copy(connection, path, version)
-            if version < newest:
-                steps = migrations[version - FIRST :] if version else (TABLES,)
-                _migrate(connection, steps, newest)
+                _migrate(connection, steps)
             connection.execute("SELECT max(id) FROM event")
         except (sqlite3.Error, OSError) as error:
             if is_damage(error):
-                raise Corrupt(str(error)) from error
+                raise Corrupt(path, f"corrupt ({error})") from error
             why = f"cannot be opened ({error}); look at the disk, restore a backup, or move the"
             raise StorageError(path, f"{why} file away to start without state") from error
         undo.pop_all()
@@ -176,7 +170,8 @@ def read_foreign(path: Path, query: Callable[[sqlite3.Connection], _T]) -> _T:
     mode = "mode=ro&readonly_shm=1" if wal.exists() else "immutable=1"
     try:
         with closing(connect(path, mode)) as connection:
-            _version(connection, path, FIRST + len(MIGRATIONS))
+            if _version(connection, path) is None:
+                raise StorageError(path, _NOT_OURS)
             return query(connection)
     except sqlite3.Error as error:
         raise StorageError(path, f"cannot be read ({error})") from error
@@ -189,30 +184,27 @@ def is_damage(error: Exception) -> bool:
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def _make_file(path: Path) -> None:
+def _make(path: Path) -> None:
+    """Make the file where there is none. Raises StorageError for one that is no database."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb") as file:
+            header = file.read(len(HEADER))
     except OSError as error:
         why = f"cannot be opened ({error.strerror}); state.path must be a file in an existing "
         raise StorageError(path, f"{why}directory that the daemon can write to") from error
+    # SQLite would take the shortest ones for an empty database.
+    if header not in {b"", HEADER}:
+        raise StorageError(path, _NOT_OURS)
 
 
-def _has_header(path: Path) -> bool:
-    """Return whether this is a database, or empty; else it is somebody's file, named by mistake."""
-    with path.open("rb") as file:
-        # SQLite would take the shortest ones for an empty database.
-        return file.read(len(HEADER)) in {b"", HEADER}
-
-
-def _version(
-    connection: sqlite3.Connection, path: Path, newest: int, *, new_allowed: bool = False
-) -> int:
-    """Return the schema, 0 for a new file. Raises StorageError for one that we cannot use."""
+def _version(connection: sqlite3.Connection, path: Path) -> int | None:
+    """Return the schema, None for a new file. Raises StorageError for one that we cannot use."""
+    newest = FIRST + len(MIGRATIONS)
     version: int = _pragma(connection, "user_version")
     application = _pragma(connection, "application_id")
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if new_allowed and application == version == tables == 0:
-        return 0
+    if application == version == tables == 0:
+        return None
     # Before the first release there were others, which nobody has.
     if application != APPLICATION_ID or version < FIRST:
         raise StorageError(path, _NOT_OURS)
@@ -234,14 +226,14 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _migrate(connection: sqlite3.Connection, steps: Sequence[tuple[str, ...]], newest: int) -> None:
+def _migrate(connection: sqlite3.Connection, steps: Sequence[tuple[str, ...]]) -> None:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         for statements in steps:
             for statement in statements:
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {newest}")
+        connection.execute(f"PRAGMA user_version = {FIRST + len(MIGRATIONS)}")
 
 
 def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None:
@@ -249,7 +241,7 @@ def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None
     part = path.with_name(f"{path.name}.new")
     for suffix in ("", *_COMPANIONS):
         part.with_name(part.name + suffix).unlink(missing_ok=True)
-    _make_file(part)
+    _make(part)
     with closing(connect(part, "mode=rw")) as copy:
         connection.backup(copy)
     part.replace(path.with_name(f"{path.name}.v{version}"))
@@ -259,15 +251,14 @@ def _pragma(connection: sqlite3.Connection, text: str) -> Any:
     return connection.execute(f"PRAGMA {text}").fetchone()[0]
 
 
-def _set_aside(path: Path, now: Instant) -> Path:
+def _set_aside(path: Path, now: Instant) -> str:
+    """Rename the file, and what SQLite has beside it; return its new name."""
     stamp = rfc3339(now).replace("-", "").replace(":", "")
-    aside, n = path.with_name(f"{path.name}.corrupt-{stamp}"), 1
-    while aside.exists():
+    aside, n = f"{path.name}.corrupt-{stamp}", 1
+    while path.with_name(aside).exists():
         n += 1
-        aside = path.with_name(f"{path.name}.corrupt-{stamp}.{n}")
-    for suffix in _COMPANIONS:
-        companion = path.with_name(path.name + suffix)
-        if companion.exists():
-            companion.rename(aside.with_name(aside.name + suffix))
-    path.rename(aside)
+        aside = f"{path.name}.corrupt-{stamp}.{n}"
+    for suffix in (*_COMPANIONS, ""):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
     return aside

@@ -26,8 +26,7 @@ class Store(Database):
     """The state of one daemon; hooks may be set right after it is made.
 
     `epoch` is this start's, in the ids of all events that it decides: so no id stands for two
-    occurrences, whatever database is put back. `on_error` hears of failed transactions and of
-    events that cannot be read.
+    occurrences, whatever database is put back. `on_error` hears of failed transactions.
     """
 
     def __init__(
@@ -48,6 +47,7 @@ class Store(Database):
         self.on_error: Callable[[StorageError], None] = lambda _error: None
         self._queues: dict[str, deque[Entry]] = {}
         self._loaded = False
+        self._lost: set[str] = set()
         self._left: dict[str, Change] = {}
         self._leases: dict[str, Instant] = {}
         super().__init__(path, now, executor, keep_running)
@@ -61,7 +61,7 @@ class Store(Database):
         if not self._loaded:
             loaded = await self._on_thread(partial(self._read, rows.load))
             self._loaded, self._leases = True, dict(loaded.next_call_at) | self._leases
-            return loaded
+            return replace(loaded, problems=(*loaded.problems, *sorted(self._lost)))
         left = self._left.values()
         campaigns = (status for change in left for status in change.campaigns)
         return Loaded(
@@ -75,8 +75,7 @@ class Store(Database):
         writes, events = rows.writes(change), []
         for event in change.events:
             known = replace(event, epoch=self.epoch)
-            entry = Entry(known.event_id, known.environment, known.decided_at, known)
-            events.append((entry, rows.event_row(known)))
+            events.append((Entry(known), rows.event_row(known)))
         if change.removed is not None:
             self._left[change.removed] = change
         self._leases.update(change.next_call_at)
@@ -114,27 +113,23 @@ class Store(Database):
         newest event that there is. Raises StorageError.
         """
         if sink not in self._queues:
-            waiting = self._read(partial(rows.waiting, sink=sink))
+            waiting = self._read(partial(rows.waiting, sink=sink, lost=self._lost))
             if waiting is None:
                 # Else a crash may let events pass it by.
                 self._move_cursor(sink, self._newest, "")
             self._queues[sink] = deque(waiting or ())
-        return {entry.event_id: entry.before for entry in self._queues[sink]}
+        return {entry.event.event_id: entry.before for entry in self._queues[sink]}
 
     def undelivered(self, sink: str) -> Event | None:
         """Return the next event for the sink; None where none is, or it is still to be committed.
 
-        While nothing can be written it is handed out all the same, not durable. One that cannot be
-        decoded is passed over, and counted. To be followed by `mark_delivered`.
+        While nothing can be written it is handed out all the same, not durable. To be followed by
+        `mark_delivered`.
         """
         queue = self._queues[sink]
-        while queue and (queue[0].row_id is not None or self.problem is not None):
-            entry = queue[0]
-            if entry.event is not None:
-                return replace(entry.event, durable=entry.row_id is not None)
-            self.on_error(StorageError(self.path, f"event {entry.row_id} cannot be read"))
-            self.mark_delivered(sink, entry.event_id)
-        return None
+        if not queue or (queue[0].row_id is None and self.problem is None):
+            return None
+        return replace(queue[0].event, durable=queue[0].row_id is not None)
 
     def mark_delivered(self, sink: str, event_id: str) -> None:
         """Note that the sink has had that event, which `undelivered` returned; queued.
@@ -142,21 +137,21 @@ class Store(Database):
         One that is not committed yet is passed over by its cursor in the same transaction.
         """
         queue = self._queues[sink]
-        if not queue or queue[0].event_id != event_id:
+        if not queue or queue[0].event.event_id != event_id:
             return
         entry = queue.popleft()
         if entry.row_id is None:
             entry.delivered_to += (sink,)
         elif queue:
-            self._move_cursor(sink, entry.row_id, entry.environment)
+            self._move_cursor(sink, entry.row_id, entry.event.environment)
         else:
             # The one of "" counts for all: so a start need not look through the whole history.
-            self._move_cursor(sink, entry.row_id, entry.environment, "")
+            self._move_cursor(sink, entry.row_id, entry.event.environment, "")
 
     def pending(self, sink: str) -> tuple[int, Instant | None]:
         """Return how many events wait for the sink, and when the first of them was decided."""
         queue = self._queues.get(sink)
-        return (len(queue), queue[0].decided_at) if queue else (0, None)
+        return (len(queue), queue[0].event.decided_at) if queue else (0, None)
 
     def history(self, wanted: HistoryQuery | None = None) -> dict[int, Event]:
         """Return stored events by their rows, newest first; any thread may call it.
@@ -173,12 +168,14 @@ class Store(Database):
                 for queue in self._queues.values():
                     with suppress(ValueError):
                         queue.remove(entry)
-                self.on_error(StorageError(self.path, f"the event id {entry.event_id} came twice"))
+                self.on_error(
+                    StorageError(self.path, f"the event id {entry.event.event_id} came twice")
+                )
                 continue
             entry.row_id = self._newest = row_id
             # Delivered while it was being written: with the next one its cursor passes it.
             for sink in () if self._closed else entry.delivered_to:
-                self._move_cursor(sink, row_id, entry.environment)
+                self._move_cursor(sink, row_id, entry.event.environment)
         if outcome:
             self.on_commit()
 

@@ -29,7 +29,9 @@ async def a_state(path: Path) -> None:
 
 def upgrade(path: Path) -> Path:
     """Migrate a state as the next release does; return the copy of what was before."""
-    schema.open_for_writing(path, TOMORROW).close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", TOMORROW)
+        schema.open_for_writing(path).close()
     return path.with_name(f"{path.name}.v{KNOWN}")
 
 

@@ -158,19 +158,18 @@ async def test_what_waits_is_known_without_a_disk(store: Store, path: Path) -> N
     assert await tell_all(store) == [(1, True), (2, True)]
 
 
-async def test_an_event_that_cannot_be_decoded_is_passed_over_and_told_as_an_error(
+async def test_an_event_that_cannot_be_decoded_is_passed_over_and_said_to_be_lost(
     store: Store, path: Path
 ) -> None:
     await saved(store, 1, 2, 3, 4)
     again = await reopened(store, path)
-    problems: list[StorageError] = []
-    again.on_error = problems.append
     execute(path, "UPDATE event SET body = '{' WHERE id IN (1, 3)")
+    for sink in (SINK, "file"):
+        again.add_sink(sink)
+    ids = (an_event(seq, epoch=store.epoch).event_id for seq in (1, 3))
+    lost = tuple(f"the stored event {event_id} cannot be read" for event_id in ids)
+    assert (await again.load()).problems == lost
     assert await tell_all(again) == [(2, True), (4, True)]
-    assert [str(problem).rpartition(": ")[2] for problem in problems] == [
-        "event 1 cannot be read",
-        "event 3 cannot be read",
-    ]
     assert again.pending(SINK) == (0, None)
     await again.aclose()
 

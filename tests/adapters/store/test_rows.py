@@ -176,6 +176,7 @@ def test_the_enumerations_come_back_as_themselves() -> None:
         alerts={"missing": Alert(rule="missing", state=AlertState.FIRING)},
     )
     decoded = rows.CAMPAIGN.decode(rows.CAMPAIGN.encode(status))
+    assert decoded is not None
     assert decoded.error is not None
     assert decoded.error.reason is Reason.TIMEOUT
     assert decoded.alerts["missing"].state is AlertState.FIRING
@@ -183,7 +184,7 @@ def test_the_enumerations_come_back_as_themselves() -> None:
 
 def test_failed_polls_in_a_row_are_this_processs_and_not_stored() -> None:
     status = a_status(failures=Failures(3, NOW))
-    assert rows.CAMPAIGN.decode(rows.CAMPAIGN.encode(status)).failures is None
+    assert rows.CAMPAIGN.decode(rows.CAMPAIGN.encode(status)) == a_status()
 
 
 def test_of_an_environment_only_the_breaker_and_what_was_once_seen_are_stored() -> None:
@@ -221,7 +222,9 @@ def test_an_alert_that_an_older_version_stored_has_the_next_step_of_its_rule() -
         '{"environment": "production", "campaign_id": "c-1",'
         ' "alerts": {"missing": {"rule": "missing", "state": "firing", "summary": "gone"}}}'
     )
-    alert = rows.CAMPAIGN.decode(body).alerts["missing"]
+    stored = rows.CAMPAIGN.decode(body)
+    assert stored is not None
+    alert = stored.alerts["missing"]
     assert Missing().next_step_for(alert) == Missing.next_step
 
 
@@ -244,8 +247,7 @@ def test_a_field_that_is_known_no_more_is_ignored() -> None:
     ],
 )
 def test_what_is_no_status_is_refused(body: str) -> None:
-    with pytest.raises(ValueError, match="validation error"):
-        rows.CAMPAIGN.decode(body)
+    assert rows.CAMPAIGN.decode(body) is None
 
 
 def test_text_that_is_no_unicode_is_refused_before_it_reaches_the_disk() -> None:
@@ -266,6 +268,7 @@ def test_an_events_row_has_the_columns_that_the_history_is_searched_by() -> None
 @given(rosters)
 def test_a_roster_survives_to_the_last_bit_and_in_its_order(roster: Roster) -> None:
     again = rows.ROSTER.decode(rows.ROSTER.encode(roster))
+    assert again is not None
     assert again == roster
     assert list(again.campaigns) == list(roster.campaigns)
 
@@ -286,11 +289,9 @@ STORED: list[tuple[rows.Body[Any], str, str]] = [
 def test_a_text_that_looks_like_a_number_is_damage(
     body: rows.Body[Any], text: str, field: str
 ) -> None:
-    body.decode(text)
+    assert body.decode(text) is not None
     damaged = json.dumps(json.loads(text) | {field: str(NOW)})
-    with pytest.raises(ValueError, match=field):
-        body.decode(damaged)
-    assert body.known(damaged) is None
+    assert body.decode(damaged) is None
 
 
 def test_what_is_not_known_takes_no_room_on_the_disk() -> None:
