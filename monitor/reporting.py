@@ -17,7 +17,7 @@ from monitor.core.board import Board
 from monitor.core.model import Instant, Seconds
 from monitor.core.text import rfc3339
 from monitor.polling import Clock, Fleet
-from monitor.record import HistoryQuery, record_of
+from monitor.serialize import HistoryQuery, record_of
 
 STANDS_STILL: Seconds = 30.0
 """A poll loop that has not turned for so long makes `/-/healthy` answer 503."""

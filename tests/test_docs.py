@@ -23,7 +23,7 @@ from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Reason
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
-from monitor.record import Links, event_json
+from monitor.serialize import Links, event_json
 from support.boards import a_rich_board
 from support.builders import NOW
 from support.events import FIRING

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from monitor.record import Links, event_json
+from monitor.serialize import Links, event_json
 from support.command import COMMAND
 from support.events import FIRING
 from support.peers import require_peer

@@ -22,7 +22,7 @@ from monitor.config import load_config
 from monitor.core.model import Event
 from monitor.daemon import Daemon, SystemClock
 from monitor.polling import Api, Settings
-from monitor.record import HistoryQuery
+from monitor.serialize import HistoryQuery
 from support.scrapes import Scrape
 from support.state_files import events, execute
 from support.virtual import FakeApi, VirtualClock, config

@@ -16,8 +16,7 @@ from monitor.config import format_duration, parse_duration
 from monitor.core.model import Instant, Seconds
 from monitor.core.text import clean, rfc3339
 from monitor.daemon import SystemClock
-from monitor.record import HistoryQuery, Links, event_json
-from monitor.serialize import to_json
+from monitor.serialize import HistoryQuery, Links, event_json, to_json
 
 
 class _Duration(click.ParamType[Seconds]):

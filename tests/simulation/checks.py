@@ -9,7 +9,7 @@ from typing import Any
 from monitor.adapters.store import read_history
 from monitor.core.model import DAY, Answer, Event, PollError, Seconds, SftpConfig
 from monitor.daemon import Daemon
-from monitor.record import HistoryQuery
+from monitor.serialize import HistoryQuery
 from simulation.clocks import Clocks
 from simulation.opinion import Opinion, Pages
 from simulation.platform import CAMPAIGNS, Platform

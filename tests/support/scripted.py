@@ -16,7 +16,7 @@ from monitor.adapters.log import LineWriter
 from monitor.adapters.sinks.file import FileSink
 from monitor.adapters.sinks.log import LogSink
 from monitor.adapters.store import Store
-from monitor.record import Links
+from monitor.serialize import Links
 from monitor.telling import Teller
 from support.state_files import events
 from support.virtual import START

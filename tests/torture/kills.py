@@ -21,7 +21,7 @@ from pathlib import Path
 
 from monitor.adapters.store import read_history
 from monitor.core.model import Event
-from monitor.record import HistoryQuery
+from monitor.serialize import HistoryQuery
 from support.command import Record, running, write_config
 from support.fake_platform import FakePlatform, fake_platform
 from torture.figures import Figure

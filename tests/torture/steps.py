@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
 
-from monitor.record import event_json
+from monitor.serialize import event_json
 from support.scripted import DECIDING, EPOCH, FAILED, LINKS, play
 from support.state_files import an_event, select
 from torture.figures import Figure

@@ -19,7 +19,7 @@ from monitor.adapters.sinks.sink import RefusedError
 from monitor.core.board import Board
 from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds
 from monitor.core.text import clean, rfc3339
-from monitor.record import Links
+from monitor.serialize import Links
 
 HOLD: Seconds = HOUR
 """What fires lasts so long without being told again: over our death, as the shipped rules do."""

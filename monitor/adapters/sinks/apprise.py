@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from monitor.config import SecretError, TokenSource
 from monitor.core.model import Event, EventStatus, Seconds, Severity
-from monitor.record import Links, event_json
+from monitor.serialize import Links, event_json
 
 WITHIN: Seconds = 30.0
 """What a delivery may take: a mail is several exchanges."""

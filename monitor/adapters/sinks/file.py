@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from monitor.core.model import Event
-from monitor.record import LINE_LIMIT, Links, event_line
+from monitor.serialize import LINE_LIMIT, Links, event_line
 
 TAIL = 1024 * 1024
 """Bytes at the end of a file that are searched for an event: 256 lines at least."""

@@ -10,7 +10,7 @@ from functools import partial
 
 from monitor.core.model import Event, EventStatus
 from monitor.core.text import clean, rfc3339
-from monitor.record import Links, event_line
+from monitor.serialize import Links, event_line
 
 WriteLine = Callable[[bytes], Awaitable[None]]
 """Writes one whole line; returns when it is written, raises OSError when it was not."""

@@ -13,7 +13,7 @@ from monitor.adapters.sinks.http import post
 from monitor.adapters.sinks.sink import RefusedError
 from monitor.config import SecretError, WebhookConfig, origin
 from monitor.core.model import Event, Instant
-from monitor.record import Links, event_line
+from monitor.serialize import Links, event_line
 
 REFUSED = frozenset({400, 413, 422})
 """Answers that say: this event never. All else but 2xx is tried again."""

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter
 from monitor.core.discovery import Roster
 from monitor.core.model import Event, Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.record import HistoryQuery
+from monitor.serialize import HistoryQuery
 
 _T = TypeVar("_T")
 

@@ -19,7 +19,7 @@ from monitor.adapters.store.database import Database, KeepRunning, Outcome
 from monitor.adapters.store.rows import Change, Entry, Loaded
 from monitor.adapters.store.schema import StorageError
 from monitor.core.model import Event, Instant
-from monitor.record import HistoryQuery
+from monitor.serialize import HistoryQuery
 
 
 class Store(Database):

@@ -17,7 +17,7 @@ from monitor.adapters.web.schemas import CampaignDetailAnswer
 from monitor.core.board import Board, Entry, EnvironmentBoard, Health
 from monitor.core.model import Instant
 from monitor.core.text import clean
-from monitor.record import HistoryQuery
+from monitor.serialize import HistoryQuery
 
 HISTORY = 100
 """So many events are shown with a campaign."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.core.board import Board
 from monitor.core.model import Instant
-from monitor.record import HistoryQuery
+from monitor.serialize import HistoryQuery
 
 
 class HistoryUnreadableError(Exception):

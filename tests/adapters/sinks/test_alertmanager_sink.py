@@ -18,7 +18,7 @@ from monitor.core.board import Board
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Event, EventStatus, Severity
 from monitor.core.rules import RULES
-from monitor.record import Links
+from monitor.serialize import Links
 from support.boards import a_board, a_rich_board, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.events import FIRING

@@ -8,7 +8,7 @@ import pytest
 from monitor.adapters.sinks.apprise import AppriseSink, as_words
 from monitor.config import TokenSource
 from monitor.core.model import EventStatus
-from monitor.record import Links
+from monitor.serialize import Links
 from support.events import FIRING
 from support.receiver import receiver
 

@@ -12,7 +12,7 @@ import pytest
 
 from monitor.adapters.sinks.file import ROTATED, FileSink
 from monitor.core.model import Event
-from monitor.record import Links, event_line
+from monitor.serialize import Links, event_line
 from support.events import FIRING
 
 LINKS = Links("https://runbooks.example/{rule}")

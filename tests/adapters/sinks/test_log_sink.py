@@ -7,7 +7,7 @@ import pytest
 
 from monitor.adapters.sinks.log import LogSink, as_console_line
 from monitor.core.model import EventStatus
-from monitor.record import Links
+from monitor.serialize import Links
 from support.events import FIRING
 
 LINKS = Links("https://runbooks.example/{rule}")

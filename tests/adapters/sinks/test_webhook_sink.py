@@ -12,7 +12,7 @@ import pytest
 from monitor.adapters.sinks import RefusedError
 from monitor.adapters.sinks.webhook import REFUSED, SIGNATURE, WebhookSink
 from monitor.config import TokenSource, WebhookConfig
-from monitor.record import Links, event_line
+from monitor.serialize import Links, event_line
 from support.events import FIRING
 from support.receiver import Receiver, receiver
 

@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from monitor.adapters.web import EventsAnswer
 from monitor.core.assess import assess
 from monitor.core.model import MINUTE
-from monitor.record import Links, record_of
+from monitor.serialize import Links, record_of
 from support.builders import NOW, a_config, a_status, a_target
 from support.scrapes import VERSION
 from support.web import serving
