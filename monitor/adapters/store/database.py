@@ -1,14 +1,13 @@
 """The one connection that writes: a batch is one transaction, whole or not at all.
 
-One task commits, on an executor of one thread; without an executor the caller does. Whatever was
-submitted while a COMMIT ran goes into the next one. What failed goes first with the next, so the
-order is kept and nothing is lost while the process lives.
+One task commits, on an executor of one thread; without one the caller does. Whatever is submitted
+while a COMMIT runs goes into the next one, after what failed: the order is kept, nothing is lost.
 """
 
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -44,7 +43,7 @@ class _Batch:
     """
 
     writes: rows.Writes = field(default_factory=dict)
-    events: list[tuple[rows.Entry, rows.EventRow]] = field(default_factory=list)
+    events: list[rows.Entry] = field(default_factory=list)
     tried: asyncio.Future[StorageError | None] | None = None
 
 
@@ -52,7 +51,7 @@ class Database:
     """The database of one daemon, for the loop's thread but for what says otherwise.
 
     `problem` is why the last transaction failed; None when it was a good one. `notice` is what
-    people should know of the start (a file set aside). `newest` is the newest event's row.
+    people should know of the start: a file was set aside.
     """
 
     def __init__(
@@ -78,10 +77,7 @@ class Database:
         self._writing = None if executor is None else keep_running("storing", self._keep_writing())
 
     async def aclose(self) -> None:
-        """Write what is queued, fold the WAL into the file, let another daemon have it.
-
-        What cannot be written even now is lost; a second call does nothing.
-        """
+        """Write what is queued, or lose it, and let another daemon have the file."""
         if self._closed:
             return
         self._closed = True
@@ -94,32 +90,23 @@ class Database:
         if self._executor is not None:
             self._executor.shutdown(wait=False)
 
-    def _submit(
-        self,
-        writes: rows.Writes,
-        events: Iterable[tuple[rows.Entry, rows.EventRow]] = (),
-        *,
-        urgent: bool,
-    ) -> None:
-        """Have this committed, with the next urgent one at the latest; never blocks."""
+    def _submit(self, writes: rows.Writes, events: Sequence[rows.Entry] = ()) -> None:
+        """Have this committed, with the next event or lease at the latest; never blocks."""
         if self._closed:
             raise RuntimeError("the store is closed")
         self._next.writes.update(writes)
         self._next.events += events
         if self._executor is None:
             self._write_here()
-        elif urgent:
+        elif events or self._next.tried:
             self._woken.set()
 
     async def _written(self, writes: rows.Writes) -> None:
-        """Return after the first attempt at this and all before it.
-
-        Raises StorageError where that failed; it may have to be tried for hours.
-        """
+        """Return after the first attempt at this and all before it. Raises StorageError."""
         if self._next.tried is None:
             self._next.tried = asyncio.get_running_loop().create_future()
         tried = self._next.tried
-        self._submit(writes, urgent=True)
+        self._submit(writes)
         # Who waits no more must not take it from the others.
         error = await asyncio.shield(tried)
         if error is not None:
@@ -180,8 +167,8 @@ class Database:
                 rows.newest(connection)
                 for (statement, key), value in batch.writes.items():
                     connection.execute(statement, (*key, value))
-                for entry, columns in batch.events:
-                    row = connection.execute(rows.ADD_EVENT, columns).fetchone()
+                for entry in batch.events:
+                    row = connection.execute(rows.ADD_EVENT, entry.columns).fetchone()
                     for sink in entry.delivered_to if row else ():
                         connection.execute(rows.PUT_CURSOR, (sink, entry.event.environment, row[0]))
                     added.append((entry, row and row[0]))
@@ -204,17 +191,14 @@ class Database:
 
     @contextmanager
     def _checked(self, what: str) -> Iterator[None]:
-        """Turn whatever is raised into a StorageError; what it is must not end the writing.
-
-        Damage is remembered: nothing is written any more.
-        """
+        """Turn whatever is raised into a StorageError: it must not end the writing for good."""
         try:
             self._check()
             yield
         except StorageError:
             raise
         except Exception as error:
-            if schema.is_damage(error):
+            if schema.is_damage(error):  # remembered: nothing is written any more
                 why = f"damaged while running ({error}); restart the daemon, which sets it aside"
                 self._damage = StorageError(self.path, why)
                 raise self._damage from error

@@ -6,7 +6,7 @@ statements are such as PostgreSQL takes, too.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NewType, TypeVar
 
@@ -22,15 +22,18 @@ _T = TypeVar("_T")
 Writes = dict[tuple[str, tuple[str | float, ...]], str | float]
 """What is to be written: by the statement and its key the value, of which the newest counts."""
 
-EventRow = tuple[str | float | None, ...]
-"""An event as `ADD_EVENT` takes it."""
-
 
 class Body(Generic[_T]):
-    """A value as JSON and back."""
+    """A value as JSON and back; `key` is what it is stored under, where it says that itself."""
 
-    def __init__(self, adapter: TypeAdapter[_T], **dump: Any) -> None:
+    def __init__(
+        self,
+        adapter: TypeAdapter[_T],
+        key: Callable[[_T], tuple[str, ...]] = lambda _: (),
+        **dump: Any,
+    ) -> None:
         """Encode as pydantic's `dump_json` does with these settings."""
+        self.key = key
         self._adapter = adapter
         self._dump = dump
 
@@ -52,9 +55,18 @@ STORED_OF_ENVIRONMENT = {
     "alerts",
 }  # fmt: skip
 
-# Failed polls in a row are this process's.
-CAMPAIGN = Body(TypeAdapter(CampaignStatus), exclude={"failures"}, exclude_none=True)
-ENVIRONMENT = Body(TypeAdapter(EnvironmentStatus), include=STORED_OF_ENVIRONMENT, exclude_none=True)
+CAMPAIGN = Body(
+    TypeAdapter(CampaignStatus),
+    lambda status: (status.environment, status.campaign_id),
+    exclude={"failures"},  # those in a row are this process's
+    exclude_none=True,
+)
+ENVIRONMENT = Body(
+    TypeAdapter(EnvironmentStatus),
+    lambda status: (status.name,),
+    include=STORED_OF_ENVIRONMENT,
+    exclude_none=True,
+)
 ROSTER = Body(TypeAdapter(Roster), exclude_none=True)
 # Under a name of its own, for pydantic takes no settings for a dataclass. No two events have the
 # same texts: its cache of strings would grow for days, and serve nothing.
@@ -87,10 +99,9 @@ ADD_EVENT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What one decision changes: it is stored whole or not at all.
+    """What one decision changes, stored whole or not at all; leases are on the wall clock.
 
-    By environment: `next_call_at` are leases of the budget, on the wall clock, `rosters` what its
-    listings came to. `removed` is the environment that this is all that is left of.
+    `removed` is the environment that this is all that is left of.
     """
 
     campaigns: tuple[CampaignStatus, ...] = ()
@@ -105,8 +116,7 @@ class Change:
 class Loaded:
     """What was remembered: campaigns by (environment, id), all else by the environment's name.
 
-    `next_call_at` are instants on the wall clock. `problems` has one line for each row that could
-    not be decoded: nothing is left of it.
+    `problems` has one line for each row that could not be decoded.
     """
 
     campaigns: dict[tuple[str, str], CampaignStatus] = field(default_factory=dict)
@@ -118,13 +128,14 @@ class Loaded:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An event that waits for the sinks. `row_id` is None until it is committed.
+    """An event that waits for the sinks. Until its COMMIT it has `columns` and no `row_id`.
 
     `before` is the id of the event before it, where it comes from the last process. `delivered_to`
     are the sinks that had it before its COMMIT.
     """
 
     event: Event
+    columns: tuple[str | float | None, ...] = ()
     row_id: int | None = None
     before: str | None = None
     delivered_to: tuple[str, ...] = ()
@@ -134,17 +145,16 @@ def writes(change: Change) -> Writes:
     """Return the rows of a change but for its events. ValueError: something cannot be encoded."""
     rows: Writes = {(PUT_LEASE, (name,)): at for name, at in change.next_call_at.items()}
     for campaign in change.campaigns:
-        key = (campaign.environment, campaign.campaign_id)
-        rows[PUT_CAMPAIGN, key] = CAMPAIGN.encode(campaign)
+        rows[PUT_CAMPAIGN, CAMPAIGN.key(campaign)] = CAMPAIGN.encode(campaign)
     for environment in change.environments:
-        rows[PUT_ENVIRONMENT, (environment.name,)] = ENVIRONMENT.encode(environment)
+        rows[PUT_ENVIRONMENT, ENVIRONMENT.key(environment)] = ENVIRONMENT.encode(environment)
     for name, roster in change.rosters.items():
         rows[PUT_ROSTER, (name,)] = ROSTER.encode(roster)
     return rows
 
 
-def event_row(event: Event) -> EventRow:
-    """Return the columns of an event. ValueError: it cannot be encoded."""
+def columns(event: Event) -> tuple[str | float | None, ...]:
+    """Return an event as `ADD_EVENT` takes it. ValueError: it cannot be encoded."""
     return (
         event.event_id, event.decided_at, event.environment, event.campaign_id, event.rule,
         event.status.value, event.severity.value, EVENT.encode(event),
@@ -155,37 +165,27 @@ def load(connection: sqlite3.Connection) -> Loaded:
     """Return everything that is remembered but the events. Each row stands for itself."""
     problems: list[str] = []
 
-    def read(
-        what: str, query: str, body: Body[_T], key: Callable[[_T], tuple[str, ...]] | None = None
-    ) -> Iterator[tuple[tuple[str, ...], _T]]:
-        """Yield key and value of each row whose body decodes, and has that key in it."""
+    def read(what: str, body: Body[_T], query: str) -> dict[tuple[str, ...], _T]:
+        found = {}
         for *place, text in connection.execute(query):
             value = body.decode(text)
-            if value is None or (key is not None and key(value) != tuple(place)):
+            if value is None or body.key(value) not in ((), tuple(place)):
                 problems.append(f"the stored {what} {'/'.join(place)} cannot be read")
             else:
-                yield tuple(place), value
+                found[tuple(place)] = value
+        return found
 
-    campaigns = read(
-        "status of",
-        "SELECT environment, campaign_id, status FROM campaign",
-        CAMPAIGN,
-        lambda status: (status.environment, status.campaign_id),
-    )
+    campaigns = read("status of", CAMPAIGN, "SELECT environment, campaign_id, status FROM campaign")
     environments = read(
-        "status of environment",
-        "SELECT name, status FROM environment",
-        ENVIRONMENT,
-        lambda status: (status.name,),
+        "status of environment", ENVIRONMENT, "SELECT name, status FROM environment"
     )
-    listings = read("listing of environment", "SELECT environment, body FROM listing", ROSTER)
-    known = {(name, key): status for (name, key), status in campaigns}
+    rosters = read("listing of environment", ROSTER, "SELECT environment, body FROM listing")
     # Where its own row is damaged: else its campaigns would be nobody's.
-    implied = {name: EnvironmentStatus(name=name) for name, _ in known}
+    implied = {name: EnvironmentStatus(name=name) for name, _ in campaigns}
     return Loaded(
-        campaigns=known,
-        environments=implied | {name: status for (name,), status in environments},
-        rosters={name: roster for (name,), roster in listings},
+        campaigns={(name, key): status for (name, key), status in campaigns.items()},
+        environments=implied | {name: status for (name,), status in environments.items()},
+        rosters={name: roster for (name,), roster in rosters.items()},
         next_call_at=dict(connection.execute("SELECT environment, next_call_at FROM lease")),
         problems=tuple(problems),
     )
@@ -197,10 +197,7 @@ def newest(connection: sqlite3.Connection) -> int:
 
 
 def waiting(connection: sqlite3.Connection, sink: str, lost: set[str]) -> list[Entry] | None:
-    """Return what waits for a sink, in order; None: the sink is new.
-
-    What cannot be decoded is left out, and named in `lost`.
-    """
+    """Return what waits for a sink, in order (None: it is new); `lost` names what is damaged."""
     began = connection.execute(
         "SELECT event_row FROM cursor WHERE sink = ? AND environment = ''", (sink,)
     ).fetchone()
@@ -218,7 +215,7 @@ def waiting(connection: sqlite3.Connection, sink: str, lost: set[str]) -> list[E
         if (event := _event(event_id, body)) is None:
             lost.add(f"the stored event {event_id} cannot be read")
         else:
-            entries.append(Entry(event, row_id, before))
+            entries.append(Entry(event, row_id=row_id, before=before))
     return entries
 
 

@@ -23,7 +23,7 @@ MEMORY = Path(":memory:")
 """The path of a store without a disk: nothing is written, nothing outlives it."""
 
 APPLICATION_ID = 0x53465450
-"""The letters SFTP, in the header of the file: what tells our database from any other."""
+"""The letters SFTP, in the header of our files alone."""
 
 # AUTOINCREMENT: after retention has deleted the newest event, its number must not come again, or
 # the next event would lie behind the sinks' cursors and never be delivered.
@@ -61,10 +61,7 @@ _NOT_OURS = "this is not a database of sftp-monitor; give state.path another nam
 
 
 class StorageError(Exception):
-    """The state cannot be opened (exit code 74), or a transaction or a read failed.
-
-    `reason` is the message without the path: what may be shown to whoever reaches the port.
-    """
+    """The state cannot be opened, written or read. `reason`, without the path, is for the web."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -80,18 +77,11 @@ class Corrupt(StorageError):  # noqa: N818 - it says what is so
 
 
 def lock(database: Path) -> int:
-    """Lock a file beside the database, for one daemon per state; return its descriptor.
-
-    Locking the database itself would lock out those who only read it. The kernel releases it when
-    the process ends, however it ends. The file stays: deleting it would race with its next user.
-    """
+    """Lock a file beside the database, for one daemon per state; return its descriptor."""
+    # Not the database itself, which others may read. Nor is it ever deleted: that would race with
+    # its next user. The kernel releases it when the process ends, however it ends.
     path = database.with_name(f"{database.name}.lock")
-    try:
-        # No O_TRUNC: until the lock is ours the number in the file is its holder's.
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        why = f"cannot create the lock file ({error.strerror}); state.path must be in an existing "
-        raise StorageError(path, f"{why}directory that the daemon can write to") from error
+    file = _open(path)
     try:
         # Not lockf: such a lock goes when the process closes any other descriptor of the file.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,10 +96,7 @@ def lock(database: Path) -> int:
 
 
 def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str | None]:
-    """Return the writing connection, and what to say to people if a file was set aside.
-
-    A corrupt one is renamed to `<name>.corrupt-<UTC>`, never deleted. Raises StorageError.
-    """
+    """Return the writing connection, and a notice if a corrupt file was set aside."""
     try:
         return open_for_writing(path), None
     except Corrupt as corrupt:
@@ -118,12 +105,15 @@ def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Return a connection to the database, made or migrated as need be; it is durable (WAL, FULL).
+    """Return a connection to the database, made or migrated as need be.
 
-    Raises StorageError, or Corrupt for a damaged file.
+    Raises StorageError, of which it is Corrupt for a damaged file.
     """
     if path != MEMORY:
-        _make(path)
+        with os.fdopen(_open(path), "rb") as file:
+            # SQLite would take the shortest ones for an empty database.
+            if file.read(len(HEADER)) not in {b"", HEADER}:
+                raise StorageError(path, _NOT_OURS)
     with ExitStack() as undo:
         try:
             connection = undo.enter_context(closing(connect(path, "mode=rwc")))
@@ -158,10 +148,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def read_foreign(path: Path, query: Callable[[sqlite3.Connection], _T]) -> _T:
-    """Return what a query gives, for another process than the daemon; it creates no file.
-
-    Raises StorageError.
-    """
+    """Return what a query gives another process; it creates no file. Raises StorageError."""
     if not path.is_file():
         raise StorageError(path, "there is no state; is state.path right, did the daemon run?")
     # Without a WAL nobody has it open, and SQLite would make one, perhaps as root, in the
@@ -184,17 +171,14 @@ def is_damage(error: Exception) -> bool:
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def _make(path: Path) -> None:
-    """Make the file where there is none. Raises StorageError for one that is no database."""
+def _open(path: Path) -> int:
+    """Return a descriptor of the file, made where there is none. Raises StorageError."""
     try:
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb") as file:
-            header = file.read(len(HEADER))
+        # No O_TRUNC: it may be somebody else's.
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         why = f"cannot be opened ({error.strerror}); state.path must be a file in an existing "
         raise StorageError(path, f"{why}directory that the daemon can write to") from error
-    # SQLite would take the shortest ones for an empty database.
-    if header not in {b"", HEADER}:
-        raise StorageError(path, _NOT_OURS)
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int | None:
@@ -241,7 +225,7 @@ def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None
     part = path.with_name(f"{path.name}.new")
     for suffix in ("", *_COMPANIONS):
         part.with_name(part.name + suffix).unlink(missing_ok=True)
-    _make(part)
+    os.close(_open(part))
     with closing(connect(part, "mode=rw")) as copy:
         connection.backup(copy)
     part.replace(path.with_name(f"{path.name}.v{version}"))

@@ -1,7 +1,7 @@
 """The store as the daemon sees it: save and go on, lease and wait, deliver in order.
 
-All of it is called from one thread, the loop's, but for the history. After the start nothing is
-read back: what waits for the sinks, and what is left of removed environments, is in memory.
+It is for the loop's thread, but for the history. After the start nothing is read back: what waits
+for the sinks, and what is left of removed environments, is in memory.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ from monitor.serialize import HistoryQuery
 
 
 class Store(Database):
-    """The state of one daemon; hooks may be set right after it is made.
+    """The state of one daemon; its hooks may be set right after it is made.
 
     `epoch` is this start's, in the ids of all events that it decides: so no id stands for two
-    occurrences, whatever database is put back. `on_error` hears of failed transactions.
+    occurrences, whatever database is put back.
     """
 
     def __init__(
@@ -37,10 +37,9 @@ class Store(Database):
         executor: Executor | None = None,
         keep_running: KeepRunning = lambda name, work: asyncio.create_task(work, name=name),
     ) -> None:
-        """Open the state at `path` (or `MEMORY`), made anew where there is none.
+        """Open the state at `path` (or `MEMORY`), made where there is none. Raises StorageError.
 
-        `now` dates a file that is set aside. `executor` has one thread, and ends with the store;
-        with one it must be called on the loop that will use it. Raises StorageError.
+        `now` dates a file that is set aside. `executor` has one thread, and ends with the store.
         """
         self.epoch = secrets.token_hex(4)
         self.on_commit: Callable[[], None] = lambda: None
@@ -54,9 +53,9 @@ class Store(Database):
         self._newest = rows.newest(self._connection)
 
     async def load(self) -> Loaded:
-        """Return what is remembered of all environments. Raises StorageError.
+        """Return what is remembered; after the first time of removed environments alone.
 
-        After the first time: of those that were removed since, and all leases.
+        Raises StorageError.
         """
         if not self._loaded:
             loaded = await self._on_thread(partial(self._read, rows.load))
@@ -72,22 +71,18 @@ class Store(Database):
 
     def save(self, change: Change) -> None:
         """Queue a change to be committed; never blocks. ValueError: something cannot be encoded."""
-        writes, events = rows.writes(change), []
-        for event in change.events:
-            known = replace(event, epoch=self.epoch)
-            events.append((Entry(known), rows.event_row(known)))
+        writes = rows.writes(change)
+        decided = [replace(event, epoch=self.epoch) for event in change.events]
+        entries = [Entry(event, rows.columns(event)) for event in decided]
         if change.removed is not None:
             self._left[change.removed] = change
         self._leases.update(change.next_call_at)
         for queue in self._queues.values():
-            queue.extend(entry for entry, _ in events)
-        self._submit(writes, events, urgent=bool(events))
+            queue.extend(entries)
+        self._submit(writes, entries)
 
     async def lease(self, environment: str, until: Instant) -> None:
-        """Return once it is on disk that the budget is spent up to `until` (wall clock).
-
-        Raises StorageError when it could not be written.
-        """
+        """Return once it is on disk that the budget is spent until then. Raises StorageError."""
         self._leases[environment] = until
         await self._written({(rows.PUT_LEASE, (environment,)): until})
 
@@ -97,20 +92,16 @@ class Store(Database):
             await self._written({})
 
     async def prune(self, older_than: Instant) -> None:
-        """Delete events decided before `older_than` that every sink of this process has had.
-
-        Raises StorageError.
-        """
+        """Delete what was decided before that and every sink has had. Raises StorageError."""
         heads = (queue[0].row_id for queue in self._queues.values() if queue)
         bound = min((row for row in heads if row is not None), default=self._newest + 1)
         await self._written({(rows.PRUNE_EVENTS, (older_than,)): bound})
 
     def add_sink(self, sink: str) -> dict[str, str | None]:
-        """Have events wait for a sink: to be called before the first save.
+        """Have events wait for a sink: to be called before the first save. Raises StorageError.
 
-        Returns, by their id, the events that waited for it at the start and may have been
-        delivered before a crash, each with the id of the event before it. A new sink starts at the
-        newest event that there is. Raises StorageError.
+        Returns by their id the events that waited for it, and may have been delivered before a
+        crash, each with the id of the one before it. A new sink starts at the newest event.
         """
         if sink not in self._queues:
             waiting = self._read(partial(rows.waiting, sink=sink, lost=self._lost))
@@ -123,8 +114,7 @@ class Store(Database):
     def undelivered(self, sink: str) -> Event | None:
         """Return the next event for the sink; None where none is, or it is still to be committed.
 
-        While nothing can be written it is handed out all the same, not durable. To be followed by
-        `mark_delivered`.
+        While nothing can be written it is handed out all the same, not durable.
         """
         queue = self._queues[sink]
         if not queue or (queue[0].row_id is None and self.problem is None):
@@ -132,10 +122,7 @@ class Store(Database):
         return replace(queue[0].event, durable=queue[0].row_id is not None)
 
     def mark_delivered(self, sink: str, event_id: str) -> None:
-        """Note that the sink has had that event, which `undelivered` returned; queued.
-
-        One that is not committed yet is passed over by its cursor in the same transaction.
-        """
+        """Note that the sink has had that event; the cursor passes it after its COMMIT."""
         queue = self._queues[sink]
         if not queue or queue[0].event.event_id != event_id:
             return
@@ -154,10 +141,7 @@ class Store(Database):
         return (len(queue), queue[0].event.decided_at) if queue else (0, None)
 
     def history(self, wanted: HistoryQuery | None = None) -> dict[int, Event]:
-        """Return stored events by their rows, newest first; any thread may call it.
-
-        Raises StorageError.
-        """
+        """Return events by row, newest first, in any thread. Raises StorageError."""
         return self._read(partial(rows.history, wanted=wanted or HistoryQuery()))
 
     def _settled(self, outcome: Outcome) -> None:
@@ -172,7 +156,7 @@ class Store(Database):
                     StorageError(self.path, f"the event id {entry.event.event_id} came twice")
                 )
                 continue
-            entry.row_id = self._newest = row_id
+            entry.row_id, entry.columns, self._newest = row_id, (), row_id
             # Delivered while it was being written: with the next one its cursor passes it.
             for sink in () if self._closed else entry.delivered_to:
                 self._move_cursor(sink, row_id, entry.event.environment)
@@ -180,13 +164,9 @@ class Store(Database):
             self.on_commit()
 
     def _move_cursor(self, sink: str, row: int, *environments: str) -> None:
-        moved: rows.Writes = {(rows.PUT_CURSOR, (sink, name)): row for name in environments}
-        self._submit(moved, urgent=False)
+        self._submit({(rows.PUT_CURSOR, (sink, name)): row for name in environments})
 
 
 def read_history(path: Path, wanted: HistoryQuery | None = None) -> dict[int, Event]:
-    """Return events by row, newest first: beside a running daemon, or after one.
-
-    Read-only: it locks nobody out and creates no file. Raises StorageError.
-    """
+    """Return events by row, newest first, beside a running daemon or none. Raises StorageError."""
     return schema.read_foreign(path, partial(rows.history, wanted=wanted or HistoryQuery()))

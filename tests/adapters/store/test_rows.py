@@ -258,7 +258,7 @@ def test_text_that_is_no_unicode_is_refused_before_it_reaches_the_disk() -> None
 
 def test_an_events_row_has_the_columns_that_the_history_is_searched_by() -> None:
     event = an_event(3, campaign_id=None, epoch="0badcafe")
-    row = rows.event_row(event)
+    row = rows.columns(event)
     assert event.event_id.endswith("-0badcafe-3")
     assert row[:3] == (event.event_id, NOW + 3, "production")
     assert row[3:7] == (None, "failed_test", "firing", "critical")

@@ -63,7 +63,7 @@ async def test_what_is_not_committed_yet_is_not_read(path: Path) -> None:
     store = Store(path, now=NOW)
     connection = store._connection
     connection.execute("BEGIN")
-    connection.execute(rows.ADD_EVENT, rows.event_row(an_event(epoch="0badcafe"))).fetchall()
+    connection.execute(rows.ADD_EVENT, rows.columns(an_event(epoch="0badcafe"))).fetchall()
     assert store.history() == {}
     connection.execute("COMMIT")
     assert list(store.history().values()) == [an_event(epoch="0badcafe")]
