@@ -30,17 +30,13 @@ KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 _ABANDONED: list[sqlite3.Connection] = []
 """Held for the rest of the process: Python would close them, and SQLite would write at that."""
 
-
 Outcome = StorageError | Sequence[tuple[rows.Entry, int | None]]
 """Why a transaction failed; or its events with their rows, in order (None: the id was there)."""
 
 
 @dataclass(slots=True)
 class _Batch:
-    """One transaction to be; `tried` is done once it was attempted, with the error if it failed.
-
-    While the disk is full it grows by its events only: of any other row the newest counts.
-    """
+    """One transaction to be; `tried` is done once it was attempted, with the error if it failed."""
 
     writes: rows.Writes = field(default_factory=dict)
     events: list[rows.Entry] = field(default_factory=list)
@@ -103,9 +99,7 @@ class Database:
 
     async def _written(self, writes: rows.Writes) -> None:
         """Return after the first attempt at this and all before it. Raises StorageError."""
-        if self._next.tried is None:
-            self._next.tried = asyncio.get_running_loop().create_future()
-        tried = self._next.tried
+        tried = self._next.tried = self._next.tried or asyncio.get_running_loop().create_future()
         self._submit(writes)
         # Who waits no more must not take it from the others.
         error = await asyncio.shield(tried)

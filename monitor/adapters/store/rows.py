@@ -23,56 +23,48 @@ Writes = dict[tuple[str, tuple[str | float, ...]], str | float]
 """What is to be written: by the statement and its key the value, of which the newest counts."""
 
 
+@dataclass(frozen=True)
 class Body(Generic[_T]):
-    """A value as JSON and back; `key` is what it is stored under, where it says that itself."""
+    """A value as JSON and back: `dump` is how. `key` is what it is stored under, if it says so."""
 
-    def __init__(
-        self,
-        adapter: TypeAdapter[_T],
-        key: Callable[[_T], tuple[str, ...]] = lambda _: (),
-        **dump: Any,
-    ) -> None:
-        """Encode as pydantic's `dump_json` does with these settings."""
-        self.key = key
-        self._adapter = adapter
-        self._dump = dump
+    adapter: TypeAdapter[_T]
+    dump: Mapping[str, Any]
+    key: Callable[[_T], tuple[str, ...]] = lambda _: ()
 
     def encode(self, value: _T) -> str:
         """Return the JSON. ValueError: text that is no Unicode (a lone surrogate)."""
-        return self._adapter.dump_json(value, **self._dump).decode()
+        return self.adapter.dump_json(value, **self.dump).decode()
 
     def decode(self, body: str) -> _T | None:
         """Return the value, what is not stored at its default; None, and no guess, for damage."""
         try:
-            return self._adapter.validate_json(body, strict=True)
+            return self.adapter.validate_json(body, strict=True)
         except ValueError:
             return None
 
 
 STORED_OF_ENVIRONMENT = {
     "name", "unanswered", "unanswered_at", "outage_at", "outage_reason", "rejected_at",
-    "rejected_by", "readable_seen", "called_at", "swept_at", "listed_at",
-    "alerts",
+    "rejected_by", "readable_seen", "called_at", "swept_at", "listed_at", "alerts",
 }  # fmt: skip
 
+# Failed polls in a row are this process's.
 CAMPAIGN = Body(
     TypeAdapter(CampaignStatus),
+    {"exclude": {"failures"}, "exclude_none": True},
     lambda status: (status.environment, status.campaign_id),
-    exclude={"failures"},  # those in a row are this process's
-    exclude_none=True,
 )
 ENVIRONMENT = Body(
     TypeAdapter(EnvironmentStatus),
+    {"include": STORED_OF_ENVIRONMENT, "exclude_none": True},
     lambda status: (status.name,),
-    include=STORED_OF_ENVIRONMENT,
-    exclude_none=True,
 )
-ROSTER = Body(TypeAdapter(Roster), exclude_none=True)
+ROSTER = Body(TypeAdapter(Roster), {"exclude_none": True})
 # Under a name of its own, for pydantic takes no settings for a dataclass. No two events have the
 # same texts: its cache of strings would grow for days, and serve nothing.
 _StoredEvent = NewType("_StoredEvent", Event)
 _EVENT: TypeAdapter[Event] = TypeAdapter(_StoredEvent, config=ConfigDict(cache_strings="keys"))
-EVENT = Body(_EVENT, exclude={"epoch", "redelivery", "durable"})
+EVENT = Body(_EVENT, {"exclude": {"epoch", "redelivery", "durable"}})
 
 
 def _upsert(table: str, key: str, value: str) -> str:

@@ -105,10 +105,7 @@ def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Return a connection to the database, made or migrated as need be.
-
-    Raises StorageError, of which it is Corrupt for a damaged file.
-    """
+    """Return a connection, the file made or migrated as need be. Raises StorageError or Corrupt."""
     if path != MEMORY:
         with os.fdopen(_open(path), "rb") as file:
             # SQLite would take the shortest ones for an empty database.

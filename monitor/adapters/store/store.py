@@ -53,10 +53,7 @@ class Store(Database):
         self._newest = rows.newest(self._connection)
 
     async def load(self) -> Loaded:
-        """Return what is remembered; after the first time of removed environments alone.
-
-        Raises StorageError.
-        """
+        """Return what is remembered; later of removed environments alone. Raises StorageError."""
         if not self._loaded:
             loaded = await self._on_thread(partial(self._read, rows.load))
             self._loaded, self._leases = True, dict(loaded.next_call_at) | self._leases
