@@ -13,11 +13,11 @@ from monitor.adapters.sinks import links_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.web import EventsAnswer, HistoryUnreadableError
 from monitor.config import Config
-from monitor.core.board import Board
+from monitor.core.board import Board, HistoryQuery
 from monitor.core.model import Instant, Seconds
 from monitor.core.text import rfc3339
 from monitor.polling import Clock, Fleet
-from monitor.serialize import HistoryQuery, record_of
+from monitor.serialize import record_of
 
 STANDS_STILL: Seconds = 30.0
 """A poll loop that has not turned for so long makes `/-/healthy` answer 503."""

@@ -127,17 +127,12 @@ class Schemas:
     """The JSON Schemas of dataclasses and enums, each a component that others refer to."""
 
     def __init__(self, prefix: str, names: Mapping[type, tuple[str, str]]) -> None:
-        """Begin without any; references are `prefix` and the name of a component.
+        """Begin without `components`, to which references are `prefix` and the name of one.
 
         `names` has names and descriptions of classes whose own are not for users.
         """
+        self.components: dict[str, dict[str, Any]] = {}
         self._prefix, self._names = prefix, names
-        self._components: dict[str, dict[str, Any]] = {}
-
-    @property
-    def components(self) -> dict[str, dict[str, Any]]:
-        """The components by their names, in the order of these."""
-        return dict(sorted(self._components.items()))
 
     def of(self, kind: Any) -> dict[str, Any]:
         """Return the schema of a type, and keep the components that it refers to."""
@@ -158,8 +153,8 @@ class Schemas:
 
     def _named(self, kind: Any) -> dict[str, Any]:
         name, about = self._names.get(kind, (kind.__name__, getdoc(kind)))
-        if name not in self._components:
-            component = self._components[name] = {"description": about}
+        if name not in self.components:
+            component = self.components[name] = {"description": about}
             if issubclass(kind, StrEnum):
                 component |= {"enum": [word.value for word in kind], "type": "string"}
             else:
@@ -176,20 +171,6 @@ class Links:
 
     runbook_url: str
     external_url: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryQuery:
-    """Which events are asked for, newest first; None is no limit.
-
-    `cursor` is the row of an event in the history: only those older than that one.
-    """
-
-    limit: int = 100
-    environment: str | None = None
-    campaign_id: str | None = None
-    since: Instant | None = None
-    cursor: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,7 @@
-"""Deliver events from the outbox to each sink: in order, nothing lost, nothing doubled.
+"""Deliver events from the outbox to each sink, in order, at least once.
 
-An event is delivered after its COMMIT, and the sink's cursor is moved after that, one by one: a
-crash repeats at most the one event whose cursor was not moved yet. At the start a sink that can be
-read back says whether it has that one; to any other it is sent again, and it is marked.
+An event is delivered after its COMMIT, and the sink's cursor is moved after that: a crash repeats
+at most one. A sink that can be read back says whether it has it; to others it goes again, marked.
 """
 
 import asyncio
@@ -33,7 +32,7 @@ class Tellers:
     """A teller for each sink, each in a task of its own: a sink that is down delays no other."""
 
     def __init__(self, sinks: Sequence[Sink], store: Store, failed: Callable[[str], None]) -> None:
-        """Deliver what is in `store` to `sinks`; `failed` counts a failed delivery to a sink."""
+        """Deliver from `store` to `sinks`; `failed` counts a failed delivery to a sink."""
         self._tellers = [Teller(sink, store, failed) for sink in sinks]
 
     def wake(self) -> None:

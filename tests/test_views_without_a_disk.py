@@ -19,10 +19,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.adapters.store import StorageError
 from monitor.config import load_config
+from monitor.core.board import HistoryQuery
 from monitor.core.model import Event
 from monitor.daemon import Daemon, SystemClock
 from monitor.polling import Api, Settings
-from monitor.serialize import HistoryQuery
 from support.scrapes import Scrape
 from support.state_files import events, execute
 from support.virtual import FakeApi, VirtualClock, config

@@ -13,10 +13,11 @@ from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
 from monitor.cli.http_client import ask_pages
 from monitor.config import format_duration, parse_duration
+from monitor.core.board import HistoryQuery
 from monitor.core.model import Instant, Seconds
 from monitor.core.text import clean, rfc3339
 from monitor.daemon import SystemClock
-from monitor.serialize import HistoryQuery, Links, event_json, to_json
+from monitor.serialize import Links, event_json, to_json
 
 
 class _Duration(click.ParamType[Seconds]):

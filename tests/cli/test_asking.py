@@ -8,7 +8,8 @@ import pytest
 
 from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer, StatusAnswer
 from monitor.cli.http_client import ask, ask_pages
-from monitor.serialize import HistoryQuery, Links, record_of
+from monitor.core.board import HistoryQuery
+from monitor.serialize import Links, record_of
 from support.boards import a_board, an_entry, an_environment
 from support.events import FIRING
 from support.web import HOST, a_context, listening

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from monitor.adapters.store import read_history
+from monitor.core.board import HistoryQuery
 from monitor.core.model import DAY, Answer, Event, PollError, Seconds, SftpConfig
 from monitor.daemon import Daemon
-from monitor.serialize import HistoryQuery
 from simulation.clocks import Clocks
 from simulation.opinion import Opinion, Pages
 from simulation.platform import CAMPAIGNS, Platform

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.adapters.store import read_history
-from monitor.serialize import HistoryQuery
+from monitor.core.board import HistoryQuery
 from support.command import Daemon, daemon, write_config
 from support.fake_platform import CLOCK, FakePlatform, fake_platform
 from support.peers import require_peer

@@ -12,10 +12,10 @@ from typing import Any, Generic, NewType, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
+from monitor.core.board import HistoryQuery
 from monitor.core.discovery import Roster
 from monitor.core.model import Event, Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.serialize import HistoryQuery
 
 _T = TypeVar("_T")
 

@@ -18,8 +18,8 @@ from monitor.adapters.store import rows, schema
 from monitor.adapters.store.database import Database, KeepRunning, Outcome
 from monitor.adapters.store.rows import Change, Entry, Loaded
 from monitor.adapters.store.schema import StorageError
+from monitor.core.board import HistoryQuery
 from monitor.core.model import Event, Instant
-from monitor.serialize import HistoryQuery
 
 
 class Store(Database):

@@ -14,10 +14,9 @@ from monitor.adapters.web.context import HistoryUnreadableError, WebContext
 from monitor.adapters.web.openapi import LIMIT, document
 from monitor.adapters.web.responses import JSON, BadRequestError, as_json, respond
 from monitor.adapters.web.schemas import CampaignDetailAnswer
-from monitor.core.board import Board, Entry, EnvironmentBoard, Health
+from monitor.core.board import Board, Entry, EnvironmentBoard, Health, HistoryQuery
 from monitor.core.model import Instant
 from monitor.core.text import clean
-from monitor.serialize import HistoryQuery
 
 HISTORY = 100
 """So many events are shown with a campaign."""

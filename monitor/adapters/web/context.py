@@ -4,9 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from monitor.adapters.web.schemas import EventsAnswer
-from monitor.core.board import Board
+from monitor.core.board import Board, HistoryQuery
 from monitor.core.model import Instant
-from monitor.serialize import HistoryQuery
 
 
 class HistoryUnreadableError(Exception):

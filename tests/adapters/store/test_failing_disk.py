@@ -267,7 +267,7 @@ import asyncio, resource, signal, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from monitor.adapters.store import Store
-from monitor.serialize import HistoryQuery
+from monitor.core.board import HistoryQuery
 from support.builders import NOW
 from support.state_files import SINK, events, tell_all
 

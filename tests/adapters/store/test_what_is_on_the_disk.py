@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.adapters.store import StorageError, Store, read_history, rows, schema
-from monitor.serialize import HistoryQuery
+from monitor.core.board import HistoryQuery
 from support.builders import NOW
 from support.state_files import SINK, an_event, events, full_disk, tell_all, threaded
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from monitor.adapters.web import EventsAnswer
-from monitor.core.board import Board, Entry
+from monitor.core.board import Board, Entry, HistoryQuery
 from monitor.core.identity import fingerprint
 from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason
 from monitor.core.rule import unknown
-from monitor.serialize import HistoryQuery, Links, record_of, to_json
+from monitor.serialize import Links, record_of, to_json
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.events import FIRING
