@@ -153,8 +153,7 @@ class Daemon:
         # Before the first save: without its cursor a crash would let events pass a sink by.
         self._tellers = Tellers(sinks, store, self._own.sink_failed)
         self._upkeep = Upkeep(self.report, store, self._own, clock, self._manager)
-        store.on_commit = self._tellers.wake
-        store.on_error = self._storage_failed
+        store.on_error = self._upkeep.storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
 
@@ -289,8 +288,3 @@ class Daemon:
 
     def _not_ready(self) -> str | None:
         return self.report.ready() if self._loaded else "the state is not loaded yet"
-
-    def _storage_failed(self, error: Exception) -> None:
-        # What cannot be committed is told from memory: a full disk must not hold back a page.
-        self._tellers.wake()
-        self._upkeep.storage_failed(error)

@@ -35,11 +35,6 @@ class Tellers:
         """Deliver from `store` to `sinks`; `failed` counts a failed delivery to a sink."""
         self._tellers = [Teller(sink, store, failed) for sink in sinks]
 
-    def wake(self) -> None:
-        """Look at the outbox: something was committed, or cannot be."""
-        for teller in self._tellers:
-            teller.wake()
-
     def finish(self) -> None:
         """Have `run` return once all that waits is delivered everywhere."""
         for teller in self._tellers:
@@ -68,16 +63,12 @@ class Teller:
         self._failing = False
         self._finishing = False
         # More than the first only if the disk failed before the crash, and kept the cursor back.
-        self._perhaps_had = store.add_sink(sink.name)
-
-    def wake(self) -> None:
-        """Look at the outbox: something was committed, or cannot be."""
-        self._woken.set()
+        self._perhaps_had = store.add_sink(sink.name, self._woken.set)
 
     def finish(self) -> None:
         """Have `run` return once all that waits is delivered."""
         self._finishing = True
-        self.wake()
+        self._woken.set()
 
     async def run(self) -> None:
         """Deliver until `finish`. Cancelled, it may cut off a delivery that was made after all."""

@@ -59,9 +59,7 @@ def _open(path: Path) -> Store:
 
 
 def _teller(store: Store, sink: ASink, failed: Callable[[str], None] = lambda _: None) -> Teller:
-    teller = Teller(sink, store, failed)
-    store.on_commit = teller.wake
-    return teller
+    return Teller(sink, store, failed)
 
 
 def test_events_are_told_in_order_and_once(path: Path) -> None:
@@ -259,7 +257,6 @@ def test_fault_41_a_sink_that_is_down_delays_no_other(path: Path) -> None:
     async def story() -> tuple[list[int], list[int]]:
         store, well, down = _open(path), ASink(), ASink(failures=1000, name="file")
         tellers = Tellers([well, down], store, lambda _: None)
-        store.on_commit = tellers.wake
         telling = asyncio.create_task(tellers.run())
         for seq in (1, 2):
             store.save(events(seq))

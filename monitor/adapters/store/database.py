@@ -46,8 +46,7 @@ class _Batch:
 class Database:
     """The database of one daemon, for the loop's thread but for what says otherwise.
 
-    `problem` is why the last transaction failed; None when it was a good one. `notice` is what
-    people should know of the start: a file was set aside.
+    `problem` is why the last transaction failed, `notice` says that a file was set aside, or None.
     """
 
     def __init__(

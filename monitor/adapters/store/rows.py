@@ -1,8 +1,7 @@
-"""What is written and how it is read, side by side: the bodies, the statements, the queries.
+"""What is written and how it is read, side by side, in SQL that PostgreSQL takes as well.
 
-The dataclasses of the core are the schema of the bodies: a field with a default may be added there
-at any time, old rows then have the default. One that is renamed or removed needs a migration. The
-statements are such as PostgreSQL takes, too.
+The core's dataclasses are the schema of the bodies: a field with a default may be added at any
+time, old rows then have the default. One that is renamed or removed needs a migration.
 """
 
 import sqlite3
@@ -106,10 +105,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What was remembered: campaigns by (environment, id), all else by the environment's name.
-
-    `problems` has one line for each row that could not be decoded.
-    """
+    """What was remembered, by (environment, id) or environment; `problems` names damaged rows."""
 
     campaigns: dict[tuple[str, str], CampaignStatus] = field(default_factory=dict)
     environments: dict[str, EnvironmentStatus] = field(default_factory=dict)

@@ -42,9 +42,9 @@ class Store(Database):
         `now` dates a file that is set aside. `executor` has one thread, and ends with the store.
         """
         self.epoch = secrets.token_hex(4)
-        self.on_commit: Callable[[], None] = lambda: None
         self.on_error: Callable[[StorageError], None] = lambda _error: None
         self._queues: dict[str, deque[Entry]] = {}
+        self._wakes: list[Callable[[], None]] = []
         self._loaded = False
         self._lost: set[str] = set()
         self._left: dict[str, Change] = {}
@@ -94,12 +94,14 @@ class Store(Database):
         bound = min((row for row in heads if row is not None), default=self._newest + 1)
         await self._written({(rows.PRUNE_EVENTS, (older_than,)): bound})
 
-    def add_sink(self, sink: str) -> dict[str, str | None]:
+    def add_sink(self, sink: str, wake: Callable[[], None] = lambda: None) -> dict[str, str | None]:
         """Have events wait for a sink: to be called before the first save. Raises StorageError.
 
+        `wake` is called whenever there may be one to deliver.
         Returns by their id the events that waited for it, and may have been delivered before a
         crash, each with the id of the one before it. A new sink starts at the newest event.
         """
+        self._wakes.append(wake)
         if sink not in self._queues:
             waiting = self._read(partial(rows.waiting, sink=sink, lost=self._lost))
             if waiting is None:
@@ -143,22 +145,26 @@ class Store(Database):
 
     def _settled(self, outcome: Outcome) -> None:
         if isinstance(outcome, StorageError):
-            return self.on_error(outcome)
-        for entry, row_id in outcome:
-            if row_id is None:
-                for queue in self._queues.values():
-                    with suppress(ValueError):
-                        queue.remove(entry)
-                self.on_error(
-                    StorageError(self.path, f"the event id {entry.event.event_id} came twice")
-                )
-                continue
-            entry.row_id, entry.columns, self._newest = row_id, (), row_id
-            # Delivered while it was being written: with the next one its cursor passes it.
-            for sink in () if self._closed else entry.delivered_to:
-                self._move_cursor(sink, row_id, entry.event.environment)
+            self.on_error(outcome)
+        else:
+            for entry, row_id in outcome:
+                self._committed(entry, row_id)
         if outcome:
-            self.on_commit()
+            # What cannot be committed goes out from memory: a full disk must not hold back a page.
+            for wake in self._wakes:
+                wake()
+
+    def _committed(self, entry: Entry, row_id: int | None) -> None:
+        if row_id is None:
+            for queue in self._queues.values():
+                with suppress(ValueError):
+                    queue.remove(entry)
+            why = f"the event id {entry.event.event_id} came twice"
+            return self.on_error(StorageError(self.path, why))
+        entry.row_id, entry.columns, self._newest = row_id, (), row_id
+        # Delivered while it was being written: with the next one its cursor passes it.
+        for sink in () if self._closed else entry.delivered_to:
+            self._move_cursor(sink, row_id, entry.event.environment)
 
     def _move_cursor(self, sink: str, row: int, *environments: str) -> None:
         self._submit({(rows.PUT_CURSOR, (sink, name)): row for name in environments})

@@ -255,7 +255,7 @@ async def test_the_writing_is_a_task_that_is_watched_over(path: Path) -> None:
 async def test_hooks_are_called_on_the_loops_thread(path: Path) -> None:
     called: list[str] = []
     async with threaded(path) as store:
-        store.on_commit = lambda: called.append(threads.current_thread().name)
+        store.add_sink("log", lambda: called.append(threads.current_thread().name))
         store.on_error = lambda _: called.append(threads.current_thread().name)
         store.save(events(1))
         await store.flush()
@@ -269,7 +269,7 @@ async def test_hooks_are_called_on_the_loops_thread(path: Path) -> None:
 
 async def test_the_hook_is_called_after_every_commit_that_held_events(store: Store) -> None:
     commits = []
-    store.on_commit = lambda: commits.append(len(store.history()))
+    store.add_sink("log", lambda: commits.append(len(store.history())))
     store.save(Change(campaigns=(REMEMBERED,)))
     await store.flush()
     assert commits == []
