@@ -3,7 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
@@ -25,39 +26,33 @@ STANDS_STILL: Seconds = 30.0
 log = structlog.get_logger()
 
 
+@dataclass
 class Report:
-    """Views of the pollers and the store, made when asked."""
+    """Views of the pollers and the store, made when asked; a reload replaces `config`."""
 
-    def __init__(
-        self,
-        config: Config,
-        fleet: Fleet,
-        store: Store,
-        sinks: tuple[str, ...],
-        own: OwnMetrics,
-        clock: Clock,
-    ) -> None:
-        """Report on `fleet`, which the daemon changes; `config` is replaced by a reload."""
-        self.config = config
-        self._fleet = fleet
-        self._store = store
-        self._sinks = sinks
-        own.show_state(lambda: store.problem is None)
-        self._exposition = Exposition(own)
-        self._clock = clock
+    config: Config
+    fleet: Fleet
+    store: Store
+    sinks: tuple[str, ...]
+    own: OwnMetrics
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        """Have the metrics show the state of the store."""
+        self._exposition = Exposition(self.own)
+        self.own.show_state(lambda: self.store.problem is None)
 
     def board(self) -> Board:
         """Return all environments as they are known now."""
-        environments = {name: poller.board() for name, poller in self._fleet.pollers.items()}
-        return Board(environments, self._clock.wall())
+        environments = {name: poller.board() for name, poller in self.fleet.pollers.items()}
+        return Board(environments, self.clock.wall())
 
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""
         # The board is made here, on the loop: frozen, it may be rendered while pollers go on.
         board = self.board()
-        sinks = [SinkState(name, *self._store.pending(name)) for name in self._sinks]
-        render = self._exposition.render
-        return lambda: render(board, sinks, openmetrics=openmetrics)
+        sinks = [SinkState(name, *self.store.pending(name)) for name in self.sinks]
+        return partial(self._exposition.render, board, sinks, openmetrics=openmetrics)
 
     def history(self, query: HistoryQuery) -> EventsAnswer:
         """Return told events as the log has them, newest first; to be called in a thread.
@@ -65,7 +60,7 @@ class Report:
         Raises HistoryUnreadableError.
         """
         try:
-            found = self._store.history(replace(query, limit=query.limit + 1))
+            found = self.store.history(replace(query, limit=query.limit + 1))
         except StorageError as error:
             raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
         page, links = list(found)[: query.limit], links_of(self.config)
@@ -75,19 +70,19 @@ class Report:
 
     def healthy(self) -> bool:
         """Say whether every poll loop turns."""
-        return self.turned_since(self._clock.elapsed() - STANDS_STILL)
+        return self.turned_since(self.clock.elapsed() - STANDS_STILL)
 
     def turned_since(self, mono: Seconds) -> bool:
         """Say whether every poll loop has turned after this instant of the monotonic clock."""
-        return all(poller.turned_at > mono for poller in self._fleet.pollers.values())
+        return all(poller.turned_at > mono for poller in self.fleet.pollers.values())
 
     def ready(self) -> str | None:
         """Return why the monitor is not ready, or None when it is."""
-        if self._store.problem is not None:
-            return f"the state database: {self._store.problem.reason}"
+        if self.store.problem is not None:
+            return f"the state database: {self.store.problem.reason}"
         if not self.healthy():
             return "the poll loop stands still"
-        waiting = [name for name, poller in self._fleet.pollers.items() if not poller.called]
+        waiting = [name for name, poller in self.fleet.pollers.items() if not poller.called]
         return f"no call was made yet for {', '.join(waiting)}" if waiting else None
 
     async def heartbeat(self) -> None:

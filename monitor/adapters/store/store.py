@@ -97,9 +97,9 @@ class Store(Database):
     def add_sink(self, sink: str, wake: Callable[[], None] = lambda: None) -> dict[str, str | None]:
         """Have events wait for a sink: to be called before the first save. Raises StorageError.
 
-        `wake` is called whenever there may be one to deliver.
-        Returns by their id the events that waited for it, and may have been delivered before a
-        crash, each with the id of the one before it. A new sink starts at the newest event.
+        `wake` is called whenever there may be one to deliver. Returns by their id the events that
+        waited, and may have been delivered before a crash, each with the id of the one before it. A
+        new sink starts at the newest event.
         """
         self._wakes.append(wake)
         if sink not in self._queues:
