@@ -143,8 +143,7 @@ class Database:
     def _settle(self, batch: _Batch, outcome: Outcome) -> None:
         self.problem = outcome if isinstance(outcome, StorageError) else None
         if self.problem is not None:
-            # Before what came meanwhile.
-            self._next.writes = batch.writes | self._next.writes
+            self._next.writes = batch.writes | self._next.writes  # before what came meanwhile
             self._next.events = batch.events + self._next.events
         self._settled(outcome)
         if batch.tried is not None:
@@ -195,8 +194,9 @@ class Database:
                 why = f"damaged while running ({error}); restart the daemon, which sets it aside"
                 self._damage = StorageError(self.path, why)
                 raise self._damage from error
-            # An OSError has the path in its text.
-            cause = error.strerror if isinstance(error, OSError) else error
+            # An OSError has the path in its text; what is no error of a disk says too little.
+            text = str(error) if isinstance(error, sqlite3.Error) else repr(error)
+            cause = error.strerror if isinstance(error, OSError) else text
             raise StorageError(self.path, f"cannot be {what} ({cause})") from error
 
     def _check(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -221,6 +222,13 @@ async def test_an_event_id_that_comes_twice_is_told_as_an_error_and_jams_nothing
     assert [stored.seq for stored in store.history().values()] == [2, 1]
     assert ["came twice" in str(problem) for problem in problems] == [True]
     assert not store.problem
+
+
+async def test_whatever_is_raised_while_it_writes_is_named_and_ends_nothing(store: Store) -> None:
+    with pytest.raises(StorageError, match=r"cannot be written \(OverflowError"):
+        await store.lease("production", 2**70)
+    await store.lease("production", NOW)
+    assert store.problem is None
 
 
 ACTIONS = st.lists(st.sampled_from(["save", "break", "heal", "tell", "restart"]), max_size=25)
