@@ -176,7 +176,7 @@ async def measure(environments: int, campaigns: int) -> None:
     ticking = asyncio.create_task(watch.tick())
     await watch.step("idle", asyncio.sleep(1))
     config = config_of(environments, campaigns)
-    store = Store.open(MEMORY, now=clock.wall())
+    store = Store(MEMORY, now=clock.wall())
     fleet = Fleet(store, clock, own, talkover(clock), _not_started)
     loaded = known(config, clock.wall())
     await watch.step("start: plan all polls", _applied(fleet, config, loaded))

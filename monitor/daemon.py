@@ -98,7 +98,7 @@ class Daemon:
     async def start(self) -> None:
         """Build and start everything.
 
-        Raises ConfigError, SecretError, StateLocked, StateUnusable, or OSError for the port.
+        Raises ConfigError, SecretError, StorageError, or OSError for the port.
         """
         try:
             await self._start(self._load())
@@ -132,7 +132,7 @@ class Daemon:
     def _build(self, config: Config) -> None:
         clock = self._clock
         self._closing.callback(self._thread.shutdown, wait=False, cancel_futures=True)
-        store = Store.open(
+        store = Store(
             config.state.path,
             now=clock.wall(),
             executor=ThreadPoolExecutor(1, "state") if self._threaded else None,
@@ -153,8 +153,7 @@ class Daemon:
         # Before the first save: without its cursor a crash would let events pass a sink by.
         self._tellers = Tellers(sinks, store, self._own.sink_failed)
         self._upkeep = Upkeep(self.report, store, self._own, clock, self._manager)
-        store.on_commit = self._tellers.wake
-        store.on_error = self._storage_failed
+        store.on_error = self._upkeep.storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
 
@@ -243,7 +242,7 @@ class Daemon:
 
     async def _prepare(self, config: Config) -> Prepared:
         """Make what a config needs, with what is stored of environments that do not run yet."""
-        loaded = await self._store.load(frozenset(self._fleet.pollers))
+        loaded = await self._store.load()
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
         return await self._fleet.prepare(config, loaded)
@@ -289,8 +288,3 @@ class Daemon:
 
     def _not_ready(self) -> str | None:
         return self.report.ready() if self._loaded else "the state is not loaded yet"
-
-    def _storage_failed(self, error: Exception) -> None:
-        # What cannot be committed is told from memory: a full disk must not hold back a page.
-        self._tellers.wake()
-        self._upkeep.storage_failed(error)

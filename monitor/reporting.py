@@ -3,20 +3,22 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
 from monitor import __version__
 from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
 from monitor.adapters.sinks import links_of
-from monitor.adapters.store import Filter, StorageError, Store
-from monitor.adapters.web import EventsAnswer, HistoryQuery, HistoryUnreadableError
+from monitor.adapters.store import StorageError, Store
+from monitor.adapters.web import EventsAnswer, HistoryUnreadableError
 from monitor.config import Config
-from monitor.core.board import Board
-from monitor.core.model import Instant, Seconds, Told
+from monitor.core.board import Board, HistoryQuery
+from monitor.core.model import Instant, Seconds
 from monitor.core.text import rfc3339
 from monitor.polling import Clock, Fleet
-from monitor.record import record_of
+from monitor.serialize import record_of
 
 STANDS_STILL: Seconds = 30.0
 """A poll loop that has not turned for so long makes `/-/healthy` answer 503."""
@@ -24,76 +26,63 @@ STANDS_STILL: Seconds = 30.0
 log = structlog.get_logger()
 
 
+@dataclass
 class Report:
-    """Views of the pollers and the store, made when asked."""
+    """Views of the pollers and the store, made when asked; a reload replaces `config`."""
 
-    def __init__(
-        self,
-        config: Config,
-        fleet: Fleet,
-        store: Store,
-        sinks: tuple[str, ...],
-        own: OwnMetrics,
-        clock: Clock,
-    ) -> None:
-        """Report on `fleet`, which the daemon changes; `config` is replaced by a reload."""
-        self.config = config
-        self._fleet = fleet
-        self._store = store
-        self._sinks = sinks
-        own.show_state(lambda: not store.failing)
-        self._exposition = Exposition(own)
-        self._clock = clock
+    config: Config
+    fleet: Fleet
+    store: Store
+    sinks: tuple[str, ...]
+    own: OwnMetrics
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        """Have the metrics show the state of the store."""
+        self._exposition = Exposition(self.own)
+        self.own.show_state(lambda: self.store.problem is None)
 
     def board(self) -> Board:
         """Return all environments as they are known now."""
-        environments = {name: poller.board() for name, poller in self._fleet.pollers.items()}
-        return Board(environments, self._clock.wall())
+        environments = {name: poller.board() for name, poller in self.fleet.pollers.items()}
+        return Board(environments, self.clock.wall())
 
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""
         # The board is made here, on the loop: frozen, it may be rendered while pollers go on.
         board = self.board()
-        sinks = [SinkState(name, *self._store.pending(name)) for name in self._sinks]
-        render = self._exposition.render
-        return lambda: render(board, sinks, openmetrics=openmetrics)
+        sinks = [SinkState(name, *self.store.pending(name)) for name in self.sinks]
+        return partial(self._exposition.render, board, sinks, openmetrics=openmetrics)
 
     def history(self, query: HistoryQuery) -> EventsAnswer:
         """Return told events as the log has them, newest first; to be called in a thread.
 
         Raises HistoryUnreadableError.
         """
-        wanted = Filter(
-            since=query.since,
-            environment=query.environment,
-            campaign_id=query.campaign_id,
-            before_row=query.cursor,
-            limit=query.limit + 1,
-        )
         try:
-            found = self._store.history(wanted)
+            found = self.store.history(replace(query, limit=query.limit + 1))
         except StorageError as error:
             raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
-        page, links = found[: query.limit], links_of(self.config)
-        more = str(page[-1].row_id) if len(found) > len(page) else None
-        events = [record_of(Told(one.event, one.epoch), links) for one in page]
+        page, links = list(found)[: query.limit], links_of(self.config)
+        more = str(page[-1]) if len(found) > len(page) else None
+        events = [record_of(found[row], links) for row in page]
         return EventsAnswer(events=events, next=more)
 
     def healthy(self) -> bool:
         """Say whether every poll loop turns."""
-        return self.turned_since(self._clock.elapsed() - STANDS_STILL)
+        return self.turned_since(self.clock.elapsed() - STANDS_STILL)
 
     def turned_since(self, mono: Seconds) -> bool:
         """Say whether every poll loop has turned after this instant of the monotonic clock."""
-        return all(poller.turned_at > mono for poller in self._fleet.pollers.values())
+        return all(poller.turned_at > mono for poller in self.fleet.pollers.values())
 
     def ready(self) -> str | None:
         """Return why the monitor is not ready, or None when it is."""
-        if self._store.problem is not None:
-            return f"the state database: {self._store.problem.reason}"
+        if self.store.problem is not None:
+            return f"the state database: {self.store.problem.reason}"
         if not self.healthy():
             return "the poll loop stands still"
-        waiting = [name for name, poller in self._fleet.pollers.items() if not poller.called]
+        waiting = [name for name, poller in self.fleet.pollers.items() if not poller.called]
         return f"no call was made yet for {', '.join(waiting)}" if waiting else None
 
     async def heartbeat(self) -> None:

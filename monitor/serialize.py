@@ -1,53 +1,41 @@
-"""From annotated values to JSON, and to the JSON Schema that describes it.
+"""From annotated values to JSON and back, and to the JSON Schema that describes it.
 
 The fields of a dataclass and their types are the only declaration: log line, JSON API and OpenAPI
-all come of them, so they cannot differ. See `model` for the annotations.
+all come of them, so they cannot differ. See `core.shown` for the annotations. An alert event as it
+is shown everywhere is an `EventRecord`.
 """
 
 import json
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cache, partial
+from functools import cache
 from inspect import getdoc
 from types import NoneType, UnionType
-from typing import (
-    Annotated,
-    Any,
-    Final,
-    Literal,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Final, Literal, TypeVar, Union
 
-from monitor.core.model import INSTANT
-from monitor.core.shown import INTERNAL, LABELS, SENTENCE, TEXT
+from monitor.core.model import INSTANT, Event, EventStatus, Instant, Severity
+from monitor.core.shown import INTERNAL, SENTENCE, TEXT, Labels, Sentence, Text
 from monitor.core.text import clean, rfc3339
 
 TEXT_LIMITS: Final = (256, 128, 64, 32, 16)
 """Characters of one text: the usual limit, and the smaller ones for what must fit somewhere."""
 
-LABELS_LIMIT: Final = 1024
-"""Bytes of labels as JSON."""
+LINE_LIMIT: Final = 4096
+"""Bytes of an event's line: what a pipe takes whole, and every log pipeline too."""
 
 _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
-Names = Mapping[type, tuple[str, str]]
-"""Names and descriptions of classes whose own are not for users."""
-
-_Writer = Callable[[Any, int], Any]
-_Reader = Callable[[Any], Any]
+_Convert = Callable[[Any, int], Any]
 _T = TypeVar("_T")
 
 
 def to_json(value: Any, limit: int = TEXT_LIMITS[0]) -> Any:
     """Return a dataclass as `json` takes it, each text cut to `limit` characters."""
     kind: Any = type(value)
-    return _writer(kind)(value, limit)
+    return _converter(kind, reading=False)(value, limit)
 
 
 def from_json(cls: type[_T], value: Any) -> _T:
@@ -56,20 +44,20 @@ def from_json(cls: type[_T], value: Any) -> _T:
     Raises ValueError, KeyError, TypeError or AttributeError for anything else.
     """
     kind: Any = cls
-    read: _T = _reader(kind)(value)
+    read: _T = _converter(kind, reading=True)(value, 0)
     return read
 
 
 @cache
 def shown_fields(cls: type) -> Mapping[str, Any]:
     """Return the types of a dataclass's fields by their names, but for internal ones."""
-    hints = get_type_hints(cls, include_extras=True)
+    hints = typing.get_type_hints(cls, include_extras=True)
     return {name: kind for name, kind in hints.items() if _form(kind)[0] != INTERNAL}
 
 
 def _form(kind: Any) -> tuple[Any, Any]:
     """Return how a type is made, and of what: by its annotation where it has one."""
-    origin, arguments = get_origin(kind), get_args(kind)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
         return arguments[1], arguments[0]
     if origin in (Union, UnionType):
@@ -85,86 +73,66 @@ def _form(kind: Any) -> tuple[Any, Any]:
 
 
 @cache
-def _writer(kind: Any) -> _Writer:
+def _converter(kind: Any, *, reading: bool) -> _Convert:
     form, of = _form(kind)
-    if form in _WRITERS:
-        return _WRITERS[form]
     if form is dataclass:
-        fields = {name: _writer(one) for name, one in shown_fields(kind).items()}
-        return lambda value, limit: {
-            name: write(getattr(value, name), limit) for name, write in fields.items()
+        fields = {
+            name: _converter(one, reading=reading) for name, one in shown_fields(kind).items()
         }
-    write = _writer(of)
+        if reading:
+            return lambda value, limit: kind(
+                **{name: convert(value[name], limit) for name, convert in fields.items()}
+            )
+        return lambda value, limit: {
+            name: convert(getattr(value, name), limit) for name, convert in fields.items()
+        }
+    whole = _readers(of) if reading else _WRITERS
+    if form in whole:
+        return whole[form]
+    convert = _converter(of, reading=reading)
     if form is Union:
-        return lambda value, limit: None if value is None else write(value, limit)
+        return lambda value, limit: None if value is None else convert(value, limit)
     if form is Mapping:
-        return lambda value, limit: {name: write(one, limit) for name, one in value.items()}
+        return lambda value, limit: {name: convert(one, limit) for name, one in value.items()}
     if form is Sequence:
-        return lambda value, limit: [write(one, limit) for one in value]
-    return write
+        return lambda value, limit: [convert(one, limit) for one in value]
+    return convert
 
 
-def _labels(labels: Mapping[str, str], limit: int) -> dict[str, str]:
-    for cut in [size for size in TEXT_LIMITS if size <= limit]:
-        shown = {key: clean(value, cut) for key, value in labels.items()}
-        if len(json.dumps(shown)) <= LABELS_LIMIT:
-            return shown
-    while len(json.dumps(shown)) > LABELS_LIMIT:
-        shown.popitem()
-    return shown
-
-
-_WRITERS: Mapping[Any, _Writer] = {
+_WRITERS: Mapping[Any, _Convert] = {
     INSTANT: lambda at, _: rfc3339(at, milliseconds=True),
     TEXT: clean,
     SENTENCE: lambda text, limit: clean(text, 2 * limit),
-    LABELS: _labels,
     StrEnum: lambda word, _: word.value,
     Literal: lambda word, _: word,
     type: lambda value, _: value,
 }
 
 
-@cache
-def _reader(kind: Any) -> _Reader:
-    form, of = _form(kind)
-    if form == INSTANT:
-        return lambda text: datetime.fromisoformat(text).timestamp()
-    if form is dataclass:
-        fields = {name: _reader(one) for name, one in shown_fields(kind).items()}
-        return lambda value: kind(**{name: read(value[name]) for name, read in fields.items()})
-    if form is Literal:
-        return lambda value: of[of.index(value)]
-    if form in (StrEnum, type):
-        return kind if form is StrEnum else partial(_plain, kind)
-    read = _reader(of)
-    if form is Union:
-        return lambda value: None if value is None else read(value)
-    if form is Mapping:
-        return lambda value: {name: read(one) for name, one in value.items()}
-    if form is Sequence:
-        return lambda value: [read(one) for one in value]
-    return read
+def _readers(of: Any) -> Mapping[Any, _Convert]:
+    def plain(value: Any, _: int) -> Any:
+        if not isinstance(value, (int, float) if of is float else of):
+            raise TypeError(f"expected {of.__name__}, got {type(value).__name__}")
+        return value
 
-
-def _plain(kind: type, value: Any) -> Any:
-    if not isinstance(value, (int, float) if kind is float else kind):
-        raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
-    return value
+    return {
+        INSTANT: lambda text, _: datetime.fromisoformat(text).timestamp(),
+        StrEnum: lambda word, _: of(word),
+        Literal: lambda word, _: of[of.index(word)],
+        type: plain,
+    }
 
 
 class Schemas:
     """The JSON Schemas of dataclasses and enums, each a component that others refer to."""
 
-    def __init__(self, prefix: str, names: Names) -> None:
-        """Begin without any; references are `prefix` and the name of a component."""
-        self._prefix, self._names = prefix, names
-        self._components: dict[str, dict[str, Any]] = {}
+    def __init__(self, prefix: str, names: Mapping[type, tuple[str, str]]) -> None:
+        """Begin without `components`, to which references are `prefix` and the name of one.
 
-    @property
-    def components(self) -> dict[str, dict[str, Any]]:
-        """The components by their names, in the order of these."""
-        return dict(sorted(self._components.items()))
+        `names` has names and descriptions of classes whose own are not for users.
+        """
+        self.components: dict[str, dict[str, Any]] = {}
+        self._prefix, self._names = prefix, names
 
     def of(self, kind: Any) -> dict[str, Any]:
         """Return the schema of a type, and keep the components that it refers to."""
@@ -185,8 +153,8 @@ class Schemas:
 
     def _named(self, kind: Any) -> dict[str, Any]:
         name, about = self._names.get(kind, (kind.__name__, getdoc(kind)))
-        if name not in self._components:
-            component = self._components[name] = {"description": about}
+        if name not in self.components:
+            component = self.components[name] = {"description": about}
             if issubclass(kind, StrEnum):
                 component |= {"enum": [word.value for word in kind], "type": "string"}
             else:
@@ -195,3 +163,88 @@ class Schemas:
                 component |= {"properties": properties, "required": required, "type": "object"}
             component["title"] = name
         return {"$ref": self._prefix + name}
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where an event points to: `runbook_url` has `{rule}` in it, `external_url` is our own."""
+
+    runbook_url: str
+    external_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """One alert event, as in the log. event_id is the key to deduplicate by.
+
+    A field by the name of one of `Event` is that one; `record_of` makes the others.
+    """
+
+    timestamp: Instant
+    level: Literal["critical", "warning", "info"]
+    event: Literal["alert"] = "alert"
+    status: EventStatus
+    event_id: str
+    fingerprint: str
+    epoch: str
+    seq: int
+    rule: str
+    severity: Severity
+    previous_severity: Severity | None
+    environment: str
+    campaign_id: str | None
+    campaign_name: Text
+    labels: Labels
+    sftp_host: Text
+    import_schedule: Text
+    summary: Sentence
+    since: Instant | None
+    observed_at: Instant
+    last_passed_at: Instant | None
+    evidence: Mapping[str, Text]
+    next_step: Sentence
+    runbook_url: str
+    url: str | None
+    reason: str | None
+    muted_by: str | None
+    initial: bool
+    redelivery: bool
+    durable: bool
+
+
+EVENT_FIELDS: Final = tuple(shown_fields(EventRecord))
+"""The names of the fields of an event's log line, in their order."""
+
+_SAME = tuple(name for name in EVENT_FIELDS if hasattr(Event, name))
+
+
+def record_of(event: Event, links: Links) -> EventRecord:
+    """Return the event as it is shown."""
+    url = None
+    if links.external_url is not None and event.campaign_id is not None:
+        campaigns = f"{links.external_url.rstrip('/')}/api/v1/campaigns"
+        url = f"{campaigns}/{event.environment}/{event.campaign_id}"
+    return EventRecord(
+        **{name: getattr(event, name) for name in _SAME},
+        timestamp=event.decided_at,
+        level="info" if event.status is EventStatus.RESOLVED else event.severity.value,
+        # Not format(): a URL may have other braces in it.
+        runbook_url=links.runbook_url.replace("{rule}", event.rule),
+        url=url,
+    )
+
+
+def event_json(event: Event, links: Links) -> dict[str, Any]:
+    """Return the event's fields as `json` takes them."""
+    fields: dict[str, Any] = to_json(record_of(event, links))
+    return fields
+
+
+def event_line(event: Event, links: Links) -> bytes:
+    """Return the event as one JSON line, ASCII-escaped, at most 4,096 bytes, newline included."""
+    record = record_of(event, links)
+    for limit in TEXT_LIMITS:
+        line = json.dumps(to_json(record, limit)).encode("ascii") + b"\n"
+        if len(line) <= LINE_LIMIT:
+            break
+    return line

@@ -24,7 +24,7 @@ async def sweep(config: Config, clock: Clock, connect: Connect, progress: Progre
 
     An environment whose breaker opens is given up: its campaigns stay unknown. Raises SecretError.
     """
-    store = Store.open(MEMORY, now=clock.wall())
+    store = Store(MEMORY, now=clock.wall())
     own, start = OwnMetrics(__version__), asyncio.create_task
     fleet = Fleet(store, clock, own, connect, lambda name, work: start(work, name=name))
     polled, polls = asyncio.Event(), 0

@@ -1,27 +1,27 @@
-"""From the outbox to the sinks: in order, nothing lost, nothing doubled.
+"""Deliver events from the outbox to each sink, in order, at least once.
 
-An event is told after its COMMIT and the sink's cursor is moved after that, one by one: a crash
-repeats at most the one event whose cursor was not moved yet. At the start a sink that can be read
-back says whether it has that one; any other is told again, and it is marked.
+An event is delivered after its COMMIT, and the sink's cursor is moved after that: a crash repeats
+at most one. A sink that can be read back says whether it has it; to others it goes again, marked.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import structlog
 
 from monitor.adapters.sinks import RefusedError, RepeatingSink, Sink
-from monitor.adapters.store import StorageError, Store
-from monitor.core.model import Seconds, Told
+from monitor.adapters.store import Store
+from monitor.core.model import Event, Seconds
 
 FIRST_RETRY: Seconds = 1.0
 LAST_RETRY: Seconds = 60.0
 """A sink that failed is tried again after 1 s, doubling up to a minute; nothing overtakes."""
 
 REPEAT_EVERY: Seconds = 60.0
-"""How often a sink that forgets is told again what is so."""
+"""Resend interval, for sinks that expire alerts (Alertmanager)."""
 
 log = structlog.get_logger()
 
@@ -32,21 +32,16 @@ class Tellers:
     """A teller for each sink, each in a task of its own: a sink that is down delays no other."""
 
     def __init__(self, sinks: Sequence[Sink], store: Store, failed: Callable[[str], None]) -> None:
-        """Tell `sinks` what is in `store`; `failed` counts a failed delivery to a sink."""
+        """Deliver from `store` to `sinks`; `failed` counts a failed delivery to a sink."""
         self._tellers = [Teller(sink, store, failed) for sink in sinks]
 
-    def wake(self) -> None:
-        """Look at the outbox: something was committed, or cannot be."""
-        for teller in self._tellers:
-            teller.wake()
-
     def finish(self) -> None:
-        """Have `run` return once all that waits is told everywhere."""
+        """Have `run` return once all that waits is delivered everywhere."""
         for teller in self._tellers:
             teller.finish()
 
     async def run(self) -> None:
-        """Tell until `finish`."""
+        """Deliver until `finish`."""
         async with asyncio.TaskGroup() as tasks:
             repeating = [tasks.create_task(teller.repeat()) for teller in self._tellers]
             await asyncio.gather(*(teller.run() for teller in self._tellers))
@@ -55,87 +50,74 @@ class Tellers:
 
 
 class Teller:
-    """Tells one sink what is in the outbox, for as long as `run` runs."""
+    """Delivers to one sink what is in the outbox, for as long as `run` runs."""
 
     def __init__(self, sink: Sink, store: Store, failed: Callable[[str], None]) -> None:
-        """Tell `sink` from its cursor in `store` on; `failed` counts a failed delivery."""
+        """Deliver from the sink's cursor in `store` on; `failed` counts a failed delivery."""
         self._sink = sink
         self._store = store
         self._failed = failed
         self._woken = asyncio.Event()
-        self._woken.set()  # what waits from before is told first
+        self._woken.set()  # what waits from before goes first
         self._retry = FIRST_RETRY
         self._failing = False
         self._finishing = False
         # More than the first only if the disk failed before the crash, and kept the cursor back.
-        self._perhaps_told = store.add_sink(sink.name)
-
-    def wake(self) -> None:
-        """Look at the outbox: something was committed, or cannot be."""
-        self._woken.set()
+        self._perhaps_had = store.add_sink(sink.name, self._woken.set)
 
     def finish(self) -> None:
-        """Have `run` return once all that waits is told."""
+        """Have `run` return once all that waits is delivered."""
         self._finishing = True
-        self.wake()
+        self._woken.set()
 
     async def run(self) -> None:
-        """Tell until `finish`. To cancel it may cut a delivery off: told, and not known to be."""
-        while True:
+        """Deliver until `finish`. Cancelled, it may cut off a delivery that was made after all."""
+        finishing = False
+        while not finishing:
             await self._woken.wait()
             self._woken.clear()
-            # Read before: a `finish` that comes while it tells gets a round of its own.
+            # Read before: a `finish` that comes meanwhile gets a round of its own.
             finishing = self._finishing
-            try:
-                await self.tell_all()
-            except StorageError as error:
-                log.warning("outbox_unreadable", sink=self._sink.name, problem=str(error))
-                await asyncio.sleep(FIRST_RETRY)
-                self.wake()
-            if finishing:
-                return
+            await self.tell_all()
 
     async def repeat(self) -> None:
-        """Tell a sink that forgets again what is so, for ever; of any other there is nothing."""
+        """Resend all that is so to a sink that forgets, for ever; to any other there is nothing."""
         while isinstance(self._sink, RepeatingSink):
             await asyncio.sleep(REPEAT_EVERY)
             try:
                 await self._sink.repeat()
             except Exception as error:
-                self._fails(error)
+                self._note(error)
             else:
-                self._works()
+                self._note(None)
 
     async def tell_all(self) -> None:
-        """Tell everything that waits, however often the sink must be tried."""
-        while (told := await self._store.undelivered(self._sink.name)) is not None:
-            await self._tell_once(told)
-            self._store.mark_delivered(self._sink.name, told.event_id)
-            if told.durable:
+        """Deliver everything that waits, however often the sink must be tried."""
+        while (event := self._store.undelivered(self._sink.name)) is not None:
+            had = await self._had(event.event_id)
+            if not had:
+                await self._deliver(replace(event, redelivery=had is None))
+            self._store.mark_delivered(self._sink.name, event.event_id)
+            if event.durable:
                 await self._store.flush()
 
-    async def _tell_once(self, told: Told) -> None:
-        known = await self._is_told(told.event_id)
-        if known:
-            return
-        marked = replace(told, redelivery=known is None)
-        try:
-            await self._insist(lambda: self._sink.deliver(marked))
-        except RefusedError as error:
-            self._failed(self._sink.name)
-            event_id, problem = told.event_id, str(error)
-            log.error("event_refused", sink=self._sink.name, event_id=event_id, problem=problem)
-
-    async def _is_told(self, event_id: str) -> bool | None:
+    async def _had(self, event_id: str) -> bool | None:
         """Return whether the sink has the event from before a crash; None: nobody can know."""
-        if event_id not in self._perhaps_told:
+        if event_id not in self._perhaps_had:
             return False
-        before = self._perhaps_told[event_id]
-        known = await self._insist(lambda: self._sink.has(event_id, before))
-        if not known:
-            # Nothing overtakes: of those after it none was told.
-            self._perhaps_told.clear()
-        return known
+        had = await self._insist(partial(self._sink.has, event_id, self._perhaps_had[event_id]))
+        if not had:
+            # Nothing overtakes: of those after it none was delivered.
+            self._perhaps_had.clear()
+        return had
+
+    async def _deliver(self, event: Event) -> None:
+        try:
+            await self._insist(partial(self._sink.deliver, event))
+        except RefusedError as error:
+            sink, event_id = self._sink.name, event.event_id
+            self._failed(sink)
+            log.error("event_refused", sink=sink, event_id=event_id, problem=str(error))
 
     async def _insist(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
         """Return what the sink answers, however often it must be tried."""
@@ -144,25 +126,24 @@ class Teller:
                 answer = await attempt()
             except RefusedError:
                 raise
-            # Whatever it is: a fault of one sink must not end the telling of all others.
+            # Whatever it is: a fault of one sink must not end the delivery to all others.
             except Exception as error:
-                self._fails(error)
+                self._note(error)
                 await asyncio.sleep(self._retry)
                 self._retry = min(2 * self._retry, LAST_RETRY)
             else:
-                self._works()
+                self._note(None)
                 self._retry = FIRST_RETRY
                 return answer
 
-    def _works(self) -> None:
-        if self._failing:
+    def _note(self, error: Exception | None) -> None:
+        """Count a failure; log the first, and that it works again."""
+        if error is not None:
+            self._failed(self._sink.name)
+            if not self._failing:
+                # What is no failure of the outside world is a fault of ours: with its traceback.
+                fault = None if isinstance(error, OSError) else error
+                log.warning("sink_failed", sink=self._sink.name, problem=str(error), exc_info=fault)
+        elif self._failing:
             log.info("sink_recovered", sink=self._sink.name)
-        self._failing = False
-
-    def _fails(self, error: Exception) -> None:
-        self._failed(self._sink.name)
-        if not self._failing:
-            # What is no failure of the outside world is a fault of ours: with its traceback.
-            fault = None if isinstance(error, OSError) else error
-            log.warning("sink_failed", sink=self._sink.name, problem=str(error), exc_info=fault)
-        self._failing = True
+        self._failing = error is not None

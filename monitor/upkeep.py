@@ -73,7 +73,7 @@ class Upkeep:
             self._own.loop_lagged(max(0.0, self._clock.elapsed() - due))
             self._compare_clocks()
             self._feed_watchdog()
-            if self._disk_fails and not self._store.failing:
+            if self._disk_fails and self._store.problem is None:
                 self._disk_fails = False
                 log.info("state_written_again")
 

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from monitor.config import load_config
 from monitor.config.model import RUNBOOKS
 from monitor.core.environment import UNANSWERED
 from monitor.core.environment_rules import ENVIRONMENT_RULES
-from monitor.core.model import Reason, Told
+from monitor.core.model import Reason
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
-from monitor.record import Links, event_json
+from monitor.serialize import Links, event_json
 from support.boards import a_rich_board
 from support.builders import NOW
 from support.events import FIRING
@@ -219,7 +220,7 @@ def test_make_help_names_what_a_newcomer_needs() -> None:
 def test_the_example_of_an_alert_has_fields_of_an_alert_only() -> None:
     (example,) = re.findall(r"^```json\n(.*?)^```", text_of(README), re.MULTILINE | re.DOTALL)
     shown = json.loads(example)
-    said = event_json(Told(FIRING, "e90c4"), Links("https://runbooks.example/{rule}"))
+    said = event_json(replace(FIRING, epoch="e90c4"), Links("https://runbooks.example/{rule}"))
     assert shown.keys() - {LEFT_OUT} <= said.keys()
     assert {name: type(value) for name, value in shown.items() if name != LEFT_OUT} == {
         name: type(said[name]) for name in shown if name != LEFT_OUT

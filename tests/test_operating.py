@@ -10,13 +10,13 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from monitor.core.model import Told
-from monitor.record import Links, event_json
+from monitor.serialize import Links, event_json
 from support.command import COMMAND
 from support.events import FIRING
 from support.peers import require_peer
@@ -146,7 +146,7 @@ def test_every_yaml_on_the_page_can_be_read() -> None:
 
 
 def test_the_pipelines_route_by_fields_that_an_event_has() -> None:
-    record = event_json(Told(FIRING, "e90c4"), Links("https://runbooks.example/{rule}"))
+    record = event_json(replace(FIRING, epoch="e90c4"), Links("https://runbooks.example/{rule}"))
     pipelines = section("Log pipelines")
     vector, loki = blocks(pipelines, "yaml")
     (elk,) = blocks(pipelines, "text")

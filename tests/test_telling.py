@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from monitor.adapters.store import Store
-from monitor.core.model import Told
+from monitor.core.model import Event
 from monitor.telling import Teller, Tellers
 from support.state_files import events, full_disk
 from support.virtual import START, run, virtual_seconds
@@ -26,17 +26,17 @@ class ASink:
         name: str = "log",
         knows: Callable[[str], bool | None] = lambda _: None,
     ) -> None:
-        self.told: list[Told] = []
+        self.told: list[Event] = []
         self.asked: list[tuple[str, str | None]] = []
         self.failures = failures
         self.name = name
         self.knows = knows
 
-    async def deliver(self, told: Told) -> None:
+    async def deliver(self, event: Event) -> None:
         if self.failures:
             self.failures -= 1
             raise OSError("nobody listens")
-        self.told.append(told)
+        self.told.append(event)
 
     async def has(self, event_id: str, before: str | None) -> bool | None:
         self.asked.append((event_id, before))
@@ -44,7 +44,7 @@ class ASink:
 
     @property
     def seqs(self) -> list[int]:
-        return [told.event.seq for told in self.told]
+        return [told.seq for told in self.told]
 
 
 @pytest.fixture
@@ -53,15 +53,13 @@ def path(tmp_path: Path) -> Path:
 
 
 def _open(path: Path) -> Store:
-    store = Store.open(path, now=START)
+    store = Store(path, now=START)
     store.add_sink("log")
     return store
 
 
 def _teller(store: Store, sink: ASink, failed: Callable[[str], None] = lambda _: None) -> Teller:
-    teller = Teller(sink, store, failed)
-    store.on_commit = teller.wake
-    return teller
+    return Teller(sink, store, failed)
 
 
 def test_events_are_told_in_order_and_once(path: Path) -> None:
@@ -120,7 +118,7 @@ def test_after_a_crash_only_the_first_one_that_waits_is_marked(path: Path) -> No
         store.save(events(4))
         await _teller(store, sink).tell_all()
         await store.aclose()
-        return [(told.event.seq, told.redelivery) for told in sink.told]
+        return [(told.seq, told.redelivery) for told in sink.told]
 
     assert run(story())[:3] == [(1, True), (2, False), (3, False)]
 
@@ -140,7 +138,7 @@ def test_fault_39_what_cannot_be_written_is_told_all_the_same_and_never_again(pa
         store = _open(path)
         await _teller(store, sink).tell_all()
         await store.aclose()
-        return [(told.event.seq, told.durable) for told in sink.told]
+        return [(told.seq, told.durable) for told in sink.told]
 
     assert run(story()) == [(1, True), (2, False), (3, True)]
 
@@ -162,8 +160,8 @@ def test_bid_to_finish_it_tells_what_waits_and_returns(path: Path) -> None:
 
 def test_a_delivery_that_is_under_way_is_not_told_again_at_a_stop(path: Path) -> None:
     class Slow(ASink):
-        async def deliver(self, told: Told) -> None:
-            await super().deliver(told)
+        async def deliver(self, event: Event) -> None:
+            await super().deliver(event)
             await virtual_seconds(1)  # told, and the sink does not know yet
 
     async def story() -> list[int]:
@@ -184,7 +182,7 @@ async def _waiting_after_a_crash(path: Path, sink: ASink) -> Store:
     """Return a store whose cursor stands at event 1, while 2 to 4 wait for the sink."""
     store = _open(path)
     store.save(events(1, 2, 3, 4))
-    first = await store.undelivered(sink.name)
+    first = store.undelivered(sink.name)
     assert first is not None
     store.mark_delivered(sink.name, first.event_id)
     await store.aclose()
@@ -213,14 +211,14 @@ def test_what_a_sink_says_it_has_is_not_told_again(
         return sink
 
     sink = run(story())
-    assert [(one.event.seq, one.redelivery) for one in sink.told] == told
+    assert [(one.seq, one.redelivery) for one in sink.told] == told
 
 
 def test_a_sink_is_asked_about_an_event_and_the_one_before_it(path: Path) -> None:
     async def story() -> tuple[list[tuple[str, str | None]], list[str]]:
         sink = ASink()
         store = await _waiting_after_a_crash(path, sink)
-        ids = [stored.event_id for stored in reversed(store.history())]
+        ids = [stored.event_id for stored in reversed(store.history().values())]
         teller = _teller(store, sink)
         await teller.tell_all()
         store.save(events(5))
@@ -234,11 +232,11 @@ def test_a_sink_is_asked_about_an_event_and_the_one_before_it(path: Path) -> Non
 
 def test_fault_43_a_fault_of_a_sink_is_logged_once_and_tried_again(path: Path) -> None:
     class Broken(ASink):
-        async def deliver(self, told: Told) -> None:
+        async def deliver(self, event: Event) -> None:
             if self.failures:
                 self.failures -= 1
                 raise ZeroDivisionError
-            await super().deliver(told)
+            await super().deliver(event)
 
     async def story() -> tuple[list[int], list[str]]:
         store, sink, failed = _open(path), Broken(failures=3), list[str]()
@@ -259,7 +257,6 @@ def test_fault_41_a_sink_that_is_down_delays_no_other(path: Path) -> None:
     async def story() -> tuple[list[int], list[int]]:
         store, well, down = _open(path), ASink(), ASink(failures=1000, name="file")
         tellers = Tellers([well, down], store, lambda _: None)
-        store.on_commit = tellers.wake
         telling = asyncio.create_task(tellers.run())
         for seq in (1, 2):
             store.save(events(seq))

@@ -17,8 +17,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.adapters.store import Filter, StateUnusable, StorageError, StoredEvent
+from monitor.adapters.store import StorageError
 from monitor.config import load_config
+from monitor.core.board import HistoryQuery
+from monitor.core.model import Event
 from monitor.daemon import Daemon, SystemClock
 from monitor.polling import Api, Settings
 from support.scrapes import Scrape
@@ -250,7 +252,7 @@ async def test_at_the_start_every_view_answers_as_written(
     why = AT_START[happened]
     if why:
         before = None if monitor.path.is_dir() else monitor.path.read_bytes()
-        with pytest.raises(StateUnusable, match=why):
+        with pytest.raises(StorageError, match=why):
             async with monitor.daemon():
                 pass
         assert before is None or monitor.path.read_bytes() == before
@@ -301,7 +303,7 @@ async def test_the_history_is_read_in_a_thread_while_the_loop_turns(monitor: Mon
     async with monitor.daemon() as (daemon, client):
         read = daemon._store.history
 
-        def history(wanted: Filter | None = None) -> list[StoredEvent]:
+        def history(wanted: HistoryQuery | None = None) -> dict[int, Event]:
             """Read once the loop has turned meanwhile, which it could not if this held it up."""
             threads.append(threading.current_thread().name)
             turned = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop)

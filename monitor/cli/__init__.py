@@ -13,7 +13,7 @@ from enum import IntEnum
 import click
 
 from monitor import __version__
-from monitor.adapters.store import StateLocked, StateUnusable, StorageError
+from monitor.adapters.store import StateLocked, StorageError
 from monitor.cli.check import check
 from monitor.cli.config import config
 from monitor.cli.demo import demo
@@ -82,7 +82,7 @@ def _main() -> int:
     except ConfigError as error:
         _tell("\n".join(str(problem) for problem in error.problems))
         return error.exit_code
-    except (SecretError, StateLocked, StateUnusable, StorageError, OSError) as error:
+    except (SecretError, StorageError, OSError) as error:
         return _explain(error)
     except SystemExit:
         # click leaves so, with 1, when who read our output has left: that is no verdict, either.

@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from monitor.adapters.store import Filter, read_history
+from monitor.adapters.store import read_history
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
 from monitor.cli.http_client import ask_pages
 from monitor.config import format_duration, parse_duration
-from monitor.core.model import Instant, Seconds, Told
+from monitor.core.board import HistoryQuery
+from monitor.core.model import Instant, Seconds
 from monitor.core.text import clean, rfc3339
 from monitor.daemon import SystemClock
-from monitor.record import Links, event_json
-from monitor.serialize import to_json
+from monitor.serialize import Links, event_json, to_json
 
 
 class _Duration(click.ParamType[Seconds]):
@@ -74,9 +74,9 @@ def events(
         if state_path is None:
             raise click.UsageError("say where the history is: --config.file, --state.path or --url")
         stored = read_history(
-            state_path, Filter(since=from_instant, campaign_id=campaign, limit=sys.maxsize)
+            state_path, HistoryQuery(since=from_instant, campaign_id=campaign, limit=sys.maxsize)
         )
-        found = [event_json(Told(one.event, one.epoch), links) for one in stored]
+        found = [event_json(event, links) for event in stored.values()]
     if output == "json":
         click.echo(json.dumps(found, indent=2))
         return

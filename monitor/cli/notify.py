@@ -12,7 +12,7 @@ from monitor.adapters.sinks import RefusedError, Sink, Situation, sinks_of
 from monitor.cli import options
 from monitor.config import Config
 from monitor.core.board import Board
-from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds, Severity, Told
+from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds, Severity
 from monitor.core.text import clean
 from monitor.daemon import SystemClock
 
@@ -55,9 +55,9 @@ def test(config_file: Path, severity: str) -> int:
         hold=ENDS_AFTER,
     )
     sinks = sinks_of(config, writer.write, situation, threaded=True)
-    told = Told(a_test_event(config, Severity(severity), clock.wall()), EPOCH)
+    event = a_test_event(config, Severity(severity), clock.wall())
     try:
-        problems = asyncio.run(_try_all(sinks, told))
+        problems = asyncio.run(_try_all(sinks, event))
     finally:
         writer.close()
     for sink, problem in zip(sinks, problems, strict=True):
@@ -82,17 +82,18 @@ def a_test_event(config: Config, severity: Severity, now: Instant) -> Event:
         observed_at=now,
         decided_at=now,
         next_step="Nothing: somebody ran `sftp-monitor notify test`.",
+        epoch=EPOCH,
     )
 
 
-async def _try_all(sinks: Sequence[Sink], told: Told) -> list[str | None]:
+async def _try_all(sinks: Sequence[Sink], event: Event) -> list[str | None]:
     """Return for each sink why it did not take the event, None where it did."""
-    return await asyncio.gather(*(_try(sink, told) for sink in sinks))
+    return await asyncio.gather(*(_try(sink, event) for sink in sinks))
 
 
-async def _try(sink: Sink, told: Told) -> str | None:
+async def _try(sink: Sink, event: Event) -> str | None:
     try:
-        await sink.deliver(told)
+        await sink.deliver(event)
     except (OSError, RefusedError) as error:
         return clean(str(error), 300)
     return None

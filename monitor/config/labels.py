@@ -4,8 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from monitor.record import EVENT_FIELDS
-from monitor.serialize import LABELS_LIMIT
+from monitor.serialize import EVENT_FIELDS
 
 LABEL_NAME_PATTERN = "^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"
 METRIC_LABELS = frozenset(
@@ -27,6 +26,9 @@ OTHERS_LABELS = frozenset(
 
 The test of this module reads them from the files in deploy/.
 """
+
+LABELS_LIMIT = 1024
+"""Bytes of labels as JSON, so that an alert's log line can hold them whatever else is in it."""
 
 _RENAMED = "exported_"
 """What Prometheus puts before a label of ours that its own one displaces."""

@@ -187,3 +187,17 @@ def _outdated(finding: Finding, polled_at: Instant) -> Finding:
         return finding
     summary = f"not read since {rfc3339(polled_at)}; it was healthy then"
     return replace(finding, verdict=Verdict.UNKNOWN, summary=summary)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryQuery:
+    """Which events are asked for, newest first; None is no limit.
+
+    `cursor` is the row of an event in the history: only those older than that one.
+    """
+
+    limit: int = 100
+    environment: str | None = None
+    campaign_id: str | None = None
+    since: Instant | None = None
+    cursor: int | None = None

@@ -251,7 +251,11 @@ class EventStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing to tell on-call, as decided; the epoch is put on when stored."""
+    """One thing to notify on-call of, as decided.
+
+    The store fills `epoch` (which start decided it) and `durable` (it is on disk); `redelivery`
+    says that it may have been delivered before a crash.
+    """
 
     status: EventStatus
     seq: int
@@ -275,26 +279,16 @@ class Event:
     reason: str | None = None
     muted_by: str | None = None
     initial: bool = False
+    epoch: str = ""
+    redelivery: bool = False
+    durable: bool = True
 
     @property
     def fingerprint(self) -> str:
         """The alert's identity; see `fingerprint`."""
         return fingerprint(self.environment, self.campaign_id, self.rule)
 
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An event on its way to a sink, with the epoch of the start that decided it.
-
-    `redelivery`: it may have been told before a crash; `durable`: it is on disk.
-    """
-
-    event: Event
-    epoch: str
-    redelivery: bool = False
-    durable: bool = True
-
     @property
     def event_id(self) -> str:
         """The key to deduplicate by: `<fingerprint>-<epoch>-<seq>`."""
-        return f"{self.event.fingerprint}-{self.epoch}-{self.event.seq}"
+        return f"{self.fingerprint}-{self.epoch}-{self.seq}"

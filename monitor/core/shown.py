@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-TEXT, SENTENCE, LABELS, INTERNAL = "text", "sentence", "labels", "internal"
+TEXT, SENTENCE, INTERNAL = "text", "sentence", "internal"
 
 Text = Annotated[str, TEXT]
 """Words that came from outside: shown cleaned and cut to a limit."""
@@ -11,5 +11,5 @@ Text = Annotated[str, TEXT]
 Sentence = Annotated[str, SENTENCE]
 """Words of our own that may have such a text in them: shown cleaned, and cut to twice the limit."""
 
-Labels = Annotated[Mapping[str, str], LABELS]
-"""What the operator has put on a campaign or an environment: cut until all of it is short."""
+Labels = Mapping[str, Text]
+"""What the operator has put on a campaign or an environment; the config holds it short."""

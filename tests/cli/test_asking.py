@@ -1,20 +1,20 @@
 """What `--url` reads from a running daemon: whole lists, page by page, and nothing it misreads."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from monitor.adapters.web import HistoryQuery
 from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer, StatusAnswer
 from monitor.cli.http_client import ask, ask_pages
-from monitor.core.model import Told
-from monitor.record import Links, record_of
+from monitor.core.board import HistoryQuery
+from monitor.serialize import Links, record_of
 from support.boards import a_board, an_entry, an_environment
 from support.events import FIRING
 from support.web import HOST, a_context, listening
 
-AN_EVENT = record_of(Told(FIRING, "01234567"), Links("https://runbooks.example/{rule}"))
+AN_EVENT = record_of(replace(FIRING, epoch="01234567"), Links("https://runbooks.example/{rule}"))
 
 
 def history(query: HistoryQuery) -> EventsAnswer:

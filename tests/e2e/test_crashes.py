@@ -39,7 +39,7 @@ def test_fault_42_a_death_at_any_step_loses_and_doubles_nothing() -> None:
 
 async def _an_event_waits(state: Path) -> None:
     """Leave a state in which an event was decided before a crash, and perhaps told."""
-    store = Store.open(state, now=now())
+    store = Store(state, now=now())
     store.add_sink(SINK)
     store.save(events(1))
     await store.aclose()

@@ -31,7 +31,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def _poller(settings: Settings, api: Api, share: int) -> Poller:
-    store, clock = Store.open(MEMORY, now=START), VirtualClock()
+    store, clock = Store(MEMORY, now=START), VirtualClock()
     status = EnvironmentStatus(name="production")
     watch = Watch(settings, clock, store.save, status, {})
     token = Token("production", settings.environment.token_source)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monitor.adapters.store import Filter, read_history
-from monitor.core.model import DAY, Answer, PollError, Seconds, SftpConfig
+from monitor.adapters.store import read_history
+from monitor.core.board import HistoryQuery
+from monitor.core.model import DAY, Answer, Event, PollError, Seconds, SftpConfig
 from monitor.daemon import Daemon
 from simulation.clocks import Clocks
 from simulation.opinion import Opinion, Pages
@@ -125,8 +126,10 @@ class Checks:
         The next start comes to the same, but dates it anew.
         """
         self.ended()
-        history = [stored.event for stored in read_history(self._database, Filter(limit=10**6))]
-        kept = {(event.environment, event.campaign_id, event.rule, event.seq) for event in history}
+        kept = {
+            (event.environment, event.campaign_id, event.rule, event.seq)
+            for event in self._history()
+        }
         self._undone = defaultdict(list)
         for (environment, campaign), expected in self._expected.items():
             opinion = self.opinions[environment]
@@ -259,7 +262,7 @@ class Checks:
             for name, of_it in [(environment, opinion.breaker), *opinion.campaigns.items()]:
                 told = [rule for rule, line in of_it.lines.items() if line.told]
                 self.must(not told, f"{told} of {name} never resolved")
-        history = [event.event_id for event in read_history(self._database, Filter(limit=10**6))]
+        history = [event.event_id for event in self._history()]
         kept, prunable = set(history), self._prunable
         if self._clocks.off > RETENTION:
             prunable = len(self._ids)
@@ -277,6 +280,9 @@ class Checks:
         """Compare the page for Prometheus with the second opinion."""
         assert self._daemon is not None
         self._shown.compare_metrics(self._daemon.report.metrics(False)())
+
+    def _history(self) -> Sequence[Event]:
+        return list(read_history(self._database, HistoryQuery(limit=10**6)).values())
 
 
 def _page(record: Mapping[str, Any]) -> Page:

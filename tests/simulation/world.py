@@ -122,7 +122,7 @@ class World:
 
     def _unwritten(self) -> bool:
         """Whether something may be in memory alone: no promise that it outlives the process."""
-        return self.disk_broken or self._life.daemon._store.failing
+        return self.disk_broken or self._life.daemon._store.problem is not None
 
     def _calm(self) -> bool:
         """Whether the sink works, and has for as long as it takes until it is tried again."""

@@ -16,7 +16,7 @@ from monitor.adapters.log import LineWriter
 from monitor.adapters.sinks.file import FileSink
 from monitor.adapters.sinks.log import LogSink
 from monitor.adapters.store import Store
-from monitor.record import Links
+from monitor.serialize import Links
 from monitor.telling import Teller
 from support.state_files import events
 from support.virtual import START
@@ -46,7 +46,8 @@ async def play(folder: Path, order: str) -> None:
     pipe = os.open(folder / "pipe", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     writer = LineWriter(pipe)
     executor = ThreadPoolExecutor(1)
-    store = Store.open(folder / "state.db", now=START, executor=executor, epoch=EPOCH)
+    store = Store(folder / "state.db", now=START, executor=executor)
+    store.epoch = EPOCH
     tellers = {
         "f": Teller(FileSink(folder / "alerts.jsonl", LINKS), store, lambda _: None),
         "p": Teller(LogSink(writer.write, LINKS, for_people=False), store, lambda _: None),

@@ -71,8 +71,8 @@ async def tell_all(store: Store, sink: str = SINK) -> list[tuple[int, bool]]:
     """Deliver all that waits to a sink; return the (seq, durable) of each event, in order."""
     store.add_sink(sink)
     delivered = []
-    while (told := await store.undelivered(sink)) is not None:
-        delivered.append((told.event.seq, told.durable))
+    while (told := store.undelivered(sink)) is not None:
+        delivered.append((told.seq, told.durable))
         store.mark_delivered(sink, told.event_id)
     return delivered
 
@@ -81,7 +81,7 @@ async def tell_all(store: Store, sink: str = SINK) -> list[tuple[int, bool]]:
 async def threaded(path: Path) -> AsyncIterator[Store]:
     """Open a store that commits in a thread, as the daemon's does; close it at the end."""
     with ThreadPoolExecutor(1, "state") as executor:
-        store = Store.open(path, now=NOW, executor=executor)
+        store = Store(path, now=NOW, executor=executor)
         try:
             yield store
         finally:

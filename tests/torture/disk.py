@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from monitor.adapters.store import Filter, read_history
+from monitor.adapters.store import read_history
+from monitor.core.board import HistoryQuery
 from support.command import Daemon, daemon, write_config
 from support.fake_platform import CLOCK, FakePlatform, fake_platform
 from support.peers import require_peer
@@ -171,7 +172,7 @@ async def run(rounds: int, folder: Path) -> Outcome:
 def compare(events: Sequence[dict[str, Any]], path: Path, outcome: Outcome) -> None:
     """Hold what was told against what the database has."""
     times = Counter(one["event_id"] for one in events)
-    stored = {one.event_id for one in read_history(path, Filter(limit=10**6))}
+    stored = {one.event_id for one in read_history(path, HistoryQuery(limit=10**6)).values()}
     last: dict[str, int] = {}
     for one in events:
         last[one["fingerprint"]] = max(last.get(one["fingerprint"], 0), one["seq"])

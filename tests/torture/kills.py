@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from monitor.adapters.store import Filter, StoredEvent, read_history
+from monitor.adapters.store import read_history
+from monitor.core.board import HistoryQuery
+from monitor.core.model import Event
 from support.command import Record, running, write_config
 from support.fake_platform import FakePlatform, fake_platform
 from torture.figures import Figure
@@ -127,7 +129,8 @@ class World:
         self.rotated.append(target)
 
     def _count(self, kills: int) -> Tally:
-        decided = list(reversed(read_history(self.folder / "state.db", Filter(limit=10**6))))
+        history = read_history(self.folder / "state.db", HistoryQuery(limit=10**6))
+        decided = list(reversed(history.values()))
         ids = [stored.event_id for stored in decided]
         files = [path for path in [*self.rotated, self.file] if path.exists()]
         file = list(_alerts(line for path in files for line in path.read_text().splitlines()))
@@ -153,12 +156,12 @@ class World:
             tally.problems.append(f"told, but not in the history: {sorted(unknown)}")
         return tally
 
-    def _contradictions(self, decided: Sequence[StoredEvent]) -> Iterator[str]:
+    def _contradictions(self, decided: Sequence[Event]) -> Iterator[str]:
         """Yield what is wrong with the history itself: numbers, statuses, how it ends."""
         last = dict.fromkeys(CAMPAIGNS, "resolved")
-        by_alert = sorted(decided, key=lambda stored: stored.event.fingerprint)
-        for alert, run in groupby(by_alert, key=lambda stored: stored.event.fingerprint):
-            events = [stored.event for stored in run]
+        by_alert = sorted(decided, key=lambda stored: stored.fingerprint)
+        for alert, run in groupby(by_alert, key=lambda stored: stored.fingerprint):
+            events = list(run)
             if [event.seq for event in events] != list(range(1, len(events) + 1)):
                 yield f"{alert} has the numbers {[event.seq for event in events]}"
             statuses = [event.status.value for event in events]

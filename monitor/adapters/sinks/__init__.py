@@ -9,7 +9,7 @@ from monitor.adapters.sinks.log import LogSink, WriteLine
 from monitor.adapters.sinks.sink import RefusedError, RepeatingSink, Sink
 from monitor.adapters.sinks.webhook import WebhookSink
 from monitor.config import Config
-from monitor.record import Links
+from monitor.serialize import Links
 
 
 def links_of(config: Config) -> Links:

@@ -17,9 +17,9 @@ from monitor.adapters.sinks.http import post
 from monitor.adapters.sinks.levels import annotations_of, labels_of, told_event, told_events
 from monitor.adapters.sinks.sink import RefusedError
 from monitor.core.board import Board
-from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds, Told
+from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds
 from monitor.core.text import clean, rfc3339
-from monitor.record import Links
+from monitor.serialize import Links
 
 HOLD: Seconds = HOUR
 """What fires lasts so long without being told again: over our death, as the shipped rules do."""
@@ -62,10 +62,10 @@ class AlertmanagerSink:
         # What was read from the board must be told before anything newer.
         self._turn = asyncio.Lock()
 
-    async def deliver(self, told: Told) -> None:
+    async def deliver(self, event: Event) -> None:
         """Tell how the event's alert stands by now. Raises OSError or RefusedError."""
         async with self._turn:
-            refused = await self._post(self._levels(told.event))
+            refused = await self._post(self._levels(event))
         if refused:
             raise RefusedError(refused)
 

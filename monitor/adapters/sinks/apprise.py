@@ -8,8 +8,8 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from monitor.config import SecretError, TokenSource
-from monitor.core.model import EventStatus, Seconds, Severity, Told
-from monitor.record import Links, event_json
+from monitor.core.model import Event, EventStatus, Seconds, Severity
+from monitor.serialize import Links, event_json
 
 WITHIN: Seconds = 30.0
 """What a delivery may take: a mail is several exchanges."""
@@ -26,12 +26,12 @@ class AppriseSink:
         # Its own: apprise blocks, and a service that hangs must hold up nothing else.
         self._thread = ThreadPoolExecutor(1, self.name)
 
-    async def deliver(self, told: Told) -> None:
+    async def deliver(self, event: Event) -> None:
         """Send the event. Raises OSError when apprise could not, which does not tell why."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(WITHIN):
-                await loop.run_in_executor(self._thread, self._send, told)
+                await loop.run_in_executor(self._thread, self._send, event)
         except TimeoutError:
             raise OSError(f"not sent within {WITHIN:g} s") from None
         except SecretError as error:
@@ -41,7 +41,7 @@ class AppriseSink:
         """Return None: nobody can know."""
         return None
 
-    def _send(self, told: Told) -> None:
+    def _send(self, event: Event) -> None:
         import apprise  # noqa: PLC0415 - it is an extra, and takes half a second
 
         # It logs URLs, and there are passwords in them.
@@ -50,18 +50,18 @@ class AppriseSink:
         if not service.add(self._url.read()):
             raise OSError("the file holds no URL that apprise knows")
         kinds = {Severity.CRITICAL: "failure", Severity.WARNING: "warning", Severity.INFO: "info"}
-        over = told.event.status is EventStatus.RESOLVED
-        kind = "success" if over else kinds[told.event.severity]
-        title, body = as_words(told, self._links)
+        over = event.status is EventStatus.RESOLVED
+        kind = "success" if over else kinds[event.severity]
+        title, body = as_words(event, self._links)
         if not service.notify(title=title, body=body, notify_type=kind):
             raise OSError("the service was not reached, or refused the message")
 
 
-def as_words(told: Told, links: Links) -> tuple[str, str]:
+def as_words(event: Event, links: Links) -> tuple[str, str]:
     """Return title and body of the message about an event, for people."""
-    said = event_json(told, links)
+    said = event_json(event, links)
     who = said["campaign_name"] or said["campaign_id"] or said["environment"]
-    over = told.event.status is EventStatus.RESOLVED
+    over = event.status is EventStatus.RESOLVED
     loud = "RESOLVED" if over else f"{said['status']} {said['severity']}".upper()
     lines = {
         "Environment": said["environment"],

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from monitor.core.model import Told
-from monitor.record import LINE_LIMIT, Links, event_line
+from monitor.core.model import Event
+from monitor.serialize import LINE_LIMIT, Links, event_line
 
 TAIL = 1024 * 1024
 """Bytes at the end of a file that are searched for an event: 256 lines at least."""
@@ -37,9 +37,9 @@ class FileSink:
         # Its own: a disk that hangs must hold up neither the loop nor the loop's DNS lookups.
         self._thread = ThreadPoolExecutor(1, "file-sink") if threaded else None
 
-    async def deliver(self, told: Told) -> None:
+    async def deliver(self, event: Event) -> None:
         """Append the event as one line. Raises OSError when it is not known to be on disk."""
-        await self._run(lambda: self._append(event_line(told, self._links)))
+        await self._run(lambda: self._append(event_line(event, self._links)))
 
     async def has(self, event_id: str, before: str | None) -> bool | None:
         """Return whether the event is in the file, or in one that was rotated away.

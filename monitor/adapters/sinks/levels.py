@@ -7,7 +7,7 @@ from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Event, EventStatus
 from monitor.core.rules import RULES
 from monitor.core.text import clean, rfc3339
-from monitor.record import Links
+from monitor.serialize import Links
 
 SUMMARY_LIMIT = 512
 """Characters of a summary, as in the log."""

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from monitor.core.model import EventStatus, Told
+from monitor.core.model import Event, EventStatus
 from monitor.core.text import clean, rfc3339
-from monitor.record import Links, event_line
+from monitor.serialize import Links, event_line
 
 WriteLine = Callable[[bytes], Awaitable[None]]
 """Writes one whole line; returns when it is written, raises OSError when it was not."""
@@ -27,9 +27,9 @@ class LogSink:
         self._render = as_console_line if for_people else partial(event_line, links=links)
         self._perhaps_torn = False
 
-    async def deliver(self, told: Told) -> None:
+    async def deliver(self, event: Event) -> None:
         """Write the event as one line. Raises OSError when it could not be written."""
-        line = self._render(told)
+        line = self._render(event)
         await self._write(b"\n" + line if self._perhaps_torn else line)
         self._perhaps_torn = False
 
@@ -39,9 +39,8 @@ class LogSink:
         return None
 
 
-def as_console_line(told: Told) -> bytes:
+def as_console_line(event: Event) -> bytes:
     """Return the event as one line for people."""
-    event = told.event
     over = event.status is EventStatus.RESOLVED
     loud = "resolved" if over else f"{event.status.value} {event.severity.value}"
     who = clean(event.campaign_name or event.campaign_id or "", 60)

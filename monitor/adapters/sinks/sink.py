@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from monitor.core.model import Told
+from monitor.core.model import Event
 
 
 class RefusedError(Exception):
@@ -14,7 +14,7 @@ class Sink(Protocol):
 
     name: str
 
-    async def deliver(self, told: Told) -> None:
+    async def deliver(self, event: Event) -> None:
         """Tell one event, in order; return only when it is told.
 
         Raises OSError when it could not be: it is tried again, and nothing overtakes it; or

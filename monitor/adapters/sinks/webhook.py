@@ -12,8 +12,8 @@ from collections.abc import Callable
 from monitor.adapters.sinks.http import post
 from monitor.adapters.sinks.sink import RefusedError
 from monitor.config import SecretError, WebhookConfig, origin
-from monitor.core.model import Instant, Told
-from monitor.record import Links, event_line
+from monitor.core.model import Event, Instant
+from monitor.serialize import Links, event_line
 
 REFUSED = frozenset({400, 413, 422})
 """Answers that say: this event never. All else but 2xx is tried again."""
@@ -31,16 +31,16 @@ class WebhookSink:
         self._links = links
         self._now = now
 
-    async def deliver(self, told: Told) -> None:
+    async def deliver(self, event: Event) -> None:
         """Post the event. Raises OSError while it is not taken, RefusedError if it never is."""
         try:
             # In a thread: a secret on a network file system may hang.
             secret = await asyncio.to_thread(self._webhook.secret_file.read)
         except SecretError as error:
             raise OSError(str(error)) from None
-        body = event_line(told, self._links).rstrip()
+        body = event_line(event, self._links).rstrip()
         headers = {
-            "Idempotency-Key": told.event_id,
+            "Idempotency-Key": event.event_id,
             SIGNATURE: signature(secret, int(self._now()), body),
         }
         status, _ = await post(self._webhook.url, body, headers)

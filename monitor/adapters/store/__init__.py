@@ -5,21 +5,8 @@ history and outbox in one, and each sink has cursors in it: nothing is lost, and
 Start reading at `store.Store`; a new table or column is one more entry in `schema.MIGRATIONS`.
 """
 
-from monitor.adapters.store.database import StorageError, read_history
-from monitor.adapters.store.lock import StateLocked
-from monitor.adapters.store.rows import Change, Filter, Loaded, StoredEvent
-from monitor.adapters.store.schema import MEMORY, StateUnusable
-from monitor.adapters.store.store import Store
+from monitor.adapters.store.rows import Change, Loaded
+from monitor.adapters.store.schema import MEMORY, StateLocked, StorageError
+from monitor.adapters.store.store import Store, read_history
 
-__all__ = [
-    "MEMORY",
-    "Change",
-    "Filter",
-    "Loaded",
-    "StateLocked",
-    "StateUnusable",
-    "StorageError",
-    "Store",
-    "StoredEvent",
-    "read_history",
-]
+__all__ = ["MEMORY", "Change", "Loaded", "StateLocked", "StorageError", "Store", "read_history"]

@@ -1,172 +1,203 @@
-"""The one connection that writes: a batch is one transaction, whole or not at all."""
+"""The one connection that writes: a batch is one transaction, whole or not at all.
+
+One task commits, on an executor of one thread; without one the caller does. Whatever is submitted
+while a COMMIT runs goes into the next one, after what failed: the order is kept, nothing is lost.
+"""
 
 import asyncio
-import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from monitor.adapters.store import rows, schema
-from monitor.adapters.store.lock import StateLock
-from monitor.adapters.store.outbox import Entry
-from monitor.adapters.store.rows import EventRow, Put
-from monitor.core.model import Instant
+from monitor.adapters.store.schema import StorageError
+from monitor.core.model import Instant, Seconds
 
 _T = TypeVar("_T")
+
+LINGER: Seconds = 5.0
+"""So long at most what is not urgent waits for what is; what failed is tried again so often."""
+
+KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
+"""Starts a task that must run for ever, by its name."""
 
 _ABANDONED: list[sqlite3.Connection] = []
 """Held for the rest of the process: Python would close them, and SQLite would write at that."""
 
-
-class StorageError(Exception):
-    """The disk did not do what it was asked to: a transaction or a read failed.
-
-    `reason` is the message without the path: what may be shown to whoever reaches the port.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.reason = reason
+Outcome = StorageError | Sequence[tuple[rows.Entry, int | None]]
+"""Why a transaction failed; or its events with their rows, in order (None: the id was there)."""
 
 
 @dataclass(slots=True)
-class Batch:
-    """One transaction to be. `prune` are events decided before an instant, and before a row.
+class _Batch:
+    """One transaction to be; `tried` is done once it was attempted, with the error if it failed."""
 
-    While the disk is full a batch grows by its events only: of any other row the newest counts.
-    """
-
-    puts: dict[Put, str | float] = field(default_factory=dict)
-    events: list[tuple[Entry, EventRow]] = field(default_factory=list)
-    prune: tuple[Instant, int] | None = None
-    waiters: list[asyncio.Future["Outcome"]] = field(default_factory=list)
-
-    def add(self, later: "Batch") -> None:
-        """Take in what is to be written after this."""
-        self.puts.update(later.puts)
-        self.events += later.events
-        self.prune = later.prune or self.prune
-        self.waiters += later.waiters
-
-    def __bool__(self) -> bool:
-        return bool(self.puts or self.events or self.prune)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a batch. `rows` are its events' rows, in order: None for an id that was there.
-
-    With each goes which sinks had it delivered then: their cursors have passed it.
-    """
-
-    error: StorageError | None = None
-    rows: tuple[tuple[int | None, tuple[str, ...]], ...] = ()
-    pruned: int = 0
+    writes: rows.Writes = field(default_factory=dict)
+    events: list[rows.Entry] = field(default_factory=list)
+    tried: asyncio.Future[StorageError | None] | None = None
 
 
 class Database:
-    """The database of one daemon. For one thread at a time, but for what says otherwise."""
+    """The database of one daemon, for the loop's thread but for what says otherwise.
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: StateLock | None) -> None:
-        """Write to `path` through `connection`; without a `lock` it is in memory."""
+    `problem` is why the last transaction failed, `notice` says that a file was set aside, or None.
+    """
+
+    def __init__(
+        self, path: Path, now: Instant, executor: Executor | None, keep_running: KeepRunning
+    ) -> None:
+        """Open it. Raises StorageError."""
         self.path = path
-        self._connection = connection
-        self._lock = lock
+        self.problem: StorageError | None = None
+        # First of all: opening may migrate the file, or set it aside.
+        self._lock = None if path == schema.MEMORY else schema.lock(path)
+        try:
+            self._connection, self.notice = schema.open_or_set_aside(path, now)
+        except BaseException:
+            if self._lock is not None:
+                os.close(self._lock)
+            raise
         # Held open until the connection is closed: to close any descriptor of a file drops the
         # locks that SQLite has on it.
-        self._file = None if lock is None else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._seen: StorageError | None = None
+        self._file = None if self._lock is None else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._damage: StorageError | None = None
+        self._next, self._woken, self._closed = _Batch(), asyncio.Event(), False
+        self._executor = executor
+        self._writing = None if executor is None else keep_running("storing", self._keep_writing())
 
-    def write(self, batch: Batch) -> Outcome:
-        """Commit the batch and return what became of it; failed, nothing of it was written.
+    async def aclose(self) -> None:
+        """Write what is queued, or lose it, and let another daemon have the file."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._writing is None:
+            self._write_here()
+        else:
+            self._woken.set()
+            await self._writing
+        await self._on_thread(self._close)
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
 
-        An empty one looks at whether the database is there, and can be read.
-        """
+    def _submit(self, writes: rows.Writes, events: Sequence[rows.Entry] = ()) -> None:
+        """Have this committed, with the next event or lease at the latest; never blocks."""
+        if self._closed:
+            raise RuntimeError("the store is closed")
+        self._next.writes.update(writes)
+        self._next.events += events
+        if self._executor is None:
+            self._write_here()
+        elif events or self._next.tried:
+            self._woken.set()
+
+    async def _written(self, writes: rows.Writes) -> None:
+        """Return after the first attempt at this and all before it. Raises StorageError."""
+        tried = self._next.tried = self._next.tried or asyncio.get_running_loop().create_future()
+        self._submit(writes)
+        # Who waits no more must not take it from the others.
+        error = await asyncio.shield(tried)
+        if error is not None:
+            raise error
+
+    def _settled(self, outcome: Outcome) -> None:
+        """Take note of what became of a transaction."""
+        raise NotImplementedError
+
+    def _read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Return what a query gives, on a connection of its own: any thread may call it."""
+        # Checked before it is opened: in the place of an emptied file SQLite deletes the log.
+        with self._checked("read"):
+            if self._file is None:
+                return query(self._connection)
+            with closing(schema.connect(self.path, "mode=ro")) as own:
+                return query(own)
+
+    async def _on_thread(self, work: Callable[[], _T]) -> _T:
+        """Return what the work gives, done where transactions are."""
+        if self._executor is None:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    async def _keep_writing(self) -> None:
+        closing = False
+        while not closing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER):
+                    await self._woken.wait()
+            self._woken.clear()
+            # Read before: what was submitted up to now is in this batch, and nothing comes after.
+            closing = self._closed
+            batch, self._next = self._next, _Batch()
+            self._settle(batch, await self._on_thread(partial(self._write, batch)))
+
+    def _write_here(self) -> None:
+        batch, self._next = self._next, _Batch()
+        self._settle(batch, self._write(batch))
+
+    def _settle(self, batch: _Batch, outcome: Outcome) -> None:
+        self.problem = outcome if isinstance(outcome, StorageError) else None
+        if self.problem is not None:
+            self._next.writes = batch.writes | self._next.writes  # before what came meanwhile
+            self._next.events = batch.events + self._next.events
+        self._settled(outcome)
+        if batch.tried is not None:
+            batch.tried.set_result(self.problem)
+
+    def _write(self, batch: _Batch) -> Outcome:
+        """Commit the batch; failed, nothing of it was written."""
+        added = []
         try:
-            self._check()
-            seen, self._seen = self._seen, None
-            if seen is not None:
-                return Outcome(seen)
-            with self._naming("written"):
-                if batch:
-                    return self._commit(batch)
-                rows.newest(self._connection)
-                return Outcome()
+            with self._checked("written"), self._connection as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                # So that an empty one, too, looks at whether it can be read.
+                rows.newest(connection)
+                for (statement, key), value in batch.writes.items():
+                    connection.execute(statement, (*key, value))
+                for entry in batch.events:
+                    row = connection.execute(rows.ADD_EVENT, entry.columns).fetchone()
+                    for sink in entry.delivered_to if row else ():
+                        connection.execute(rows.PUT_CURSOR, (sink, entry.event.environment, row[0]))
+                    added.append((entry, row and row[0]))
         except StorageError as error:
-            return Outcome(error)
-        # Whatever it is: it must not end the writing for good.
-        except Exception as error:
-            return Outcome(self._error(f"cannot be written ({type(error).__name__}: {error})"))
+            return error
+        return added
 
-    def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Return what a query gives. Raises StorageError."""
-        self._check()
-        with self._naming("read"):
-            return query(self._connection)
-
-    def read_aside(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Return the same, read on a connection of its own: any thread may call it.
-
-        What it cannot read the next `write` fails with, so that it is counted and logged.
-        """
+    def _close(self) -> None:
         try:
-            # Before it is opened: in the place of an emptied file SQLite deletes the log.
-            self._check()
-            with self._naming("read"):
-                if self._lock is None:
-                    return query(self._connection)
-                with contextlib.closing(schema.open_for_reading(self.path)) as own:
-                    return query(own)
-        except StorageError as error:
-            self._seen = error
-            raise
-
-    def close(self) -> None:
-        """Fold the WAL into the file and close it, if it is the one that was opened."""
-        try:
-            self._check()
+            with self._checked("closed"):
+                self._connection.close()
         except StorageError:
             # The log would be folded into a file that is not its own.
             _ABANDONED.append(self._connection)
         else:
-            self._connection.close()
             if self._file is not None:
                 os.close(self._file)
         if self._lock is not None:
-            self._lock.release()
+            os.close(self._lock)
 
-    def _commit(self, batch: Batch) -> Outcome:
-        self._connection.execute("BEGIN IMMEDIATE")
+    @contextmanager
+    def _checked(self, what: str) -> Iterator[None]:
+        """Turn whatever is raised into a StorageError: it must not end the writing for good."""
         try:
-            outcome = self._apply(batch)
-            self._connection.execute("COMMIT")
-        except BaseException:
-            # On a full disk SQLite has rolled back already.
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._check()
+            yield
+        except StorageError:
             raise
-        return outcome
-
-    def _apply(self, batch: Batch) -> Outcome:
-        execute = self._connection.execute
-        for (statement, key), value in batch.puts.items():
-            execute(statement, (*key, value))
-        added: list[tuple[int | None, tuple[str, ...]]] = []
-        for entry, event in batch.events:
-            row: tuple[int] | None = execute(rows.ADD_EVENT, event).fetchone()
-            # Once: the loop may add a sink to it at any moment.
-            sinks = entry.delivered_to
-            if row is not None:
-                for sink in sinks:
-                    execute(rows.PUT_CURSOR, (sink, event.environment, row[0]))
-            added.append((None if row is None else row[0], sinks))
-        pruned = execute(rows.PRUNE_EVENTS, batch.prune).rowcount if batch.prune else 0
-        return Outcome(None, tuple(added), pruned)
+        except Exception as error:
+            if schema.is_damage(error):  # remembered: nothing is written any more
+                why = f"damaged while running ({error}); restart the daemon, which sets it aside"
+                self._damage = StorageError(self.path, why)
+                raise self._damage from error
+            # An OSError has the path in its text; what is no error of a disk says too little.
+            text = str(error) if isinstance(error, sqlite3.Error) else repr(error)
+            cause = error.strerror if isinstance(error, OSError) else text
+            raise StorageError(self.path, f"cannot be {what} ({cause})") from error
 
     def _check(self) -> None:
         """Raise StorageError where the file is not the one that was opened, or known as damaged.
@@ -180,34 +211,9 @@ class Database:
         try:
             same = os.path.samestat(self.path.stat(), os.fstat(self._file))
         except FileNotFoundError:
-            raise self._error("deleted while running; restart the daemon") from None
-        except OSError as error:
-            raise self._error(f"cannot be found any more ({error.strerror})") from error
-        if not same:
-            raise self._error("replaced by another file while running; restart the daemon")
-        if os.pread(self._file, len(schema.HEADER), 0) != schema.HEADER:
-            raise self._error("emptied or overwritten while running; restart the daemon")
-
-    @contextlib.contextmanager
-    def _naming(self, what: str) -> Iterator[None]:
-        """Turn what SQLite raises into ours. Damage is remembered: nothing is written any more."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            if not schema.is_damage(error):
-                raise self._error(f"cannot be {what} ({error})") from error
-            self._damage = self._error(
-                f"damaged while running ({error}); restart the daemon, which sets it aside"
-            )
-            raise self._damage from error
-
-    def _error(self, reason: str) -> StorageError:
-        return StorageError(self.path, reason)
-
-
-def read_history(path: Path, wanted: rows.Filter | None = None) -> list[rows.StoredEvent]:
-    """Return the events that pass the filter, newest first: beside a running daemon, or after one.
-
-    Read-only: it locks nobody out and creates no file. Raises StateUnusable.
-    """
-    return schema.read_foreign(path, partial(rows.history, wanted=wanted or rows.Filter()))
+            found = "deleted"
+        else:
+            if same and os.pread(self._file, len(schema.HEADER), 0) == schema.HEADER:
+                return
+            found = "emptied or overwritten" if same else "replaced by another file"
+        raise StorageError(self.path, f"{found} while running; restart the daemon")

@@ -1,69 +1,69 @@
-"""What is written and how it is read, side by side: the bodies, the statements, the queries.
+"""What is written and how it is read, side by side, in SQL that PostgreSQL takes as well.
 
-The dataclasses of the core are the schema of the bodies: a field with a default may be added there
-at any time, old rows then have the default. One that is renamed or removed needs a migration. The
-statements are such as PostgreSQL takes, too.
+The core's dataclasses are the schema of the bodies: a field with a default may be added at any
+time, old rows then have the default. One that is renamed or removed needs a migration.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, NewType, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, NewType, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
+from monitor.core.board import HistoryQuery
 from monitor.core.discovery import Roster
-from monitor.core.model import Event, Instant, Told
+from monitor.core.model import Event, Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 
 _T = TypeVar("_T")
 
-Put = tuple[str, tuple[str, ...]]
-"""Which row is put: the statement that does it, and the key."""
-
-Head = tuple[int, str, str, Instant, str | None]
-"""Of an event: its row, its id, its environment, when it was decided, the id of the one before."""
+Writes = dict[tuple[str, tuple[str | float, ...]], str | float]
+"""What is to be written: by the statement and its key the value, of which the newest counts."""
 
 
+@dataclass(frozen=True)
 class Body(Generic[_T]):
-    """A value as JSON and back. What does not decode is a ValueError, never a guess."""
+    """A value as JSON and back: `dump` is how. `key` is what it is stored under, if it says so."""
 
-    def __init__(self, adapter: TypeAdapter[_T], **dump: Any) -> None:
-        """Encode as pydantic's `dump_json` does with these settings."""
-        self._adapter = adapter
-        self._dump = dump
+    adapter: TypeAdapter[_T]
+    dump: Mapping[str, Any]
+    key: Callable[[_T], tuple[str, ...]] = lambda _: ()
 
     def encode(self, value: _T) -> str:
         """Return the JSON. ValueError: text that is no Unicode (a lone surrogate)."""
-        return self._adapter.dump_json(value, **self._dump).decode()
+        return self.adapter.dump_json(value, **self.dump).decode()
 
-    def decode(self, body: str) -> _T:
-        """Return the value, what is not stored at its default. Raises ValueError."""
-        return self._adapter.validate_json(body, strict=True)
-
-    def known(self, body: str) -> _T | None:
-        """Return the value; None where the body does not decode."""
+    def decode(self, body: str) -> _T | None:
+        """Return the value, what is not stored at its default; None, and no guess, for damage."""
         try:
-            return self.decode(body)
+            return self.adapter.validate_json(body, strict=True)
         except ValueError:
             return None
 
 
 STORED_OF_ENVIRONMENT = {
     "name", "unanswered", "unanswered_at", "outage_at", "outage_reason", "rejected_at",
-    "rejected_by", "readable_seen", "called_at", "swept_at", "listed_at",
-    "alerts",
+    "rejected_by", "readable_seen", "called_at", "swept_at", "listed_at", "alerts",
 }  # fmt: skip
 
 # Failed polls in a row are this process's.
-CAMPAIGN = Body(TypeAdapter(CampaignStatus), exclude={"failures"}, exclude_none=True)
-ENVIRONMENT = Body(TypeAdapter(EnvironmentStatus), include=STORED_OF_ENVIRONMENT, exclude_none=True)
-ROSTER = Body(TypeAdapter(Roster), exclude_none=True)
+CAMPAIGN = Body(
+    TypeAdapter(CampaignStatus),
+    {"exclude": {"failures"}, "exclude_none": True},
+    lambda status: (status.environment, status.campaign_id),
+)
+ENVIRONMENT = Body(
+    TypeAdapter(EnvironmentStatus),
+    {"include": STORED_OF_ENVIRONMENT, "exclude_none": True},
+    lambda status: (status.name,),
+)
+ROSTER = Body(TypeAdapter(Roster), {"exclude_none": True})
 # Under a name of its own, for pydantic takes no settings for a dataclass. No two events have the
 # same texts: its cache of strings would grow for days, and serve nothing.
 _StoredEvent = NewType("_StoredEvent", Event)
 _EVENT: TypeAdapter[Event] = TypeAdapter(_StoredEvent, config=ConfigDict(cache_strings="keys"))
-EVENT = Body(_EVENT)
+EVENT = Body(_EVENT, {"exclude": {"epoch", "redelivery", "durable"}})
 
 
 def _upsert(table: str, key: str, value: str) -> str:
@@ -79,21 +79,20 @@ PUT_ENVIRONMENT = _upsert("environment", "name", "status")
 PUT_ROSTER = _upsert("listing", "environment", "body")
 PUT_LEASE = _upsert("lease", "environment", "next_call_at")
 PUT_CURSOR = _upsert("cursor", "sink, environment", "event_row")
+PRUNE_EVENTS = "DELETE FROM event WHERE decided_at < ? AND id < ?"
 
 # An id that is there already is a fault of ours; it must not jam all that comes after it.
 ADD_EVENT = (
     "INSERT INTO event (event_id, decided_at, environment, campaign_id, rule, status, severity,"
     " body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING RETURNING id"
 )
-PRUNE_EVENTS = "DELETE FROM event WHERE decided_at < ? AND id < ?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What one decision changes: it is stored whole or not at all.
+    """What one decision changes, stored whole or not at all; leases are on the wall clock.
 
-    By environment: `next_call_at` are leases of the budget, on the wall clock, `rosters` what its
-    listings came to. `removed` is the environment that this is all that is left of.
+    `removed` is the environment that this is all that is left of.
     """
 
     campaigns: tuple[CampaignStatus, ...] = ()
@@ -106,11 +105,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What was remembered: campaigns by (environment, id), all else by the environment's name.
-
-    `next_call_at` are instants on the wall clock. `problems` has one line for each row that could
-    not be decoded: nothing is left of it.
-    """
+    """What was remembered, by (environment, id) or environment; `problems` names damaged rows."""
 
     campaigns: dict[tuple[str, str], CampaignStatus] = field(default_factory=dict)
     environments: dict[str, EnvironmentStatus] = field(default_factory=dict)
@@ -119,107 +114,66 @@ class Loaded:
     problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event on disk: its place in the order of events, its id, and the epoch in that."""
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An event that waits for the sinks. Until its COMMIT it has `columns` and no `row_id`.
 
-    row_id: int
-    event_id: str
-    epoch: str
-    event: Event
-
-
-class EventRow(NamedTuple):
-    """The columns of one event but for its number, which the database gives."""
-
-    event_id: str
-    decided_at: Instant
-    environment: str
-    campaign_id: str | None
-    rule: str
-    status: str
-    severity: str
-    body: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which events, newest first: decided at `since` or later, of one environment, of one campaign.
-
-    `before_row` pages on: only those older than this row.
+    `before` is the id of the event before it, where it comes from the last process. `delivered_to`
+    are the sinks that had it before its COMMIT.
     """
 
-    since: Instant | None = None
-    environment: str | None = None
-    campaign_id: str | None = None
-    before_row: int | None = None
-    limit: int = 100
+    event: Event
+    columns: tuple[str | float | None, ...] = ()
+    row_id: int | None = None
+    before: str | None = None
+    delivered_to: tuple[str, ...] = ()
 
 
-def puts(change: Change) -> dict[Put, str | float]:
+def writes(change: Change) -> Writes:
     """Return the rows of a change but for its events. ValueError: something cannot be encoded."""
-    rows: dict[Put, str | float] = {}
+    rows: Writes = {(PUT_LEASE, (name,)): at for name, at in change.next_call_at.items()}
     for campaign in change.campaigns:
-        key = (campaign.environment, campaign.campaign_id)
-        rows[PUT_CAMPAIGN, key] = CAMPAIGN.encode(campaign)
+        rows[PUT_CAMPAIGN, CAMPAIGN.key(campaign)] = CAMPAIGN.encode(campaign)
     for environment in change.environments:
-        rows[PUT_ENVIRONMENT, (environment.name,)] = ENVIRONMENT.encode(environment)
+        rows[PUT_ENVIRONMENT, ENVIRONMENT.key(environment)] = ENVIRONMENT.encode(environment)
     for name, roster in change.rosters.items():
         rows[PUT_ROSTER, (name,)] = ROSTER.encode(roster)
-    for name, at in change.next_call_at.items():
-        rows[PUT_LEASE, (name,)] = at
     return rows
 
 
-def event_row(event: Event, epoch: str) -> EventRow:
-    """Return the event as it is stored, decided in the start of this epoch. ValueError: cannot."""
-    return EventRow(
-        event_id=Told(event, epoch).event_id,
-        decided_at=event.decided_at,
-        environment=event.environment,
-        campaign_id=event.campaign_id,
-        rule=event.rule,
-        status=event.status.value,
-        severity=event.severity.value,
-        body=EVENT.encode(event),
-    )
+def columns(event: Event) -> tuple[str | float | None, ...]:
+    """Return an event as `ADD_EVENT` takes it. ValueError: it cannot be encoded."""
+    return (
+        event.event_id, event.decided_at, event.environment, event.campaign_id, event.rule,
+        event.status.value, event.severity.value, EVENT.encode(event),
+    )  # fmt: skip
 
 
 def load(connection: sqlite3.Connection) -> Loaded:
     """Return everything that is remembered but the events. Each row stands for itself."""
     problems: list[str] = []
 
-    def read(
-        what: str, query: str, body: Body[_T], key: Callable[[_T], tuple[str, ...]] | None = None
-    ) -> Iterator[tuple[tuple[str, ...], _T]]:
-        """Yield key and value of each row whose body decodes, and has that key in it."""
+    def read(what: str, body: Body[_T], query: str) -> dict[tuple[str, ...], _T]:
+        found = {}
         for *place, text in connection.execute(query):
-            value = body.known(text)
-            if value is None or (key is not None and key(value) != tuple(place)):
+            value = body.decode(text)
+            if value is None or body.key(value) not in ((), tuple(place)):
                 problems.append(f"the stored {what} {'/'.join(place)} cannot be read")
             else:
-                yield tuple(place), value
+                found[tuple(place)] = value
+        return found
 
-    campaigns = read(
-        "status of",
-        "SELECT environment, campaign_id, status FROM campaign",
-        CAMPAIGN,
-        lambda status: (status.environment, status.campaign_id),
-    )
+    campaigns = read("status of", CAMPAIGN, "SELECT environment, campaign_id, status FROM campaign")
     environments = read(
-        "status of environment",
-        "SELECT name, status FROM environment",
-        ENVIRONMENT,
-        lambda status: (status.name,),
+        "status of environment", ENVIRONMENT, "SELECT name, status FROM environment"
     )
-    listings = read("listing of environment", "SELECT environment, body FROM listing", ROSTER)
-    known = {(name, key): status for (name, key), status in campaigns}
+    rosters = read("listing of environment", ROSTER, "SELECT environment, body FROM listing")
     # Where its own row is damaged: else its campaigns would be nobody's.
-    implied = {name: EnvironmentStatus(name=name) for name, _ in known}
+    implied = {name: EnvironmentStatus(name=name) for name, _ in campaigns}
     return Loaded(
-        campaigns=known,
-        environments=implied | {name: status for (name,), status in environments},
-        rosters={name: roster for (name,), roster in listings},
+        campaigns={(name, key): status for (name, key), status in campaigns.items()},
+        environments=implied | {name: status for (name,), status in environments.items()},
+        rosters={name: roster for (name,), roster in rosters.items()},
         next_call_at=dict(connection.execute("SELECT environment, next_call_at FROM lease")),
         problems=tuple(problems),
     )
@@ -230,49 +184,46 @@ def newest(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0])
 
 
-def heads(connection: sqlite3.Connection, sink: str) -> list[Head] | None:
-    """Return what waits for a sink, in order; None: the sink is new."""
+def waiting(connection: sqlite3.Connection, sink: str, lost: set[str]) -> list[Entry] | None:
+    """Return what waits for a sink, in order (None: it is new); `lost` names what is damaged."""
     began = connection.execute(
         "SELECT event_row FROM cursor WHERE sink = ? AND environment = ''", (sink,)
     ).fetchone()
     if began is None:
         return None
     query = (
-        "SELECT event.id, event.event_id, event.environment, event.decided_at,"
+        "SELECT event.id, event.event_id, event.body,"
         " (SELECT event_id FROM event AS e WHERE e.id < event.id ORDER BY e.id DESC LIMIT 1)"
         " FROM event LEFT JOIN cursor"
         " ON cursor.sink = ? AND cursor.environment = event.environment"
         " WHERE event.id > ? AND event.id > coalesce(cursor.event_row, 0) ORDER BY event.id"
     )
-    return connection.execute(query, (sink, *began)).fetchall()
+    entries = []
+    for row_id, event_id, body, before in connection.execute(query, (sink, *began)):
+        if (event := _event(event_id, body)) is None:
+            lost.add(f"the stored event {event_id} cannot be read")
+        else:
+            entries.append(Entry(event, row_id=row_id, before=before))
+    return entries
 
 
-def bodies(connection: sqlite3.Connection, row: int, limit: int) -> dict[int, Event]:
-    """Return at most `limit` events from a row on; those that cannot be decoded are left out."""
-    rows = connection.execute(
-        "SELECT id, body FROM event WHERE id >= ? ORDER BY id LIMIT ?", (row, limit)
-    )
-    found = ((row_id, EVENT.known(body)) for row_id, body in rows)
-    return {row_id: event for row_id, event in found if event is not None}
-
-
-def history(connection: sqlite3.Connection, wanted: Filter) -> list[StoredEvent]:
+def history(connection: sqlite3.Connection, wanted: HistoryQuery) -> dict[int, Event]:
     """Return the events that pass the filter, newest first; what cannot be decoded is left out."""
     conditions = {
         "decided_at >= ?": wanted.since,
         "environment = ?": wanted.environment,
         "campaign_id = ?": wanted.campaign_id,
-        "id < ?": wanted.before_row,
+        "id < ?": wanted.cursor,
     }
     asked = {text: value for text, value in conditions.items() if value is not None}
     where = " AND ".join(asked) or "TRUE"
-    rows: Iterable[tuple[int, str, str]] = connection.execute(
-        f"SELECT id, event_id, body FROM event WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
-        (*asked.values(), wanted.limit),
-    )
-    found = ((row_id, event_id, EVENT.known(body)) for row_id, event_id, body in rows)
-    return [
-        StoredEvent(row_id, event_id, event_id.split("-")[1], event)
-        for row_id, event_id, event in found
-        if event is not None
-    ]
+    query = f"SELECT id, event_id, body FROM event WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    found = connection.execute(query, (*asked.values(), wanted.limit))
+    events = ((row_id, _event(event_id, body)) for row_id, event_id, body in found)
+    return {row_id: event for row_id, event in events if event is not None}
+
+
+def _event(event_id: str, body: str) -> Event | None:
+    """Return a stored event, with the epoch that is in its id; None: it cannot be decoded."""
+    event = EVENT.decode(body)
+    return event and replace(event, epoch=event_id.split("-")[1])

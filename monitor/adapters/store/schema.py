@@ -1,19 +1,20 @@
-"""The database file: made, recognised, migrated, and set aside when it is corrupt.
+"""The database file: locked, made, recognised, migrated, and set aside when it is corrupt.
 
 A later version adds an entry to `MIGRATIONS` and to `TABLES`; one that was released is never
 changed. Before a migration the file is copied to `<name>.v<schema>`: to go back is to put that
 copy in its place. But for AUTOINCREMENT the tables are such as PostgreSQL takes, too.
 """
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from monitor.core.model import Instant, Seconds
+from monitor.core.model import Instant
 from monitor.core.text import rfc3339
 
 _T = TypeVar("_T")
@@ -22,7 +23,7 @@ MEMORY = Path(":memory:")
 """The path of a store without a disk: nothing is written, nothing outlives it."""
 
 APPLICATION_ID = 0x53465450
-"""The letters SFTP, in the header of the file: what tells our database from any other."""
+"""The letters SFTP, in the header of our files alone."""
 
 # AUTOINCREMENT: after retention has deleted the newest event, its number must not come again, or
 # the next event would lie behind the sinks' cursors and never be delivered.
@@ -46,221 +47,199 @@ TABLES = (
 )
 
 FIRST = 3
-"""The schema of the first release; 1 and 2 were in development versions only."""
+"""The schema of the first release."""
 
-Migrations = Sequence[tuple[str, ...]]
-
-MIGRATIONS: Migrations = ()
-"""What leads from each released schema to the next one."""
-
-_BUSY: Seconds = 1.0
-# Nobody else writes (the lock), so nothing but a reader's recovery ever makes us wait.
-
-_COMPANIONS = ("-wal", "-shm", "-journal")
+MIGRATIONS: Sequence[tuple[str, ...]] = ()
+"""The statements that lead from each released schema to the next one."""
 
 HEADER = b"SQLite format 3\0"
 """What every SQLite database begins with."""
 
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_COMPANIONS = ("-wal", "-shm", "-journal")
+
+_NOT_OURS = "this is not a database of sftp-monitor; give state.path another name"
 
 
-class StateUnusable(Exception):  # noqa: N818 - it says what is so
-    """The state cannot be opened: not there, not ours, or of a newer version (exit code 74)."""
+class StorageError(Exception):
+    """The state cannot be opened, written or read. `reason`, without the path, is for the web."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
 
 
-class Corrupt(Exception):  # noqa: N818 - it says what is so
+class StateLocked(StorageError):  # noqa: N818 - it says what is so
+    """Another daemon works on this state (exit code 75)."""
+
+
+class Corrupt(StorageError):  # noqa: N818 - it says what is so
     """The file is no sound SQLite database."""
 
 
-def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str | None]:
-    """Return the writing connection, and what to say to people if a file was set aside.
+def lock(database: Path) -> int:
+    """Lock a file beside the database, for one daemon per state; return its descriptor."""
+    # Not the database itself, which others may read. Nor is it ever deleted: that would race with
+    # its next user. The kernel releases it when the process ends, however it ends.
+    path = database.with_name(f"{database.name}.lock")
+    file = _open(path)
+    try:
+        # Not lockf: such a lock goes when the process closes any other descriptor of the file.
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(file, 20, 0).decode("ascii", "replace").strip()
+        os.close(file)
+        why = f"another sftp-monitor (process {holder or 'unknown'}) uses this state; stop it, or"
+        raise StateLocked(path, f"{why} give this one a state.path of its own") from error
+    os.ftruncate(file, 0)
+    os.pwrite(file, b"%d\n" % os.getpid(), 0)
+    return file
 
-    A corrupt one is renamed to `<name>.corrupt-<UTC>`, never deleted. Raises StateUnusable.
-    """
+
+def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str | None]:
+    """Return the writing connection, and a notice if a corrupt file was set aside."""
     try:
         return open_for_writing(path), None
-    except Corrupt as problem:
-        aside = _set_aside(path, now)
-        notice = f"{path}: corrupt ({problem}), set aside as {aside.name}; starting without state"
+    except Corrupt as corrupt:
+        notice = f"{corrupt}, set aside as {_set_aside(path, now)}; starting without state"
         return open_for_writing(path), notice
 
 
-def open_for_writing(path: Path, migrations: Migrations = MIGRATIONS) -> sqlite3.Connection:
-    """Return a connection to the database, made or migrated as need be; it is durable (WAL, FULL).
-
-    Raises StateUnusable, or Corrupt for a damaged file.
-    """
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Return a connection, the file made or migrated as need be. Raises StorageError or Corrupt."""
     if path != MEMORY:
-        _make_file(path)
-    newest = FIRST + len(migrations)
+        with os.fdopen(_open(path), "rb") as file:
+            # SQLite would take the shortest ones for an empty database.
+            if file.read(len(HEADER)) not in {b"", HEADER}:
+                raise StorageError(path, _NOT_OURS)
     with ExitStack() as undo:
         try:
-            _check_header(path)
-            connection = undo.enter_context(closing(_connect(str(path))))
-            _recognise(connection, path, newest)
+            connection = undo.enter_context(closing(connect(path, "mode=rwc")))
+            version = _version(connection, path)
+            verdict: str = _pragma(connection, "quick_check(1)")
+            if verdict != "ok":
+                raise Corrupt(path, f"corrupt ({verdict.splitlines()[-1]})")
             _configure(connection, path)
-            if 0 < _version(connection) < newest:
-                _keep_copy(connection, path)
-            _migrate(connection, migrations)
+            if version is None:
+                _migrate(connection, (TABLES,))
+            elif steps := MIGRATIONS[version - FIRST :]:
+                _keep_copy(connection, path, version)
+                _migrate(connection, steps)
+            connection.execute("SELECT max(id) FROM event")
         except (sqlite3.Error, OSError) as error:
             if is_damage(error):
-                raise Corrupt(str(error)) from error
-            raise StateUnusable(f"{path}: cannot be opened ({error}); look at the disk") from error
+                raise Corrupt(path, f"corrupt ({error})") from error
+            why = f"cannot be opened ({error}); look at the disk, restore a backup, or move the"
+            raise StorageError(path, f"{why} file away to start without state") from error
         undo.pop_all()
     return connection
 
 
-def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Return a read-only connection beside the writing one of this process (sqlite3.Error)."""
-    return _connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Return a connection that is opened in this mode (`mode=ro`). Raises sqlite3.Error."""
+    # Opened by one thread and used by another, but never by two at once. Nobody else writes (the
+    # lock), so nothing but a reader's recovery ever makes it wait for its second.
+    name = f"file:{quote(str(path))}?{mode}"
+    return sqlite3.connect(
+        name, timeout=1.0, isolation_level=None, check_same_thread=False, uri=True
+    )
 
 
 def read_foreign(path: Path, query: Callable[[sqlite3.Connection], _T]) -> _T:
-    """Return what a query gives, for another process than the daemon; it creates no file.
-
-    Raises StateUnusable.
-    """
+    """Return what a query gives another process; it creates no file. Raises StorageError."""
     if not path.is_file():
-        raise StateUnusable(f"{path}: there is no state; is state.path right, did the daemon run?")
+        raise StorageError(path, "there is no state; is state.path right, did the daemon run?")
     # Without a WAL nobody has it open, and SQLite would make one, perhaps as root, in the
     # daemon's way; `immutable` keeps it from that.
     wal = path.with_name(f"{path.name}-wal")
     mode = "mode=ro&readonly_shm=1" if wal.exists() else "immutable=1"
     try:
-        with closing(_connect(f"file:{quote(str(path))}?{mode}", uri=True)) as connection:
-            _check_identity(connection, path, FIRST + len(MIGRATIONS))
+        with closing(connect(path, mode)) as connection:
+            if _version(connection, path) is None:
+                raise StorageError(path, _NOT_OURS)
             return query(connection)
     except sqlite3.Error as error:
-        raise StateUnusable(f"{path}: cannot be read ({error})") from error
+        raise StorageError(path, f"cannot be read ({error})") from error
 
 
-def _connect(database: str, *, uri: bool = False) -> sqlite3.Connection:
-    # Opened by one thread and used by another, but never by two at once.
-    return sqlite3.connect(
-        database, timeout=_BUSY, isolation_level=None, check_same_thread=False, uri=uri
-    )
+def is_damage(error: Exception) -> bool:
+    """Return whether the error says that the file is no sound SQLite database."""
+    # The low byte is the primary code; `sqlite_errorcode` is missing where Python itself raised.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def _make_file(path: Path) -> None:
+def _open(path: Path) -> int:
+    """Return a descriptor of the file, made where there is none. Raises StorageError."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # No O_TRUNC: it may be somebody else's.
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StateUnusable(
-            f"{path}: cannot be opened ({error.strerror}); "
-            "state.path must be a file in an existing directory that the daemon can write to"
-        ) from error
+        why = f"cannot be opened ({error.strerror}); state.path must be a file in an existing "
+        raise StorageError(path, f"{why}directory that the daemon can write to") from error
 
 
-def _recognise(connection: sqlite3.Connection, path: Path, newest: int) -> None:
-    """Raise StateUnusable for a database that is not ours or newer, Corrupt for a damaged one."""
-    _check_identity(connection, path, newest, new_allowed=True)
-    verdict = _pragma(connection, "quick_check(1)")
-    if verdict != "ok":
-        raise Corrupt(str(verdict).splitlines()[-1])
-
-
-def _check_identity(
-    connection: sqlite3.Connection, path: Path, newest: int, *, new_allowed: bool = False
-) -> None:
-    application, version = _pragma(connection, "application_id"), _version(connection)
+def _version(connection: sqlite3.Connection, path: Path) -> int | None:
+    """Return the schema, None for a new file. Raises StorageError for one that we cannot use."""
+    newest = FIRST + len(MIGRATIONS)
+    version: int = _pragma(connection, "user_version")
+    application = _pragma(connection, "application_id")
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if new_allowed and application == 0 and version == 0 and tables == 0:
-        return
-    if application != APPLICATION_ID:
-        raise _not_ours(path)
+    if application == version == tables == 0:
+        return None
+    # Before the first release there were others, which nobody has.
+    if application != APPLICATION_ID or version < FIRST:
+        raise StorageError(path, _NOT_OURS)
     if version > newest:
-        raise StateUnusable(
-            f"{path}: written by a newer sftp-monitor (schema {version}, this one knows {newest}); "
-            f"upgrade, or put the copy {path.name}.v{newest} from before the upgrade in its place"
+        raise StorageError(
+            path,
+            f"written by a newer sftp-monitor (schema {version}, this one knows {newest}); upgrade,"
+            f" or put the copy {path.name}.v{newest} from before the upgrade in its place",
         )
-    if version < FIRST:
-        raise StateUnusable(
-            f"{path}: written by a development version of sftp-monitor (schema {version}), which "
-            "cannot be taken over; move the file away to start without state"
-        )
-
-
-def _not_ours(path: Path) -> StateUnusable:
-    return StateUnusable(
-        f"{path}: this is not a database of sftp-monitor; give state.path another name"
-    )
+    return version
 
 
 def _configure(connection: sqlite3.Connection, path: Path) -> None:
     """Make every COMMIT durable, and read back that it is so: SQLite ignores what it cannot do."""
     wanted = "memory" if path == MEMORY else "wal"
     if _pragma(connection, f"journal_mode = {wanted}") != wanted:
-        raise StateUnusable(
-            f"{path}: this file system has no shared memory for SQLite's WAL; "
-            "put state.path on a local disk"
-        )
+        why = "this file system has no shared memory for SQLite's WAL; "
+        raise StorageError(path, f"{why}put state.path on a local disk")
     connection.execute("PRAGMA synchronous = FULL")
-    if _pragma(connection, "synchronous") != 2:
-        raise StateUnusable(f"{path}: SQLite does not sync to disk (built without it?)")
 
 
-def _migrate(connection: sqlite3.Connection, migrations: Migrations) -> None:
-    version, newest = _version(connection), FIRST + len(migrations)
-    if version == newest:
-        return
-    steps = (TABLES,) if version == 0 else migrations[version - FIRST :]
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+def _migrate(connection: sqlite3.Connection, steps: Sequence[tuple[str, ...]]) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
         for statements in steps:
             for statement in statements:
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {newest}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+        connection.execute(f"PRAGMA user_version = {FIRST + len(MIGRATIONS)}")
 
 
-def _keep_copy(connection: sqlite3.Connection, path: Path) -> None:
+def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None:
     """Copy the database as it is before its migration, in place of an older copy like it."""
     part = path.with_name(f"{path.name}.new")
     for suffix in ("", *_COMPANIONS):
         part.with_name(part.name + suffix).unlink(missing_ok=True)
-    _make_file(part)
-    with closing(_connect(str(part))) as copy:
+    os.close(_open(part))
+    with closing(connect(part, "mode=rw")) as copy:
         connection.backup(copy)
-    part.replace(path.with_name(f"{path.name}.v{_version(connection)}"))
+    part.replace(path.with_name(f"{path.name}.v{version}"))
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    return int(str(_pragma(connection, "user_version")))
+def _pragma(connection: sqlite3.Connection, text: str) -> Any:
+    return connection.execute(f"PRAGMA {text}").fetchone()[0]
 
 
-def _check_header(path: Path) -> None:
-    """Raise StateUnusable for what is no database: it is somebody's file, named by mistake."""
-    if path != MEMORY:
-        with path.open("rb") as file:
-            # SQLite would take the shortest ones for an empty database.
-            if file.read(len(HEADER)) not in {b"", HEADER}:
-                raise _not_ours(path)
-
-
-def _pragma(connection: sqlite3.Connection, text: str) -> object:
-    (value,) = connection.execute(f"PRAGMA {text}").fetchone()
-    return value
-
-
-def is_damage(error: Exception) -> bool:
-    """Return whether the error says that the file is no sound SQLite database."""
-    # The low byte is the primary code; `sqlite_errorcode` is missing where Python itself raised.
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
-
-
-def _set_aside(path: Path, now: Instant) -> Path:
+def _set_aside(path: Path, now: Instant) -> str:
+    """Rename the file, and what SQLite has beside it; return its new name."""
     stamp = rfc3339(now).replace("-", "").replace(":", "")
-    aside, n = path.with_name(f"{path.name}.corrupt-{stamp}"), 1
-    while aside.exists():
+    aside, n = f"{path.name}.corrupt-{stamp}", 1
+    while path.with_name(aside).exists():
         n += 1
-        aside = path.with_name(f"{path.name}.corrupt-{stamp}.{n}")
-    for suffix in _COMPANIONS:
-        companion = path.with_name(path.name + suffix)
-        if companion.exists():
-            companion.rename(aside.with_name(aside.name + suffix))
-    path.rename(aside)
+        aside = f"{path.name}.corrupt-{stamp}.{n}"
+    for suffix in (*_COMPANIONS, ""):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
     return aside

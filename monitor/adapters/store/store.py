@@ -1,278 +1,175 @@
 """The store as the daemon sees it: save and go on, lease and wait, deliver in order.
 
-All of it is called from one thread, the loop's, but for the history.
+It is for the loop's thread, but for the history. After the start nothing is read back: what waits
+for the sinks, and what is left of removed environments, is in memory.
 """
 
 import asyncio
-import contextlib
 import secrets
-import sqlite3
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
 
 from monitor.adapters.store import rows, schema
-from monitor.adapters.store.database import Batch, Database, Outcome, StorageError
-from monitor.adapters.store.lock import StateLock
-from monitor.adapters.store.outbox import Entry, Outbox
-from monitor.adapters.store.rows import Change, Filter, Loaded, Put, StoredEvent
-from monitor.adapters.store.schema import MEMORY, StateUnusable
-from monitor.adapters.store.writer import Writer
-from monitor.core.model import Instant, Told
-
-_T = TypeVar("_T")
-
-PAGE = 100
-"""Events read from the table at once."""
-
-KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
-"""Starts a task that must run for ever, by its name."""
+from monitor.adapters.store.database import Database, KeepRunning, Outcome
+from monitor.adapters.store.rows import Change, Entry, Loaded
+from monitor.adapters.store.schema import StorageError
+from monitor.core.board import HistoryQuery
+from monitor.core.model import Event, Instant
 
 
-def _start(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    return asyncio.create_task(work, name=name)
-
-
-class Store:
-    """The state of one daemon. Make one with `open`; hooks may be set right after.
+class Store(Database):
+    """The state of one daemon; its hooks may be set right after it is made.
 
     `epoch` is this start's, in the ids of all events that it decides: so no id stands for two
-    occurrences, whatever database is put back. `notice` is what people should know of the start (a
-    file set aside). `errors` counts failed transactions and unreadable events.
+    occurrences, whatever database is put back.
     """
 
     def __init__(
-        self, database: Database, outbox: Outbox, epoch: str, executor: Executor | None
-    ) -> None:
-        """Take over an open database; `open` is the way to get one."""
-        self.epoch = epoch
-        self.notice: str | None = None
-        self.errors = 0
-        self.on_commit: Callable[[], None] = lambda: None
-        self.on_error: Callable[[StorageError], None] = lambda _error: None
-        self._database = database
-        self._outbox = outbox
-        self._executor = executor
-        self._writer = Writer(database, executor, self._settled)
-        self._writing: asyncio.Task[None] | None = None
-        self._closed = False
-        self._loaded = False
-        self._left: dict[str, Change] = {}
-        self._leases: dict[str, Instant] = {}
-
-    @classmethod
-    def open(
-        cls,
+        self,
         path: Path,
         *,
         now: Instant,
         executor: Executor | None = None,
-        keep_running: KeepRunning = _start,
-        epoch: str | None = None,
-    ) -> "Store":
-        """Open the state at `path` (or `MEMORY`), made anew where there is none.
+        keep_running: KeepRunning = lambda name, work: asyncio.create_task(work, name=name),
+    ) -> None:
+        """Open the state at `path` (or `MEMORY`), made where there is none. Raises StorageError.
 
-        `now` dates a file that is set aside. `executor` has one thread, and ends with the store;
-        with one it must be called on the loop that will use it. `epoch` is drawn but in tests.
-        Raises StateLocked or StateUnusable.
+        `now` dates a file that is set aside. `executor` has one thread, and ends with the store.
         """
-        with contextlib.ExitStack() as undo:
-            # First of all: opening may migrate the file, or set it aside.
-            lock = None if path == MEMORY else StateLock(path)
-            if lock is not None:
-                undo.callback(lock.release)
-            connection, notice = schema.open_or_set_aside(path, now)
-            undo.callback(connection.close)
-            try:
-                outbox = Outbox(rows.newest(connection))
-            except sqlite3.Error as error:
-                raise StateUnusable(
-                    f"{path}: cannot be read ({error}); restore a backup, or move the file away to"
-                    " start without state"
-                ) from error
-            database = Database(path, connection, lock)
-            store = cls(database, outbox, epoch or secrets.token_hex(4), executor)
-            store.notice = notice
-            if executor is not None:
-                store._writing = keep_running("storing", store._writer.run())
-            undo.pop_all()
-        return store
+        self.epoch = secrets.token_hex(4)
+        self.on_error: Callable[[StorageError], None] = lambda _error: None
+        self._queues: dict[str, deque[Entry]] = {}
+        self._wakes: list[Callable[[], None]] = []
+        self._loaded = False
+        self._lost: set[str] = set()
+        self._left: dict[str, Change] = {}
+        self._leases: dict[str, Instant] = {}
+        super().__init__(path, now, executor, keep_running)
+        self._newest = rows.newest(self._connection)
 
-    @property
-    def problem(self) -> StorageError | None:
-        """Why the last transaction failed; None when it was a good one."""
-        return self._writer.problem
-
-    @property
-    def failing(self) -> bool:
-        """True from a failed transaction until the next good one."""
-        return self.problem is not None
-
-    async def load(self, but: Collection[str] = ()) -> Loaded:
-        """Return what is remembered of all environments but those in `but`.
-
-        The first time everything is read, and `but` is for nothing. Later it is what is left of
-        environments that were removed, as it was saved, with all leases. Raises StorageError.
-        """
+    async def load(self) -> Loaded:
+        """Return what is remembered; later of removed environments alone. Raises StorageError."""
         if not self._loaded:
-            loaded = await self._on_thread(rows.load)
+            loaded = await self._on_thread(partial(self._read, rows.load))
             self._loaded, self._leases = True, dict(loaded.next_call_at) | self._leases
-            return loaded
-        left = [change for name, change in self._left.items() if name not in but]
+            return replace(loaded, problems=(*loaded.problems, *sorted(self._lost)))
+        left = self._left.values()
+        campaigns = (status for change in left for status in change.campaigns)
         return Loaded(
-            campaigns={
-                (status.environment, status.campaign_id): status
-                for change in left
-                for status in change.campaigns
-            },
+            campaigns={(status.environment, status.campaign_id): status for status in campaigns},
             environments={status.name: status for change in left for status in change.environments},
-            next_call_at={name: at for name, at in self._leases.items() if name not in but},
+            next_call_at=dict(self._leases),
         )
 
     def save(self, change: Change) -> None:
         """Queue a change to be committed; never blocks. ValueError: something cannot be encoded."""
-        events = [rows.event_row(event, self.epoch) for event in change.events]
-        batch = Batch(rows.puts(change))
-        for event, row in zip(change.events, events, strict=True):
-            entry = Entry(row.event_id, self.epoch, row.environment, row.decided_at, event)
-            batch.events.append((entry, row))
+        writes = rows.writes(change)
+        decided = [replace(event, epoch=self.epoch) for event in change.events]
+        entries = [Entry(event, rows.columns(event)) for event in decided]
         if change.removed is not None:
             self._left[change.removed] = change
         self._leases.update(change.next_call_at)
-        self._outbox.queued(entry for entry, _ in batch.events)
-        self._writer.submit(batch, urgent=bool(events))
+        for queue in self._queues.values():
+            queue.extend(entries)
+        self._submit(writes, entries)
 
     async def lease(self, environment: str, until: Instant) -> None:
-        """Return once it is on disk that the budget is spent up to `until` (wall clock).
-
-        Raises StorageError when it could not be written.
-        """
+        """Return once it is on disk that the budget is spent until then. Raises StorageError."""
         self._leases[environment] = until
-        await self._writer.written(Batch({(rows.PUT_LEASE, (environment,)): until}))
+        await self._written({(rows.PUT_LEASE, (environment,)): until})
 
     async def flush(self) -> None:
         """Return once all that was saved so far is committed or has failed."""
-        with contextlib.suppress(StorageError):
-            await self._writer.written(Batch())
+        with suppress(StorageError):
+            await self._written({})
 
-    async def prune(self, older_than: Instant) -> int:
-        """Delete events decided before `older_than` that every sink has had; return how many.
+    async def prune(self, older_than: Instant) -> None:
+        """Delete what was decided before that and every sink has had. Raises StorageError."""
+        heads = (queue[0].row_id for queue in self._queues.values() if queue)
+        bound = min((row for row in heads if row is not None), default=self._newest + 1)
+        await self._written({(rows.PRUNE_EVENTS, (older_than,)): bound})
 
-        Every sink of this process, that is. Raises StorageError.
+    def add_sink(self, sink: str, wake: Callable[[], None] = lambda: None) -> dict[str, str | None]:
+        """Have events wait for a sink: to be called before the first save. Raises StorageError.
+
+        `wake` is called whenever there may be one to deliver. Returns by their id the events that
+        waited, and may have been delivered before a crash, each with the id of the one before it. A
+        new sink starts at the newest event.
         """
-        bound = self._outbox.delivered_before()
-        return (await self._writer.written(Batch(prune=(older_than, bound)))).pruned
-
-    def add_sink(self, sink: str) -> dict[str, str | None]:
-        """Have events wait for a sink: to be called before the first save.
-
-        Returns, by their id, the events that waited for it at the start and may have been
-        delivered before a crash, each with the id of the event before it. A new sink starts at the
-        newest event that there is. Raises StorageError.
-        """
-        if not self._outbox.knows(sink):
-            heads = self._database.read_aside(partial(rows.heads, sink=sink))
-            if heads is None:
+        self._wakes.append(wake)
+        if sink not in self._queues:
+            waiting = self._read(partial(rows.waiting, sink=sink, lost=self._lost))
+            if waiting is None:
                 # Else a crash may let events pass it by.
-                self._move_cursors(sink, {"": self._outbox.newest})
-            self._outbox.add_sink(sink, heads or ())
-        return {entry.event_id: entry.before for entry in self._outbox.waiting(sink)}
+                self._move_cursor(sink, self._newest, "")
+            self._queues[sink] = deque(waiting or ())
+        return {entry.event.event_id: entry.before for entry in self._queues[sink]}
 
-    async def undelivered(self, sink: str) -> Told | None:
+    def undelivered(self, sink: str) -> Event | None:
         """Return the next event for the sink; None where none is, or it is still to be committed.
 
-        While nothing can be written it is handed out all the same, not durable. One that cannot be
-        decoded is passed over, and counted. To be followed by `mark_delivered`. Raises
-        StorageError.
+        While nothing can be written it is handed out all the same, not durable.
         """
-        while waiting := self._outbox.waiting(sink):
-            entry = waiting[0]
-            if entry.row_id is None and not self.failing:
-                return None
-            if entry.event is None:
-                await self._fetch(sink)
-            if entry.event is not None:
-                return Told(entry.event, entry.epoch, durable=entry.row_id is not None)
-            problem = f"event {entry.row_id} cannot be read"
-            self._count(StorageError(self._database.path, problem))
-            self.mark_delivered(sink, entry.event_id)
-        return None
+        queue = self._queues[sink]
+        if not queue or (queue[0].row_id is None and self.problem is None):
+            return None
+        return replace(queue[0].event, durable=queue[0].row_id is not None)
 
     def mark_delivered(self, sink: str, event_id: str) -> None:
-        """Note that the sink has had that event, which `undelivered` returned; queued.
-
-        One that is not committed yet is passed over by its cursor in the same transaction.
-        """
-        entry = self._outbox.delivered(sink, event_id)
-        if entry is not None and entry.row_id is not None:
-            self._move_cursors(sink, self._outbox.position(sink, entry))
+        """Note that the sink has had that event; the cursor passes it after its COMMIT."""
+        queue = self._queues[sink]
+        if not queue or queue[0].event.event_id != event_id:
+            return
+        entry = queue.popleft()
+        if entry.row_id is None:
+            entry.delivered_to += (sink,)
+        elif queue:
+            self._move_cursor(sink, entry.row_id, entry.event.environment)
+        else:
+            # The one of "" counts for all: so a start need not look through the whole history.
+            self._move_cursor(sink, entry.row_id, entry.event.environment, "")
 
     def pending(self, sink: str) -> tuple[int, Instant | None]:
         """Return how many events wait for the sink, and when the first of them was decided."""
-        return self._outbox.pending(sink)
+        queue = self._queues.get(sink)
+        return (len(queue), queue[0].event.decided_at) if queue else (0, None)
 
-    def history(self, wanted: Filter | None = None) -> list[StoredEvent]:
-        """Return stored events that pass the filter, newest first.
+    def history(self, wanted: HistoryQuery | None = None) -> dict[int, Event]:
+        """Return events by row, newest first, in any thread. Raises StorageError."""
+        return self._read(partial(rows.history, wanted=wanted or HistoryQuery()))
 
-        Any thread may call it: it reads on a connection of its own. Raises StorageError.
-        """
-        return self._database.read_aside(partial(rows.history, wanted=wanted or Filter()))
+    def _settled(self, outcome: Outcome) -> None:
+        if isinstance(outcome, StorageError):
+            self.on_error(outcome)
+        else:
+            for entry, row_id in outcome:
+                self._committed(entry, row_id)
+        if outcome:
+            # What cannot be committed goes out from memory: a full disk must not hold back a page.
+            for wake in self._wakes:
+                wake()
 
-    async def aclose(self) -> None:
-        """Write what is queued, fold the WAL into the database, let another daemon have it.
+    def _committed(self, entry: Entry, row_id: int | None) -> None:
+        if row_id is None:
+            for queue in self._queues.values():
+                with suppress(ValueError):
+                    queue.remove(entry)
+            why = f"the event id {entry.event.event_id} came twice"
+            return self.on_error(StorageError(self.path, why))
+        entry.row_id, entry.columns, self._newest = row_id, (), row_id
+        # Delivered while it was being written: with the next one its cursor passes it.
+        for sink in () if self._closed else entry.delivered_to:
+            self._move_cursor(sink, row_id, entry.event.environment)
 
-        What cannot be written even now is lost; a second call does nothing.
-        """
-        if self._closed:
-            return
-        self._closed = True
-        self._writer.close()
-        if self._writing is not None:
-            await self._writing
-        await self._writer.on_thread(self._database.close)
-        if self._executor is not None:
-            self._executor.shutdown(wait=False)
+    def _move_cursor(self, sink: str, row: int, *environments: str) -> None:
+        self._submit({(rows.PUT_CURSOR, (sink, name)): row for name in environments})
 
-    def _settled(self, batch: Batch, outcome: Outcome) -> None:
-        """Take note of what became of a batch."""
-        if outcome.error is not None:
-            self._count(outcome.error)
-            return
-        for (entry, _), (row_id, passed) in zip(batch.events, outcome.rows, strict=True):
-            if row_id is None:
-                self._outbox.withdrawn(entry)
-                problem = f"the event id {entry.event_id} came twice"
-                self._count(StorageError(self._database.path, problem))
-                continue
-            self._outbox.committed(entry, row_id)
-            # Delivered while it was being written: with the next one its cursor passes it.
-            for sink in () if self._closed else entry.delivered_to:
-                if sink not in passed:
-                    self._move_cursors(sink, {entry.environment: row_id})
-        if batch.events:
-            self.on_commit()
 
-    def _move_cursors(self, sink: str, to: Mapping[str, int]) -> None:
-        puts: dict[Put, str | float] = {
-            (rows.PUT_CURSOR, (sink, environment)): row for environment, row in to.items()
-        }
-        self._writer.submit(Batch(puts), urgent=False)
-
-    async def _fetch(self, sink: str) -> None:
-        """Read the first events that wait for the sink from the table."""
-        waiting = list(islice(self._outbox.waiting(sink), PAGE))
-        first = waiting[0].row_id or 0
-        found = await self._on_thread(partial(rows.bodies, row=first, limit=PAGE))
-        for entry in waiting:
-            if entry.event is None and entry.row_id is not None:
-                entry.event = found.get(entry.row_id)
-
-    async def _on_thread(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        return await self._writer.on_thread(partial(self._database.read, query))
-
-    def _count(self, error: StorageError) -> None:
-        self.errors += 1
-        self.on_error(error)
+def read_history(path: Path, wanted: HistoryQuery | None = None) -> dict[int, Event]:
+    """Return events by row, newest first, beside a running daemon or none. Raises StorageError."""
+    return schema.read_foreign(path, partial(rows.history, wanted=wanted or HistoryQuery()))

@@ -6,14 +6,13 @@ that nothing here knows the daemon. `serializers` and `page` turn a board into a
 `server`, `auth` and `security` keep hostile clients from doing harm.
 """
 
-from monitor.adapters.web.context import HistoryQuery, HistoryUnreadableError, WebContext
+from monitor.adapters.web.context import HistoryUnreadableError, WebContext
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.adapters.web.security import Limits
 from monitor.adapters.web.server import WebServer
 
 __all__ = [
     "EventsAnswer",
-    "HistoryQuery",
     "HistoryUnreadableError",
     "Limits",
     "WebContext",

@@ -10,11 +10,11 @@ from typing import Any
 from aiohttp import web
 
 from monitor.adapters.web import serializers
-from monitor.adapters.web.context import HistoryQuery, HistoryUnreadableError, WebContext
+from monitor.adapters.web.context import HistoryUnreadableError, WebContext
 from monitor.adapters.web.openapi import LIMIT, document
 from monitor.adapters.web.responses import JSON, BadRequestError, as_json, respond
 from monitor.adapters.web.schemas import CampaignDetailAnswer
-from monitor.core.board import Board, Entry, EnvironmentBoard, Health
+from monitor.core.board import Board, Entry, EnvironmentBoard, Health, HistoryQuery
 from monitor.core.model import Instant
 from monitor.core.text import clean
 

@@ -4,22 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from monitor.adapters.web.schemas import EventsAnswer
-from monitor.core.board import Board
+from monitor.core.board import Board, HistoryQuery
 from monitor.core.model import Instant
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryQuery:
-    """Which events are asked for, newest first; None is no limit.
-
-    `cursor` is what `EventsAnswer.next` says: only events older than that one.
-    """
-
-    limit: int
-    environment: str | None = None
-    campaign_id: str | None = None
-    since: Instant | None = None
-    cursor: int | None = None
 
 
 class HistoryUnreadableError(Exception):

@@ -34,7 +34,7 @@ def document(version: str, external_url: str | None) -> bytes:
         },
         "servers": [{"url": external_url or "/"}],
         "paths": paths,
-        "components": {"schemas": schemas.components},
+        "components": {"schemas": dict(sorted(schemas.components.items()))},
     }
     return json.dumps(described, indent=1).encode()
 

@@ -10,7 +10,7 @@ from typing import Literal
 from monitor.core.board import Health
 from monitor.core.model import Instant, PollError, Reason, Severity, SftpConfig, Verdict
 from monitor.core.shown import Labels, Sentence, Text
-from monitor.record import EventRecord
+from monitor.serialize import EventRecord
 
 ActiveState = Literal["pending", "firing", "muted"]
 

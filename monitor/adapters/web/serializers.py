@@ -26,8 +26,7 @@ from monitor.core.identity import fingerprint
 from monitor.core.model import Instant
 from monitor.core.rule import BaseRule
 from monitor.core.text import clean
-from monitor.record import EventRecord
-from monitor.serialize import TEXT_LIMITS
+from monitor.serialize import TEXT_LIMITS, EventRecord
 
 Key = tuple[str, ...]
 """What a list is ordered by, and paged on by: an item that is gone leaves its place behind."""

@@ -16,9 +16,9 @@ from monitor.adapters.sinks.alertmanager import BATCH, HOLD, TELL_ENDS_FOR, Aler
 from monitor.adapters.sinks.levels import annotations_of, labels_of, told_events
 from monitor.core.board import Board
 from monitor.core.environment_rules import ENVIRONMENT_RULES
-from monitor.core.model import EventStatus, Severity, Told
+from monitor.core.model import Event, EventStatus, Severity
 from monitor.core.rules import RULES
-from monitor.record import Links
+from monitor.serialize import Links
 from support.boards import a_board, a_rich_board, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.events import FIRING
@@ -155,9 +155,9 @@ class Story:
         self.board = a_board(an_environment(*entries))
 
 
-def an_event(campaign: str, status: EventStatus = EventStatus.FIRING, **fields: Any) -> Told:
+def an_event(campaign: str, status: EventStatus = EventStatus.FIRING, **fields: Any) -> Event:
     event = replace(FIRING, campaign_id=campaign, rule="failed_test", status=status)
-    return Told(replace(event, severity=Severity.CRITICAL, **fields), "e")
+    return replace(event, severity=Severity.CRITICAL, **fields, epoch="e")
 
 
 RESOLVED = EventStatus.RESOLVED

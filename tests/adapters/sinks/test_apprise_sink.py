@@ -7,13 +7,13 @@ import pytest
 
 from monitor.adapters.sinks.apprise import AppriseSink, as_words
 from monitor.config import TokenSource
-from monitor.core.model import EventStatus, Told
-from monitor.record import Links
+from monitor.core.model import EventStatus
+from monitor.serialize import Links
 from support.events import FIRING
 from support.receiver import receiver
 
 LINKS = Links("https://runbooks.example/{rule}", "https://monitor.example")
-TOLD = Told(FIRING, "e90c4")
+TOLD = replace(FIRING, epoch="e90c4")
 
 
 def a_sink(folder: Path, url: str) -> AppriseSink:
@@ -27,7 +27,7 @@ async def test_an_event_is_told_in_words(tmp_path: Path) -> None:
     async with receiver() as to:
         sink = a_sink(tmp_path, to.url.replace("http", "json") + "/T0ken")
         await sink.deliver(TOLD)
-        await sink.deliver(Told(replace(FIRING, status=EventStatus.RESOLVED), "e"))
+        await sink.deliver(replace(FIRING, status=EventStatus.RESOLVED, epoch="e"))
     firing, resolved = (came.json for came in to.received)
     assert (firing["title"], firing["type"]) == (
         "FIRING WARNING stale_test: Retail leads",
@@ -65,7 +65,7 @@ async def test_after_a_crash_nobody_can_know(tmp_path: Path) -> None:
 
 def test_the_words_say_what_is_known_and_nothing_of_what_is_not() -> None:
     event = replace(FIRING, campaign_id=None, campaign_name="", sftp_host="", since=None)
-    title, body = as_words(Told(event, "e"), LINKS)
+    title, body = as_words(replace(event, epoch="e"), LINKS)
     assert title == "FIRING WARNING stale_test: production"
     assert "Campaign" not in body
     assert "None" not in body

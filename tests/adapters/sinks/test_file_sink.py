@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from monitor.adapters.sinks.file import ROTATED, FileSink
-from monitor.core.model import Told
-from monitor.record import Links, event_line
+from monitor.core.model import Event
+from monitor.serialize import Links, event_line
 from support.events import FIRING
 
 LINKS = Links("https://runbooks.example/{rule}")
 
 
-def told(seq: int) -> Told:
+def told(seq: int) -> Event:
     """Return the `seq`-th event of an alert."""
-    return Told(replace(FIRING, seq=seq), "e")
+    return replace(FIRING, seq=seq, epoch="e")
 
 
 def line(seq: int) -> bytes:

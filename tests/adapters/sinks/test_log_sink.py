@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from monitor.adapters.sinks.log import LogSink, as_console_line
-from monitor.core.model import EventStatus, Told
-from monitor.record import Links
+from monitor.core.model import EventStatus
+from monitor.serialize import Links
 from support.events import FIRING
 
 LINKS = Links("https://runbooks.example/{rule}")
@@ -28,14 +28,14 @@ class Lines:
 
 async def test_an_event_is_one_json_line() -> None:
     lines = Lines()
-    await LogSink(lines.write, LINKS, for_people=False).deliver(Told(FIRING, "e"))
+    await LogSink(lines.write, LINKS, for_people=False).deliver(replace(FIRING, epoch="e"))
     (line,) = lines.written
     assert json.loads(line)["event"] == "alert"
 
 
 async def test_for_people_it_is_one_readable_line() -> None:
     lines = Lines()
-    await LogSink(lines.write, LINKS, for_people=True).deliver(Told(FIRING, "e"))
+    await LogSink(lines.write, LINKS, for_people=True).deliver(replace(FIRING, epoch="e"))
     assert lines.written == [
         b"08:00:01 firing warning    stale_test          production/Retail leads "
         b"(sftp.example.com): last test 31 d ago (2026-10-23T09:30:00Z), allowed 30 d, "
@@ -47,22 +47,22 @@ async def test_a_full_disk_is_told_to_who_delivers() -> None:
     lines = Lines()
     lines.full = True
     with pytest.raises(OSError, match="No space left"):
-        await LogSink(lines.write, LINKS, for_people=False).deliver(Told(FIRING, "e"))
+        await LogSink(lines.write, LINKS, for_people=False).deliver(replace(FIRING, epoch="e"))
 
 
 def test_a_resolved_alert_says_why_it_is_over() -> None:
     over = replace(FIRING, status=EventStatus.RESOLVED, reason="muted", muted_by="disabled")
-    assert as_console_line(Told(over, "e")).endswith(b"[muted by disabled]\n")
+    assert as_console_line(replace(over, epoch="e")).endswith(b"[muted by disabled]\n")
 
 
 def test_an_alert_of_the_environment_names_the_environment() -> None:
     event = replace(FIRING, campaign_id=None, campaign_name="", sftp_host="")
-    assert b" production: last test" in as_console_line(Told(event, "e"))
+    assert b" production: last test" in as_console_line(replace(event, epoch="e"))
 
 
 def test_fault_17_a_terminal_is_safe_from_what_the_api_says() -> None:
     event = replace(FIRING, campaign_name="\x1b]0;owned\x07", sftp_host="a\r\nb")
-    line = as_console_line(Told(event, "e"))
+    line = as_console_line(replace(event, epoch="e"))
     assert b"\x1b" not in line
     assert line.count(b"\n") == 1
 
@@ -71,6 +71,6 @@ async def test_where_an_event_waited_the_last_line_is_ended_first_as_it_may_be_t
     lines = Lines()
     sink = LogSink(lines.write, LINKS, for_people=False)
     assert await sink.has("an id", None) is None
-    await sink.deliver(Told(FIRING, "e", redelivery=True))
-    await sink.deliver(Told(FIRING, "e"))
+    await sink.deliver(replace(FIRING, epoch="e", redelivery=True))
+    await sink.deliver(replace(FIRING, epoch="e"))
     assert [line.startswith(b"\n") for line in lines.written] == [True, False]

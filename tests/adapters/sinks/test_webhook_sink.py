@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,12 @@ import pytest
 from monitor.adapters.sinks import RefusedError
 from monitor.adapters.sinks.webhook import REFUSED, SIGNATURE, WebhookSink
 from monitor.config import TokenSource, WebhookConfig
-from monitor.core.model import Told
-from monitor.record import Links, event_line
+from monitor.serialize import Links, event_line
 from support.events import FIRING
 from support.receiver import Receiver, receiver
 
 LINKS = Links("https://runbooks.example/{rule}")
-TOLD = Told(FIRING, "e90c4")
+TOLD = replace(FIRING, epoch="e90c4")
 NOW = 1_800_000_002.7
 NOTIFICATIONS = Path(__file__).parents[3] / "docs" / "notifications.md"
 

@@ -21,6 +21,6 @@ async def store(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Sto
         async with threaded(path) as store:
             yield store
     else:
-        store = Store.open(path, now=NOW)
+        store = Store(path, now=NOW)
         yield store
         await store.aclose()

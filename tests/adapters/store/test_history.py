@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.store import Change, Filter, StateUnusable, Store, read_history, schema
+from monitor.adapters.store import Change, StorageError, Store, read_history, schema
+from monitor.core.board import HistoryQuery
 from support.builders import NOW
 from support.state_files import an_event, events, execute, run_script
 
@@ -29,8 +30,8 @@ async def fill(store: Store) -> None:
 FILTERS: list[tuple[dict[str, Any], list[int]]] = [
     ({}, [5, 4, 3, 2, 1]),
     ({"limit": 2}, [5, 4]),
-    ({"limit": 2, "before_row": 4}, [3, 2]),
-    ({"before_row": 1}, []),
+    ({"limit": 2, "cursor": 4}, [3, 2]),
+    ({"cursor": 1}, []),
     ({"since": NOW + 4}, [5, 4]),
     ({"environment": "production"}, [5, 4, 2, 1]),
     ({"campaign_id": "c-1"}, [5, 3, 1]),
@@ -46,19 +47,21 @@ async def test_the_history_is_filtered_and_paged(
     store: Store, path: Path, filters: dict[str, Any], expected: list[int]
 ) -> None:
     await fill(store)
-    assert [stored.event.seq for stored in store.history(Filter(**filters))] == expected
-    assert [stored.event.seq for stored in read_history(path, Filter(**filters))] == expected
+    assert [stored.seq for stored in store.history(HistoryQuery(**filters)).values()] == expected
+    assert [
+        stored.seq for stored in read_history(path, HistoryQuery(**filters)).values()
+    ] == expected
 
 
 async def test_an_event_reads_the_same_from_outside(store: Store, path: Path) -> None:
     await fill(store)
-    assert read_history(path) == store.history()
+    assert list(read_history(path).items()) == list(store.history().items())
 
 
 async def test_a_damaged_event_is_left_out(store: Store, path: Path) -> None:
     await fill(store)
     execute(path, "UPDATE event SET body = 'x' WHERE id = 4")
-    assert [stored.row_id for stored in store.history()] == [5, 3, 2, 1]
+    assert list(store.history()) == [5, 3, 2, 1]
 
 
 async def test_a_reader_sees_each_commit_and_keeps_the_writer_from_nothing(
@@ -68,7 +71,7 @@ async def test_a_reader_sees_each_commit_and_keeps_the_writer_from_nothing(
         store.save(events(seq))
         await store.flush()
         assert len(read_history(path)) == seq
-    assert store.errors == 0
+    assert store.problem is None
 
 
 async def test_another_process_reads_beside_the_running_daemon(store: Store, path: Path) -> None:
@@ -76,7 +79,7 @@ async def test_another_process_reads_beside_the_running_daemon(store: Store, pat
     before = sorted(file.name for file in path.parent.iterdir())
     script = (
         "import sys; from pathlib import Path; from monitor.adapters.store import read_history;"
-        "print([stored.row_id for stored in read_history(Path(sys.argv[1]))])"
+        "print(list(read_history(Path(sys.argv[1]))))"
     )
     assert run_script(script, path).stdout == "[5, 4, 3, 2, 1]\n"
     assert sorted(file.name for file in path.parent.iterdir()) == before
@@ -97,15 +100,15 @@ from pathlib import Path
 from monitor.adapters.store import Store
 from support.builders import NOW
 from support.state_files import events
-Store.open(Path(sys.argv[1]), now=NOW).save(events(1, 2))
+Store(Path(sys.argv[1]), now=NOW).save(events(1, 2))
 os.kill(os.getpid(), 9)
 """
     assert run_script(script, path).returncode == -9
-    assert [stored.event.seq for stored in read_history(path)] == [2, 1]
+    assert [stored.seq for stored in read_history(path).values()] == [2, 1]
 
 
 def test_a_state_that_is_not_there_is_not_made(path: Path) -> None:
-    with pytest.raises(StateUnusable, match="there is no state"):
+    with pytest.raises(StorageError, match="there is no state"):
         read_history(path)
     assert not path.exists()
 
@@ -116,7 +119,7 @@ def test_a_state_that_is_not_there_is_not_made(path: Path) -> None:
 )
 def test_a_file_that_is_no_state_is_refused(path: Path, content: bytes, why: str) -> None:
     path.write_bytes(content)
-    with pytest.raises(StateUnusable, match=f"{path}: {why}"):
+    with pytest.raises(StorageError, match=f"{path}: {why}"):
         read_history(path)
     assert path.read_bytes() == content
 
@@ -124,19 +127,19 @@ def test_a_file_that_is_no_state_is_refused(path: Path, content: bytes, why: str
 def test_a_state_whose_history_is_gone_is_named_with_the_reason(path: Path) -> None:
     schema.open_for_writing(path).close()
     execute(path, "DROP TABLE event")
-    with pytest.raises(StateUnusable, match=rf"{path.name}: cannot be read \(no such table: event"):
+    with pytest.raises(StorageError, match=rf"{path.name}: cannot be read \(no such table: event"):
         read_history(path)
 
 
 def test_the_state_of_a_newer_version_is_not_read(path: Path) -> None:
     schema.open_for_writing(path).close()
     execute(path, f"PRAGMA user_version = {schema.FIRST + len(schema.MIGRATIONS) + 1}")
-    with pytest.raises(StateUnusable, match="newer"):
+    with pytest.raises(StorageError, match="newer"):
         read_history(path)
 
 
 def test_a_name_with_a_question_mark_is_a_name(tmp_path: Path) -> None:
     path = tmp_path / "what?mode=rwc#100%.db"
     schema.open_for_writing(path).close()
-    assert read_history(path) == []
+    assert read_history(path) == {}
     assert os.listdir(tmp_path) == [path.name]

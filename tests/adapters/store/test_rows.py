@@ -25,7 +25,6 @@ from monitor.core.model import (
     Reason,
     Severity,
     SftpConfig,
-    Told,
 )
 from monitor.core.rules import Missing
 from monitor.core.status import CampaignStatus, EnvironmentStatus, Failures, Memory, Run
@@ -162,7 +161,13 @@ def test_an_environments_status_survives_the_disk(status: EnvironmentStatus) -> 
 
 @given(stored_events)
 def test_an_event_survives_the_disk(event: Event) -> None:
-    assert rows.EVENT.decode(rows.event_row(event, "0badcafe").body) == event
+    assert rows.EVENT.decode(rows.EVENT.encode(event)) == event
+
+
+def test_of_an_event_only_what_was_decided_is_stored() -> None:
+    """The epoch is in its id; whether it is durable or sent again holds of one delivery."""
+    event = an_event(epoch="0badcafe", redelivery=True, durable=False)
+    assert rows.EVENT.decode(rows.EVENT.encode(event)) == an_event()
 
 
 def test_the_enumerations_come_back_as_themselves() -> None:
@@ -171,6 +176,7 @@ def test_the_enumerations_come_back_as_themselves() -> None:
         alerts={"missing": Alert(rule="missing", state=AlertState.FIRING)},
     )
     decoded = rows.CAMPAIGN.decode(rows.CAMPAIGN.encode(status))
+    assert decoded is not None
     assert decoded.error is not None
     assert decoded.error.reason is Reason.TIMEOUT
     assert decoded.alerts["missing"].state is AlertState.FIRING
@@ -178,7 +184,7 @@ def test_the_enumerations_come_back_as_themselves() -> None:
 
 def test_failed_polls_in_a_row_are_this_processs_and_not_stored() -> None:
     status = a_status(failures=Failures(3, NOW))
-    assert rows.CAMPAIGN.decode(rows.CAMPAIGN.encode(status)).failures is None
+    assert rows.CAMPAIGN.decode(rows.CAMPAIGN.encode(status)) == a_status()
 
 
 def test_of_an_environment_only_the_breaker_and_what_was_once_seen_are_stored() -> None:
@@ -216,7 +222,9 @@ def test_an_alert_that_an_older_version_stored_has_the_next_step_of_its_rule() -
         '{"environment": "production", "campaign_id": "c-1",'
         ' "alerts": {"missing": {"rule": "missing", "state": "firing", "summary": "gone"}}}'
     )
-    alert = rows.CAMPAIGN.decode(body).alerts["missing"]
+    stored = rows.CAMPAIGN.decode(body)
+    assert stored is not None
+    alert = stored.alerts["missing"]
     assert Missing().next_step_for(alert) == Missing.next_step
 
 
@@ -239,8 +247,7 @@ def test_a_field_that_is_known_no_more_is_ignored() -> None:
     ],
 )
 def test_what_is_no_status_is_refused(body: str) -> None:
-    with pytest.raises(ValueError, match="validation error"):
-        rows.CAMPAIGN.decode(body)
+    assert rows.CAMPAIGN.decode(body) is None
 
 
 def test_text_that_is_no_unicode_is_refused_before_it_reaches_the_disk() -> None:
@@ -250,17 +257,18 @@ def test_text_that_is_no_unicode_is_refused_before_it_reaches_the_disk() -> None
 
 
 def test_an_events_row_has_the_columns_that_the_history_is_searched_by() -> None:
-    event = an_event(3, campaign_id=None)
-    row = rows.event_row(event, "0badcafe")
-    assert row.event_id == Told(event, "0badcafe").event_id
-    assert row.event_id.endswith("-0badcafe-3")
-    assert row[1:7] == (NOW + 3, "production", None, "failed_test", "firing", "critical")
-    assert json.loads(row.body)["seq"] == 3
+    event = an_event(3, campaign_id=None, epoch="0badcafe")
+    row = rows.columns(event)
+    assert event.event_id.endswith("-0badcafe-3")
+    assert row[:3] == (event.event_id, NOW + 3, "production")
+    assert row[3:7] == (None, "failed_test", "firing", "critical")
+    assert row[7] == rows.EVENT.encode(event)
 
 
 @given(rosters)
 def test_a_roster_survives_to_the_last_bit_and_in_its_order(roster: Roster) -> None:
     again = rows.ROSTER.decode(rows.ROSTER.encode(roster))
+    assert again is not None
     assert again == roster
     assert list(again.campaigns) == list(roster.campaigns)
 
@@ -273,7 +281,7 @@ STORED: list[tuple[rows.Body[Any], str, str]] = [
         "called_at",
     ),
     (rows.ROSTER, rows.ROSTER.encode(Roster(listed_at=NOW)), "listed_at"),
-    (rows.EVENT, rows.event_row(an_event(), "0badcafe").body, "decided_at"),
+    (rows.EVENT, rows.EVENT.encode(an_event()), "decided_at"),
 ]
 
 
@@ -281,11 +289,9 @@ STORED: list[tuple[rows.Body[Any], str, str]] = [
 def test_a_text_that_looks_like_a_number_is_damage(
     body: rows.Body[Any], text: str, field: str
 ) -> None:
-    body.decode(text)
+    assert body.decode(text) is not None
     damaged = json.dumps(json.loads(text) | {field: str(NOW)})
-    with pytest.raises(ValueError, match=field):
-        body.decode(damaged)
-    assert body.known(damaged) is None
+    assert body.decode(damaged) is None
 
 
 def test_what_is_not_known_takes_no_room_on_the_disk() -> None:
@@ -302,7 +308,7 @@ def test_what_is_not_known_takes_no_room_on_the_disk() -> None:
     [
         *schema.TABLES,
         *(text for name, text in vars(rows).items() if name.startswith(("PUT_", "ADD_", "PRUNE_"))),
-        *(inspect.getsource(query) for query in (rows.load, rows.heads, rows.bodies, rows.history)),
+        *(inspect.getsource(query) for query in (rows.load, rows.waiting, rows.history)),
     ],
 )
 def test_the_statements_are_such_as_postgresql_takes_too(statement: str) -> None:
@@ -322,7 +328,7 @@ print(sys.getallocatedblocks() - before)
 
 
 def test_the_texts_of_an_event_are_forgotten_with_it() -> None:
-    body = rows.event_row(replace(an_event(), sftp_host="sftp.example.com"), "epoch").body
+    body = rows.EVENT.encode(replace(an_event(), sftp_host="sftp.example.com"))
     command = [sys.executable, "-c", IN_A_FRESH_PROCESS]
     done = subprocess.run(command, input=body, text=True, capture_output=True, check=True)
     assert int(done.stdout) < 500

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.store import MEMORY, StateUnusable, Store, read_history, schema
+from monitor.adapters.store import MEMORY, StorageError, Store, read_history, schema
 from support.builders import NOW
 from support.state_files import events, execute, select
 
@@ -17,9 +17,10 @@ KNOWN = schema.FIRST + len(schema.MIGRATIONS)
 BROKEN = schema.HEADER + b"\xff" * 2 * PAGE
 
 
-async def make_state(path: Path, epoch: str | None = None) -> None:
+async def make_state(path: Path) -> None:
     """Make a database with some events in it."""
-    store = Store.open(path, now=NOW, epoch=epoch)
+    store = Store(path, now=NOW)
+    store.epoch = "0badcafe"
     store.save(events(*range(1, 101)))
     await store.aclose()
 
@@ -67,7 +68,7 @@ def test_an_empty_file_becomes_a_database(path: Path) -> None:
 async def test_each_start_has_an_epoch_of_its_own(path: Path) -> None:
     epochs = set()
     for _ in range(2):
-        store = Store.open(path, now=NOW)
+        store = Store(path, now=NOW)
         assert len(store.epoch) == 8
         assert int(store.epoch, 16) >= 0
         epochs.add(store.epoch)
@@ -78,45 +79,45 @@ async def test_each_start_has_an_epoch_of_its_own(path: Path) -> None:
 async def test_the_number_of_a_deleted_event_never_comes_again(path: Path) -> None:
     await make_state(path)
     execute(path, "DELETE FROM event")
-    store = Store.open(path, now=NOW)
+    store = Store(path, now=NOW)
     store.save(events(101))
-    assert [stored.row_id for stored in store.history()] == [101]
+    assert list(store.history()) == [101]
     await store.aclose()
 
 
 def test_a_missing_directory_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "sftp-monitor.db"
-    with pytest.raises(StateUnusable) as refused:
+    with pytest.raises(StorageError) as refused:
         schema.open_for_writing(path)
     assert str(refused.value) == (
         f"{path}: cannot be opened (No such file or directory); "
         "state.path must be a file in an existing directory that the daemon can write to"
     )
-    with pytest.raises(StateUnusable, match="existing directory"):
-        Store.open(path, now=NOW)
+    with pytest.raises(StorageError, match="existing directory"):
+        Store(path, now=NOW)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_is_no_database(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(StateUnusable, match=r"sftp-monitor\.db: cannot be opened"):
-        Store.open(path, now=NOW)
+    with pytest.raises(StorageError, match=r"sftp-monitor\.db: cannot be opened"):
+        Store(path, now=NOW)
 
 
 def test_a_path_that_is_too_long_for_sqlite_is_an_error_with_words(tmp_path: Path) -> None:
     path = tmp_path.joinpath(*["d" * 200] * 3, "sftp-monitor.db")
     path.parent.mkdir(parents=True)
     path.touch()
-    with pytest.raises(StateUnusable, match="unable to open database file"):
-        Store.open(path, now=NOW)
-    with pytest.raises(StateUnusable, match="unable to open database file"):
+    with pytest.raises(StorageError, match="unable to open database file"):
+        Store(path, now=NOW)
+    with pytest.raises(StorageError, match="unable to open database file"):
         read_history(path)
 
 
 def test_a_file_system_without_shared_memory_is_refused_with_what_to_do(path: Path) -> None:
     # What SQLite has in memory cannot have a WAL either.
     memory = closing(sqlite3.connect(":memory:"))
-    with memory as connection, pytest.raises(StateUnusable) as refused:
+    with memory as connection, pytest.raises(StorageError) as refused:
         schema._configure(connection, path)
     assert str(refused.value) == (
         f"{path}: this file system has no shared memory for SQLite's WAL; "
@@ -130,9 +131,9 @@ def test_fault_40_a_database_of_a_newer_version_is_left_alone(path: Path) -> Non
     execute(path, f"PRAGMA user_version = {newer}")
     before = path.read_bytes()
     with pytest.raises(
-        StateUnusable, match=rf"{path}: .*newer sftp-monitor \(schema {newer}.*upgrade"
+        StorageError, match=rf"{path}: .*newer sftp-monitor \(schema {newer}.*upgrade"
     ):
-        Store.open(path, now=NOW)
+        Store(path, now=NOW)
     assert path.read_bytes() == before
     assert set_aside(path) == []
 
@@ -141,30 +142,32 @@ def test_fault_40_a_database_of_a_newer_version_is_left_alone(path: Path) -> Non
 def test_fault_40_a_database_of_another_program_is_left_alone(path: Path, statement: str) -> None:
     execute(path, statement, "CREATE TABLE theirs (x)")
     before = path.read_bytes()
-    with pytest.raises(StateUnusable, match=rf"{path}: this is not a database of sftp-monitor"):
-        Store.open(path, now=NOW)
+    with pytest.raises(StorageError, match=rf"{path}: this is not a database of sftp-monitor"):
+        Store(path, now=NOW)
     assert path.read_bytes() == before
 
 
 def test_a_refused_state_is_not_kept_locked(path: Path) -> None:
     execute(path, "CREATE TABLE theirs (x)")
     for _ in range(2):
-        with pytest.raises(StateUnusable):
-            Store.open(path, now=NOW)
+        with pytest.raises(StorageError):
+            Store(path, now=NOW)
 
 
 def test_a_database_that_lost_a_table_is_unusable_and_says_so(path: Path) -> None:
     schema.open_for_writing(path).close()
     execute(path, "DROP TABLE event")
-    with pytest.raises(StateUnusable, match=rf"{path}: cannot be read \(no such table: event"):
-        Store.open(path, now=NOW)
+    with pytest.raises(
+        StorageError, match=rf"{path}: cannot be opened \(no such table: event.*restore a backup"
+    ):
+        Store(path, now=NOW)
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 1000, b"x", b"environments: []\n"])
 def test_fault_40_a_file_that_is_no_database_is_left_alone(path: Path, content: bytes) -> None:
     put(path, content)
-    with pytest.raises(StateUnusable, match=rf"{path}: this is not a database of sftp-monitor"):
-        Store.open(path, now=NOW)
+    with pytest.raises(StorageError, match=rf"{path}: this is not a database of sftp-monitor"):
+        Store(path, now=NOW)
     assert path.read_bytes() == content
     assert set_aside(path) == []
 
@@ -173,7 +176,7 @@ async def test_fault_40_a_broken_one_is_set_aside_whole_and_the_store_starts_emp
     path: Path,
 ) -> None:
     put(path, BROKEN)
-    store = Store.open(path, now=NOW)
+    store = Store(path, now=NOW)
     assert store.notice is not None
     assert "corrupt" in store.notice
     assert "sftp-monitor.db.corrupt-20270115T080000Z" in store.notice
@@ -185,11 +188,11 @@ async def test_fault_40_a_broken_one_is_set_aside_whole_and_the_store_starts_emp
 
 @pytest.mark.parametrize("page", [1, 8, 12])
 async def test_fault_40_a_damaged_page_is_noticed_at_start(path: Path, page: int) -> None:
-    await make_state(path, epoch="0badcafe")
+    await make_state(path)
     content = damage(path, page * PAGE)
-    store = Store.open(path, now=NOW)
+    store = Store(path, now=NOW)
     assert [file.read_bytes() for file in set_aside(path)] == [content]
-    assert store.history() == []
+    assert store.history() == {}
     assert store.epoch != "0badcafe"
     damaged = rf"{path}: corrupt \(Page {page + 1}\b.*\), set aside as "
     assert re.match(damaged, store.notice or "")
@@ -199,7 +202,7 @@ async def test_fault_40_a_damaged_page_is_noticed_at_start(path: Path, page: int
 async def test_two_corrupt_databases_within_a_second_are_both_kept(path: Path) -> None:
     for content in (BROKEN + b"first", BROKEN + b"second"):
         put(path, content)
-        await Store.open(path, now=NOW).aclose()
+        await Store(path, now=NOW).aclose()
     kept = {file.read_bytes() for file in set_aside(path)}
     assert kept == {BROKEN + b"first", BROKEN + b"second"}
 
@@ -210,15 +213,15 @@ async def test_the_log_of_a_corrupt_database_that_is_being_read_goes_with_it(pat
         writer.execute("INSERT INTO cursor VALUES ('log', '', 1)")
         log = path.with_name(f"{path.name}-wal").read_bytes()
         damage(path, PAGE)
-        store = Store.open(path, now=NOW)
+        store = Store(path, now=NOW)
         aside = {file.name.removeprefix("sftp-monitor.db."): file for file in set_aside(path)}
         assert aside["corrupt-20270115T080000Z-wal"].read_bytes() == log
-        assert store.history() == []
+        assert store.history() == {}
         await store.aclose()
 
 
 async def test_a_sound_database_has_no_notice(path: Path) -> None:
     await make_state(path)
-    store = Store.open(path, now=NOW)
+    store = Store(path, now=NOW)
     assert store.notice is None
     await store.aclose()

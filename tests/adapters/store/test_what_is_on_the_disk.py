@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.store import Filter, Store, read_history, rows, schema
-from monitor.core.model import Told
+from monitor.adapters.store import StorageError, Store, read_history, rows, schema
+from monitor.core.board import HistoryQuery
 from support.builders import NOW
 from support.state_files import SINK, an_event, events, full_disk, tell_all, threaded
 
@@ -17,9 +17,8 @@ async def test_an_event_from_the_disk_has_the_epoch_it_was_decided_in(
 ) -> None:
     store.save(events(1))
     await store.flush()
-    for (stored,) in (read_history(path), store.history()):
+    for (stored,) in (read_history(path).values(), store.history().values()):
         assert stored.epoch == store.epoch
-        assert stored.event_id == Told(stored.event, store.epoch).event_id
 
 
 async def test_the_history_gives_a_hundred_events_unless_more_are_asked_for(
@@ -29,7 +28,9 @@ async def test_the_history_gives_a_hundred_events_unless_more_are_asked_for(
     await store.flush()
     assert len(store.history()) == len(read_history(path)) == 100
     assert (
-        len(store.history(Filter(limit=101))) == len(read_history(path, Filter(limit=101))) == 101
+        len(store.history(HistoryQuery(limit=101)))
+        == len(read_history(path, HistoryQuery(limit=101)))
+        == 101
     )
 
 
@@ -42,9 +43,10 @@ async def test_an_event_that_was_told_before_it_was_stored_is_passed_over_withou
         await store.flush()
         assert await tell_all(store) == [(1, False)]
     await store.flush()
-    failures = store.errors
-    assert await store.undelivered(SINK) is None
-    assert store.errors == failures
+    problems: list[StorageError] = []
+    store.on_error = problems.append
+    assert store.undelivered(SINK) is None
+    assert problems == []
 
 
 async def test_an_event_that_is_being_written_is_not_handed_out_yet(path: Path) -> None:
@@ -52,19 +54,19 @@ async def test_an_event_that_is_being_written_is_not_handed_out_yet(path: Path) 
         store.add_sink(SINK)
         store.save(events(1))
         # Nothing was awaited so far, so the loop has not heard of a commit.
-        assert await store.undelivered(SINK) is None
+        assert store.undelivered(SINK) is None
         await store.flush()
         assert await tell_all(store) == [(1, True)]
 
 
 async def test_what_is_not_committed_yet_is_not_read(path: Path) -> None:
-    store = Store.open(path, now=NOW)
-    connection = store._database._connection
+    store = Store(path, now=NOW)
+    connection = store._connection
     connection.execute("BEGIN")
-    connection.execute(rows.ADD_EVENT, rows.event_row(an_event(), "0badcafe")).fetchall()
-    assert store.history() == []
+    connection.execute(rows.ADD_EVENT, rows.columns(an_event(epoch="0badcafe"))).fetchall()
+    assert store.history() == {}
     connection.execute("COMMIT")
-    assert [stored.event for stored in store.history()] == [an_event()]
+    assert list(store.history().values()) == [an_event(epoch="0badcafe")]
     await store.aclose()
 
 

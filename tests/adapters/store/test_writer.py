@@ -1,132 +1,127 @@
-"""The writer: it groups what is queued, retries by itself, and ends when asked to."""
+"""The writing: what is queued is one transaction, what failed is tried again, and it ends well."""
 
 import asyncio
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from monitor.adapters.store import StorageError, schema
-from monitor.adapters.store.database import Batch, Database, Outcome
-from monitor.adapters.store.lock import StateLock
-from monitor.adapters.store.outbox import Entry
-from monitor.adapters.store.rows import event_row
-from monitor.adapters.store.writer import Writer
-from support.builders import NOW
-from support.state_files import an_event, full_disk, select
-
-Attempts = asyncio.Queue[tuple[Batch, Outcome]]
+from monitor.adapters.store import Change, StorageError, Store, database, schema
+from monitor.adapters.store.database import Outcome
+from support.builders import NOW, a_status
+from support.state_files import events, full_disk, select
 
 
-@pytest.fixture
-def attempts() -> Attempts:
-    return asyncio.Queue()
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what is not urgent, and what failed, written soon."""
+    monkeypatch.setattr(database, "LINGER", 0.01)
+
+
+class Watched(Store):
+    """A store that tells of each attempt to write."""
+
+    def __init__(self, path: Path, executor: ThreadPoolExecutor) -> None:
+        self.attempts = asyncio.Queue[Outcome]()
+        super().__init__(path, now=NOW, executor=executor)
+
+    def _settled(self, outcome: Outcome) -> None:
+        super()._settled(outcome)
+        self.attempts.put_nowait(outcome)
+
+    async def attempt(self, *, fails: bool) -> Outcome:
+        """Wait for an attempt that fails, or for one that does not."""
+        while isinstance(outcome := await self.attempts.get(), StorageError) is not fails:
+            pass
+        return outcome
 
 
 @asynccontextmanager
-async def writing(path: Path, attempts: Attempts) -> AsyncIterator[Writer]:
-    database = Database(path, schema.open_for_writing(path), StateLock(path))
+async def writing(path: Path) -> AsyncIterator[Watched]:
     with ThreadPoolExecutor(1) as executor:
-        writer = Writer(database, executor, lambda *both: attempts.put_nowait(both), linger=0.01)
-        task = asyncio.create_task(writer.run())
+        store = Watched(path, executor)
         try:
-            yield writer
+            yield store
         finally:
-            writer.close()
-            await task
-            await writer.on_thread(database.close)
+            await store.aclose()
 
 
-def batch(*seqs: int) -> Batch:
-    made = Batch()
-    for seq in seqs:
-        row = event_row(an_event(seq), "0badcafe")
-        entry = Entry(row.event_id, "0badcafe", "production", NOW)
-        made.events.append((entry, row))
-    return made
-
-
-async def test_what_is_queued_while_a_commit_runs_is_one_transaction(
-    path: Path, attempts: Attempts
-) -> None:
-    async with writing(path, attempts) as writer:
+async def test_what_is_queued_while_a_commit_runs_is_one_transaction(path: Path) -> None:
+    async with writing(path) as store:
         blocker = schema.open_for_writing(path)
         blocker.execute("BEGIN IMMEDIATE")
         for seq in range(1, 51):
-            writer.submit(batch(seq), urgent=True)
+            store.save(events(seq))
             await asyncio.sleep(0)
         blocker.execute("COMMIT")
         blocker.close()
         sizes: list[int] = []
         while sum(sizes) < 50:
-            made, _ = await attempts.get()
-            sizes.append(len(made.events))
+            outcome = await store.attempt(fails=False)
+            assert not isinstance(outcome, StorageError)
+            sizes.append(len(outcome))
     assert len([size for size in sizes if size]) <= 3
     assert select(path, "SELECT count(*) FROM event") == [(50,)]
 
 
-async def test_a_failed_transaction_is_tried_again_without_being_asked(
-    path: Path, attempts: Attempts
-) -> None:
-    async with writing(path, attempts) as writer:
+async def test_a_failed_transaction_is_tried_again_without_being_asked(path: Path) -> None:
+    async with writing(path) as store:
         with full_disk(path):
-            writer.submit(batch(1), urgent=True)
+            store.save(events(1))
             for _ in range(2):
-                while (await attempts.get())[1].error is None:
-                    pass
-        while (await attempts.get())[1].error is not None:
-            pass
-    assert select(path, "SELECT count(*) FROM event") == [(1,)]
-
-
-async def test_what_is_not_urgent_is_written_by_itself_after_a_while(
-    path: Path, attempts: Attempts
-) -> None:
-    async with writing(path, attempts) as writer:
-        writer.submit(batch(1), urgent=False)
-        while not (await attempts.get())[0].events:
-            pass
+                await store.attempt(fails=True)
+        await store.attempt(fails=False)
         assert select(path, "SELECT count(*) FROM event") == [(1,)]
 
 
-async def test_who_waits_hears_of_the_first_attempt_alone(path: Path, attempts: Attempts) -> None:
-    async with writing(path, attempts) as writer:
-        with full_disk(path):
+async def test_what_is_not_urgent_is_written_by_itself_after_a_while(path: Path) -> None:
+    async with writing(path) as store:
+        store.save(Change(campaigns=(a_status(),)))
+        await store.attempt(fails=False)
+        assert select(path, "SELECT count(*) FROM campaign") == [(1,)]
+
+
+async def test_who_waits_hears_of_the_first_attempt_alone(path: Path) -> None:
+    async with writing(path) as store:
+        with full_disk(path, "lease"):
             with pytest.raises(StorageError, match="full"):
-                await writer.written(batch(1))
-            assert writer.problem is not None
-        with suppress(StorageError):
-            await writer.written(Batch())
-        await writer.written(Batch())
-        assert writer.problem is None
+                await store.lease("production", NOW)
+            assert store.problem is not None
+        await store.flush()
+        await store.flush()
+        assert store.problem is None
 
 
-async def test_a_file_that_is_deleted_is_noticed_though_nothing_is_written(
-    path: Path, attempts: Attempts
-) -> None:
-    async with writing(path, attempts) as writer:
-        await writer.written(batch(1))
+async def test_all_who_wait_hear_of_it_though_one_of_them_waits_no_more(path: Path) -> None:
+    async with writing(path) as store:
+        waiting = [asyncio.ensure_future(store.lease(name, NOW)) for name in ("a", "b", "c")]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        await asyncio.gather(*waiting[1:])
+        assert len(select(path, "SELECT * FROM lease")) == 3
+
+
+async def test_a_file_that_is_deleted_is_noticed_though_nothing_is_written(path: Path) -> None:
+    async with writing(path) as store:
+        await store.flush()
         os.unlink(path)
-        while (await attempts.get())[1].error is None:
-            pass
-        assert writer.problem is not None
-        assert writer.problem.reason == "deleted while running; restart the daemon"
+        await store.attempt(fails=True)
+        assert store.problem is not None
+        assert store.problem.reason == "deleted while running; restart the daemon"
 
 
-async def test_closing_commits_what_is_queued_and_ends_the_task(
-    path: Path, attempts: Attempts
-) -> None:
-    async with writing(path, attempts) as writer:
-        for seq in range(1, 11):
-            writer.submit(batch(seq), urgent=False)
-    assert select(path, "SELECT count(*) FROM event") == [(10,)]
+async def test_closing_commits_what_is_queued_and_ends_the_task(path: Path) -> None:
+    async with writing(path) as store:
+        for number in range(1, 11):
+            store.save(Change(campaigns=(a_status(campaign_id=f"c-{number}"),)))
+    assert select(path, "SELECT count(*) FROM campaign") == [(10,)]
 
 
-async def test_a_closed_writer_takes_nothing(path: Path, attempts: Attempts) -> None:
-    async with writing(path, attempts) as writer:
+async def test_a_closed_store_takes_nothing(path: Path) -> None:
+    async with writing(path) as store:
         pass
     with pytest.raises(RuntimeError, match="closed"):
-        writer.submit(batch(1), urgent=True)
+        store.save(events(1))

@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.web import EventsAnswer, HistoryQuery
-from monitor.core.board import Board, Entry
+from monitor.adapters.web import EventsAnswer
+from monitor.core.board import Board, Entry, HistoryQuery
 from monitor.core.identity import fingerprint
-from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, Told
+from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason
 from monitor.core.rule import unknown
-from monitor.record import Links, record_of
-from monitor.serialize import to_json
+from monitor.serialize import Links, record_of, to_json
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.events import FIRING
@@ -285,7 +284,7 @@ class History:
         return self.page
 
 
-AN_EVENT = record_of(Told(FIRING, "01234567"), Links("https://runbooks.example/{rule}"))
+AN_EVENT = record_of(replace(FIRING, epoch="01234567"), Links("https://runbooks.example/{rule}"))
 
 
 async def test_one_campaign_adds_its_newest_events() -> None:

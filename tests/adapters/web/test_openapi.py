@@ -1,5 +1,6 @@
 """/openapi.json is valid, complete, and what is really sent keeps to it."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,8 +14,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from monitor.adapters.web import EventsAnswer
 from monitor.core.assess import assess
-from monitor.core.model import MINUTE, Told
-from monitor.record import Links, record_of
+from monitor.core.model import MINUTE
+from monitor.serialize import Links, record_of
 from support.builders import NOW, a_config, a_status, a_target
 from support.scrapes import VERSION
 from support.web import serving
@@ -38,7 +39,7 @@ def real_history(query: object) -> EventsAnswer:
     over = assess(fired.status, target, a_config(), NOW + MINUTE, remind_every={})
     events = [*over.events, *fired.events]
     return EventsAnswer(
-        events=[record_of(Told(event, "01234567"), links) for event in events], next="1"
+        events=[record_of(replace(event, epoch="01234567"), links) for event in events], next="1"
     )
 
 
