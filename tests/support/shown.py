@@ -140,7 +140,7 @@ def compare(watch: Watch, campaign_id: str, decided: Findings | None) -> None:
     entry = board.campaigns[campaign_id]
     expected = None if decided is None else _as_of_now(board, entry.status, decided)
     whole = Board({watch.name: board}, board.now)
-    listed = json.loads(as_json(serializers.campaigns_page(whole, lambda *_: True, 1000, None)))
+    listed = json.loads(as_json(serializers.campaigns_page(whole)))
     (campaign,) = (one for one in listed["campaigns"] if one["campaign_id"] == campaign_id)
     said = campaign["findings"]
     assert said == (None if expected is None else [_as_json(*item) for item in expected.items()])

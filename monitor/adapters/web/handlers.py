@@ -1,93 +1,221 @@
-"""What is answered to people, to Prometheus and to whoever runs the program."""
+"""From a request to its answer: who may ask, what is asked for, and which view says it."""
 
 import asyncio
-from concurrent.futures import Executor
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from importlib.resources import files
+from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from monitor.adapters.web.context import WebContext
+from monitor.adapters.web import responses, serializers
+from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_cross_site
+from monitor.adapters.web.openapi import document
 from monitor.adapters.web.page import status_page
-from monitor.adapters.web.responses import (
-    accepts_gzip,
-    chunked_response,
-    quality,
-    render,
-    respond,
-)
-from monitor.adapters.web.security import is_cross_site
-from monitor.adapters.web.serializers import text
+from monitor.adapters.web.responses import JSON, chunked_response, error_response, quality, render
+from monitor.adapters.web.schemas import CampaignDetailAnswer, EventsAnswer
+from monitor.adapters.web.serializers import LIMIT, text
+from monitor.core.board import Board, Health
+from monitor.core.model import Instant, Seconds
 from monitor.core.text import clean
+
+HISTORY = 100
+"""So many events are shown with a campaign."""
 
 PROBLEM_CHARACTERS = 1024
 """A problem of the config file is cut to this length."""
 
 OPENMETRICS = "application/openmetrics-text"
 
+# The largest integer of SQLite; a larger one is an OverflowError when it is bound.
+_ROW_MAX = 2**63 - 1
 
-class Handlers:
-    """Answers to every path outside of the JSON API.
+logger = logging.getLogger(__name__)
 
-    `scrapes` and `views` are threads for what takes long; they stay the caller's.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one client, or all together, may take from us; TLS is set up in `header_seconds`."""
+
+    connections: int = 200
+    header_seconds: Seconds = 15.0
+    body_seconds: Seconds = 15.0
+    write_seconds: Seconds = 60.0
+    body_bytes: int = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryQuery:
+    """Which events are asked for, newest first; None is no limit.
+
+    `cursor` is what `EventsAnswer.next` says: only events older than that one.
     """
 
-    def __init__(self, context: WebContext, scrapes: Executor, views: Executor) -> None:
-        """Read the style sheet; the rest is made when asked for."""
-        self._context = context
-        self._scrapes = scrapes
-        self._views = views
+    limit: int = LIMIT
+    environment: str | None = None
+    campaign_id: str | None = None
+    since: Instant | None = None
+    cursor: int | None = None
+
+
+class HistoryUnreadableError(Exception):
+    """The database does not give the history; the message says why, without a path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebContext:
+    """All that the web server asks of the program: callables, called on the loop.
+
+    But for `events`, which reads the disk: it is called in a thread, and may raise
+    HistoryUnreadableError; and for what `metrics(openmetrics)` returns, which renders a scrape.
+    `ready` says why the program is not ready (None: it is), `loaded` whether the state is. `reload`
+    returns the problems of the config file (none: it is in force). `external_url` is where users
+    reach us.
+    """
+
+    board: Callable[[], Board]
+    metrics: Callable[[bool], Callable[[], bytes]]
+    metrics_content_type: Callable[[bool], str]
+    healthy: Callable[[], bool]
+    ready: Callable[[], str | None]
+    loaded: Callable[[], bool]
+    reload: Callable[[], Awaitable[Sequence[str]]]
+    events: Callable[[HistoryQuery], EventsAnswer]
+    version: str
+    started_at: Instant
+    external_url: str | None = None
+
+
+class Handlers:
+    """Answers to every path: of a view taken on the loop; what takes long is made in a thread."""
+
+    def __init__(self, context: WebContext, config: WebConfigReloader, limits: Limits) -> None:
+        """Read the style sheet, and describe the API; the rest is made when asked for."""
+        self._context, self._config, self._limits = context, config, limits
+        self._auth = BasicAuth()
+        # Two, so that Prometheus does not wait for somebody's large page.
+        self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")
+        self._views = ThreadPoolExecutor(1, thread_name_prefix="view")
         self._rendering: dict[tuple[bool, bool], asyncio.Future[bytes]] = {}
         self._style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
+        self._openapi = document(context.version, context.external_url)
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return every path with its method; GET brings HEAD along."""
-        return [
-            web.get("/", self.page),
-            web.get("/static/style.css", self.style),
-            web.get("/metrics", self.metrics),
-            web.get("/-/healthy", self.healthy),
-            web.get("/-/ready", self.ready),
-            web.post("/-/reload", self.reload),
-        ]
+    def application(self) -> web.Application:
+        """Return what answers every path; GET brings HEAD along."""
+        app = web.Application(middlewares=[self._answer], client_max_size=self._limits.body_bytes)
+        get = {
+            "/": self._page,
+            "/static/style.css": self._stylesheet,
+            "/metrics": self._metrics,
+            "/-/healthy": self._healthy,
+            "/-/ready": self._ready,
+            "/api/v1/status": self._status,
+            "/api/v1/campaigns": self._campaigns,
+            "/api/v1/campaigns/{environment}/{campaign_id}": self._campaign,
+            "/api/v1/alerts": self._alerts,
+            "/api/v1/events": self._events,
+            "/openapi.json": self._described,
+        }
+        app.add_routes([web.get(path, handler) for path, handler in get.items()])
+        app.add_routes([web.post("/-/reload", self._reload)])
+        return app
 
-    async def page(self, request: web.Request) -> web.Response:
-        """Answer with the status page."""
+    def close(self) -> None:
+        """Let the threads end; nobody waits for them."""
+        for threads in (self._auth.thread, self._scrapes, self._views):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer any request; whatever is raised becomes a status and one sentence."""
+        try:
+            await self._auth.require(request, self._config.access.users)
+            await self._take_body(request)
+            self._require_state(request)
+            return await handler(request)
+        except HistoryUnreadableError as error:
+            return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, text(str(error)))
+        except web.HTTPException as error:
+            status = HTTPStatus(error.status)
+            response = error_response(request, status, error.text or error.reason)
+            for name in {"Allow", "WWW-Authenticate"} & error.headers.keys():
+                response.headers[name] = error.headers[name]
+            return response
+        except Exception:
+            logger.exception("%s %s could not be answered", request.method, request.path)
+            sentence = "internal error; see the log"
+            return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
+
+    async def _take_body(self, request: web.Request) -> None:
+        """Take the body off the connection: none is used, and large ones are refused."""
+        if request.body_exists:
+            try:
+                async with asyncio.timeout(self._limits.body_seconds):
+                    await request.read()
+            except TimeoutError:
+                raise web.HTTPRequestTimeout from None
+
+    def _require_state(self, request: web.Request) -> None:
+        is_data = request.path in {"/", "/metrics"} or request.path.startswith(responses.API)
+        known = request.match_info.http_exception is None
+        # An empty answer would read as "nothing is wrong".
+        if known and is_data and not self._context.loaded():
+            raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
+
+    async def _made(
+        self, request: web.Request, make: Callable[[], bytes], content_type: str
+    ) -> web.Response:
+        zipped = responses.accepts_gzip(request)
+        loop = asyncio.get_running_loop()
+        body = await loop.run_in_executor(self._views, render, make, zipped)
+        return chunked_response(body, content_type, zipped=zipped)
+
+    async def _json(self, request: web.Request, make: Callable[[], Any]) -> web.Response:
+        return await self._made(request, lambda: responses.as_json(make()), JSON)
+
+    # -- for people, Prometheus, and whoever runs the program -------------------------------
+
+    async def _page(self, request: web.Request) -> web.Response:
         context = self._context
         make = partial(status_page, context.board(), context.version, context.ready())
-        return await respond(request, self._views, make, "text/html; charset=utf-8")
+        return await self._made(request, make, "text/html; charset=utf-8")
 
-    async def style(self, _request: web.Request) -> web.Response:
-        """Answer with the style sheet of the page."""
+    async def _stylesheet(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._style, content_type="text/css", charset="utf-8")
 
-    async def metrics(self, request: web.Request) -> web.Response:
-        """Answer with all metrics, in the format and the encoding that were asked for."""
+    async def _metrics(self, request: web.Request) -> web.Response:
         accept = request.headers.get("Accept", "")
         wanted = quality(accept, OPENMETRICS)
         openmetrics = wanted > 0 and wanted >= quality(accept, "text/plain")
-        zipped = accepts_gzip(request)
+        zipped = responses.accepts_gzip(request)
+        # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
+        key = (openmetrics, zipped)
+        if key not in self._rendering:
+            make, loop = self._context.metrics(openmetrics), asyncio.get_running_loop()
+            self._rendering[key] = loop.run_in_executor(self._scrapes, render, make, zipped)
+            self._rendering[key].add_done_callback(lambda _: self._rendering.pop(key))
         # Others may wait for the same page: one request that is cancelled must not take it along.
-        body = await asyncio.shield(self._rendered(openmetrics, zipped))
+        body = await asyncio.shield(self._rendering[key])
         content_type = self._context.metrics_content_type(openmetrics)
-        vary = "Accept, Accept-Encoding"
-        return chunked_response(body, content_type, zipped=zipped, vary=vary)
+        return chunked_response(body, content_type, zipped=zipped, vary="Accept, Accept-Encoding")
 
-    async def healthy(self, _request: web.Request) -> web.Response:
-        """Answer 200 while the poll loop turns, 503 when it stands still."""
+    async def _healthy(self, _request: web.Request) -> web.Response:
         if self._context.healthy():
             return web.Response(text="healthy\n")
         return web.Response(status=503, text="the poll loop stands still\n")
 
-    async def ready(self, _request: web.Request) -> web.Response:
-        """Answer 200 when the monitor does its work, else 503 and why it does not."""
+    async def _ready(self, _request: web.Request) -> web.Response:
         not_ready = self._context.ready()
         if not_ready is None:
             return web.Response(text="ready\n")
         return web.Response(status=503, text=f"not ready: {text(not_ready)}\n")
 
-    async def reload(self, request: web.Request) -> web.Response:
-        """Load the config file anew; answer 200, or 500 with all its problems."""
+    async def _reload(self, request: web.Request) -> web.Response:
         if is_cross_site(request.headers, self._context.external_url):
             raise web.HTTPForbidden(text="a page of another site may not ask for this")
         problems = await self._context.reload()
@@ -96,13 +224,66 @@ class Handlers:
             return web.Response(status=500, text="".join(lines))
         return web.Response(text="reloaded\n")
 
-    def _rendered(self, openmetrics: bool, zipped: bool) -> asyncio.Future[bytes]:
-        # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
-        key = (openmetrics, zipped)
-        if key not in self._rendering:
-            make = self._context.metrics(openmetrics)
-            loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(self._scrapes, render, make, zipped)
-            self._rendering[key] = future
-            future.add_done_callback(lambda _: self._rendering.pop(key))
-        return self._rendering[key]
+    # -- the JSON API -----------------------------------------------------------------------
+
+    async def _status(self, request: web.Request) -> web.Response:
+        responses.read_query(request)
+        it = self._context
+        made_of = it.board(), it.version, it.started_at, it.ready()
+        return await self._json(request, partial(serializers.status, *made_of))
+
+    async def _campaigns(self, request: web.Request) -> web.Response:
+        board = self._context.board()
+        environment, health = (
+            partial(responses.one_of, board.environments),
+            partial(responses.one_of, list(Health)),
+        )
+        query = responses.read_query(
+            request,
+            environment=environment,
+            health=health,
+            limit=responses.page_size,
+            next=partial(responses.key, 2),
+        )
+        return await self._json(request, partial(serializers.campaigns_page, board, **query))
+
+    async def _campaign(self, request: web.Request) -> web.Response:
+        responses.read_query(request)
+        name, campaign_id = request.match_info["environment"], request.match_info["campaign_id"]
+        environment = self._context.board().environments.get(name)
+        if environment is None or campaign_id not in environment.campaigns:
+            raise web.HTTPNotFound(text="there is no such campaign")
+        asked = HistoryQuery(limit=HISTORY, environment=name, campaign_id=campaign_id)
+        entry = environment.campaigns[campaign_id]
+
+        def make() -> CampaignDetailAnswer:
+            """Say what the board knows, with the history where it can be read."""
+            try:
+                history = self._context.events(asked).events
+            except HistoryUnreadableError:
+                history = None
+            return serializers.campaign_detail(environment, entry, history)
+
+        return await self._json(request, make)
+
+    async def _alerts(self, request: web.Request) -> web.Response:
+        query = responses.read_query(
+            request, limit=responses.page_size, next=partial(responses.key, 3)
+        )
+        make = partial(serializers.alerts_page, self._context.board(), **query)
+        return await self._json(request, make)
+
+    async def _events(self, request: web.Request) -> web.Response:
+        query = responses.read_query(
+            request,
+            environment=str,
+            campaign_id=str,
+            since=responses.instant,
+            limit=responses.page_size,
+            next=partial(responses.integer, 0, _ROW_MAX),
+        )
+        asked = HistoryQuery(cursor=query.pop("next", None), **query)
+        return await self._json(request, partial(self._context.events, asked))
+
+    async def _described(self, request: web.Request) -> web.Response:
+        return await self._made(request, lambda: self._openapi, JSON)

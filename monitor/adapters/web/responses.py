@@ -1,20 +1,20 @@
-"""How answers leave: made in a thread, zipped for whoever takes that, sent in slices.
+"""How queries are read, and how answers leave: zipped for whoever takes that, sent in slices."""
 
-An error is one sentence that says what was expected.
-"""
-
-import asyncio
 import gzip
 import json
 import re
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import suppress
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 
 from monitor.adapters.web.schemas import ErrorAnswer
+from monitor.adapters.web.serializers import LIMIT, Key
+from monitor.core.model import Instant
+from monitor.core.text import clean
 from monitor.serialize import to_json
 
 API = "/api/"
@@ -29,18 +29,65 @@ GZIP_LEVEL = 1
 SLICE_BYTES = 64 * 1024
 """As much as asyncio buffers of a connection before a writer has to wait."""
 
-
-class BadRequestError(ValueError):
-    """A query parameter is not understood; the message says what was expected."""
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
-async def respond(
-    request: web.Request, threads: Executor, make: Callable[[], bytes], content_type: str
-) -> web.Response:
-    """Return an answer with the body that `make` makes in a thread, zipped if that is asked for."""
-    zipped = accepts_gzip(request)
-    making = asyncio.get_running_loop().run_in_executor(threads, render, make, zipped)
-    return chunked_response(await making, content_type, zipped=zipped)
+def read_query(request: web.Request, **known: Callable[[str], Any]) -> dict[str, Any]:
+    """Return the parameters that are given; `health` is a list, for it may be repeated.
+
+    `known` reads each, with a ValueError that says what it expects; raises HTTPBadRequest.
+    """
+    query = dict[str, Any]()
+    for name in request.query:
+        if name not in known:
+            what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
+            raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
+        values = request.query.getall(name)
+        if len(values) > 1 and name != "health":
+            raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
+        for value in values:
+            try:
+                read = known[name](value)
+            except ValueError as error:
+                text = f"{name}: expected {error}, got {clean(value, 64)!r}"
+                raise web.HTTPBadRequest(text=text) from error
+        query[name] = values if name == "health" else read
+    return query
+
+
+def one_of(words: Collection[str], value: str) -> str:
+    """Return the value, which is one of these words."""
+    if value not in words:
+        raise ValueError(f"one of {', '.join(words)}")
+    return value
+
+
+def integer(least: int, most: int, value: str) -> int:
+    """Return an integer within these bounds."""
+    # Digits only: int() takes blanks, underscores and other scripts' digits, too.
+    if re.fullmatch(r"\d{1,19}", value, re.ASCII) and least <= int(value) <= most:
+        return int(value)
+    raise ValueError(f"an integer from {least} to {most}")
+
+
+def key(parts: int, value: str) -> Key:
+    """Return the key in the `next` of a page."""
+    if value.count("/") != parts - 1:
+        raise ValueError("the `next` of the page before")
+    return tuple(value.split("/"))
+
+
+def instant(value: str) -> Instant:
+    """Return the instant of an RFC 3339 time."""
+    with suppress(ValueError):
+        if _RFC3339.fullmatch(value):
+            return datetime.fromisoformat(value).timestamp()
+    raise ValueError("an RFC 3339 time such as 2026-10-23T09:30:00Z")
+
+
+def page_size(value: str) -> int:
+    """Return how many items are asked for."""
+    return integer(1, LIMIT, value)
 
 
 def render(make: Callable[[], bytes], zipped: bool) -> bytes:
@@ -85,7 +132,7 @@ def _dumped(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def error_response(request: web.Request, status: HTTPStatus, sentence: str) -> web.Response:
+def error_response(request: web.BaseRequest, status: HTTPStatus, sentence: str) -> web.Response:
     """Return an answer that says what is wrong: as JSON where it is the API that was asked."""
     if request.path.startswith(API):
         body = as_json(ErrorAnswer(sentence))
@@ -104,13 +151,9 @@ def quality(header: str, name: str) -> float:
     Wildcards do not count: who does not name what is special here gets what is usual.
     """
     best = 0.0
-    for offer in header.split(","):
-        what, *parameters = (part.strip().lower() for part in offer.split(";"))
-        if what == name:
-            weights = [p.removeprefix("q=") for p in parameters if p.startswith("q=")]
-            best = max(best, _weight(weights[0]) if weights else 1.0)
+    for offer in header.lower().split(","):
+        what, *parameters = map(str.strip, offer.split(";"))
+        weight = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        if what == name and re.fullmatch(r"[01](\.\d{0,3})?", weight, re.ASCII):
+            best = max(best, float(weight))
     return best
-
-
-def _weight(text: str) -> float:
-    return float(text) if re.fullmatch(r"[01](\.\d{0,3})?", text, re.ASCII) else 0.0

@@ -1,4 +1,4 @@
-"""The web server: its socket, the connections that it takes, its threads, and their end.
+"""The web server: its socket, the connections that it takes, and their end.
 
 It runs in the daemon's own event loop. aiohttp leaves gaps that are closed here: no cap on
 connections, no deadline for a client that does not read its answer, and parse errors that name its
@@ -10,9 +10,9 @@ ever; so each connection is counted when it is accepted, and shakes hands by the
 import asyncio
 import logging
 import resource
+import ssl
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -21,16 +21,9 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from monitor.adapters.web.api import Api
-from monitor.adapters.web.auth import BasicAuth, WebConfigReloader
-from monitor.adapters.web.context import WebContext
-from monitor.adapters.web.handlers import Handlers
-from monitor.adapters.web.security import (
-    Limits,
-    bodies_within,
-    error_middleware,
-    require_loaded,
-)
+from monitor.adapters.web.auth import WebConfigReloader
+from monitor.adapters.web.handlers import Handlers, Limits, WebContext
+from monitor.adapters.web.responses import error_response
 from monitor.config import Access
 from monitor.core.model import Seconds
 
@@ -59,29 +52,15 @@ class WebServer:
         `read_access` reads the web config file, now and whenever its files change; what it raises
         now is passed on.
         """
-        limits = limits or _usual_limits()
-        self._host, self._port, self._limits = host, port, limits
+        self._host, self._port, self.limits = host, port, limits or _usual_limits()
         self.web_config = WebConfigReloader(read_access)
-        self._auth = BasicAuth()
-        # Two, so that Prometheus does not wait for somebody's large page.
-        self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")
-        self._views = ThreadPoolExecutor(1, thread_name_prefix="view")
-        app = web.Application(
-            # The first is the outermost: it answers for what the others raise, too.
-            middlewares=[
-                error_middleware,
-                self._auth.required(self.web_config),
-                bodies_within(limits),
-                require_loaded(context),
-            ],
-            client_max_size=limits.body_bytes,
-        )
+        self._handlers = Handlers(context, self.web_config, self.limits)
+        app = self._handlers.application()
         app.on_response_prepare.append(self._add_headers)
-        app.add_routes(Handlers(context, self._scrapes, self._views).routes())
-        app.add_routes(Api(context, self._views).routes())
         self._runner = web.AppRunner(app, shutdown_timeout=STOP_GRACE)
         self._listener: asyncio.Server | None = None
-        self._limiter: ConnectionLimiter | None = None
+        # Open connections, in the order in which they have become idle.
+        self._open: dict[LimitedHandler, asyncio.Transport] = {}
 
     @property
     def scheme(self) -> str:
@@ -93,108 +72,57 @@ class WebServer:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
-        limiter = self._limiter = ConnectionLimiter(server, self._limits, self.web_config)
-        # As many are accepted at one go, before the limiter can close any for them.
-        backlog = min(100, max(4, self._limits.connections // 2))
+        # As many are accepted at one go, before we can close any for them.
+        backlog = min(100, max(4, self.limits.connections // 2))
         # Not a TCPSite: that makes aiohttp's own connections, which know none of our limits.
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: _AcceptedConnection(limiter), self._host, self._port, backlog=backlog
+            lambda: LimitedHandler(self, server), self._host, self._port, backlog=backlog
         )
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
-
-    async def _add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(self.web_config.headers)
 
     async def stop(self) -> None:
         """Close the socket, then every connection; requests in progress have `STOP_GRACE`."""
         if self._listener is not None:
             self._listener.close()
         await self._runner.cleanup()
-        if self._limiter is not None:
-            self._limiter.close()
-        self._auth.close()
-        for threads in (self._scrapes, self._views):
-            threads.shutdown(wait=False, cancel_futures=True)
+        for transport in self._open.values():
+            transport.abort()
+        self._handlers.close()
 
-
-class ConnectionLimiter:
-    """All open connections, those that still shake hands among them: never more than allowed.
-
-    At the limit the connection that has been idle longest is closed.
-    """
-
-    def __init__(self, server: web.Server, limits: Limits, web_config: WebConfigReloader) -> None:
-        """Let connections to aiohttp's `server`."""
-        self.server, self.limits, self.web_config = server, limits, web_config
-        # In the order in which they have become idle.
-        self._open: dict[LimitedHandler, asyncio.Transport] = {}
-
-    def admit(self, transport: asyncio.Transport) -> None:
-        """Serve an accepted connection, at the cost of another one where there are too many."""
-        self._make_room()
-        handler = LimitedHandler(self)
+    def admit(self, handler: "LimitedHandler", transport: asyncio.Transport) -> None:
+        """Count a connection; at the limit the one that has been idle longest is closed for it."""
+        self._open = {one: way for one, way in self._open.items() if not way.is_closing()}
+        while len(self._open) >= self.limits.connections:
+            # A request in progress may be slow by our own fault, so those go last.
+            idle = (one for one in self._open if not one.busy)
+            self._open.pop(next(idle, None) or next(iter(self._open))).abort()
         self._open[handler] = transport
-        context = self.web_config.access.tls
-        protocol: asyncio.BaseProtocol = handler
-        if context is not None:
-            protocol = cast(Any, SSLProtocol)(
-                asyncio.get_running_loop(),
-                handler,
-                context,
-                waiter=None,
-                server_side=True,
-                ssl_handshake_timeout=self.limits.header_seconds,
-                ssl_shutdown_timeout=CLOSE_GRACE,
-            )
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
 
     def idle(self, handler: "LimitedHandler") -> None:
         """Note that a connection has had its answer, and is idle from now on."""
         if handler in self._open:
             self._open[handler] = self._open.pop(handler)
 
-    def close(self) -> None:
-        """Close every connection that is still open."""
-        for transport in self._open.values():
-            transport.abort()
-
-    def _make_room(self) -> None:
-        self._open = {one: way for one, way in self._open.items() if not way.is_closing()}
-        while len(self._open) >= self.limits.connections:
-            # A request in progress may be slow by our own fault, so those go last.
-            idle = (one for one in self._open if not one.busy)
-            first = next(idle, None) or next(iter(self._open))
-            self._open.pop(first).abort()
-
-
-class _AcceptedConnection(asyncio.Protocol):
-    """Stands in for the protocol of a connection until its transport is there."""
-
-    def __init__(self, limiter: ConnectionLimiter) -> None:
-        self._limiter = limiter
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Give the limiter what it can close."""
-        self._limiter.admit(cast(asyncio.Transport, transport))
+    async def _add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self.web_config.headers)
 
 
 class LimitedHandler(RequestHandler):
     """aiohttp's handler of a connection, with our headers on its errors and a write deadline."""
 
-    __slots__ = ("_limiter",)
+    __slots__ = ("_server",)
 
-    def __init__(self, limiter: ConnectionLimiter) -> None:
+    def __init__(self, server: WebServer, aiohttp_server: web.Server) -> None:
         # aiohttp's deadline for headers is the one for idle connections, by default 3,630 s.
         super().__init__(
-            limiter.server,
+            aiohttp_server,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]
-            keepalive_timeout=limiter.limits.header_seconds,
+            keepalive_timeout=server.limits.header_seconds,
             lingering_time=CLOSE_GRACE,
         )
-        self._limiter = limiter
+        self._server = server
 
     @property
     def busy(self) -> bool:
@@ -202,11 +130,32 @@ class LimitedHandler(RequestHandler):
         return self._request_in_progress
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to serve, unless the client's certificate has none of the allowed names."""
+        """Take a connection when it is accepted; with TLS, once more when hands were shaken."""
+        access = self._server.web_config.access
+        if transport.get_extra_info("sslcontext") is None:
+            self._server.admit(self, cast(asyncio.Transport, transport))
+            if access.tls is not None:
+                self._shake_hands(cast(asyncio.Transport, transport), access.tls)
+                return
         super().connection_made(transport)
-        allowed = self._limiter.web_config.access.allowed_sans
-        if allowed and allowed.isdisjoint(names_of(transport.get_extra_info("peercert"))):
+        # Without one of the allowed names in its certificate a client is cut off.
+        if access.allowed_sans and access.allowed_sans.isdisjoint(
+            names_of(transport.get_extra_info("peercert"))
+        ):
             cast(asyncio.Transport, transport).abort()
+
+    def _shake_hands(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        protocol = cast(Any, SSLProtocol)(
+            self._loop,
+            self,
+            context,
+            waiter=None,
+            server_side=True,
+            ssl_handshake_timeout=self._server.limits.header_seconds,
+            ssl_shutdown_timeout=CLOSE_GRACE,
+        )
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
 
     def handle_error(
         self,
@@ -223,9 +172,8 @@ class LimitedHandler(RequestHandler):
             raise ConnectionError("an answer has begun already")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("a request could not be handled", exc_info=exc)
-        text = f"{HTTPStatus(status).phrase}\n"
-        headers = self._limiter.web_config.headers
-        response = web.Response(status=status, text=text, headers=headers)
+        response = error_response(request, HTTPStatus(status), HTTPStatus(status).phrase)
+        response.headers.update(self._server.web_config.headers)
         response.force_close()
         return response
 
@@ -234,7 +182,7 @@ class LimitedHandler(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer; a client that does not read it loses its connection."""
         try:
-            async with asyncio.timeout(self._limiter.limits.write_seconds):
+            async with asyncio.timeout(self._server.limits.write_seconds):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
             if self.transport is not None:
@@ -242,7 +190,7 @@ class LimitedHandler(RequestHandler):
                 self.transport.abort()
             return resp, True
         finally:
-            self._limiter.idle(self)
+            self._server.idle(self)
 
 
 def names_of(certificate: Mapping[str, Any] | None) -> set[str]:
