@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
@@ -10,7 +11,7 @@ from monitor import __version__
 from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
 from monitor.adapters.sinks import links_of
 from monitor.adapters.store import Filter, StorageError, Store
-from monitor.adapters.web import EventsAnswer, HistoryQuery, HistoryUnreadableError
+from monitor.adapters.web import EventsAnswer, HistoryUnreadableError
 from monitor.config import Config
 from monitor.core.board import Board
 from monitor.core.model import Instant, Seconds, Told
@@ -58,23 +59,18 @@ class Report:
         render = self._exposition.render
         return lambda: render(board, sinks, openmetrics=openmetrics)
 
-    def history(self, query: HistoryQuery) -> EventsAnswer:
+    def history(self, *, limit: int, next: int | None = None, **wanted: Any) -> EventsAnswer:
         """Return told events as the log has them, newest first; to be called in a thread.
 
-        Raises HistoryUnreadableError.
+        `next` is that of the page before; `wanted` are fields of a `Filter`. Raises
+        HistoryUnreadableError.
         """
-        wanted = Filter(
-            since=query.since,
-            environment=query.environment,
-            campaign_id=query.campaign_id,
-            before_row=query.cursor,
-            limit=query.limit + 1,
-        )
+        narrowed = Filter(before_row=next, limit=limit + 1, **wanted)
         try:
-            found = self._store.history(wanted)
+            found = self._store.history(narrowed)
         except StorageError as error:
             raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
-        page, links = found[: query.limit], links_of(self.config)
+        page, links = found[:limit], links_of(self.config)
         more = str(page[-1].row_id) if len(found) > len(page) else None
         events = [record_of(Told(one.event, one.epoch), links) for one in page]
         return EventsAnswer(events=events, next=more)

@@ -13,27 +13,35 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from monitor.adapters.web import responses, serializers
+from monitor.adapters.web import serializers
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_cross_site
 from monitor.adapters.web.openapi import document
 from monitor.adapters.web.page import status_page
-from monitor.adapters.web.responses import JSON, chunked_response, error_response, quality, render
+from monitor.adapters.web.responses import (
+    API,
+    JSON,
+    accepts_gzip,
+    as_json,
+    chunked_response,
+    error_response,
+    instant,
+    key,
+    one_of,
+    quality,
+    read_query,
+    render,
+    row,
+)
 from monitor.adapters.web.schemas import CampaignDetailAnswer, EventsAnswer
 from monitor.adapters.web.serializers import LIMIT, text
 from monitor.core.board import Board, Health
 from monitor.core.model import Instant, Seconds
 from monitor.core.text import clean
 
-HISTORY = 100
-"""So many events are shown with a campaign."""
-
-PROBLEM_CHARACTERS = 1024
-"""A problem of the config file is cut to this length."""
-
-OPENMETRICS = "application/openmetrics-text"
-
-# The largest integer of SQLite; a larger one is an OverflowError when it is bound.
-_ROW_MAX = 2**63 - 1
+_HISTORY = 100  # events that are shown with a campaign
+_PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
+_OPENMETRICS = "application/openmetrics-text"
+_Make = Callable[[], Any]
 
 logger = logging.getLogger(__name__)
 
@@ -49,33 +57,18 @@ class Limits:
     body_bytes: int = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryQuery:
-    """Which events are asked for, newest first; None is no limit.
-
-    `cursor` is what `EventsAnswer.next` says: only events older than that one.
-    """
-
-    limit: int = LIMIT
-    environment: str | None = None
-    campaign_id: str | None = None
-    since: Instant | None = None
-    cursor: int | None = None
-
-
 class HistoryUnreadableError(Exception):
     """The database does not give the history; the message says why, without a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebContext:
-    """All that the web server asks of the program: callables, called on the loop.
+    """All that the web server asks of the program; each callable is called on the loop.
 
-    But for `events`, which reads the disk: it is called in a thread, and may raise
-    HistoryUnreadableError; and for what `metrics(openmetrics)` returns, which renders a scrape.
-    `ready` says why the program is not ready (None: it is), `loaded` whether the state is. `reload`
-    returns the problems of the config file (none: it is in force). `external_url` is where users
-    reach us.
+    But for `events` (newest first, by `limit`, `environment`, `campaign_id`, `since`, and `next` of
+    the page before): it is called in a thread, and may raise HistoryUnreadableError; and for what
+    `metrics(openmetrics)` returns, which renders. `ready` says why the program is not (None: it
+    is), `reload` the problems of the config file. `external_url` is where users reach us.
     """
 
     board: Callable[[], Board]
@@ -85,7 +78,7 @@ class WebContext:
     ready: Callable[[], str | None]
     loaded: Callable[[], bool]
     reload: Callable[[], Awaitable[Sequence[str]]]
-    events: Callable[[HistoryQuery], EventsAnswer]
+    events: Callable[..., EventsAnswer]
     version: str
     started_at: Instant
     external_url: str | None = None
@@ -114,12 +107,12 @@ class Handlers:
             "/metrics": self._metrics,
             "/-/healthy": self._healthy,
             "/-/ready": self._ready,
-            "/api/v1/status": self._status,
-            "/api/v1/campaigns": self._campaigns,
-            "/api/v1/campaigns/{environment}/{campaign_id}": self._campaign,
-            "/api/v1/alerts": self._alerts,
-            "/api/v1/events": self._events,
             "/openapi.json": self._described,
+            "/api/v1/status": partial(self._json, self._status),
+            "/api/v1/campaigns": partial(self._json, self._campaigns),
+            "/api/v1/campaigns/{environment}/{campaign_id}": partial(self._json, self._campaign),
+            "/api/v1/alerts": partial(self._json, self._alerts),
+            "/api/v1/events": partial(self._json, self._events),
         }
         app.add_routes([web.get(path, handler) for path, handler in get.items()])
         app.add_routes([web.post("/-/reload", self._reload)])
@@ -161,7 +154,7 @@ class Handlers:
                 raise web.HTTPRequestTimeout from None
 
     def _require_state(self, request: web.Request) -> None:
-        is_data = request.path in {"/", "/metrics"} or request.path.startswith(responses.API)
+        is_data = request.path in {"/", "/metrics"} or request.path.startswith(API)
         known = request.match_info.http_exception is None
         # An empty answer would read as "nothing is wrong".
         if known and is_data and not self._context.loaded():
@@ -170,13 +163,10 @@ class Handlers:
     async def _made(
         self, request: web.Request, make: Callable[[], bytes], content_type: str
     ) -> web.Response:
-        zipped = responses.accepts_gzip(request)
+        zipped = accepts_gzip(request)
         loop = asyncio.get_running_loop()
         body = await loop.run_in_executor(self._views, render, make, zipped)
         return chunked_response(body, content_type, zipped=zipped)
-
-    async def _json(self, request: web.Request, make: Callable[[], Any]) -> web.Response:
-        return await self._made(request, lambda: responses.as_json(make()), JSON)
 
     # -- for people, Prometheus, and whoever runs the program -------------------------------
 
@@ -190,9 +180,9 @@ class Handlers:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         accept = request.headers.get("Accept", "")
-        wanted = quality(accept, OPENMETRICS)
+        wanted = quality(accept, _OPENMETRICS)
         openmetrics = wanted > 0 and wanted >= quality(accept, "text/plain")
-        zipped = responses.accepts_gzip(request)
+        zipped = accepts_gzip(request)
         # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
         key = (openmetrics, zipped)
         if key not in self._rendering:
@@ -220,70 +210,54 @@ class Handlers:
             raise web.HTTPForbidden(text="a page of another site may not ask for this")
         problems = await self._context.reload()
         if problems:
-            lines = (f"{clean(problem, PROBLEM_CHARACTERS)}\n" for problem in problems)
+            lines = (f"{clean(problem, _PROBLEM_CHARACTERS)}\n" for problem in problems)
             return web.Response(status=500, text="".join(lines))
         return web.Response(text="reloaded\n")
 
-    # -- the JSON API -----------------------------------------------------------------------
+    async def _described(self, request: web.Request) -> web.Response:
+        return await self._made(request, lambda: self._openapi, JSON)
 
-    async def _status(self, request: web.Request) -> web.Response:
-        responses.read_query(request)
+    # -- the JSON API: what is asked for, and what makes the answer --------------------------
+
+    async def _json(
+        self, view: Callable[[web.Request], _Make], request: web.Request
+    ) -> web.Response:
+        make = view(request)
+        return await self._made(request, lambda: as_json(make()), JSON)
+
+    def _status(self, request: web.Request) -> _Make:
+        read_query(request)
         it = self._context
-        made_of = it.board(), it.version, it.started_at, it.ready()
-        return await self._json(request, partial(serializers.status, *made_of))
+        return partial(serializers.status, it.board(), it.version, it.started_at, it.ready())
 
-    async def _campaigns(self, request: web.Request) -> web.Response:
+    def _campaigns(self, request: web.Request) -> _Make:
         board = self._context.board()
-        environment, health = (
-            partial(responses.one_of, board.environments),
-            partial(responses.one_of, list(Health)),
-        )
-        query = responses.read_query(
-            request,
-            environment=environment,
-            health=health,
-            limit=responses.page_size,
-            next=partial(responses.key, 2),
-        )
-        return await self._json(request, partial(serializers.campaigns_page, board, **query))
+        environment, health = partial(one_of, board.environments), partial(one_of, list(Health))
+        query = read_query(request, partial(key, 2), environment=environment, health=health)
+        return partial(serializers.campaigns_page, board, **query)
 
-    async def _campaign(self, request: web.Request) -> web.Response:
-        responses.read_query(request)
-        name, campaign_id = request.match_info["environment"], request.match_info["campaign_id"]
-        environment = self._context.board().environments.get(name)
-        if environment is None or campaign_id not in environment.campaigns:
+    def _campaign(self, request: web.Request) -> _Make:
+        read_query(request)
+        asked = dict(request.match_info)
+        environment = self._context.board().environments.get(asked["environment"])
+        entry = environment and environment.campaigns.get(asked["campaign_id"])
+        if environment is None or entry is None:
             raise web.HTTPNotFound(text="there is no such campaign")
-        asked = HistoryQuery(limit=HISTORY, environment=name, campaign_id=campaign_id)
-        entry = environment.campaigns[campaign_id]
 
         def make() -> CampaignDetailAnswer:
             """Say what the board knows, with the history where it can be read."""
             try:
-                history = self._context.events(asked).events
+                history = self._context.events(limit=_HISTORY, **asked).events
             except HistoryUnreadableError:
                 history = None
             return serializers.campaign_detail(environment, entry, history)
 
-        return await self._json(request, make)
+        return make
 
-    async def _alerts(self, request: web.Request) -> web.Response:
-        query = responses.read_query(
-            request, limit=responses.page_size, next=partial(responses.key, 3)
-        )
-        make = partial(serializers.alerts_page, self._context.board(), **query)
-        return await self._json(request, make)
+    def _alerts(self, request: web.Request) -> _Make:
+        query = read_query(request, partial(key, 3))
+        return partial(serializers.alerts_page, self._context.board(), **query)
 
-    async def _events(self, request: web.Request) -> web.Response:
-        query = responses.read_query(
-            request,
-            environment=str,
-            campaign_id=str,
-            since=responses.instant,
-            limit=responses.page_size,
-            next=partial(responses.integer, 0, _ROW_MAX),
-        )
-        asked = HistoryQuery(cursor=query.pop("next", None), **query)
-        return await self._json(request, partial(self._context.events, asked))
-
-    async def _described(self, request: web.Request) -> web.Response:
-        return await self._made(request, lambda: self._openapi, JSON)
+    def _events(self, request: web.Request) -> _Make:
+        query = read_query(request, row, environment=str, campaign_id=str, since=instant)
+        return partial(self._context.events, **{"limit": LIMIT, **query})

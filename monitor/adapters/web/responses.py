@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -31,28 +32,38 @@ SLICE_BYTES = 64 * 1024
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
+_Reader = Callable[[str], Any]
 
-def read_query(request: web.Request, **known: Callable[[str], Any]) -> dict[str, Any]:
-    """Return the parameters that are given; `health` is a list, for it may be repeated.
 
-    `known` reads each, with a ValueError that says what it expects; raises HTTPBadRequest.
+def read_query(
+    request: web.Request, read_next: _Reader | None = None, **known: _Reader
+) -> dict[str, Any]:
+    """Return the parameters that a request gives; `health` is a list, for it may be repeated.
+
+    `known` are those that there may be; a reader raises ValueError with what it expects. Lists that
+    have pages have `limit` and `next`, too.
     """
+    if read_next is not None:
+        known |= {"limit": partial(integer, 1, LIMIT), "next": read_next}
     query = dict[str, Any]()
     for name in request.query:
         if name not in known:
             what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
             raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
-        values = request.query.getall(name)
-        if len(values) > 1 and name != "health":
-            raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
-        for value in values:
-            try:
-                read = known[name](value)
-            except ValueError as error:
-                text = f"{name}: expected {error}, got {clean(value, 64)!r}"
-                raise web.HTTPBadRequest(text=text) from error
-        query[name] = values if name == "health" else read
+        *more, query[name] = [_value(name, known[name], one) for one in request.query.getall(name)]
+        if name == "health":
+            query[name] = [*more, query[name]]
+        elif more:
+            raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(more) + 1}")
     return query
+
+
+def _value(name: str, read: _Reader, value: str) -> Any:
+    try:
+        return read(value)
+    except ValueError as error:
+        got = clean(value, 64)
+        raise web.HTTPBadRequest(text=f"{name}: expected {error}, got {got!r}") from error
 
 
 def one_of(words: Collection[str], value: str) -> str:
@@ -70,8 +81,13 @@ def integer(least: int, most: int, value: str) -> int:
     raise ValueError(f"an integer from {least} to {most}")
 
 
+def row(value: str) -> int:
+    """Return the number of a row of the history: what SQLite can bind, no larger integer."""
+    return integer(0, 2**63 - 1, value)
+
+
 def key(parts: int, value: str) -> Key:
-    """Return the key in the `next` of a page."""
+    """Return the key that the `next` of a page is."""
     if value.count("/") != parts - 1:
         raise ValueError("the `next` of the page before")
     return tuple(value.split("/"))
@@ -83,11 +99,6 @@ def instant(value: str) -> Instant:
         if _RFC3339.fullmatch(value):
             return datetime.fromisoformat(value).timestamp()
     raise ValueError("an RFC 3339 time such as 2026-10-23T09:30:00Z")
-
-
-def page_size(value: str) -> int:
-    """Return how many items are asked for."""
-    return integer(1, LIMIT, value)
 
 
 def render(make: Callable[[], bytes], zipped: bool) -> bytes:
