@@ -9,9 +9,9 @@ from typing import Any, cast
 from monitor.adapters.metrics.campaigns import CAMPAIGN_GAUGES
 from monitor.adapters.store import Change
 from monitor.adapters.web import serializers
-from monitor.adapters.web.page import status_page
 from monitor.adapters.web.responses import as_json
 from monitor.adapters.web.schemas import FindingAnswer
+from monitor.adapters.web.serializers import status_page
 from monitor.config.environments import Resolved
 from monitor.core.alerts import RemindEvery
 from monitor.core.board import STALE_AFTER_INTERVALS, Board, EnvironmentBoard

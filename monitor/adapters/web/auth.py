@@ -31,14 +31,13 @@ SECURITY_HEADERS: Mapping[str, str] = {
 }
 """On every answer, errors included; those that the web config file names have its value."""
 
-UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})
-"""Probe endpoints, exempt from basic auth."""
-
 CACHED = 100
 """So many successful verifications are cached, so that a scrape costs no hash."""
 
-LONGEST = 72
-"""Bytes of a password that bcrypt looks at; the library refuses more, others cut."""
+# Probe endpoints, exempt from basic auth.
+_UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})
+# Bytes of a password that bcrypt looks at; the library refuses more, others cut.
+_LONGEST = 72
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +107,7 @@ class BasicAuth:
 
     async def require(self, request: web.Request, users: Mapping[str, str]) -> None:
         """Raise HTTPUnauthorized unless a user's name and password are given, or none is needed."""
-        if not users or request.path in UNAUTHENTICATED_PATHS:
+        if not users or request.path in _UNAUTHENTICATED_PATHS:
             return
         if not await self.verify(users, request.headers.get("Authorization", "")):
             wanted = {"WWW-Authenticate": 'Basic realm="sftp-monitor", charset="UTF-8"'}
@@ -150,7 +149,7 @@ class BasicAuth:
 def matches(password: bytes, hashed: str | None, highest: int) -> bool:
     """Return whether the password is right; no user (None) takes as long as the cost `highest`."""
     known = hashed or f"$2b${highest:02d}${'.' * 53}"
-    return bcrypt.checkpw(password[:LONGEST], known.encode()) and hashed is not None
+    return bcrypt.checkpw(password[:_LONGEST], known.encode()) and hashed is not None
 
 
 def is_cross_site(headers: Mapping[str, str], external_url: str | None) -> bool:

@@ -16,7 +16,6 @@ from aiohttp.typedefs import Handler
 from monitor.adapters.web import serializers
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_cross_site
 from monitor.adapters.web.openapi import document
-from monitor.adapters.web.page import status_page
 from monitor.adapters.web.responses import (
     API,
     JSON,
@@ -33,7 +32,7 @@ from monitor.adapters.web.responses import (
     row,
 )
 from monitor.adapters.web.schemas import CampaignDetailAnswer, EventsAnswer
-from monitor.adapters.web.serializers import LIMIT, text
+from monitor.adapters.web.serializers import LIMIT, status_page, text
 from monitor.core.board import Board, Health
 from monitor.core.model import Instant, Seconds
 from monitor.core.text import clean
@@ -44,17 +43,6 @@ _OPENMETRICS = "application/openmetrics-text"
 _Make = Callable[[], Any]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one client, or all together, may take from us; TLS is set up in `header_seconds`."""
-
-    connections: int = 200
-    header_seconds: Seconds = 15.0
-    body_seconds: Seconds = 15.0
-    write_seconds: Seconds = 60.0
-    body_bytes: int = 4096
 
 
 class HistoryUnreadableError(Exception):
@@ -87,9 +75,11 @@ class WebContext:
 class Handlers:
     """Answers to every path: of a view taken on the loop; what takes long is made in a thread."""
 
-    def __init__(self, context: WebContext, config: WebConfigReloader, limits: Limits) -> None:
+    def __init__(
+        self, context: WebContext, config: WebConfigReloader, body_seconds: Seconds
+    ) -> None:
         """Read the style sheet, and describe the API; the rest is made when asked for."""
-        self._context, self._config, self._limits = context, config, limits
+        self._context, self._config, self._body_seconds = context, config, body_seconds
         self._auth = BasicAuth()
         # Two, so that Prometheus does not wait for somebody's large page.
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")
@@ -98,25 +88,25 @@ class Handlers:
         self._style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
         self._openapi = document(context.version, context.external_url)
 
-    def application(self) -> web.Application:
-        """Return what answers every path; GET brings HEAD along."""
-        app = web.Application(middlewares=[self._answer], client_max_size=self._limits.body_bytes)
-        get = {
-            "/": self._page,
-            "/static/style.css": self._stylesheet,
-            "/metrics": self._metrics,
-            "/-/healthy": self._healthy,
-            "/-/ready": self._ready,
-            "/openapi.json": self._described,
-            "/api/v1/status": partial(self._json, self._status),
-            "/api/v1/campaigns": partial(self._json, self._campaigns),
-            "/api/v1/campaigns/{environment}/{campaign_id}": partial(self._json, self._campaign),
-            "/api/v1/alerts": partial(self._json, self._alerts),
-            "/api/v1/events": partial(self._json, self._events),
+    def routes(self) -> list[web.RouteDef]:
+        """Return every path; GET brings HEAD along."""
+        views = {
+            "/api/v1/status": self._status,
+            "/api/v1/campaigns": self._campaigns,
+            "/api/v1/campaigns/{environment}/{campaign_id}": self._campaign,
+            "/api/v1/alerts": self._alerts,
+            "/api/v1/events": self._events,
         }
-        app.add_routes([web.get(path, handler) for path, handler in get.items()])
-        app.add_routes([web.post("/-/reload", self._reload)])
-        return app
+        return [
+            web.get("/", self._page),
+            web.get("/static/style.css", self._stylesheet),
+            web.get("/metrics", self._metrics),
+            web.get("/-/healthy", self._healthy),
+            web.get("/-/ready", self._ready),
+            web.post("/-/reload", self._reload),
+            web.get("/openapi.json", self._described),
+            *(web.get(path, partial(self._json, view)) for path, view in views.items()),
+        ]
 
     def close(self) -> None:
         """Let the threads end; nobody waits for them."""
@@ -124,7 +114,7 @@ class Handlers:
             threads.shutdown(wait=False, cancel_futures=True)
 
     @web.middleware
-    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer any request; whatever is raised becomes a status and one sentence."""
         try:
             await self._auth.require(request, self._config.access.users)
@@ -148,7 +138,7 @@ class Handlers:
         """Take the body off the connection: none is used, and large ones are refused."""
         if request.body_exists:
             try:
-                async with asyncio.timeout(self._limits.body_seconds):
+                async with asyncio.timeout(self._body_seconds):
                     await request.read()
             except TimeoutError:
                 raise web.HTTPRequestTimeout from None

@@ -38,10 +38,9 @@ _Reader = Callable[[str], Any]
 def read_query(
     request: web.Request, read_next: _Reader | None = None, **known: _Reader
 ) -> dict[str, Any]:
-    """Return the parameters that a request gives; `health` is a list, for it may be repeated.
+    """Return the parameters that a request gives; only `health` may be repeated, and is a list.
 
-    `known` are those that there may be; a reader raises ValueError with what it expects. Lists that
-    have pages have `limit` and `next`, too.
+    A reader raises ValueError with what it expects. What has pages has `limit` and `next`, too.
     """
     if read_next is not None:
         known |= {"limit": partial(integer, 1, LIMIT), "next": read_next}
@@ -50,20 +49,17 @@ def read_query(
         if name not in known:
             what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
             raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
-        *more, query[name] = [_value(name, known[name], one) for one in request.query.getall(name)]
-        if name == "health":
-            query[name] = [*more, query[name]]
-        elif more:
-            raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(more) + 1}")
+        values = request.query.getall(name)
+        if len(values) > 1 and name != "health":
+            raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
+        for value in values:
+            try:
+                read = known[name](value)
+            except ValueError as error:
+                what = f"{name}: expected {error}, got {clean(value, 64)!r}"
+                raise web.HTTPBadRequest(text=what) from error
+        query[name] = values if name == "health" else read
     return query
-
-
-def _value(name: str, read: _Reader, value: str) -> Any:
-    try:
-        return read(value)
-    except ValueError as error:
-        got = clean(value, 64)
-        raise web.HTTPBadRequest(text=f"{name}: expected {error}, got {got!r}") from error
 
 
 def one_of(words: Collection[str], value: str) -> str:

@@ -1,17 +1,25 @@
-"""From a board to the answers of the JSON API. Pure, so that any thread may do it."""
+"""From a board to what is answered: JSON, and HTML that needs no script.
 
+Pure, so that any thread may do it.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from monitor.adapters.web import schemas
+from monitor.core import board as boards
 from monitor.core.alerts import recheck_at
-from monitor.core.board import ActiveAlert, Board, Entry, EnvironmentBoard, Findings
+from monitor.core.board import ActiveAlert, Board, Entry, EnvironmentBoard, Findings, Health
 from monitor.core.identity import fingerprint
-from monitor.core.model import Instant
+from monitor.core.model import Instant, Verdict
 from monitor.core.rule import BaseRule
-from monitor.core.text import clean
+from monitor.core.status import EnvironmentStatus
+from monitor.core.text import clean, rfc3339, span
 from monitor.record import EventRecord
 from monitor.serialize import TEXT_LIMITS, shown_fields
 
@@ -22,6 +30,20 @@ Key = tuple[str, ...]
 """What a list is ordered by, and paged on by: an item that is gone leaves its place behind."""
 
 _T = TypeVar("_T")
+
+ROWS = 1000
+"""So many campaigns are shown, the worst; the others are only counted."""
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("monitor.adapters.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+# `Health` is declared worst first.
+_BADNESS = {health: place for place, health in enumerate(Health)}
 
 
 def status(
@@ -149,21 +171,19 @@ def _alert(
 
 
 def _environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
-    known = board.status
-    return schemas.EnvironmentAnswer(
-        name=known.name,
+    known, counts = board.status, {health.value: count for health, count in board.counts().items()}
+    return _answer(
+        schemas.EnvironmentAnswer,
+        known,
+        board,
         labels=board.labels.labels,
         reachable=known.up,
         outage_since=known.outage_at,
-        outage_reason=known.outage_reason,
         token_rejected_since=known.rejected_at,
-        listing_error=board.listing_error,
         budget=schemas.BudgetAnswer(
             requests_per_minute=board.per_minute, available_requests=board.available
         ),
-        counts=schemas.CountsAnswer(
-            **{health.value: count for health, count in board.counts().items()}
-        ),
+        counts=schemas.CountsAnswer(**counts),
         sweep=schemas.SweepAnswer(
             swept_at=known.swept_at,
             polled=board.swept,
@@ -181,7 +201,76 @@ def _findings(
 ) -> list[schemas.FindingAnswer] | None:
     if found is None:
         return None
-    return [
-        _answer(schemas.FindingAnswer, finding, rule=name, meaning=rules[name].meaning)
-        for name, finding in found.items()
+    return [_answer(schemas.FindingAnswer, found[name], rules[name], rule=name) for name in found]
+
+
+def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
+    """Return the page in UTF-8, the worst campaigns first; `not_ready` says why, if so."""
+    everything = [
+        (_BADNESS[environment.health(entry)], entry.target.name, place, environment, entry)
+        for place, (environment, entry) in enumerate(board.entries())
     ]
+    # The place decides between equals, for entries have no order of their own.
+    shown = nsmallest(ROWS, everything, key=lambda each: each[:3])
+    page = _TEMPLATES.get_template("status.html").render(
+        version=version,
+        not_ready=not_ready,
+        board=board,
+        totals=_totals(board),
+        firing=sum(active.alert.told for *_, active in board.active_alerts()),
+        total=len(everything),
+        rows=[(environment, entry) for *_, environment, entry in shown],
+    )
+    return page.encode()
+
+
+def _totals(board: Board) -> dict[Health, int]:
+    """Return how many campaigns have each health, and how many environments themselves are ill."""
+    totals = Counter(dict.fromkeys(Health, 0))
+    for environment in board.environments.values():
+        totals.update(environment.counts())
+        own = boards.worst_firing(environment.active_alerts())
+        totals[own] += own is not Health.HEALTHY
+    return totals
+
+
+def _api(known: EnvironmentStatus) -> tuple[str, Instant | None]:
+    """Return what the environment's API does, and since when where that is known."""
+    if known.outage_at is not None:
+        return "does not answer", known.outage_at
+    if known.rejected_at is not None:
+        return "rejects the token", known.rejected_at
+    return {None: "not called yet", True: "answers", False: "fails"}[known.up], None
+
+
+def _by_now(rule: str, found: Findings | None) -> str:
+    """Return what an alert's rule found last, where it is not what the alert says."""
+    if found is None or rule not in found or found[rule].verdict is Verdict.UNHEALTHY:
+        return ""
+    return text(f"By now {found[rule].verdict}: {found[rule].summary}")
+
+
+def _note(environment: EnvironmentBoard, entry: Entry) -> str:
+    error = entry.status.error
+    if error is not None:
+        return text(f"The last poll failed: {error.reason} {error.detail}")
+    if entry.status.memory.seen_at is None:
+        return "Not read yet."
+    if environment.status.breaker_open:
+        return "Not read while the environment's API gives nothing."
+    if not environment.is_current(entry):
+        return "Not read for too long."
+    if entry.findings is None:
+        return "Not read since the start."
+    doubts = boards.doubts((found.verdict, found.summary) for found in entry.findings.values())
+    if doubts:
+        return text(f"Unknown: {'; '.join(doubts)}")
+    return "" if any(entry.active_alerts()) else "Nothing."
+
+
+def _relative(at: Instant, now: Instant) -> str:
+    return f"{span(now - at)} ago" if at <= now else f"in {span(at - now)}"
+
+
+_TEMPLATES.filters.update(text=text, exact=rfc3339, relative=_relative, span=span)
+_TEMPLATES.globals.update(api=_api, by_now=_by_now, note=_note)

@@ -1,19 +1,17 @@
 """The web server: its socket, the connections that it takes, and their end.
 
-It runs in the daemon's own event loop. aiohttp leaves gaps that are closed here: no cap on
-connections, no deadline for a client that does not read its answer, and parse errors that name its
-version and lack our headers. Its TLS counts a connection when the handshake is over, so a client
-that never ends it would hold a file descriptor for 60 s, and shows the certificate of the start for
-ever; so each connection is counted when it is accepted, and shakes hands by the context of the day.
+aiohttp leaves gaps that are closed here: no cap on connections, no deadline for a client that does
+not read its answer, parse errors that name its version and lack our headers. Its TLS counts a
+connection when the handshake is over, and shows the certificate of the start for ever; so each
+connection is counted when it is accepted, and shakes hands by the web config of the day.
 """
 
 import asyncio
 import logging
 import resource
-import ssl
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, cast
@@ -22,18 +20,34 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from monitor.adapters.web.auth import WebConfigReloader
-from monitor.adapters.web.handlers import Handlers, Limits, WebContext
+from monitor.adapters.web.handlers import Handlers, WebContext
 from monitor.adapters.web.responses import error_response
 from monitor.config import Access
 from monitor.core.model import Seconds
 
-STOP_GRACE: Seconds = 2.0
-"""How long requests in progress may take to end when the server stops."""
-
-CLOSE_GRACE: Seconds = 1.0
-"""How long a client may take to end its body, or to close its TLS, when we close a connection."""
+# How long requests in progress may take to end when the server stops.
+_STOP_GRACE: Seconds = 2.0
+# How long a client may take to end its body, or to close its TLS, when we close a connection.
+_CLOSE_GRACE: Seconds = 1.0
 
 logger = logging.getLogger(__name__)
+
+
+def _usual_connections() -> int:
+    """Return how many leave most of the file descriptors to polls and the state."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(8, min(200, files // 4))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one client, or all together, may take from us; TLS is set up in `header_seconds`."""
+
+    connections: int = field(default_factory=_usual_connections)
+    header_seconds: Seconds = 15.0
+    body_seconds: Seconds = 15.0
+    write_seconds: Seconds = 60.0
+    body_bytes: int = 4096
 
 
 class WebServer:
@@ -52,14 +66,17 @@ class WebServer:
         `read_access` reads the web config file, now and whenever its files change; what it raises
         now is passed on.
         """
-        self._host, self._port, self.limits = host, port, limits or _usual_limits()
+        self._host, self._port, self.limits = host, port, limits or Limits()
         self.web_config = WebConfigReloader(read_access)
-        self._handlers = Handlers(context, self.web_config, self.limits)
-        app = self._handlers.application()
+        self._handlers = Handlers(context, self.web_config, self.limits.body_seconds)
+        app = web.Application(
+            middlewares=[self._handlers.answer], client_max_size=self.limits.body_bytes
+        )
+        app.add_routes(self._handlers.routes())
         app.on_response_prepare.append(self._add_headers)
-        self._runner = web.AppRunner(app, shutdown_timeout=STOP_GRACE)
+        self._runner = web.AppRunner(app, shutdown_timeout=_STOP_GRACE)
         self._listener: asyncio.Server | None = None
-        # Open connections, in the order in which they have become idle.
+        # All connections, those that still shake hands among them; the longest idle is the first.
         self._open: dict[LimitedHandler, asyncio.Transport] = {}
 
     @property
@@ -70,19 +87,20 @@ class WebServer:
     async def start(self) -> int:
         """Listen, and return the port; raises OSError if it cannot be had."""
         await self._runner.setup()
-        server = self._runner.server
-        assert server is not None
         # As many are accepted at one go, before we can close any for them.
         backlog = min(100, max(4, self.limits.connections // 2))
         # Not a TCPSite: that makes aiohttp's own connections, which know none of our limits.
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: LimitedHandler(self, server), self._host, self._port, backlog=backlog
+            lambda: LimitedHandler(self, cast(web.Server, self._runner.server)),
+            self._host,
+            self._port,
+            backlog=backlog,
         )
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
     async def stop(self) -> None:
-        """Close the socket, then every connection; requests in progress have `STOP_GRACE`."""
+        """Close the socket, then every connection; requests in progress have 2 s."""
         if self._listener is not None:
             self._listener.close()
         await self._runner.cleanup()
@@ -113,14 +131,14 @@ class LimitedHandler(RequestHandler):
 
     __slots__ = ("_server",)
 
-    def __init__(self, server: WebServer, aiohttp_server: web.Server) -> None:
+    def __init__(self, server: WebServer, manager: web.Server) -> None:
         # aiohttp's deadline for headers is the one for idle connections, by default 3,630 s.
         super().__init__(
-            aiohttp_server,
+            manager,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]
             keepalive_timeout=server.limits.header_seconds,
-            lingering_time=CLOSE_GRACE,
+            lingering_time=_CLOSE_GRACE,
         )
         self._server = server
 
@@ -130,32 +148,30 @@ class LimitedHandler(RequestHandler):
         return self._request_in_progress
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection when it is accepted; with TLS, once more when hands were shaken."""
-        access = self._server.web_config.access
-        if transport.get_extra_info("sslcontext") is None:
-            self._server.admit(self, cast(asyncio.Transport, transport))
-            if access.tls is not None:
-                self._shake_hands(cast(asyncio.Transport, transport), access.tls)
-                return
-        super().connection_made(transport)
-        # Without one of the allowed names in its certificate a client is cut off.
-        if access.allowed_sans and access.allowed_sans.isdisjoint(
-            names_of(transport.get_extra_info("peercert"))
-        ):
-            cast(asyncio.Transport, transport).abort()
+        """Take a connection when it is accepted; and again when its TLS is set up, if it has any.
 
-    def _shake_hands(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
-        protocol = cast(Any, SSLProtocol)(
-            self._loop,
-            self,
-            context,
-            waiter=None,
-            server_side=True,
-            ssl_handshake_timeout=self._server.limits.header_seconds,
-            ssl_shutdown_timeout=CLOSE_GRACE,
-        )
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
+        A client whose certificate has none of the allowed names is cut off.
+        """
+        access, way = self._server.web_config.access, cast(asyncio.Transport, transport)
+        if way.get_extra_info("sslcontext") is None:
+            self._server.admit(self, way)
+            if access.tls is not None:
+                protocol = cast(Any, SSLProtocol)(
+                    self._loop,
+                    self,
+                    access.tls,
+                    waiter=None,
+                    server_side=True,
+                    ssl_handshake_timeout=self._server.limits.header_seconds,
+                    ssl_shutdown_timeout=_CLOSE_GRACE,
+                )
+                way.set_protocol(protocol)
+                protocol.connection_made(way)
+                return
+        super().connection_made(way)
+        allowed = access.allowed_sans
+        if allowed and allowed.isdisjoint(names_of(way.get_extra_info("peercert"))):
+            way.abort()
 
     def handle_error(
         self,
@@ -198,10 +214,3 @@ def names_of(certificate: Mapping[str, Any] | None) -> set[str]:
     names = (certificate or {}).get("subjectAltName", ())
     # OpenSSL writes IPv6 addresses in full.
     return {str(ip_address(name)) if kind == "IP Address" else name for kind, name in names}
-
-
-def _usual_limits() -> Limits:
-    """Return the limits that leave most of the file descriptors to polls and the state."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limits = Limits()
-    return replace(limits, connections=max(8, min(limits.connections, files // 4)))
