@@ -9,7 +9,7 @@ from typing import Any, cast
 from monitor.adapters.metrics.campaigns import CAMPAIGN_GAUGES
 from monitor.adapters.store import Change
 from monitor.adapters.web import serializers
-from monitor.adapters.web.responses import as_json
+from monitor.adapters.web.handlers import as_json
 from monitor.adapters.web.schemas import FindingAnswer
 from monitor.adapters.web.serializers import status_page
 from monitor.config.environments import Resolved

@@ -5,7 +5,7 @@ from a request to its answer; `serializers` turns a board into JSON and HTML. Wh
 by `WebContext`, so that nothing here knows the daemon.
 """
 
-from monitor.adapters.web.handlers import HistoryUnreadableError, WebContext
+from monitor.adapters.web.api import HistoryUnreadableError, WebContext
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.adapters.web.server import Limits, WebServer
 

@@ -1,10 +1,12 @@
 """From a request to its answer: who may ask, what is asked for, and which view says it."""
 
 import asyncio
+import gzip
+import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
@@ -13,63 +15,27 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from monitor.adapters.web import serializers
+from monitor.adapters.web.api import VIEWS, HistoryUnreadableError, View, WebContext
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_cross_site
 from monitor.adapters.web.openapi import document
-from monitor.adapters.web.responses import (
-    API,
-    JSON,
-    accepts_gzip,
-    as_json,
-    chunked_response,
-    error_response,
-    instant,
-    key,
-    one_of,
-    quality,
-    read_query,
-    render,
-    row,
-)
-from monitor.adapters.web.schemas import CampaignDetailAnswer, EventsAnswer
-from monitor.adapters.web.serializers import LIMIT, status_page, text
-from monitor.core.board import Board, Health
-from monitor.core.model import Instant, Seconds
+from monitor.adapters.web.schemas import ErrorAnswer
+from monitor.adapters.web.serializers import status_page, text
+from monitor.core.model import Seconds
 from monitor.core.text import clean
+from monitor.serialize import to_json
 
-_HISTORY = 100  # events that are shown with a campaign
-_PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
+GZIP_LEVEL = 1
+"""Higher levels make a page of metrics little smaller, and take much longer."""
+
+SLICE_BYTES = 64 * 1024
+"""As much as asyncio buffers of a connection before a writer has to wait."""
+
+_API = "/api/"  # errors of paths that begin so are JSON
+_JSON = "application/json"
 _OPENMETRICS = "application/openmetrics-text"
-_Make = Callable[[], Any]
+_PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
 logger = logging.getLogger(__name__)
-
-
-class HistoryUnreadableError(Exception):
-    """The database does not give the history; the message says why, without a path."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WebContext:
-    """All that the web server asks of the program; each callable is called on the loop.
-
-    But for `events` (newest first, by `limit`, `environment`, `campaign_id`, `since`, and `next` of
-    the page before): it is called in a thread, and may raise HistoryUnreadableError; and for what
-    `metrics(openmetrics)` returns, which renders. `ready` says why the program is not (None: it
-    is), `reload` the problems of the config file. `external_url` is where users reach us.
-    """
-
-    board: Callable[[], Board]
-    metrics: Callable[[bool], Callable[[], bytes]]
-    metrics_content_type: Callable[[bool], str]
-    healthy: Callable[[], bool]
-    ready: Callable[[], str | None]
-    loaded: Callable[[], bool]
-    reload: Callable[[], Awaitable[Sequence[str]]]
-    events: Callable[..., EventsAnswer]
-    version: str
-    started_at: Instant
-    external_url: str | None = None
 
 
 class Handlers:
@@ -90,13 +56,6 @@ class Handlers:
 
     def routes(self) -> list[web.RouteDef]:
         """Return every path; GET brings HEAD along."""
-        views = {
-            "/api/v1/status": self._status,
-            "/api/v1/campaigns": self._campaigns,
-            "/api/v1/campaigns/{environment}/{campaign_id}": self._campaign,
-            "/api/v1/alerts": self._alerts,
-            "/api/v1/events": self._events,
-        }
         return [
             web.get("/", self._page),
             web.get("/static/style.css", self._stylesheet),
@@ -105,7 +64,7 @@ class Handlers:
             web.get("/-/ready", self._ready),
             web.post("/-/reload", self._reload),
             web.get("/openapi.json", self._described),
-            *(web.get(path, partial(self._json, view)) for path, view in views.items()),
+            *(web.get(path, partial(self._json, view)) for path, view in VIEWS.items()),
         ]
 
     def close(self) -> None:
@@ -144,7 +103,7 @@ class Handlers:
                 raise web.HTTPRequestTimeout from None
 
     def _require_state(self, request: web.Request) -> None:
-        is_data = request.path in {"/", "/metrics"} or request.path.startswith(API)
+        is_data = request.path in {"/", "/metrics"} or request.path.startswith(_API)
         known = request.match_info.http_exception is None
         # An empty answer would read as "nothing is wrong".
         if known and is_data and not self._context.loaded():
@@ -153,10 +112,10 @@ class Handlers:
     async def _made(
         self, request: web.Request, make: Callable[[], bytes], content_type: str
     ) -> web.Response:
-        zipped = accepts_gzip(request)
+        zipped = _accepts_gzip(request)
         loop = asyncio.get_running_loop()
-        body = await loop.run_in_executor(self._views, render, make, zipped)
-        return chunked_response(body, content_type, zipped=zipped)
+        body = await loop.run_in_executor(self._views, _render, make, zipped)
+        return _chunked_response(body, content_type, zipped=zipped)
 
     # -- for people, Prometheus, and whoever runs the program -------------------------------
 
@@ -172,17 +131,17 @@ class Handlers:
         accept = request.headers.get("Accept", "")
         wanted = quality(accept, _OPENMETRICS)
         openmetrics = wanted > 0 and wanted >= quality(accept, "text/plain")
-        zipped = accepts_gzip(request)
+        zipped = _accepts_gzip(request)
         # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
         key = (openmetrics, zipped)
         if key not in self._rendering:
             make, loop = self._context.metrics(openmetrics), asyncio.get_running_loop()
-            self._rendering[key] = loop.run_in_executor(self._scrapes, render, make, zipped)
+            self._rendering[key] = loop.run_in_executor(self._scrapes, _render, make, zipped)
             self._rendering[key].add_done_callback(lambda _: self._rendering.pop(key))
         # Others may wait for the same page: one request that is cancelled must not take it along.
         body = await asyncio.shield(self._rendering[key])
         content_type = self._context.metrics_content_type(openmetrics)
-        return chunked_response(body, content_type, zipped=zipped, vary="Accept, Accept-Encoding")
+        return _chunked_response(body, content_type, zipped=zipped, vary="Accept, Accept-Encoding")
 
     async def _healthy(self, _request: web.Request) -> web.Response:
         if self._context.healthy():
@@ -205,49 +164,77 @@ class Handlers:
         return web.Response(text="reloaded\n")
 
     async def _described(self, request: web.Request) -> web.Response:
-        return await self._made(request, lambda: self._openapi, JSON)
+        return await self._made(request, lambda: self._openapi, _JSON)
 
-    # -- the JSON API: what is asked for, and what makes the answer --------------------------
+    async def _json(self, view: View, request: web.Request) -> web.Response:
+        make = view(self._context, request)
+        return await self._made(request, lambda: as_json(make()), _JSON)
 
-    async def _json(
-        self, view: Callable[[web.Request], _Make], request: web.Request
-    ) -> web.Response:
-        make = view(request)
-        return await self._made(request, lambda: as_json(make()), JSON)
 
-    def _status(self, request: web.Request) -> _Make:
-        read_query(request)
-        it = self._context
-        return partial(serializers.status, it.board(), it.version, it.started_at, it.ready())
+def _render(make: Callable[[], bytes], zipped: bool) -> bytes:
+    """Return a body, zipped or not; takes long, so it is called in a thread."""
+    return gzip.compress(make(), GZIP_LEVEL) if zipped else make()
 
-    def _campaigns(self, request: web.Request) -> _Make:
-        board = self._context.board()
-        environment, health = partial(one_of, board.environments), partial(one_of, list(Health))
-        query = read_query(request, partial(key, 2), environment=environment, health=health)
-        return partial(serializers.campaigns_page, board, **query)
 
-    def _campaign(self, request: web.Request) -> _Make:
-        read_query(request)
-        asked = dict(request.match_info)
-        environment = self._context.board().environments.get(asked["environment"])
-        entry = environment and environment.campaigns.get(asked["campaign_id"])
-        if environment is None or entry is None:
-            raise web.HTTPNotFound(text="there is no such campaign")
+def _chunked_response(
+    body: bytes, content_type: str, *, zipped: bool, vary: str = "Accept-Encoding"
+) -> web.Response:
+    """Return an answer whose body is given to the socket in slices, as it takes them.
 
-        def make() -> CampaignDetailAnswer:
-            """Say what the board knows, with the history where it can be read."""
-            try:
-                history = self._context.events(limit=_HISTORY, **asked).events
-            except HistoryUnreadableError:
-                history = None
-            return serializers.campaign_detail(environment, entry, history)
+    In one piece, what a socket does not take at once would be copied: 100 MB hold up the loop.
+    """
+    headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Vary": vary}
+    if zipped:
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=slices(body), headers=headers)
 
-        return make
 
-    def _alerts(self, request: web.Request) -> _Make:
-        query = read_query(request, partial(key, 3))
-        return partial(serializers.alerts_page, self._context.board(), **query)
+async def slices(body: bytes) -> AsyncIterator[bytes]:
+    """Yield a body piece by piece."""
+    for start in range(0, len(body), SLICE_BYTES):
+        yield body[start : start + SLICE_BYTES]
 
-    def _events(self, request: web.Request) -> _Make:
-        query = read_query(request, row, environment=str, campaign_id=str, since=instant)
-        return partial(self._context.events, **{"limit": LIMIT, **query})
+
+def as_json(answer: Any) -> bytes:
+    """Return an answer as JSON in UTF-8.
+
+    The items of a list one by one: the encoder does not let go of the interpreter, so a page in
+    one piece would hold up the loop although another thread encodes it.
+    """
+    fields = to_json(answer)
+    return b"{%s}" % b",".join(b"%s:%s" % (_dumped(name), _pieces(fields[name])) for name in fields)
+
+
+def _pieces(value: Any) -> bytes:
+    return b"[%s]" % b",".join(map(_dumped, value)) if isinstance(value, list) else _dumped(value)
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def error_response(request: web.BaseRequest, status: HTTPStatus, sentence: str) -> web.Response:
+    """Return an answer that says what is wrong: as JSON where it is the API that was asked."""
+    if request.path.startswith(_API):
+        body = as_json(ErrorAnswer(sentence))
+        return web.Response(status=status, body=body, content_type=_JSON)
+    return web.Response(status=status, text=f"{sentence}\n")
+
+
+def _accepts_gzip(request: web.Request) -> bool:
+    """Return whether the client takes a zipped answer."""
+    return quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
+
+
+def quality(header: str, name: str) -> float:
+    """Return how much `Accept` or `Accept-Encoding` wants `name`: 0 (not at all) to 1.
+
+    Wildcards do not count: who does not name what is special here gets what is usual.
+    """
+    best = 0.0
+    for offer in header.lower().split(","):
+        what, *parameters = map(str.strip, offer.split(";"))
+        weight = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        if what == name and re.fullmatch(r"[01](\.\d{0,3})?", weight, re.ASCII):
+            best = max(best, float(weight))
+    return best

@@ -19,9 +19,9 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from monitor.adapters.web.api import WebContext
 from monitor.adapters.web.auth import WebConfigReloader
-from monitor.adapters.web.handlers import Handlers, WebContext
-from monitor.adapters.web.responses import error_response
+from monitor.adapters.web.handlers import Handlers, error_response
 from monitor.config import Access
 from monitor.core.model import Seconds
 
