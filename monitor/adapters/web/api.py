@@ -51,6 +51,10 @@ class WebContext:
     external_url: str | None = None
 
 
+View = Callable[[WebContext, web.Request], _Make]
+"""Reads on the loop what is asked for, and returns what makes the answer, in a thread."""
+
+
 def _status(context: WebContext, request: web.Request) -> _Make:
     _read_query(request)
     made_of = context.board(), context.version, context.started_at, context.ready()
@@ -89,12 +93,11 @@ def _alerts(context: WebContext, request: web.Request) -> _Make:
 
 
 def _events(context: WebContext, request: web.Request) -> _Make:
-    query = _read_query(request, _row, environment=str, campaign_id=str, since=_instant)
+    # The largest integer of SQLite; a larger one is an OverflowError when it is bound.
+    row = partial(_integer, 0, 2**63 - 1)
+    query = _read_query(request, row, environment=str, campaign_id=str, since=_instant)
     return partial(context.events, **{"limit": LIMIT, **query})
 
-
-View = Callable[[WebContext, web.Request], _Make]
-"""What is asked for, read on the loop; returns what makes the answer, in a thread."""
 
 VIEWS: Mapping[str, View] = {
     "/api/v1/status": _status,
@@ -144,11 +147,6 @@ def _integer(least: int, most: int, value: str) -> int:
     if re.fullmatch(r"\d{1,19}", value, re.ASCII) and least <= int(value) <= most:
         return int(value)
     raise ValueError(f"an integer from {least} to {most}")
-
-
-def _row(value: str) -> int:
-    """Return the number of a row of the history: what SQLite can bind, no larger integer."""
-    return _integer(0, 2**63 - 1, value)
 
 
 def _key(parts: int, value: str) -> Key:

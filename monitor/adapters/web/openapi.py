@@ -26,12 +26,6 @@ NAMES = {
 }
 """What users read of those shapes that the program itself uses: name and description."""
 
-_ERRORS = {
-    "400": "A query parameter is not understood",
-    "404": "There is no such campaign",
-    "503": "The state is not loaded yet, or the history cannot be read",
-}
-
 
 def document(version: str, external_url: str | None) -> bytes:
     """Return the OpenAPI 3.1 document as JSON; `version` is the program's."""
@@ -96,18 +90,19 @@ def _parameter(name: str, about: str, schema: Any, place: str = "query") -> dict
 
 
 def _get(shapes: Schemas, summary: str, answer: type[Any], *parameters: Any) -> dict[str, Any]:
-    in_path = any(parameter["required"] for parameter in parameters)
-    shown = {"200": (summary, answer)}
-    shown |= {
-        status: (about, schemas.ErrorAnswer)
-        for status, about in _ERRORS.items()
-        if in_path or status != "404"
+    answers = {
+        "200": (summary, answer),
+        "400": ("A query parameter is not understood", schemas.ErrorAnswer),
+        "404": ("There is no such campaign", schemas.ErrorAnswer),
+        "503": ("The state is not loaded yet, or the history cannot be read", schemas.ErrorAnswer),
     }
+    if not any(parameter["required"] for parameter in parameters):
+        del answers["404"]
     responses = {
         status: {
             "description": about,
             "content": {"application/json": {"schema": shapes.of(shape)}},
         }
-        for status, (about, shape) in shown.items()
+        for status, (about, shape) in answers.items()
     }
     return {"summary": summary, "parameters": parameters, "responses": responses}
