@@ -35,7 +35,7 @@ from prometheus_client.registry import Collector
 from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.metrics.campaigns import CAMPAIGN_GAUGES
 from monitor.adapters.store import MEMORY, Loaded, Store
-from monitor.adapters.web.responses import GZIP_LEVEL
+from monitor.adapters.web.handlers import GZIP_LEVEL
 from monitor.config import Config, EnvironmentConfig, load_config, narrowed
 from monitor.core.board import Board
 from monitor.core.model import Answer, SftpConfig

@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -54,16 +55,18 @@ class Report:
         sinks = [SinkState(name, *self.store.pending(name)) for name in self.sinks]
         return partial(self._exposition.render, board, sinks, openmetrics=openmetrics)
 
-    def history(self, query: HistoryQuery) -> EventsAnswer:
+    def history(self, *, limit: int, next: int | None = None, **wanted: Any) -> EventsAnswer:
         """Return told events as the log has them, newest first; to be called in a thread.
 
-        Raises HistoryUnreadableError.
+        `next` is that of the page before; `wanted` are fields of a `HistoryQuery`. Raises
+        HistoryUnreadableError.
         """
+        narrowed = HistoryQuery(cursor=next, limit=limit + 1, **wanted)
         try:
-            found = self.store.history(replace(query, limit=query.limit + 1))
+            found = self.store.history(narrowed)
         except StorageError as error:
             raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
-        page, links = list(found)[: query.limit], links_of(self.config)
+        page, links = list(found)[:limit], links_of(self.config)
         more = str(page[-1]) if len(found) > len(page) else None
         events = [record_of(found[row], links) for row in page]
         return EventsAnswer(events=events, next=more)

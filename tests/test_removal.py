@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
+from monitor import daemon as daemon_module
 from monitor.adapters.store import Store
 from monitor.core.model import Answer, Instant, ListingAnswer, PollError, Reason
 from monitor.daemon import Daemon
@@ -437,8 +438,10 @@ def test_the_lease_of_its_poll_is_written(
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
-    disk, opened = SlowDisk(), Store.open
-    monkeypatch.setattr(Store, "open", lambda *at, **how: opened(*at, **{**how, "executor": disk}))
+    disk = SlowDisk()
+    monkeypatch.setattr(
+        daemon_module, "Store", lambda *at, **how: Store(*at, **{**how, "executor": disk})
+    )
     return disk
 
 

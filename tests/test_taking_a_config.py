@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from monitor import cli
 from monitor import config as config_package
 from monitor import daemon as daemon_module
-from monitor.adapters.store import StateLocked, StateUnusable, StorageError, Store
+from monitor.adapters.store import StateLocked, StorageError, Store
 from monitor.adapters.talkover import Talkover
 from monitor.adapters.web import WebServer
 from monitor.config import ConfigError, SecretError, TokenSource, load_config
@@ -221,8 +221,7 @@ def _calls(source: str) -> Iterator[str]:
 CODES: list[tuple[Exception, int]] = [
     *zip(ERRORS, [78, 78, 74, 74, 70, 70, 70, 70, 70, 70], strict=True),
     (SecretError("others can read it", exposed=True), 77),
-    (StateLocked("another daemon has it"), 75),
-    (StateUnusable("not a database"), 74),
+    (StateLocked(Path("state.db"), "another daemon has it"), 75),
     (PermissionError(13, "Permission denied"), 74),
     (OSError(98, "Address already in use"), 74),
 ]
@@ -230,7 +229,7 @@ CODES: list[tuple[Exception, int]] = [
 
 STARTS: dict[str, tuple[object, str]] = {
     **{what: seam for what, seam in SEAMS.items() if seam[1] not in ("sharing_with", "flush")},
-    "the state is opened": (Store, "open"),
+    "the state is opened": (daemon_module, "Store"),
     "sinks are made": (daemon_module, "sinks_of"),
     "the store learns of a sink": (Store, "add_sink"),
     "the board is made": (daemon_module, "Report"),

@@ -9,9 +9,9 @@ from typing import Any, cast
 from monitor.adapters.metrics.campaigns import CAMPAIGN_GAUGES
 from monitor.adapters.store import Change
 from monitor.adapters.web import serializers
-from monitor.adapters.web.page import status_page
-from monitor.adapters.web.responses import as_json
+from monitor.adapters.web.handlers import as_json
 from monitor.adapters.web.schemas import FindingAnswer
+from monitor.adapters.web.serializers import status_page
 from monitor.config.environments import Resolved
 from monitor.core.alerts import RemindEvery
 from monitor.core.board import STALE_AFTER_INTERVALS, Board, EnvironmentBoard
@@ -140,7 +140,7 @@ def compare(watch: Watch, campaign_id: str, decided: Findings | None) -> None:
     entry = board.campaigns[campaign_id]
     expected = None if decided is None else _as_of_now(board, entry.status, decided)
     whole = Board({watch.name: board}, board.now)
-    listed = json.loads(as_json(serializers.campaigns_page(whole, lambda *_: True, 1000, None)))
+    listed = json.loads(as_json(serializers.campaigns_page(whole)))
     (campaign,) = (one for one in listed["campaigns"] if one["campaign_id"] == campaign_id)
     said = campaign["findings"]
     assert said == (None if expected is None else [_as_json(*item) for item in expected.items()])

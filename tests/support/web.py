@@ -47,7 +47,7 @@ def a_context(**overrides: Any) -> WebContext:
         ready=lambda: None,
         loaded=lambda: True,
         reload=no_problems,
-        events=lambda query: EventsAnswer(events=[], next=None),
+        events=lambda **query: EventsAnswer(events=[], next=None),
         version=VERSION,
         started_at=NOW - HOUR,
     )

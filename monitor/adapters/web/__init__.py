@@ -1,15 +1,13 @@
 """The monitor over HTTP: status page, /metrics, health, reload and the JSON API.
 
-Everything is a view of the board, made when asked. What it shows comes in by `WebContext`, so
-that nothing here knows the daemon. `serializers` and `page` turn a board into answers and into HTML
-(pure), `schemas` says what answers look like; `handlers` and `api` answer requests by `responses`;
-`server`, `auth` and `security` keep hostile clients from doing harm.
+Everything is a view of the board, made when asked. `server` has the connections; `handlers` the way
+from a request to its answer; `serializers` turns a board into JSON and HTML. What it shows comes in
+by `WebContext`, so that nothing here knows the daemon.
 """
 
-from monitor.adapters.web.context import HistoryUnreadableError, WebContext
+from monitor.adapters.web.api import HistoryUnreadableError, WebContext
 from monitor.adapters.web.schemas import EventsAnswer
-from monitor.adapters.web.security import Limits
-from monitor.adapters.web.server import WebServer
+from monitor.adapters.web.server import Limits, WebServer
 
 __all__ = [
     "EventsAnswer",

@@ -1,8 +1,9 @@
 """The JSON API: what may be asked for, and which view of the board answers."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -10,190 +11,152 @@ from typing import Any
 from aiohttp import web
 
 from monitor.adapters.web import serializers
-from monitor.adapters.web.context import HistoryUnreadableError, WebContext
-from monitor.adapters.web.openapi import LIMIT, document
-from monitor.adapters.web.responses import JSON, BadRequestError, as_json, respond
-from monitor.adapters.web.schemas import CampaignDetailAnswer
-from monitor.core.board import Board, Entry, EnvironmentBoard, Health, HistoryQuery
+from monitor.adapters.web.schemas import CampaignDetailAnswer, EventsAnswer
+from monitor.adapters.web.serializers import LIMIT, Key
+from monitor.core.board import Board, Health
 from monitor.core.model import Instant
 from monitor.core.text import clean
 
-HISTORY = 100
-"""So many events are shown with a campaign."""
-
-Query = Mapping[str, Sequence[str]]
-"""Each parameter of a URL's query with its values."""
-
+_HISTORY = 100  # events that are shown with a campaign
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
-# The largest integer of SQLite; a larger one is an OverflowError when it is bound.
-_ROW_MAX = 2**63 - 1
+_Make = Callable[[], Any]
+_Reader = Callable[[str], Any]
 
 
-class Api:
-    """Answers to every path of the JSON API; `threads` make them, and stay the caller's."""
-
-    def __init__(self, context: WebContext, threads: Executor) -> None:
-        """Make the description of the API; the rest is made when asked for."""
-        self._context = context
-        self._threads = threads
-        self._openapi = document(context.version, context.external_url)
-
-    def routes(self) -> list[web.RouteDef]:
-        """Return every path; GET brings HEAD along."""
-        return [
-            web.get("/api/v1/status", self.status),
-            web.get("/api/v1/campaigns", self.campaigns),
-            web.get("/api/v1/campaigns/{environment}/{campaign_id}", self.campaign),
-            web.get("/api/v1/alerts", self.alerts),
-            web.get("/api/v1/events", self.events),
-            web.get("/openapi.json", self.openapi),
-        ]
-
-    async def status(self, request: web.Request) -> web.Response:
-        """Answer with the state of the monitor and of each environment."""
-        _query(request)
-        context = self._context
-        make = partial(
-            serializers.status,
-            context.board(),
-            version=context.version,
-            started_at=context.started_at,
-            not_ready=context.ready(),
-        )
-        return await self._json(request, make)
-
-    async def campaigns(self, request: web.Request) -> web.Response:
-        """Answer with a page of the campaigns that are asked for."""
-        query = _query(request, "environment", "health", "limit", "next")
-        board = self._context.board()
-        wanted, limit, after = campaigns_wanted(query, board), _limit(query), _after(query, 2)
-        make = partial(serializers.campaigns_page, board, wanted, limit, after)
-        return await self._json(request, make)
-
-    async def campaign(self, request: web.Request) -> web.Response:
-        """Answer with one campaign and its newest events, or 404."""
-        _query(request)
-        name, campaign_id = request.match_info["environment"], request.match_info["campaign_id"]
-        environment = self._context.board().environments.get(name)
-        if environment is None or campaign_id not in environment.campaigns:
-            raise web.HTTPNotFound(text="there is no such campaign")
-        asked = HistoryQuery(limit=HISTORY, environment=name, campaign_id=campaign_id)
-        entry = environment.campaigns[campaign_id]
-
-        def make() -> CampaignDetailAnswer:
-            """Say what the board knows, with the history where it can be read."""
-            try:
-                history = self._context.events(asked).events
-            except HistoryUnreadableError:
-                history = None
-            return serializers.campaign(environment, entry, history)
-
-        return await self._json(request, make)
-
-    async def alerts(self, request: web.Request) -> web.Response:
-        """Answer with a page of the active alerts."""
-        query = _query(request, "limit", "next")
-        board, limit, after = self._context.board(), _limit(query), _after(query, 3)
-        return await self._json(request, partial(serializers.alerts_page, board, limit, after))
-
-    async def events(self, request: web.Request) -> web.Response:
-        """Answer with a page of the history."""
-        query = _query(request, "environment", "campaign_id", "since", "limit", "next")
-        asked = HistoryQuery(
-            limit=_limit(query),
-            environment=_single(query, "environment"),
-            campaign_id=_single(query, "campaign_id"),
-            since=_since(query),
-            cursor=_integer(query, "next", 0, _ROW_MAX),
-        )
-        try:
-            return await self._json(request, partial(self._context.events, asked))
-        except HistoryUnreadableError as error:
-            raise web.HTTPServiceUnavailable(text=serializers.text(str(error))) from error
-
-    async def openapi(self, request: web.Request) -> web.Response:
-        """Answer with the description of this API."""
-        return await respond(request, self._threads, lambda: self._openapi, JSON)
-
-    async def _json(self, request: web.Request, make: Callable[[], Any]) -> web.Response:
-        return await respond(request, self._threads, lambda: as_json(make()), JSON)
+class HistoryUnreadableError(Exception):
+    """The database does not give the history; the message says why, without a path."""
 
 
-def campaigns_wanted(query: Query, board: Board) -> serializers.Wanted:
-    """Return the filter that `environment` and `health` (repeatable) ask for.
+@dataclass(frozen=True, kw_only=True)
+class WebContext:
+    """All that the web server asks of the program; each callable is called on the loop.
 
-    Raises BadRequestError, for an environment that is not there, too: no campaigns would read as
-    nothing wrong.
+    But for `events` (newest first, by `limit`, `environment`, `campaign_id`, `since`, and `next` of
+    the page before): it is called in a thread, and may raise HistoryUnreadableError; and for what
+    `metrics(openmetrics)` returns, which renders. `ready` says why the program is not (None: it
+    is), `reload` the problems of the config file. `external_url` is where users reach us.
     """
-    environment = _single(query, "environment")
-    if environment is not None and environment not in board.environments:
-        raise _expected("environment", f"one of {', '.join(board.environments)}", environment)
-    healths = query.get("health", ())
-    for value in healths:
-        if value not in list(Health):
-            raise _expected("health", f"one of {', '.join(Health)}", value)
 
-    def wanted(of: EnvironmentBoard, entry: Entry) -> bool:
-        """Return whether the campaign passes both filters."""
-        return (environment is None or of.status.name == environment) and (
-            not healths or of.health(entry) in healths
-        )
-
-    return wanted
+    board: Callable[[], Board]
+    metrics: Callable[[bool], Callable[[], bytes]]
+    metrics_content_type: Callable[[bool], str]
+    healthy: Callable[[], bool]
+    ready: Callable[[], str | None]
+    loaded: Callable[[], bool]
+    reload: Callable[[], Awaitable[Sequence[str]]]
+    events: Callable[..., EventsAnswer]
+    version: str
+    started_at: Instant
+    external_url: str | None = None
 
 
-def _query(request: web.Request, *known: str) -> Query:
-    """Return the parameters of a request's query; raises BadRequestError for an unknown one."""
+View = Callable[[WebContext, web.Request], _Make]
+"""Reads on the loop what is asked for, and returns what makes the answer, in a thread."""
+
+
+def _status(context: WebContext, request: web.Request) -> _Make:
+    _read_query(request)
+    made_of = context.board(), context.version, context.started_at, context.ready()
+    return partial(serializers.status, *made_of)
+
+
+def _campaigns(context: WebContext, request: web.Request) -> _Make:
+    board = context.board()
+    environment, health = partial(_one_of, board.environments), partial(_one_of, list(Health))
+    query = _read_query(request, partial(_key, 2), environment=environment, health=health)
+    return partial(serializers.campaigns_page, board, **query)
+
+
+def _campaign(context: WebContext, request: web.Request) -> _Make:
+    _read_query(request)
+    asked = dict(request.match_info)
+    environment = context.board().environments.get(asked["environment"])
+    entry = None if environment is None else environment.campaigns.get(asked["campaign_id"])
+    if environment is None or entry is None:
+        raise web.HTTPNotFound(text="there is no such campaign")
+
+    def make() -> CampaignDetailAnswer:
+        """Say what the board knows, with the history where it can be read."""
+        try:
+            history = context.events(limit=_HISTORY, **asked).events
+        except HistoryUnreadableError:
+            history = None
+        return serializers.campaign_detail(environment, entry, history)
+
+    return make
+
+
+def _alerts(context: WebContext, request: web.Request) -> _Make:
+    query = _read_query(request, partial(_key, 3))
+    return partial(serializers.alerts_page, context.board(), **query)
+
+
+def _events(context: WebContext, request: web.Request) -> _Make:
+    # The largest integer of SQLite; a larger one is an OverflowError when it is bound.
+    row = partial(_integer, 0, 2**63 - 1)
+    query = _read_query(request, row, environment=str, campaign_id=str, since=_instant)
+    return partial(context.events, **{"limit": LIMIT, **query})
+
+
+VIEWS: Mapping[str, View] = {
+    "/api/v1/status": _status,
+    "/api/v1/campaigns": _campaigns,
+    "/api/v1/campaigns/{environment}/{campaign_id}": _campaign,
+    "/api/v1/alerts": _alerts,
+    "/api/v1/events": _events,
+}
+"""The view of each path."""
+
+
+def _read_query(
+    request: web.Request, read_next: _Reader | None = None, **known: _Reader
+) -> dict[str, Any]:
+    """Return the parameters that a request gives; only `health` may be repeated, and is a list.
+
+    A reader raises ValueError with what it expects. What has pages has `limit` and `next`, too.
+    """
+    if read_next is not None:
+        known |= {"limit": partial(_integer, 1, LIMIT), "next": read_next}
+    query = dict[str, Any]()
     for name in request.query:
         if name not in known:
             what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
-            raise BadRequestError(f"expected {what}, got {clean(name, 64)!r}")
-    return {name: request.query.getall(name) for name in request.query}
+            raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
+        values = request.query.getall(name)
+        if len(values) > 1 and name != "health":
+            raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
+        for value in values:
+            try:
+                read = known[name](value)
+            except ValueError as error:
+                what = f"{name}: expected {error}, got {clean(value, 64)!r}"
+                raise web.HTTPBadRequest(text=what) from error
+        query[name] = values if name == "health" else read
+    return query
 
 
-def _single(query: Query, name: str) -> str | None:
-    values = query.get(name, ())
-    if len(values) > 1:
-        raise BadRequestError(f"{name}: expected one value, got {len(values)}")
-    return values[0] if values else None
+def _one_of(words: Collection[str], value: str) -> str:
+    if value not in words:
+        raise ValueError(f"one of {', '.join(words)}")
+    return value
 
 
-def _limit(query: Query) -> int:
-    return _integer(query, "limit", 1, LIMIT) or LIMIT
-
-
-def _after(query: Query, parts: int) -> serializers.Key | None:
-    value = _single(query, "next")
-    if value is None:
-        return None
-    key = tuple(value.split("/"))
-    if len(key) != parts:
-        raise _expected("next", "the `next` of the page before", value)
-    return key
-
-
-def _integer(query: Query, name: str, least: int, most: int) -> int | None:
-    value = _single(query, name)
-    if value is None:
-        return None
+def _integer(least: int, most: int, value: str) -> int:
     # Digits only: int() takes blanks, underscores and other scripts' digits, too.
     if re.fullmatch(r"\d{1,19}", value, re.ASCII) and least <= int(value) <= most:
         return int(value)
-    raise _expected(name, f"an integer from {least} to {most}", value)
+    raise ValueError(f"an integer from {least} to {most}")
 
 
-def _since(query: Query) -> Instant | None:
-    value = _single(query, "since")
-    if value is None:
-        return None
-    if _RFC3339.fullmatch(value):
-        try:
+def _key(parts: int, value: str) -> Key:
+    if value.count("/") != parts - 1:
+        raise ValueError("the `next` of the page before")
+    return tuple(value.split("/"))
+
+
+def _instant(value: str) -> Instant:
+    with suppress(ValueError):
+        if _RFC3339.fullmatch(value):
             return datetime.fromisoformat(value).timestamp()
-        except ValueError:
-            pass
-    raise _expected("since", "an RFC 3339 time such as 2026-10-23T09:30:00Z", value)
-
-
-def _expected(name: str, what: str, value: str) -> BadRequestError:
-    return BadRequestError(f"{name}: expected {what}, got {clean(value, 64)!r}")
+    raise ValueError("an RFC 3339 time such as 2026-10-23T09:30:00Z")

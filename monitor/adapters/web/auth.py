@@ -1,34 +1,45 @@
-"""Who may come in: the web config file as it is now, and HTTP basic authentication with bcrypt."""
+"""Who may come in: the web config file as it is now, basic authentication, and no other site."""
 
 import asyncio
-import binascii
 import hashlib
+import ipaddress
 import logging
 import os
 from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import bcrypt
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
-from monitor.adapters.web.security import SECURITY_HEADERS
 from monitor.config import Access
 
-UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})
-"""Probe endpoints, exempt from basic auth."""
+SECURITY_HEADERS: Mapping[str, str] = {
+    "Server": "sftp-monitor",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""On every answer, errors included; those that the web config file names have its value."""
 
 CACHED = 100
 """So many successful verifications are cached, so that a scrape costs no hash."""
 
-LONGEST = 72
-"""Bytes of a password that bcrypt looks at; the library refuses more, others cut."""
+# Probe endpoints, exempt from basic auth.
+_UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})
+# Bytes of a password that bcrypt looks at; the library refuses more, others cut.
+_LONGEST = 72
 
 logger = logging.getLogger(__name__)
-
-_Stamp = tuple[tuple[int, ...] | None, ...]
 
 
 class WebConfigReloader:
@@ -41,26 +52,22 @@ class WebConfigReloader:
         """Read it; raises ConfigError. `read` returns what the file says at that moment."""
         self._read = read
         self._access = read()
-        self._stamp = _stamp(self._access.files)
+        self._stamps = [_stamp(path) for path in self._access.files]
 
     @property
     def access(self) -> Access:
         """What is in force now. A new file that is wrong is logged once, and changes nothing."""
         # Four calls of stat are cheaper than remembering when the last ones were.
-        stamp = _stamp(self._access.files)
-        if stamp != self._stamp:
-            self._stamp = stamp
-            self.read_again()
+        stamps = [_stamp(path) for path in self._access.files]
+        if stamps != self._stamps:
+            self._stamps = stamps
+            self.take(self.read())
         return self._access
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers of every answer."""
         return {**SECURITY_HEADERS, **self._access.headers}
-
-    def read_again(self) -> None:
-        """Read the file, whether it looks changed or not, and take it."""
-        self.take(self.read())
 
     def read(self) -> Access:
         """Return what the file says now; or what is in force where it cannot be used."""
@@ -81,7 +88,7 @@ class WebConfigReloader:
             return
         # Other files than before were not looked at yet: the next time they are read once more.
         if access.files != self._access.files:
-            self._stamp = ()
+            self._stamps = []
         self._access = access
         logger.info("the web config file was read again")
 
@@ -89,103 +96,85 @@ class WebConfigReloader:
 class BasicAuth:
     """Verifies passwords, one after the other in a thread of its own: a hash takes 50 ms or more.
 
-    An unknown user takes as long as a known one, and a wrong password as long as a right one.
+    An unknown user takes as long as the one whose hash has the highest cost.
     """
 
     def __init__(self) -> None:
         """Start with an empty cache; the thread starts with the first password."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bcrypt")
-        self._one_at_a_time = asyncio.Lock()
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="bcrypt")
         self._key = os.urandom(32)
         self._verified: set[bytes] = set()
 
-    def required(self, config: WebConfigReloader) -> Middleware:
-        """Return the middleware that answers 401 unless a user's name and password are given."""
-
-        @web.middleware
-        async def verified(request: web.Request, handler: Handler) -> web.StreamResponse:
-            """Pass on who needs no password, or gives the right one."""
-            users = config.access.users
-            if users and request.path not in UNAUTHENTICATED_PATHS:
-                given = request.headers.get("Authorization", "")
-                if not await self.verify(users, given):
-                    wanted = 'Basic realm="sftp-monitor", charset="UTF-8"'
-                    raise web.HTTPUnauthorized(
-                        text="a user name and its password are wanted",
-                        headers={"WWW-Authenticate": wanted},
-                    )
-            return await handler(request)
-
-        return verified
+    async def require(self, request: web.Request, users: Mapping[str, str]) -> None:
+        """Raise HTTPUnauthorized unless a user's name and password are given, or none is needed."""
+        if not users or request.path in _UNAUTHENTICATED_PATHS:
+            return
+        if not await self.verify(users, request.headers.get("Authorization", "")):
+            wanted = {"WWW-Authenticate": 'Basic realm="sftp-monitor", charset="UTF-8"'}
+            text = "a user name and its password are wanted"
+            raise web.HTTPUnauthorized(text=text, headers=wanted)
 
     async def verify(self, users: Mapping[str, str], authorization: str) -> bool:
         """Return whether this header has a user's name and password; `users` are bcrypt hashes."""
-        credentials = _credentials(authorization)
-        if credentials is None:
+        scheme, _, encoded = authorization.partition(" ")
+        try:
+            raw_name, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
+            name = raw_name.decode()
+        except ValueError:
             return False
-        name, password = credentials
+        if not colon or scheme.lower() != "basic":
+            return False
         hashed = users.get(name)
         # Keyed, so that a dump of our memory is nothing to try passwords on without bcrypt.
         pair = hashlib.blake2b(repr((name, hashed, password)).encode(), key=self._key).digest()
         # Before the queue: whoever tries passwords must not hold up Prometheus.
         if pair in self._verified:
             return True
-        async with self._one_at_a_time:
-            # Whoever waited for the same pair need not have it hashed again.
-            if pair in self._verified:
-                return True
-            loop = asyncio.get_running_loop()
-            highest = max(map(_cost, users.values()))
-            if not await loop.run_in_executor(self._thread, matches, password, hashed, highest):
-                return False
-            if len(self._verified) >= CACHED:
-                self._verified.clear()
-            self._verified.add(pair)
-            return True
+        highest = max(int(each.split("$")[2]) for each in users.values())
+        check = partial(self._check, pair, password, hashed, highest)
+        return await asyncio.get_running_loop().run_in_executor(self.thread, check)
 
-    def close(self) -> None:
-        """Let the thread end; nobody waits for it."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+    def _check(self, pair: bytes, password: bytes, hashed: str | None, highest: int) -> bool:
+        # Whoever waited for the same pair need not have it hashed again.
+        if pair in self._verified:
+            return True
+        if not matches(password, hashed, highest):
+            return False
+        if len(self._verified) >= CACHED:
+            self._verified.clear()
+        self._verified.add(pair)
+        return True
 
 
 def matches(password: bytes, hashed: str | None, highest: int) -> bool:
-    """Return whether the password is right; takes as long as one hash of the cost `highest`.
+    """Return whether the password is right; no user (None) takes as long as the cost `highest`."""
+    known = hashed or f"$2b${highest:02d}${'.' * 53}"
+    return bcrypt.checkpw(password[:_LONGEST], known.encode()) and hashed is not None
 
-    `hashed` is None for an unknown user: then a dummy hash of that cost is compared.
+
+def is_cross_site(headers: Mapping[str, str], external_url: str | None) -> bool:
+    """Return whether a browser sends this request for a page that is not ours.
+
+    Programs that are no browser send neither `Origin` nor `Sec-Fetch-Site`. Of browsers' requests
+    only those are ours whose origin is `external_url`, or the very host that was asked; and that
+    only by address or as localhost, for any other name may have been rebound to us.
     """
-    known = hashed or _dummy(highest)
-    right = bcrypt.checkpw(password[:LONGEST], known.encode())
-    # A cost of c takes 2^c, and 2^c + 2^c + 2^(c+1) + … + 2^(d-1) is 2^d.
-    for cost in range(_cost(known), highest):
-        bcrypt.checkpw(password[:LONGEST], _dummy(cost).encode())
-    return right and hashed is not None
-
-
-def _credentials(authorization: str) -> tuple[str, bytes] | None:
-    scheme, _, encoded = authorization.partition(" ")
+    origin = headers.get("Origin")
+    if origin is None:
+        return headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}
     try:
-        raw = b64decode(encoded.strip(), validate=True)
-        name, colon, password = raw.partition(b":")
-        return (name.decode(), password) if colon and scheme.lower() == "basic" else None
-    except (binascii.Error, ValueError):
-        return None
+        asking, ours = urlsplit(origin), urlsplit(external_url or "")
+        if external_url is not None and asking[:2] == ours[:2]:
+            return False
+        if asking.hostname != "localhost":
+            ipaddress.ip_address(asking.hostname or "")
+    except ValueError:
+        return True
+    return asking.netloc != headers.get("Host")
 
 
-def _dummy(cost: int) -> str:
-    """Return a hash of this cost that no known password has."""
-    return f"$2b${cost:02d}${'.' * 53}"
-
-
-def _cost(hashed: str) -> int:
-    return int(hashed.split("$")[2])
-
-
-def _stamp(files: Sequence[Path]) -> _Stamp:
-    """Return what changes whenever one of the files does; a file that is gone has None."""
-    return tuple(_one_stamp(path) for path in files)
-
-
-def _one_stamp(path: Path) -> tuple[int, ...] | None:
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Return what changes whenever the file does; None for one that is gone."""
     try:
         status = path.stat()
     except OSError:

@@ -1,108 +1,240 @@
-"""What is answered to people, to Prometheus and to whoever runs the program."""
+"""From a request to its answer: who may ask, what is asked for, and which view says it."""
 
 import asyncio
-from concurrent.futures import Executor
+import gzip
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from http import HTTPStatus
 from importlib.resources import files
+from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from monitor.adapters.web.context import WebContext
-from monitor.adapters.web.page import status_page
-from monitor.adapters.web.responses import (
-    accepts_gzip,
-    chunked_response,
-    quality,
-    render,
-    respond,
-)
-from monitor.adapters.web.security import is_cross_site
-from monitor.adapters.web.serializers import text
+from monitor.adapters.web.api import VIEWS, HistoryUnreadableError, View, WebContext
+from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_cross_site
+from monitor.adapters.web.openapi import document
+from monitor.adapters.web.schemas import ErrorAnswer
+from monitor.adapters.web.serializers import status_page, text
+from monitor.core.model import Seconds
 from monitor.core.text import clean
+from monitor.serialize import to_json
 
-PROBLEM_CHARACTERS = 1024
-"""A problem of the config file is cut to this length."""
+GZIP_LEVEL = 1
+"""Higher levels make a page of metrics little smaller, and take much longer."""
 
-OPENMETRICS = "application/openmetrics-text"
+SLICE_BYTES = 64 * 1024
+"""As much as asyncio buffers of a connection before a writer has to wait."""
+
+_API = "/api/"  # errors of paths that begin so are JSON
+_JSON = "application/json"
+_OPENMETRICS = "application/openmetrics-text"
+_PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
+
+logger = logging.getLogger(__name__)
 
 
 class Handlers:
-    """Answers to every path outside of the JSON API.
+    """Answers to every path: of a view taken on the loop; what takes long is made in a thread."""
 
-    `scrapes` and `views` are threads for what takes long; they stay the caller's.
-    """
-
-    def __init__(self, context: WebContext, scrapes: Executor, views: Executor) -> None:
-        """Read the style sheet; the rest is made when asked for."""
-        self._context = context
-        self._scrapes = scrapes
-        self._views = views
+    def __init__(
+        self, context: WebContext, config: WebConfigReloader, body_seconds: Seconds
+    ) -> None:
+        """Read the style sheet, and describe the API; the rest is made when asked for."""
+        self._context, self._config, self._body_seconds = context, config, body_seconds
+        self._auth = BasicAuth()
+        # Two, so that Prometheus does not wait for somebody's large page.
+        self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")
+        self._views = ThreadPoolExecutor(1, thread_name_prefix="view")
         self._rendering: dict[tuple[bool, bool], asyncio.Future[bytes]] = {}
         self._style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
+        self._openapi = document(context.version, context.external_url)
 
     def routes(self) -> list[web.RouteDef]:
-        """Return every path with its method; GET brings HEAD along."""
+        """Return every path; GET brings HEAD along."""
         return [
-            web.get("/", self.page),
-            web.get("/static/style.css", self.style),
-            web.get("/metrics", self.metrics),
-            web.get("/-/healthy", self.healthy),
-            web.get("/-/ready", self.ready),
-            web.post("/-/reload", self.reload),
+            web.get("/", self._page),
+            web.get("/static/style.css", self._stylesheet),
+            web.get("/metrics", self._metrics),
+            web.get("/-/healthy", self._healthy),
+            web.get("/-/ready", self._ready),
+            web.post("/-/reload", self._reload),
+            web.get("/openapi.json", self._described),
+            *(web.get(path, partial(self._json, view)) for path, view in VIEWS.items()),
         ]
 
-    async def page(self, request: web.Request) -> web.Response:
-        """Answer with the status page."""
+    def close(self) -> None:
+        """Let the threads end; nobody waits for them."""
+        for threads in (self._auth.thread, self._scrapes, self._views):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    @web.middleware
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer any request; whatever is raised becomes a status and one sentence."""
+        try:
+            await self._auth.require(request, self._config.access.users)
+            await self._take_body(request)
+            self._require_state(request)
+            return await handler(request)
+        except HistoryUnreadableError as error:
+            return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, text(str(error)))
+        except web.HTTPException as error:
+            status = HTTPStatus(error.status)
+            response = error_response(request, status, error.text or error.reason)
+            for name in {"Allow", "WWW-Authenticate"} & error.headers.keys():
+                response.headers[name] = error.headers[name]
+            return response
+        except Exception:
+            logger.exception("%s %s could not be answered", request.method, request.path)
+            sentence = "internal error; see the log"
+            return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
+
+    async def _take_body(self, request: web.Request) -> None:
+        """Take the body off the connection: none is used, and large ones are refused."""
+        if request.body_exists:
+            try:
+                async with asyncio.timeout(self._body_seconds):
+                    await request.read()
+            except TimeoutError:
+                raise web.HTTPRequestTimeout from None
+
+    def _require_state(self, request: web.Request) -> None:
+        is_data = request.path in {"/", "/metrics"} or request.path.startswith(_API)
+        known = request.match_info.http_exception is None
+        # An empty answer would read as "nothing is wrong".
+        if known and is_data and not self._context.loaded():
+            raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
+
+    async def _made(
+        self, request: web.Request, make: Callable[[], bytes], content_type: str
+    ) -> web.Response:
+        zipped = _accepts_gzip(request)
+        loop = asyncio.get_running_loop()
+        body = await loop.run_in_executor(self._views, _render, make, zipped)
+        return _chunked_response(body, content_type, zipped=zipped)
+
+    # -- for people, Prometheus, and whoever runs the program -------------------------------
+
+    async def _page(self, request: web.Request) -> web.Response:
         context = self._context
         make = partial(status_page, context.board(), context.version, context.ready())
-        return await respond(request, self._views, make, "text/html; charset=utf-8")
+        return await self._made(request, make, "text/html; charset=utf-8")
 
-    async def style(self, _request: web.Request) -> web.Response:
-        """Answer with the style sheet of the page."""
+    async def _stylesheet(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._style, content_type="text/css", charset="utf-8")
 
-    async def metrics(self, request: web.Request) -> web.Response:
-        """Answer with all metrics, in the format and the encoding that were asked for."""
+    async def _metrics(self, request: web.Request) -> web.Response:
         accept = request.headers.get("Accept", "")
-        wanted = quality(accept, OPENMETRICS)
+        wanted = quality(accept, _OPENMETRICS)
         openmetrics = wanted > 0 and wanted >= quality(accept, "text/plain")
-        zipped = accepts_gzip(request)
+        zipped = _accepts_gzip(request)
+        # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
+        key = (openmetrics, zipped)
+        if key not in self._rendering:
+            make, loop = self._context.metrics(openmetrics), asyncio.get_running_loop()
+            self._rendering[key] = loop.run_in_executor(self._scrapes, _render, make, zipped)
+            self._rendering[key].add_done_callback(lambda _: self._rendering.pop(key))
         # Others may wait for the same page: one request that is cancelled must not take it along.
-        body = await asyncio.shield(self._rendered(openmetrics, zipped))
+        body = await asyncio.shield(self._rendering[key])
         content_type = self._context.metrics_content_type(openmetrics)
-        vary = "Accept, Accept-Encoding"
-        return chunked_response(body, content_type, zipped=zipped, vary=vary)
+        return _chunked_response(body, content_type, zipped=zipped, vary="Accept, Accept-Encoding")
 
-    async def healthy(self, _request: web.Request) -> web.Response:
-        """Answer 200 while the poll loop turns, 503 when it stands still."""
+    async def _healthy(self, _request: web.Request) -> web.Response:
         if self._context.healthy():
             return web.Response(text="healthy\n")
         return web.Response(status=503, text="the poll loop stands still\n")
 
-    async def ready(self, _request: web.Request) -> web.Response:
-        """Answer 200 when the monitor does its work, else 503 and why it does not."""
+    async def _ready(self, _request: web.Request) -> web.Response:
         not_ready = self._context.ready()
         if not_ready is None:
             return web.Response(text="ready\n")
         return web.Response(status=503, text=f"not ready: {text(not_ready)}\n")
 
-    async def reload(self, request: web.Request) -> web.Response:
-        """Load the config file anew; answer 200, or 500 with all its problems."""
+    async def _reload(self, request: web.Request) -> web.Response:
         if is_cross_site(request.headers, self._context.external_url):
             raise web.HTTPForbidden(text="a page of another site may not ask for this")
         problems = await self._context.reload()
         if problems:
-            lines = (f"{clean(problem, PROBLEM_CHARACTERS)}\n" for problem in problems)
+            lines = (f"{clean(problem, _PROBLEM_CHARACTERS)}\n" for problem in problems)
             return web.Response(status=500, text="".join(lines))
         return web.Response(text="reloaded\n")
 
-    def _rendered(self, openmetrics: bool, zipped: bool) -> asyncio.Future[bytes]:
-        # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
-        key = (openmetrics, zipped)
-        if key not in self._rendering:
-            make = self._context.metrics(openmetrics)
-            loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(self._scrapes, render, make, zipped)
-            self._rendering[key] = future
-            future.add_done_callback(lambda _: self._rendering.pop(key))
-        return self._rendering[key]
+    async def _described(self, request: web.Request) -> web.Response:
+        return await self._made(request, lambda: self._openapi, _JSON)
+
+    async def _json(self, view: View, request: web.Request) -> web.Response:
+        make = view(self._context, request)
+        return await self._made(request, lambda: as_json(make()), _JSON)
+
+
+def _render(make: Callable[[], bytes], zipped: bool) -> bytes:
+    """Return a body, zipped or not; takes long, so it is called in a thread."""
+    return gzip.compress(make(), GZIP_LEVEL) if zipped else make()
+
+
+def _chunked_response(
+    body: bytes, content_type: str, *, zipped: bool, vary: str = "Accept-Encoding"
+) -> web.Response:
+    """Return an answer whose body is given to the socket in slices, as it takes them.
+
+    In one piece, what a socket does not take at once would be copied: 100 MB hold up the loop.
+    """
+    headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Vary": vary}
+    if zipped:
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=slices(body), headers=headers)
+
+
+async def slices(body: bytes) -> AsyncIterator[bytes]:
+    """Yield a body piece by piece."""
+    for start in range(0, len(body), SLICE_BYTES):
+        yield body[start : start + SLICE_BYTES]
+
+
+def as_json(answer: Any) -> bytes:
+    """Return an answer as JSON in UTF-8.
+
+    The items of a list one by one: the encoder does not let go of the interpreter, so a page in
+    one piece would hold up the loop although another thread encodes it.
+    """
+    fields = to_json(answer)
+    return b"{%s}" % b",".join(b"%s:%s" % (_dumped(name), _pieces(fields[name])) for name in fields)
+
+
+def _pieces(value: Any) -> bytes:
+    return b"[%s]" % b",".join(map(_dumped, value)) if isinstance(value, list) else _dumped(value)
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def error_response(request: web.BaseRequest, status: HTTPStatus, sentence: str) -> web.Response:
+    """Return an answer that says what is wrong: as JSON where it is the API that was asked."""
+    if request.path.startswith(_API):
+        body = as_json(ErrorAnswer(sentence))
+        return web.Response(status=status, body=body, content_type=_JSON)
+    return web.Response(status=status, text=f"{sentence}\n")
+
+
+def _accepts_gzip(request: web.Request) -> bool:
+    """Return whether the client takes a zipped answer."""
+    return quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
+
+
+def quality(header: str, name: str) -> float:
+    """Return how much `Accept` or `Accept-Encoding` wants `name`: 0 (not at all) to 1.
+
+    Wildcards do not count: who does not name what is special here gets what is usual.
+    """
+    best = 0.0
+    for offer in header.lower().split(","):
+        what, *parameters = map(str.strip, offer.split(";"))
+        weight = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        if what == name and re.fullmatch(r"[01](\.\d{0,3})?", weight, re.ASCII):
+            best = max(best, float(weight))
+    return best

@@ -3,28 +3,32 @@
 import json
 from typing import Any
 
-from monitor.adapters.web.schemas import (
-    NAMES,
-    AlertsAnswer,
-    CampaignDetailAnswer,
-    CampaignsAnswer,
-    ErrorAnswer,
-    EventsAnswer,
-    StatusAnswer,
-)
+from monitor.adapters.web import schemas
+from monitor.adapters.web.serializers import LIMIT
 from monitor.core.board import Health
-from monitor.serialize import Schemas
+from monitor.core.model import PollError, SftpConfig
+from monitor.serialize import EventRecord, Schemas
 
-LIMIT = 1000
-"""Items of a page: at most, and unless fewer are asked for."""
-
-Parameter = dict[str, Any]
+NAMES = {
+    SftpConfig: (
+        "ConfigAnswer",
+        "The SFTP config of a campaign as the platform last had it; never a secret.",
+    ),
+    PollError: (
+        "PollErrorAnswer",
+        "Why the last poll, or the last listing of the campaigns, gave no definite answer.",
+    ),
+    EventRecord: (
+        "EventAnswer",
+        "One alert event, as in the log. event_id is the key to deduplicate by.",
+    ),
+}
+"""What users read of those shapes that the program itself uses: name and description."""
 
 
 def document(version: str, external_url: str | None) -> bytes:
     """Return the OpenAPI 3.1 document as JSON; `version` is the program's."""
-    schemas = Schemas("#/components/schemas/", NAMES)
-    paths = _paths(schemas)
+    shapes = Schemas("#/components/schemas/", NAMES)
     described = {
         "openapi": "3.1.0",
         "info": {
@@ -33,38 +37,36 @@ def document(version: str, external_url: str | None) -> bytes:
             "description": "What the monitor knows of each campaign's SFTP config. Read-only.",
         },
         "servers": [{"url": external_url or "/"}],
-        "paths": paths,
-        "components": {"schemas": dict(sorted(schemas.components.items()))},
+        "paths": {path: {"get": _get(shapes, *about)} for path, about in _paths().items()},
+        "components": {"schemas": shapes.components},
     }
     return json.dumps(described, indent=1).encode()
 
 
-def _paths(schemas: Schemas) -> dict[str, Any]:
+def _paths() -> dict[str, tuple[Any, ...]]:
+    """Return each path with its summary, the shape of its answer, and its parameters."""
     text = {"type": "string"}
     environment = _parameter("environment", "only of this environment", text)
     healths = {"type": "array", "items": {"enum": [health.value for health in Health]}}
     return {
-        "/api/v1/status": _get(schemas, "The monitor and its environments", StatusAnswer),
-        "/api/v1/campaigns": _get(
-            schemas,
+        "/api/v1/status": ("The monitor and its environments", schemas.StatusAnswer),
+        "/api/v1/campaigns": (
             "Campaigns",
-            CampaignsAnswer,
+            schemas.CampaignsAnswer,
             environment,
             _parameter("health", "only of this health; may be repeated", healths),
             *_paged("campaigns"),
         ),
-        "/api/v1/campaigns/{environment}/{campaign_id}": _get(
-            schemas,
+        "/api/v1/campaigns/{environment}/{campaign_id}": (
             "One campaign with its history",
-            CampaignDetailAnswer,
-            _parameter("environment", "name of the environment", text, path=True),
-            _parameter("campaign_id", "id of the campaign", text, path=True),
+            schemas.CampaignDetailAnswer,
+            _parameter("environment", "name of the environment", text, "path"),
+            _parameter("campaign_id", "id of the campaign", text, "path"),
         ),
-        "/api/v1/alerts": _get(schemas, "Active alerts", AlertsAnswer, *_paged("alerts")),
-        "/api/v1/events": _get(
-            schemas,
+        "/api/v1/alerts": ("Active alerts", schemas.AlertsAnswer, *_paged("alerts")),
+        "/api/v1/events": (
             "History of alert events, newest first",
-            EventsAnswer,
+            schemas.EventsAnswer,
             environment,
             _parameter("campaign_id", "only of this campaign", text),
             _parameter("since", "not older", {**text, "format": "date-time"}),
@@ -73,7 +75,7 @@ def _paths(schemas: Schemas) -> dict[str, Any]:
     }
 
 
-def _paged(what: str) -> tuple[Parameter, Parameter]:
+def _paged(what: str) -> tuple[Any, Any]:
     limit = {"type": "integer", "minimum": 1, "maximum": LIMIT, "default": LIMIT}
     return (
         _parameter("next", "next of the page before", {"type": "string"}),
@@ -81,29 +83,25 @@ def _paged(what: str) -> tuple[Parameter, Parameter]:
     )
 
 
-def _parameter(name: str, about: str, schema: dict[str, Any], *, path: bool = False) -> Parameter:
-    place = "path" if path else "query"
-    return {"name": name, "in": place, "description": about, "required": path, "schema": schema}
+def _parameter(name: str, about: str, schema: Any, place: str = "query") -> dict[str, Any]:
+    required = place == "path"
+    return {"name": name, "in": place, "description": about, "required": required, "schema": schema}
 
 
-def _get(
-    schemas: Schemas, summary: str, answer: type[Any], *parameters: Parameter
-) -> dict[str, Any]:
-    about = {
-        "400": "A query parameter is not understood",
-        "503": "The state is not loaded yet, or the history cannot be read",
+def _get(shapes: Schemas, summary: str, answer: type[Any], *parameters: Any) -> dict[str, Any]:
+    answers = {
+        "200": (summary, answer),
+        "400": ("A query parameter is not understood", schemas.ErrorAnswer),
+        "404": ("There is no such campaign", schemas.ErrorAnswer),
+        "503": ("The state is not loaded yet, or the history cannot be read", schemas.ErrorAnswer),
     }
-    if any(parameter["in"] == "path" for parameter in parameters):
-        about["404"] = "There is no such campaign"
-    errors = {status: _response(schemas, about[status], ErrorAnswer) for status in sorted(about)}
-    return {
-        "get": {
-            "summary": summary,
-            "parameters": list(parameters),
-            "responses": {"200": _response(schemas, summary, answer), **errors},
+    if not any(parameter["required"] for parameter in parameters):
+        del answers["404"]
+    responses = {
+        status: {
+            "description": about,
+            "content": {"application/json": {"schema": shapes.of(shape)}},
         }
+        for status, (about, shape) in answers.items()
     }
-
-
-def _response(schemas: Schemas, about: str, answer: type[Any]) -> dict[str, Any]:
-    return {"description": about, "content": {"application/json": {"schema": schemas.of(answer)}}}
+    return {"summary": summary, "parameters": parameters, "responses": responses}

@@ -12,8 +12,6 @@ from monitor.core.model import Instant, PollError, Reason, Severity, SftpConfig,
 from monitor.core.shown import Labels, Sentence, Text
 from monitor.serialize import EventRecord
 
-ActiveState = Literal["pending", "firing", "muted"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertAnswer:
@@ -30,7 +28,7 @@ class AlertAnswer:
     campaign_name: Text
     rule: str
     severity: Severity
-    state: ActiveState
+    state: Literal["pending", "firing", "muted"]
     muted_by: str | None
     since: Instant | None
     fired_at: Instant | None
@@ -197,20 +195,3 @@ class ErrorAnswer:
     """What is wrong with the request, and what was expected."""
 
     error: str
-
-
-NAMES = {
-    SftpConfig: (
-        "ConfigAnswer",
-        "The SFTP config of a campaign as the platform last had it; never a secret.",
-    ),
-    PollError: (
-        "PollErrorAnswer",
-        "Why the last poll, or the last listing of the campaigns, gave no definite answer.",
-    ),
-    EventRecord: (
-        "EventAnswer",
-        "One alert event, as in the log. event_id is the key to deduplicate by.",
-    ),
-}
-"""What users read of those shapes that the program itself uses: name and description."""

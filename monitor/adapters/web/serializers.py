@@ -1,47 +1,55 @@
-"""From a board to the answers of the JSON API. Pure, so that any thread may do it."""
+"""From a board to what is answered: JSON, and HTML that needs no script.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+Pure, so that any thread may do it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from operator import itemgetter
-from typing import TypeVar, cast
+from typing import Any, Final, TypeVar
 
-from monitor.adapters.web.schemas import (
-    ActiveState,
-    AlertAnswer,
-    AlertsAnswer,
-    BudgetAnswer,
-    CampaignAnswer,
-    CampaignDetailAnswer,
-    CampaignsAnswer,
-    CountsAnswer,
-    EnvironmentAnswer,
-    FindingAnswer,
-    StatusAnswer,
-    SweepAnswer,
-)
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from monitor.adapters.web import schemas
+from monitor.core import board as boards
 from monitor.core.alerts import recheck_at
-from monitor.core.board import ActiveAlert, Board, Entry, EnvironmentBoard, Findings
+from monitor.core.board import ActiveAlert, Board, Entry, EnvironmentBoard, Findings, Health
 from monitor.core.identity import fingerprint
-from monitor.core.model import Instant
+from monitor.core.model import Instant, Verdict
 from monitor.core.rule import BaseRule
-from monitor.core.text import clean
-from monitor.serialize import TEXT_LIMITS, EventRecord
+from monitor.core.status import EnvironmentStatus
+from monitor.core.text import clean, rfc3339, span
+from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields
+
+LIMIT: Final = 1000
+"""Items of a page: at most, and unless fewer are asked for."""
 
 Key = tuple[str, ...]
 """What a list is ordered by, and paged on by: an item that is gone leaves its place behind."""
 
-Wanted = Callable[[EnvironmentBoard, Entry], bool]
-"""Whether a campaign is to be in the answer."""
+_T = TypeVar("_T")
 
-T = TypeVar("T")
+ROWS = 1000
+"""So many campaigns are shown, the worst; the others are only counted."""
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("monitor.adapters.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+# `Health` is declared worst first.
+_BADNESS = {health: place for place, health in enumerate(Health)}
 
 
 def status(
-    board: Board, *, version: str, started_at: Instant, not_ready: str | None
-) -> StatusAnswer:
+    board: Board, version: str, started_at: Instant, not_ready: str | None
+) -> schemas.StatusAnswer:
     """Return the state of the monitor itself and of each environment."""
-    return StatusAnswer(
+    return schemas.StatusAnswer(
         version=version,
         started_at=started_at,
         # The wall clock may have been set back since.
@@ -52,47 +60,69 @@ def status(
     )
 
 
-def environments(board: Board) -> list[EnvironmentAnswer]:
+def environments(board: Board) -> list[schemas.EnvironmentAnswer]:
     """Return the state of each environment, in the order of the config."""
     return [_environment(environment) for environment in board.environments.values()]
 
 
-def campaigns(board: Board) -> list[CampaignAnswer]:
+def campaigns(board: Board) -> list[schemas.CampaignAnswer]:
     """Return every campaign, in the order of the config."""
-    return [_campaign(environment, entry) for environment, entry in board.entries()]
+    return [campaign(environment, entry) for environment, entry in board.entries()]
 
 
-def campaigns_page(board: Board, wanted: Wanted, limit: int, after: Key | None) -> CampaignsAnswer:
-    """Return the next campaigns that are wanted; `after` is (environment, id)."""
+def campaigns_page(
+    board: Board,
+    environment: str | None = None,
+    health: Sequence[str] = (),
+    limit: int = LIMIT,
+    next: Key | None = None,
+) -> schemas.CampaignsAnswer:
+    """Return a page of the campaigns of an environment and of these healths; None, (): of all."""
     keyed = (
-        ((entry.target.environment, entry.target.campaign_id), (environment, entry))
-        for environment, entry in board.entries()
-        if wanted(environment, entry)
+        ((entry.target.environment, entry.target.campaign_id), (of, entry))
+        for of, entry in board.entries()
+        if environment in (None, of.status.name) and (not health or of.health(entry) in health)
     )
-    found, more = _page(keyed, limit, after)
-    return CampaignsAnswer(campaigns=[_campaign(*each) for each in found], next=more)
+    found, more = _page(keyed, limit, next)
+    return schemas.CampaignsAnswer(campaigns=[campaign(*each) for each in found], next=more)
 
 
-def campaign(
-    environment: EnvironmentBoard, entry: Entry, history: Sequence[EventRecord] | None
-) -> CampaignDetailAnswer:
-    """Return one campaign with its newest events; None where they cannot be read."""
-    known = _campaign(environment, entry)
-    same = {field.name: getattr(known, field.name) for field in fields(known)}
-    return CampaignDetailAnswer(**same, history=history)
-
-
-def alerts_page(board: Board, limit: int, after: Key | None) -> AlertsAnswer:
-    """Return the next active alerts; `after` is (environment, campaign or "", rule)."""
+def alerts_page(board: Board, limit: int = LIMIT, next: Key | None = None) -> schemas.AlertsAnswer:
+    """Return a page of the active alerts; its keys are (environment, campaign or "", rule)."""
     keyed = (
         (
-            (environment.status.name, entry.target.campaign_id if entry else "", active.alert.rule),
-            (active, environment, entry),
+            (of.status.name, entry.target.campaign_id if entry else "", active.alert.rule),
+            (active, of, entry),
         )
-        for environment, entry, active in board.active_alerts()
+        for of, entry, active in board.active_alerts()
     )
-    found, more = _page(keyed, limit, after)
-    return AlertsAnswer(alerts=[_alert(*each) for each in found], next=more)
+    found, more = _page(keyed, limit, next)
+    return schemas.AlertsAnswer(alerts=[_alert(*each) for each in found], next=more)
+
+
+def campaign(environment: EnvironmentBoard, entry: Entry) -> schemas.CampaignAnswer:
+    """Return what is known of one campaign."""
+    known, memory = entry.status, entry.status.memory
+    seen_at = memory.seen_at
+    return _answer(
+        schemas.CampaignAnswer,
+        entry.target,
+        known,
+        memory,
+        health=environment.health(entry),
+        evidence_at=seen_at,
+        evidence_age_seconds=None if seen_at is None else max(0.0, environment.now - seen_at),
+        configured=None if seen_at is None else memory.gone_at is None,
+        findings=_findings(environment.findings_of(entry), entry.target.rules),
+        alerts=[_alert(active, environment, entry) for active in entry.active_alerts()],
+    )
+
+
+def campaign_detail(
+    environment: EnvironmentBoard, entry: Entry, history: Sequence[EventRecord] | None
+) -> schemas.CampaignDetailAnswer:
+    """Return one campaign with its newest events; None where they cannot be read."""
+    return _answer(schemas.CampaignDetailAnswer, campaign(environment, entry), history=history)
 
 
 def text(value: str) -> str:
@@ -100,9 +130,17 @@ def text(value: str) -> str:
     return clean(value, TEXT_LIMITS[0])
 
 
+def _answer(cls: type[_T], *sources: Any, **more: Any) -> _T:
+    """Return an answer of `more`, and of what the sources have by the same names as its fields."""
+    kind: Any = cls  # for mypy, which takes no type variable for hashable
+    for name in shown_fields(kind).keys() - more.keys():
+        more[name] = next(getattr(one, name) for one in sources if hasattr(one, name))
+    return cls(**more)
+
+
 def _page(
-    keyed: Iterable[tuple[Key, T]], limit: int, after: Key | None
-) -> tuple[list[T], str | None]:
+    keyed: Iterable[tuple[Key, _T]], limit: int, after: Key | None
+) -> tuple[list[_T], str | None]:
     """Return the first items after a key, and the `next` of their page."""
     rest = (each for each in keyed if after is None or each[0] > after)
     found = nsmallest(limit + 1, rest, key=itemgetter(0))
@@ -110,47 +148,42 @@ def _page(
     return [item for _, item in found[:limit]], more
 
 
-def _alert(active: ActiveAlert, environment: EnvironmentBoard, entry: Entry | None) -> AlertAnswer:
+def _alert(
+    active: ActiveAlert, environment: EnvironmentBoard, entry: Entry | None
+) -> schemas.AlertAnswer:
     alert, rule, severity = active
     name, at = environment.status.name, recheck_at(alert, rule)
     campaign_id = None if entry is None else entry.target.campaign_id
-    labels = alert.fired_as or (environment if entry is None else entry).labels
-    return AlertAnswer(
+    return _answer(
+        schemas.AlertAnswer,
+        alert,
+        alert.fired_as or (environment if entry is None else entry).labels,
         environment=name,
         campaign_id=campaign_id,
-        campaign_name=labels.campaign_name,
-        rule=alert.rule,
         severity=severity,
-        state=cast(ActiveState, alert.shown_as),
-        muted_by=alert.muted_by,
-        since=alert.since,
-        fired_at=alert.fired_at,
-        told_at=alert.told_at,
+        state=alert.shown_as,
         changes_at=at,
         changes_in_seconds=None if at is None else max(0.0, at - environment.now),
-        summary=alert.summary,
-        evidence=alert.evidence,
         next_step=rule.next_step_for(alert),
         fingerprint=fingerprint(name, campaign_id, alert.rule),
-        labels=labels.labels,
     )
 
 
-def _environment(board: EnvironmentBoard) -> EnvironmentAnswer:
-    known, counts = board.status, board.counts()
-    return EnvironmentAnswer(
-        name=known.name,
+def _environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
+    known, counts = board.status, {health.value: count for health, count in board.counts().items()}
+    return _answer(
+        schemas.EnvironmentAnswer,
+        known,
+        board,
         labels=board.labels.labels,
         reachable=known.up,
         outage_since=known.outage_at,
-        outage_reason=known.outage_reason,
         token_rejected_since=known.rejected_at,
-        listing_error=board.listing_error,
-        budget=BudgetAnswer(
+        budget=schemas.BudgetAnswer(
             requests_per_minute=board.per_minute, available_requests=board.available
         ),
-        counts=CountsAnswer(**{health.value: count for health, count in counts.items()}),
-        sweep=SweepAnswer(
+        counts=schemas.CountsAnswer(**counts),
+        sweep=schemas.SweepAnswer(
             swept_at=known.swept_at,
             polled=board.swept,
             campaigns=len(board.campaigns),
@@ -162,40 +195,81 @@ def _environment(board: EnvironmentBoard) -> EnvironmentAnswer:
     )
 
 
-def _campaign(environment: EnvironmentBoard, entry: Entry) -> CampaignAnswer:
-    target, known, memory = entry.target, entry.status, entry.status.memory
-    seen_at = memory.seen_at
-    return CampaignAnswer(
-        environment=target.environment,
-        campaign_id=target.campaign_id,
-        name=target.name,
-        labels=target.labels,
-        health=environment.health(entry),
-        polled_at=known.polled_at,
-        evidence_at=seen_at,
-        evidence_age_seconds=None if seen_at is None else max(0.0, environment.now - seen_at),
-        error=known.error,
-        configured=None if seen_at is None else memory.gone_at is None,
-        gone_at=memory.gone_at,
-        last_passed_at=memory.last_passed_at,
-        config=memory.config,
-        findings=_findings(environment.findings_of(entry), target.rules),
-        alerts=[_alert(active, environment, entry) for active in entry.active_alerts()],
-    )
-
-
-def _findings(found: Findings | None, rules: Mapping[str, BaseRule]) -> list[FindingAnswer] | None:
+def _findings(
+    found: Findings | None, rules: Mapping[str, BaseRule]
+) -> list[schemas.FindingAnswer] | None:
     if found is None:
         return None
-    return [
-        FindingAnswer(
-            rule=name,
-            meaning=rules[name].meaning,
-            verdict=finding.verdict,
-            summary=finding.summary,
-            evidence=finding.evidence,
-            since=finding.since,
-            recheck_at=finding.recheck_at,
-        )
-        for name, finding in found.items()
+    return [_answer(schemas.FindingAnswer, found[name], rules[name], rule=name) for name in found]
+
+
+def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
+    """Return the page in UTF-8, the worst campaigns first; `not_ready` says why, if so."""
+    everything = [
+        (_BADNESS[environment.health(entry)], entry.target.name, place, environment, entry)
+        for place, (environment, entry) in enumerate(board.entries())
     ]
+    # The place decides between equals, for entries have no order of their own.
+    shown = nsmallest(ROWS, everything, key=lambda each: each[:3])
+    page = _TEMPLATES.get_template("status.html").render(
+        version=version,
+        not_ready=not_ready,
+        board=board,
+        totals=_totals(board),
+        firing=sum(active.alert.told for *_, active in board.active_alerts()),
+        total=len(everything),
+        rows=[(environment, entry) for *_, environment, entry in shown],
+    )
+    return page.encode()
+
+
+def _totals(board: Board) -> dict[Health, int]:
+    """Return how many campaigns have each health, and how many environments themselves are ill."""
+    totals = Counter(dict.fromkeys(Health, 0))
+    for environment in board.environments.values():
+        totals.update(environment.counts())
+        own = boards.worst_firing(environment.active_alerts())
+        totals[own] += own is not Health.HEALTHY
+    return totals
+
+
+def _api(known: EnvironmentStatus) -> tuple[str, Instant | None]:
+    """Return what the environment's API does, and since when where that is known."""
+    if known.outage_at is not None:
+        return "does not answer", known.outage_at
+    if known.rejected_at is not None:
+        return "rejects the token", known.rejected_at
+    return {None: "not called yet", True: "answers", False: "fails"}[known.up], None
+
+
+def _by_now(rule: str, found: Findings | None) -> str:
+    """Return what an alert's rule found last, where it is not what the alert says."""
+    if found is None or rule not in found or found[rule].verdict is Verdict.UNHEALTHY:
+        return ""
+    return text(f"By now {found[rule].verdict}: {found[rule].summary}")
+
+
+def _note(environment: EnvironmentBoard, entry: Entry) -> str:
+    error = entry.status.error
+    if error is not None:
+        return text(f"The last poll failed: {error.reason} {error.detail}")
+    if entry.status.memory.seen_at is None:
+        return "Not read yet."
+    if environment.status.breaker_open:
+        return "Not read while the environment's API gives nothing."
+    if not environment.is_current(entry):
+        return "Not read for too long."
+    if entry.findings is None:
+        return "Not read since the start."
+    doubts = boards.doubts((found.verdict, found.summary) for found in entry.findings.values())
+    if doubts:
+        return text(f"Unknown: {'; '.join(doubts)}")
+    return "" if any(entry.active_alerts()) else "Nothing."
+
+
+def _relative(at: Instant, now: Instant) -> str:
+    return f"{span(now - at)} ago" if at <= now else f"in {span(at - now)}"
+
+
+_TEMPLATES.filters.update(text=text, exact=rfc3339, relative=_relative, span=span)
+_TEMPLATES.globals.update(api=_api, by_now=_by_now, note=_note)

@@ -1,10 +1,9 @@
-"""The web server: its socket, the connections that it takes, its threads, and their end.
+"""The web server: its socket, the connections that it takes, and their end.
 
-It runs in the daemon's own event loop. aiohttp leaves gaps that are closed here: no cap on
-connections, no deadline for a client that does not read its answer, and parse errors that name its
-version and lack our headers. Its TLS counts a connection when the handshake is over, so a client
-that never ends it would hold a file descriptor for 60 s, and shows the certificate of the start for
-ever; so each connection is counted when it is accepted, and shakes hands by the context of the day.
+aiohttp leaves gaps that are closed here: no cap on connections, no deadline for a client that does
+not read its answer, parse errors that name its version and lack our headers. Its TLS counts a
+connection when the handshake is over, and shows the certificate of the start for ever; so each
+connection is counted when it is accepted, and shakes hands by the web config of the day.
 """
 
 import asyncio
@@ -12,8 +11,7 @@ import logging
 import resource
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, cast
@@ -21,26 +19,35 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from monitor.adapters.web.api import Api
-from monitor.adapters.web.auth import BasicAuth, WebConfigReloader
-from monitor.adapters.web.context import WebContext
-from monitor.adapters.web.handlers import Handlers
-from monitor.adapters.web.security import (
-    Limits,
-    bodies_within,
-    error_middleware,
-    require_loaded,
-)
+from monitor.adapters.web.api import WebContext
+from monitor.adapters.web.auth import WebConfigReloader
+from monitor.adapters.web.handlers import Handlers, error_response
 from monitor.config import Access
 from monitor.core.model import Seconds
 
-STOP_GRACE: Seconds = 2.0
-"""How long requests in progress may take to end when the server stops."""
-
-CLOSE_GRACE: Seconds = 1.0
-"""How long a client may take to end its body, or to close its TLS, when we close a connection."""
+# How long requests in progress may take to end when the server stops.
+_STOP_GRACE: Seconds = 2.0
+# How long a client may take to end its body, or to close its TLS, when we close a connection.
+_CLOSE_GRACE: Seconds = 1.0
 
 logger = logging.getLogger(__name__)
+
+
+def _usual_connections() -> int:
+    """Return how many leave most of the file descriptors to polls and the state."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(8, min(200, files // 4))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one client, or all together, may take from us; TLS is set up in `header_seconds`."""
+
+    connections: int = field(default_factory=_usual_connections)
+    header_seconds: Seconds = 15.0
+    body_seconds: Seconds = 15.0
+    write_seconds: Seconds = 60.0
+    body_bytes: int = 4096
 
 
 class WebServer:
@@ -59,29 +66,18 @@ class WebServer:
         `read_access` reads the web config file, now and whenever its files change; what it raises
         now is passed on.
         """
-        limits = limits or _usual_limits()
-        self._host, self._port, self._limits = host, port, limits
+        self._host, self._port, self.limits = host, port, limits or Limits()
         self.web_config = WebConfigReloader(read_access)
-        self._auth = BasicAuth()
-        # Two, so that Prometheus does not wait for somebody's large page.
-        self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")
-        self._views = ThreadPoolExecutor(1, thread_name_prefix="view")
+        self._handlers = Handlers(context, self.web_config, self.limits.body_seconds)
         app = web.Application(
-            # The first is the outermost: it answers for what the others raise, too.
-            middlewares=[
-                error_middleware,
-                self._auth.required(self.web_config),
-                bodies_within(limits),
-                require_loaded(context),
-            ],
-            client_max_size=limits.body_bytes,
+            middlewares=[self._handlers.answer], client_max_size=self.limits.body_bytes
         )
+        app.add_routes(self._handlers.routes())
         app.on_response_prepare.append(self._add_headers)
-        app.add_routes(Handlers(context, self._scrapes, self._views).routes())
-        app.add_routes(Api(context, self._views).routes())
-        self._runner = web.AppRunner(app, shutdown_timeout=STOP_GRACE)
+        self._runner = web.AppRunner(app, shutdown_timeout=_STOP_GRACE)
         self._listener: asyncio.Server | None = None
-        self._limiter: ConnectionLimiter | None = None
+        # All connections, those that still shake hands among them; the longest idle is the first.
+        self._open: dict[LimitedHandler, asyncio.Transport] = {}
 
     @property
     def scheme(self) -> str:
@@ -91,110 +87,60 @@ class WebServer:
     async def start(self) -> int:
         """Listen, and return the port; raises OSError if it cannot be had."""
         await self._runner.setup()
-        server = self._runner.server
-        assert server is not None
-        limiter = self._limiter = ConnectionLimiter(server, self._limits, self.web_config)
-        # As many are accepted at one go, before the limiter can close any for them.
-        backlog = min(100, max(4, self._limits.connections // 2))
+        # As many are accepted at one go, before we can close any for them.
+        backlog = min(100, max(4, self.limits.connections // 2))
         # Not a TCPSite: that makes aiohttp's own connections, which know none of our limits.
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: _AcceptedConnection(limiter), self._host, self._port, backlog=backlog
+            lambda: LimitedHandler(self, cast(web.Server, self._runner.server)),
+            self._host,
+            self._port,
+            backlog=backlog,
         )
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
-    async def _add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(self.web_config.headers)
-
     async def stop(self) -> None:
-        """Close the socket, then every connection; requests in progress have `STOP_GRACE`."""
+        """Close the socket, then every connection; requests in progress have 2 s."""
         if self._listener is not None:
             self._listener.close()
         await self._runner.cleanup()
-        if self._limiter is not None:
-            self._limiter.close()
-        self._auth.close()
-        for threads in (self._scrapes, self._views):
-            threads.shutdown(wait=False, cancel_futures=True)
+        for transport in self._open.values():
+            transport.abort()
+        self._handlers.close()
 
-
-class ConnectionLimiter:
-    """All open connections, those that still shake hands among them: never more than allowed.
-
-    At the limit the connection that has been idle longest is closed.
-    """
-
-    def __init__(self, server: web.Server, limits: Limits, web_config: WebConfigReloader) -> None:
-        """Let connections to aiohttp's `server`."""
-        self.server, self.limits, self.web_config = server, limits, web_config
-        # In the order in which they have become idle.
-        self._open: dict[LimitedHandler, asyncio.Transport] = {}
-
-    def admit(self, transport: asyncio.Transport) -> None:
-        """Serve an accepted connection, at the cost of another one where there are too many."""
-        self._make_room()
-        handler = LimitedHandler(self)
+    def admit(self, handler: "LimitedHandler", transport: asyncio.Transport) -> None:
+        """Count a connection; at the limit the one that has been idle longest is closed for it."""
+        self._open = {one: way for one, way in self._open.items() if not way.is_closing()}
+        while len(self._open) >= self.limits.connections:
+            # A request in progress may be slow by our own fault, so those go last.
+            idle = (one for one in self._open if not one.busy)
+            self._open.pop(next(idle, None) or next(iter(self._open))).abort()
         self._open[handler] = transport
-        context = self.web_config.access.tls
-        protocol: asyncio.BaseProtocol = handler
-        if context is not None:
-            protocol = cast(Any, SSLProtocol)(
-                asyncio.get_running_loop(),
-                handler,
-                context,
-                waiter=None,
-                server_side=True,
-                ssl_handshake_timeout=self.limits.header_seconds,
-                ssl_shutdown_timeout=CLOSE_GRACE,
-            )
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
 
     def idle(self, handler: "LimitedHandler") -> None:
         """Note that a connection has had its answer, and is idle from now on."""
         if handler in self._open:
             self._open[handler] = self._open.pop(handler)
 
-    def close(self) -> None:
-        """Close every connection that is still open."""
-        for transport in self._open.values():
-            transport.abort()
-
-    def _make_room(self) -> None:
-        self._open = {one: way for one, way in self._open.items() if not way.is_closing()}
-        while len(self._open) >= self.limits.connections:
-            # A request in progress may be slow by our own fault, so those go last.
-            idle = (one for one in self._open if not one.busy)
-            first = next(idle, None) or next(iter(self._open))
-            self._open.pop(first).abort()
-
-
-class _AcceptedConnection(asyncio.Protocol):
-    """Stands in for the protocol of a connection until its transport is there."""
-
-    def __init__(self, limiter: ConnectionLimiter) -> None:
-        self._limiter = limiter
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Give the limiter what it can close."""
-        self._limiter.admit(cast(asyncio.Transport, transport))
+    async def _add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self.web_config.headers)
 
 
 class LimitedHandler(RequestHandler):
     """aiohttp's handler of a connection, with our headers on its errors and a write deadline."""
 
-    __slots__ = ("_limiter",)
+    __slots__ = ("_server",)
 
-    def __init__(self, limiter: ConnectionLimiter) -> None:
+    def __init__(self, server: WebServer, manager: web.Server) -> None:
         # aiohttp's deadline for headers is the one for idle connections, by default 3,630 s.
         super().__init__(
-            limiter.server,
+            manager,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]
-            keepalive_timeout=limiter.limits.header_seconds,
-            lingering_time=CLOSE_GRACE,
+            keepalive_timeout=server.limits.header_seconds,
+            lingering_time=_CLOSE_GRACE,
         )
-        self._limiter = limiter
+        self._server = server
 
     @property
     def busy(self) -> bool:
@@ -202,11 +148,30 @@ class LimitedHandler(RequestHandler):
         return self._request_in_progress
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to serve, unless the client's certificate has none of the allowed names."""
-        super().connection_made(transport)
-        allowed = self._limiter.web_config.access.allowed_sans
-        if allowed and allowed.isdisjoint(names_of(transport.get_extra_info("peercert"))):
-            cast(asyncio.Transport, transport).abort()
+        """Take a connection when it is accepted; and again when its TLS is set up, if it has any.
+
+        A client whose certificate has none of the allowed names is cut off.
+        """
+        access, way = self._server.web_config.access, cast(asyncio.Transport, transport)
+        if way.get_extra_info("sslcontext") is None:
+            self._server.admit(self, way)
+            if access.tls is not None:
+                protocol = cast(Any, SSLProtocol)(
+                    self._loop,
+                    self,
+                    access.tls,
+                    waiter=None,
+                    server_side=True,
+                    ssl_handshake_timeout=self._server.limits.header_seconds,
+                    ssl_shutdown_timeout=_CLOSE_GRACE,
+                )
+                way.set_protocol(protocol)
+                protocol.connection_made(way)
+                return
+        super().connection_made(way)
+        allowed = access.allowed_sans
+        if allowed and allowed.isdisjoint(names_of(way.get_extra_info("peercert"))):
+            way.abort()
 
     def handle_error(
         self,
@@ -223,9 +188,8 @@ class LimitedHandler(RequestHandler):
             raise ConnectionError("an answer has begun already")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("a request could not be handled", exc_info=exc)
-        text = f"{HTTPStatus(status).phrase}\n"
-        headers = self._limiter.web_config.headers
-        response = web.Response(status=status, text=text, headers=headers)
+        response = error_response(request, HTTPStatus(status), HTTPStatus(status).phrase)
+        response.headers.update(self._server.web_config.headers)
         response.force_close()
         return response
 
@@ -234,7 +198,7 @@ class LimitedHandler(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer; a client that does not read it loses its connection."""
         try:
-            async with asyncio.timeout(self._limiter.limits.write_seconds):
+            async with asyncio.timeout(self._server.limits.write_seconds):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
             if self.transport is not None:
@@ -242,7 +206,7 @@ class LimitedHandler(RequestHandler):
                 self.transport.abort()
             return resp, True
         finally:
-            self._limiter.idle(self)
+            self._server.idle(self)
 
 
 def names_of(certificate: Mapping[str, Any] | None) -> set[str]:
@@ -250,10 +214,3 @@ def names_of(certificate: Mapping[str, Any] | None) -> set[str]:
     names = (certificate or {}).get("subjectAltName", ())
     # OpenSSL writes IPv6 addresses in full.
     return {str(ip_address(name)) if kind == "IP Address" else name for kind, name in names}
-
-
-def _usual_limits() -> Limits:
-    """Return the limits that leave most of the file descriptors to polls and the state."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limits = Limits()
-    return replace(limits, connections=max(8, min(limits.connections, files // 4)))

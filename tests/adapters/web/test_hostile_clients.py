@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from monitor.adapters.web import Limits, WebServer
-from monitor.adapters.web.security import SECURITY_HEADERS
+from monitor.adapters.web.auth import SECURITY_HEADERS
 from support.web import HOST, a_context, exchange, listening, serving
 
 SOON = 0.05

@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.adapters.web.responses import SLICE_BYTES, slices
+from monitor.adapters.web.handlers import SLICE_BYTES, slices
 from support.web import a_context, exchange, listening, serving
 
 PAGE = b"".join(b"series_%07d 1\n" % number for number in range(200_000))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.adapters.web.page import ROWS, status_page
+from monitor.adapters.web.serializers import ROWS, status_page
 from monitor.core.board import Board
 from monitor.core.identity import AlertLabels
 from monitor.core.model import HOUR, MINUTE, Instant, NoConfig, Observation, PollError, Reason

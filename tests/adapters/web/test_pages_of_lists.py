@@ -82,7 +82,7 @@ PageOf = Callable[[Board, int, Key | None], tuple[list[tuple[str, str | None]], 
 def page_of_campaigns(
     board: Board, limit: int, after: Key | None
 ) -> tuple[list[tuple[str, str | None]], str | None]:
-    page = campaigns_page(board, lambda *_: True, limit, after)
+    page = campaigns_page(board, limit=limit, next=after)
     return [(one.environment, one.campaign_id) for one in page.campaigns], page.next
 
 

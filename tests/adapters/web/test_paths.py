@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from monitor.adapters.web.security import SECURITY_HEADERS
+from monitor.adapters.web.auth import SECURITY_HEADERS
 from support.scrapes import VERSION
 from support.web import a_context, exchange, listening, serving
 

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from monitor.adapters.web.responses import quality
+from monitor.adapters.web.handlers import quality
 from support.web import serving
 
 PROMETHEUS = (
