@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from monitor.adapters.metrics import Exposition
-from monitor.adapters.metrics.campaigns import CampaignLines, Lines
+from monitor.adapters.metrics.exposition import CampaignLines, Lines
 from monitor.core.board import Board, Entry
 from monitor.core.model import MINUTE
 from support.boards import a_board, a_rich_board, an_entry, an_environment

@@ -40,7 +40,9 @@ class _LinesDropped(Collector):
 class OwnMetrics:
     """Counters, gauges and histograms about the program itself, in a registry of their own.
 
-    The methods are safe to call while another thread renders.
+    The methods are safe to call while another thread renders. `storage_failed()` counts one failed
+    transaction, `loop_lagged(seconds)` notes how late a timer ran, and `show_state(up)` has each
+    scrape ask `up()` whether the state can be written.
     """
 
     def __init__(self, version: str, *, lines_dropped: Callable[[], int] = int) -> None:
@@ -74,13 +76,13 @@ class OwnMetrics:
         about = "Deliveries of events to a sink that failed."
         self._sink_failures = counter("sink_failures", about, ("sink",))
         about = "Transactions of the state database that failed."
-        self._storage_errors = counter("storage_errors", about)
-        self._state_up = gauge("state_up", "1 while the state can be written, else 0.")
+        self.storage_failed = counter("storage_errors", about).inc
+        about = "1 while the state can be written, else 0."
+        self.show_state = gauge("state_up", about).set_function
         about = "How late the event loop ran its last timer."
-        self._loop_lag = gauge("event_loop_lag_seconds", about)
-        versions = ("version", "python_version")
-        build = gauge("build_info", "1, labelled with the versions that run.", versions)
-        build.labels(version, platform.python_version()).set(1)
+        self.loop_lagged = gauge("event_loop_lag_seconds", about).set
+        about, versions = "1, labelled with the versions that run.", ("version", "python_version")
+        gauge("build_info", about, versions).labels(version, platform.python_version()).set(1)
         about = "1 if the last load of the config file succeeded."
         self._reload_successful = gauge("config_last_reload_successful", about)
         about = "When the config file was last loaded with success."
@@ -124,18 +126,6 @@ class OwnMetrics:
     def sink_failed(self, sink: str) -> None:
         """Count one delivery that failed."""
         self._sink_failures.labels(sink).inc()
-
-    def storage_failed(self) -> None:
-        """Count one failed transaction of the state database."""
-        self._storage_errors.inc()
-
-    def show_state(self, up: Callable[[], bool]) -> None:
-        """Show at each scrape what `up` returns: whether the state can be written."""
-        self._state_up.set_function(up)
-
-    def loop_lagged(self, seconds: Seconds) -> None:
-        """Note how late the event loop ran a timer, in seconds."""
-        self._loop_lag.set(seconds)
 
     def config_loaded(self, at: Instant, digest: bytes) -> None:
         """Note that the config whose file has this SHA-256 is in force since `at`."""
