@@ -12,8 +12,15 @@ import structlog
 import yaml
 
 from monitor.adapters.sinks import RefusedError, Situation
-from monitor.adapters.sinks.alertmanager import BATCH, HOLD, TELL_ENDS_FOR, AlertmanagerSink
-from monitor.adapters.sinks.levels import annotations_of, labels_of, told_events
+from monitor.adapters.sinks.alertmanager import (
+    BATCH,
+    HOLD,
+    TELL_ENDS_FOR,
+    AlertmanagerSink,
+    annotations_of,
+    labels_of,
+    told_events,
+)
 from monitor.core.board import Board
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import EventStatus, Severity, Told
