@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from monitor.adapters.sinks import RefusedError, RepeatingSink, Sink
+from monitor.adapters.sinks import ReadableSink, RefusedError, RepeatingSink, Sink
 from monitor.adapters.store import StorageError, Store
 from monitor.core.model import Seconds, Told
 
@@ -130,8 +130,9 @@ class Teller:
         """Return whether the sink has the event from before a crash; None: nobody can know."""
         if event_id not in self._perhaps_told:
             return False
-        before = self._perhaps_told[event_id]
-        known = await self._insist(lambda: self._sink.has(event_id, before))
+        sink, before, known = self._sink, self._perhaps_told[event_id], None
+        if isinstance(sink, ReadableSink):
+            known = await self._insist(lambda: sink.has(event_id, before))
         if not known:
             # Nothing overtakes: of those after it none was told.
             self._perhaps_told.clear()

@@ -25,6 +25,11 @@ class Sink(Protocol):
         RefusedError, when it never can be.
         """
 
+
+@runtime_checkable
+class ReadableSink(Sink, Protocol):
+    """A place that can be asked what it has; of any other nobody knows."""
+
     async def has(self, event_id: str, before: str | None) -> bool | None:
         """Return whether an event was told before the last crash; None: nobody can know.
 
@@ -65,6 +70,7 @@ def sinks_of(
 
 
 __all__ = [
+    "ReadableSink",
     "RefusedError",
     "RepeatingSink",
     "Sink",

@@ -70,10 +70,6 @@ class AlertmanagerSink:
         if refused:
             raise RefusedError(refused)
 
-    async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return False: to tell a level twice changes nothing."""
-        return False
-
     async def repeat(self) -> None:
         """Tell again all that fires, and what is over since a while. Raises OSError."""
         async with self._turn:

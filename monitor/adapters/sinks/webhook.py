@@ -63,10 +63,6 @@ class WebhookSink:
         if not 200 <= status < 300:
             raise OSError(what)
 
-    async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return None: only the receiver knows, by the event's id."""
-        return None
-
 
 async def post(
     url: str, body: bytes, headers: Mapping[str, str] | None = None, *, within: Seconds = WITHIN
