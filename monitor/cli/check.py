@@ -1,11 +1,11 @@
 """`sftp-monitor check`: one sweep, then every campaign with its findings, and a verdict."""
 
 import asyncio
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -20,16 +20,15 @@ from monitor.adapters.web.schemas import (
     StatusAnswer,
 )
 from monitor.cli import options
-from monitor.cli.http_client import ask, ask_pages
 from monitor.config import Config, narrowed
-from monitor.core.board import Board, Health, doubts
+from monitor.core.board import Health, doubts
 from monitor.core.budget import Budget
 from monitor.core.model import Severity, Verdict
 from monitor.core.text import rfc3339, span
 from monitor.daemon import SystemClock
 from monitor.polling import talkover
 from monitor.serialize import from_json, to_json
-from monitor.sweeping import Progress, sweep
+from monitor.sweeping import sweep
 
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
 """Exit codes. Of several campaigns the worst counts: critical, unknown, warning, healthy."""
@@ -46,7 +45,8 @@ class Checked:
 
 
 @click.command()
-@options.config_file_or_url
+@options.config_file()
+@options.daemon_url
 @options.output_format
 @click.option("--campaign", "wanted", multiple=True, help="Only this campaign; may be repeated.")
 def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[str, ...]) -> int:
@@ -57,10 +57,7 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
     if url is not None:
         known = _asked(url, wanted)
     elif config_file is not None:
-        board = _sweep(_narrowed(options.load(config_file), wanted))
-        known = Checked(serializers.environments(board), serializers.campaigns(board))
-        # As a daemon would say it: nothing of the API's texts reaches a terminal as it is.
-        known = from_json(Checked, to_json(known))
+        known = _swept(_narrowed(options.load(config_file), wanted))
     else:
         raise click.UsageError("say what to check: --config.file, or --url of a running daemon")
     known = replace(known, campaigns=[_counted(campaign) for campaign in known.campaigns])
@@ -70,26 +67,88 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
     # After a listing that failed nobody knows which campaigns there are.
     if not failed:
         _refuse_unknown(wanted, {campaign.campaign_id for campaign in known.campaigns})
-    if output == "json":
-        click.echo(json.dumps(to_json(known), indent=2))
-    else:
-        click.echo(_table(known, "would fire" if url is None else "firing"))
+    table = _table(known, "would fire" if url is None else "firing")
+    options.show(output, to_json(known), table)
     own = {_own_health(environment) for environment in known.environments} - {Health.HEALTHY}
-    return max_verdict([*own, *(campaign.health for campaign in known.campaigns)])
+    return VERDICTS[_worst([*own, *(campaign.health for campaign in known.campaigns)])]
 
 
-def max_verdict(healths: Iterable[Health]) -> int:
-    """Return the exit code for campaigns of these healths; none at all is unknown."""
-    found = set(healths)
-    # Health is declared worst first, and the exit codes are in another order.
-    return VERDICTS[next((health for health in Health if health in found), Health.UNKNOWN)]
+# --- what is asked --------------------------------------------------------------------------------
+
+
+def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
+    """Return what the daemon says of the wanted campaigns and of their environments, or of all."""
+    pages = options.ask_pages(url, "/api/v1/campaigns", {}, CampaignsAnswer)
+    campaigns = [campaign for page in pages for campaign in page.campaigns]
+    environments = options.ask(url, "/api/v1/status", {}, StatusAnswer).environments
+    if wanted:
+        campaigns = [one for one in campaigns if one.campaign_id in wanted]
+        concerned = {one.environment for one in campaigns}
+        environments = [one for one in environments if one.name in concerned]
+    return Checked(environments, campaigns)
+
+
+def _swept(config: Config) -> Checked:
+    """Return what one sweep finds; on a terminal it says how far it is, and how long it takes."""
+    clock, terminal = SystemClock(), sys.stderr.isatty()
+    budgets = {one.name: Budget(one.budget_per_minute, 0.0) for one in config.environments}
+
+    def progress(polls: int, campaigns: Mapping[str, int]) -> None:
+        """Overwrite the line of the terminal."""
+        if terminal:
+            expected = sum(campaigns.values())
+            # Environments are polled side by side, so the slowest one tells how long it takes.
+            seconds = max(count * budgets[name].spacing(0.0) for name, count in campaigns.items())
+            # Listings and 404s that are asked again are polls, too: never 13 of 12.
+            done = f"{min(polls, expected)}/{expected} campaigns"
+            click.echo(f"\r{done}, {span(seconds)} in all ", nl=False, err=True)
+
+    # Which polls failed is in the verdict, and standard output belongs to the verdict alone.
+    writer = log.LineWriter(sys.stderr.fileno())
+    log.configure(writer, clock.wall, level="error", output="console")
+    try:
+        progress(0, {one.name: len(one.campaigns) for one in config.environments})
+        board = asyncio.run(sweep(config, clock, talkover(clock), progress))
+    finally:
+        writer.close()
+        if terminal:
+            click.echo(err=True)
+    known = Checked(serializers.environments(board), serializers.campaigns(board))
+    # As a daemon would say it: nothing of the API's texts reaches a terminal as it is.
+    return from_json(Checked, to_json(known))
+
+
+def _narrowed(config: Config, wanted: tuple[str, ...]) -> Config:
+    """Return the config with these campaigns alone; those it does not list may be discovered."""
+    if not wanted:
+        return config
+    known = {one.id for environment in config.environments for one in environment.campaigns}
+    if not any(environment.discovery.enabled for environment in config.environments):
+        _refuse_unknown(wanted, known)
+    found_later = not known.issuperset(wanted)
+    own = [narrowed(environment, wanted) for environment in config.environments]
+    kept = [one for one in own if one.campaigns or (found_later and one.discovery.enabled)]
+    return config.model_copy(update={"environments": tuple(kept)})
+
+
+def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
+    if unknown := sorted(set(wanted) - known):
+        raise click.UsageError(f"no such campaign is configured: {', '.join(unknown)}")
+
+
+# --- the verdict ----------------------------------------------------------------------------------
+
+
+def _worst(healths: Iterable[Health]) -> Health:
+    """Return the worst of these; where there is none at all, nothing is known."""
+    # Health is declared worst first.
+    return min(healths, key=list(Health).index, default=Health.UNKNOWN)
 
 
 def _with_alerts(health: Health, alerts: Iterable[AlertAnswer]) -> Health:
     """Return the worst of a health and of these alerts, as if each that is pending fired."""
     counted = [alert.severity for alert in alerts if alert.muted_by is None]
-    healths = [health, *(_OF_SEVERITY.get(severity, Health.HEALTHY) for severity in counted)]
-    return min(healths, key=list(Health).index)
+    return _worst([health, *(_OF_SEVERITY.get(each, Health.HEALTHY) for each in counted)])
 
 
 def _own_health(environment: EnvironmentAnswer) -> Health:
@@ -109,69 +168,7 @@ def _doubts(campaign: CampaignAnswer) -> list[str]:
     return doubts((finding.verdict, finding.summary) for finding in campaign.findings or ())
 
 
-def _sweep(config: Config) -> Board:
-    clock, progress = SystemClock(), _progress(config)
-    # Which polls failed is in the verdict, and standard output belongs to the verdict alone.
-    writer = log.LineWriter(sys.stderr.fileno())
-    log.configure(writer, clock.wall, level="error", output="console")
-    try:
-        progress(0, {one.name: len(one.campaigns) for one in config.environments})
-        return asyncio.run(sweep(config, clock, talkover(clock), progress))
-    finally:
-        writer.close()
-        if sys.stderr.isatty():
-            click.echo(err=True)
-
-
-def _progress(config: Config) -> Progress:
-    """Return what shows on a terminal how many polls are done, and how long all of them take."""
-    budgets = {one.name: Budget(one.budget_per_minute, 0.0) for one in config.environments}
-
-    def show(polls: int, campaigns: Mapping[str, int]) -> None:
-        """Overwrite the line of the terminal; say nothing where there is none."""
-        if sys.stderr.isatty():
-            expected = sum(campaigns.values())
-            # Environments are polled side by side, so the slowest one tells how long it takes.
-            seconds = max(count * budgets[name].spacing(0.0) for name, count in campaigns.items())
-            # Listings and 404s that are asked again are polls, too: never 13 of 12.
-            done = f"{min(polls, expected)}/{expected} campaigns"
-            click.echo(f"\r{done}, {span(seconds)} in all ", nl=False, err=True)
-
-    return show
-
-
-def _narrowed(config: Config, wanted: tuple[str, ...]) -> Config:
-    """Return the config with these campaigns alone; those it does not list may be discovered."""
-    if not wanted:
-        return config
-    known = {one.id for environment in config.environments for one in environment.campaigns}
-    found_later = set(wanted) - known
-    if not any(environment.discovery.enabled for environment in config.environments):
-        _refuse_unknown(wanted, known)
-    own = [narrowed(environment, wanted) for environment in config.environments]
-    kept = [one for one in own if one.campaigns or (found_later and one.discovery.enabled)]
-    return config.model_copy(update={"environments": tuple(kept)})
-
-
-def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
-    unknown = sorted(set(wanted) - known)
-    if unknown:
-        raise click.UsageError(f"no such campaign is configured: {', '.join(unknown)}")
-
-
-def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
-    """Return what the daemon says of the wanted campaigns and of their environments, or of all."""
-    campaigns = [
-        campaign
-        for page in ask_pages(url, "/api/v1/campaigns", {}, CampaignsAnswer)
-        for campaign in page.campaigns
-    ]
-    environments = ask(url, "/api/v1/status", {}, StatusAnswer).environments
-    if wanted:
-        campaigns = [one for one in campaigns if one.campaign_id in wanted]
-        concerned = {one.environment for one in campaigns}
-        environments = [one for one in environments if one.name in concerned]
-    return Checked(environments, campaigns)
+# --- for people -----------------------------------------------------------------------------------
 
 
 def _table(known: Checked, word: str) -> str:
@@ -187,9 +184,8 @@ def _table(known: Checked, word: str) -> str:
         lines.append(f"{campaign.health.upper():<9} {campaign.environment}/{name}{host}")
         lines += [f"{'':<9} {each}" for each in _of_campaign(campaign)]
     counts = ", ".join(f"{sum(c.health == h for c in seen)} {h}" for h in Health)
-    alerts = [alert for one in known.environments for alert in one.alerts]
-    alerts += [alert for one in seen for alert in one.alerts]
-    states = Counter(alert.state for alert in alerts if alert.muted_by is None)
+    alerts = [*(one.alerts for one in known.environments), *(one.alerts for one in seen)]
+    states = Counter(alert.state for alert in chain(*alerts) if alert.muted_by is None)
     firing, pending = states["firing"], states["pending"]
     if word == "would fire":
         firing, pending = firing + pending, 0

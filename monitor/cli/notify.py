@@ -32,7 +32,7 @@ def notify() -> None:
 
 
 @notify.command()
-@options.config_file
+@options.config_file(required=True)
 @click.option(
     "--severity",
     type=click.Choice([severity.value for severity in Severity]),
@@ -45,17 +45,13 @@ def test(config_file: Path, severity: str) -> int:
 
     Exit code: 0 all of them took it, 1 one did not.
     """
-    config = options.load(config_file)
-    clock = SystemClock()
+    config, clock = options.load(config_file), SystemClock()
     writer = log.LineWriter(sys.stdout.fileno())
     log.configure(log.LineWriter(sys.stderr.fileno()), clock.wall, level="error", output="console")
-    situation = Situation(
-        clock.wall,
-        board=lambda: Board({}, clock.wall()),
-        hold=ENDS_AFTER,
-    )
+    nothing = Board({}, clock.wall())
+    situation = Situation(clock.wall, board=lambda: nothing, hold=ENDS_AFTER)
     sinks = sinks_of(config, writer.write, situation, threaded=True)
-    told = Told(a_test_event(config, Severity(severity), clock.wall()), EPOCH)
+    told = Told(_test_event(config, Severity(severity), clock.wall()), EPOCH)
     try:
         problems = asyncio.run(_try_all(sinks, told))
     finally:
@@ -65,7 +61,21 @@ def test(config_file: Path, severity: str) -> int:
     return int(any(problem is not None for problem in problems))
 
 
-def a_test_event(config: Config, severity: Severity, now: Instant) -> Event:
+async def _try_all(sinks: Sequence[Sink], told: Told) -> list[str | None]:
+    """Return for each sink why it did not take the event, None where it did."""
+
+    async def attempt(sink: Sink) -> str | None:
+        """Return why this one did not."""
+        try:
+            await sink.deliver(told)
+        except (OSError, RefusedError) as error:
+            return clean(str(error), 300)
+        return None
+
+    return await asyncio.gather(*map(attempt, sinks))
+
+
+def _test_event(config: Config, severity: Severity, now: Instant) -> Event:
     """Return an event that says that it is a test, labelled like one of the first environment."""
     environment = config.environments[0]
     return Event(
@@ -83,16 +93,3 @@ def a_test_event(config: Config, severity: Severity, now: Instant) -> Event:
         decided_at=now,
         next_step="Nothing: somebody ran `sftp-monitor notify test`.",
     )
-
-
-async def _try_all(sinks: Sequence[Sink], told: Told) -> list[str | None]:
-    """Return for each sink why it did not take the event, None where it did."""
-    return await asyncio.gather(*(_try(sink, told) for sink in sinks))
-
-
-async def _try(sink: Sink, told: Told) -> str | None:
-    try:
-        await sink.deliver(told)
-    except (OSError, RefusedError) as error:
-        return clean(str(error), 300)
-    return None

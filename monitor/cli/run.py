@@ -25,7 +25,7 @@ LEAVE_WITHIN: Seconds = 8.0
 
 
 @click.command()
-@options.config_file
+@options.config_file(required=True)
 @options.run_flags
 def run(config_file: Path, **flags: Any) -> None:
     """Run the monitor until SIGTERM or SIGINT; SIGHUP reads the config file again."""

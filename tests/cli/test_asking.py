@@ -7,7 +7,7 @@ import pytest
 
 from monitor.adapters.web import HistoryQuery
 from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer, StatusAnswer
-from monitor.cli.http_client import ask, ask_pages
+from monitor.cli.options import ask, ask_pages
 from monitor.core.model import Told
 from monitor.record import Links, record_of
 from support.boards import a_board, an_entry, an_environment
