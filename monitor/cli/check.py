@@ -7,18 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from monitor.adapters import log
-from monitor.adapters.web import serializers
-from monitor.adapters.web.schemas import (
-    AlertAnswer,
-    CampaignAnswer,
-    CampaignsAnswer,
-    EnvironmentAnswer,
-    StatusAnswer,
-)
+from monitor.adapters.web import schemas, serializers
 from monitor.cli import options
 from monitor.config import Config, narrowed
 from monitor.core.board import Health, doubts
@@ -40,8 +34,16 @@ _OF_SEVERITY = {Severity.CRITICAL: Health.CRITICAL, Severity.WARNING: Health.WAR
 class Checked:
     """What was found; the health of a campaign counts what is pending as its severity."""
 
-    environments: Sequence[EnvironmentAnswer]
-    campaigns: Sequence[CampaignAnswer]
+    environments: Sequence[schemas.EnvironmentAnswer]
+    campaigns: Sequence[schemas.CampaignAnswer]
+
+
+class Row(NamedTuple):
+    """What is said of an environment or a campaign; its health counts what is pending, too."""
+
+    health: Health
+    name: str
+    lines: Sequence[str]
 
 
 @click.command()
@@ -60,17 +62,26 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
         known = _swept(_narrowed(options.load(config_file), wanted))
     else:
         raise click.UsageError("say what to check: --config.file, or --url of a running daemon")
-    known = replace(known, campaigns=[_counted(campaign) for campaign in known.campaigns])
     failed = {one.name: one.listing_error for one in known.environments if one.listing_error}
     for name, error in failed.items():
         click.echo(f"{name}: the listing of campaigns failed: {error.reason}", err=True)
     # After a listing that failed nobody knows which campaigns there are.
     if not failed:
         _refuse_unknown(wanted, {campaign.campaign_id for campaign in known.campaigns})
-    table = _table(known, "would fire" if url is None else "firing")
-    options.show(output, to_json(known), table)
-    own = {_own_health(environment) for environment in known.environments} - {Health.HEALTHY}
-    return VERDICTS[_worst([*own, *(campaign.health for campaign in known.campaigns)])]
+    campaigns = [_of_campaign(campaign) for campaign in known.campaigns]
+    own = [_of_environment(environment) for environment in known.environments]
+    counted = [
+        replace(campaign, health=row.health)
+        for campaign, row in zip(known.campaigns, campaigns, strict=True)
+    ]
+    rows = [row for row in own if row.lines] + sorted(
+        campaigns, key=lambda row: list(Health).index(row.health)
+    )
+    total = _total(known, campaigns, "would fire" if url is None else "firing")
+    table = "\n".join([*map(_block, rows), total])
+    options.show(output, to_json(replace(known, campaigns=counted)), table)
+    healths = {row.health for row in own} - {Health.HEALTHY} | {row.health for row in campaigns}
+    return VERDICTS[_worst(healths)]
 
 
 # --- what is asked --------------------------------------------------------------------------------
@@ -78,9 +89,9 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
 
 def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
     """Return what the daemon says of the wanted campaigns and of their environments, or of all."""
-    pages = options.ask_pages(url, "/api/v1/campaigns", {}, CampaignsAnswer)
+    pages = options.ask_pages(url, "/api/v1/campaigns", {}, schemas.CampaignsAnswer)
     campaigns = [campaign for page in pages for campaign in page.campaigns]
-    environments = options.ask(url, "/api/v1/status", {}, StatusAnswer).environments
+    environments = options.ask(url, "/api/v1/status", {}, schemas.StatusAnswer).environments
     if wanted:
         campaigns = [one for one in campaigns if one.campaign_id in wanted]
         concerned = {one.environment for one in campaigns}
@@ -136,75 +147,28 @@ def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
         raise click.UsageError(f"no such campaign is configured: {', '.join(unknown)}")
 
 
-# --- the verdict ----------------------------------------------------------------------------------
+# --- what is said ---------------------------------------------------------------------------------
 
 
-def _worst(healths: Iterable[Health]) -> Health:
-    """Return the worst of these; where there is none at all, nothing is known."""
-    # Health is declared worst first.
-    return min(healths, key=list(Health).index, default=Health.UNKNOWN)
-
-
-def _with_alerts(health: Health, alerts: Iterable[AlertAnswer]) -> Health:
-    """Return the worst of a health and of these alerts, as if each that is pending fired."""
-    counted = [alert.severity for alert in alerts if alert.muted_by is None]
-    return _worst([health, *(_OF_SEVERITY.get(each, Health.HEALTHY) for each in counted)])
-
-
-def _own_health(environment: EnvironmentAnswer) -> Health:
+def _of_environment(environment: schemas.EnvironmentAnswer) -> Row:
     stopped = environment.outage_since or environment.token_rejected_since
     unknown = stopped or environment.listing_error
-    return _with_alerts(Health.UNKNOWN if unknown else Health.HEALTHY, environment.alerts)
-
-
-def _counted(campaign: CampaignAnswer) -> CampaignAnswer:
-    health = _with_alerts(campaign.health, campaign.alerts)
-    # What a rule cannot say is no verdict to end with 0 on.
-    unknown = health is Health.HEALTHY and _doubts(campaign)
-    return replace(campaign, health=Health.UNKNOWN if unknown else health)
-
-
-def _doubts(campaign: CampaignAnswer) -> list[str]:
-    return doubts((finding.verdict, finding.summary) for finding in campaign.findings or ())
-
-
-# --- for people -----------------------------------------------------------------------------------
-
-
-def _table(known: Checked, word: str) -> str:
-    """Return what was found for people; `word` says that alerts are firing, or would fire."""
-    lines, seen = list[str](), known.campaigns
-    for environment in known.environments:
-        if said := _of_environment(environment):
-            lines.append(f"{_own_health(environment).upper():<9} {environment.name}")
-            lines += [f"{'':<9} {each}" for each in said]
-    for campaign in sorted(seen, key=lambda one: list(Health).index(one.health)):
-        host = f"  {campaign.config.host}" if campaign.config is not None else ""
-        name = campaign.name or campaign.campaign_id
-        lines.append(f"{campaign.health.upper():<9} {campaign.environment}/{name}{host}")
-        lines += [f"{'':<9} {each}" for each in _of_campaign(campaign)]
-    counts = ", ".join(f"{sum(c.health == h for c in seen)} {h}" for h in Health)
-    alerts = [*(one.alerts for one in known.environments), *(one.alerts for one in seen)]
-    states = Counter(alert.state for alert in chain(*alerts) if alert.muted_by is None)
-    firing, pending = states["firing"], states["pending"]
-    if word == "would fire":
-        firing, pending = firing + pending, 0
-    total = f"{firing} alert{'' if firing == 1 else 's'} {word}"
-    more = f", {pending} pending" if pending else ""
-    return "\n".join([*lines, f"{len(seen)} campaigns: {counts}; {total}{more}"])
-
-
-def _of_environment(environment: EnvironmentAnswer) -> list[str]:
+    health = _with_alerts(Health.UNKNOWN if unknown else Health.HEALTHY, environment.alerts)
     # An outage is unknown to its rule until it has lasted: one sweep does not wait for that.
     coming = [
         f"{finding.rule}: {finding.summary}, would fire at {rfc3339(finding.recheck_at)}"
         for finding in environment.findings or ()
         if finding.verdict is Verdict.UNKNOWN and finding.recheck_at is not None
     ]
-    return [*map(_of_alert, environment.alerts), *coming]
+    return Row(health, environment.name, [*map(_of_alert, environment.alerts), *coming])
 
 
-def _of_campaign(campaign: CampaignAnswer) -> list[str]:
+def _of_campaign(campaign: schemas.CampaignAnswer) -> Row:
+    health = _with_alerts(campaign.health, campaign.alerts)
+    unknown = doubts((finding.verdict, finding.summary) for finding in campaign.findings or ())
+    # What a rule cannot say is no verdict to end with 0 on.
+    if health is Health.HEALTHY and unknown:
+        health = Health.UNKNOWN
     if campaign.polled_at is None:
         said = ["not polled: the API does not answer, or rejects the token"]
     elif campaign.error is not None:
@@ -213,14 +177,47 @@ def _of_campaign(campaign: CampaignAnswer) -> list[str]:
     elif campaign.findings is None:
         said = ["not read since the start"]
     else:
-        said = [f"unknown: {summary}" for summary in _doubts(campaign)]
-    return [*map(_of_alert, campaign.alerts), *said]
+        said = [f"unknown: {summary}" for summary in unknown]
+    host = f"  {campaign.config.host}" if campaign.config is not None else ""
+    name = f"{campaign.environment}/{campaign.name or campaign.campaign_id}{host}"
+    return Row(health, name, [*map(_of_alert, campaign.alerts), *said])
 
 
-def _of_alert(alert: AlertAnswer) -> str:
+def _of_alert(alert: schemas.AlertAnswer) -> str:
     change = "" if alert.muted_by is None else f", muted by {alert.muted_by}"
     if alert.changes_in_seconds is not None and not change:
         what = "would fire" if alert.state == "pending" else "healthy by now, to be resolved"
         # Rounded: half a second after the poll it is the whole span still.
         change = f", {what} in {span(round(alert.changes_in_seconds))}"
     return f"{alert.rule}: {alert.summary}{change}"
+
+
+def _block(row: Row) -> str:
+    return "\n".join(
+        [f"{row.health.upper():<9} {row.name}", *(f"{'':<9} {line}" for line in row.lines)]
+    )
+
+
+def _total(known: Checked, campaigns: Sequence[Row], word: str) -> str:
+    """Return the last line; `word` says that alerts are firing, or would fire."""
+    counts = ", ".join(f"{sum(row.health == h for row in campaigns)} {h}" for h in Health)
+    alerts = [*(one.alerts for one in known.environments), *(one.alerts for one in known.campaigns)]
+    states = Counter(alert.state for alert in chain(*alerts) if alert.muted_by is None)
+    firing, pending = states["firing"], states["pending"]
+    if word == "would fire":
+        firing, pending = firing + pending, 0
+    total = f"{firing} alert{'' if firing == 1 else 's'} {word}"
+    more = f", {pending} pending" if pending else ""
+    return f"{len(campaigns)} campaigns: {counts}; {total}{more}"
+
+
+def _with_alerts(health: Health, alerts: Iterable[schemas.AlertAnswer]) -> Health:
+    """Return the worst of a health and of these alerts, as if each that is pending fired."""
+    counted = [alert.severity for alert in alerts if alert.muted_by is None]
+    return _worst([health, *(_OF_SEVERITY.get(each, Health.HEALTHY) for each in counted)])
+
+
+def _worst(healths: Iterable[Health]) -> Health:
+    """Return the worst of these; where there is none at all, nothing is known."""
+    # Health is declared worst first.
+    return min(healths, key=list(Health).index, default=Health.UNKNOWN)

@@ -16,11 +16,8 @@ from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds, Sev
 from monitor.core.text import clean
 from monitor.daemon import SystemClock
 
-RULE = "notify_test"
-"""What stands for the rule in a test event, and for the alert's name in Alertmanager."""
-
-EPOCH = "test"
-"""What stands for the epoch in the id of a test event: no real one is like it."""
+# What stands for the rule and for the epoch in a test event: no real ones are like them.
+RULE, EPOCH = "notify_test", "test"
 
 ENDS_AFTER: Seconds = 5 * MINUTE
 """In Alertmanager a test alert ends by itself, after so long."""
@@ -53,30 +50,27 @@ def test(config_file: Path, severity: str) -> int:
     sinks = sinks_of(config, writer.write, situation, threaded=True)
     told = Told(_test_event(config, Severity(severity), clock.wall()), EPOCH)
     try:
-        problems = asyncio.run(_try_all(sinks, told))
+        return asyncio.run(_try_all(sinks, told))
     finally:
         writer.close()
-    for sink, problem in zip(sinks, problems, strict=True):
-        click.echo(f"{sink.name}: {'ok' if problem is None else f'failed: {problem}'}")
-    return int(any(problem is not None for problem in problems))
 
 
-async def _try_all(sinks: Sequence[Sink], told: Told) -> list[str | None]:
-    """Return for each sink why it did not take the event, None where it did."""
-
-    async def attempt(sink: Sink) -> str | None:
-        """Return why this one did not."""
+async def _try_all(sinks: Sequence[Sink], told: Told) -> int:
+    """Say of each sink whether it takes the event; returns the exit code."""
+    code = 0
+    for sink in sinks:
         try:
             await sink.deliver(told)
         except (OSError, RefusedError) as error:
-            return clean(str(error), 300)
-        return None
-
-    return await asyncio.gather(*map(attempt, sinks))
+            click.echo(f"{sink.name}: failed: {clean(str(error), 300)}")
+            code = 1
+        else:
+            click.echo(f"{sink.name}: ok")
+    return code
 
 
 def _test_event(config: Config, severity: Severity, now: Instant) -> Event:
-    """Return an event that says that it is a test, labelled like one of the first environment."""
+    """Return an event of the first environment that says that it is a test."""
     environment = config.environments[0]
     return Event(
         status=EventStatus.FIRING,

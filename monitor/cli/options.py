@@ -39,13 +39,8 @@ def option(flag: str, about: str, **more: Any) -> Callable[[_F], _F]:
     return click.option(flag, name, envvar=f"SFTP_MONITOR_{name.upper()}", help=about, **more)
 
 
-config_file = partial(
-    option,
-    "--config.file",
-    "The config file; see config.example.yaml.",
-    type=PATH,
-    show_envvar=True,
-)
+_ABOUT = "The config file; see config.example.yaml."
+config_file = partial(option, "--config.file", _ABOUT, type=PATH, show_envvar=True)
 
 output_format = click.option(
     "--format",
@@ -60,6 +55,7 @@ daemon_url = click.option(
     "--url", help="Ask the daemon that runs there, such as http://127.0.0.1:10022."
 )
 
+_LEVEL, _FORMAT = click.Choice(get_args(LogLevel)), click.Choice(get_args(LogFormat))
 _RUN_FLAGS: dict[str, tuple[Any, str]] = {
     "--web.listen-address": (str, "Where to listen: HOST:PORT."),
     "--web.external-url": (str, "Under which URL users reach this daemon."),
@@ -67,11 +63,8 @@ _RUN_FLAGS: dict[str, tuple[Any, str]] = {
         PATH,
         "TLS and passwords, as exporters have them; see web-config.example.yaml.",
     ),
-    "--log.level": (click.Choice(get_args(LogLevel)), "Log level."),
-    "--log.format": (
-        click.Choice(get_args(LogFormat)),
-        "One JSON object a line, or lines for people.",
-    ),
+    "--log.level": (_LEVEL, "Log level."),
+    "--log.format": (_FORMAT, "One JSON object a line, or lines for people."),
     "--state.path": (PATH, "The state database."),
 }
 """Each stands for the key of its name: --web.listen-address is web.listen_address."""

@@ -33,7 +33,7 @@ Gauges = Mapping[str, tuple[str, Callable[[_T], float | None]]]
 """Name, help and value of every gauge of something that is labelled by its key only."""
 
 Lines = tuple[bytes, ...]
-"""What a campaign adds to each of `CAMPAIGN_FAMILIES`, in their order; perhaps nothing."""
+"""What a campaign adds to each of `CAMPAIGN_FAMILIES`, in their order."""
 
 
 class SinkState(NamedTuple):
