@@ -164,9 +164,6 @@ class Exposition:
         return page.getvalue()
 
     def _families(self, board: Board, sinks: Sequence[SinkState]) -> Iterator[bytes]:
-        environments = {
-            _written({"environment": name}): one for name, one in board.environments.items()
-        }
         lines = [*map(_of_environment, board.environments.values()), *self._campaigns.of(board)]
         for place, (name, about) in enumerate(CAMPAIGN_FAMILIES.items()):
             yield _family(name, about, (each[place] for each in lines))
@@ -176,14 +173,13 @@ class Exposition:
             for health, count in environment.counts().items()
         )
         yield _family("campaigns", "How many campaigns have each health.", counts)
-        yield from _gauges(ENVIRONMENT_GAUGES, environments)
-        yield from _gauges(SINK_GAUGES, {_written({"sink": sink.name}): sink for sink in sinks})
+        yield from _gauges(ENVIRONMENT_GAUGES, "environment", board.environments)
+        yield from _gauges(SINK_GAUGES, "sink", {sink.name: sink for sink in sinks})
 
 
 def content_type(openmetrics: bool) -> str:
     """Return the `Content-Type` of such a page."""
-    _, mime = _OPENMETRICS if openmetrics else _TEXT
-    return mime
+    return (_OPENMETRICS if openmetrics else _TEXT)[1]
 
 
 class CampaignLines:
@@ -194,17 +190,20 @@ class CampaignLines:
 
     def __init__(self) -> None:
         """Begin with no page."""
-        self._made: dict[tuple[str, str], tuple[Entry, Lines]] = {}
+        self._made: dict[str, tuple[Mapping[str, Entry], Mapping[str, Lines]]] = {}
 
     def of(self, board: Board) -> list[Lines]:
         """Return the lines of every campaign."""
         before, self._made = self._made, {}
-        for _, entry in board.entries():
-            key = entry.target.environment, entry.target.campaign_id
-            seen, lines = before.get(key, (None, ()))
+        for name, environment in board.environments.items():
+            seen, made = before.get(name, ({}, {}))
             # An entry never changes, so the same one has the same lines.
-            self._made[key] = entry, lines if seen is entry else _of_campaign(entry)
-        return [lines for _, lines in self._made.values()]
+            lines = {
+                key: made[key] if seen.get(key) is entry else _of_campaign(entry)
+                for key, entry in environment.campaigns.items()
+            }
+            self._made[name] = environment.campaigns, lines
+        return [each for _, lines in self._made.values() for each in lines.values()]
 
 
 def _of_campaign(entry: Entry) -> Lines:
@@ -260,10 +259,11 @@ def _value(text: str | None) -> str:
     return clean(text or "", LABEL_CHARACTERS)
 
 
-def _gauges(table: Gauges[_T], subjects: Mapping[str, _T]) -> Iterator[bytes]:
-    """Yield a family for each gauge in a table, of subjects by their labels as written."""
+def _gauges(table: Gauges[_T], label: str, subjects: Mapping[str, _T]) -> Iterator[bytes]:
+    """Yield a family for each gauge in a table, of subjects by the value of their one label."""
+    keys = {_written({label: name}): one for name, one in subjects.items()}
     for name, (about, value) in table.items():
-        yield _family(name, about, (_line(name, key, value(one)) for key, one in subjects.items()))
+        yield _family(name, about, (_line(name, key, value(one)) for key, one in keys.items()))
 
 
 def _family(name: str, about: str, lines: Iterable[bytes]) -> bytes:

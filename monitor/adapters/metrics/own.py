@@ -5,16 +5,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
+import prometheus_client as prometheus
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -22,9 +14,6 @@ from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
 
 ENDPOINTS = ("sftp", "campaigns")
 """The endpoints of the API that are called; the label `endpoint`."""
-
-_HASH_BYTES = 6
-"""Of the config's hash so much is exported: a float holds 48 bits exactly."""
 
 
 class _LinesDropped(Collector):
@@ -51,27 +40,20 @@ class OwnMetrics:
         `lines_dropped` returns how many log lines were lost so far; any thread may call it.
         """
         # They would double the series, and Prometheus knows when a counter began anyway.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = prometheus.CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.registry)
-        counter = partial(Counter, namespace="sftp_monitor", registry=self.registry)
-        gauge = partial(Gauge, namespace="sftp_monitor", registry=self.registry)
-        call = ("environment", "endpoint")
+            collector(registry=registry)
+        counter = partial(prometheus.Counter, namespace="sftp_monitor", registry=registry)
+        gauge = partial(prometheus.Gauge, namespace="sftp_monitor", registry=registry)
+        histogram = partial(prometheus.Histogram, namespace="sftp_monitor", registry=registry)
+        call, event = ("environment", "endpoint"), ("environment", "severity", "status")
         # The client appends `_total` to the name of a counter.
         self._requests = counter("api_requests", "Calls to the TalkOver API.", call)
-        self._request_failures = counter(
-            "api_request_failures",
-            "Calls to the TalkOver API that gave no definite answer, by reason.",
-            (*call, "reason"),
-        )
-        self._request_duration = Histogram(
-            "sftp_monitor_api_request_duration_seconds",
-            "How long a call to the TalkOver API took, body included.",
-            call,
-            registry=self.registry,
-        )
-        event = ("environment", "severity", "status")
+        about = "Calls to the TalkOver API that gave no definite answer, by reason."
+        self._request_failures = counter("api_request_failures", about, (*call, "reason"))
+        about = "How long a call to the TalkOver API took, body included."
+        self._request_duration = histogram("api_request_duration_seconds", about, call)
         self._events = counter("events", "Alert events that were decided.", event)
         about = "Deliveries of events to a sink that failed."
         self._sink_failures = counter("sink_failures", about, ("sink",))
@@ -88,7 +70,7 @@ class OwnMetrics:
         about = "When the config file was last loaded with success."
         self._reload_success_at = gauge("config_last_reload_success_timestamp_seconds", about)
         self._config_hash = gauge("config_hash", "Hash of the config that is in force.")
-        self.registry.register(_LinesDropped(lines_dropped))
+        registry.register(_LinesDropped(lines_dropped))
 
     def prepare(self, environment: str) -> None:
         """Start an environment's counters at 0, so that the first failure is an increase."""
@@ -131,7 +113,8 @@ class OwnMetrics:
         """Note that the config whose file has this SHA-256 is in force since `at`."""
         self._reload_successful.set(1)
         self._reload_success_at.set(at)
-        self._config_hash.set(int.from_bytes(digest[:_HASH_BYTES]))
+        # A float holds 48 bits exactly.
+        self._config_hash.set(int.from_bytes(digest[:6]))
 
     def config_refused(self) -> None:
         """Note that the config file has problems, and the old config stays in force."""
