@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from monitor.adapters.sinks.webhook import RefusedError, post
-from monitor.core.board import Board, Entry, EnvironmentBoard
+from monitor.core.board import Board, EnvironmentBoard
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds, Told
 from monitor.core.rules import RULES
@@ -29,9 +29,6 @@ TELL_ENDS_FOR: Seconds = 15 * MINUTE
 
 BATCH = 256
 """Alerts in one request."""
-
-SUMMARY_LIMIT = 512
-"""Characters of a summary, as in the log."""
 
 log = structlog.get_logger()
 
@@ -90,7 +87,7 @@ class AlertmanagerSink:
         if environment is None:
             now = None if event.status is EventStatus.RESOLVED else event
         else:
-            now = _by_now(event, environment)
+            now = next(told_events(environment, event), None)
         # Only the event knows as what it was told before: under another severity, or long ago.
         before = replace(event, severity=event.previous_severity or event.severity)
         levels = []
@@ -139,44 +136,38 @@ def _identity(level: Level) -> str:
     return json.dumps(level["labels"], sort_keys=True)
 
 
-def told_events(environment: EnvironmentBoard) -> Iterator[Event]:
-    """Yield what is told of an environment by now, each as the event that would tell it."""
-    for entry in (None, *environment.campaigns.values()):
-        yield from _told(environment, entry)
+def told_events(environment: EnvironmentBoard, only: Event | None = None) -> Iterator[Event]:
+    """Yield what is told by now of an environment, or of the alert of `only` this event.
 
-
-def _by_now(event: Event, environment: EnvironmentBoard) -> Event | None:
-    """Return the event that would tell the alert as it is by now; None where it is not told."""
-    entry = environment.campaigns.get(event.campaign_id or "")
-    if event.campaign_id is not None and entry is None:
-        return None
-    return next((now for now in _told(environment, entry) if now.rule == event.rule), None)
-
-
-def _told(environment: EnvironmentBoard, entry: Entry | None) -> Iterator[Event]:
-    """Yield what is told of a campaign, or without one of the environment itself."""
-    about = entry or environment
-    for alert, rule, severity in about.active_alerts():
-        if not alert.told:
-            continue
-        labels = alert.fired_as or about.labels
-        yield Event(
-            status=EventStatus.FIRING,
-            seq=alert.seq,
-            rule=alert.rule,
-            severity=severity,
-            environment=environment.status.name,
-            campaign_id=entry.target.campaign_id if entry else None,
-            campaign_name=labels.campaign_name,
-            labels=labels.labels,
-            exported=labels.exported,
-            sftp_host=labels.sftp_host,
-            summary=alert.summary,
-            since=alert.since,
-            observed_at=environment.now,
-            decided_at=environment.now,
-            next_step=rule.next_step_for(alert),
-        )
+    Each as the event that would tell it.
+    """
+    campaigns = environment.campaigns
+    entries = [campaigns.get(only.campaign_id or "")] if only else [None, *campaigns.values()]
+    for entry in entries:
+        about = entry or environment
+        campaign_id = entry.target.campaign_id if entry else None
+        for alert, rule, severity in about.active_alerts():
+            wanted = only is None or (only.campaign_id, only.rule) == (campaign_id, alert.rule)
+            if not alert.told or not wanted:
+                continue
+            labels = alert.fired_as or about.labels
+            yield Event(
+                status=EventStatus.FIRING,
+                seq=alert.seq,
+                rule=alert.rule,
+                severity=severity,
+                environment=environment.status.name,
+                campaign_id=campaign_id,
+                campaign_name=labels.campaign_name,
+                labels=labels.labels,
+                exported=labels.exported,
+                sftp_host=labels.sftp_host,
+                summary=alert.summary,
+                since=alert.since,
+                observed_at=environment.now,
+                decided_at=environment.now,
+                next_step=rule.next_step_for(alert),
+            )
 
 
 def labels_of(event: Event) -> dict[str, str]:
@@ -207,7 +198,8 @@ def annotations_of(event: Event, links: Links) -> dict[str, str]:
         host = f", host {clean(event.sftp_host)}" if event.sftp_host else ""
         what = f"Campaign {name}({where}){host}"
     annotations = {
-        "summary": f"{where}: {clean(event.summary, SUMMARY_LIMIT)}",
+        # As long as in the log.
+        "summary": f"{where}: {clean(event.summary, 512)}",
         "description": f"{what}{since}.",
         "next_step": event.next_step,
         "runbook_url": links.runbook_url.replace("{rule}", event.rule),
