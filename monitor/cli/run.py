@@ -40,7 +40,6 @@ def run(config_file: Path, **flags: Any) -> None:
     # A socket for every environment: the soft limit of 1,024 is there for programs with select().
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    code = 70
     try:
         code = asyncio.run(_run(load, writer))
     finally:

@@ -142,12 +142,15 @@ SINK_GAUGES: Gauges[SinkState] = {
 
 
 class Exposition:
-    """Makes the page, scrape after scrape; what has not changed since the last one is kept."""
+    """Makes the page, scrape after scrape.
+
+    Of campaigns that have not changed since the last one the lines are kept: about 1.5 kB of each.
+    """
 
     def __init__(self, own: OwnMetrics) -> None:
         """Show these counters beside the board."""
         self._own = own
-        self._campaigns = CampaignLines()
+        self._made: dict[str, tuple[Mapping[str, Entry], Mapping[str, Lines]]] = {}
 
     def render(self, board: Board, sinks: Sequence[SinkState], *, openmetrics: bool) -> bytes:
         """Return the whole page for one scrape: text 0.0.4, or OpenMetrics 1.0.0.
@@ -163,8 +166,21 @@ class Exposition:
         page.write(encode(self._own.registry))
         return page.getvalue()
 
+    def campaign_lines(self, board: Board) -> list[Lines]:
+        """Return the lines of every campaign: the last page's own, but for what has changed."""
+        before, self._made = self._made, {}
+        for name, environment in board.environments.items():
+            seen, made = before.get(name, ({}, {}))
+            # An entry never changes, so the same one has the same lines.
+            lines = {
+                key: made[key] if seen.get(key) is entry else _of_campaign(entry)
+                for key, entry in environment.campaigns.items()
+            }
+            self._made[name] = environment.campaigns, lines
+        return [each for _, lines in self._made.values() for each in lines.values()]
+
     def _families(self, board: Board, sinks: Sequence[SinkState]) -> Iterator[bytes]:
-        lines = [*map(_of_environment, board.environments.values()), *self._campaigns.of(board)]
+        lines = [*map(_of_environment, board.environments.values()), *self.campaign_lines(board)]
         for place, (name, about) in enumerate(CAMPAIGN_FAMILIES.items()):
             yield _family(name, about, (each[place] for each in lines))
         counts = (
@@ -180,30 +196,6 @@ class Exposition:
 def content_type(openmetrics: bool) -> str:
     """Return the `Content-Type` of such a page."""
     return (_OPENMETRICS if openmetrics else _TEXT)[1]
-
-
-class CampaignLines:
-    """The lines of all campaigns on the last page, so that the next makes only what has changed.
-
-    About 1.5 kB a campaign. To be used by one thread at a time.
-    """
-
-    def __init__(self) -> None:
-        """Begin with no page."""
-        self._made: dict[str, tuple[Mapping[str, Entry], Mapping[str, Lines]]] = {}
-
-    def of(self, board: Board) -> list[Lines]:
-        """Return the lines of every campaign."""
-        before, self._made = self._made, {}
-        for name, environment in board.environments.items():
-            seen, made = before.get(name, ({}, {}))
-            # An entry never changes, so the same one has the same lines.
-            lines = {
-                key: made[key] if seen.get(key) is entry else _of_campaign(entry)
-                for key, entry in environment.campaigns.items()
-            }
-            self._made[name] = environment.campaigns, lines
-        return [each for _, lines in self._made.values() for each in lines.values()]
 
 
 def _of_campaign(entry: Entry) -> Lines:
