@@ -89,13 +89,14 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
 
 def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
     """Return what the daemon says of the wanted campaigns and of their environments, or of all."""
-    pages = options.ask_pages(url, "/api/v1/campaigns", {}, schemas.CampaignsAnswer)
+    pages = options.ask(url, "/api/v1/campaigns", {}, schemas.CampaignsAnswer)
     campaigns = [campaign for page in pages for campaign in page.campaigns]
-    environments = options.ask(url, "/api/v1/status", {}, schemas.StatusAnswer).environments
-    if wanted:
-        campaigns = [one for one in campaigns if one.campaign_id in wanted]
-        concerned = {one.environment for one in campaigns}
-        environments = [one for one in environments if one.name in concerned]
+    (status,) = options.ask(url, "/api/v1/status", {}, schemas.StatusAnswer)
+    if not wanted:
+        return Checked(status.environments, campaigns)
+    campaigns = [one for one in campaigns if one.campaign_id in wanted]
+    concerned = {one.environment for one in campaigns}
+    environments = [one for one in status.environments if one.name in concerned]
     return Checked(environments, campaigns)
 
 

@@ -69,7 +69,7 @@ def events(
 def _ask(url: str, since: Instant, campaign: str | None) -> list[dict[str, Any]]:
     # httpx would send a None as `campaign_id=`, which is a filter, too.
     params = {"since": rfc3339(since)} | ({"campaign_id": campaign} if campaign else {})
-    pages = options.ask_pages(url, "/api/v1/events", params, EventsAnswer)
+    pages = options.ask(url, "/api/v1/events", params, EventsAnswer)
     return [to_json(event) for page in pages for event in page.events]
 
 

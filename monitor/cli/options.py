@@ -26,7 +26,6 @@ PATH = click.Path(path_type=Path)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
-_Page = TypeVar("_Page", CampaignsAnswer, EventsAnswer)
 
 
 def _name(flag: str) -> str:
@@ -91,27 +90,23 @@ def show(output: str, value: Any, table: str) -> None:
     click.echo(json.dumps(value, indent=2) if output == "json" else table)
 
 
-def ask_pages(
-    url: str, path: str, params: Mapping[str, str], answer: type[_Page]
-) -> Iterator[_Page]:
-    """Yield the pages of a list, from the first to the last; raises OSError as `ask` does."""
-    page = ask(url, path, params, answer)
-    yield page
-    while page.next is not None:
-        page = ask(url, path, {**params, "next": page.next}, answer)
-        yield page
-
-
-def ask(url: str, path: str, params: Mapping[str, str], answer: type[_T]) -> _T:
-    """Return what a daemon answers on a path of its JSON API; OSError says why it does not.
+def ask(url: str, path: str, params: Mapping[str, str], answer: type[_T]) -> Iterator[_T]:
+    """Yield what a daemon answers on a path of its JSON API, and of a list every page.
 
     `url` may have a user and a password (`https://user:password@host:10022`); no message has.
+    Raises OSError.
     """
-    try:
-        return from_json(answer, json.loads(fetch(url, path, params)))
-    except (ValueError, LookupError, TypeError, AttributeError):
-        problem = "unexpected response from --url: not sftp-monitor, or another version"
-        raise OSError(problem) from None
+    following: dict[str, str] | None = {}
+    while following is not None:
+        try:
+            page = from_json(answer, json.loads(fetch(url, path, {**params, **following})))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            problem = "unexpected response from --url: not sftp-monitor, or another version"
+            raise OSError(problem) from None
+        yield page
+        following = None
+        if isinstance(page, CampaignsAnswer | EventsAnswer) and page.next is not None:
+            following = {"next": page.next}
 
 
 def fetch(url: str, path: str, params: Mapping[str, str]) -> bytes:
