@@ -1,7 +1,7 @@
 """A receiver of alert events over HTTP: each as the log has it, signed, in order.
 
 The signature is an HMAC-SHA256 over the time, a dot, and the body, so that a receiver can tell
-who sent it and that it is no old one sent again.
+who sent it and that it is no old one sent again. `post` is Alertmanager's way, too.
 """
 
 import asyncio
