@@ -33,7 +33,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from monitor.adapters.metrics import OwnMetrics
-from monitor.adapters.metrics.campaigns import CAMPAIGN_GAUGES
+from monitor.adapters.metrics.exposition import CAMPAIGN_GAUGES
 from monitor.adapters.store import MEMORY, Loaded, Store
 from monitor.adapters.web.handlers import GZIP_LEVEL
 from monitor.config import Config, EnvironmentConfig, load_config, narrowed

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from monitor.adapters.sinks import RefusedError, RepeatingSink, Sink
+from monitor.adapters.sinks import ReadableSink, RefusedError, RepeatingSink, Sink
 from monitor.adapters.store import Store
 from monitor.core.model import Event, Seconds
 
@@ -105,7 +105,9 @@ class Teller:
         """Return whether the sink has the event from before a crash; None: nobody can know."""
         if event_id not in self._perhaps_had:
             return False
-        had = await self._insist(partial(self._sink.has, event_id, self._perhaps_had[event_id]))
+        sink, before, had = self._sink, self._perhaps_had[event_id], None
+        if isinstance(sink, ReadableSink):
+            had = await self._insist(partial(sink.has, event_id, before))
         if not had:
             # Nothing overtakes: of those after it none was delivered.
             self._perhaps_had.clear()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.sinks.levels import labels_of, told_events
+from monitor.adapters.sinks.alertmanager import labels_of, told_events
 from monitor.adapters.web import serializers
 from monitor.core.model import PollError, Reason
 from monitor.daemon import Daemon

@@ -214,6 +214,26 @@ def test_what_a_sink_says_it_has_is_not_told_again(
     assert [(one.seq, one.redelivery) for one in sink.told] == told
 
 
+def test_to_a_sink_that_cannot_be_asked_what_it_may_have_goes_again_and_is_marked(
+    path: Path,
+) -> None:
+    class Unreadable:
+        name, told = "log", list[Event]()
+
+        async def deliver(self, told: Event) -> None:
+            self.told.append(told)
+
+    async def story() -> list[Event]:
+        store = await _waiting_after_a_crash(path, ASink())
+        sink = Unreadable()
+        await Teller(sink, store, lambda _: None).tell_all()
+        await store.aclose()
+        return sink.told
+
+    told = [(one.event.seq, one.redelivery) for one in run(story())]
+    assert told == [(2, True), (3, False), (4, False)]
+
+
 def test_a_sink_is_asked_about_an_event_and_the_one_before_it(path: Path) -> None:
     async def story() -> tuple[list[tuple[str, str | None]], list[str]]:
         sink = ASink()

@@ -27,8 +27,6 @@ TEXT_LIMIT = 512
 TRACEBACK_LIMIT = 2048
 """Characters of a traceback; its end tells most."""
 
-_Item = tuple[bytes, Future[None] | None]
-
 
 class LineWriter:
     """Writes whole lines to a file descriptor, in order, from one thread of its own."""
@@ -38,7 +36,7 @@ class LineWriter:
         self.dropped = 0
         self._fd = fd
         self._torn = False
-        self._items: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._items = queue.SimpleQueue[tuple[bytes, Future[None]] | None]()
         # A daemon thread: one that hangs in a full pipe must not keep the process from leaving.
         self._thread = threading.Thread(target=self._work, name="stdout", daemon=True)
         self._thread.start()
@@ -48,7 +46,7 @@ class LineWriter:
         if self._items.qsize() >= LINES_WAITING:
             self.dropped += 1
         else:
-            self._items.put((line, None))
+            self._items.put((line, Future()))
 
     async def write(self, line: bytes) -> None:
         """Write a line that may not be lost: returns when it is written, raises OSError if not."""
@@ -66,13 +64,11 @@ class LineWriter:
     def _work(self) -> None:
         while (item := self._items.get()) is not None:
             line, done = item
-            done = done or Future()
             try:
                 self._write_all(line)
+                done.set_result(None)
             except OSError as error:
                 done.set_exception(error)
-            else:
-                done.set_result(None)
 
     def _write_all(self, line: bytes) -> None:
         # After a line that broke off, a newline first: what follows must not be glued to it.
@@ -102,16 +98,12 @@ def configure(writer: LineWriter, now: Callable[[], Instant], *, level: str, out
         # A cached logger would keep the clock of an earlier `configure`.
         cache_logger_on_first_use=False,
     )
-    renderer: Processor = (
-        _render_for_people if output == "console" else structlog.processors.JSONRenderer()
-    )
+    as_json = structlog.processors.JSONRenderer()
+    renderer = _render_for_people if output == "console" else as_json
+    formatter = structlog.stdlib.ProcessorFormatter
+    processors: list[Processor] = [formatter.remove_processors_meta, renderer]
     handler = _Handler(writer)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
+    handler.setFormatter(formatter(foreign_pre_chain=shared, processors=processors))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -133,16 +125,12 @@ class _Handler(logging.Handler):
 
 
 def _harmless(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    return {key: _harmless_value(key, value) for key, value in event.items()}
-
-
-def _harmless_value(key: str, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    # A traceback keeps its lines; every other text is one line without control characters.
-    return (
-        redact(value)[-TRACEBACK_LIMIT:] if key == "exception" else clean(redact(value), TEXT_LIMIT)
-    )
+    for key, text in event.items():
+        if isinstance(text, str):
+            said = redact(text)
+            # A traceback keeps its lines; every other text is one line without control characters.
+            event[key] = said[-TRACEBACK_LIMIT:] if key == "exception" else clean(said, TEXT_LIMIT)
+    return event
 
 
 def _render_for_people(_logger: Any, _method: str, event: EventDict) -> str:

@@ -17,11 +17,11 @@ class ServiceManager:
         """Talk to `$NOTIFY_SOCKET`, as the process with this id."""
         address = environ.get("NOTIFY_SOCKET", "")
         # A leading @ stands for the NUL of an abstract socket; other schemes are not ours.
-        self._address = "\0" + address[1:] if address.startswith("@") else address
-        self._told = address.startswith(("/", "@"))
+        address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._address = address if address.startswith(("/", "\0")) else ""
         # The variables are inherited: a watchdog may be meant for the process that started us.
         ours = environ.get("WATCHDOG_PID", str(pid)) == str(pid)
-        self.watches = self._told and ours and environ.get("WATCHDOG_USEC", "0") != "0"
+        self._watched = ours and environ.get("WATCHDOG_USEC", "0") != "0"
         self._failing = False
 
     def ready(self, status: str) -> None:
@@ -38,20 +38,19 @@ class ServiceManager:
 
     def alive(self) -> None:
         """Feed the watchdog, if we have one."""
-        if self.watches:
+        if self._watched:
             self._tell("WATCHDOG=1")
 
     def _tell(self, message: str) -> None:
-        if not self._told:
+        if not self._address:
             return
+        failing, self._failing = self._failing, False
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
                 # Whoever does not listen must not hold us up.
                 connection.setblocking(False)
                 connection.sendto(message.encode(), self._address)
         except OSError as error:
-            if not self._failing:
-                log.warning("manager_not_told", problem=str(error))
             self._failing = True
-        else:
-            self._failing = False
+            if not failing:
+                log.warning("manager_not_told", problem=str(error))

@@ -1,4 +1,4 @@
-"""The command line: `sftp-monitor`. Commands and exit codes; no logic.
+"""The command line: `sftp-monitor`. Commands and exit codes; no decisions.
 
 A verdict is 0 to 3. Everything else that can end a command has a code of `sysexits.h`, so that
 neither click's 2 nor Python's 1 ever reads as a verdict.
@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from dataclasses import fields
 from enum import IntEnum
 
 import click
@@ -19,9 +20,11 @@ from monitor.cli.config import config
 from monitor.cli.demo import demo
 from monitor.cli.events import events
 from monitor.cli.notify import notify
-from monitor.cli.rules import rules
 from monitor.cli.run import run
-from monitor.config import ConfigError, SecretError
+from monitor.config import ConfigError, SecretError, format_duration
+from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.rule import BaseRule
+from monitor.core.rules import RULES
 
 
 class Exit(IntEnum):
@@ -40,7 +43,31 @@ def app() -> None:
     """Tell on-call which TalkOver campaign's SFTP import is broken, since when, and why."""
 
 
-for command in (run, check, config, rules, events, notify, demo):
+@app.command()
+def rules() -> None:
+    """Show every rule: what it means, its settings with their defaults, and what to do."""
+    for title, table in (("a campaign", RULES), ("an environment", ENVIRONMENT_RULES)):
+        click.echo(f"Rules of {title}\n")
+        for cls in table.values():
+            click.echo(_describe(cls))
+
+
+def _describe(cls: type[BaseRule]) -> str:
+    rule = cls()
+    lines = [
+        f"{cls.name}  ({rule.severity})",
+        f"  meaning   {cls.meaning}",
+        f"  next      {cls.next_step}",
+    ]
+    for setting in fields(rule):
+        value = getattr(rule, setting.name)
+        shown = format_duration(value) if isinstance(value, float) else str(value)
+        shown = shown.lower() if isinstance(value, bool) else shown
+        lines.append(f"  {setting.name.rstrip('_'):<20} {shown:<9} {setting.metadata['help']}")
+    return "\n".join(lines) + "\n"
+
+
+for command in (run, check, config, events, notify, demo):
     app.add_command(command)
 
 
@@ -83,22 +110,17 @@ def _main() -> int:
         _tell("\n".join(str(problem) for problem in error.problems))
         return error.exit_code
     except (SecretError, StorageError, OSError) as error:
-        return _explain(error)
+        if not isinstance(error, BrokenPipeError):
+            _tell(f"error: {error}")
+        if isinstance(error, SecretError):
+            return error.exit_code
+        return Exit.LOCKED if isinstance(error, StateLocked) else Exit.CANNOT_OPEN
     except SystemExit:
         # click leaves so, with 1, when who read our output has left: that is no verdict, either.
         return Exit.CANNOT_OPEN
     except Exception:
         _tell(f"internal error, please report it:\n{traceback.format_exc()}")
         return Exit.INTERNAL
-
-
-def _explain(error: Exception) -> int:
-    """Say in one line what is wrong outside of the program; return the exit code for it."""
-    if not isinstance(error, BrokenPipeError):
-        _tell(f"error: {error}")
-    if isinstance(error, SecretError):
-        return error.exit_code
-    return Exit.LOCKED if isinstance(error, StateLocked) else Exit.CANNOT_OPEN
 
 
 def _tell(text: str) -> None:

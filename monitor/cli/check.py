@@ -1,35 +1,28 @@
 """`sftp-monitor check`: one sweep, then every campaign with its findings, and a verdict."""
 
 import asyncio
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from monitor.adapters import log
-from monitor.adapters.web import serializers
-from monitor.adapters.web.schemas import (
-    AlertAnswer,
-    CampaignAnswer,
-    CampaignsAnswer,
-    EnvironmentAnswer,
-    StatusAnswer,
-)
+from monitor.adapters.web import schemas, serializers
 from monitor.cli import options
-from monitor.cli.http_client import ask, ask_pages
 from monitor.config import Config, narrowed
-from monitor.core.board import Board, Health, doubts
+from monitor.core.board import Health, doubts
 from monitor.core.budget import Budget
 from monitor.core.model import Severity, Verdict
 from monitor.core.text import rfc3339, span
 from monitor.daemon import SystemClock
 from monitor.polling import talkover
 from monitor.serialize import from_json, to_json
-from monitor.sweeping import Progress, sweep
+from monitor.sweeping import sweep
 
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
 """Exit codes. Of several campaigns the worst counts: critical, unknown, warning, healthy."""
@@ -41,12 +34,21 @@ _OF_SEVERITY = {Severity.CRITICAL: Health.CRITICAL, Severity.WARNING: Health.WAR
 class Checked:
     """What was found; the health of a campaign counts what is pending as its severity."""
 
-    environments: Sequence[EnvironmentAnswer]
-    campaigns: Sequence[CampaignAnswer]
+    environments: Sequence[schemas.EnvironmentAnswer]
+    campaigns: Sequence[schemas.CampaignAnswer]
+
+
+class Row(NamedTuple):
+    """What is said of an environment or a campaign; its health counts what is pending, too."""
+
+    health: Health
+    name: str
+    lines: Sequence[str]
 
 
 @click.command()
-@options.config_file_or_url
+@options.config_file()
+@options.daemon_url
 @options.output_format
 @click.option("--campaign", "wanted", multiple=True, help="Only this campaign; may be repeated.")
 def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[str, ...]) -> int:
@@ -57,79 +59,55 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
     if url is not None:
         known = _asked(url, wanted)
     elif config_file is not None:
-        board = _sweep(_narrowed(options.load(config_file), wanted))
-        known = Checked(serializers.environments(board), serializers.campaigns(board))
-        # As a daemon would say it: nothing of the API's texts reaches a terminal as it is.
-        known = from_json(Checked, to_json(known))
+        known = _swept(_narrowed(options.load(config_file), wanted))
     else:
         raise click.UsageError("say what to check: --config.file, or --url of a running daemon")
-    known = replace(known, campaigns=[_counted(campaign) for campaign in known.campaigns])
     failed = {one.name: one.listing_error for one in known.environments if one.listing_error}
     for name, error in failed.items():
         click.echo(f"{name}: the listing of campaigns failed: {error.reason}", err=True)
     # After a listing that failed nobody knows which campaigns there are.
     if not failed:
         _refuse_unknown(wanted, {campaign.campaign_id for campaign in known.campaigns})
-    if output == "json":
-        click.echo(json.dumps(to_json(known), indent=2))
-    else:
-        click.echo(_table(known, "would fire" if url is None else "firing"))
-    own = {_own_health(environment) for environment in known.environments} - {Health.HEALTHY}
-    return max_verdict([*own, *(campaign.health for campaign in known.campaigns)])
+    campaigns = [_of_campaign(campaign) for campaign in known.campaigns]
+    own = [_of_environment(environment) for environment in known.environments]
+    counted = [
+        replace(campaign, health=row.health)
+        for campaign, row in zip(known.campaigns, campaigns, strict=True)
+    ]
+    rows = [row for row in own if row.lines] + sorted(
+        campaigns, key=lambda row: list(Health).index(row.health)
+    )
+    total = _total(known, campaigns, "would fire" if url is None else "firing")
+    table = "\n".join([*map(_block, rows), total])
+    options.show(output, to_json(replace(known, campaigns=counted)), table)
+    healths = {row.health for row in own} - {Health.HEALTHY} | {row.health for row in campaigns}
+    return VERDICTS[_worst(healths)]
 
 
-def max_verdict(healths: Iterable[Health]) -> int:
-    """Return the exit code for campaigns of these healths; none at all is unknown."""
-    found = set(healths)
-    # Health is declared worst first, and the exit codes are in another order.
-    return VERDICTS[next((health for health in Health if health in found), Health.UNKNOWN)]
+# --- what is asked --------------------------------------------------------------------------------
 
 
-def _with_alerts(health: Health, alerts: Iterable[AlertAnswer]) -> Health:
-    """Return the worst of a health and of these alerts, as if each that is pending fired."""
-    counted = [alert.severity for alert in alerts if alert.muted_by is None]
-    healths = [health, *(_OF_SEVERITY.get(severity, Health.HEALTHY) for severity in counted)]
-    return min(healths, key=list(Health).index)
+def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
+    """Return what the daemon says of the wanted campaigns and of their environments, or of all."""
+    pages = options.ask(url, "/api/v1/campaigns", {}, schemas.CampaignsAnswer)
+    campaigns = [campaign for page in pages for campaign in page.campaigns]
+    (status,) = options.ask(url, "/api/v1/status", {}, schemas.StatusAnswer)
+    if not wanted:
+        return Checked(status.environments, campaigns)
+    campaigns = [one for one in campaigns if one.campaign_id in wanted]
+    concerned = {one.environment for one in campaigns}
+    environments = [one for one in status.environments if one.name in concerned]
+    return Checked(environments, campaigns)
 
 
-def _own_health(environment: EnvironmentAnswer) -> Health:
-    stopped = environment.outage_since or environment.token_rejected_since
-    unknown = stopped or environment.listing_error
-    return _with_alerts(Health.UNKNOWN if unknown else Health.HEALTHY, environment.alerts)
-
-
-def _counted(campaign: CampaignAnswer) -> CampaignAnswer:
-    health = _with_alerts(campaign.health, campaign.alerts)
-    # What a rule cannot say is no verdict to end with 0 on.
-    unknown = health is Health.HEALTHY and _doubts(campaign)
-    return replace(campaign, health=Health.UNKNOWN if unknown else health)
-
-
-def _doubts(campaign: CampaignAnswer) -> list[str]:
-    return doubts((finding.verdict, finding.summary) for finding in campaign.findings or ())
-
-
-def _sweep(config: Config) -> Board:
-    clock, progress = SystemClock(), _progress(config)
-    # Which polls failed is in the verdict, and standard output belongs to the verdict alone.
-    writer = log.LineWriter(sys.stderr.fileno())
-    log.configure(writer, clock.wall, level="error", output="console")
-    try:
-        progress(0, {one.name: len(one.campaigns) for one in config.environments})
-        return asyncio.run(sweep(config, clock, talkover(clock), progress))
-    finally:
-        writer.close()
-        if sys.stderr.isatty():
-            click.echo(err=True)
-
-
-def _progress(config: Config) -> Progress:
-    """Return what shows on a terminal how many polls are done, and how long all of them take."""
+def _swept(config: Config) -> Checked:
+    """Return what one sweep finds; on a terminal it says how far it is, and how long it takes."""
+    clock, terminal = SystemClock(), sys.stderr.isatty()
     budgets = {one.name: Budget(one.budget_per_minute, 0.0) for one in config.environments}
 
-    def show(polls: int, campaigns: Mapping[str, int]) -> None:
-        """Overwrite the line of the terminal; say nothing where there is none."""
-        if sys.stderr.isatty():
+    def progress(polls: int, campaigns: Mapping[str, int]) -> None:
+        """Overwrite the line of the terminal."""
+        if terminal:
             expected = sum(campaigns.values())
             # Environments are polled side by side, so the slowest one tells how long it takes.
             seconds = max(count * budgets[name].spacing(0.0) for name, count in campaigns.items())
@@ -137,7 +115,19 @@ def _progress(config: Config) -> Progress:
             done = f"{min(polls, expected)}/{expected} campaigns"
             click.echo(f"\r{done}, {span(seconds)} in all ", nl=False, err=True)
 
-    return show
+    # Which polls failed is in the verdict, and standard output belongs to the verdict alone.
+    writer = log.LineWriter(sys.stderr.fileno())
+    log.configure(writer, clock.wall, level="error", output="console")
+    try:
+        progress(0, {one.name: len(one.campaigns) for one in config.environments})
+        board = asyncio.run(sweep(config, clock, talkover(clock), progress))
+    finally:
+        writer.close()
+        if terminal:
+            click.echo(err=True)
+    known = Checked(serializers.environments(board), serializers.campaigns(board))
+    # As a daemon would say it: nothing of the API's texts reaches a terminal as it is.
+    return from_json(Checked, to_json(known))
 
 
 def _narrowed(config: Config, wanted: tuple[str, ...]) -> Config:
@@ -145,70 +135,41 @@ def _narrowed(config: Config, wanted: tuple[str, ...]) -> Config:
     if not wanted:
         return config
     known = {one.id for environment in config.environments for one in environment.campaigns}
-    found_later = set(wanted) - known
     if not any(environment.discovery.enabled for environment in config.environments):
         _refuse_unknown(wanted, known)
+    found_later = not known.issuperset(wanted)
     own = [narrowed(environment, wanted) for environment in config.environments]
     kept = [one for one in own if one.campaigns or (found_later and one.discovery.enabled)]
     return config.model_copy(update={"environments": tuple(kept)})
 
 
 def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
-    unknown = sorted(set(wanted) - known)
-    if unknown:
+    if unknown := sorted(set(wanted) - known):
         raise click.UsageError(f"no such campaign is configured: {', '.join(unknown)}")
 
 
-def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
-    """Return what the daemon says of the wanted campaigns and of their environments, or of all."""
-    campaigns = [
-        campaign
-        for page in ask_pages(url, "/api/v1/campaigns", {}, CampaignsAnswer)
-        for campaign in page.campaigns
-    ]
-    environments = ask(url, "/api/v1/status", {}, StatusAnswer).environments
-    if wanted:
-        campaigns = [one for one in campaigns if one.campaign_id in wanted]
-        concerned = {one.environment for one in campaigns}
-        environments = [one for one in environments if one.name in concerned]
-    return Checked(environments, campaigns)
+# --- what is said ---------------------------------------------------------------------------------
 
 
-def _table(known: Checked, word: str) -> str:
-    """Return what was found for people; `word` says that alerts are firing, or would fire."""
-    lines, seen = list[str](), known.campaigns
-    for environment in known.environments:
-        if said := _of_environment(environment):
-            lines.append(f"{_own_health(environment).upper():<9} {environment.name}")
-            lines += [f"{'':<9} {each}" for each in said]
-    for campaign in sorted(seen, key=lambda one: list(Health).index(one.health)):
-        host = f"  {campaign.config.host}" if campaign.config is not None else ""
-        name = campaign.name or campaign.campaign_id
-        lines.append(f"{campaign.health.upper():<9} {campaign.environment}/{name}{host}")
-        lines += [f"{'':<9} {each}" for each in _of_campaign(campaign)]
-    counts = ", ".join(f"{sum(c.health == h for c in seen)} {h}" for h in Health)
-    alerts = [alert for one in known.environments for alert in one.alerts]
-    alerts += [alert for one in seen for alert in one.alerts]
-    states = Counter(alert.state for alert in alerts if alert.muted_by is None)
-    firing, pending = states["firing"], states["pending"]
-    if word == "would fire":
-        firing, pending = firing + pending, 0
-    total = f"{firing} alert{'' if firing == 1 else 's'} {word}"
-    more = f", {pending} pending" if pending else ""
-    return "\n".join([*lines, f"{len(seen)} campaigns: {counts}; {total}{more}"])
-
-
-def _of_environment(environment: EnvironmentAnswer) -> list[str]:
+def _of_environment(environment: schemas.EnvironmentAnswer) -> Row:
+    stopped = environment.outage_since or environment.token_rejected_since
+    unknown = stopped or environment.listing_error
+    health = _with_alerts(Health.UNKNOWN if unknown else Health.HEALTHY, environment.alerts)
     # An outage is unknown to its rule until it has lasted: one sweep does not wait for that.
     coming = [
         f"{finding.rule}: {finding.summary}, would fire at {rfc3339(finding.recheck_at)}"
         for finding in environment.findings or ()
         if finding.verdict is Verdict.UNKNOWN and finding.recheck_at is not None
     ]
-    return [*map(_of_alert, environment.alerts), *coming]
+    return Row(health, environment.name, [*map(_of_alert, environment.alerts), *coming])
 
 
-def _of_campaign(campaign: CampaignAnswer) -> list[str]:
+def _of_campaign(campaign: schemas.CampaignAnswer) -> Row:
+    health = _with_alerts(campaign.health, campaign.alerts)
+    unknown = doubts((finding.verdict, finding.summary) for finding in campaign.findings or ())
+    # What a rule cannot say is no verdict to end with 0 on.
+    if health is Health.HEALTHY and unknown:
+        health = Health.UNKNOWN
     if campaign.polled_at is None:
         said = ["not polled: the API does not answer, or rejects the token"]
     elif campaign.error is not None:
@@ -217,14 +178,47 @@ def _of_campaign(campaign: CampaignAnswer) -> list[str]:
     elif campaign.findings is None:
         said = ["not read since the start"]
     else:
-        said = [f"unknown: {summary}" for summary in _doubts(campaign)]
-    return [*map(_of_alert, campaign.alerts), *said]
+        said = [f"unknown: {summary}" for summary in unknown]
+    host = f"  {campaign.config.host}" if campaign.config is not None else ""
+    name = f"{campaign.environment}/{campaign.name or campaign.campaign_id}{host}"
+    return Row(health, name, [*map(_of_alert, campaign.alerts), *said])
 
 
-def _of_alert(alert: AlertAnswer) -> str:
+def _of_alert(alert: schemas.AlertAnswer) -> str:
     change = "" if alert.muted_by is None else f", muted by {alert.muted_by}"
     if alert.changes_in_seconds is not None and not change:
         what = "would fire" if alert.state == "pending" else "healthy by now, to be resolved"
         # Rounded: half a second after the poll it is the whole span still.
         change = f", {what} in {span(round(alert.changes_in_seconds))}"
     return f"{alert.rule}: {alert.summary}{change}"
+
+
+def _block(row: Row) -> str:
+    return "\n".join(
+        [f"{row.health.upper():<9} {row.name}", *(f"{'':<9} {line}" for line in row.lines)]
+    )
+
+
+def _total(known: Checked, campaigns: Sequence[Row], word: str) -> str:
+    """Return the last line; `word` says that alerts are firing, or would fire."""
+    counts = ", ".join(f"{sum(row.health == h for row in campaigns)} {h}" for h in Health)
+    alerts = [*(one.alerts for one in known.environments), *(one.alerts for one in known.campaigns)]
+    states = Counter(alert.state for alert in chain(*alerts) if alert.muted_by is None)
+    firing, pending = states["firing"], states["pending"]
+    if word == "would fire":
+        firing, pending = firing + pending, 0
+    total = f"{firing} alert{'' if firing == 1 else 's'} {word}"
+    more = f", {pending} pending" if pending else ""
+    return f"{len(campaigns)} campaigns: {counts}; {total}{more}"
+
+
+def _with_alerts(health: Health, alerts: Iterable[schemas.AlertAnswer]) -> Health:
+    """Return the worst of a health and of these alerts, as if each that is pending fired."""
+    counted = [alert.severity for alert in alerts if alert.muted_by is None]
+    return _worst([health, *(_OF_SEVERITY.get(each, Health.HEALTHY) for each in counted)])
+
+
+def _worst(healths: Iterable[Health]) -> Health:
+    """Return the worst of these; where there is none at all, nothing is known."""
+    # Health is declared worst first.
+    return min(healths, key=list(Health).index, default=Health.UNKNOWN)

@@ -1,6 +1,5 @@
 """`sftp-monitor events`: the alert history, from the state database or from a running daemon."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import Any
 
 import click
 
+from monitor.adapters.sinks import links_of
 from monitor.adapters.store import read_history
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
-from monitor.cli.http_client import ask_pages
 from monitor.config import format_duration, parse_duration
 from monitor.core.board import HistoryQuery
 from monitor.core.model import Instant, Seconds
@@ -20,39 +19,27 @@ from monitor.daemon import SystemClock
 from monitor.serialize import Links, event_json, to_json
 
 
-class _Duration(click.ParamType[Seconds]):
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Seconds:
-        """Return the seconds of a duration; fails as wrong usage."""
-        try:
-            # click may pass what was converted before, and requires that it comes back as it is.
-            return parse_duration(value) if isinstance(value, str) else value
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> Seconds:
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
-@click.option("--since", type=_Duration(), default="24h", show_default=True, help="How far back.")
+@click.option(
+    "--since",
+    metavar="DURATION",
+    callback=_seconds,
+    default="24h",
+    show_default=True,
+    help="How far back.",
+)
 @click.option("--campaign", help="Only the campaign with this id.")
 @options.output_format
 @options.daemon_url
-@click.option(
-    "--config.file",
-    "config_file",
-    type=click.Path(path_type=Path),
-    envvar="SFTP_MONITOR_CONFIG_FILE",
-    help="Read the state that this config names.",
-)
-@click.option(
-    "--state.path",
-    "state_path",
-    type=click.Path(path_type=Path),
-    envvar="SFTP_MONITOR_STATE_PATH",
-    help="Read this state database.",
-)
+@options.option("--config.file", "Read the state that this config names.", type=options.PATH)
+@options.option("--state.path", "Read this state database.", type=options.PATH)
 def events(
     since: Seconds,
     campaign: str | None,
@@ -69,26 +56,19 @@ def events(
         links = Links("")
         if config_file is not None:
             config = options.load(config_file)
-            links = Links(config.alerts.runbook_url, config.web.external_url)
-            state_path = state_path or config.state.path
+            links, state_path = links_of(config), state_path or config.state.path
         if state_path is None:
             raise click.UsageError("say where the history is: --config.file, --state.path or --url")
-        stored = read_history(
-            state_path, HistoryQuery(since=from_instant, campaign_id=campaign, limit=sys.maxsize)
-        )
-        found = [event_json(event, links) for event in stored.values()]
-    if output == "json":
-        click.echo(json.dumps(found, indent=2))
-        return
-    for event in found:
-        click.echo(_line(event))
-    click.echo(f"{len(found)} events in the last {format_duration(since)}")
+        asked = HistoryQuery(since=from_instant, campaign_id=campaign, limit=sys.maxsize)
+        found = [event_json(event, links) for event in read_history(state_path, asked).values()]
+    count = f"{len(found)} events in the last {format_duration(since)}"
+    options.show(output, found, "\n".join([*map(_line, found), count]))
 
 
 def _ask(url: str, since: Instant, campaign: str | None) -> list[dict[str, Any]]:
     # httpx would send a None as `campaign_id=`, which is a filter, too.
     params = {"since": rfc3339(since)} | ({"campaign_id": campaign} if campaign else {})
-    pages = ask_pages(url, "/api/v1/events", params, EventsAnswer)
+    pages = options.ask(url, "/api/v1/events", params, EventsAnswer)
     return [to_json(event) for page in pages for event in page.events]
 
 

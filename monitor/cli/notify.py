@@ -16,11 +16,8 @@ from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds, Sev
 from monitor.core.text import clean
 from monitor.daemon import SystemClock
 
-RULE = "notify_test"
-"""What stands for the rule in a test event, and for the alert's name in Alertmanager."""
-
-EPOCH = "test"
-"""What stands for the epoch in the id of a test event: no real one is like it."""
+# What stands for the rule and for the epoch in a test event: no real ones are like them.
+RULE, EPOCH = "notify_test", "test"
 
 ENDS_AFTER: Seconds = 5 * MINUTE
 """In Alertmanager a test alert ends by itself, after so long."""
@@ -32,7 +29,7 @@ def notify() -> None:
 
 
 @notify.command()
-@options.config_file
+@options.config_file(required=True)
 @click.option(
     "--severity",
     type=click.Choice([severity.value for severity in Severity]),
@@ -45,28 +42,35 @@ def test(config_file: Path, severity: str) -> int:
 
     Exit code: 0 all of them took it, 1 one did not.
     """
-    config = options.load(config_file)
-    clock = SystemClock()
+    config, clock = options.load(config_file), SystemClock()
     writer = log.LineWriter(sys.stdout.fileno())
     log.configure(log.LineWriter(sys.stderr.fileno()), clock.wall, level="error", output="console")
-    situation = Situation(
-        clock.wall,
-        board=lambda: Board({}, clock.wall()),
-        hold=ENDS_AFTER,
-    )
+    nothing = Board({}, clock.wall())
+    situation = Situation(clock.wall, board=lambda: nothing, hold=ENDS_AFTER)
     sinks = sinks_of(config, writer.write, situation, threaded=True)
-    event = a_test_event(config, Severity(severity), clock.wall())
+    event = _test_event(config, Severity(severity), clock.wall())
     try:
-        problems = asyncio.run(_try_all(sinks, event))
+        return asyncio.run(_try_all(sinks, event))
     finally:
         writer.close()
-    for sink, problem in zip(sinks, problems, strict=True):
-        click.echo(f"{sink.name}: {'ok' if problem is None else f'failed: {problem}'}")
-    return int(any(problem is not None for problem in problems))
 
 
-def a_test_event(config: Config, severity: Severity, now: Instant) -> Event:
-    """Return an event that says that it is a test, labelled like one of the first environment."""
+async def _try_all(sinks: Sequence[Sink], event: Event) -> int:
+    """Say of each sink whether it takes the event; returns the exit code."""
+    code = 0
+    for sink in sinks:
+        try:
+            await sink.deliver(event)
+        except (OSError, RefusedError) as error:
+            click.echo(f"{sink.name}: failed: {clean(str(error), 300)}")
+            code = 1
+        else:
+            click.echo(f"{sink.name}: ok")
+    return code
+
+
+def _test_event(config: Config, severity: Severity, now: Instant) -> Event:
+    """Return an event of the first environment that says that it is a test."""
     environment = config.environments[0]
     return Event(
         status=EventStatus.FIRING,
@@ -84,16 +88,3 @@ def a_test_event(config: Config, severity: Severity, now: Instant) -> Event:
         next_step="Nothing: somebody ran `sftp-monitor notify test`.",
         epoch=EPOCH,
     )
-
-
-async def _try_all(sinks: Sequence[Sink], event: Event) -> list[str | None]:
-    """Return for each sink why it did not take the event, None where it did."""
-    return await asyncio.gather(*(_try(sink, event) for sink in sinks))
-
-
-async def _try(sink: Sink, event: Event) -> str | None:
-    try:
-        await sink.deliver(event)
-    except (OSError, RefusedError) as error:
-        return clean(str(error), 300)
-    return None

@@ -1,33 +1,45 @@
-"""Options that several commands share, and how they change the config."""
+"""Options that several commands share, and what they stand for: a config, or a running daemon."""
 
+import asyncio
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
+import httpx
 
+from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer
 from monitor.config import Config, LogFormat, LogLevel, load_config
+from monitor.core.model import Seconds
+from monitor.http import request_once, whole
+from monitor.serialize import from_json
+
+WITHIN: Seconds = 30.0
+"""What a whole answer of a daemon may take: ten thousand campaigns have 10 MB."""
+
+ANSWER_MAX = 1024 * 1024 * 1024
+
+PATH = click.Path(path_type=Path)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 
 def _name(flag: str) -> str:
     return flag.removeprefix("--").replace(".", "_").replace("-", "_")
 
 
-def _option(flag: str, about: str, **more: Any) -> Callable[[_F], _F]:
+def option(flag: str, about: str, **more: Any) -> Callable[[_F], _F]:
+    """Return an option that an environment variable of its name stands for, too."""
     name = _name(flag)
-    return click.option(
-        flag, name, envvar=f"SFTP_MONITOR_{name.upper()}", show_envvar=True, help=about, **more
-    )
+    return click.option(flag, name, envvar=f"SFTP_MONITOR_{name.upper()}", help=about, **more)
 
 
-_PATH = click.Path(path_type=Path)
-_CONFIG = partial(_option, "--config.file", "The config file; see config.example.yaml.", type=_PATH)
-
-config_file = _CONFIG(required=True)
+_ABOUT = "The config file; see config.example.yaml."
+config_file = partial(option, "--config.file", _ABOUT, type=PATH, show_envvar=True)
 
 output_format = click.option(
     "--format",
@@ -42,25 +54,17 @@ daemon_url = click.option(
     "--url", help="Ask the daemon that runs there, such as http://127.0.0.1:10022."
 )
 
-
-def config_file_or_url(command: _F) -> _F:
-    """Add `--config.file` and `--url`, of which the command needs one."""
-    return _CONFIG()(daemon_url(command))
-
-
+_LEVEL, _FORMAT = click.Choice(get_args(LogLevel)), click.Choice(get_args(LogFormat))
 _RUN_FLAGS: dict[str, tuple[Any, str]] = {
     "--web.listen-address": (str, "Where to listen: HOST:PORT."),
     "--web.external-url": (str, "Under which URL users reach this daemon."),
     "--web.config.file": (
-        _PATH,
+        PATH,
         "TLS and passwords, as exporters have them; see web-config.example.yaml.",
     ),
-    "--log.level": (click.Choice(get_args(LogLevel)), "Log level."),
-    "--log.format": (
-        click.Choice(get_args(LogFormat)),
-        "One JSON object a line, or lines for people.",
-    ),
-    "--state.path": (_PATH, "The state database."),
+    "--log.level": (_LEVEL, "Log level."),
+    "--log.format": (_FORMAT, "One JSON object a line, or lines for people."),
+    "--state.path": (PATH, "The state database."),
 }
 """Each stands for the key of its name: --web.listen-address is web.listen_address."""
 
@@ -69,7 +73,7 @@ def run_flags(command: _F) -> _F:
     """Add the flags of `run`, which beat the config file."""
     # Decorators apply from the last one up: --help would show the flags in reverse.
     for flag, (kind, about) in reversed(_RUN_FLAGS.items()):
-        command = _option(flag, about, type=kind)(command)
+        command = option(flag, about, type=kind, show_envvar=True)(command)
     return command
 
 
@@ -79,3 +83,50 @@ def load(path: Path, **flags: Any) -> Config:
     Raises ConfigError with every problem of the file and the flags.
     """
     return load_config(path, os.environ, {flag: flags.get(_name(flag)) for flag in _RUN_FLAGS})
+
+
+def show(output: str, value: Any, table: str) -> None:
+    """Print as `output_format` says: a value for programs, or the table of it for people."""
+    click.echo(json.dumps(value, indent=2) if output == "json" else table)
+
+
+def ask(url: str, path: str, params: Mapping[str, str], answer: type[_T]) -> Iterator[_T]:
+    """Yield what a daemon answers on a path of its JSON API, and of a list every page.
+
+    `url` may have a user and a password (`https://user:password@host:10022`); no message has.
+    Raises OSError.
+    """
+    following: dict[str, str] | None = {}
+    while following is not None:
+        try:
+            page = from_json(answer, json.loads(fetch(url, path, {**params, **following})))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            problem = "unexpected response from --url: not sftp-monitor, or another version"
+            raise OSError(problem) from None
+        yield page
+        following = None
+        if isinstance(page, CampaignsAnswer | EventsAnswer) and page.next is not None:
+            following = {"next": page.next}
+
+
+def fetch(url: str, path: str, params: Mapping[str, str]) -> bytes:
+    """Return the bytes that a daemon answers on a path; raises OSError as `ask` does."""
+    try:
+        asked = httpx.URL(f"{url.rstrip('/')}{path}")
+        usable = asked.scheme in {"http", "https"} and asked.host
+    # InvalidURL, or an IDNA name that is none.
+    except (httpx.InvalidURL, UnicodeError):
+        usable = False
+    if not usable:
+        raise OSError("--url: expected a URL such as http://127.0.0.1:10022")
+    shown = f"{asked.scheme}://{asked.netloc.decode()}"
+    read = partial(whole, limit=ANSWER_MAX)
+    try:
+        # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
+        answer = request_once("GET", str(asked), within=WITHIN, read=read, params=params)
+        status, body = asyncio.run(answer)
+    except OSError as error:
+        raise OSError(f"cannot ask {shown}: {error}") from None
+    if not 200 <= status < 300:
+        raise OSError(f"{shown} answered {status} {httpx.codes.get_reason_phrase(status)}")
+    return body

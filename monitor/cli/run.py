@@ -25,7 +25,7 @@ LEAVE_WITHIN: Seconds = 8.0
 
 
 @click.command()
-@options.config_file
+@options.config_file(required=True)
 @options.run_flags
 def run(config_file: Path, **flags: Any) -> None:
     """Run the monitor until SIGTERM or SIGINT; SIGHUP reads the config file again."""
@@ -40,7 +40,6 @@ def run(config_file: Path, **flags: Any) -> None:
     # A socket for every environment: the soft limit of 1,024 is there for programs with select().
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    code = 70
     try:
         code = asyncio.run(_run(load, writer))
     finally:

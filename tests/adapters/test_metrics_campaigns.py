@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from monitor.adapters.metrics import Exposition
-from monitor.adapters.metrics.campaigns import CampaignLines, Lines
+from monitor.adapters.metrics.exposition import Lines
 from monitor.core.board import Board, Entry
 from monitor.core.model import MINUTE
 from support.boards import a_board, a_rich_board, an_entry, an_environment
@@ -32,37 +32,37 @@ def made_anew(before: Sequence[Lines], after: Sequence[Lines]) -> list[bool]:
 
 
 def test_fault_47_lines_are_made_for_the_campaigns_that_changed_and_for_no_others() -> None:
-    lines = CampaignLines()
-    first, again = lines.of(board_of(OLD, OTHER)), lines.of(board_of(OLD, OTHER))
+    lines_of = Exposition(some_own_metrics()).campaign_lines
+    first, again = lines_of(board_of(OLD, OTHER)), lines_of(board_of(OLD, OTHER))
     assert made_anew(first, again) == [False, False]
-    assert made_anew(first, lines.of(board_of(NEW, OTHER))) == [True, False]
+    assert made_anew(first, lines_of(board_of(NEW, OTHER))) == [True, False]
 
 
 def test_fault_47_time_alone_makes_no_line_anew() -> None:
-    lines, board = CampaignLines(), a_rich_board()
-    first = lines.of(board)
+    lines_of, board = Exposition(some_own_metrics()).campaign_lines, a_rich_board()
+    first = lines_of(board)
     environments = {
         name: replace(environment, now=NOW + 10 * MINUTE, lag=1.0)
         for name, environment in board.environments.items()
     }
-    assert not any(made_anew(first, lines.of(Board(environments, NOW + 10 * MINUTE))))
+    assert not any(made_anew(first, lines_of(Board(environments, NOW + 10 * MINUTE))))
 
 
 def test_other_labels_make_all_lines_anew() -> None:
-    lines = CampaignLines()
+    lines_of = Exposition(some_own_metrics()).campaign_lines
     before, after = (
         board_of(
             *(replace(each, target=replace(each.target, exported=names)) for each in (OLD, OTHER))
         )
         for names in (("team",), ("team", "tier"))
     )
-    assert all(made_anew(lines.of(before), lines.of(after)))
+    assert all(made_anew(lines_of(before), lines_of(after)))
 
 
 def test_the_same_id_in_two_environments_is_two_campaigns() -> None:
     entries = [an_entry("c-1", (NOW, a_config()), environment=name) for name in ("a", "b")]
     board = a_board(*(an_environment(each, name=each.target.environment) for each in entries))
-    first, second = CampaignLines().of(board)
+    first, second = Exposition(some_own_metrics()).campaign_lines(board)
     assert (b'environment="a"' in first[0], b'environment="b"' in second[0]) == (True, True)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer, StatusAnswer
-from monitor.cli.http_client import ask, ask_pages
+from monitor.cli.options import ask
 from monitor.serialize import Links, record_of
 from support.boards import a_board, an_entry, an_environment
 from support.events import FIRING
@@ -30,8 +30,8 @@ async def test_a_list_is_read_to_its_last_page() -> None:
     board = a_board(an_environment(*(an_entry(f"c-{number}") for number in range(2001))))
     async with listening(a_context(board=lambda: board, events=history)) as port:
         url = f"http://{HOST}:{port}"
-        campaigns = await read(ask_pages, url, "/api/v1/campaigns", {}, CampaignsAnswer)
-        events = await read(ask_pages, url, "/api/v1/events", {}, EventsAnswer)
+        campaigns = await read(ask, url, "/api/v1/campaigns", {}, CampaignsAnswer)
+        events = await read(ask, url, "/api/v1/events", {}, EventsAnswer)
     assert [len(page.campaigns) for page in campaigns] == [1000, 1000, 1]
     ids = [one.campaign_id for page in campaigns for one in page.campaigns]
     assert sorted(ids) == sorted(board.environments["production"].campaigns)
@@ -47,7 +47,7 @@ async def test_a_filter_holds_on_every_page() -> None:
 
     async with listening(a_context(events=noted)) as port:
         params = {"campaign_id": "c-1"}
-        await read(ask_pages, f"http://{HOST}:{port}", "/api/v1/events", params, EventsAnswer)
+        await read(ask, f"http://{HOST}:{port}", "/api/v1/events", params, EventsAnswer)
     assert asked == ["c-1"] * 5
 
 
@@ -55,11 +55,11 @@ async def test_a_filter_holds_on_every_page() -> None:
 async def test_an_answer_of_something_else_is_an_error_that_says_so(path: str) -> None:
     async with listening(a_context()) as port:
         with pytest.raises(OSError, match="unexpected response from --url: not sftp-monitor"):
-            await asyncio.to_thread(ask, f"http://{HOST}:{port}", path, {}, StatusAnswer)
+            await read(ask, f"http://{HOST}:{port}", path, {}, StatusAnswer)
 
 
 async def test_a_refusal_is_an_error_with_its_status() -> None:
     async with listening(a_context()) as port:
         url, params = f"http://{HOST}:{port}", {"limit": "0"}
         with pytest.raises(OSError, match="answered 400 Bad Request"):
-            await read(ask_pages, url, "/api/v1/events", params, EventsAnswer)
+            await read(ask, url, "/api/v1/events", params, EventsAnswer)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from monitor.cli.http_client import fetch
+from monitor.cli.options import fetch
 from support.misbehaving import Misbehaving, Script, answer, hangs, replies, replies_and_closes
 
 
@@ -46,7 +46,7 @@ async def test_a_failure_says_who_was_asked_and_what_came_without_the_password(
 
 
 async def test_a_daemon_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.cli.http_client.WITHIN", 0.1)
+    monkeypatch.setattr("monitor.cli.options.WITHIN", 0.1)
     with pytest.raises(OSError, match=r"no complete answer within 0\.1 s$"):
         await asked(hangs)
 

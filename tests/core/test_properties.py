@@ -7,7 +7,7 @@ from hypothesis import event as note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.adapters.sinks.levels import told_events
+from monitor.adapters.sinks.alertmanager import told_events
 from monitor.adapters.web.serializers import alerts_page
 from monitor.core.board import Entry
 from monitor.core.model import MINUTE, Alert, AlertState, Event, EventStatus

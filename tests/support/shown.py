@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from monitor.adapters.metrics.campaigns import CAMPAIGN_GAUGES
+from monitor.adapters.metrics.exposition import CAMPAIGN_GAUGES
 from monitor.adapters.store import Change
 from monitor.adapters.web import serializers
 from monitor.adapters.web.handlers import as_json

@@ -5,16 +5,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
+import prometheus_client as prometheus
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -22,9 +14,6 @@ from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
 
 ENDPOINTS = ("sftp", "campaigns")
 """The endpoints of the API that are called; the label `endpoint`."""
-
-_HASH_BYTES = 6
-"""Of the config's hash so much is exported: a float holds 48 bits exactly."""
 
 
 class _LinesDropped(Collector):
@@ -40,7 +29,9 @@ class _LinesDropped(Collector):
 class OwnMetrics:
     """Counters, gauges and histograms about the program itself, in a registry of their own.
 
-    The methods are safe to call while another thread renders.
+    The methods are safe to call while another thread renders. `storage_failed()` counts one failed
+    transaction, `loop_lagged(seconds)` notes how late a timer ran, and `show_state(up)` has each
+    scrape ask `up()` whether the state can be written.
     """
 
     def __init__(self, version: str, *, lines_dropped: Callable[[], int] = int) -> None:
@@ -49,44 +40,37 @@ class OwnMetrics:
         `lines_dropped` returns how many log lines were lost so far; any thread may call it.
         """
         # They would double the series, and Prometheus knows when a counter began anyway.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = prometheus.CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.registry)
-        counter = partial(Counter, namespace="sftp_monitor", registry=self.registry)
-        gauge = partial(Gauge, namespace="sftp_monitor", registry=self.registry)
-        call = ("environment", "endpoint")
+            collector(registry=registry)
+        counter = partial(prometheus.Counter, namespace="sftp_monitor", registry=registry)
+        gauge = partial(prometheus.Gauge, namespace="sftp_monitor", registry=registry)
+        histogram = partial(prometheus.Histogram, namespace="sftp_monitor", registry=registry)
+        call, event = ("environment", "endpoint"), ("environment", "severity", "status")
         # The client appends `_total` to the name of a counter.
         self._requests = counter("api_requests", "Calls to the TalkOver API.", call)
-        self._request_failures = counter(
-            "api_request_failures",
-            "Calls to the TalkOver API that gave no definite answer, by reason.",
-            (*call, "reason"),
-        )
-        self._request_duration = Histogram(
-            "sftp_monitor_api_request_duration_seconds",
-            "How long a call to the TalkOver API took, body included.",
-            call,
-            registry=self.registry,
-        )
-        event = ("environment", "severity", "status")
+        about = "Calls to the TalkOver API that gave no definite answer, by reason."
+        self._request_failures = counter("api_request_failures", about, (*call, "reason"))
+        about = "How long a call to the TalkOver API took, body included."
+        self._request_duration = histogram("api_request_duration_seconds", about, call)
         self._events = counter("events", "Alert events that were decided.", event)
         about = "Deliveries of events to a sink that failed."
         self._sink_failures = counter("sink_failures", about, ("sink",))
         about = "Transactions of the state database that failed."
-        self._storage_errors = counter("storage_errors", about)
-        self._state_up = gauge("state_up", "1 while the state can be written, else 0.")
+        self.storage_failed = counter("storage_errors", about).inc
+        about = "1 while the state can be written, else 0."
+        self.show_state = gauge("state_up", about).set_function
         about = "How late the event loop ran its last timer."
-        self._loop_lag = gauge("event_loop_lag_seconds", about)
-        versions = ("version", "python_version")
-        build = gauge("build_info", "1, labelled with the versions that run.", versions)
-        build.labels(version, platform.python_version()).set(1)
+        self.loop_lagged = gauge("event_loop_lag_seconds", about).set
+        about, versions = "1, labelled with the versions that run.", ("version", "python_version")
+        gauge("build_info", about, versions).labels(version, platform.python_version()).set(1)
         about = "1 if the last load of the config file succeeded."
         self._reload_successful = gauge("config_last_reload_successful", about)
         about = "When the config file was last loaded with success."
         self._reload_success_at = gauge("config_last_reload_success_timestamp_seconds", about)
         self._config_hash = gauge("config_hash", "Hash of the config that is in force.")
-        self.registry.register(_LinesDropped(lines_dropped))
+        registry.register(_LinesDropped(lines_dropped))
 
     def prepare(self, environment: str) -> None:
         """Start an environment's counters at 0, so that the first failure is an increase."""
@@ -125,23 +109,12 @@ class OwnMetrics:
         """Count one delivery that failed."""
         self._sink_failures.labels(sink).inc()
 
-    def storage_failed(self) -> None:
-        """Count one failed transaction of the state database."""
-        self._storage_errors.inc()
-
-    def show_state(self, up: Callable[[], bool]) -> None:
-        """Show at each scrape what `up` returns: whether the state can be written."""
-        self._state_up.set_function(up)
-
-    def loop_lagged(self, seconds: Seconds) -> None:
-        """Note how late the event loop ran a timer, in seconds."""
-        self._loop_lag.set(seconds)
-
     def config_loaded(self, at: Instant, digest: bytes) -> None:
         """Note that the config whose file has this SHA-256 is in force since `at`."""
         self._reload_successful.set(1)
         self._reload_success_at.set(at)
-        self._config_hash.set(int.from_bytes(digest[:_HASH_BYTES]))
+        # A float holds 48 bits exactly.
+        self._config_hash.set(int.from_bytes(digest[:6]))
 
     def config_refused(self) -> None:
         """Note that the config file has problems, and the old config stays in force."""

@@ -1,15 +1,49 @@
 """The places that are told of alerts: one small module each. A new one is a line in `sinks_of`."""
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from monitor.adapters.sinks.alertmanager import AlertmanagerSink, Situation
 from monitor.adapters.sinks.apprise import AppriseSink
 from monitor.adapters.sinks.file import FileSink
 from monitor.adapters.sinks.log import LogSink, WriteLine
-from monitor.adapters.sinks.sink import RefusedError, RepeatingSink, Sink
-from monitor.adapters.sinks.webhook import WebhookSink
+from monitor.adapters.sinks.webhook import RefusedError, WebhookSink
 from monitor.config import Config
+from monitor.core.model import Event
 from monitor.serialize import Links
+
+
+class Sink(Protocol):
+    """A place that is told. `name` is its key in the database and its metric label."""
+
+    name: str
+
+    async def deliver(self, event: Event) -> None:
+        """Tell one event, in order; return only when it is told.
+
+        Raises OSError when it could not be: it is tried again, and nothing overtakes it; or
+        RefusedError, when it never can be.
+        """
+
+
+@runtime_checkable
+class ReadableSink(Sink, Protocol):
+    """A place that can be asked what it has; of any other nobody knows."""
+
+    async def has(self, event_id: str, before: str | None) -> bool | None:
+        """Return whether an event was told before the last crash; None: nobody can know.
+
+        `before` is the id of the event that is told before it, where there is one. Asked at the
+        start, of what waits. Raises OSError like `deliver`.
+        """
+
+
+@runtime_checkable
+class RepeatingSink(Sink, Protocol):
+    """A place that forgets what it is not told again and again."""
+
+    async def repeat(self) -> None:
+        """Tell again all that is so now. Raises OSError like `deliver`."""
 
 
 def links_of(config: Config) -> Links:
@@ -24,21 +58,19 @@ def sinks_of(
 
     Unless `threaded`, a file is written by the loop's own thread: on virtual time no other may run.
     """
-    links, notify = links_of(config), config.notify
-    sinks: list[Sink] = [
+    links, file, notify = links_of(config), config.alerts.file.path, config.notify
+    urls, services = enumerate(notify.alertmanager.urls, 1), enumerate(notify.apprise, 1)
+    return [
         LogSink(write, links, for_people=config.log.format == "console"),
+        *([] if file is None else [FileSink(file, links, threaded=threaded)]),
+        *(AlertmanagerSink(number, url, links, situation) for number, url in urls),
+        *(WebhookSink(webhook, links, situation.now) for webhook in notify.webhooks),
+        *(AppriseSink(number, service.url_file, links) for number, service in services),
     ]
-    if config.alerts.file.path is not None:
-        sinks.append(FileSink(config.alerts.file.path, links, threaded=threaded))
-    for number, url in enumerate(notify.alertmanager.urls, start=1):
-        sinks.append(AlertmanagerSink(number, url, links, situation))
-    sinks += [WebhookSink(webhook, links, situation.now) for webhook in notify.webhooks]
-    for number, service in enumerate(notify.apprise, start=1):
-        sinks.append(AppriseSink(number, service.url_file, links))
-    return sinks
 
 
 __all__ = [
+    "ReadableSink",
     "RefusedError",
     "RepeatingSink",
     "Sink",

@@ -7,17 +7,17 @@ restarted meanwhile.
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
-from monitor.adapters.sinks.http import post
-from monitor.adapters.sinks.levels import annotations_of, labels_of, told_event, told_events
-from monitor.adapters.sinks.sink import RefusedError
-from monitor.core.board import Board
+from monitor.adapters.sinks.webhook import RefusedError, post
+from monitor.core.board import Board, EnvironmentBoard
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds
+from monitor.core.rules import RULES
 from monitor.core.text import clean, rfc3339
 from monitor.serialize import Links
 
@@ -31,9 +31,6 @@ BATCH = 256
 """Alerts in one request."""
 
 log = structlog.get_logger()
-
-Identity = tuple[tuple[str, str], ...]
-"""Which alert it is to Alertmanager: its labels, by name."""
 
 Level = Mapping[str, Any]
 """An alert as the API takes it: an end in the past is its end."""
@@ -57,8 +54,9 @@ class AlertmanagerSink:
         self._url = f"{url}/api/v2/alerts"
         self._links = links
         self._situation = situation
-        self._over: dict[Identity, tuple[Instant, Level]] = {}
-        self._refused: set[Identity] = set()
+        # By its labels, which are an alert's identity: since when it is over, and how it is told.
+        self._over: dict[str, tuple[Instant, Level]] = {}
+        self._refused: set[str] = set()
         # What was read from the board must be told before anything newer.
         self._turn = asyncio.Lock()
 
@@ -69,16 +67,12 @@ class AlertmanagerSink:
         if refused:
             raise RefusedError(refused)
 
-    async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return False: to tell a level twice changes nothing."""
-        return False
-
     async def repeat(self) -> None:
         """Tell again all that fires, and what is over since a while. Raises OSError."""
         async with self._turn:
             levels = []
             for environment in self._situation.board().environments.values():
-                levels += [self._fires(event) for event in told_events(environment)]
+                levels += [self._level(event, over=False) for event in told_events(environment)]
                 # Ten thousand campaigns in one go would hold up the polls.
                 await asyncio.sleep(0)
             oldest = self._situation.now() - TELL_ENDS_FOR
@@ -93,41 +87,36 @@ class AlertmanagerSink:
         if environment is None:
             now = None if event.status is EventStatus.RESOLVED else event
         else:
-            now = told_event(environment, event.campaign_id, event.rule)
+            now = next(told_events(environment, event), None)
         # Only the event knows as what it was told before: under another severity, or long ago.
         before = replace(event, severity=event.previous_severity or event.severity)
-        if now is None:
-            return [self._ends(before)]
-        if labels_of(before) == labels_of(now):
-            return [self._fires(now)]
-        return [self._ends(before), self._fires(now)]
+        levels = []
+        if now is None or labels_of(before) != labels_of(now):
+            levels.append(self._level(before, over=True))
+        if now is not None:
+            levels.append(self._level(now, over=False))
+        return levels
 
-    def _fires(self, event: Event) -> Level:
-        level = self._level(event, self._situation.now() + self._situation.hold)
-        self._over.pop(_identity(level), None)
-        return level
-
-    def _ends(self, event: Event) -> Level:
+    def _level(self, event: Event, *, over: bool) -> Level:
         now = self._situation.now()
-        level = self._level(event, now)
-        self._over[_identity(level)] = now, level
-        return level
-
-    def _level(self, event: Event, ends_at: Instant) -> Level:
+        ends_at = now if over else now + self._situation.hold
         # Not since when it is true: for an alert that began before its group_wait, Alertmanager
         # waits for no others, and forty campaigns of one host would be forty lines, one by one.
-        return {
+        level = {
             "labels": labels_of(event),
             "annotations": annotations_of(event, self._links),
             # The API refuses one that ends before it starts.
             "startsAt": rfc3339(min(event.decided_at, ends_at), milliseconds=True),
             "endsAt": rfc3339(ends_at, milliseconds=True),
         }
+        self._over.pop(_identity(level), None)
+        if over:
+            self._over[_identity(level)] = now, level
+        return level
 
     async def _post(self, levels: Sequence[Level]) -> str | None:
         """Tell these; where one of them is refused the others are told. Returns why it was."""
-        body = json.dumps(levels).encode()
-        status, text = await post(self._url, body, {})
+        status, text = await post(self._url, json.dumps(levels).encode())
         if 200 <= status < 300:
             return None
         why = f"{self._url} answered {status}: {clean(text, 200)}"
@@ -137,12 +126,83 @@ class AlertmanagerSink:
             half = len(levels) // 2
             refused = [await self._post(levels[:half]), await self._post(levels[half:])]
             return refused[0] or refused[1]
-        identity = _identity(levels[0])
-        if identity not in self._refused:
+        if (identity := _identity(levels[0])) not in self._refused:
             self._refused.add(identity)
             log.error("alert_refused", sink=self.name, problem=why, labels=str(levels[0]["labels"]))
         return why
 
 
-def _identity(level: Level) -> Identity:
-    return tuple(sorted(level["labels"].items()))
+def _identity(level: Level) -> str:
+    return json.dumps(level["labels"], sort_keys=True)
+
+
+def told_events(environment: EnvironmentBoard, only: Event | None = None) -> Iterator[Event]:
+    """Yield what is told by now of an environment, or of the alert of `only` this event.
+
+    Each as the event that would tell it.
+    """
+    campaigns = environment.campaigns
+    entries = [campaigns.get(only.campaign_id or "")] if only else [None, *campaigns.values()]
+    for entry in entries:
+        about = entry or environment
+        campaign_id = entry.target.campaign_id if entry else None
+        for alert, rule, severity in about.active_alerts():
+            wanted = only is None or (only.campaign_id, only.rule) == (campaign_id, alert.rule)
+            if not alert.told or not wanted:
+                continue
+            labels = alert.fired_as or about.labels
+            yield Event(
+                status=EventStatus.FIRING,
+                seq=alert.seq,
+                rule=alert.rule,
+                severity=severity,
+                environment=environment.status.name,
+                campaign_id=campaign_id,
+                campaign_name=labels.campaign_name,
+                labels=labels.labels,
+                exported=labels.exported,
+                sftp_host=labels.sftp_host,
+                summary=alert.summary,
+                since=alert.since,
+                observed_at=environment.now,
+                decided_at=environment.now,
+                next_step=rule.next_step_for(alert),
+            )
+
+
+def labels_of(event: Event) -> dict[str, str]:
+    """Return the labels that the shipped rules give the event's alert in Alertmanager.
+
+    Without empty ones, which mean nothing to Prometheus.
+    """
+    rule = RULES.get(event.rule) or ENVIRONMENT_RULES.get(event.rule)
+    labels = {
+        "alertname": rule.alertname if rule else event.rule,
+        "environment": event.environment,
+        "campaign_id": event.campaign_id or "",
+        "rule": event.rule,
+        "severity": event.severity.value,
+        "sftp_host": clean(event.sftp_host),
+        **{name: clean(event.labels.get(name, "")) for name in event.exported},
+    }
+    return {name: value for name, value in labels.items() if value}
+
+
+def annotations_of(event: Event, links: Links) -> dict[str, str]:
+    """Return the annotations, under the names that the shipped rules give them."""
+    since = "" if event.since is None else f", since {rfc3339(event.since)}"
+    what, where = f"Environment {event.environment}", event.environment
+    if event.campaign_id is not None:
+        where = f"{event.environment}/{event.campaign_id}"
+        name = f"{clean(event.campaign_name)} " if event.campaign_name else ""
+        host = f", host {clean(event.sftp_host)}" if event.sftp_host else ""
+        what = f"Campaign {name}({where}){host}"
+    annotations = {
+        # As long as in the log.
+        "summary": f"{where}: {clean(event.summary, 512)}",
+        "description": f"{what}{since}.",
+        "next_step": event.next_step,
+        "runbook_url": links.runbook_url.replace("{rule}", event.rule),
+        "dashboard_url": links.external_url or "",
+    }
+    return {name: value for name, value in annotations.items() if value}

@@ -37,10 +37,6 @@ class AppriseSink:
         except SecretError as error:
             raise OSError(str(error)) from None
 
-    async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return None: nobody can know."""
-        return None
-
     def _send(self, event: Event) -> None:
         import apprise  # noqa: PLC0415 - it is an extra, and takes half a second
 

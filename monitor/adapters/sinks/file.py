@@ -7,9 +7,11 @@ that broke off (full disk, kill -9) is completed.
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,11 +58,15 @@ class FileSink:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _append(self, line: bytes) -> None:
-        with _opened(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
-            rest = missing(line, _end(fd, LINE_LIMIT))
-            while rest:
-                rest = rest[os.write(fd, rest) :]
-            os.fsync(fd)
+        opener = partial(os.open, mode=0o640)
+        with open(self._path, "a+b", buffering=0, opener=opener) as file:
+            end = _end(file, LINE_LIMIT)
+            torn = end.rpartition(b"\n")[2]
+            rest = line[len(torn) :] if line.startswith(torn) else b"\n" + line
+            # Else it is written, and then the fsync failed.
+            while rest and not end.endswith(line):
+                rest = rest[file.write(rest) :]
+            os.fsync(file)
 
     def _find(self, event_id: str, before: str | None) -> bool | None:
         lines = torn = b""
@@ -87,35 +93,17 @@ class FileSink:
         return sorted(found, key=found.__getitem__, reverse=True)[:ROTATED]
 
 
-def missing(line: bytes, end: bytes) -> bytes:
-    """Return what must follow `end`, the end of a file, so that `line` is whole in it and once."""
-    # It is written, and then the fsync failed.
-    if end.endswith(line):
-        return b""
-    torn = end.rpartition(b"\n")[2]
-    return line[len(torn) :] if line.startswith(torn) else b"\n" + line
-
-
 def _whole_and_torn(path: Path) -> tuple[bytes, bytes]:
     """Return the end of a file: its whole lines, and the one that broke off."""
-    with _opened(path, os.O_RDONLY) as fd:
-        lines, _, torn = _end(fd, TAIL).rpartition(b"\n")
+    with path.open("rb", buffering=0) as file:
+        lines, _, torn = _end(file, TAIL).rpartition(b"\n")
     return lines, torn
+
+
+def _end(file: FileIO, size: int) -> bytes:
+    return os.pread(file.fileno(), size, max(0, os.fstat(file.fileno()).st_size - size))
 
 
 def _tells(lines: bytes, event_id: str) -> bool:
     # With its quotes: the id that ends in -1 is the beginning of the one that ends in -12.
     return b'"%s"' % event_id.encode() in lines
-
-
-@contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o640)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _end(fd: int, size: int) -> bytes:
-    return os.pread(fd, size, max(0, os.fstat(fd).st_size - size))

@@ -17,26 +17,19 @@ WriteLine = Callable[[bytes], Awaitable[None]]
 
 
 class LogSink:
-    """Tells alert events on standard output."""
+    """Tells alert events on standard output, as JSON for pipelines or else in words for people."""
 
     name = "log"
 
     def __init__(self, write: WriteLine, links: Links, *, for_people: bool) -> None:
-        """Tell through `write`, as JSON for pipelines or else in words for people."""
         self._write = write
         self._render = as_console_line if for_people else partial(event_line, links=links)
-        self._perhaps_torn = False
 
     async def deliver(self, event: Event) -> None:
         """Write the event as one line. Raises OSError when it could not be written."""
         line = self._render(event)
-        await self._write(b"\n" + line if self._perhaps_torn else line)
-        self._perhaps_torn = False
-
-    async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return None: standard output cannot be read back. Its last line may be half of one."""
-        self._perhaps_torn = True
-        return None
+        # Standard output cannot be read back: after a crash its last line may be half of one.
+        await self._write(b"\n" + line if event.redelivery else line)
 
 
 def as_console_line(event: Event) -> bytes:

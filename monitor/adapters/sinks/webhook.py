@@ -1,24 +1,38 @@
 """A receiver of alert events over HTTP: each as the log has it, signed, in order.
 
 The signature is an HMAC-SHA256 over the time, a dot, and the body, so that a receiver can tell
-who sent it and that it is no old one sent again.
+who sent it and that it is no old one sent again. `post` is Alertmanager's way, too.
 """
 
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
-from monitor.adapters.sinks.http import post
-from monitor.adapters.sinks.sink import RefusedError
+from monitor import __version__
 from monitor.config import SecretError, WebhookConfig, origin
-from monitor.core.model import Event, Instant
+from monitor.core.model import Event, Instant, Seconds
+from monitor.core.text import clean
+from monitor.http import beginning, request_once
 from monitor.serialize import Links, event_line
+
+WITHIN: Seconds = 10.0
+"""What a whole request may take, from the look-up of the host to the last byte that is read."""
+
+ANSWER_MAX = 2048
+"""So many bytes of an answer are read: it is for the log alone."""
 
 REFUSED = frozenset({400, 413, 422})
 """Answers that say: this event never. All else but 2xx is tried again."""
 
 SIGNATURE = "X-Sftp-Monitor-Signature"
+
+_HEADERS = {"Content-Type": "application/json", "User-Agent": f"sftp-monitor/{__version__}"}
+
+
+class RefusedError(Exception):
+    """The receiver will never take this event: it is passed over, or it would block all others."""
 
 
 class WebhookSink:
@@ -38,11 +52,9 @@ class WebhookSink:
             secret = await asyncio.to_thread(self._webhook.secret_file.read)
         except SecretError as error:
             raise OSError(str(error)) from None
-        body = event_line(event, self._links).rstrip()
-        headers = {
-            "Idempotency-Key": event.event_id,
-            SIGNATURE: signature(secret, int(self._now()), body),
-        }
+        body, at = event_line(event, self._links).rstrip(), int(self._now())
+        digest = hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
+        headers = {"Idempotency-Key": event.event_id, SIGNATURE: f"t={at},v1={digest}"}
         status, _ = await post(self._webhook.url, body, headers)
         # Nothing of the answer's text: some servers repeat the URL in it.
         what = f"{origin(self._webhook.url)} answered {status}"
@@ -51,12 +63,20 @@ class WebhookSink:
         if not 200 <= status < 300:
             raise OSError(what)
 
-    async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return None: only the receiver knows, by the event's id."""
-        return None
 
+async def post(
+    url: str, body: bytes, headers: Mapping[str, str] | None = None, *, within: Seconds = WITHIN
+) -> tuple[int, str]:
+    """Return the status of the answer to some JSON, and the beginning of its text.
 
-def signature(secret: str, at: int, body: bytes) -> str:
-    """Return the signature header of a body that is sent at this second since the epoch."""
-    digest = hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
-    return f"t={at},v1={digest}"
+    Over a connection of its own: events are rare, and one that was kept would be gone by then.
+    Raises OSError where there was none; it names no more of the URL than its origin.
+    """
+    sent, read = {**_HEADERS, **(headers or {})}, partial(beginning, size=ANSWER_MAX)
+    try:
+        status, answer = await request_once(
+            "POST", url, within=within, read=read, content=body, headers=sent
+        )
+    except OSError as error:
+        raise OSError(f"{origin(url)}: {clean(str(error), 200)}") from None
+    return status, answer.decode("utf-8", "replace")

@@ -59,10 +59,6 @@ async def test_a_file_without_such_a_url_is_told_without_its_content(tmp_path: P
         await a_sink(tmp_path, "").deliver(TOLD)
 
 
-async def test_after_a_crash_nobody_can_know(tmp_path: Path) -> None:
-    assert await a_sink(tmp_path, "json://127.0.0.1").has("an id", None) is None
-
-
 def test_the_words_say_what_is_known_and_nothing_of_what_is_not() -> None:
     event = replace(FIRING, campaign_id=None, campaign_name="", sftp_host="", since=None)
     title, body = as_words(replace(event, epoch="e"), LINKS)

@@ -70,7 +70,6 @@ def test_fault_17_a_terminal_is_safe_from_what_the_api_says() -> None:
 async def test_where_an_event_waited_the_last_line_is_ended_first_as_it_may_be_torn() -> None:
     lines = Lines()
     sink = LogSink(lines.write, LINKS, for_people=False)
-    assert await sink.has("an id", None) is None
     await sink.deliver(replace(FIRING, epoch="e", redelivery=True))
     await sink.deliver(replace(FIRING, epoch="e"))
     assert [line.startswith(b"\n") for line in lines.written] == [True, False]

@@ -136,10 +136,6 @@ async def test_a_proxy_of_the_environment_is_not_asked(
     assert len(to.received) == 1
 
 
-async def test_after_a_crash_nobody_but_the_receiver_knows(secret: Path) -> None:
-    assert await a_sink("http://127.0.0.1:9", secret).has("an id", None) is None
-
-
 async def test_the_body_is_the_json_of_an_alert_event(secret: Path) -> None:
     async with receiver() as to:
         await delivered(to, secret)
