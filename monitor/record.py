@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from monitor.core.model import Event, EventStatus, Instant, Severity, Told
-from monitor.core.shown import Labels, Sentence, Text
+from monitor.core.model import Event, EventStatus, Instant, Labels, Sentence, Severity, Text, Told
 from monitor.serialize import TEXT_LIMITS, shown_fields, to_json
 
 LINE_LIMIT: Final = 4096

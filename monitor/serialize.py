@@ -24,8 +24,7 @@ from typing import (
     get_type_hints,
 )
 
-from monitor.core.model import INSTANT
-from monitor.core.shown import INTERNAL, LABELS, SENTENCE, TEXT
+from monitor.core.model import INSTANT, INTERNAL, LABELS, SENTENCE, TEXT
 from monitor.core.text import clean, rfc3339
 
 TEXT_LIMITS: Final = (256, 128, 64, 32, 16)

@@ -1,17 +1,17 @@
 """When a finding becomes an alert, when it is over, and what on-call is to be told of it.
 
-Two steps, both pure. `advance` moves the state machine by one finding; `tell` compares what
-on-call was last told with what is so now, and says what to tell (level, not edge: there is no
-transition to miss). Instants only ever come from findings; there are no timers.
+Two steps, both pure, for a campaign and for an environment alike. `advance` moves the state
+machine by one finding; `tell` compares what on-call was last told with what is so now, and says
+what to tell (level, not edge: there is no transition to miss). `decide` takes all findings of one
+decision through both. Instants only ever come from findings; there are no timers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from monitor.core.identity import AlertLabels
 from monitor.core.model import (
-    Alert,
-    AlertState,
+    AlertLabels,
+    Event,
     EventStatus,
     Finding,
     Instant,
@@ -20,19 +20,41 @@ from monitor.core.model import (
     Verdict,
 )
 from monitor.core.rule import BaseRule
+from monitor.core.status import Alert, AlertState, clamped
 
 RemindEvery = Mapping[Severity, Seconds]
 """How often a told alert is told again, by severity; 0 or no entry: never."""
 
+Alerts = Mapping[str, Alert]
+MuterOf = Callable[[str, Alerts], str | None]
+"""What mutes a rule's alert, given the alerts there are after the findings; None: nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """What is to be told of one alert; becomes an `Event` with the campaign's particulars."""
+    """What is to be told of one alert; becomes an `Event` with the subject's particulars."""
 
     status: EventStatus
     reason: str | None = None
     muted_by: str | None = None
     previous_severity: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Whom the events of one decision are about; an environment has no `campaign_id`.
+
+    `labels` are the current ones: those of an alert that fires now.
+    """
+
+    environment: str
+    campaign_id: str | None = None
+    labels: AlertLabels
+    import_schedule: str = ""
+    last_passed_at: Instant | None = None
+    observed_at: Instant
+    decided_at: Instant
+    initial: bool = False
 
 
 def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Alert:
@@ -43,7 +65,9 @@ def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Ale
     """
     if finding.verdict is Verdict.UNKNOWN:
         return alert
-    alert = _not_after(alert, now)
+    # Instants from the future (the clock was wrong) would put off reminders until then. Only here,
+    # not at a start: an answer has told whose clock is right. `since` may be the platform's word.
+    alert = alert.redated(clamped(now))
     if finding.verdict is Verdict.HEALTHY:
         return _after_healthy(alert, rule, now)
     # While it fires, too: a reminder and the board tell how things are by now.
@@ -52,24 +76,12 @@ def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Ale
     return _after_unhealthy(alert, finding, rule, now)
 
 
-def _not_after(alert: Alert, now: Instant) -> Alert:
-    # Instants from the future (the clock was wrong) would put off reminders until then. Only here,
-    # not at a start: an answer has told whose clock is right. `since` may be the platform's word.
-    return replace(
-        alert,
-        pending_at=clamped(alert.pending_at, now),
-        fired_at=clamped(alert.fired_at, now),
-        healthy_at=clamped(alert.healthy_at, now),
-        told_at=clamped(alert.told_at, now),
-    )
-
-
 def _after_healthy(alert: Alert, rule: BaseRule, now: Instant) -> Alert:
     if alert.state is not AlertState.FIRING:
         return ended(alert)
-    alert = replace(alert, healthy_at=now if alert.healthy_at is None else alert.healthy_at)
-    assert alert.healthy_at is not None
-    return ended(alert) if now >= alert.healthy_at + rule.keep_firing_for else alert
+    healthy_at = now if alert.healthy_at is None else alert.healthy_at
+    over = now >= healthy_at + rule.keep_firing_for
+    return ended(alert) if over else replace(alert, healthy_at=healthy_at)
 
 
 def _after_unhealthy(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Alert:
@@ -87,19 +99,13 @@ def _after_unhealthy(alert: Alert, finding: Finding, rule: BaseRule, now: Instan
 
 def ended(alert: Alert) -> Alert:
     """Return the alert as inactive. What on-call was told stays: `tell` compares with it."""
-    if alert.state is AlertState.INACTIVE:
-        return alert
-    return replace(
-        alert,
-        state=AlertState.INACTIVE,
-        since=None,
-        pending_at=None,
-        fired_at=None,
-        healthy_at=None,
-        muted_by=None,
-        summary="",
-        evidence={},
-        next_step="",
+    return Alert(
+        rule=alert.rule,
+        told=alert.told,
+        told_at=alert.told_at,
+        told_severity=alert.told_severity,
+        fired_as=alert.fired_as,
+        seq=alert.seq,
     )
 
 
@@ -121,7 +127,7 @@ def tell(
         return replace(fired, seq=alert.seq + 1), Telling(EventStatus.FIRING)
     if alert.told and not to_tell:
         reason = "recovered" if alert.muted_by is None else "muted"
-        return resolved(alert), Telling(EventStatus.RESOLVED, reason, alert.muted_by)
+        return _resolved(alert), Telling(EventStatus.RESOLVED, reason, alert.muted_by)
     if alert.told and remind_every is not None and _reminder_due(alert, now, remind_every):
         return replace(alert, told_at=now, seq=alert.seq + 1), Telling(EventStatus.REMINDER)
     return alert, None
@@ -134,8 +140,7 @@ def _reminder_due(alert: Alert, now: Instant, remind_every: RemindEvery) -> bool
     return every > 0 and now >= alert.told_at + every
 
 
-def resolved(alert: Alert) -> Alert:
-    """Return the alert as told to be over, with the event counted."""
+def _resolved(alert: Alert) -> Alert:
     over = replace(alert, told=False, told_at=None, told_severity=None, fired_as=None)
     return replace(over, seq=alert.seq + 1)
 
@@ -151,13 +156,12 @@ def reconcile(
     """
     if rule is None:
         over = ended(alert)
-        if alert.told:
-            return resolved(over), Telling(EventStatus.RESOLVED, gone)
-        return over, None
+        return (
+            (_resolved(over), Telling(EventStatus.RESOLVED, gone)) if alert.told else (over, None)
+        )
     if alert.told and alert.told_severity != rule.severity:
         updated = replace(alert, told_severity=rule.severity, told_at=now, seq=alert.seq + 1)
-        telling = Telling(EventStatus.UPDATED, previous_severity=alert.told_severity)
-        return updated, telling
+        return updated, Telling(EventStatus.UPDATED, previous_severity=alert.told_severity)
     return alert, None
 
 
@@ -165,27 +169,129 @@ def recheck_at(alert: Alert, rule: BaseRule) -> Instant | None:
     """Return the end of the `for` or `keep_firing_for` that is running, if one is."""
     if alert.state is AlertState.PENDING and alert.pending_at is not None:
         return alert.pending_at + rule.for_
-    if alert.healthy_at is not None:
-        return alert.healthy_at + rule.keep_firing_for
-    return None
+    return None if alert.healthy_at is None else alert.healthy_at + rule.keep_firing_for
 
 
-def stepped(alert: Alert, step: Seconds) -> Alert:
-    """Return the alert after our clock jumped by `step`: all its spans go on; `since` stays."""
-    return replace(
-        alert,
-        pending_at=moved(alert.pending_at, step),
-        fired_at=moved(alert.fired_at, step),
-        healthy_at=moved(alert.healthy_at, step),
-        told_at=moved(alert.told_at, step),
+def next_deadline(
+    alerts: Alerts, rules: Mapping[str, BaseRule], findings: Iterable[Finding], after: Instant
+) -> Instant | None:
+    """Return the first instant after `after` at which time alone changes something."""
+    instants = [recheck_at(alerts[name], rules[name]) for name in alerts.keys() & rules.keys()]
+    instants += [finding.recheck_at for finding in findings]
+    return min((at for at in instants if at is not None and at > after), default=None)
+
+
+def decide(
+    before: Alerts,
+    findings: Mapping[str, Finding],
+    rules: Mapping[str, BaseRule],
+    subject: Subject,
+    remind_every: RemindEvery,
+    *,
+    muter_of: MuterOf = lambda _rule, _alerts: None,
+    definite: bool = False,
+) -> tuple[dict[str, Alert], tuple[Event, ...]]:
+    """Return the alerts after these findings, and what is to be told, in order.
+
+    A rule whose finding is unknown keeps its state; where the observation was `definite` its
+    mutes are looked at all the same, for they are facts of their own.
+    """
+    now, events = subject.decided_at, list[Event]()
+    # A rule that never had an alert needs one only for an unhealthy finding: nearly all have none.
+    concerned = {
+        name: before.get(name) or Alert(rule=name)
+        for name in rules
+        if name in before or findings[name].verdict is Verdict.UNHEALTHY
+    }
+    # All rules have moved before any mute is looked at: what mutes may come later in the table.
+    moved = dict(before)
+    for name, old in concerned.items():
+        moved[name] = advance(old, findings[name], rules[name], now)
+    after = dict(moved)
+    for name, old in concerned.items():
+        rule, finding, alert = rules[name], findings[name], moved[name]
+        known = finding.verdict is not Verdict.UNKNOWN
+        if not (known or definite):
+            continue
+        if alert.active:
+            alert = replace(alert, muted_by=muter_of(name, moved))
+        reminders = remind_every if known else None
+        after[name], telling = tell(alert, rule.severity, subject.labels, now, reminders)
+        if telling is not None:
+            events.append(_event(telling, old, after[name], rule, finding, subject))
+    return _worth_keeping(after), in_telling_order(events)
+
+
+def reconcile_all(
+    before: Alerts,
+    table: Iterable[str],
+    rules: Mapping[str, BaseRule],
+    subject: Subject,
+    gone: str = "rule_removed",
+) -> tuple[dict[str, Alert], tuple[Event, ...]]:
+    """Return the alerts under a changed config, and what is to be told of it, in table order.
+
+    Alerts of rules that are not in `rules` end with the reason `gone`.
+    """
+    after, events = dict[str, Alert](), list[Event]()
+    for name in dict.fromkeys(name for name in (*table, *before) if name in before):
+        alert = before[name]
+        if alert.told and alert.fired_as is None:
+            # Stored by a version that did not keep them: from now on it goes by these.
+            alert = replace(alert, fired_as=subject.labels)
+        rule = rules.get(name)
+        after[name], telling = reconcile(alert, rule, subject.decided_at, gone)
+        if telling is not None:
+            events.append(_event(telling, alert, after[name], rule, None, subject))
+    return _worth_keeping(after), in_telling_order(events)
+
+
+def in_telling_order(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Return events with those that fire before those that resolve, else in their order."""
+    return tuple(sorted(events, key=lambda event: event.status is EventStatus.RESOLVED))
+
+
+def _worth_keeping(after: Alerts) -> dict[str, Alert]:
+    # One that was ever told has a `seq` and stays: a number that is reused would be an id reused.
+    return {name: alert for name, alert in after.items() if alert != Alert(rule=name)}
+
+
+def _event(
+    telling: Telling,
+    old: Alert,
+    new: Alert,
+    rule: BaseRule | None,
+    finding: Finding | None,
+    subject: Subject,
+) -> Event:
+    over, labels = telling.status is EventStatus.RESOLVED, new.fired_as or old.fired_as
+    labels = labels or subject.labels
+    said: Alert | Finding = new
+    # Muted or gone, nothing has recovered: what was wrong is still the thing to say.
+    if over:
+        said = finding if finding is not None and telling.reason == "recovered" else old
+    return Event(
+        status=telling.status,
+        seq=new.seq,
+        rule=new.rule,
+        # A resolved event has the severity that on-call was paged with, whatever is configured now.
+        severity=new.told_severity or old.told_severity or Severity.INFO,
+        previous_severity=telling.previous_severity,
+        environment=subject.environment,
+        campaign_id=subject.campaign_id,
+        campaign_name=labels.campaign_name,
+        labels=labels.labels,
+        exported=labels.exported,
+        sftp_host=labels.sftp_host,
+        import_schedule=subject.import_schedule,
+        last_passed_at=subject.last_passed_at,
+        summary=said.summary,
+        evidence=said.evidence,
+        since=old.since if over else new.since,
+        observed_at=subject.observed_at,
+        decided_at=subject.decided_at,
+        next_step="" if over or rule is None else rule.next_step_for(new),
+        reason=telling.reason,
+        muted_by=telling.muted_by,
+        initial=subject.initial,
     )
-
-
-def moved(at: Instant | None, by: Seconds) -> Instant | None:
-    """Return a stored instant `by` seconds later; None stays None."""
-    return None if at is None else at + by
-
-
-def clamped(at: Instant | None, now: Instant) -> Instant | None:
-    """Return a stored instant, or `now` for one that lies in the future; None stays None."""
-    return at if at is None else min(at, now)

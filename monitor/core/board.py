@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from monitor.core.identity import AlertLabels
-from monitor.core.model import Alert, Finding, Instant, PollError, Seconds, Severity, Verdict
+from monitor.core.model import AlertLabels, Finding, Instant, PollError, Seconds, Severity, Verdict
 from monitor.core.rule import NO_CONFIG, BaseRule, Target
-from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.core.status import Alert, CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
 
 STALE_AFTER_INTERVALS = 3

@@ -114,7 +114,7 @@ def _is_unreadable(entry: Entry) -> bool:
     if status.error is None or status.polled_at is None:
         return False
     rule = entry.target.rules.get(Unreadable.name) or Unreadable()
-    sight = Sight(status.error, status.memory, status.polled_at, failures=status.failures)
+    sight = Sight(status.error, status, entry.target, status.polled_at)
     return rule.judge(sight).verdict is Verdict.UNHEALTHY
 
 

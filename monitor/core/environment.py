@@ -8,8 +8,7 @@ What that means for on-call is for the rules of `environment_rules`.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from monitor.core import events
-from monitor.core.alerts import clamped, recheck_at
+from monitor.core.alerts import Subject, decide, next_deadline, reconcile_all
 from monitor.core.clock import with_server_date
 from monitor.core.environment_rules import (
     ENVIRONMENT_RULES,
@@ -18,9 +17,8 @@ from monitor.core.environment_rules import (
     Facts,
     TokenRejected,
 )
-from monitor.core.events import Alerts, Subject
-from monitor.core.identity import AlertLabels
 from monitor.core.model import (
+    AlertLabels,
     Event,
     Finding,
     Instant,
@@ -32,7 +30,7 @@ from monitor.core.model import (
     Seconds,
 )
 from monitor.core.rule import Target
-from monitor.core.status import EnvironmentStatus, Run
+from monitor.core.status import EnvironmentStatus, Run, clamped
 
 UNANSWERED = frozenset(
     {
@@ -45,17 +43,14 @@ UNANSWERED = frozenset(
 # These may be answered before anybody has looked at the token.
 SAYS_NOTHING_OF_THE_TOKEN = UNANSWERED | {Reason.RATE_LIMITED, Reason.API_ERROR, Reason.NOT_FOUND}
 
-CALLS_TO_OPEN = 3
-"""So many unanswered calls in a row open the breaker."""
+CALLS_TO_OPEN = 3  # so many unanswered calls in a row open the breaker
 
-CAMPAIGNS_TO_OPEN = 3
-"""From so many campaigns on, the same 403 or 404 for all of them is the environment's matter."""
+# From so many campaigns on, the same 403 or 404 for all of them is the environment's matter; a run
+# of 403 about so many different ones is enough where there are more of them.
+CAMPAIGNS_TO_OPEN, RUN_TO_OPEN = 3, 10
 
-RUN_TO_OPEN = 10
-"""A run of 403 about so many different campaigns is enough where there are more of them."""
-
+# A deadline D is probed from D + 1 s on, as a campaign's is.
 AFTER_DEADLINE: Seconds = 1.0
-"""A deadline D is probed from D + 1 s on, as a campaign's is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +65,11 @@ class Call:
     observation: Observation | ListingPage
     token_generation: int = 0
     notified: bool = True
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it gave no definite answer; None: it gave one."""
+        return self.observation.reason if isinstance(self.observation, PollError) else None
 
 
 def interpret(status: EnvironmentStatus, observation: Observation, campaigns: int) -> Observation:
@@ -98,16 +98,9 @@ def step(
     """
     status = observe(with_server_date(before, server_date, now), call, facts, now)
     findings = {name: rule.judge(status, facts, now) for name, rule in rules.items()}
-    alerts, decided = events.decide(
-        before.alerts,
-        findings,
-        rules,
-        _subject(before.name, facts.labels, now),
-        muter_of=_nothing_mutes,
-        remind_every=facts.remind_every,
-        definite=False,
-    )
-    return replace(status, alerts=alerts), findings, decided
+    subject = _subject(before.name, facts.labels, now)
+    alerts, events = decide(before.alerts, findings, rules, subject, facts.remind_every)
+    return replace(status, alerts=alerts), findings, events
 
 
 def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
@@ -116,7 +109,7 @@ def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -
     A page of the listing shows that base URL and token are right. That it is refused (403, 404)
     matters only where no campaign is known: otherwise their own answers decide.
     """
-    reason = call.observation.reason if isinstance(call.observation, PollError) else None
+    reason = call.reason
     # A mistake of our own, or what a cache has kept, is no evidence of the API, neither way.
     if reason in (Reason.INTERNAL_ERROR, Reason.CACHED):
         return replace(before, called_at=now)
@@ -124,10 +117,8 @@ def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -
     status = replace(before, called_at=now, up=up)
     if reason in UNANSWERED:
         return _unanswered(status, reason, now)
-    status = _answered(
-        replace(status, run=_run(status.run, call, reason, facts, now)), call, reason, facts, now
-    )
-    return _token(status, call, reason, facts, now)
+    status = replace(status, run=_run(status.run, call, facts, now))
+    return _token(_answered(status, call, facts, now), call, facts, now)
 
 
 def _unanswered(
@@ -141,17 +132,14 @@ def _unanswered(
     return replace(status, outage_at=opened, outage_reason=reason)
 
 
-def _run(
-    run: Run | None, call: Call, reason: Reason | None, facts: Facts, now: Instant
-) -> Run | None:
+def _run(run: Run | None, call: Call, facts: Facts, now: Instant) -> Run | None:
     """Return the run of the same refusal after an answer; any other one about a campaign ends it.
 
     What was not answered is no answer, and a listing is no answer about a campaign.
     """
-    if call.campaign_id is None:
-        return run
-    if reason is None:
-        return None
+    reason = call.reason
+    if call.campaign_id is None or reason is None:
+        return run if call.campaign_id is None else None
     if run is None or run.reason is not reason:
         run = Run(reason, 0, now)
     counts = call.notified or reason is Reason.NOT_FOUND
@@ -176,12 +164,12 @@ def _is_refused(status: EnvironmentStatus, call: Call, reason: Reason, facts: Fa
 
 
 def _answered(
-    status: EnvironmentStatus, call: Call, reason: Reason | None, facts: Facts, now: Instant
+    status: EnvironmentStatus, call: Call, facts: Facts, now: Instant
 ) -> EnvironmentStatus:
     status = replace(status, unanswered=0, unanswered_at=None)
-    if reason is Reason.NOT_FOUND:
-        if status.outage_at is None and _is_refused(status, call, reason, facts):
-            return replace(status, outage_at=now, outage_reason=reason)
+    if call.reason is Reason.NOT_FOUND:
+        if status.outage_at is None and _is_refused(status, call, call.reason, facts):
+            return replace(status, outage_at=now, outage_reason=call.reason)
         if status.outage_reason is Reason.NOT_FOUND:
             return status
     seen = status.readable_seen or _was_read(call.observation)
@@ -195,9 +183,8 @@ def _was_read(observation: Observation | ListingPage) -> bool:
     return not isinstance(observation, PollError)
 
 
-def _token(
-    status: EnvironmentStatus, call: Call, reason: Reason | None, facts: Facts, now: Instant
-) -> EnvironmentStatus:
+def _token(status: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
+    reason = call.reason
     if reason is Reason.UNAUTHORIZED:
         first = status.unauthorized_with
         if first is None:
@@ -232,17 +219,18 @@ def reconcile(
     before: EnvironmentStatus,
     rules: Mapping[str, EnvironmentRule],
     now: Instant,
-    labels: AlertLabels,
+    labels: AlertLabels | None = None,
     gone: str = "rule_removed",
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
     """Decide what a start or a changed config means for an environment's alerts.
 
     An environment that was removed has no `rules` left and is `gone` as `environment_removed`.
     """
-    kept = _not_after(before, now)
-    ordered = events.in_table_order(kept.alerts, ENVIRONMENT_RULES)
-    alerts, decided = events.reconcile(ordered, rules, _subject(before.name, labels, now), gone)
-    return replace(kept, alerts=alerts), decided
+    # A call from the future (the clock was wrong) would put off the next probe until then.
+    kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
+    subject = _subject(before.name, labels or AlertLabels(), now)
+    alerts, events = reconcile_all(kept.alerts, ENVIRONMENT_RULES, rules, subject, gone)
+    return replace(kept, alerts=alerts), events
 
 
 def firing_alert(status: EnvironmentStatus) -> str | None:
@@ -265,28 +253,10 @@ def next_probe(
     called_at = 0.0 if status.called_at is None else status.called_at
     interval = token_probe_interval if status.outage_at is None else probe_interval
     # As of the last call: a deadline that has passed since then is due, not forgotten.
-    instants = [rule.judge(status, facts, called_at).recheck_at for rule in rules.values()]
-    instants += [
-        recheck_at(alert, rules[name]) for name, alert in status.alerts.items() if name in rules
-    ]
-    deadlines = [at + AFTER_DEADLINE for at in instants if at is not None and at > called_at]
-    return min([called_at + interval, *deadlines])
-
-
-def _not_after(status: EnvironmentStatus, now: Instant) -> EnvironmentStatus:
-    # A call from the future (the clock was wrong) would put off the next probe until then.
-    return replace(
-        status,
-        unanswered_at=clamped(status.unanswered_at, now),
-        outage_at=clamped(status.outage_at, now),
-        rejected_at=clamped(status.rejected_at, now),
-        called_at=clamped(status.called_at, now),
-        swept_at=clamped(status.swept_at, now),
-    )
-
-
-def _nothing_mutes(_rule: str, _alerts: Alerts) -> None:
-    return None
+    findings = [rule.judge(status, facts, called_at) for rule in rules.values()]
+    deadline = next_deadline(status.alerts, rules, findings, called_at)
+    regular = called_at + interval
+    return regular if deadline is None else min(regular, deadline + AFTER_DEADLINE)
 
 
 def _subject(environment: str, labels: AlertLabels, now: Instant) -> Subject:

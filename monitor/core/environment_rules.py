@@ -1,13 +1,11 @@
 """The rules of an environment: what its breaker means for on-call."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from monitor.core.alerts import RemindEvery
-from monitor.core.identity import AlertLabels
-from monitor.core.model import MINUTE, Finding, Instant, Reason, Seconds, Severity
+from monitor.core.model import MINUTE, AlertLabels, Finding, Instant, Reason, Seconds, Severity
 from monitor.core.rule import BaseRule, healthy, setting, unhealthy, unknown
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import rfc3339, span
@@ -123,11 +121,3 @@ ENVIRONMENT_RULES: dict[str, type[EnvironmentRule]] = {
     cls.name: cls for cls in (ApiUnreachable, TokenRejected, BudgetInsufficient)
 }
 """Every rule of an environment by its name, in the order in which events are told."""
-
-
-def resolve_environment_rules(
-    settings: Mapping[str, Mapping[str, Any]],
-) -> dict[str, EnvironmentRule]:
-    """Return the enabled rules with these settings (rule name → field → value), in table order."""
-    made = {name: cls(**settings.get(name, {})) for name, cls in ENVIRONMENT_RULES.items()}
-    return {name: rule for name, rule in made.items() if rule.enabled}

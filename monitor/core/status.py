@@ -1,16 +1,17 @@
 """What is remembered of campaigns and environments between polls; stored, but for what says so."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from monitor.core.model import (
-    Alert,
+    AlertLabels,
     Instant,
     NoConfig,
-    Observation,
     PollError,
     Reason,
     Seconds,
+    Severity,
     SftpConfig,
 )
 
@@ -19,6 +20,81 @@ Ahead = tuple[Seconds, ...]
 
 OURS: Ahead = (0.0,)
 """Our clock counts alone."""
+
+Redate = Callable[[Instant | None], Instant | None]
+"""What a wrong clock does to an instant of ours; None stays None."""
+
+
+def moved(by: Seconds) -> Redate:
+    """Return what puts an instant `by` seconds later."""
+    return lambda at: None if at is None else at + by
+
+
+def clamped(now: Instant) -> Redate:
+    """Return what puts an instant from the future to `now`."""
+    return lambda at: None if at is None else min(at, now)
+
+
+class AlertState(StrEnum):
+    """Where an alert stands, whether or not it is muted."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """The state of one rule of one campaign (or environment); the unit of what is stored.
+
+    `pending_at`, `fired_at` and `healthy_at` are when `for`, firing and `keep_firing_for` began;
+    `told` is what on-call was last told, `told_at` the reminder clock, `seq` the number of the last
+    event (it outlives the campaign). `fired_as`: its labels while it is told, those it fired with.
+    Its texts are those of its last unhealthy finding.
+    """
+
+    rule: str
+    state: AlertState = AlertState.INACTIVE
+    since: Instant | None = None
+    pending_at: Instant | None = None
+    fired_at: Instant | None = None
+    healthy_at: Instant | None = None
+    muted_by: str | None = None
+    told: bool = False
+    told_at: Instant | None = None
+    told_severity: Severity | None = None
+    fired_as: AlertLabels | None = None
+    seq: int = 0
+    summary: str = ""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    next_step: str = ""
+
+    @property
+    def active(self) -> bool:
+        """True while pending or firing."""
+        return self.state is not AlertState.INACTIVE
+
+    @property
+    def unhealthy(self) -> bool:
+        """True while it fires and its last definite finding was unhealthy: then it can mute."""
+        return self.state is AlertState.FIRING and self.healthy_at is None
+
+    @property
+    def shown_as(self) -> str:
+        """The `alertstate` label: `pending`, `firing` (what is told), `muted` (would be sent)."""
+        if self.state is AlertState.FIRING and self.muted_by is not None:
+            return "muted"
+        return self.state.value
+
+    def redated(self, redate: Redate) -> "Alert":
+        """Return the alert with all that spans are counted from redated; `since` stays."""
+        return replace(
+            self,
+            pending_at=redate(self.pending_at),
+            fired_at=redate(self.fired_at),
+            healthy_at=redate(self.healthy_at),
+            told_at=redate(self.told_at),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +115,16 @@ class Memory:
     last_passed_at: Instant | None = None
     tested_seen: bool = False
 
+    def redated(self, redate: Redate) -> "Memory":
+        """Return the memory with all that we have seen redated."""
+        return replace(
+            self,
+            gone_at=redate(self.gone_at),
+            first_seen_at=redate(self.first_seen_at),
+            seen_at=redate(self.seen_at),
+            disabled_since=redate(self.disabled_since),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Failures:
@@ -52,8 +138,7 @@ class Failures:
 class Run:
     """Answers about campaigns in a row that all refuse for the same reason, with nothing between.
 
-    `count` of them, the first at `first_at`; `campaigns` are the different ones that count, up to
-    the number that decides.
+    `campaigns` are the different ones that count, up to the number that decides.
     """
 
     reason: Reason
@@ -101,6 +186,16 @@ class EnvironmentStatus:
         """True while no campaign is polled but for one probe now and then."""
         return self.outage_at is not None or self.rejected_at is not None
 
+    def redated(self, redate: Redate) -> "EnvironmentStatus":
+        """Return the status with all that the breaker counts from redated."""
+        return replace(
+            self,
+            called_at=redate(self.called_at),
+            unanswered_at=redate(self.unanswered_at),
+            outage_at=redate(self.outage_at),
+            rejected_at=redate(self.rejected_at),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignStatus:
@@ -115,10 +210,6 @@ class CampaignStatus:
     failures: Failures | None = None
 
     @property
-    def observation(self) -> Observation | None:
-        """What the last poll saw; None before the first one."""
-        if self.polled_at is None:
-            return None
-        if self.error is not None:
-            return self.error
+    def known(self) -> SftpConfig | NoConfig | None:
+        """What the last definite answer was; None before the first one."""
         return NoConfig() if self.memory.gone_at is not None else self.memory.config

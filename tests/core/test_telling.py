@@ -5,17 +5,9 @@ from dataclasses import replace
 import pytest
 
 from monitor.core.alerts import advance, reconcile, tell
-from monitor.core.identity import AlertLabels
-from monitor.core.model import (
-    DAY,
-    HOUR,
-    MINUTE,
-    Alert,
-    AlertState,
-    EventStatus,
-    Severity,
-)
+from monitor.core.model import DAY, HOUR, MINUTE, AlertLabels, EventStatus, Severity
 from monitor.core.rules import FailedTest
+from monitor.core.status import Alert, AlertState
 from support.builders import BAD, FIRING, NOW
 from support.timeline import told
 

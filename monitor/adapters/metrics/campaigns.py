@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 from monitor.adapters.metrics.lines import line, written
 from monitor.core.board import Board, Entry
-from monitor.core.identity import AlertLabels
-from monitor.core.model import Alert, Severity, SftpConfig
+from monitor.core.model import AlertLabels, Severity, SftpConfig
 from monitor.core.rules import StaleTest
+from monitor.core.status import Alert
 from monitor.core.text import clean
 
 LABEL_CHARACTERS = 128

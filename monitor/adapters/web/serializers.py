@@ -22,8 +22,7 @@ from monitor.adapters.web.schemas import (
 )
 from monitor.core.alerts import recheck_at
 from monitor.core.board import ActiveAlert, Board, Entry, EnvironmentBoard, Findings
-from monitor.core.identity import fingerprint
-from monitor.core.model import Instant
+from monitor.core.model import Instant, fingerprint
 from monitor.core.rule import BaseRule
 from monitor.core.text import clean
 from monitor.record import EventRecord

@@ -7,22 +7,12 @@ own is imported here. docs/architecture.md has the whole recipe.
 """
 
 # ruff: noqa: I001 - in the order of the table, in which the events of one decision are sent.
-from monitor.core.rules.table import RULES, campaign_rule, resolve_rules
-from monitor.core.rules.missing import Missing
-from monitor.core.rules.setting_up import Disabled, NeverTested
+from monitor.core.rule import RULES, campaign_rule
+from monitor.core.rules.setting_up import Disabled, Missing, NeverTested
 from monitor.core.rules.last_test import FailedTest, FutureTest, LastTestRule, StaleTest
 from monitor.core.rules.unreadable import Unreadable
 
 __all__ = [
-    "RULES",
-    "Disabled",
-    "FailedTest",
-    "FutureTest",
-    "LastTestRule",
-    "Missing",
-    "NeverTested",
-    "StaleTest",
-    "Unreadable",
-    "campaign_rule",
-    "resolve_rules",
-]
+    "RULES", "Disabled", "FailedTest", "FutureTest", "LastTestRule", "Missing", "NeverTested",
+    "StaleTest", "Unreadable", "campaign_rule",
+]  # fmt: skip

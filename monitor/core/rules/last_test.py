@@ -10,12 +10,14 @@ from monitor.core.rule import (
     ConfigRule,
     PositiveSeconds,
     Sight,
+    by_deadline,
+    campaign_rule,
+    evidence_of_test,
     healthy,
     setting,
     unhealthy,
     unknown,
 )
-from monitor.core.rules.table import by_deadline, campaign_rule, evidence_of_test
 from monitor.core.text import rfc3339, span
 
 
@@ -30,7 +32,7 @@ class LastTestRule(ConfigRule):
         if config.half_tested:
             return unknown("the record of the last test is incomplete", evidence_of_test(config))
         if config.last_test_at is None:
-            return healthy("no connection test on record", {})
+            return healthy("no connection test on record")
         return self.judge_test(config, config.last_test_at, sight.now)
 
     @abstractmethod

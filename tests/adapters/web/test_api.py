@@ -7,8 +7,7 @@ import pytest
 
 from monitor.adapters.web import EventsAnswer, HistoryQuery
 from monitor.core.board import Board, Entry
-from monitor.core.identity import fingerprint
-from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, Told
+from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, Told, fingerprint
 from monitor.core.rule import unknown
 from monitor.record import Links, record_of
 from monitor.serialize import to_json
