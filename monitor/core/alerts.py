@@ -1,13 +1,13 @@
 """When a finding becomes an alert, when it is over, and what on-call is to be told of it.
 
-Two steps, both pure, for a campaign and for an environment alike. `advance` moves the state
-machine by one finding; `tell` compares what on-call was last told with what is so now, and says
-what to tell (level, not edge: there is no transition to miss). `decide` takes all findings of one
-decision through both. Instants only ever come from findings; there are no timers.
+`advance` moves the state machine by one finding; `tell` compares what on-call was last told with
+what is so now, and says what to tell (level, not edge: there is no transition to miss). `decide`
+does both for a campaign or an environment. Instants only come from findings; there are no timers.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from monitor.core.model import (
     AlertLabels,
@@ -22,30 +22,28 @@ from monitor.core.model import (
 from monitor.core.rule import BaseRule
 from monitor.core.status import Alert, AlertState, clamped
 
-RemindEvery = Mapping[Severity, Seconds]
-"""How often a told alert is told again, by severity; 0 or no entry: never."""
+# A deadline D is looked at from D + 1 s on, so that it has passed on the platform's clock too.
+AFTER_DEADLINE: Seconds = 1.0
 
 Alerts = Mapping[str, Alert]
+
+# How often a told alert is told again, by severity; 0 or no entry: never.
+RemindEvery = Mapping[Severity, Seconds]
+
+# What mutes a rule's alert, given the alerts there are after the findings; None: nothing.
 MuterOf = Callable[[str, Alerts], str | None]
-"""What mutes a rule's alert, given the alerts there are after the findings; None: nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """What is to be told of one alert; becomes an `Event` with the subject's particulars."""
+class Telling(NamedTuple):
+    """What is to be told of one alert, and why; becomes an `Event`."""
 
     status: EventStatus
     reason: str | None = None
-    muted_by: str | None = None
-    previous_severity: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Whom the events of one decision are about; an environment has no `campaign_id`.
-
-    `labels` are the current ones: those of an alert that fires now.
-    """
+    """Whom the events of one decision are about; `labels` are those of an alert that fires now."""
 
     environment: str
     campaign_id: str | None = None
@@ -69,30 +67,18 @@ def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Ale
     # not at a start: an answer has told whose clock is right. `since` may be the platform's word.
     alert = alert.redated(clamped(now))
     if finding.verdict is Verdict.HEALTHY:
-        return _after_healthy(alert, rule, now)
+        healthy_at = alert.healthy_at or now
+        firing = alert.state is AlertState.FIRING and now < healthy_at + rule.keep_firing_for
+        return replace(alert, healthy_at=healthy_at) if firing else ended(alert)
     # While it fires, too: a reminder and the board tell how things are by now.
     summary, evidence, next_step = finding.summary, finding.evidence, finding.next_step
-    alert = replace(alert, summary=summary, evidence=evidence, next_step=next_step)
-    return _after_unhealthy(alert, finding, rule, now)
-
-
-def _after_healthy(alert: Alert, rule: BaseRule, now: Instant) -> Alert:
-    if alert.state is not AlertState.FIRING:
-        return ended(alert)
-    healthy_at = now if alert.healthy_at is None else alert.healthy_at
-    over = now >= healthy_at + rule.keep_firing_for
-    return ended(alert) if over else replace(alert, healthy_at=healthy_at)
-
-
-def _after_unhealthy(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Alert:
-    if alert.state is AlertState.FIRING:
-        return replace(alert, healthy_at=None)
+    alert = replace(alert, summary=summary, evidence=evidence, next_step=next_step, healthy_at=None)
     if alert.state is AlertState.INACTIVE:
         since = now if finding.since is None else finding.since
         alert = replace(alert, state=AlertState.PENDING, since=since, pending_at=now)
     # Not in the next decision: without `for` the first unhealthy finding is enough to fire.
-    assert alert.pending_at is not None
-    if now >= alert.pending_at + rule.for_:
+    due = (alert.pending_at or now) + rule.for_
+    if alert.state is AlertState.PENDING and now >= due:
         return replace(alert, state=AlertState.FIRING, fired_at=now)
     return alert
 
@@ -110,39 +96,31 @@ def ended(alert: Alert) -> Alert:
 
 
 def tell(
-    alert: Alert,
-    severity: Severity,
-    labels: AlertLabels,
-    now: Instant,
-    remind_every: RemindEvery | None,
+    alert: Alert, rule: BaseRule, subject: Subject, remind_every: RemindEvery | None
 ) -> tuple[Alert, Telling | None]:
     """Return the alert with what on-call is told now, and that telling, if there is one.
 
-    `severity` and `labels` are those of the moment: one that fires keeps them until it is over.
-    `remind_every` is None where the finding was unknown: then no reminder is due.
+    `remind_every` is None where the finding was unknown: no reminder is due.
     """
-    to_tell = alert.state is AlertState.FIRING and alert.muted_by is None
+    now, to_tell = subject.decided_at, alert.state is AlertState.FIRING and alert.muted_by is None
     if to_tell and not alert.told:
-        fired = replace(alert, told=True, told_at=now, told_severity=severity, fired_as=labels)
-        return replace(fired, seq=alert.seq + 1), Telling(EventStatus.FIRING)
+        fired = replace(alert, told=True, told_severity=rule.severity, fired_as=subject.labels)
+        return _counted(fired, now), Telling(EventStatus.FIRING)
     if alert.told and not to_tell:
         reason = "recovered" if alert.muted_by is None else "muted"
-        return _resolved(alert), Telling(EventStatus.RESOLVED, reason, alert.muted_by)
-    if alert.told and remind_every is not None and _reminder_due(alert, now, remind_every):
-        return replace(alert, told_at=now, seq=alert.seq + 1), Telling(EventStatus.REMINDER)
+        return _resolved(alert), Telling(EventStatus.RESOLVED, reason)
+    every = (remind_every or {}).get(alert.told_severity or rule.severity, 0)
+    if alert.told and every > 0 and now >= (alert.told_at or 0.0) + every:
+        return _counted(alert, now), Telling(EventStatus.REMINDER)
     return alert, None
 
 
-def _reminder_due(alert: Alert, now: Instant, remind_every: RemindEvery) -> bool:
-    assert alert.told_severity is not None
-    assert alert.told_at is not None
-    every = remind_every.get(alert.told_severity, 0)
-    return every > 0 and now >= alert.told_at + every
+def _counted(alert: Alert, told_at: Instant | None) -> Alert:
+    return replace(alert, told_at=told_at, seq=alert.seq + 1)
 
 
 def _resolved(alert: Alert) -> Alert:
-    over = replace(alert, told=False, told_at=None, told_severity=None, fired_as=None)
-    return replace(over, seq=alert.seq + 1)
+    return _counted(replace(alert, told=False, told_severity=None, fired_as=None), None)
 
 
 def reconcile(
@@ -150,9 +128,8 @@ def reconcile(
 ) -> tuple[Alert, Telling | None]:
     """Return the alert under a changed config, and what is to be told of the change.
 
-    `rule` is None when the rule, the campaign or the environment is gone, for the reason `gone`:
-    a told alert is resolved with it, any other just ends. A changed severity of a told alert is
-    told as `updated`. Everything else waits for the next observation.
+    Where `rule` is None, the rule, the campaign or the environment is gone, for the reason `gone`.
+    All but a changed severity waits for the next observation.
     """
     if rule is None:
         over = ended(alert)
@@ -160,8 +137,8 @@ def reconcile(
             (_resolved(over), Telling(EventStatus.RESOLVED, gone)) if alert.told else (over, None)
         )
     if alert.told and alert.told_severity != rule.severity:
-        updated = replace(alert, told_severity=rule.severity, told_at=now, seq=alert.seq + 1)
-        return updated, Telling(EventStatus.UPDATED, previous_severity=alert.told_severity)
+        updated = _counted(replace(alert, told_severity=rule.severity), now)
+        return updated, Telling(EventStatus.UPDATED)
     return alert, None
 
 
@@ -173,11 +150,14 @@ def recheck_at(alert: Alert, rule: BaseRule) -> Instant | None:
 
 
 def next_deadline(
-    alerts: Alerts, rules: Mapping[str, BaseRule], findings: Iterable[Finding], after: Instant
+    alerts: Alerts,
+    rules: Mapping[str, BaseRule],
+    findings: Mapping[str, Finding],
+    after: Instant,
 ) -> Instant | None:
     """Return the first instant after `after` at which time alone changes something."""
     instants = [recheck_at(alerts[name], rules[name]) for name in alerts.keys() & rules.keys()]
-    instants += [finding.recheck_at for finding in findings]
+    instants += [finding.recheck_at for finding in findings.values()]
     return min((at for at in instants if at is not None and at > after), default=None)
 
 
@@ -193,8 +173,8 @@ def decide(
 ) -> tuple[dict[str, Alert], tuple[Event, ...]]:
     """Return the alerts after these findings, and what is to be told, in order.
 
-    A rule whose finding is unknown keeps its state; where the observation was `definite` its
-    mutes are looked at all the same, for they are facts of their own.
+    A rule whose finding is unknown keeps its state; its mutes are facts of their own, and looked
+    at all the same where the observation was `definite`.
     """
     now, events = subject.decided_at, list[Event]()
     # A rule that never had an alert needs one only for an unhealthy finding: nearly all have none.
@@ -215,8 +195,7 @@ def decide(
             continue
         if alert.active:
             alert = replace(alert, muted_by=muter_of(name, moved))
-        reminders = remind_every if known else None
-        after[name], telling = tell(alert, rule.severity, subject.labels, now, reminders)
+        after[name], telling = tell(alert, rule, subject, remind_every if known else None)
         if telling is not None:
             events.append(_event(telling, old, after[name], rule, finding, subject))
     return _worth_keeping(after), in_telling_order(events)
@@ -264,19 +243,18 @@ def _event(
     finding: Finding | None,
     subject: Subject,
 ) -> Event:
-    over, labels = telling.status is EventStatus.RESOLVED, new.fired_as or old.fired_as
-    labels = labels or subject.labels
-    said: Alert | Finding = new
+    over = telling.status is EventStatus.RESOLVED
+    labels = new.fired_as or old.fired_as or subject.labels
     # Muted or gone, nothing has recovered: what was wrong is still the thing to say.
-    if over:
-        said = finding if finding is not None and telling.reason == "recovered" else old
+    wrong = old if over else new
+    said = finding if finding is not None and telling.reason == "recovered" else wrong
     return Event(
         status=telling.status,
         seq=new.seq,
         rule=new.rule,
         # A resolved event has the severity that on-call was paged with, whatever is configured now.
         severity=new.told_severity or old.told_severity or Severity.INFO,
-        previous_severity=telling.previous_severity,
+        previous_severity=old.told_severity if telling.status is EventStatus.UPDATED else None,
         environment=subject.environment,
         campaign_id=subject.campaign_id,
         campaign_name=labels.campaign_name,
@@ -287,11 +265,11 @@ def _event(
         last_passed_at=subject.last_passed_at,
         summary=said.summary,
         evidence=said.evidence,
-        since=old.since if over else new.since,
+        since=wrong.since,
         observed_at=subject.observed_at,
         decided_at=subject.decided_at,
         next_step="" if over or rule is None else rule.next_step_for(new),
         reason=telling.reason,
-        muted_by=telling.muted_by,
+        muted_by=new.muted_by if telling.reason == "muted" else None,
         initial=subject.initial,
     )

@@ -6,10 +6,11 @@ is no longer watched, `next_poll` on when to look again.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 from zlib import crc32
 
-from monitor.core.alerts import Alerts, RemindEvery, Subject, decide, next_deadline, reconcile_all
+from monitor.core import alerts as machine
 from monitor.core.model import (
     HOUR,
     Event,
@@ -25,10 +26,16 @@ from monitor.core.model import (
 from monitor.core.rule import EVERY_OTHER_RULE, RULES, Sight, Target, judge_all
 from monitor.core.rules import Unreadable
 from monitor.core.schedule import Priority
-from monitor.core.status import OURS, Ahead, AlertState, CampaignStatus, Failures, Memory, clamped
-
-# A deadline D is looked at from D + 1 s on, so that it has passed on the platform's clock too.
-AFTER_DEADLINE: Seconds = 1.0
+from monitor.core.status import (
+    OURS,
+    Ahead,
+    Alert,
+    AlertState,
+    CampaignStatus,
+    Failures,
+    Memory,
+    clamped,
+)
 
 # A deadline up to so many intervals after the regular poll is kept, in case that runs late.
 DEADLINES_KEPT = 3
@@ -63,34 +70,29 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     observation: Observation,
     now: Instant,
     *,
-    remind_every: RemindEvery,
+    remind_every: machine.RemindEvery,
     environment_alert: str | None = None,
     others_read_at: Instant | None = None,
     ahead: Ahead = OURS,
 ) -> Decision:
     """Decide what an observation made at `now` of our clock means.
 
-    `environment_alert` names the firing `api_unreachable` or `token_rejected` of the
-    environment, which mutes `unreadable`; `others_read_at` is the Sight's; `ahead` are the clocks
-    that count for the platform's instants.
+    `environment_alert` names the environment's firing alert that mutes `unreadable`;
+    `others_read_at` is the Sight's; `ahead` are the clocks that count for the platform's instants.
     """
     observation = _trusted(observation, before.memory)
     status = _remember(before, observation, now)
     sight = Sight(observation, status, target, now, others_read_at)
     findings = judge_all(target.rules, sight, ahead)
 
-    def muter_of(rule: str, alerts: Alerts) -> str | None:
-        """Return what mutes a rule of this campaign; None: nothing."""
-        return _muter(rule, alerts, status.memory, target, environment_alert)
-
     initial = before.memory.seen_at is None and status.memory.seen_at is not None
-    alerts, told = decide(
+    alerts, told = machine.decide(
         before.alerts,
         findings,
         target.rules,
         _subject(status, target, now, initial=initial),
         remind_every,
-        muter_of=muter_of,
+        muter_of=partial(_muter_of, status.memory, target, environment_alert),
         definite=not isinstance(observation, PollError),
     )
     return Decision(replace(status, alerts=alerts), findings, told)
@@ -98,21 +100,20 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
 
 def reconcile(status: CampaignStatus, target: Target, now: Instant) -> Decision:
     """Decide what a start or a changed config means for what is remembered. Usually nothing."""
-    subject, memory = _subject(status, target, now), status.memory.redated(clamped(now))
-    alerts, told = reconcile_all(status.alerts, RULES, target.rules, subject)
+    # An instant from the future (the clock was wrong) would put off graces until then, and let an
+    # answer of before confirm a loss of today.
+    memory, subject = status.memory.redated(clamped(now)), _subject(status, target, now)
+    alerts, told = machine.reconcile_all(status.alerts, RULES, target.rules, subject)
     return Decision(replace(status, alerts=alerts, memory=memory), {}, told)
 
 
 def remove(status: CampaignStatus, target: Target, reason: str, now: Instant) -> Decision:
-    """Decide what is to be told of a campaign that is no longer watched, for `reason`.
-
-    What is left of its status is a tombstone: the event counts, so that no event id is reused.
-    """
+    """Decide what is to be told of a campaign that is no longer watched, for `reason`."""
     subject = _subject(status, target, now)
-    alerts, told = reconcile_all(status.alerts, RULES, {}, subject, reason)
-    left = CampaignStatus(
-        environment=status.environment, campaign_id=status.campaign_id, alerts=alerts
-    )
+    alerts, told = machine.reconcile_all(status.alerts, RULES, {}, subject, reason)
+    # A tombstone: the event counts, so that no event id is reused.
+    environment, key = status.environment, status.campaign_id
+    left = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
     return Decision(left, {}, told)
 
 
@@ -137,8 +138,7 @@ def next_poll(
 
     Computed from what is remembered alone, so it is the same after a restart. A deadline that
     comes before the regular poll takes its place, one that passed since the last poll is due.
-    `findings` are those of the decision that `status` has just come from, by the same clocks:
-    then nothing is judged again.
+    `findings` of the decision that `status` has just come from, by the same clocks, save a second.
     """
     # From the future (our clock was set back) it would put off the next poll until then.
     polled_at = clamped(now)(status.polled_at)
@@ -147,7 +147,8 @@ def next_poll(
     if target.muted_status is not None:
         idle = max(cadence.idle_interval, cadence.interval)
         return NextPoll(_next_slot(status, polled_at, idle), Priority.ROUTINE)
-    if status.error is not None or _needs_watching(status.alerts, polled_at):
+    watched = any(_needs_watching(alert, polled_at) for alert in status.alerts.values())
+    if watched or status.error is not None:
         regular = NextPoll(polled_at + cadence.unhealthy_interval, Priority.UNHEALTHY)
     elif cadence.stretched:
         # Without requests to spare nothing keeps its slot: in turn, each as long after its last
@@ -158,13 +159,12 @@ def next_poll(
     # After a poll that failed, what was read before it has its deadlines all the same.
     if status.known is not None and (findings is None or status.error is not None):
         findings = judge_all(target.rules, Sight(status.known, status, target, polled_at), ahead)
-    found = () if findings is None else findings.values()
-    deadline = next_deadline(status.alerts, target.rules, found, polled_at)
+    deadline = machine.next_deadline(status.alerts, target.rules, findings or {}, polled_at)
     if deadline is None or deadline > regular.at + DEADLINES_KEPT * cadence.interval:
         return regular
-    if deadline + AFTER_DEADLINE < regular.at:
-        return NextPoll(deadline + AFTER_DEADLINE, Priority.DEADLINE)
-    return regular._replace(deadline=deadline + AFTER_DEADLINE)
+    if deadline + machine.AFTER_DEADLINE < regular.at:
+        return NextPoll(deadline + machine.AFTER_DEADLINE, Priority.DEADLINE)
+    return regular._replace(deadline=deadline + machine.AFTER_DEADLINE)
 
 
 def _trusted(observation: Observation, memory: Memory) -> Observation:
@@ -181,10 +181,9 @@ def _remember(before: CampaignStatus, observation: Observation, now: Instant) ->
         failures = before.failures or Failures(0, now)
         failures = replace(failures, count=failures.count + 1)
         return replace(before, polled_at=now, error=observation, failures=failures)
-    # An instant from the future (the clock was wrong) would put off graces until then.
     memory = replace(before.memory.redated(clamped(now)), seen_at=now)
     if isinstance(observation, NoConfig):
-        memory = replace(memory, gone_at=now if memory.gone_at is None else memory.gone_at)
+        memory = replace(memory, gone_at=memory.gone_at or now)
     else:
         memory = _remember_config(memory, observation, now)
     return replace(before, memory=memory, polled_at=now, error=None, failures=None)
@@ -194,20 +193,19 @@ def _remember_config(memory: Memory, config: SftpConfig, now: Instant) -> Memory
     # Made anew under another id it is another config: its graces start afresh.
     if memory.config is None or memory.config.id != config.id:
         memory = Memory(first_seen_at=now, seen_at=now, last_passed_at=memory.last_passed_at)
-    since = now if memory.disabled_since is None else memory.disabled_since
     return replace(
         memory,
         config=config,
         gone_at=None,
         enabled_seen=config.is_enabled or memory.enabled_seen,
-        disabled_since=None if config.is_enabled else since,
+        disabled_since=None if config.is_enabled else memory.disabled_since or now,
         last_passed_at=config.last_test_at if config.last_test_success else memory.last_passed_at,
         tested_seen=config.last_test_at is not None or memory.tested_seen,
     )
 
 
-def _muter(
-    rule: str, alerts: Alerts, memory: Memory, target: Target, environment_alert: str | None
+def _muter_of(
+    memory: Memory, target: Target, environment_alert: str | None, rule: str, alerts: machine.Alerts
 ) -> str | None:
     """Return what mutes a rule, by the order of precedence of the rules' table; None: nothing."""
     for name, other in target.rules.items():
@@ -220,36 +218,28 @@ def _muter(
         return "disabled"
     if target.muted_status is not None:
         return "campaign_status"
-    if rule == Unreadable.name:
-        return environment_alert
-    return None
+    return environment_alert if rule == Unreadable.name else None
 
 
 def _subject(
     status: CampaignStatus, target: Target, now: Instant, *, initial: bool = False
-) -> Subject:
+) -> machine.Subject:
     config = status.memory.config
-    return Subject(
+    return machine.Subject(
         environment=target.environment,
         campaign_id=target.campaign_id,
         labels=target.labels_with(config),
         import_schedule=(config.import_schedule if config else None) or "",
         last_passed_at=status.memory.last_passed_at,
-        observed_at=now if status.polled_at is None else status.polled_at,
+        observed_at=status.polled_at or now,
         decided_at=now,
         initial=initial,
     )
 
 
-def _needs_watching(alerts: Alerts, now: Instant) -> bool:
-    return any(
-        alert.muted_by is None
-        and (
-            alert.state is AlertState.PENDING
-            or (alert.fired_at is not None and now - alert.fired_at < YOUNG)
-        )
-        for alert in alerts.values()
-    )
+def _needs_watching(alert: Alert, now: Instant) -> bool:
+    young = alert.fired_at is not None and now - alert.fired_at < YOUNG
+    return alert.muted_by is None and (young or alert.state is AlertState.PENDING)
 
 
 def _next_slot(status: CampaignStatus, after: Instant, interval: Seconds) -> Instant:

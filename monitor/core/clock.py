@@ -22,10 +22,8 @@ CORRECT_FROM, CORRECT_UNTIL = 60.0, 30.0
 
 
 def ahead(status: EnvironmentStatus, our_now: Instant) -> Ahead:
-    """Return how far ahead of ours each clock is that counts: one, or ours and the API's.
-
-    Where the API never said its time there is but one candidate: ours.
-    """
+    """Return how far ahead of ours each clock is that counts: one, or ours and the API's."""
+    # Where the API never said its time there is but one candidate.
     if not status.skews:
         return OURS
     difference = median(status.skews)
@@ -40,15 +38,14 @@ def with_server_date(
     """Return the status with the API's `Date` of an answer that came at `our_now` taken in."""
     if server_date is None:
         return status
-    skews = (*status.skews, server_date - our_now)[-SKEWS_KEPT:]
-    return _with_skews(status, skews, our_now)
+    return _with_skews(status, (*status.skews, server_date - our_now)[-SKEWS_KEPT:], our_now)
 
 
 def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) -> EnvironmentStatus:
     """Return the status after our own wall clock jumped by `step` seconds, to `our_now`.
 
-    All that a span is counted from steps along, so that spans and probes go on. What was known of
-    the API's clock holds on: so for a while both candidates count, and nothing comes of it.
+    Spans and probes go on. What was known of the API's clock holds on: so for a while both
+    candidates count, and nothing comes of it.
     """
     later = moved(step)
     status = replace(
@@ -65,12 +62,10 @@ def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) ->
 
 
 def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
-    """Return a campaign's status after our own wall clock jumped by `step` seconds.
-
-    `seen_at` goes back with it, and not forward: a machine that slept has not read anything since,
-    but an answer from the future would confirm whatever is asked today.
-    """
+    """Return a campaign's status after our own wall clock jumped by `step` seconds."""
     later, failures = moved(step), status.failures
+    # Back with it, not forward: a machine that slept has not read anything since, but an answer
+    # from the future would confirm whatever is asked today.
     seen_at = moved(min(step, 0.0))(status.memory.seen_at)
     return replace(
         status,
@@ -88,14 +83,9 @@ def _with_skews(
     before = _corrected(status, our_now)
     medians = (*status.medians, (our_now, median(skews)))
     # The first one kept was in force until the second one, within the last 5 minutes.
-    first = sum(ended <= our_now - MOVED_FOR for ended, _ in medians[1:])
-    status = replace(
-        status,
-        skews=skews,
-        corrected=before,
-        medians=medians[first:],
-        doubted_until=_doubted_until(medians[first:]),
-    )
+    medians = medians[sum(ended <= our_now - MOVED_FOR for ended, _ in medians[1:]) :]
+    status = replace(status, skews=skews, medians=medians, corrected=before)
+    status = replace(status, doubted_until=_doubted_until(medians))
     return replace(status, corrected=_corrected(status, our_now))
 
 

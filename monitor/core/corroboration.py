@@ -12,18 +12,14 @@ from monitor.core.model import Instant, NoConfig, Observation, Seconds, Verdict
 from monitor.core.rule import Sight
 from monitor.core.rules import Missing, Unreadable
 
+# So many other campaigns with a config must be asked after a first NoConfig, and be readable.
 OTHERS = 2
-"""So many other campaigns with a config must be asked after a first NoConfig, and be readable."""
 
-Entries = Mapping[str, Entry]
-"""The campaigns of one environment by id."""
+Entries = Mapping[str, Entry]  # the campaigns of one environment by id
 
 
 class Corroboration:
-    """The campaigns whose lost config is in doubt, and which polls would settle it.
-
-    Nothing of it is stored: after a start it is made from what is remembered of the campaigns.
-    """
+    """The campaigns whose lost config is in doubt, and which polls would settle it; not stored."""
 
     def __init__(self) -> None:
         """Start with nothing in doubt."""
@@ -33,8 +29,7 @@ class Corroboration:
     def others_read_at(self, key: str, seen: Observation, entries: Entries) -> Instant | None:
         """Return when the second to last of the other campaigns was asked that could be read.
 
-        None: there are no two others with a config, as far as anyone knows; nor is it looked for
-        where something else than a lost config was `seen`.
+        None: there are no two others, or something else than a lost config was `seen`.
         """
         if not isinstance(seen, NoConfig) or entries[key].status.memory.config is None:
             return None
@@ -43,8 +38,8 @@ class Corroboration:
     def take(self, key: str, asked_at: Instant, entries: Entries) -> list[str]:
         """Take that a campaign was asked at `asked_at`, and decided on; return whom to poll next.
 
-        Those are the two others that were readable last, where its config is gone for the first
-        time; and the campaigns whose own loss is confirmed by this answer.
+        Where its config is gone for the first time: the two others that were readable last; else
+        the campaigns whose own loss is confirmed by this answer.
         """
         entry = entries[key]
         if entry.status.error is None:
@@ -73,10 +68,9 @@ class Corroboration:
         """
         lost = {key: at for key, entry in entries.items() if (at := _lost_at(entry)) is not None}
         others = self._others_read_at("", entries) if lost else None
-        in_doubt = {key: at for key, at in lost.items() if others is not None and others < at}
-        self._doubted = in_doubt
-        settled = [key for key in lost if key not in in_doubt]
-        return [*settled, *(self._witnesses(entries) if in_doubt else [])]
+        self._doubted = {key: at for key, at in lost.items() if others is not None and others < at}
+        settled = [key for key in lost if key not in self._doubted]
+        return [*settled, *(self._witnesses(entries) if self._doubted else [])]
 
     def stepped(self, step: Seconds, entries: Entries) -> None:
         """Take that our clock jumped by `step`: the order of what was asked and lost stays."""
@@ -90,8 +84,7 @@ class Corroboration:
         return asked[-1] if len(asked) == OTHERS else None
 
     def _witnesses(self, entries: Entries) -> list[str]:
-        others = nlargest(OTHERS, _with_config("", entries), key=lambda other: other[1])
-        return [key for key, _ in others]
+        return [key for key, _ in nlargest(OTHERS, _with_config("", entries), lambda one: one[1])]
 
     def _asked(self, key: str, read_at: Instant) -> Instant:
         return self._asked_at.get(key, read_at)
@@ -110,11 +103,11 @@ def _with_config(but: str, entries: Entries) -> Iterator[tuple[str, Instant]]:
 
 
 def _is_unreadable(entry: Entry) -> bool:
-    status = entry.status
+    status, target = entry.status, entry.target
     if status.error is None or status.polled_at is None:
         return False
-    rule = entry.target.rules.get(Unreadable.name) or Unreadable()
-    sight = Sight(status.error, status, entry.target, status.polled_at)
+    sight = Sight(status.error, status, target, status.polled_at)
+    rule = target.rules.get(Unreadable.name) or Unreadable()
     return rule.judge(sight).verdict is Verdict.UNHEALTHY
 
 

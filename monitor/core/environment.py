@@ -2,13 +2,12 @@
 
 The breaker sees the outcome of every call. Three calls in a row that were not answered open it,
 and so does a rejected token; open, it lets only probes through, and the first answer closes it.
-What that means for on-call is for the rules of `environment_rules`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from monitor.core.alerts import Subject, decide, next_deadline, reconcile_all
+from monitor.core.alerts import AFTER_DEADLINE, Subject, decide, next_deadline, reconcile_all
 from monitor.core.clock import with_server_date
 from monitor.core.environment_rules import (
     ENVIRONMENT_RULES,
@@ -49,16 +48,12 @@ CALLS_TO_OPEN = 3  # so many unanswered calls in a row open the breaker
 # of 403 about so many different ones is enough where there are more of them.
 CAMPAIGNS_TO_OPEN, RUN_TO_OPEN = 3, 10
 
-# A deadline D is probed from D + 1 s on, as a campaign's is.
-AFTER_DEADLINE: Seconds = 1.0
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """The outcome of one call; without `campaign_id`: for a page of the listing.
 
-    `token_generation` counts how often the token was read. `notified`: on-call is notified of the
-    campaign.
+    `token_generation`: how often the token was read. `notified`: on-call is, of the campaign.
     """
 
     campaign_id: str | None
@@ -116,20 +111,14 @@ def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -
     up = reason not in UNANSWERED and reason is not Reason.UNAUTHORIZED
     status = replace(before, called_at=now, up=up)
     if reason in UNANSWERED:
-        return _unanswered(status, reason, now)
-    status = replace(status, run=_run(status.run, call, facts, now))
-    return _token(_answered(status, call, facts, now), call, facts, now)
-
-
-def _unanswered(
-    status: EnvironmentStatus, reason: Reason | None, now: Instant
-) -> EnvironmentStatus:
-    first = now if status.unanswered == 0 else status.unanswered_at
-    status = replace(status, unanswered=status.unanswered + 1, unanswered_at=first)
-    if status.unanswered < CALLS_TO_OPEN:
-        return status
-    opened = now if status.outage_at is None else status.outage_at
-    return replace(status, outage_at=opened, outage_reason=reason)
+        first = now if status.unanswered == 0 else status.unanswered_at
+        status = replace(status, unanswered=status.unanswered + 1, unanswered_at=first)
+        if status.unanswered < CALLS_TO_OPEN:
+            return status
+        return replace(status, outage_at=status.outage_at or now, outage_reason=reason)
+    run = _run(status.run, call, facts, now)
+    status = replace(status, run=run, unanswered=0, unanswered_at=None)
+    return _token(_outage(status, call, facts, now), call, facts, now)
 
 
 def _run(run: Run | None, call: Call, facts: Facts, now: Instant) -> Run | None:
@@ -142,10 +131,10 @@ def _run(run: Run | None, call: Call, facts: Facts, now: Instant) -> Run | None:
         return run if call.campaign_id is None else None
     if run is None or run.reason is not reason:
         run = Run(reason, 0, now)
-    counts = call.notified or reason is Reason.NOT_FOUND
-    if counts and len(run.campaigns) < _campaigns_to_open(reason, facts):
-        run = replace(run, campaigns=run.campaigns | {call.campaign_id})
-    return replace(run, count=run.count + 1)
+    campaigns, counts = run.campaigns, call.notified or reason is Reason.NOT_FOUND
+    if counts and len(campaigns) < _campaigns_to_open(reason, facts):
+        campaigns |= {call.campaign_id}
+    return replace(run, count=run.count + 1, campaigns=campaigns)
 
 
 def _campaigns_to_open(reason: Reason, facts: Facts) -> int:
@@ -154,21 +143,17 @@ def _campaigns_to_open(reason: Reason, facts: Facts) -> int:
     return max(CAMPAIGNS_TO_OPEN, facts.campaigns if reason is Reason.NOT_FOUND else wanted)
 
 
-def _is_refused(status: EnvironmentStatus, call: Call, reason: Reason, facts: Facts) -> bool:
+def _is_refused(run: Run | None, call: Call, facts: Facts) -> bool:
     """Return whether refusals are the environment's matter by now, not single campaigns'."""
     # None of none is all of them: where no campaign is known, the listing's refusal decides.
     if call.campaign_id is None:
         return not facts.campaigns
-    run = status.run
-    return run is not None and len(run.campaigns) >= _campaigns_to_open(reason, facts)
+    return run is not None and len(run.campaigns) >= _campaigns_to_open(run.reason, facts)
 
 
-def _answered(
-    status: EnvironmentStatus, call: Call, facts: Facts, now: Instant
-) -> EnvironmentStatus:
-    status = replace(status, unanswered=0, unanswered_at=None)
+def _outage(status: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
     if call.reason is Reason.NOT_FOUND:
-        if status.outage_at is None and _is_refused(status, call, call.reason, facts):
+        if status.outage_at is None and _is_refused(status.run, call, facts):
             return replace(status, outage_at=now, outage_reason=call.reason)
         if status.outage_reason is Reason.NOT_FOUND:
             return status
@@ -198,7 +183,7 @@ def _token(status: EnvironmentStatus, call: Call, facts: Facts, now: Instant) ->
     proves_nothing = reason is Reason.FORBIDDEN or (facts.campaigns and call.campaign_id is None)
     if proves_nothing and status.rejected_by is Reason.FORBIDDEN:
         return status
-    if reason is Reason.FORBIDDEN and _is_refused(status, call, reason, facts):
+    if reason is Reason.FORBIDDEN and _is_refused(status.run, call, facts):
         return replace(status, rejected_at=now, rejected_by=reason)
     return replace(status, rejected_at=None, rejected_by=None)
 
@@ -208,11 +193,12 @@ def of_campaigns(status: EnvironmentStatus, targets: Mapping[str, Target]) -> En
     run = status.run
     if run is None:
         return status
-    every = run.reason is Reason.NOT_FOUND
-    kept = [
-        key for key in run.campaigns & targets.keys() if every or targets[key].muted_status is None
-    ]
-    return replace(status, run=replace(run, campaigns=frozenset(kept)))
+    count = {
+        key
+        for key in run.campaigns & targets.keys()
+        if run.reason is Reason.NOT_FOUND or targets[key].muted_status is None
+    }
+    return replace(status, run=replace(run, campaigns=frozenset(count)))
 
 
 def reconcile(
@@ -224,7 +210,7 @@ def reconcile(
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
     """Decide what a start or a changed config means for an environment's alerts.
 
-    An environment that was removed has no `rules` left and is `gone` as `environment_removed`.
+    One that was removed has no `rules` left, and is `gone` as `environment_removed`.
     """
     # A call from the future (the clock was wrong) would put off the next probe until then.
     kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
@@ -235,11 +221,9 @@ def reconcile(
 
 def firing_alert(status: EnvironmentStatus) -> str | None:
     """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
-    for name in (ApiUnreachable.name, TokenRejected.name):
-        alert = status.alerts.get(name)
-        if alert is not None and alert.unhealthy:
-            return name
-    return None
+    names = (ApiUnreachable.name, TokenRejected.name)
+    firing = (name for name in names if name in status.alerts and status.alerts[name].unhealthy)
+    return next(firing, None)
 
 
 def next_probe(
@@ -250,10 +234,10 @@ def next_probe(
     token_probe_interval: Seconds,
 ) -> Instant:
     """Return when the open breaker lets its next probe through; a deadline may be earlier."""
-    called_at = 0.0 if status.called_at is None else status.called_at
+    called_at = status.called_at or 0.0
     interval = token_probe_interval if status.outage_at is None else probe_interval
     # As of the last call: a deadline that has passed since then is due, not forgotten.
-    findings = [rule.judge(status, facts, called_at) for rule in rules.values()]
+    findings = {name: rule.judge(status, facts, called_at) for name, rule in rules.items()}
     deadline = next_deadline(status.alerts, rules, findings, called_at)
     regular = called_at + interval
     return regular if deadline is None else min(regular, deadline + AFTER_DEADLINE)

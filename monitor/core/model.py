@@ -1,7 +1,4 @@
-"""The nouns of the monitor: everything that flows between the layers, as frozen values.
-
-Instants are seconds since the epoch (UTC, float); spans are seconds. Nothing here decides.
-"""
+"""The nouns of the monitor: everything that flows between the layers, as frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -99,8 +96,8 @@ class PollError:
     detail: Text = ""
 
 
+# What one poll of one campaign saw. Only the first two are definite.
 Observation = SftpConfig | NoConfig | PollError
-"""What one poll of one campaign saw. Only the first two are definite."""
 
 
 @dataclass(frozen=True, slots=True)

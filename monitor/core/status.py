@@ -15,14 +15,12 @@ from monitor.core.model import (
     SftpConfig,
 )
 
+# How far ahead of ours the clocks are that count for the platform's instants; see `clock`.
 Ahead = tuple[Seconds, ...]
-"""How far ahead of ours the clocks are that count for the platform's instants; see `clock`."""
+OURS: Ahead = (0.0,)  # our clock counts alone
 
-OURS: Ahead = (0.0,)
-"""Our clock counts alone."""
-
+# What a wrong clock does to an instant of ours; None stays None.
 Redate = Callable[[Instant | None], Instant | None]
-"""What a wrong clock does to an instant of ours; None stays None."""
 
 
 def moved(by: Seconds) -> Redate:
@@ -48,9 +46,8 @@ class Alert:
     """The state of one rule of one campaign (or environment); the unit of what is stored.
 
     `pending_at`, `fired_at` and `healthy_at` are when `for`, firing and `keep_firing_for` began;
-    `told` is what on-call was last told, `told_at` the reminder clock, `seq` the number of the last
-    event (it outlives the campaign). `fired_as`: its labels while it is told, those it fired with.
-    Its texts are those of its last unhealthy finding.
+    `told` is what on-call was last told, as `fired_as`; `told_at` is the reminder clock, `seq` the
+    number of the last event (it outlives the campaign). Texts are of the last unhealthy finding.
     """
 
     rule: str
@@ -82,9 +79,8 @@ class Alert:
     @property
     def shown_as(self) -> str:
         """The `alertstate` label: `pending`, `firing` (what is told), `muted` (would be sent)."""
-        if self.state is AlertState.FIRING and self.muted_by is not None:
-            return "muted"
-        return self.state.value
+        muted = self.state is AlertState.FIRING and self.muted_by is not None
+        return "muted" if muted else self.state.value
 
     def redated(self, redate: Redate) -> "Alert":
         """Return the alert with all that spans are counted from redated; `since` stays."""
@@ -101,9 +97,8 @@ class Alert:
 class Memory:
     """What is remembered of a campaign's SFTP config between polls.
 
-    `config` is the last one seen (kept while there is none any more: `gone_at` says since when).
-    `disabled_since` is the first sight of `is_enabled: false` since it was last seen enabled.
-    `first_seen_at` is the first sight of this very config, `seen_at` the last definite answer.
+    `config` is the last one seen (there is none any more since `gone_at`), first seen under its id
+    at `first_seen_at`, switched off since `disabled_since`; `seen_at` is the last definite answer.
     """
 
     config: SftpConfig | None = None
@@ -149,16 +144,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentStatus:
-    """What is known about one environment's API: the breaker, the clock, its alerts.
+    """What is known about one environment's API; instants are our clock's.
 
-    `unanswered` calls in a row, the first at `unanswered_at`, open the breaker at `outage_at`
-    for `outage_reason`; a rejected token opens it at `rejected_at` for `rejected_by`.
-    `readable_seen`: a config or a listing was read once, so the base URL is right. `run`: the last
-    answers about campaigns were all the same refusal. `skews` are the API's last `Date` headers
-    minus our clock, `medians` what their median was since when, in the last 5 minutes: it moved,
-    and is doubted until `doubted_until`. `corrected`: the API's clock was the last to count alone.
-    Instants are our clock's. Stored are the breaker, `readable_seen`, `swept_at` (the last
-    complete sweep), `listed_at` (the last listing that was complete and believed) and the alerts.
+    Breaker: `unanswered` calls in a row, the first at `unanswered_at`, open it at `outage_at`; a
+    rejected token opens it at `rejected_at`. `readable_seen`: the base URL is right. `run`: the
+    last answers about campaigns were all the same refusal. Clock: `skews` are the API's last `Date`
+    headers minus our clock, `medians` what their median was since when, in the last 5 minutes: it
+    moved, and is doubted until `doubted_until`. `corrected`: the API's was the last to count alone.
+    `swept_at` is the last complete sweep, `listed_at` the last listing that was complete and
+    believed. Stored are the breaker, these two, `readable_seen` and the alerts.
     """
 
     name: str
