@@ -56,11 +56,7 @@ class Subject:
 
 
 def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Alert:
-    """Return the alert after a finding made at `now`. An unknown one changes nothing.
-
-    `for` and `keep_firing_for` have passed when a finding that is not unknown is made at or
-    after the stored instant plus the span.
-    """
+    """Return the alert after a finding made at `now`; an unknown one changes nothing."""
     if finding.verdict is Verdict.UNKNOWN:
         return alert
     # Instants from the future (the clock was wrong) would put off reminders until then. Only here,
@@ -98,10 +94,7 @@ def ended(alert: Alert) -> Alert:
 def tell(
     alert: Alert, rule: BaseRule, subject: Subject, remind_every: RemindEvery | None
 ) -> tuple[Alert, Telling | None]:
-    """Return the alert with what on-call is told now, and that telling, if there is one.
-
-    `remind_every` is None where the finding was unknown: no reminder is due.
-    """
+    """Return the alert with what on-call is told now; `remind_every` is None: no reminder is."""
     now, to_tell = subject.decided_at, alert.state is AlertState.FIRING and alert.muted_by is None
     if to_tell and not alert.told:
         fired = replace(alert, told=True, told_severity=rule.severity, fired_as=subject.labels)
@@ -121,25 +114,6 @@ def _counted(alert: Alert, told_at: Instant | None) -> Alert:
 
 def _resolved(alert: Alert) -> Alert:
     return _counted(replace(alert, told=False, told_severity=None, fired_as=None), None)
-
-
-def reconcile(
-    alert: Alert, rule: BaseRule | None, now: Instant, gone: str
-) -> tuple[Alert, Telling | None]:
-    """Return the alert under a changed config, and what is to be told of the change.
-
-    Where `rule` is None, the rule, the campaign or the environment is gone, for the reason `gone`.
-    All but a changed severity waits for the next observation.
-    """
-    if rule is None:
-        over = ended(alert)
-        return (
-            (_resolved(over), Telling(EventStatus.RESOLVED, gone)) if alert.told else (over, None)
-        )
-    if alert.told and alert.told_severity != rule.severity:
-        updated = _counted(replace(alert, told_severity=rule.severity), now)
-        return updated, Telling(EventStatus.UPDATED)
-    return alert, None
 
 
 def recheck_at(alert: Alert, rule: BaseRule) -> Instant | None:
@@ -171,11 +145,7 @@ def decide(
     muter_of: MuterOf = lambda _rule, _alerts: None,
     definite: bool = False,
 ) -> tuple[dict[str, Alert], tuple[Event, ...]]:
-    """Return the alerts after these findings, and what is to be told, in order.
-
-    A rule whose finding is unknown keeps its state; its mutes are facts of their own, and looked
-    at all the same where the observation was `definite`.
-    """
+    """Return the alerts after these findings, and what is to be told, in order."""
     now, events = subject.decided_at, list[Event]()
     # A rule that never had an alert needs one only for an unhealthy finding: nearly all have none.
     concerned = {
@@ -191,6 +161,7 @@ def decide(
     for name, old in concerned.items():
         rule, finding, alert = rules[name], findings[name], moved[name]
         known = finding.verdict is not Verdict.UNKNOWN
+        # After a definite observation mutes are facts of their own, whatever the finding.
         if not (known or definite):
             continue
         if alert.active:
@@ -201,7 +172,7 @@ def decide(
     return _worth_keeping(after), in_telling_order(events)
 
 
-def reconcile_all(
+def reconcile(
     before: Alerts,
     table: Iterable[str],
     rules: Mapping[str, BaseRule],
@@ -210,18 +181,21 @@ def reconcile_all(
 ) -> tuple[dict[str, Alert], tuple[Event, ...]]:
     """Return the alerts under a changed config, and what is to be told of it, in table order.
 
-    Alerts of rules that are not in `rules` end with the reason `gone`.
+    Those without a rule end, for the reason `gone`. All but a changed severity waits for the next
+    observation.
     """
     after, events = dict[str, Alert](), list[Event]()
     for name in dict.fromkeys(name for name in (*table, *before) if name in before):
-        alert = before[name]
-        if alert.told and alert.fired_as is None:
-            # Stored by a version that did not keep them: from now on it goes by these.
-            alert = replace(alert, fired_as=subject.labels)
-        rule = rules.get(name)
-        after[name], telling = reconcile(alert, rule, subject.decided_at, gone)
+        old, rule, telling = before[name], rules.get(name), None
+        new = ended(old) if rule is None else old
+        if rule is None and old.told:
+            new, telling = _resolved(new), Telling(EventStatus.RESOLVED, gone)
+        elif rule is not None and old.told and old.told_severity != rule.severity:
+            new = _counted(replace(old, told_severity=rule.severity), subject.decided_at)
+            telling = Telling(EventStatus.UPDATED)
+        after[name] = new
         if telling is not None:
-            events.append(_event(telling, alert, after[name], rule, None, subject))
+            events.append(_event(telling, old, new, rule, None, subject))
     return _worth_keeping(after), in_telling_order(events)
 
 

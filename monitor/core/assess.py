@@ -1,8 +1,4 @@
-"""(what was, what was seen, rules, now) → (what is, what to tell): the product in one function.
-
-`assess` decides on an observation, `reconcile` on a changed config, `remove` on a campaign that
-is no longer watched, `next_poll` on when to look again.
-"""
+"""(what was, what was seen, rules, now) → (what is, what to tell): the product in one function."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -45,15 +41,12 @@ YOUNG: Seconds = HOUR  # how long a firing alert is polled at `unhealthy_interva
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cadence:
-    """How often to look, in seconds; `interval` is already what the budget really gives.
+    """How often to look."""
 
-    `stretched`: this is longer than wanted. `idle_interval`: of campaigns that are not told.
-    """
-
-    interval: Seconds
+    interval: Seconds  # what the budget really gives
     unhealthy_interval: Seconds
-    idle_interval: Seconds
-    stretched: bool = False
+    idle_interval: Seconds  # for campaigns that are not told
+    stretched: bool = False  # `interval` is longer than wanted
 
 
 class Decision(NamedTuple):
@@ -77,8 +70,7 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
 ) -> Decision:
     """Decide what an observation made at `now` of our clock means.
 
-    `environment_alert` names the environment's firing alert that mutes `unreadable`;
-    `others_read_at` is the Sight's; `ahead` are the clocks that count for the platform's instants.
+    `environment_alert` is the one that mutes `unreadable`, `others_read_at` the Sight's.
     """
     observation = _trusted(observation, before.memory)
     status = _remember(before, observation, now)
@@ -103,14 +95,14 @@ def reconcile(status: CampaignStatus, target: Target, now: Instant) -> Decision:
     # An instant from the future (the clock was wrong) would put off graces until then, and let an
     # answer of before confirm a loss of today.
     memory, subject = status.memory.redated(clamped(now)), _subject(status, target, now)
-    alerts, told = machine.reconcile_all(status.alerts, RULES, target.rules, subject)
+    alerts, told = machine.reconcile(status.alerts, RULES, target.rules, subject)
     return Decision(replace(status, alerts=alerts, memory=memory), {}, told)
 
 
 def remove(status: CampaignStatus, target: Target, reason: str, now: Instant) -> Decision:
     """Decide what is to be told of a campaign that is no longer watched, for `reason`."""
     subject = _subject(status, target, now)
-    alerts, told = machine.reconcile_all(status.alerts, RULES, {}, subject, reason)
+    alerts, told = machine.reconcile(status.alerts, RULES, {}, subject, reason)
     # A tombstone: the event counts, so that no event id is reused.
     environment, key = status.environment, status.campaign_id
     left = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)

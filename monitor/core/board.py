@@ -73,30 +73,23 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentBoard:
-    """One environment on the board, with its campaigns by id.
-
-    The clock that counts for the platform's instants (the first of two) is `ahead` of ours. `rules`
-    are its own, `findings` what those found at the last call. `interval` is the sweep time that the
-    budget really gives, `stale_after` how old evidence may be (`idle_stale_after`: of campaigns
-    which are not told), `lag` how late the most overdue poll is; `per_minute` and `available` are
-    calls. `swept` campaigns were polled in the running sweep. `listing_error`: of the last listing.
-    """
+    """One environment on the board, with its campaigns by id."""
 
     status: EnvironmentStatus
-    now: Instant
-    ahead: Seconds = 0.0
+    now: Instant  # our clock
+    ahead: Seconds = 0.0  # is the platform's, as far as it counts
     labels: AlertLabels = AlertLabels()
-    rules: Mapping[str, BaseRule] = field(default_factory=dict)
+    rules: Mapping[str, BaseRule] = field(default_factory=dict)  # its own, as `findings` are
     findings: Findings | None = None
     campaigns: Mapping[str, Entry] = field(default_factory=dict)
-    interval: Seconds = 0.0
-    stale_after: Seconds = float("inf")
-    idle_stale_after: Seconds = float("inf")
-    per_minute: float = 0.0
+    interval: Seconds = 0.0  # the sweep time that the budget really gives
+    stale_after: Seconds = float("inf")  # how old evidence may be
+    idle_stale_after: Seconds = float("inf")  # the same of campaigns which are not told
+    per_minute: float = 0.0  # calls, as `available`
     available: int = 0
-    lag: Seconds = 0.0
-    swept: int = 0
-    listing_error: PollError | None = None
+    lag: Seconds = 0.0  # how late the most overdue poll is
+    swept: int = 0  # campaigns polled in the running sweep
+    listing_error: PollError | None = None  # why the last listing failed
 
     def active_alerts(self) -> Iterator[ActiveAlert]:
         """Yield the active alerts of the environment itself."""

@@ -29,17 +29,13 @@ CUSTOMERS_PART = 0.3  # of the plan's limit: where less remains, we yield
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The budget of one environment, in calls per minute, and when the next call may go out.
+    """The budget of one environment; instants are on one clock of the caller's."""
 
-    Instants are on one clock of the caller's (the daemon: elapsed seconds). `throttle` is the part
-    that a 429 has left, growing back from `throttled_at` on, `room` what the customer leaves.
-    """
-
-    per_minute: float
-    next_at: Seconds
-    throttle: float = 1.0
-    throttled_at: Seconds = 0.0
-    room: float = 1.0
+    per_minute: float  # calls
+    next_at: Seconds  # when the next call may go out
+    throttle: float = 1.0  # the part that a 429 has left
+    throttled_at: Seconds = 0.0  # it grows back from then on
+    room: float = 1.0  # the part that the customer's own calls leave
 
     def pace(self, now: Seconds) -> float:
         """Return how many calls per minute may go out as things are now."""

@@ -42,11 +42,7 @@ def with_server_date(
 
 
 def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) -> EnvironmentStatus:
-    """Return the status after our own wall clock jumped by `step` seconds, to `our_now`.
-
-    Spans and probes go on. What was known of the API's clock holds on: so for a while both
-    candidates count, and nothing comes of it.
-    """
+    """Return the status after our own wall clock jumped by `step` seconds, to `our_now`."""
     later = moved(step)
     status = replace(
         status.redated(later),
@@ -58,6 +54,7 @@ def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) ->
     )
     if not status.skews:
         return status
+    # The API's clock goes on as it was: so for a while both count, and nothing comes of it.
     return _with_skews(status, tuple(skew - step for skew in status.skews), our_now)
 
 

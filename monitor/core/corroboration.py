@@ -77,24 +77,20 @@ class Corroboration:
         if self._doubted:
             self._doubted = {key: at + step for key, at in self._doubted.items()}
             read = _with_config("", entries)
-            self._asked_at = {key: self._asked(key, read_at) + step for key, read_at in read}
+            self._asked_at = {key: self._asked_at.get(key, at) + step for key, at in read}
 
     def _others_read_at(self, key: str, entries: Entries) -> Instant | None:
-        asked = nlargest(OTHERS, (self._asked(*other) for other in _with_config(key, entries)))
+        read = _with_config(key, entries)
+        asked = nlargest(OTHERS, (self._asked_at.get(other, at) for other, at in read))
         return asked[-1] if len(asked) == OTHERS else None
 
     def _witnesses(self, entries: Entries) -> list[str]:
         return [key for key, _ in nlargest(OTHERS, _with_config("", entries), lambda one: one[1])]
 
-    def _asked(self, key: str, read_at: Instant) -> Instant:
-        return self._asked_at.get(key, read_at)
-
 
 def _with_config(but: str, entries: Entries) -> Iterator[tuple[str, Instant]]:
-    """Yield the campaigns that have a config, with their last definite answer.
-
-    One that is `unreadable` is none of them: who waits for it would be in doubt for ever.
-    """
+    """Yield the campaigns that have a config, with their last definite answer."""
+    # Not one that is `unreadable`: who waits for it would be in doubt for ever.
     for key, entry in entries.items():
         memory = entry.status.memory
         has_one = memory.config is not None and memory.gone_at is None

@@ -17,16 +17,12 @@ LISTINGS_TO_BELIEVE = 3
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The campaigns of an environment as its listings have them, by id; stored.
-
-    `absent` counts the complete listings in a row that lacked a campaign, `distrusted` those that
-    were halved. `listed_at` is the end of the last complete listing with a campaign in it.
-    """
+    """The campaigns of an environment as its listings have them, by id; stored."""
 
     campaigns: Mapping[str, Listed] = field(default_factory=dict)
-    absent: Mapping[str, int] = field(default_factory=dict)
-    distrusted: int = 0
-    listed_at: Instant | None = None
+    absent: Mapping[str, int] = field(default_factory=dict)  # complete listings without it
+    distrusted: int = 0  # halved listings in a row
+    listed_at: Instant | None = None  # the end of the last complete listing with anybody in it
 
     def seen_at(self, campaign_id: str) -> Instant | None:
         """Return when the last complete listing ended, if that one had the campaign."""
@@ -35,17 +31,14 @@ class Roster:
 
 
 class Listing:
-    """The pages of one listing so far; endless ones and those that repeat themselves are given up.
-
-    `next_page` is the one to ask for, from 1; None at the end. `complete`: every page came.
-    """
+    """The pages of one listing so far; endless ones and repetitions are given up."""
 
     def __init__(self, max_campaigns: int) -> None:
         """Start with no page; more than `max_campaigns` are not taken in."""
         self.max_campaigns = max_campaigns
         self.campaigns: dict[str, Listed] = {}
-        self.next_page: int | None = 1
-        self.complete = False
+        self.next_page: int | None = 1  # None: the listing has ended
+        self.complete = False  # True: every page came
         # A page more than it takes: there may be an empty one behind the last.
         self._most_pages = max_campaigns / PAGE_SIZE + 1
         self._most_campaigns = max_campaigns + PAGE_SIZE

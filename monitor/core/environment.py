@@ -7,15 +7,10 @@ and so does a rejected token; open, it lets only probes through, and the first a
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from monitor.core.alerts import AFTER_DEADLINE, Subject, decide, next_deadline, reconcile_all
+from monitor.core.alerts import AFTER_DEADLINE, Subject, decide, next_deadline
+from monitor.core.alerts import reconcile as reconcile_alerts
 from monitor.core.clock import with_server_date
-from monitor.core.environment_rules import (
-    ENVIRONMENT_RULES,
-    ApiUnreachable,
-    EnvironmentRule,
-    Facts,
-    TokenRejected,
-)
+from monitor.core.environment_rules import ENVIRONMENT_RULES, EnvironmentRule, Facts
 from monitor.core.model import (
     AlertLabels,
     Event,
@@ -51,15 +46,12 @@ CAMPAIGNS_TO_OPEN, RUN_TO_OPEN = 3, 10
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The outcome of one call; without `campaign_id`: for a page of the listing.
+    """The outcome of one call."""
 
-    `token_generation`: how often the token was read. `notified`: on-call is, of the campaign.
-    """
-
-    campaign_id: str | None
+    campaign_id: str | None  # None: for a page of the listing
     observation: Observation | ListingPage
-    token_generation: int = 0
-    notified: bool = True
+    token_generation: int = 0  # how often the token was read
+    notified: bool = True  # on-call is notified of the campaign
 
     @property
     def reason(self) -> Reason | None:
@@ -68,11 +60,8 @@ class Call:
 
 
 def interpret(status: EnvironmentStatus, observation: Observation, campaigns: int) -> Observation:
-    """Return what an observation means in its environment.
-
-    A 404 where nothing was ever readable may be a wrong base URL as well as a missing config:
-    with 3 campaigns or more it is no definite answer until one of them could be read.
-    """
+    """Return what an observation means in its environment."""
+    # A 404 where nothing was ever readable may be a wrong base URL as well as a missing config.
     untrusted = not status.readable_seen and campaigns >= CAMPAIGNS_TO_OPEN
     if isinstance(observation, NoConfig) and observation.by_404 and untrusted:
         return PollError(Reason.NOT_FOUND, "404, and no campaign could be read so far")
@@ -87,10 +76,7 @@ def step(
     facts: Facts,
     now: Instant,
 ) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
-    """Decide what the outcome of a call means for its environment; with the rules' findings.
-
-    `server_date` is the API's `Date`, if the answer had one; `now` is our clock's.
-    """
+    """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
     status = observe(with_server_date(before, server_date, now), call, facts, now)
     findings = {name: rule.judge(status, facts, now) for name, rule in rules.items()}
     subject = _subject(before.name, facts.labels, now)
@@ -102,7 +88,7 @@ def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -
     """Return the breaker after one call.
 
     A page of the listing shows that base URL and token are right. That it is refused (403, 404)
-    matters only where no campaign is known: otherwise their own answers decide.
+    matters only where no campaign is known.
     """
     reason = call.reason
     # A mistake of our own, or what a cache has kept, is no evidence of the API, neither way.
@@ -122,11 +108,9 @@ def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -
 
 
 def _run(run: Run | None, call: Call, facts: Facts, now: Instant) -> Run | None:
-    """Return the run of the same refusal after an answer; any other one about a campaign ends it.
-
-    What was not answered is no answer, and a listing is no answer about a campaign.
-    """
+    """Return the run of the same refusal after an answer; another one about a campaign ends it."""
     reason = call.reason
+    # A listing is no answer about a campaign.
     if call.campaign_id is None or reason is None:
         return run if call.campaign_id is None else None
     if run is None or run.reason is not reason:
@@ -208,22 +192,12 @@ def reconcile(
     labels: AlertLabels | None = None,
     gone: str = "rule_removed",
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
-    """Decide what a start or a changed config means for an environment's alerts.
-
-    One that was removed has no `rules` left, and is `gone` as `environment_removed`.
-    """
+    """Decide what a start or a changed config means; one that is `gone` has no `rules` left."""
     # A call from the future (the clock was wrong) would put off the next probe until then.
     kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
     subject = _subject(before.name, labels or AlertLabels(), now)
-    alerts, events = reconcile_all(kept.alerts, ENVIRONMENT_RULES, rules, subject, gone)
+    alerts, events = reconcile_alerts(kept.alerts, ENVIRONMENT_RULES, rules, subject, gone)
     return replace(kept, alerts=alerts), events
-
-
-def firing_alert(status: EnvironmentStatus) -> str | None:
-    """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
-    names = (ApiUnreachable.name, TokenRejected.name)
-    firing = (name for name in names if name in status.alerts and status.alerts[name].unhealthy)
-    return next(firing, None)
 
 
 def next_probe(

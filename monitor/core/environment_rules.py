@@ -13,16 +13,13 @@ from monitor.core.text import rfc3339, span
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a decision on an environment depends on beside its status; spans in seconds.
-
-    Of `notified` of the campaigns on-call is notified; `labels` are of an alert that fires now.
-    """
+    """What a decision on an environment depends on beside its status."""
 
     campaigns: int
-    notified: int
+    notified: int  # of so many of the campaigns on-call is notified
     effective_interval: Seconds
     unreadable_after: Seconds
-    labels: AlertLabels = AlertLabels()
+    labels: AlertLabels = AlertLabels()  # those of an alert that fires now
     remind_every: RemindEvery = field(default_factory=dict)
 
 
@@ -120,3 +117,10 @@ class BudgetInsufficient(EnvironmentRule, alertname="TalkoverBudgetInsufficient"
 ENVIRONMENT_RULES: dict[str, type[EnvironmentRule]] = {
     cls.name: cls for cls in (ApiUnreachable, TokenRejected, BudgetInsufficient)
 }
+
+
+def firing_alert(status: EnvironmentStatus) -> str | None:
+    """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
+    names = (ApiUnreachable.name, TokenRejected.name)
+    firing = (name for name in names if name in status.alerts and status.alerts[name].unhealthy)
+    return next(firing, None)

@@ -49,10 +49,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftpConfig:
-    """A campaign's SFTP config as the platform has it (GET /campaigns/{id}/sftp).
-
-    `has_test_fields`: it has the keys `last_test_at` and `last_test_success`, null or not.
-    """
+    """A campaign's SFTP config as the platform has it (GET /campaigns/{id}/sftp)."""
 
     id: Text
     campaign_id: Annotated[str, INTERNAL] = ""
@@ -68,7 +65,7 @@ class SftpConfig:
     last_test_success: bool | None = None
     created_at: Instant | None = None
     updated_at: Instant | None = None
-    has_test_fields: Annotated[bool, INTERNAL] = True
+    has_test_fields: Annotated[bool, INTERNAL] = True  # of a test, null or not
 
     @property
     def never_tested(self) -> bool:
@@ -159,18 +156,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule's verdict on one observation, and why; `evidence` has keys of `EVIDENCE_KEYS` only.
-
-    `since`: when it became true as far as anyone can know; `recheck_at`: when time alone would
-    change it. `next_step`: what to do about it; empty: what its rule says.
-    """
+    """A rule's verdict on one observation, and why."""
 
     verdict: Verdict
     summary: Sentence
-    evidence: Mapping[str, Text] = field(default_factory=dict)
-    since: Instant | None = None
-    recheck_at: Instant | None = None
-    next_step: str = ""
+    evidence: Mapping[str, Text] = field(default_factory=dict)  # keys of `EVIDENCE_KEYS` only
+    since: Instant | None = None  # when it became true as far as anyone can know
+    recheck_at: Instant | None = None  # when time alone would change it
+    next_step: str = ""  # what to do about it; empty: what its rule says
 
 
 class Severity(StrEnum):

@@ -23,25 +23,22 @@ from monitor.core.model import (
 from monitor.core.status import OURS, Ahead, Alert, CampaignStatus, Memory
 from monitor.core.text import rfc3339, span
 
-EVIDENCE_KEYS: frozenset[str] = frozenset(
-    {
-        "allowed", "created_at", "detail", "disabled_since", "effective_interval", "failures",
-        "first_failure_at", "gone_at", "grace", "is_enabled", "last_test_at", "last_test_success",
-        "max_age", "opened_at", "reason", "tolerance",
-    }
-)  # fmt: skip
-"""Every key that `Finding.evidence` may have: log pipelines index by them."""
+# Every key that `Finding.evidence` may have: log pipelines index by them.
+EVIDENCE_KEYS = frozenset({
+    "allowed", "created_at", "detail", "disabled_since", "effective_interval", "failures",
+    "first_failure_at", "gone_at", "grace", "is_enabled", "last_test_at", "last_test_success",
+    "max_age", "opened_at", "reason", "tolerance",
+})  # fmt: skip
 
 # The summary of every rule about a config where there is none: that is `missing`'s business.
 NO_CONFIG = "there is no SFTP config to look at"
 
 EVERY_OTHER_RULE = "*"  # in `Rule.mutes`: all other rules of the campaign
 
-PositiveSeconds = Annotated[float, SECONDS, "above 0"]
-"""A span in seconds that cannot be 0."""
+PositiveSeconds = Annotated[float, SECONDS, "above 0"]  # a span that cannot be 0
 
+# How old something may be, by how often TalkOver imports, in its words: hourly, daily, manual.
 AgesBySchedule = Mapping[Annotated[str, "import schedule"], PositiveSeconds]
-"""How old something may be, by how often TalkOver imports, in its words: hourly, daily, manual."""
 
 
 def setting(default: Any, about: str) -> Any:
@@ -53,11 +50,7 @@ def setting(default: Any, about: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class BaseRule:
-    """What every rule has: its identity and the settings that all rules share.
-
-    `alertname` is what its alert is called in Alertmanager: the class's name, unless the class
-    statement gives another.
-    """
+    """What every rule has; `alertname` (in Alertmanager) is the class's name, or as it says."""
 
     name: ClassVar[str]
     alertname: ClassVar[str]
@@ -81,19 +74,14 @@ class BaseRule:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a rule may look at: the observation, and the campaign's status with it taken in.
-
-    `others_read_at` is when the second to last of the other campaigns with a config was asked that
-    could be read; None: there are no two. `now` is for the platform's instants: it is so far
-    `ahead` of our clock, by which everything is dated that we saw.
-    """
+    """What a rule may look at: what was seen, and the campaign's status with it taken in."""
 
     observation: Observation
     status: CampaignStatus
     target: "Target"
-    now: Instant
-    others_read_at: Instant | None = None
-    ahead: Seconds = 0.0
+    now: Instant  # by the clock that counts for the platform's instants
+    others_read_at: Instant | None = None  # when two others were read; None: there are no two
+    ahead: Seconds = 0.0  # of ours, which dates all that we have seen
 
     @property
     def memory(self) -> Memory:
@@ -107,15 +95,11 @@ class Sight:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(BaseRule, ABC):
-    """A rule of a campaign. `mutes` names the rules that are not told while this one is unhealthy.
+    """A rule of a campaign."""
 
-    `needs_enabled` says that it is not told while the config is switched off; `unknown_while`
-    names rules whose being unhealthy leaves this one without evidence.
-    """
-
-    mutes: ClassVar[tuple[str, ...]] = ()
-    needs_enabled: ClassVar[bool] = False
-    unknown_while: ClassVar[tuple[str, ...]] = ()
+    mutes: ClassVar[tuple[str, ...]] = ()  # the rules that are not told while it is unhealthy
+    needs_enabled: ClassVar[bool] = False  # it is not told while the config is switched off
+    unknown_while: ClassVar[tuple[str, ...]] = ()  # rules whose being unhealthy spoils its evidence
 
     @abstractmethod
     def judge(self, sight: Sight) -> Finding:
@@ -141,8 +125,7 @@ class ConfigRule(Rule):
         """Return the verdict on a config that was just read."""
 
 
-RULES: dict[str, type[Rule]] = {}
-"""Every rule of a campaign by its name, in the order in which events are sent."""
+RULES: dict[str, type[Rule]] = {}  # by its name, in the order in which events are sent
 
 _C = TypeVar("_C", bound=type[Rule])
 _R = TypeVar("_R", bound=BaseRule)
@@ -166,25 +149,18 @@ def resolve_rules(
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What the config says of one campaign: its name, its labels and its rules' settings.
-
-    `rules` has the enabled rules only, in the order of `RULES`. `listed` is false for a campaign
-    known from discovery alone, `listed_at` when the last complete listing had it (None: the last
-    one had not). `expected`: it must have a config, whether or not one was ever seen.
-    `muted_status` is its status where that is not told. `exported` names those of `labels` that go
-    on metrics and to Alertmanager.
-    """
+    """What the config says of one campaign."""
 
     environment: str
     campaign_id: str
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    exported: tuple[str, ...] = ()
-    rules: Mapping[str, Rule] = field(default_factory=dict)
-    listed: bool = True
-    listed_at: Instant | None = None
-    expected: bool = True
-    muted_status: str | None = None
+    exported: tuple[str, ...] = ()  # those of `labels` that go on metrics and to Alertmanager
+    rules: Mapping[str, Rule] = field(default_factory=dict)  # the enabled ones, as in `RULES`
+    listed: bool = True  # false: known from discovery alone
+    listed_at: Instant | None = None  # when the last complete listing had it; None: that had not
+    expected: bool = True  # it must have a config, whether or not one was ever seen
+    muted_status: str | None = None  # its status, where that is not told
 
     def is_as(self, before: "Target | None") -> bool:
         """Return whether nothing has changed but that a listing confirmed the campaign."""
@@ -238,11 +214,7 @@ class Broken(Finding):
 
 
 def judge_all(rules: Mapping[str, Rule], sight: Sight, ahead: Ahead = OURS) -> dict[str, Finding]:
-    """Return every rule's finding on what was seen at `sight.now` of our clock.
-
-    Of two clocks that count both must give the verdict, or it is unknown; every `recheck_at` is on
-    our clock, when all of them have passed it.
-    """
+    """Return every rule's finding on what was seen; of two clocks both must give the verdict."""
     if ahead == OURS:
         return _judge_by(rules, sight)
     by_clock = [_judge_by(rules, replace(sight, now=sight.now + by, ahead=by)) for by in ahead]
@@ -259,7 +231,6 @@ def _agreed(findings: Sequence[Finding], ahead: Ahead) -> Finding:
 
 
 def _judge_by(rules: Mapping[str, Rule], sight: Sight) -> dict[str, Finding]:
-    """Return the findings by one clock; one whose evidence another rule has spoiled is unknown."""
     findings = {name: _judge(rule, sight) for name, rule in rules.items()}
     for name, rule in rules.items():
         for spoiler in rule.unknown_while:

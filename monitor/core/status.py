@@ -43,26 +43,21 @@ class AlertState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """The state of one rule of one campaign (or environment); the unit of what is stored.
-
-    `pending_at`, `fired_at` and `healthy_at` are when `for`, firing and `keep_firing_for` began;
-    `told` is what on-call was last told, as `fired_as`; `told_at` is the reminder clock, `seq` the
-    number of the last event (it outlives the campaign). Texts are of the last unhealthy finding.
-    """
+    """The state of one rule of one campaign (or environment); the unit of what is stored."""
 
     rule: str
     state: AlertState = AlertState.INACTIVE
     since: Instant | None = None
-    pending_at: Instant | None = None
-    fired_at: Instant | None = None
-    healthy_at: Instant | None = None
+    pending_at: Instant | None = None  # when `for` began
+    fired_at: Instant | None = None  # when it fired
+    healthy_at: Instant | None = None  # when `keep_firing_for` began
     muted_by: str | None = None
-    told: bool = False
-    told_at: Instant | None = None
+    told: bool = False  # what on-call was last told
+    told_at: Instant | None = None  # the reminder clock
     told_severity: Severity | None = None
-    fired_as: AlertLabels | None = None
-    seq: int = 0
-    summary: str = ""
+    fired_as: AlertLabels | None = None  # as what it was told
+    seq: int = 0  # the number of its last event; it outlives the campaign
+    summary: str = ""  # its texts are those of its last unhealthy finding
     evidence: Mapping[str, str] = field(default_factory=dict)
     next_step: str = ""
 
@@ -95,18 +90,14 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What is remembered of a campaign's SFTP config between polls.
+    """What is remembered of a campaign's SFTP config between polls."""
 
-    `config` is the last one seen (there is none any more since `gone_at`), first seen under its id
-    at `first_seen_at`, switched off since `disabled_since`; `seen_at` is the last definite answer.
-    """
-
-    config: SftpConfig | None = None
-    gone_at: Instant | None = None
-    first_seen_at: Instant | None = None
-    seen_at: Instant | None = None
+    config: SftpConfig | None = None  # the last one seen
+    gone_at: Instant | None = None  # there is none any more since then
+    first_seen_at: Instant | None = None  # the first sight of this very config
+    seen_at: Instant | None = None  # the last definite answer
     enabled_seen: bool = False
-    disabled_since: Instant | None = None
+    disabled_since: Instant | None = None  # the first sight of it off since it was last seen on
     last_passed_at: Instant | None = None
     tested_seen: bool = False
 
@@ -131,48 +122,36 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Answers about campaigns in a row that all refuse for the same reason, with nothing between.
-
-    `campaigns` are the different ones that count, up to the number that decides.
-    """
+    """Answers about campaigns in a row that all refuse for the same reason."""
 
     reason: Reason
     count: int
     first_at: Instant
-    campaigns: frozenset[str] = frozenset()
+    campaigns: frozenset[str] = frozenset()  # different ones, up to the number that decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentStatus:
-    """What is known about one environment's API; instants are our clock's.
-
-    Breaker: `unanswered` calls in a row, the first at `unanswered_at`, open it at `outage_at`; a
-    rejected token opens it at `rejected_at`. `readable_seen`: the base URL is right. `run`: the
-    last answers about campaigns were all the same refusal. Clock: `skews` are the API's last `Date`
-    headers minus our clock, `medians` what their median was since when, in the last 5 minutes: it
-    moved, and is doubted until `doubted_until`. `corrected`: the API's was the last to count alone.
-    `swept_at` is the last complete sweep, `listed_at` the last listing that was complete and
-    believed. Stored are the breaker, these two, `readable_seen` and the alerts.
-    """
+    """What is known about one environment's API; instants are our clock's. Alerts are stored."""
 
     name: str
-    unanswered: int = 0
+    unanswered: int = 0  # calls in a row, the first at `unanswered_at`, open the breaker
     unanswered_at: Instant | None = None
-    outage_at: Instant | None = None
+    outage_at: Instant | None = None  # the breaker is open for want of answers; stored
     outage_reason: Reason | None = None
-    rejected_at: Instant | None = None
+    rejected_at: Instant | None = None  # it is open for the token; stored
     rejected_by: Reason | None = None
-    unauthorized_with: int | None = None
-    readable_seen: bool = False
-    run: Run | None = None
-    skews: tuple[Seconds, ...] = ()
-    medians: tuple[tuple[Instant, Seconds], ...] = ()
-    doubted_until: Instant | None = None
-    corrected: bool = False
+    unauthorized_with: int | None = None  # the generation of the token that was rejected once
+    readable_seen: bool = False  # something was read once: the base URL is right; stored
+    run: Run | None = None  # the last answers about campaigns were all the same refusal
+    skews: tuple[Seconds, ...] = ()  # the API's last `Date` headers minus our clock
+    medians: tuple[tuple[Instant, Seconds], ...] = ()  # theirs of 5 minutes, since when
+    doubted_until: Instant | None = None  # their median moved
+    corrected: bool = False  # the API's clock was the last to count alone
     called_at: Instant | None = None
     up: bool | None = None
-    swept_at: Instant | None = None
-    listed_at: Instant | None = None
+    swept_at: Instant | None = None  # the last complete sweep; stored
+    listed_at: Instant | None = None  # the last listing that was complete and believed; stored
     alerts: Mapping[str, Alert] = field(default_factory=dict)
 
     @property

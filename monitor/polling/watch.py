@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from monitor.adapters.store import Change
-from monitor.core import assess, clock, environment
+from monitor.core import assess, clock, environment, environment_rules
 from monitor.core.alerts import in_telling_order
 from monitor.core.assess import NextPoll
 from monitor.core.board import Entry, Findings, in_force
@@ -201,7 +201,7 @@ class Watch:
             observation,
             now,
             remind_every=self.settings.alerts.remind_every,
-            environment_alert=environment.firing_alert(self.status),
+            environment_alert=environment_rules.firing_alert(self.status),
             others_read_at=self._doubts.others_read_at(key, observation, self.entries),
             ahead=clock.ahead(self.status, now),
         )

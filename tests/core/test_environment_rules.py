@@ -2,8 +2,7 @@
 
 import pytest
 
-from monitor.core.environment import firing_alert
-from monitor.core.environment_rules import ENVIRONMENT_RULES, EnvironmentRule
+from monitor.core.environment_rules import ENVIRONMENT_RULES, EnvironmentRule, firing_alert
 from monitor.core.model import HOUR, MINUTE, Event, NoConfig, Reason, Severity, Verdict
 from monitor.core.rule import EVIDENCE_KEYS, resolve_rules
 from support.builders import NOW
