@@ -77,7 +77,7 @@ class EnvironmentBoard:
 
     status: EnvironmentStatus
     now: Instant  # our clock
-    ahead: Seconds = 0.0  # is the platform's, as far as it counts
+    ahead: Seconds = 0.0  # how far the clock that counts for the platform's instants is
     labels: AlertLabels = AlertLabels()
     rules: Mapping[str, BaseRule] = field(default_factory=dict)  # its own, as `findings` are
     findings: Findings | None = None

@@ -1,9 +1,8 @@
 """How many calls may go out: one number per environment, the next instant at which one may.
 
 A generic cell rate algorithm without a burst: calls are paced evenly at 97 % of the budget, so
-that no window of 60 s holds more than the budget even when the network jitters by a second or
-two. Start, restart and a 429's pause are all this one number; what a 429 and the API's rate
-headers say beyond that stretches the pace, and never quickens it. Returns delays, never sleeps.
+that no window of 60 s holds more than the budget even when the network jitters. Start, restart and
+a 429's pause are all this one number; a 429 and the API's rate headers can but stretch the pace.
 """
 
 from dataclasses import dataclass, replace

@@ -81,7 +81,7 @@ class Sight:
     target: "Target"
     now: Instant  # by the clock that counts for the platform's instants
     others_read_at: Instant | None = None  # when two others were read; None: there are no two
-    ahead: Seconds = 0.0  # of ours, which dates all that we have seen
+    ahead: Seconds = 0.0  # how far that clock is ahead of ours, which dates what we saw
 
     @property
     def memory(self) -> Memory:

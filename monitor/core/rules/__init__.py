@@ -1,9 +1,7 @@
 """What can be wrong with an SFTP config: one frozen dataclass per rule, a file per family.
 
-A rule's class is all there is to it. Its fields are its settings (config keys, types, defaults,
-help), its class attributes say what it means and what to do, `judge` gives the verdict. To add
-one, write the class in one of these files and decorate it with `@campaign_rule`; a file of its
-own is imported here. docs/architecture.md has the whole recipe.
+Its fields are its settings (config keys, types, defaults, help), its class attributes say what it
+means and what to do, `judge` gives the verdict. docs/architecture.md says how to add one.
 """
 
 # ruff: noqa: I001 - in the order of the table, in which the events of one decision are sent.
