@@ -94,7 +94,7 @@ def ended(alert: Alert) -> Alert:
 def tell(
     alert: Alert, rule: BaseRule, subject: Subject, remind_every: RemindEvery | None
 ) -> tuple[Alert, Telling | None]:
-    """Return the alert with what on-call is told now; `remind_every` is None: no reminder is."""
+    """Return the alert with what on-call is told now; without `remind_every` no reminder is."""
     now, to_tell = subject.decided_at, alert.state is AlertState.FIRING and alert.muted_by is None
     if to_tell and not alert.told:
         fired = replace(alert, told=True, told_severity=rule.severity, fired_as=subject.labels)

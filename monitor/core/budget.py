@@ -96,11 +96,8 @@ class Budget:
 def effective_interval(
     pace: float, told: int, interval: Seconds, idle: int = 0, idle_interval: Seconds = 1.0
 ) -> Seconds:
-    """Return the sweep time that `pace` calls a minute give `told` campaigns: `interval` or longer.
-
-    `idle` campaigns, which are not told, take at most half of the pace, one call every
-    `idle_interval` seconds each.
-    """
+    """Return the sweep time at `pace` calls a minute for `told` campaigns: `interval` or longer."""
+    # Those that are not told take a call every `idle_interval` each, and at most half of the pace.
     left = pace - min(pace / 2, idle * MINUTE / idle_interval)
     return max(interval, told * MINUTE / left)
 

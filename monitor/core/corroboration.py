@@ -1,7 +1,6 @@
 """Whether a config that is gone is gone by itself: two others must be readable after that.
 
-A token of another environment, a wrong base URL or a release of the API answer 404 as well, but
-for all campaigns.
+A token of another environment, a wrong base URL or an API release give 404 for all campaigns.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,20 +26,13 @@ class Corroboration:
         self._asked_at: dict[str, Instant] = {}
 
     def others_read_at(self, key: str, seen: Observation, entries: Entries) -> Instant | None:
-        """Return when the second to last of the other campaigns was asked that could be read.
-
-        None: there are no two others, or something else than a lost config was `seen`.
-        """
+        """Return when two others were asked and read; None: no two, or nothing is lost."""
         if not isinstance(seen, NoConfig) or entries[key].status.memory.config is None:
             return None
         return self._others_read_at(key, entries)
 
     def take(self, key: str, asked_at: Instant, entries: Entries) -> list[str]:
-        """Take that a campaign was asked at `asked_at`, and decided on; return whom to poll next.
-
-        Where its config is gone for the first time: the two others that were readable last; else
-        the campaigns whose own loss is confirmed by this answer.
-        """
+        """Take that a campaign asked at `asked_at` was decided on; return whom to poll next."""
         entry = entries[key]
         if entry.status.error is None:
             self._doubted.pop(key, None)
@@ -56,16 +48,15 @@ class Corroboration:
             # Asked before the loss, answered after it: perhaps that was with the token of before.
             self._asked_at[key] = asked_at
         others = self._others_read_at("", entries)
+        # Those whose own loss is confirmed by this answer.
         settled = [one for one, at in self._doubted.items() if others is None or others >= at]
         for one in settled:
             del self._doubted[one]
         return settled
 
     def restore(self, entries: Entries) -> list[str]:
-        """Take who is watched after a start, a reload or a listing; return whom to poll next.
-
-        All whose config is gone are decided again, unless others must be read before.
-        """
+        """Take who is watched after a start, a reload or a listing; return whom to poll next."""
+        # All whose config is gone are decided again, unless others must be read before.
         lost = {key: at for key, entry in entries.items() if (at := _lost_at(entry)) is not None}
         others = self._others_read_at("", entries) if lost else None
         self._doubted = {key: at for key, at in lost.items() if others is not None and others < at}

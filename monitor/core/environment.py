@@ -141,15 +141,10 @@ def _outage(status: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -
             return replace(status, outage_at=now, outage_reason=call.reason)
         if status.outage_reason is Reason.NOT_FOUND:
             return status
-    seen = status.readable_seen or _was_read(call.observation)
+    # `data: null` comes from the very endpoint; a 404 may come from any server.
+    read = call.reason is None and call.observation != NoConfig(by_404=True)
+    seen = status.readable_seen or read
     return replace(status, outage_at=None, outage_reason=None, readable_seen=seen)
-
-
-def _was_read(observation: Observation | ListingPage) -> bool:
-    if isinstance(observation, NoConfig):
-        # `data: null` comes from the very endpoint; a 404 may come from any server.
-        return not observation.by_404
-    return not isinstance(observation, PollError)
 
 
 def _token(status: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
