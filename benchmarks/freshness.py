@@ -30,7 +30,7 @@ from benchmarks.simulation import (
     histories,
     incidents,
 )
-from monitor.core.assess import AFTER_DEADLINE
+from monitor.core.alerts import AFTER_DEADLINE
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds
 

@@ -27,8 +27,8 @@ from monitor.core.model import (
     Seconds,
     SftpConfig,
 )
-from monitor.core.rule import Target
-from monitor.core.rules import resolve_rules
+from monitor.core.rule import Target, resolve_rules
+from monitor.core.rules import RULES
 from monitor.core.schedule import DueQueue, Priority
 from monitor.core.status import CampaignStatus
 
@@ -177,7 +177,7 @@ class Monitor:
         self._platform = {key: iter(pairwise(records)) for key, records in fleet.items()}
         self._on_record = {key: next(platform) for key, platform in self._platform.items()}
         # The other rules never change their mind here, and would take two thirds of the time.
-        rules = resolve_rules({STALE: {"max_age": nature.max_age}})
+        rules = resolve_rules(RULES, {STALE: {"max_age": nature.max_age}})
         rules = {name: rules[name] for name in (FAILED, STALE)}
         self._targets = {
             key: Target(environment="simulated", campaign_id=key, rules=rules) for key in fleet

@@ -1,7 +1,7 @@
 """From annotated values to JSON and back, and to the JSON Schema that describes it.
 
 The fields of a dataclass and their types are the only declaration: log line, JSON API and OpenAPI
-all come of them, so they cannot differ. See `core.shown` for the annotations. An alert event as it
+all come of them, so they cannot differ. See `core.model` for the annotations. An alert event as it
 is shown everywhere is an `EventRecord`.
 """
 
@@ -16,8 +16,19 @@ from inspect import getdoc
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union
 
-from monitor.core.model import INSTANT, Event, EventStatus, Instant, Severity
-from monitor.core.shown import INTERNAL, SENTENCE, TEXT, Labels, Sentence, Text
+from monitor.core.model import (
+    INSTANT,
+    INTERNAL,
+    SENTENCE,
+    TEXT,
+    Event,
+    EventStatus,
+    Instant,
+    Labels,
+    Sentence,
+    Severity,
+    Text,
+)
 from monitor.core.text import clean, rfc3339
 
 TEXT_LIMITS: Final = (256, 128, 64, 32, 16)

@@ -15,7 +15,6 @@ from monitor.adapters.web import serializers
 from monitor.core.model import PollError, Reason
 from monitor.daemon import Daemon
 from support.daemons import World
-from support.state_files import execute
 from support.virtual import START, config, listed, run, virtual_seconds
 
 MINUTE = 60.0
@@ -321,30 +320,3 @@ def test_another_severity_pages_and_keeps_the_labels(world: World) -> None:
     run(told())
     assert [event["status"] for event in world.events()] == ["firing", "updated"]
     assert [{key: event[key] for key in SAID} for event in world.events()] == [BEFORE, BEFORE]
-
-
-def test_an_alert_of_a_version_that_did_not_keep_them_has_those_of_the_first_start(
-    world: World,
-) -> None:
-    story = Story(world)
-    story.write()
-    story.say(passed=False)
-
-    async def told() -> None:
-        async with world.daemon():
-            await virtual_seconds(10 * MINUTE)
-        forget = "json_remove(status, '$.alerts.failed_test.fired_as')"
-        execute(world.folder / "state.db", f"UPDATE campaign SET status = {forget}")
-        story.write(team="growth")
-        async with world.daemon() as daemon:
-            before = identities(daemon)
-            assert all(dict(one)["team"] == "growth" for one in before)
-            story.say(passed=False, host="new.example")
-            await virtual_seconds(20 * MINUTE)
-            assert identities(daemon) == before
-            story.say(passed=True)
-            await virtual_seconds(20 * MINUTE)
-
-    run(told())
-    assert [event["status"] for event in world.events()] == ["firing", "resolved"]
-    assert world.events()[1]["labels"]["team"] == "growth"

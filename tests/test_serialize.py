@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from monitor.core.model import Instant
-from monitor.core.shown import INTERNAL, Labels, Sentence, Text
+from monitor.core.model import INTERNAL, Instant, Labels, Sentence, Text
 from monitor.serialize import Schemas, from_json, shown_fields, to_json
 
 

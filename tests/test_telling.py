@@ -230,7 +230,7 @@ def test_to_a_sink_that_cannot_be_asked_what_it_may_have_goes_again_and_is_marke
         await store.aclose()
         return sink.told
 
-    told = [(one.event.seq, one.redelivery) for one in run(story())]
+    told = [(one.seq, one.redelivery) for one in run(story())]
     assert told == [(2, True), (3, False), (4, False)]
 
 

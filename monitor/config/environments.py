@@ -10,8 +10,7 @@ from monitor.config.keys import Conflict, Section, computed, key, required
 from monitor.config.rules import CampaignRules, Layer, Rules, rules_key
 from monitor.config.secrets import TokenSource
 from monitor.core.environment_rules import EnvironmentRule
-from monitor.core.identity import AlertLabels
-from monitor.core.model import Seconds
+from monitor.core.model import AlertLabels, Seconds
 from monitor.core.rule import Target
 
 

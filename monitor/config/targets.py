@@ -8,10 +8,10 @@ from monitor.config.model import Config
 from monitor.config.patterns import matches
 from monitor.config.rules import Layer, key_of, merge
 from monitor.core.discovery import Roster
-from monitor.core.environment_rules import resolve_environment_rules
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Listed
-from monitor.core.rule import Rule, Target
-from monitor.core.rules import Unreadable, resolve_rules
+from monitor.core.rule import Rule, Target, resolve_rules
+from monitor.core.rules import RULES, Unreadable
 
 
 def resolve(config: Config) -> None:
@@ -23,7 +23,7 @@ def resolve(config: Config) -> None:
         )
         settings = merge(*(layer.settings for layer in layers))
         environment._resolved = Resolved(
-            rules=resolve_environment_rules(settings),
+            rules=resolve_rules(ENVIRONMENT_RULES, settings),
             unreadable_after=Unreadable(**settings.get(Unreadable.name, {})).after,
             layers=layers,
             exported=tuple(config.metrics.campaign_labels),
@@ -116,7 +116,7 @@ def _target(
     if place not in rules:
         common = [layer.settings for layer in environment.resolved.layers]
         over = [environment.overrides[n].rules for n in setting]
-        rules[place] = resolve_rules(merge(*common, *over, campaign.rules))
+        rules[place] = resolve_rules(RULES, merge(*common, *over, campaign.rules))
     labels = dict(environment.labels)
     expected = number is not None or environment.discovery.expect_sftp
     for override in (environment.overrides[n] for n in matching):

@@ -1,17 +1,17 @@
 """When a finding becomes an alert, when it is over, and what on-call is to be told of it.
 
-Two steps, both pure. `advance` moves the state machine by one finding; `tell` compares what
-on-call was last told with what is so now, and says what to tell (level, not edge: there is no
-transition to miss). Instants only ever come from findings; there are no timers.
+`advance` moves the state machine by one finding; `tell` compares what on-call was last told with
+what is so now, and says what to tell (level, not edge: there is no transition to miss). `decide`
+does both for a campaign or an environment. Instants only come from findings; there are no timers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from monitor.core.identity import AlertLabels
 from monitor.core.model import (
-    Alert,
-    AlertState,
+    AlertLabels,
+    Event,
     EventStatus,
     Finding,
     Instant,
@@ -20,172 +20,230 @@ from monitor.core.model import (
     Verdict,
 )
 from monitor.core.rule import BaseRule
+from monitor.core.status import Alert, AlertState, clamped
 
+# A deadline D is looked at from D + 1 s on, so that it has passed on the platform's clock too.
+AFTER_DEADLINE: Seconds = 1.0
+
+Alerts = Mapping[str, Alert]
+
+# How often a told alert is told again, by severity; 0 or no entry: never.
 RemindEvery = Mapping[Severity, Seconds]
-"""How often a told alert is told again, by severity; 0 or no entry: never."""
+
+# What mutes a rule's alert, given the alerts there are after the findings; None: nothing.
+MuterOf = Callable[[str, Alerts], str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """What is to be told of one alert; becomes an `Event` with the campaign's particulars."""
+class Telling(NamedTuple):
+    """What is to be told of one alert, and why; becomes an `Event`."""
 
     status: EventStatus
     reason: str | None = None
-    muted_by: str | None = None
-    previous_severity: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Whom the events of one decision are about; `labels` are those of an alert that fires now."""
+
+    environment: str
+    campaign_id: str | None = None
+    labels: AlertLabels
+    import_schedule: str = ""
+    last_passed_at: Instant | None = None
+    observed_at: Instant
+    decided_at: Instant
+    initial: bool = False
 
 
 def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Alert:
-    """Return the alert after a finding made at `now`. An unknown one changes nothing.
-
-    `for` and `keep_firing_for` have passed when a finding that is not unknown is made at or
-    after the stored instant plus the span.
-    """
+    """Return the alert after a finding made at `now`; an unknown one changes nothing."""
     if finding.verdict is Verdict.UNKNOWN:
         return alert
-    alert = _not_after(alert, now)
-    if finding.verdict is Verdict.HEALTHY:
-        return _after_healthy(alert, rule, now)
-    # While it fires, too: a reminder and the board tell how things are by now.
-    summary, evidence, next_step = finding.summary, finding.evidence, finding.next_step
-    alert = replace(alert, summary=summary, evidence=evidence, next_step=next_step)
-    return _after_unhealthy(alert, finding, rule, now)
-
-
-def _not_after(alert: Alert, now: Instant) -> Alert:
     # Instants from the future (the clock was wrong) would put off reminders until then. Only here,
     # not at a start: an answer has told whose clock is right. `since` may be the platform's word.
-    return replace(
-        alert,
-        pending_at=clamped(alert.pending_at, now),
-        fired_at=clamped(alert.fired_at, now),
-        healthy_at=clamped(alert.healthy_at, now),
-        told_at=clamped(alert.told_at, now),
-    )
-
-
-def _after_healthy(alert: Alert, rule: BaseRule, now: Instant) -> Alert:
-    if alert.state is not AlertState.FIRING:
-        return ended(alert)
-    alert = replace(alert, healthy_at=now if alert.healthy_at is None else alert.healthy_at)
-    assert alert.healthy_at is not None
-    return ended(alert) if now >= alert.healthy_at + rule.keep_firing_for else alert
-
-
-def _after_unhealthy(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Alert:
-    if alert.state is AlertState.FIRING:
-        return replace(alert, healthy_at=None)
+    alert = alert.redated(clamped(now))
+    if finding.verdict is Verdict.HEALTHY:
+        healthy_at = alert.healthy_at or now
+        firing = alert.state is AlertState.FIRING and now < healthy_at + rule.keep_firing_for
+        return replace(alert, healthy_at=healthy_at) if firing else ended(alert)
+    # While it fires, too: a reminder and the board tell how things are by now.
+    summary, evidence, next_step = finding.summary, finding.evidence, finding.next_step
+    alert = replace(alert, summary=summary, evidence=evidence, next_step=next_step, healthy_at=None)
     if alert.state is AlertState.INACTIVE:
         since = now if finding.since is None else finding.since
         alert = replace(alert, state=AlertState.PENDING, since=since, pending_at=now)
     # Not in the next decision: without `for` the first unhealthy finding is enough to fire.
-    assert alert.pending_at is not None
-    if now >= alert.pending_at + rule.for_:
+    due = (alert.pending_at or now) + rule.for_
+    if alert.state is AlertState.PENDING and now >= due:
         return replace(alert, state=AlertState.FIRING, fired_at=now)
     return alert
 
 
 def ended(alert: Alert) -> Alert:
     """Return the alert as inactive. What on-call was told stays: `tell` compares with it."""
-    if alert.state is AlertState.INACTIVE:
-        return alert
-    return replace(
-        alert,
-        state=AlertState.INACTIVE,
-        since=None,
-        pending_at=None,
-        fired_at=None,
-        healthy_at=None,
-        muted_by=None,
-        summary="",
-        evidence={},
-        next_step="",
+    return Alert(
+        rule=alert.rule,
+        told=alert.told,
+        told_at=alert.told_at,
+        told_severity=alert.told_severity,
+        fired_as=alert.fired_as,
+        seq=alert.seq,
     )
 
 
 def tell(
-    alert: Alert,
-    severity: Severity,
-    labels: AlertLabels,
-    now: Instant,
-    remind_every: RemindEvery | None,
+    alert: Alert, rule: BaseRule, subject: Subject, remind_every: RemindEvery | None
 ) -> tuple[Alert, Telling | None]:
-    """Return the alert with what on-call is told now, and that telling, if there is one.
-
-    `severity` and `labels` are those of the moment: one that fires keeps them until it is over.
-    `remind_every` is None where the finding was unknown: then no reminder is due.
-    """
-    to_tell = alert.state is AlertState.FIRING and alert.muted_by is None
+    """Return the alert with what on-call is told now; without `remind_every` no reminder is."""
+    now, to_tell = subject.decided_at, alert.state is AlertState.FIRING and alert.muted_by is None
     if to_tell and not alert.told:
-        fired = replace(alert, told=True, told_at=now, told_severity=severity, fired_as=labels)
-        return replace(fired, seq=alert.seq + 1), Telling(EventStatus.FIRING)
+        fired = replace(alert, told=True, told_severity=rule.severity, fired_as=subject.labels)
+        return _counted(fired, now), Telling(EventStatus.FIRING)
     if alert.told and not to_tell:
         reason = "recovered" if alert.muted_by is None else "muted"
-        return resolved(alert), Telling(EventStatus.RESOLVED, reason, alert.muted_by)
-    if alert.told and remind_every is not None and _reminder_due(alert, now, remind_every):
-        return replace(alert, told_at=now, seq=alert.seq + 1), Telling(EventStatus.REMINDER)
+        return _resolved(alert), Telling(EventStatus.RESOLVED, reason)
+    every = (remind_every or {}).get(alert.told_severity or rule.severity, 0)
+    if alert.told and every > 0 and now >= (alert.told_at or 0.0) + every:
+        return _counted(alert, now), Telling(EventStatus.REMINDER)
     return alert, None
 
 
-def _reminder_due(alert: Alert, now: Instant, remind_every: RemindEvery) -> bool:
-    assert alert.told_severity is not None
-    assert alert.told_at is not None
-    every = remind_every.get(alert.told_severity, 0)
-    return every > 0 and now >= alert.told_at + every
+def _counted(alert: Alert, told_at: Instant | None) -> Alert:
+    return replace(alert, told_at=told_at, seq=alert.seq + 1)
 
 
-def resolved(alert: Alert) -> Alert:
-    """Return the alert as told to be over, with the event counted."""
-    over = replace(alert, told=False, told_at=None, told_severity=None, fired_as=None)
-    return replace(over, seq=alert.seq + 1)
-
-
-def reconcile(
-    alert: Alert, rule: BaseRule | None, now: Instant, gone: str
-) -> tuple[Alert, Telling | None]:
-    """Return the alert under a changed config, and what is to be told of the change.
-
-    `rule` is None when the rule, the campaign or the environment is gone, for the reason `gone`:
-    a told alert is resolved with it, any other just ends. A changed severity of a told alert is
-    told as `updated`. Everything else waits for the next observation.
-    """
-    if rule is None:
-        over = ended(alert)
-        if alert.told:
-            return resolved(over), Telling(EventStatus.RESOLVED, gone)
-        return over, None
-    if alert.told and alert.told_severity != rule.severity:
-        updated = replace(alert, told_severity=rule.severity, told_at=now, seq=alert.seq + 1)
-        telling = Telling(EventStatus.UPDATED, previous_severity=alert.told_severity)
-        return updated, telling
-    return alert, None
+def _resolved(alert: Alert) -> Alert:
+    return _counted(replace(alert, told=False, told_severity=None, fired_as=None), None)
 
 
 def recheck_at(alert: Alert, rule: BaseRule) -> Instant | None:
     """Return the end of the `for` or `keep_firing_for` that is running, if one is."""
     if alert.state is AlertState.PENDING and alert.pending_at is not None:
         return alert.pending_at + rule.for_
-    if alert.healthy_at is not None:
-        return alert.healthy_at + rule.keep_firing_for
-    return None
+    return None if alert.healthy_at is None else alert.healthy_at + rule.keep_firing_for
 
 
-def stepped(alert: Alert, step: Seconds) -> Alert:
-    """Return the alert after our clock jumped by `step`: all its spans go on; `since` stays."""
-    return replace(
-        alert,
-        pending_at=moved(alert.pending_at, step),
-        fired_at=moved(alert.fired_at, step),
-        healthy_at=moved(alert.healthy_at, step),
-        told_at=moved(alert.told_at, step),
+def next_deadline(
+    alerts: Alerts,
+    rules: Mapping[str, BaseRule],
+    findings: Mapping[str, Finding],
+    after: Instant,
+) -> Instant | None:
+    """Return the first instant after `after` at which time alone changes something."""
+    instants = [recheck_at(alerts[name], rules[name]) for name in alerts.keys() & rules.keys()]
+    instants += [finding.recheck_at for finding in findings.values()]
+    return min((at for at in instants if at is not None and at > after), default=None)
+
+
+def decide(
+    before: Alerts,
+    findings: Mapping[str, Finding],
+    rules: Mapping[str, BaseRule],
+    subject: Subject,
+    remind_every: RemindEvery,
+    *,
+    muter_of: MuterOf = lambda _rule, _alerts: None,
+    definite: bool = False,
+) -> tuple[dict[str, Alert], tuple[Event, ...]]:
+    """Return the alerts after these findings, and what is to be told, in order."""
+    now, events = subject.decided_at, list[Event]()
+    # A rule that never had an alert needs one only for an unhealthy finding: nearly all have none.
+    concerned = {
+        name: before.get(name) or Alert(rule=name)
+        for name in rules
+        if name in before or findings[name].verdict is Verdict.UNHEALTHY
+    }
+    # All rules have moved before any mute is looked at: what mutes may come later in the table.
+    moved = dict(before)
+    for name, old in concerned.items():
+        moved[name] = advance(old, findings[name], rules[name], now)
+    after = dict(moved)
+    for name, old in concerned.items():
+        rule, finding, alert = rules[name], findings[name], moved[name]
+        known = finding.verdict is not Verdict.UNKNOWN
+        # After a definite observation mutes are facts of their own, whatever the finding.
+        if not (known or definite):
+            continue
+        if alert.active:
+            alert = replace(alert, muted_by=muter_of(name, moved))
+        after[name], telling = tell(alert, rule, subject, remind_every if known else None)
+        if telling is not None:
+            events.append(_event(telling, old, after[name], rule, finding, subject))
+    return _worth_keeping(after), in_telling_order(events)
+
+
+def reconcile(
+    before: Alerts,
+    table: Iterable[str],
+    rules: Mapping[str, BaseRule],
+    subject: Subject,
+    gone: str = "rule_removed",
+) -> tuple[dict[str, Alert], tuple[Event, ...]]:
+    """Return the alerts under a changed config, and what is to be told of it, in table order.
+
+    Those without a rule end, for the reason `gone`. All but a changed severity waits for the next
+    observation.
+    """
+    after, events = dict[str, Alert](), list[Event]()
+    for name in dict.fromkeys(name for name in (*table, *before) if name in before):
+        old, rule, telling = before[name], rules.get(name), None
+        new = ended(old) if rule is None else old
+        if rule is None and old.told:
+            new, telling = _resolved(new), Telling(EventStatus.RESOLVED, gone)
+        elif rule is not None and old.told and old.told_severity != rule.severity:
+            new = _counted(replace(old, told_severity=rule.severity), subject.decided_at)
+            telling = Telling(EventStatus.UPDATED)
+        after[name] = new
+        if telling is not None:
+            events.append(_event(telling, old, new, rule, None, subject))
+    return _worth_keeping(after), in_telling_order(events)
+
+
+def in_telling_order(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Return events with those that fire before those that resolve, else in their order."""
+    return tuple(sorted(events, key=lambda event: event.status is EventStatus.RESOLVED))
+
+
+def _worth_keeping(after: Alerts) -> dict[str, Alert]:
+    # One that was ever told has a `seq` and stays: a number that is reused would be an id reused.
+    return {name: alert for name, alert in after.items() if alert != Alert(rule=name)}
+
+
+def _event(
+    telling: Telling,
+    old: Alert,
+    new: Alert,
+    rule: BaseRule | None,
+    finding: Finding | None,
+    subject: Subject,
+) -> Event:
+    over = telling.status is EventStatus.RESOLVED
+    labels = new.fired_as or old.fired_as or subject.labels
+    # Muted or gone, nothing has recovered: what was wrong is still the thing to say.
+    wrong = old if over else new
+    said = finding if finding is not None and telling.reason == "recovered" else wrong
+    return Event(
+        status=telling.status,
+        seq=new.seq,
+        rule=new.rule,
+        # A resolved event has the severity that on-call was paged with, whatever is configured now.
+        severity=new.told_severity or old.told_severity or Severity.INFO,
+        previous_severity=old.told_severity if telling.status is EventStatus.UPDATED else None,
+        environment=subject.environment,
+        campaign_id=subject.campaign_id,
+        campaign_name=labels.campaign_name,
+        labels=labels.labels,
+        exported=labels.exported,
+        sftp_host=labels.sftp_host,
+        import_schedule=subject.import_schedule,
+        last_passed_at=subject.last_passed_at,
+        summary=said.summary,
+        evidence=said.evidence,
+        since=wrong.since,
+        observed_at=subject.observed_at,
+        decided_at=subject.decided_at,
+        next_step="" if over or rule is None else rule.next_step_for(new),
+        reason=telling.reason,
+        muted_by=new.muted_by if telling.reason == "muted" else None,
+        initial=subject.initial,
     )
-
-
-def moved(at: Instant | None, by: Seconds) -> Instant | None:
-    """Return a stored instant `by` seconds later; None stays None."""
-    return None if at is None else at + by
-
-
-def clamped(at: Instant | None, now: Instant) -> Instant | None:
-    """Return a stored instant, or `now` for one that lies in the future; None stays None."""
-    return at if at is None else min(at, now)

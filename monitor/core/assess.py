@@ -1,20 +1,14 @@
-"""(what was, what was seen, rules, now) → (what is, what to tell): the product in one function.
-
-`assess` decides on an observation, `reconcile` on a changed config, `remove` on a campaign that
-is no longer watched, `next_poll` on when to look again.
-"""
+"""(what was, what was seen, rules, now) → (what is, what to tell): the product in one function."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 from zlib import crc32
 
-from monitor.core import events
-from monitor.core.alerts import RemindEvery, clamped, recheck_at
-from monitor.core.events import Alerts, Subject
+from monitor.core import alerts as machine
 from monitor.core.model import (
     HOUR,
-    AlertState,
     Event,
     Finding,
     Instant,
@@ -25,37 +19,37 @@ from monitor.core.model import (
     Seconds,
     SftpConfig,
 )
-from monitor.core.rule import EVERY_OTHER_RULE, Sight, Target, judge_all
-from monitor.core.rules import RULES
+from monitor.core.rule import EVERY_OTHER_RULE, RULES, Sight, Target, judge_all
+from monitor.core.rules import Unreadable
 from monitor.core.schedule import Priority
-from monitor.core.status import OURS, Ahead, CampaignStatus, Failures, Memory
+from monitor.core.status import (
+    OURS,
+    Ahead,
+    Alert,
+    AlertState,
+    CampaignStatus,
+    Failures,
+    Memory,
+    clamped,
+)
 
-AFTER_DEADLINE: Seconds = 1.0
-"""A deadline D is looked at from D + 1 s on, so that it has passed on the platform's clock too."""
-
+# A deadline up to so many intervals after the regular poll is kept, in case that runs late.
 DEADLINES_KEPT = 3
-"""A deadline up to so many intervals after the regular poll is kept, in case that runs late."""
 
-YOUNG: Seconds = HOUR
-"""How long a firing alert counts as young: polled at `unhealthy_interval`."""
+YOUNG: Seconds = HOUR  # how long a firing alert is polled at `unhealthy_interval`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cadence:
-    """How often to look, in seconds; `interval` is already what the budget really gives.
+    """How often to look."""
 
-    `stretched` says that this is longer than wanted. `idle_interval` is for campaigns of which
-    on-call is not told.
-    """
-
-    interval: Seconds
+    interval: Seconds  # what the budget really gives
     unhealthy_interval: Seconds
-    idle_interval: Seconds
-    stretched: bool = False
+    idle_interval: Seconds  # for campaigns that are not told
+    stretched: bool = False  # `interval` is longer than wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What came of one observation: the status after it, the findings, what to tell, in order."""
 
     status: CampaignStatus
@@ -69,34 +63,28 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     observation: Observation,
     now: Instant,
     *,
-    remind_every: RemindEvery,
+    remind_every: machine.RemindEvery,
     environment_alert: str | None = None,
     others_read_at: Instant | None = None,
     ahead: Ahead = OURS,
 ) -> Decision:
     """Decide what an observation made at `now` of our clock means.
 
-    `environment_alert` names the firing `api_unreachable` or `token_rejected` of the
-    environment, which mutes `unreadable`; `others_read_at` is the Sight's; `ahead` are the clocks
-    that count for the platform's instants.
+    `environment_alert` is the one that mutes `unreadable`, `others_read_at` the Sight's.
     """
     observation = _trusted(observation, before.memory)
     status = _remember(before, observation, now)
-    sight = replace(_sight(status, target, observation, now), others_read_at=others_read_at)
+    sight = Sight(observation, status, target, now, others_read_at)
     findings = judge_all(target.rules, sight, ahead)
 
-    def muter_of(rule: str, alerts: Alerts) -> str | None:
-        """Return what mutes a rule of this campaign; None: nothing."""
-        return _muter(rule, alerts, status.memory, target, environment_alert)
-
     initial = before.memory.seen_at is None and status.memory.seen_at is not None
-    alerts, told = events.decide(
+    alerts, told = machine.decide(
         before.alerts,
         findings,
         target.rules,
-        replace(_subject(status, target, now), initial=initial),
-        muter_of=muter_of,
-        remind_every=remind_every,
+        _subject(status, target, now, initial=initial),
+        remind_every,
+        muter_of=partial(_muter_of, status.memory, target, environment_alert),
         definite=not isinstance(observation, PollError),
     )
     return Decision(replace(status, alerts=alerts), findings, told)
@@ -104,22 +92,21 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
 
 def reconcile(status: CampaignStatus, target: Target, now: Instant) -> Decision:
     """Decide what a start or a changed config means for what is remembered. Usually nothing."""
-    before = events.in_table_order(status.alerts, RULES)
-    alerts, told = events.reconcile(before, target.rules, _subject(status, target, now))
-    return Decision(replace(status, alerts=alerts, memory=_not_after(status.memory, now)), {}, told)
+    # An instant from the future (the clock was wrong) would put off graces until then, and let an
+    # answer of before confirm a loss of today.
+    memory, subject = status.memory.redated(clamped(now)), _subject(status, target, now)
+    alerts, told = machine.reconcile(status.alerts, RULES, target.rules, subject)
+    return Decision(replace(status, alerts=alerts, memory=memory), {}, told)
 
 
 def remove(status: CampaignStatus, target: Target, reason: str, now: Instant) -> Decision:
-    """Decide what is to be told of a campaign that is no longer watched, for `reason`.
-
-    What is left of its status is a tombstone: the event counts, so that no event id is reused.
-    """
-    before = events.in_table_order(status.alerts, RULES)
-    alerts, told = events.reconcile(before, {}, _subject(status, target, now), reason)
-    tombstone = CampaignStatus(
-        environment=status.environment, campaign_id=status.campaign_id, alerts=alerts
-    )
-    return Decision(tombstone, {}, told)
+    """Decide what is to be told of a campaign that is no longer watched, for `reason`."""
+    subject = _subject(status, target, now)
+    alerts, told = machine.reconcile(status.alerts, RULES, {}, subject, reason)
+    # A tombstone: the event counts, so that no event id is reused.
+    environment, key = status.environment, status.campaign_id
+    left = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
+    return Decision(left, {}, told)
 
 
 class NextPoll(NamedTuple):
@@ -143,17 +130,17 @@ def next_poll(
 
     Computed from what is remembered alone, so it is the same after a restart. A deadline that
     comes before the regular poll takes its place, one that passed since the last poll is due.
-    `findings` are those of the decision that `status` has just come from, by the same clocks:
-    then nothing is judged again.
+    `findings` of the decision that `status` has just come from, by the same clocks, save a second.
     """
     # From the future (our clock was set back) it would put off the next poll until then.
-    polled_at = clamped(status.polled_at, now)
+    polled_at = clamped(now)(status.polled_at)
     if polled_at is None:
         return None
     if target.muted_status is not None:
         idle = max(cadence.idle_interval, cadence.interval)
         return NextPoll(_next_slot(status, polled_at, idle), Priority.ROUTINE)
-    if status.error is not None or _needs_watching(status.alerts, polled_at):
+    watched = any(_needs_watching(alert, polled_at) for alert in status.alerts.values())
+    if watched or status.error is not None:
         regular = NextPoll(polled_at + cadence.unhealthy_interval, Priority.UNHEALTHY)
     elif cadence.stretched:
         # Without requests to spare nothing keeps its slot: in turn, each as long after its last
@@ -161,12 +148,15 @@ def next_poll(
         regular = NextPoll(polled_at + cadence.interval, Priority.ROUTINE)
     else:
         regular = NextPoll(_next_slot(status, polled_at, cadence.interval), Priority.ROUTINE)
-    deadline = _deadline(status, target, polled_at, ahead, findings)
+    # After a poll that failed, what was read before it has its deadlines all the same.
+    if status.known is not None and (findings is None or status.error is not None):
+        findings = judge_all(target.rules, Sight(status.known, status, target, polled_at), ahead)
+    deadline = machine.next_deadline(status.alerts, target.rules, findings or {}, polled_at)
     if deadline is None or deadline > regular.at + DEADLINES_KEPT * cadence.interval:
         return regular
-    if deadline + AFTER_DEADLINE < regular.at:
-        return NextPoll(deadline + AFTER_DEADLINE, Priority.DEADLINE)
-    return regular._replace(deadline=deadline + AFTER_DEADLINE)
+    if deadline + machine.AFTER_DEADLINE < regular.at:
+        return NextPoll(deadline + machine.AFTER_DEADLINE, Priority.DEADLINE)
+    return regular._replace(deadline=deadline + machine.AFTER_DEADLINE)
 
 
 def _trusted(observation: Observation, memory: Memory) -> Observation:
@@ -183,9 +173,9 @@ def _remember(before: CampaignStatus, observation: Observation, now: Instant) ->
         failures = before.failures or Failures(0, now)
         failures = replace(failures, count=failures.count + 1)
         return replace(before, polled_at=now, error=observation, failures=failures)
-    memory = replace(_not_after(before.memory, now), seen_at=now)
+    memory = replace(before.memory.redated(clamped(now)), seen_at=now)
     if isinstance(observation, NoConfig):
-        memory = replace(memory, gone_at=now if memory.gone_at is None else memory.gone_at)
+        memory = replace(memory, gone_at=memory.gone_at or now)
     else:
         memory = _remember_config(memory, observation, now)
     return replace(before, memory=memory, polled_at=now, error=None, failures=None)
@@ -193,45 +183,21 @@ def _remember(before: CampaignStatus, observation: Observation, now: Instant) ->
 
 def _remember_config(memory: Memory, config: SftpConfig, now: Instant) -> Memory:
     # Made anew under another id it is another config: its graces start afresh.
-    replaced = memory.config is not None and memory.config.id != config.id
-    enabled_seen = config.is_enabled or (memory.enabled_seen and not replaced)
-    disabled_since = None
-    if not config.is_enabled:
-        disabled_since = memory.disabled_since
-        if disabled_since is None or replaced:
-            disabled_since = now
+    if memory.config is None or memory.config.id != config.id:
+        memory = Memory(first_seen_at=now, seen_at=now, last_passed_at=memory.last_passed_at)
     return replace(
         memory,
         config=config,
         gone_at=None,
-        first_seen_at=now if memory.config is None or replaced else memory.first_seen_at,
-        enabled_seen=enabled_seen,
-        disabled_since=disabled_since,
+        enabled_seen=config.is_enabled or memory.enabled_seen,
+        disabled_since=None if config.is_enabled else memory.disabled_since or now,
         last_passed_at=config.last_test_at if config.last_test_success else memory.last_passed_at,
-        tested_seen=config.last_test_at is not None or (memory.tested_seen and not replaced),
+        tested_seen=config.last_test_at is not None or memory.tested_seen,
     )
 
 
-def _not_after(memory: Memory, now: Instant) -> Memory:
-    # An instant from the future (the clock was wrong) would put off graces until then, and let an
-    # answer of before confirm a loss of today.
-    return replace(
-        memory,
-        seen_at=clamped(memory.seen_at, now),
-        gone_at=clamped(memory.gone_at, now),
-        first_seen_at=clamped(memory.first_seen_at, now),
-        disabled_since=clamped(memory.disabled_since, now),
-    )
-
-
-def _sight(status: CampaignStatus, target: Target, observation: Observation, now: Instant) -> Sight:
-    memory, failures = status.memory, status.failures
-    listed_at, expected = target.listed_at, target.expected
-    return Sight(observation, memory, now, target.listed, failures, listed_at, expected)
-
-
-def _muter(
-    rule: str, alerts: Alerts, memory: Memory, target: Target, environment_alert: str | None
+def _muter_of(
+    memory: Memory, target: Target, environment_alert: str | None, rule: str, alerts: machine.Alerts
 ) -> str | None:
     """Return what mutes a rule, by the order of precedence of the rules' table; None: nothing."""
     for name, other in target.rules.items():
@@ -244,51 +210,28 @@ def _muter(
         return "disabled"
     if target.muted_status is not None:
         return "campaign_status"
-    if rule == "unreadable":
-        return environment_alert
-    return None
+    return environment_alert if rule == Unreadable.name else None
 
 
-def _subject(status: CampaignStatus, target: Target, now: Instant) -> Subject:
+def _subject(
+    status: CampaignStatus, target: Target, now: Instant, *, initial: bool = False
+) -> machine.Subject:
     config = status.memory.config
-    return Subject(
+    return machine.Subject(
         environment=target.environment,
         campaign_id=target.campaign_id,
         labels=target.labels_with(config),
         import_schedule=(config.import_schedule if config else None) or "",
         last_passed_at=status.memory.last_passed_at,
-        observed_at=now if status.polled_at is None else status.polled_at,
+        observed_at=status.polled_at or now,
         decided_at=now,
+        initial=initial,
     )
 
 
-def _needs_watching(alerts: Alerts, now: Instant) -> bool:
-    return any(
-        alert.muted_by is None
-        and (
-            alert.state is AlertState.PENDING
-            or (alert.fired_at is not None and now - alert.fired_at < YOUNG)
-        )
-        for alert in alerts.values()
-    )
-
-
-def _deadline(
-    status: CampaignStatus,
-    target: Target,
-    polled_at: Instant,
-    ahead: Ahead,
-    findings: Mapping[str, Finding] | None,
-) -> Instant | None:
-    """Return the first instant after the last poll at which time alone changes something."""
-    rules, alerts = target.rules, status.alerts
-    instants = [recheck_at(alerts[name], rules[name]) for name in alerts.keys() & rules.keys()]
-    known = NoConfig() if status.memory.gone_at is not None else status.memory.config
-    # After a poll that failed, what was read before it has its deadlines all the same.
-    if known is not None and (findings is None or status.error is not None):
-        findings = judge_all(rules, _sight(status, target, known, polled_at), ahead)
-    instants += [one.recheck_at for one in (findings or {}).values()]
-    return min((at for at in instants if at is not None and at > polled_at), default=None)
+def _needs_watching(alert: Alert, now: Instant) -> bool:
+    young = alert.fired_at is not None and now - alert.fired_at < YOUNG
+    return alert.muted_by is None and (young or alert.state is AlertState.PENDING)
 
 
 def _next_slot(status: CampaignStatus, after: Instant, interval: Seconds) -> Instant:

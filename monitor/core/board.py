@@ -1,7 +1,4 @@
-"""The last known truth about every campaign: what metrics, pages and the JSON API are made of.
-
-A board holds immutable entries and is read by views; only the daemon puts new ones on it.
-"""
+"""The last known truth about every campaign: what metrics, pages and the JSON API are made of."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,14 +6,16 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from monitor.core.identity import AlertLabels
-from monitor.core.model import Alert, Finding, Instant, PollError, Seconds, Severity, Verdict
+from monitor.core.model import AlertLabels, Finding, Instant, PollError, Seconds, Severity, Verdict
 from monitor.core.rule import NO_CONFIG, BaseRule, Target
-from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.core.status import Alert, CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
 
+# Evidence older than so many effective intervals is no evidence: the campaign is unknown.
 STALE_AFTER_INTERVALS = 3
-"""Evidence older than so many effective intervals is no evidence: the campaign is unknown."""
+
+# What the last decision found, by rule; None in its place: nothing was decided since the start.
+Findings = Mapping[str, Finding]
 
 
 class Health(StrEnum):
@@ -26,10 +25,6 @@ class Health(StrEnum):
     UNKNOWN = "unknown"
     WARNING = "warning"
     HEALTHY = "healthy"
-
-
-Findings = Mapping[str, Finding]
-"""What the last decision found, by rule; None in its place: nothing was decided since the start."""
 
 
 def in_force(findings: Findings | None, rules: Mapping[str, BaseRule]) -> Findings | None:
@@ -60,10 +55,7 @@ def active_alerts(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One campaign on the board: what the config says of it and what is known about it.
-
-    `findings` are those of the decision on the poll at `status.polled_at`.
-    """
+    """One campaign on the board; `findings` are of the decision on its poll at `polled_at`."""
 
     target: Target
     status: CampaignStatus
@@ -75,37 +67,29 @@ class Entry:
 
     @property
     def labels(self) -> AlertLabels:
-        """What an alert goes by that on-call is not told of."""
+        """The labels of an alert that on-call is not told of."""
         return self.target.labels_with(self.status.memory.config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentBoard:
-    """One environment on the board, with its campaigns by id.
-
-    `now` is our clock, and the one that counts for the platform's instants (the first of two) is
-    so far `ahead` of it. `rules` are its own enabled ones, `findings` what those found at the last
-    call. `interval` is the sweep time that the budget really gives, `stale_after` how old evidence
-    may be (`idle_stale_after` that of campaigns which are not told), `lag` how late the most
-    overdue poll is; in seconds. `per_minute` and `available` are calls. `swept` campaigns were
-    polled in the running sweep. `listing_error` says why the last listing of the campaigns failed.
-    """
+    """One environment on the board, with its campaigns by id."""
 
     status: EnvironmentStatus
-    now: Instant
-    ahead: Seconds = 0.0
+    now: Instant  # our clock
+    ahead: Seconds = 0.0  # how far the clock that counts for the platform's instants is
     labels: AlertLabels = AlertLabels()
-    rules: Mapping[str, BaseRule] = field(default_factory=dict)
+    rules: Mapping[str, BaseRule] = field(default_factory=dict)  # its own, as `findings` are
     findings: Findings | None = None
     campaigns: Mapping[str, Entry] = field(default_factory=dict)
-    interval: Seconds = 0.0
-    stale_after: Seconds = float("inf")
-    idle_stale_after: Seconds = float("inf")
-    per_minute: float = 0.0
+    interval: Seconds = 0.0  # the sweep time that the budget really gives
+    stale_after: Seconds = float("inf")  # how old evidence may be
+    idle_stale_after: Seconds = float("inf")  # the same of campaigns which are not told
+    per_minute: float = 0.0  # calls, as `available`
     available: int = 0
-    lag: Seconds = 0.0
-    swept: int = 0
-    listing_error: PollError | None = None
+    lag: Seconds = 0.0  # how late the most overdue poll is
+    swept: int = 0  # campaigns polled in the running sweep
+    listing_error: PollError | None = None  # why the last listing failed
 
     def active_alerts(self) -> Iterator[ActiveAlert]:
         """Yield the active alerts of the environment itself."""
@@ -115,9 +99,8 @@ class EnvironmentBoard:
         """Return the campaign's health, of firing alerts and of not being readable."""
         worst = worst_firing(entry.active_alerts())
         # Before the age of the evidence: on-call has this page open until it is resolved.
-        if worst is not Health.CRITICAL and not self.is_current(entry):
-            return Health.UNKNOWN
-        return worst
+        current = worst is Health.CRITICAL or self.is_current(entry)
+        return worst if current else Health.UNKNOWN
 
     def is_current(self, entry: Entry) -> bool:
         """Return whether what was last read of the campaign still counts as evidence."""
@@ -129,14 +112,17 @@ class EnvironmentBoard:
         return fresh and entry.status.error is None and not self.status.breaker_open
 
     def findings_of(self, entry: Entry) -> Findings | None:
-        """Return the findings of the campaign's last decision as they are to be shown.
-
-        As they were decided; but where the evidence does not count any more, healthy is unknown.
-        """
+        """Return the findings of the campaign's last decision; outdated ones are not healthy."""
         found, polled_at = entry.findings, entry.status.polled_at
         if found is None or polled_at is None or self.is_current(entry):
             return found
-        return {name: _outdated(finding, polled_at) for name, finding in found.items()}
+        summary = f"not read since {rfc3339(polled_at)}; it was healthy then"
+        outdated = {
+            name: replace(finding, verdict=Verdict.UNKNOWN, summary=summary)
+            for name, finding in found.items()
+            if finding.verdict is Verdict.HEALTHY
+        }
+        return {**found, **outdated}
 
     def counts(self) -> dict[Health, int]:
         """Return how many campaigns have each health; every health is there."""
@@ -166,7 +152,7 @@ class Board:
 
 
 def worst_firing(alerts: Iterable[ActiveAlert]) -> Health:
-    """Return the health that alerts leave: of the firing ones, which on-call knows of."""
+    """Return the health that alerts leave: the worst of those that on-call was told."""
     severities = {active.severity for active in alerts if active.alert.told}
     if Severity.CRITICAL in severities:
         return Health.CRITICAL
@@ -174,19 +160,10 @@ def worst_firing(alerts: Iterable[ActiveAlert]) -> Health:
 
 
 def doubts(found: Iterable[tuple[Verdict, str]]) -> list[str]:
-    """Return the summaries of what is unknown, each once, of verdicts with their summaries.
-
-    Without those of rules about a config where there is none: `missing` has said so.
-    """
+    """Return the summaries of unknown verdicts, each once, but for `NO_CONFIG`."""
+    # `missing` has said so of a config that is not there.
     unknown = (summary for verdict, summary in found if verdict is Verdict.UNKNOWN)
     return [summary for summary in dict.fromkeys(unknown) if summary != NO_CONFIG]
-
-
-def _outdated(finding: Finding, polled_at: Instant) -> Finding:
-    if finding.verdict is not Verdict.HEALTHY:
-        return finding
-    summary = f"not read since {rfc3339(polled_at)}; it was healthy then"
-    return replace(finding, verdict=Verdict.UNKNOWN, summary=summary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,8 @@
 """How many calls may go out: one number per environment, the next instant at which one may.
 
 A generic cell rate algorithm without a burst: calls are paced evenly at 97 % of the budget, so
-that no window of 60 s holds more than the budget even when the network jitters by a second or
-two. Start, restart and a 429's pause are all this one number; what a 429 and the API's rate
-headers say beyond that stretches the pace, and never quickens it. Returns delays, never sleeps.
+that no window of 60 s holds more than the budget even when the network jitters. Start, restart and
+a 429's pause are all this one number; a 429 and the API's rate headers can but stretch the pace.
 """
 
 from dataclasses import dataclass, replace
@@ -19,44 +18,27 @@ from monitor.core.model import (
     Seconds,
 )
 
-PACE = 0.97
-"""The part of the budget that is used: what jitter may push into a 60 s window."""
-
-LONGEST_PAUSE: Seconds = 15 * MINUTE
-"""No 429 silences us for longer."""
-
-LEASE: Seconds = 5.0
-"""How far ahead spending is written down before it happens: a crash cannot spend it twice."""
-
-FLOOR = 0.1
-"""However little is left, this part of the budget is used: else we would be blind for ever."""
-
-REGAIN_PER_MINUTE = 0.05
-"""What a throttled budget grows back: from a half to the whole in ten minutes."""
-
-CUSTOMERS_PART = 0.3
-"""The part of the plan's limit that is the customer's own: where less remains, we yield."""
+PACE = 0.97  # the part of the budget that is used: what jitter may push into a 60 s window
+LONGEST_PAUSE: Seconds = 15 * MINUTE  # no 429 silences us for longer
+LEASE: Seconds = 5.0  # spending is written down so far ahead: a crash cannot spend it twice
+FLOOR = 0.1  # this part is used however little is left: else we would be blind for ever
+REGAIN_PER_MINUTE = 0.05  # a throttled budget grows from a half to the whole in ten minutes
+CUSTOMERS_PART = 0.3  # of the plan's limit: where less remains, we yield
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The budget of one environment, in calls per minute, and when the next call may go out.
+    """The budget of one environment; instants are on one clock of the caller's."""
 
-    `next_at` is on the clock that the caller uses throughout (the daemon: elapsed seconds).
-    `throttle` is the part that a 429 has left of the budget, growing back from `throttled_at` on,
-    `room` the part that the customer's own calls leave.
-    """
-
-    per_minute: float
-    next_at: Seconds
-    throttle: float = 1.0
-    throttled_at: Seconds = 0.0
-    room: float = 1.0
+    per_minute: float  # calls
+    next_at: Seconds  # when the next call may go out
+    throttle: float = 1.0  # the part that a 429 has left
+    throttled_at: Seconds = 0.0  # it grows back from then on
+    room: float = 1.0  # the part that the customer's own calls leave
 
     def pace(self, now: Seconds) -> float:
         """Return how many calls per minute may go out as things are now."""
-        part = max(FLOOR, self._throttle(now) * self.room)
-        return self.per_minute * PACE * part
+        return self.per_minute * PACE * max(FLOOR, self._throttle(now) * self.room)
 
     def spacing(self, now: Seconds) -> Seconds:
         """Return the seconds between two calls."""
@@ -71,16 +53,11 @@ class Budget:
         return replace(self, next_at=max(self.next_at, now) + self.spacing(now))
 
     def refused(self, now: Seconds, pause: Seconds) -> "Budget":
-        """Return the budget after a 429: no call for `pause` seconds, then half the pace.
-
-        It grows back from the end of the pause on. A 429 that comes within the pause answers a
-        call that was under way before, and does not halve once more.
-        """
+        """Return the budget after a 429: no call for `pause` seconds, then half the pace."""
         paused = self.pause(now, pause)
-        if now < self.throttled_at:
-            return replace(paused, throttled_at=paused.next_at)
-        halved = max(FLOOR, self._throttle(now) / 2)
-        return replace(paused, throttle=halved, throttled_at=paused.next_at)
+        # One that comes within the pause answers a call that was under way before it.
+        halved = self.throttle if now < self.throttled_at else self._throttle(now) / 2
+        return replace(paused, throttle=max(FLOOR, halved), throttled_at=paused.next_at)
 
     def pause(self, now: Seconds, seconds: Seconds) -> "Budget":
         """Return the budget with no call before `now + seconds`: what a 503 may ask for."""
@@ -89,8 +66,7 @@ class Budget:
     def hinted(self, hint: RateHint | None, plan: float) -> "Budget":
         """Return the budget as the API's rate headers have it; `plan` is its limit a minute.
 
-        A limit below the plan's is taken for the plan's. Where less remains of it than the
-        customer needs, we yield in proportion. No headers: no reason to slow down.
+        Where less of it remains than the customer needs, we yield in proportion.
         """
         limit = plan if hint is None or hint.limit is None else min(plan, hint.limit)
         remaining = limit if hint is None or hint.remaining is None else hint.remaining
@@ -120,20 +96,14 @@ class Budget:
 def effective_interval(
     pace: float, told: int, interval: Seconds, idle: int = 0, idle_interval: Seconds = 1.0
 ) -> Seconds:
-    """Return the sweep time that `pace` calls a minute really give `told` campaigns, in seconds.
-
-    That is `interval`, or longer if it must be; `idle` campaigns, which are not told, take a call
-    every `idle_interval` each, and at most half of the pace.
-    """
+    """Return the sweep time at `pace` calls a minute for `told` campaigns: `interval` or longer."""
+    # Those that are not told take a call every `idle_interval` each, and at most half of the pace.
     left = pace - min(pace / 2, idle * MINUTE / idle_interval)
     return max(interval, told * MINUTE / left)
 
 
 def wait_of_lease(leased_until: Instant, now: Instant) -> Seconds:
-    """Return how long a stored lease keeps a new process from calling.
-
-    One that is longer than any pause was written by a wrong clock. It cannot say what was spent,
-    but whatever it was, after a minute it counts no more.
-    """
+    """Return how long a stored lease keeps a new process from calling."""
     wait = max(0.0, leased_until - now)
+    # A longer one is of a wrong clock: whatever was spent, after a minute it counts no more.
     return wait if wait <= LONGEST_PAUSE else MINUTE

@@ -8,25 +8,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from monitor.core.alerts import moved, stepped
 from monitor.core.model import MINUTE, Instant, Seconds
-from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus
+from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus, moved
 
+# Three of the last five differences must lie within 10 s of each other.
 SKEWS_KEPT, AGREEING, AGREE_WITHIN = 5, 3, 10.0
-"""So many of the last five differences must lie within 10 s of each other."""
 
+# A median that moved by more than 60 s is doubted until its values of 5 minutes lie closer.
 MOVED_BY, MOVED_FOR = 60.0, 5 * MINUTE
-"""A median that moved by more than 60 s is doubted until its values of 5 minutes lie closer."""
 
+# The API's clock counts alone from 60 s of difference on, and until it is below 30 s.
 CORRECT_FROM, CORRECT_UNTIL = 60.0, 30.0
-"""The API's clock counts alone from 60 s of difference on, and until it is below 30 s."""
 
 
 def ahead(status: EnvironmentStatus, our_now: Instant) -> Ahead:
-    """Return how far ahead of ours each clock is that counts: one, or ours and the API's.
-
-    Where the API never said its time there is but one candidate: ours.
-    """
+    """Return how far ahead of ours each clock is that counts: one, or ours and the API's."""
+    # Where the API never said its time there is but one candidate.
     if not status.skews:
         return OURS
     difference = median(status.skews)
@@ -41,52 +38,38 @@ def with_server_date(
     """Return the status with the API's `Date` of an answer that came at `our_now` taken in."""
     if server_date is None:
         return status
-    skews = (*status.skews, server_date - our_now)[-SKEWS_KEPT:]
-    return _with_skews(status, skews, our_now)
+    return _with_skews(status, (*status.skews, server_date - our_now)[-SKEWS_KEPT:], our_now)
 
 
 def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) -> EnvironmentStatus:
-    """Return the status after our own wall clock jumped by `step` seconds, to `our_now`.
-
-    All that a span is counted from steps along, so that spans and probes go on. What was known of
-    the API's clock holds on: so for a while both candidates count, and nothing comes of it.
-    """
+    """Return the status after our own wall clock jumped by `step` seconds, to `our_now`."""
+    later = moved(step)
     status = replace(
-        status,
-        called_at=moved(status.called_at, step),
-        unanswered_at=moved(status.unanswered_at, step),
-        outage_at=moved(status.outage_at, step),
-        rejected_at=moved(status.rejected_at, step),
-        listed_at=moved(status.listed_at, step),
+        status.redated(later),
+        listed_at=later(status.listed_at),
         run=status.run and replace(status.run, first_at=status.run.first_at + step),
-        alerts={name: stepped(alert, step) for name, alert in status.alerts.items()},
+        alerts={name: alert.redated(later) for name, alert in status.alerts.items()},
         medians=tuple((at + step, was) for at, was in status.medians),
-        doubted_until=moved(status.doubted_until, step),
+        doubted_until=later(status.doubted_until),
     )
     if not status.skews:
         return status
+    # The API's clock goes on as it was: so for a while both count, and nothing comes of it.
     return _with_skews(status, tuple(skew - step for skew in status.skews), our_now)
 
 
 def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
-    """Return a campaign's status after our own wall clock jumped by `step` seconds.
-
-    `seen_at` goes back with it, and not forward: a machine that slept has not read anything since,
-    but an answer from the future would confirm whatever is asked today.
-    """
-    memory, failures = status.memory, status.failures
+    """Return a campaign's status after our own wall clock jumped by `step` seconds."""
+    later, failures = moved(step), status.failures
+    # Back with it, not forward: a machine that slept has not read anything since, but an answer
+    # from the future would confirm whatever is asked today.
+    seen_at = moved(min(step, 0.0))(status.memory.seen_at)
     return replace(
         status,
-        polled_at=moved(status.polled_at, step),
-        memory=replace(
-            memory,
-            seen_at=moved(memory.seen_at, min(step, 0.0)),
-            gone_at=moved(memory.gone_at, step),
-            first_seen_at=moved(memory.first_seen_at, step),
-            disabled_since=moved(memory.disabled_since, step),
-        ),
+        polled_at=later(status.polled_at),
+        memory=replace(status.memory.redated(later), seen_at=seen_at),
         failures=failures and replace(failures, first_at=failures.first_at + step),
-        alerts={name: stepped(alert, step) for name, alert in status.alerts.items()},
+        alerts={name: alert.redated(later) for name, alert in status.alerts.items()},
     )
 
 
@@ -97,14 +80,9 @@ def _with_skews(
     before = _corrected(status, our_now)
     medians = (*status.medians, (our_now, median(skews)))
     # The first one kept was in force until the second one, within the last 5 minutes.
-    first = sum(ended <= our_now - MOVED_FOR for ended, _ in medians[1:])
-    status = replace(
-        status,
-        skews=skews,
-        corrected=before,
-        medians=medians[first:],
-        doubted_until=_doubted_until(medians[first:]),
-    )
+    medians = medians[sum(ended <= our_now - MOVED_FOR for ended, _ in medians[1:]) :]
+    status = replace(status, skews=skews, medians=medians, corrected=before)
+    status = replace(status, doubted_until=_doubted_until(medians))
     return replace(status, corrected=_corrected(status, our_now))
 
 

@@ -1,7 +1,6 @@
 """Whether a config that is gone is gone by itself: two others must be readable after that.
 
-A token of another environment, a wrong base URL or a release of the API answer 404 as well, but
-for all campaigns.
+A token of another environment, a wrong base URL or an API release give 404 for all campaigns.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,18 +11,14 @@ from monitor.core.model import Instant, NoConfig, Observation, Seconds, Verdict
 from monitor.core.rule import Sight
 from monitor.core.rules import Missing, Unreadable
 
+# So many other campaigns with a config must be asked after a first NoConfig, and be readable.
 OTHERS = 2
-"""So many other campaigns with a config must be asked after a first NoConfig, and be readable."""
 
-Entries = Mapping[str, Entry]
-"""The campaigns of one environment by id."""
+Entries = Mapping[str, Entry]  # the campaigns of one environment by id
 
 
 class Corroboration:
-    """The campaigns whose lost config is in doubt, and which polls would settle it.
-
-    Nothing of it is stored: after a start it is made from what is remembered of the campaigns.
-    """
+    """The campaigns whose lost config is in doubt, and which polls would settle it; not stored."""
 
     def __init__(self) -> None:
         """Start with nothing in doubt."""
@@ -31,21 +26,13 @@ class Corroboration:
         self._asked_at: dict[str, Instant] = {}
 
     def others_read_at(self, key: str, seen: Observation, entries: Entries) -> Instant | None:
-        """Return when the second to last of the other campaigns was asked that could be read.
-
-        None: there are no two others with a config, as far as anyone knows; nor is it looked for
-        where something else than a lost config was `seen`.
-        """
+        """Return when two others were asked and read; None: no two, or nothing is lost."""
         if not isinstance(seen, NoConfig) or entries[key].status.memory.config is None:
             return None
         return self._others_read_at(key, entries)
 
     def take(self, key: str, asked_at: Instant, entries: Entries) -> list[str]:
-        """Take that a campaign was asked at `asked_at`, and decided on; return whom to poll next.
-
-        Those are the two others that were readable last, where its config is gone for the first
-        time; and the campaigns whose own loss is confirmed by this answer.
-        """
+        """Take that a campaign asked at `asked_at` was decided on; return whom to poll next."""
         entry = entries[key]
         if entry.status.error is None:
             self._doubted.pop(key, None)
@@ -61,47 +48,40 @@ class Corroboration:
             # Asked before the loss, answered after it: perhaps that was with the token of before.
             self._asked_at[key] = asked_at
         others = self._others_read_at("", entries)
+        # Those whose own loss is confirmed by this answer.
         settled = [one for one, at in self._doubted.items() if others is None or others >= at]
         for one in settled:
             del self._doubted[one]
         return settled
 
     def restore(self, entries: Entries) -> list[str]:
-        """Take who is watched after a start, a reload or a listing; return whom to poll next.
-
-        All whose config is gone are decided again, unless others must be read before.
-        """
+        """Take who is watched after a start, a reload or a listing; return whom to poll next."""
+        # All whose config is gone are decided again, unless others must be read before.
         lost = {key: at for key, entry in entries.items() if (at := _lost_at(entry)) is not None}
         others = self._others_read_at("", entries) if lost else None
-        in_doubt = {key: at for key, at in lost.items() if others is not None and others < at}
-        self._doubted = in_doubt
-        settled = [key for key in lost if key not in in_doubt]
-        return [*settled, *(self._witnesses(entries) if in_doubt else [])]
+        self._doubted = {key: at for key, at in lost.items() if others is not None and others < at}
+        settled = [key for key in lost if key not in self._doubted]
+        return [*settled, *(self._witnesses(entries) if self._doubted else [])]
 
     def stepped(self, step: Seconds, entries: Entries) -> None:
         """Take that our clock jumped by `step`: the order of what was asked and lost stays."""
         if self._doubted:
             self._doubted = {key: at + step for key, at in self._doubted.items()}
             read = _with_config("", entries)
-            self._asked_at = {key: self._asked(key, read_at) + step for key, read_at in read}
+            self._asked_at = {key: self._asked_at.get(key, at) + step for key, at in read}
 
     def _others_read_at(self, key: str, entries: Entries) -> Instant | None:
-        asked = nlargest(OTHERS, (self._asked(*other) for other in _with_config(key, entries)))
+        read = _with_config(key, entries)
+        asked = nlargest(OTHERS, (self._asked_at.get(other, at) for other, at in read))
         return asked[-1] if len(asked) == OTHERS else None
 
     def _witnesses(self, entries: Entries) -> list[str]:
-        others = nlargest(OTHERS, _with_config("", entries), key=lambda other: other[1])
-        return [key for key, _ in others]
-
-    def _asked(self, key: str, read_at: Instant) -> Instant:
-        return self._asked_at.get(key, read_at)
+        return [key for key, _ in nlargest(OTHERS, _with_config("", entries), lambda one: one[1])]
 
 
 def _with_config(but: str, entries: Entries) -> Iterator[tuple[str, Instant]]:
-    """Yield the campaigns that have a config, with their last definite answer.
-
-    One that is `unreadable` is none of them: who waits for it would be in doubt for ever.
-    """
+    """Yield the campaigns that have a config, with their last definite answer."""
+    # Not one that is `unreadable`: who waits for it would be in doubt for ever.
     for key, entry in entries.items():
         memory = entry.status.memory
         has_one = memory.config is not None and memory.gone_at is None
@@ -110,11 +90,11 @@ def _with_config(but: str, entries: Entries) -> Iterator[tuple[str, Instant]]:
 
 
 def _is_unreadable(entry: Entry) -> bool:
-    status = entry.status
+    status, target = entry.status, entry.target
     if status.error is None or status.polled_at is None:
         return False
-    rule = entry.target.rules.get(Unreadable.name) or Unreadable()
-    sight = Sight(status.error, status.memory, status.polled_at, failures=status.failures)
+    sight = Sight(status.error, status, target, status.polled_at)
+    rule = target.rules.get(Unreadable.name) or Unreadable()
     return rule.judge(sight).verdict is Verdict.UNHEALTHY
 
 

@@ -1,7 +1,7 @@
 """Who is there to be watched: listings of all campaigns, and what is believed of them.
 
-A listing may lie or break off, so whom it lacks is not gone yet, and what it lacks altogether is
-never believed at once: to forget a campaign wrongly would resolve its alerts wrongly.
+A listing may lie or break off, so whom it lacks is not gone yet: to forget a campaign wrongly
+would resolve its alerts wrongly.
 """
 
 from collections.abc import Mapping
@@ -9,25 +9,20 @@ from dataclasses import dataclass, field, replace
 
 from monitor.core.model import Instant, Listed, ListingPage
 
-PAGE_SIZE = 100
-"""How many campaigns a page of the platform's listing holds at most."""
+PAGE_SIZE = 100  # how many campaigns a page of the platform's listing holds at most
 
+# So many complete listings in a row must lack a campaign, or be halved, to be believed.
 LISTINGS_TO_BELIEVE = 3
-"""So many complete listings in a row must lack a campaign, or be halved, to be believed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The campaigns of an environment as its listings have them, by id; stored.
-
-    `absent` counts the complete listings in a row that lacked a campaign, `distrusted` those that
-    were halved. `listed_at` is the end of the last complete listing with a campaign in it.
-    """
+    """The campaigns of an environment as its listings have them, by id; stored."""
 
     campaigns: Mapping[str, Listed] = field(default_factory=dict)
-    absent: Mapping[str, int] = field(default_factory=dict)
-    distrusted: int = 0
-    listed_at: Instant | None = None
+    absent: Mapping[str, int] = field(default_factory=dict)  # complete listings without it
+    distrusted: int = 0  # halved listings in a row
+    listed_at: Instant | None = None  # the end of the last complete listing with anybody in it
 
     def seen_at(self, campaign_id: str) -> Instant | None:
         """Return when the last complete listing ended, if that one had the campaign."""
@@ -36,18 +31,14 @@ class Roster:
 
 
 class Listing:
-    """The pages of one listing so far.
-
-    `next_page` is the one to ask for, from 1; None when the listing has ended. It is `complete`
-    if every page came; given up are endless ones and those that repeat themselves.
-    """
+    """The pages of one listing so far; endless ones and repetitions are given up."""
 
     def __init__(self, max_campaigns: int) -> None:
         """Start with no page; more than `max_campaigns` are not taken in."""
         self.max_campaigns = max_campaigns
         self.campaigns: dict[str, Listed] = {}
-        self.next_page: int | None = 1
-        self.complete = False
+        self.next_page: int | None = 1  # None: the listing has ended
+        self.complete = False  # True: every page came
         # A page more than it takes: there may be an empty one behind the last.
         self._most_pages = max_campaigns / PAGE_SIZE + 1
         self._most_campaigns = max_campaigns + PAGE_SIZE
@@ -65,13 +56,10 @@ class Listing:
 
 
 def take(roster: Roster, listing: Listing, now: Instant) -> Roster:
-    """Return the roster after a listing that ended at `now`.
-
-    An empty one changes nothing. One that was given up brings campaigns in, but proves no absence.
-    One with at most half of the known campaigns only counts, until it is the third in a row.
-    """
+    """Return the roster after a listing that ended at `now`. An empty one changes nothing."""
     if not listing.campaigns:
         return roster
+    # One that was given up brings campaigns in, but proves no absence.
     if not listing.complete:
         absent = {key: n for key, n in roster.absent.items() if key not in listing.campaigns}
         return replace(roster, campaigns=_merged(roster.campaigns, listing), absent=absent)
@@ -79,18 +67,13 @@ def take(roster: Roster, listing: Listing, now: Instant) -> Roster:
     absent = {key: roster.absent.get(key, 0) + 1 for key in missed}
     halved = 2 * len(listing.campaigns) <= len(roster.campaigns)
     distrusted = roster.distrusted + 1 if halved else 0
+    # One with at most half of the known campaigns only counts, until it is the third in a row.
     if 0 < distrusted < LISTINGS_TO_BELIEVE:
         return replace(roster, absent=absent, distrusted=distrusted, listed_at=now)
-    stay = {
-        key: one
-        for key, one in roster.campaigns.items()
-        if absent.get(key, 0) < LISTINGS_TO_BELIEVE
-    }
-    return Roster(
-        campaigns=_merged(stay, listing),
-        absent={key: times for key, times in absent.items() if key in stay},
-        listed_at=now,
-    )
+    absent = {key: times for key, times in absent.items() if times < LISTINGS_TO_BELIEVE}
+    gone = set(missed) - absent.keys()
+    stay = {key: one for key, one in roster.campaigns.items() if key not in gone}
+    return Roster(campaigns=_merged(stay, listing), absent=absent, listed_at=now)
 
 
 def _merged(known: Mapping[str, Listed], listing: Listing) -> dict[str, Listed]:

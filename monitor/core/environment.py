@@ -2,25 +2,17 @@
 
 The breaker sees the outcome of every call. Three calls in a row that were not answered open it,
 and so does a rejected token; open, it lets only probes through, and the first answer closes it.
-What that means for on-call is for the rules of `environment_rules`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from monitor.core import events
-from monitor.core.alerts import clamped, recheck_at
+from monitor.core.alerts import AFTER_DEADLINE, Subject, decide, next_deadline
+from monitor.core.alerts import reconcile as reconcile_alerts
 from monitor.core.clock import with_server_date
-from monitor.core.environment_rules import (
-    ENVIRONMENT_RULES,
-    ApiUnreachable,
-    EnvironmentRule,
-    Facts,
-    TokenRejected,
-)
-from monitor.core.events import Alerts, Subject
-from monitor.core.identity import AlertLabels
+from monitor.core.environment_rules import ENVIRONMENT_RULES, EnvironmentRule, Facts
 from monitor.core.model import (
+    AlertLabels,
     Event,
     Finding,
     Instant,
@@ -32,7 +24,7 @@ from monitor.core.model import (
     Seconds,
 )
 from monitor.core.rule import Target
-from monitor.core.status import EnvironmentStatus, Run
+from monitor.core.status import EnvironmentStatus, Run, clamped
 
 UNANSWERED = frozenset(
     {
@@ -45,39 +37,31 @@ UNANSWERED = frozenset(
 # These may be answered before anybody has looked at the token.
 SAYS_NOTHING_OF_THE_TOKEN = UNANSWERED | {Reason.RATE_LIMITED, Reason.API_ERROR, Reason.NOT_FOUND}
 
-CALLS_TO_OPEN = 3
-"""So many unanswered calls in a row open the breaker."""
+CALLS_TO_OPEN = 3  # so many unanswered calls in a row open the breaker
 
-CAMPAIGNS_TO_OPEN = 3
-"""From so many campaigns on, the same 403 or 404 for all of them is the environment's matter."""
-
-RUN_TO_OPEN = 10
-"""A run of 403 about so many different campaigns is enough where there are more of them."""
-
-AFTER_DEADLINE: Seconds = 1.0
-"""A deadline D is probed from D + 1 s on, as a campaign's is."""
+# From so many campaigns on, the same 403 or 404 for all of them is the environment's matter; a run
+# of 403 about so many different ones is enough where there are more of them.
+CAMPAIGNS_TO_OPEN, RUN_TO_OPEN = 3, 10
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The outcome of one call; without `campaign_id`: for a page of the listing.
+    """The outcome of one call."""
 
-    `token_generation` counts how often the token was read. `notified`: on-call is notified of the
-    campaign.
-    """
-
-    campaign_id: str | None
+    campaign_id: str | None  # None: for a page of the listing
     observation: Observation | ListingPage
-    token_generation: int = 0
-    notified: bool = True
+    token_generation: int = 0  # how often the token was read
+    notified: bool = True  # on-call is notified of the campaign
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it gave no definite answer; None: it gave one."""
+        return self.observation.reason if isinstance(self.observation, PollError) else None
 
 
 def interpret(status: EnvironmentStatus, observation: Observation, campaigns: int) -> Observation:
-    """Return what an observation means in its environment.
-
-    A 404 where nothing was ever readable may be a wrong base URL as well as a missing config:
-    with 3 campaigns or more it is no definite answer until one of them could be read.
-    """
+    """Return what an observation means in its environment."""
+    # A 404 where nothing was ever readable may be a wrong base URL as well as a missing config.
     untrusted = not status.readable_seen and campaigns >= CAMPAIGNS_TO_OPEN
     if isinstance(observation, NoConfig) and observation.by_404 and untrusted:
         return PollError(Reason.NOT_FOUND, "404, and no campaign could be read so far")
@@ -92,72 +76,49 @@ def step(
     facts: Facts,
     now: Instant,
 ) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
-    """Decide what the outcome of a call means for its environment; with the rules' findings.
-
-    `server_date` is the API's `Date`, if the answer had one; `now` is our clock's.
-    """
+    """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
     status = observe(with_server_date(before, server_date, now), call, facts, now)
     findings = {name: rule.judge(status, facts, now) for name, rule in rules.items()}
-    alerts, decided = events.decide(
-        before.alerts,
-        findings,
-        rules,
-        _subject(before.name, facts.labels, now),
-        muter_of=_nothing_mutes,
-        remind_every=facts.remind_every,
-        definite=False,
-    )
-    return replace(status, alerts=alerts), findings, decided
+    subject = _subject(before.name, facts.labels, now)
+    alerts, events = decide(before.alerts, findings, rules, subject, facts.remind_every)
+    return replace(status, alerts=alerts), findings, events
 
 
 def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
     """Return the breaker after one call.
 
     A page of the listing shows that base URL and token are right. That it is refused (403, 404)
-    matters only where no campaign is known: otherwise their own answers decide.
+    matters only where no campaign is known.
     """
-    reason = call.observation.reason if isinstance(call.observation, PollError) else None
+    reason = call.reason
     # A mistake of our own, or what a cache has kept, is no evidence of the API, neither way.
     if reason in (Reason.INTERNAL_ERROR, Reason.CACHED):
         return replace(before, called_at=now)
     up = reason not in UNANSWERED and reason is not Reason.UNAUTHORIZED
     status = replace(before, called_at=now, up=up)
     if reason in UNANSWERED:
-        return _unanswered(status, reason, now)
-    status = _answered(
-        replace(status, run=_run(status.run, call, reason, facts, now)), call, reason, facts, now
-    )
-    return _token(status, call, reason, facts, now)
+        first = now if status.unanswered == 0 else status.unanswered_at
+        status = replace(status, unanswered=status.unanswered + 1, unanswered_at=first)
+        if status.unanswered < CALLS_TO_OPEN:
+            return status
+        return replace(status, outage_at=status.outage_at or now, outage_reason=reason)
+    run = _run(status.run, call, facts, now)
+    status = replace(status, run=run, unanswered=0, unanswered_at=None)
+    return _token(_outage(status, call, facts, now), call, facts, now)
 
 
-def _unanswered(
-    status: EnvironmentStatus, reason: Reason | None, now: Instant
-) -> EnvironmentStatus:
-    first = now if status.unanswered == 0 else status.unanswered_at
-    status = replace(status, unanswered=status.unanswered + 1, unanswered_at=first)
-    if status.unanswered < CALLS_TO_OPEN:
-        return status
-    opened = now if status.outage_at is None else status.outage_at
-    return replace(status, outage_at=opened, outage_reason=reason)
-
-
-def _run(
-    run: Run | None, call: Call, reason: Reason | None, facts: Facts, now: Instant
-) -> Run | None:
-    """Return the run of the same refusal after an answer; any other one about a campaign ends it.
-
-    What was not answered is no answer, and a listing is no answer about a campaign.
-    """
-    if call.campaign_id is None:
-        return run
-    if reason is None:
-        return None
+def _run(run: Run | None, call: Call, facts: Facts, now: Instant) -> Run | None:
+    """Return the run of the same refusal after an answer; another one about a campaign ends it."""
+    reason = call.reason
+    # A listing is no answer about a campaign.
+    if call.campaign_id is None or reason is None:
+        return run if call.campaign_id is None else None
     if run is None or run.reason is not reason:
         run = Run(reason, 0, now)
-    counts = call.notified or reason is Reason.NOT_FOUND
-    if counts and len(run.campaigns) < _campaigns_to_open(reason, facts):
-        run = replace(run, campaigns=run.campaigns | {call.campaign_id})
-    return replace(run, count=run.count + 1)
+    campaigns, counts = run.campaigns, call.notified or reason is Reason.NOT_FOUND
+    if counts and len(campaigns) < _campaigns_to_open(reason, facts):
+        campaigns |= {call.campaign_id}
+    return replace(run, count=run.count + 1, campaigns=campaigns)
 
 
 def _campaigns_to_open(reason: Reason, facts: Facts) -> int:
@@ -166,38 +127,28 @@ def _campaigns_to_open(reason: Reason, facts: Facts) -> int:
     return max(CAMPAIGNS_TO_OPEN, facts.campaigns if reason is Reason.NOT_FOUND else wanted)
 
 
-def _is_refused(status: EnvironmentStatus, call: Call, reason: Reason, facts: Facts) -> bool:
+def _is_refused(run: Run | None, call: Call, facts: Facts) -> bool:
     """Return whether refusals are the environment's matter by now, not single campaigns'."""
     # None of none is all of them: where no campaign is known, the listing's refusal decides.
     if call.campaign_id is None:
         return not facts.campaigns
-    run = status.run
-    return run is not None and len(run.campaigns) >= _campaigns_to_open(reason, facts)
+    return run is not None and len(run.campaigns) >= _campaigns_to_open(run.reason, facts)
 
 
-def _answered(
-    status: EnvironmentStatus, call: Call, reason: Reason | None, facts: Facts, now: Instant
-) -> EnvironmentStatus:
-    status = replace(status, unanswered=0, unanswered_at=None)
-    if reason is Reason.NOT_FOUND:
-        if status.outage_at is None and _is_refused(status, call, reason, facts):
-            return replace(status, outage_at=now, outage_reason=reason)
+def _outage(status: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
+    if call.reason is Reason.NOT_FOUND:
+        if status.outage_at is None and _is_refused(status.run, call, facts):
+            return replace(status, outage_at=now, outage_reason=call.reason)
         if status.outage_reason is Reason.NOT_FOUND:
             return status
-    seen = status.readable_seen or _was_read(call.observation)
+    # `data: null` comes from the very endpoint; a 404 may come from any server.
+    read = call.reason is None and call.observation != NoConfig(by_404=True)
+    seen = status.readable_seen or read
     return replace(status, outage_at=None, outage_reason=None, readable_seen=seen)
 
 
-def _was_read(observation: Observation | ListingPage) -> bool:
-    if isinstance(observation, NoConfig):
-        # `data: null` comes from the very endpoint; a 404 may come from any server.
-        return not observation.by_404
-    return not isinstance(observation, PollError)
-
-
-def _token(
-    status: EnvironmentStatus, call: Call, reason: Reason | None, facts: Facts, now: Instant
-) -> EnvironmentStatus:
+def _token(status: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
+    reason = call.reason
     if reason is Reason.UNAUTHORIZED:
         first = status.unauthorized_with
         if first is None:
@@ -211,7 +162,7 @@ def _token(
     proves_nothing = reason is Reason.FORBIDDEN or (facts.campaigns and call.campaign_id is None)
     if proves_nothing and status.rejected_by is Reason.FORBIDDEN:
         return status
-    if reason is Reason.FORBIDDEN and _is_refused(status, call, reason, facts):
+    if reason is Reason.FORBIDDEN and _is_refused(status.run, call, facts):
         return replace(status, rejected_at=now, rejected_by=reason)
     return replace(status, rejected_at=None, rejected_by=None)
 
@@ -221,37 +172,27 @@ def of_campaigns(status: EnvironmentStatus, targets: Mapping[str, Target]) -> En
     run = status.run
     if run is None:
         return status
-    every = run.reason is Reason.NOT_FOUND
-    kept = [
-        key for key in run.campaigns & targets.keys() if every or targets[key].muted_status is None
-    ]
-    return replace(status, run=replace(run, campaigns=frozenset(kept)))
+    count = {
+        key
+        for key in run.campaigns & targets.keys()
+        if run.reason is Reason.NOT_FOUND or targets[key].muted_status is None
+    }
+    return replace(status, run=replace(run, campaigns=frozenset(count)))
 
 
 def reconcile(
     before: EnvironmentStatus,
     rules: Mapping[str, EnvironmentRule],
     now: Instant,
-    labels: AlertLabels,
+    labels: AlertLabels | None = None,
     gone: str = "rule_removed",
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
-    """Decide what a start or a changed config means for an environment's alerts.
-
-    An environment that was removed has no `rules` left and is `gone` as `environment_removed`.
-    """
-    kept = _not_after(before, now)
-    ordered = events.in_table_order(kept.alerts, ENVIRONMENT_RULES)
-    alerts, decided = events.reconcile(ordered, rules, _subject(before.name, labels, now), gone)
-    return replace(kept, alerts=alerts), decided
-
-
-def firing_alert(status: EnvironmentStatus) -> str | None:
-    """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
-    for name in (ApiUnreachable.name, TokenRejected.name):
-        alert = status.alerts.get(name)
-        if alert is not None and alert.unhealthy:
-            return name
-    return None
+    """Decide what a start or a changed config means; one that is `gone` has no `rules` left."""
+    # A call from the future (the clock was wrong) would put off the next probe until then.
+    kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
+    subject = _subject(before.name, labels or AlertLabels(), now)
+    alerts, events = reconcile_alerts(kept.alerts, ENVIRONMENT_RULES, rules, subject, gone)
+    return replace(kept, alerts=alerts), events
 
 
 def next_probe(
@@ -262,31 +203,13 @@ def next_probe(
     token_probe_interval: Seconds,
 ) -> Instant:
     """Return when the open breaker lets its next probe through; a deadline may be earlier."""
-    called_at = 0.0 if status.called_at is None else status.called_at
+    called_at = status.called_at or 0.0
     interval = token_probe_interval if status.outage_at is None else probe_interval
     # As of the last call: a deadline that has passed since then is due, not forgotten.
-    instants = [rule.judge(status, facts, called_at).recheck_at for rule in rules.values()]
-    instants += [
-        recheck_at(alert, rules[name]) for name, alert in status.alerts.items() if name in rules
-    ]
-    deadlines = [at + AFTER_DEADLINE for at in instants if at is not None and at > called_at]
-    return min([called_at + interval, *deadlines])
-
-
-def _not_after(status: EnvironmentStatus, now: Instant) -> EnvironmentStatus:
-    # A call from the future (the clock was wrong) would put off the next probe until then.
-    return replace(
-        status,
-        unanswered_at=clamped(status.unanswered_at, now),
-        outage_at=clamped(status.outage_at, now),
-        rejected_at=clamped(status.rejected_at, now),
-        called_at=clamped(status.called_at, now),
-        swept_at=clamped(status.swept_at, now),
-    )
-
-
-def _nothing_mutes(_rule: str, _alerts: Alerts) -> None:
-    return None
+    findings = {name: rule.judge(status, facts, called_at) for name, rule in rules.items()}
+    deadline = next_deadline(status.alerts, rules, findings, called_at)
+    regular = called_at + interval
+    return regular if deadline is None else min(regular, deadline + AFTER_DEADLINE)
 
 
 def _subject(environment: str, labels: AlertLabels, now: Instant) -> Subject:

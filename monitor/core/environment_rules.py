@@ -1,13 +1,11 @@
 """The rules of an environment: what its breaker means for on-call."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from monitor.core.alerts import RemindEvery
-from monitor.core.identity import AlertLabels
-from monitor.core.model import MINUTE, Finding, Instant, Reason, Seconds, Severity
+from monitor.core.model import MINUTE, AlertLabels, Finding, Instant, Reason, Seconds, Severity
 from monitor.core.rule import BaseRule, healthy, setting, unhealthy, unknown
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import rfc3339, span
@@ -15,17 +13,13 @@ from monitor.core.text import rfc3339, span
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a decision on an environment depends on beside its status; spans in seconds.
-
-    Of `notified` of the campaigns on-call is notified. `labels` are those of an alert that fires
-    now.
-    """
+    """What a decision on an environment depends on beside its status."""
 
     campaigns: int
-    notified: int
+    notified: int  # of so many of the campaigns on-call is notified
     effective_interval: Seconds
     unreadable_after: Seconds
-    labels: AlertLabels = AlertLabels()
+    labels: AlertLabels = AlertLabels()  # those of an alert that fires now
     remind_every: RemindEvery = field(default_factory=dict)
 
 
@@ -56,16 +50,16 @@ class ApiUnreachable(EnvironmentRule, alertname="TalkoverApiUnreachable"):
         if status.outage_at is None:
             if status.unanswered:
                 return unknown(f"{status.unanswered} calls in a row were not answered")
-            return healthy("the API answers", {})
+            return healthy("the API answers")
         reason = (status.outage_reason or Reason.CONNECT_ERROR).value
         evidence = {"reason": reason, "opened_at": rfc3339(status.outage_at)}
-        first = status.outage_at if status.unanswered_at is None else status.unanswered_at
+        first = status.unanswered_at or status.outage_at
         summary = f"the API does not answer since {rfc3339(first)}: {reason}"
         if reason == Reason.NOT_FOUND:
             what = "every campaign" if facts.campaigns else "the listing"
             summary = f"404 for {what}: base_url is wrong, or the API has moved"
         if now - status.outage_at < self.after:
-            return replace(unknown(summary, evidence), recheck_at=status.outage_at + self.after)
+            return unknown(summary, evidence, recheck_at=status.outage_at + self.after)
         return unhealthy(summary, evidence, since=first)
 
 
@@ -88,13 +82,13 @@ class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
         if status.unanswered or status.outage_at is not None:
             return unknown("the API does not answer")
         if status.rejected_at is not None:
-            reason = (status.rejected_by or Reason.UNAUTHORIZED).value
-            evidence = {"reason": reason, "opened_at": rfc3339(status.rejected_at)}
-            summary = f"the API rejects the token since {rfc3339(status.rejected_at)}: {reason}"
+            at, reason = rfc3339(status.rejected_at), status.rejected_by or Reason.UNAUTHORIZED
+            evidence = {"reason": reason.value, "opened_at": at}
+            summary = f"the API rejects the token since {at}: {reason.value}"
             return unhealthy(summary, evidence, since=status.rejected_at)
         if status.unauthorized_with is not None:
             return unknown("the token was rejected once and is read again")
-        return healthy("the API accepts the token", {})
+        return healthy("the API accepts the token")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,15 +113,14 @@ class BudgetInsufficient(EnvironmentRule, alertname="TalkoverBudgetInsufficient"
         return healthy(summary, evidence)
 
 
+# Every rule of an environment by its name, in the order in which events are told.
 ENVIRONMENT_RULES: dict[str, type[EnvironmentRule]] = {
     cls.name: cls for cls in (ApiUnreachable, TokenRejected, BudgetInsufficient)
 }
-"""Every rule of an environment by its name, in the order in which events are told."""
 
 
-def resolve_environment_rules(
-    settings: Mapping[str, Mapping[str, Any]],
-) -> dict[str, EnvironmentRule]:
-    """Return the enabled rules with these settings (rule name → field → value), in table order."""
-    made = {name: cls(**settings.get(name, {})) for name, cls in ENVIRONMENT_RULES.items()}
-    return {name: rule for name, rule in made.items() if rule.enabled}
+def firing_alert(status: EnvironmentStatus) -> str | None:
+    """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
+    names = (ApiUnreachable.name, TokenRejected.name)
+    firing = (name for name in names if name in status.alerts and status.alerts[name].unhealthy)
+    return next(firing, None)

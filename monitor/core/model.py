@@ -1,25 +1,22 @@
-"""The nouns of the monitor: everything that flows between the layers, as frozen values.
-
-Instants are seconds since the epoch (UTC, float); spans are seconds. Nothing here decides.
-"""
+"""The nouns of the monitor: everything that flows between the layers, as frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Annotated
 
-from monitor.core.identity import AlertLabels, fingerprint
-from monitor.core.shown import INTERNAL, Sentence, Text
-
-INSTANT, SECONDS = "instant", "seconds"
-
-Instant = Annotated[float, INSTANT]
-"""A moment: seconds since the epoch, UTC."""
-
-Seconds = Annotated[float, SECONDS]
-"""A span in seconds. The annotation tells the config that the key takes a duration."""
-
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+# What a field is, in its annotation: `monitor.serialize` makes JSON of it, the config a key.
+INSTANT, SECONDS = "instant", "seconds"
+TEXT, SENTENCE, INTERNAL = "text", "sentence", "internal"
+
+Instant = Annotated[float, INSTANT]  # seconds since the epoch, UTC
+Seconds = Annotated[float, SECONDS]  # a span; in the config: a duration
+Text = Annotated[str, TEXT]  # from outside: shown cleaned and cut to a limit
+Sentence = Annotated[str, SENTENCE]  # ours, perhaps with such a text in it: cut to twice the limit
+Labels = Mapping[str, Text]  # the operator's; the config holds them short
 
 
 class Reason(StrEnum):
@@ -52,10 +49,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftpConfig:
-    """A campaign's SFTP config as the platform has it (GET /campaigns/{id}/sftp).
-
-    `has_test_fields`: it has the keys `last_test_at` and `last_test_success`, null or not.
-    """
+    """A campaign's SFTP config as the platform has it (GET /campaigns/{id}/sftp)."""
 
     id: Text
     campaign_id: Annotated[str, INTERNAL] = ""
@@ -71,44 +65,41 @@ class SftpConfig:
     last_test_success: bool | None = None
     created_at: Instant | None = None
     updated_at: Instant | None = None
-    has_test_fields: Annotated[bool, INTERNAL] = True
+    has_test_fields: Annotated[bool, INTERNAL] = True  # of a test, null or not
 
     @property
     def never_tested(self) -> bool:
-        """True when no test is on record: both fields of it are empty."""
+        """True when no test is on record."""
         return self.last_test_at is None and self.last_test_success is None
 
     @property
     def half_tested(self) -> bool:
-        """True when only one of the two fields of a test is there: nothing can be concluded."""
+        """True when only one of the two fields of a test is there."""
         return (self.last_test_at is None) != (self.last_test_success is None)
 
 
 @dataclass(frozen=True, slots=True)
 class NoConfig:
-    """The platform says that the campaign has no SFTP config: a 404, or `data: null`.
-
-    `by_404` tells the two apart: a 404 may also mean that the base URL is wrong.
-    """
+    """The platform has no SFTP config: `data: null`, or a 404, which may be a wrong base URL."""
 
     by_404: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PollError:
-    """The poll told nothing definite. `detail` is short, sanitised and free of secrets."""
+    """No definite answer. `detail` is short, sanitised and free of secrets."""
 
     reason: Reason
     detail: Text = ""
 
 
+# What one poll of one campaign saw. Only the first two are definite.
 Observation = SftpConfig | NoConfig | PollError
-"""What one poll of one campaign saw. Only the first two are definite."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateHint:
-    """What the API said of its rate limit: requests per minute, requests left, seconds to reset."""
+    """The API's rate limit in its words: requests per minute, requests left, seconds to reset."""
 
     limit: int | None = None
     remaining: int | None = None
@@ -165,19 +156,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule's verdict on one observation, and why.
-
-    `since` is when it became true as far as anyone can know; `recheck_at` the instant at which
-    time alone would change the verdict. `evidence` has keys of `EVIDENCE_KEYS` only. `next_step`
-    says what to do about this one in place of what its rule says; empty: the rule's.
-    """
+    """A rule's verdict on one observation, and why."""
 
     verdict: Verdict
     summary: Sentence
-    evidence: Mapping[str, Text] = field(default_factory=dict)
-    since: Instant | None = None
-    recheck_at: Instant | None = None
-    next_step: str = ""
+    evidence: Mapping[str, Text] = field(default_factory=dict)  # keys of `EVIDENCE_KEYS` only
+    since: Instant | None = None  # when it became true as far as anyone can know
+    recheck_at: Instant | None = None  # when time alone would change it
+    next_step: str = ""  # what to do about it; empty: what its rule says
 
 
 class Severity(StrEnum):
@@ -188,56 +174,20 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-class AlertState(StrEnum):
-    """Where an alert stands, whether or not it is muted."""
-
-    INACTIVE = "inactive"
-    PENDING = "pending"
-    FIRING = "firing"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
-    """The state of one rule of one campaign (or environment); the unit of what is stored.
+class AlertLabels:
+    """What an alert goes by beside its fingerprint; those of `labels` on metrics are `exported`."""
 
-    `pending_at`, `fired_at` and `healthy_at` are when `for`, firing and `keep_firing_for` began;
-    `told` is what on-call was last told, `told_at` the reminder clock, `seq` the number of the last
-    event (it outlives the campaign). `fired_as` are the labels of its last `firing` event: while it
-    is told, it goes by them. Its texts are those of its last unhealthy finding.
-    """
+    sftp_host: str = ""
+    campaign_name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    exported: tuple[str, ...] = ()
 
-    rule: str
-    state: AlertState = AlertState.INACTIVE
-    since: Instant | None = None
-    pending_at: Instant | None = None
-    fired_at: Instant | None = None
-    healthy_at: Instant | None = None
-    muted_by: str | None = None
-    told: bool = False
-    told_at: Instant | None = None
-    told_severity: Severity | None = None
-    fired_as: AlertLabels | None = None
-    seq: int = 0
-    summary: str = ""
-    evidence: Mapping[str, str] = field(default_factory=dict)
-    next_step: str = ""
 
-    @property
-    def active(self) -> bool:
-        """True while pending or firing."""
-        return self.state is not AlertState.INACTIVE
-
-    @property
-    def unhealthy(self) -> bool:
-        """True while it fires and its last definite finding was unhealthy: then it can mute."""
-        return self.state is AlertState.FIRING and self.healthy_at is None
-
-    @property
-    def shown_as(self) -> str:
-        """The `alertstate` label: `pending`, `firing` (what is told), `muted` (would be sent)."""
-        if self.state is AlertState.FIRING and self.muted_by is not None:
-            return "muted"
-        return self.state.value
+def fingerprint(environment: str, campaign_id: str | None, rule: str) -> str:
+    """Return an alert's identity as 16 hex digits, made of these three and nothing else."""
+    text = "\0".join((environment, campaign_id or "", rule))
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 class EventStatus(StrEnum):

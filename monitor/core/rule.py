@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar
+from functools import partial
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from monitor.core.identity import AlertLabels
 from monitor.core.model import (
     SECONDS,
-    Alert,
+    AlertLabels,
     Finding,
     Instant,
     NoConfig,
@@ -20,30 +20,25 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.status import OURS, Ahead, Failures, Memory
-from monitor.core.text import span
+from monitor.core.status import OURS, Ahead, Alert, CampaignStatus, Memory
+from monitor.core.text import rfc3339, span
 
-EVIDENCE_KEYS: frozenset[str] = frozenset(
-    {
-        "allowed", "created_at", "detail", "disabled_since", "effective_interval", "failures",
-        "first_failure_at", "gone_at", "grace", "is_enabled", "last_test_at", "last_test_success",
-        "max_age", "opened_at", "reason", "tolerance",
-    }
-)  # fmt: skip
-"""Every key that `Finding.evidence` may have: log pipelines index by them."""
+# Every key that `Finding.evidence` may have: log pipelines index by them.
+EVIDENCE_KEYS = frozenset({
+    "allowed", "created_at", "detail", "disabled_since", "effective_interval", "failures",
+    "first_failure_at", "gone_at", "grace", "is_enabled", "last_test_at", "last_test_success",
+    "max_age", "opened_at", "reason", "tolerance",
+})  # fmt: skip
 
-
+# The summary of every rule about a config where there is none: that is `missing`'s business.
 NO_CONFIG = "there is no SFTP config to look at"
-"""The summary of every rule about a config where there is none: that is `missing`'s business."""
 
-EVERY_OTHER_RULE = "*"
-"""In `Rule.mutes`: all other rules of the campaign."""
+EVERY_OTHER_RULE = "*"  # in `Rule.mutes`: all other rules of the campaign
 
-PositiveSeconds = Annotated[float, SECONDS, "above 0"]
-"""A span in seconds that cannot be 0."""
+PositiveSeconds = Annotated[float, SECONDS, "above 0"]  # a span that cannot be 0
 
+# How old something may be, by how often TalkOver imports, in its words: hourly, daily, manual.
 AgesBySchedule = Mapping[Annotated[str, "import schedule"], PositiveSeconds]
-"""How old something may be, by how often TalkOver imports, in its words: hourly, daily, manual."""
 
 
 def setting(default: Any, about: str) -> Any:
@@ -55,11 +50,7 @@ def setting(default: Any, about: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class BaseRule:
-    """What every rule has: its identity and the settings that all rules share.
-
-    `alertname` is what its alert is called in Alertmanager: the class's name, unless the class
-    statement gives another.
-    """
+    """What every rule has; `alertname` (in Alertmanager) is the class's name, or as it says."""
 
     name: ClassVar[str]
     alertname: ClassVar[str]
@@ -83,63 +74,32 @@ class BaseRule:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a rule may look at: the observation, and what is remembered with it taken in.
-
-    `listed`, `listed_at` and `expected` are the Target's. `others_read_at` is when the second to
-    last of the other campaigns with a config was asked that could be read; None: there are no two.
-    `now` is for the platform's instants: it is so far `ahead` of our clock, by which everything is
-    dated that we saw.
-    """
+    """What a rule may look at: what was seen, and the campaign's status with it taken in."""
 
     observation: Observation
-    memory: Memory
-    now: Instant
-    listed: bool = True
-    failures: Failures | None = None
-    listed_at: Instant | None = None
-    expected: bool = True
-    others_read_at: Instant | None = None
-    ahead: Seconds = 0.0
+    status: CampaignStatus
+    target: "Target"
+    now: Instant  # by the clock that counts for the platform's instants
+    others_read_at: Instant | None = None  # when two others were read; None: there are no two
+    ahead: Seconds = 0.0  # how far that clock is ahead of ours, which dates what we saw
 
     @property
-    def gone_by_itself(self) -> bool:
-        """True unless the config that was there may be gone for all: a token, an API release."""
-        memory, others = self.memory, self.others_read_at
-        if memory.config is None or memory.gone_at is None or others is None:
-            return True
-        return others >= memory.gone_at
+    def memory(self) -> Memory:
+        """What is remembered of the campaign's config."""
+        return self.status.memory
 
     def dated(self, at: Instant | None) -> Instant:
         """Return an instant at which we saw something on the clock of `now`; None: now."""
         return self.now if at is None else at + self.ahead
 
-    def since(self, at: Instant) -> Seconds:
-        """Return how long ago it was that we saw something."""
-        return self.now - self.dated(at)
-
-    @property
-    def still_there(self) -> bool:
-        """True unless a campaign without a config may be gone itself, known from discovery alone.
-
-        It is there if a listing that was completed after the first NoConfig still has it.
-        """
-        gone_at = self.memory.gone_at
-        if self.listed or gone_at is None:
-            return True
-        return self.listed_at is not None and self.listed_at > gone_at
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(BaseRule, ABC):
-    """A rule of a campaign. `mutes` names the rules that are not told while this one is unhealthy.
+    """A rule of a campaign."""
 
-    `needs_enabled` says that it is not told while the config is switched off; `unknown_while`
-    names rules whose being unhealthy leaves this one without evidence.
-    """
-
-    mutes: ClassVar[tuple[str, ...]] = ()
-    needs_enabled: ClassVar[bool] = False
-    unknown_while: ClassVar[tuple[str, ...]] = ()
+    mutes: ClassVar[tuple[str, ...]] = ()  # the rules that are not told while it is unhealthy
+    needs_enabled: ClassVar[bool] = False  # it is not told while the config is switched off
+    unknown_while: ClassVar[tuple[str, ...]] = ()  # rules whose being unhealthy spoils its evidence
 
     @abstractmethod
     def judge(self, sight: Sight) -> Finding:
@@ -165,27 +125,42 @@ class ConfigRule(Rule):
         """Return the verdict on a config that was just read."""
 
 
+RULES: dict[str, type[Rule]] = {}  # by its name, in the order in which events are sent
+
+_C = TypeVar("_C", bound=type[Rule])
+_R = TypeVar("_R", bound=BaseRule)
+
+
+def campaign_rule(cls: _C) -> _C:
+    """Register a rule of a campaign."""
+    if cls.name in RULES:
+        raise ValueError(f"there is a rule named {cls.name!r} already")
+    RULES[cls.name] = cls
+    return cls
+
+
+def resolve_rules(
+    table: Mapping[str, type[_R]], settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, _R]:
+    """Return the enabled rules with these settings (rule name → field → value), in table order."""
+    made = {name: cls(**settings.get(name, {})) for name, cls in table.items()}
+    return {name: rule for name, rule in made.items() if rule.enabled}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What the config says of one campaign: its name, its labels and its rules' settings.
-
-    `rules` has the enabled rules only, in the order of `RULES`. `listed` is false for a campaign
-    known from discovery alone, `listed_at` when the last complete listing had it (None: the last
-    one had not). `expected`: it must have a config, whether or not one was ever seen.
-    `muted_status` is its status where that is not told. `exported` names those of `labels` that go
-    on metrics and to Alertmanager.
-    """
+    """What the config says of one campaign."""
 
     environment: str
     campaign_id: str
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    exported: tuple[str, ...] = ()
-    rules: Mapping[str, Rule] = field(default_factory=dict)
-    listed: bool = True
-    listed_at: Instant | None = None
-    expected: bool = True
-    muted_status: str | None = None
+    exported: tuple[str, ...] = ()  # those of `labels` that go on metrics and to Alertmanager
+    rules: Mapping[str, Rule] = field(default_factory=dict)  # the enabled ones, as in `RULES`
+    listed: bool = True  # false: known from discovery alone
+    listed_at: Instant | None = None  # when the last complete listing had it; None: that had not
+    expected: bool = True  # it must have a config, whether or not one was ever seen
+    muted_status: str | None = None  # its status, where that is not told
 
     def is_as(self, before: "Target | None") -> bool:
         """Return whether nothing has changed but that a listing confirmed the campaign."""
@@ -201,35 +176,34 @@ class Target:
         )
 
 
-def healthy(
-    summary: str, evidence: Mapping[str, str], recheck_at: Instant | None = None
-) -> Finding:
-    """Return a healthy finding; time alone changes it at `recheck_at`."""
-    return Finding(Verdict.HEALTHY, summary, evidence, recheck_at=recheck_at)
-
-
-def unhealthy(
-    summary: str,
-    evidence: Mapping[str, str],
-    since: Instant | None = None,
-    recheck_at: Instant | None = None,
-    next_step: str = "",
-) -> Finding:
-    """Return an unhealthy finding, true since `since` (None: since this observation).
-
-    `next_step` is what to do about it, where that is not what the rule says of all.
-    """
-    return Finding(Verdict.UNHEALTHY, summary, evidence, since, recheck_at, next_step)
-
-
-def unknown(summary: str, evidence: Mapping[str, str] | None = None) -> Finding:
-    """Return an unknown finding: it neither fires nor resolves anything."""
-    return Finding(Verdict.UNKNOWN, summary, evidence or {})
+# Findings with their verdict: the summary, the evidence, and by name whatever else they say.
+healthy = partial(Finding, Verdict.HEALTHY)
+unhealthy = partial(Finding, Verdict.UNHEALTHY)
+unknown = partial(Finding, Verdict.UNKNOWN)
 
 
 def unread(error: PollError) -> Finding:
     """Return the finding of a rule that needs a definite answer where the poll failed."""
     return unknown(f"the last poll failed: {error.reason}", {"reason": error.reason.value})
+
+
+def by_deadline(
+    deadline: Instant, now: Instant, summary: str, evidence: Mapping[str, str]
+) -> Finding:
+    """Return unhealthy from `deadline` on; before it healthy, to be rechecked then."""
+    if now >= deadline:
+        return unhealthy(summary, evidence, since=deadline)
+    return healthy(f"{summary}; the limit is at {rfc3339(deadline)}", evidence, recheck_at=deadline)
+
+
+def evidence_of_test(config: SftpConfig) -> dict[str, str]:
+    """Return the test on record as evidence: as much of it as there is."""
+    evidence = {}
+    if config.last_test_at is not None:
+        evidence["last_test_at"] = rfc3339(config.last_test_at)
+    if config.last_test_success is not None:
+        evidence["last_test_success"] = "true" if config.last_test_success else "false"
+    return evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,11 +214,7 @@ class Broken(Finding):
 
 
 def judge_all(rules: Mapping[str, Rule], sight: Sight, ahead: Ahead = OURS) -> dict[str, Finding]:
-    """Return every rule's finding on what was seen at `sight.now` of our clock.
-
-    Of two clocks that count both must give the verdict, or it is unknown; every `recheck_at` is on
-    our clock, when all of them have passed it.
-    """
+    """Return every rule's finding on what was seen; of two clocks both must give the verdict."""
     if ahead == OURS:
         return _judge_by(rules, sight)
     by_clock = [_judge_by(rules, replace(sight, now=sight.now + by, ahead=by)) for by in ahead]
@@ -261,12 +231,10 @@ def _agreed(findings: Sequence[Finding], ahead: Ahead) -> Finding:
 
 
 def _judge_by(rules: Mapping[str, Rule], sight: Sight) -> dict[str, Finding]:
-    """Return the findings by one clock; one whose evidence another rule has spoiled is unknown."""
     findings = {name: _judge(rule, sight) for name, rule in rules.items()}
     for name, rule in rules.items():
         for spoiler in rule.unknown_while:
-            found = findings.get(spoiler)
-            if found is not None and found.verdict is Verdict.UNHEALTHY:
+            if spoiler in findings and findings[spoiler].verdict is Verdict.UNHEALTHY:
                 findings[name] = unknown(f"unknown while {spoiler} is unhealthy")
     return findings
 

@@ -20,12 +20,11 @@ class Priority(IntEnum):
     ROUTINE = 3
 
 
+# Of so many calls one may go to an unhealthy campaign while routine polls are due as well.
 UNHEALTHY_SHARE = 4
-"""Of so many calls one may go to an unhealthy campaign while routine polls are due as well."""
 
-
+# When it is due, a number that tells its put from later ones, the campaign, and why.
 _Entry = tuple[Seconds, int, str, Priority]
-"""When it is due, a number that tells its put from later ones, the campaign, and why."""
 
 
 class DueQueue:
@@ -46,10 +45,7 @@ class DueQueue:
     def put(
         self, key: str, due: Seconds, priority: Priority, deadline: Seconds | None = None
     ) -> None:
-        """Put a campaign in, or move it: due at `due`, for the reason `priority`.
-
-        From `deadline` on, should it still be in, it is due as a deadline.
-        """
+        """Put a campaign in, or move it: due at `due`; from `deadline` on due as a deadline."""
         self._count += 1
         self._puts[key] = self._count
         heapq.heappush(self._waiting, (due, self._count, key, priority))
@@ -86,8 +82,7 @@ class DueQueue:
         return [Priority.DEADLINE, Priority.NEVER_SEEN, Priority.ROUTINE, Priority.UNHEALTHY]
 
     def _head(self, heap: list[_Entry]) -> Seconds | None:
-        # Entries are never searched for: one that was moved or taken out is dropped when it
-        # comes to the top.
+        # Never searched for: one that was moved or taken out is dropped when it comes to the top.
         while heap and self._puts.get(heap[0][2]) != heap[0][1]:
             heapq.heappop(heap)
         return heap[0][0] if heap else None

@@ -1,43 +1,115 @@
 """What is remembered of campaigns and environments between polls; stored, but for what says so."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from monitor.core.model import (
-    Alert,
+    AlertLabels,
     Instant,
     NoConfig,
-    Observation,
     PollError,
     Reason,
     Seconds,
+    Severity,
     SftpConfig,
 )
 
+# How far ahead of ours the clocks are that count for the platform's instants; see `clock`.
 Ahead = tuple[Seconds, ...]
-"""How far ahead of ours the clocks are that count for the platform's instants; see `clock`."""
+OURS: Ahead = (0.0,)  # our clock counts alone
 
-OURS: Ahead = (0.0,)
-"""Our clock counts alone."""
+# What a wrong clock does to an instant of ours; None stays None.
+Redate = Callable[[Instant | None], Instant | None]
+
+
+def moved(by: Seconds) -> Redate:
+    """Return what puts an instant `by` seconds later."""
+    return lambda at: None if at is None else at + by
+
+
+def clamped(now: Instant) -> Redate:
+    """Return what puts an instant from the future to `now`."""
+    return lambda at: None if at is None else min(at, now)
+
+
+class AlertState(StrEnum):
+    """Where an alert stands, whether or not it is muted."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """The state of one rule of one campaign (or environment); the unit of what is stored."""
+
+    rule: str
+    state: AlertState = AlertState.INACTIVE
+    since: Instant | None = None
+    pending_at: Instant | None = None  # when `for` began
+    fired_at: Instant | None = None  # when it fired
+    healthy_at: Instant | None = None  # when `keep_firing_for` began
+    muted_by: str | None = None
+    told: bool = False  # what on-call was last told
+    told_at: Instant | None = None  # the reminder clock
+    told_severity: Severity | None = None
+    fired_as: AlertLabels | None = None  # as what it was told
+    seq: int = 0  # the number of its last event; it outlives the campaign
+    summary: str = ""  # its texts are those of its last unhealthy finding
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    next_step: str = ""
+
+    @property
+    def active(self) -> bool:
+        """True while pending or firing."""
+        return self.state is not AlertState.INACTIVE
+
+    @property
+    def unhealthy(self) -> bool:
+        """True while it fires and its last definite finding was unhealthy: then it can mute."""
+        return self.state is AlertState.FIRING and self.healthy_at is None
+
+    @property
+    def shown_as(self) -> str:
+        """The `alertstate` label: `pending`, `firing` (what is told), `muted` (would be sent)."""
+        muted = self.state is AlertState.FIRING and self.muted_by is not None
+        return "muted" if muted else self.state.value
+
+    def redated(self, redate: Redate) -> "Alert":
+        """Return the alert with all that spans are counted from redated; `since` stays."""
+        return replace(
+            self,
+            pending_at=redate(self.pending_at),
+            fired_at=redate(self.fired_at),
+            healthy_at=redate(self.healthy_at),
+            told_at=redate(self.told_at),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What is remembered of a campaign's SFTP config between polls.
+    """What is remembered of a campaign's SFTP config between polls."""
 
-    `config` is the last one seen (kept while there is none any more: `gone_at` says since when).
-    `disabled_since` is the first sight of `is_enabled: false` since it was last seen enabled.
-    `first_seen_at` is the first sight of this very config, `seen_at` the last definite answer.
-    """
-
-    config: SftpConfig | None = None
-    gone_at: Instant | None = None
-    first_seen_at: Instant | None = None
-    seen_at: Instant | None = None
+    config: SftpConfig | None = None  # the last one seen
+    gone_at: Instant | None = None  # there is none any more since then
+    first_seen_at: Instant | None = None  # the first sight of this very config
+    seen_at: Instant | None = None  # the last definite answer
     enabled_seen: bool = False
-    disabled_since: Instant | None = None
+    disabled_since: Instant | None = None  # the first sight of it off since it was last seen on
     last_passed_at: Instant | None = None
     tested_seen: bool = False
+
+    def redated(self, redate: Redate) -> "Memory":
+        """Return the memory with all that we have seen redated."""
+        return replace(
+            self,
+            gone_at=redate(self.gone_at),
+            first_seen_at=redate(self.first_seen_at),
+            seen_at=redate(self.seen_at),
+            disabled_since=redate(self.disabled_since),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,56 +122,52 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Answers about campaigns in a row that all refuse for the same reason, with nothing between.
-
-    `count` of them, the first at `first_at`; `campaigns` are the different ones that count, up to
-    the number that decides.
-    """
+    """Answers about campaigns in a row that all refuse for the same reason."""
 
     reason: Reason
     count: int
     first_at: Instant
-    campaigns: frozenset[str] = frozenset()
+    campaigns: frozenset[str] = frozenset()  # different ones, up to the number that decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentStatus:
-    """What is known about one environment's API: the breaker, the clock, its alerts.
-
-    `unanswered` calls in a row, the first at `unanswered_at`, open the breaker at `outage_at`
-    for `outage_reason`; a rejected token opens it at `rejected_at` for `rejected_by`.
-    `readable_seen`: a config or a listing was read once, so the base URL is right. `run`: the last
-    answers about campaigns were all the same refusal. `skews` are the API's last `Date` headers
-    minus our clock, `medians` what their median was since when, in the last 5 minutes: it moved,
-    and is doubted until `doubted_until`. `corrected`: the API's clock was the last to count alone.
-    Instants are our clock's. Stored are the breaker, `readable_seen`, `swept_at` (the last
-    complete sweep), `listed_at` (the last listing that was complete and believed) and the alerts.
-    """
+    """What is known about one environment's API; instants are our clock's. Alerts are stored."""
 
     name: str
-    unanswered: int = 0
+    unanswered: int = 0  # calls in a row, the first at `unanswered_at`, open the breaker
     unanswered_at: Instant | None = None
-    outage_at: Instant | None = None
+    outage_at: Instant | None = None  # the breaker is open for want of answers; stored
     outage_reason: Reason | None = None
-    rejected_at: Instant | None = None
+    rejected_at: Instant | None = None  # it is open for the token; stored
     rejected_by: Reason | None = None
-    unauthorized_with: int | None = None
-    readable_seen: bool = False
-    run: Run | None = None
-    skews: tuple[Seconds, ...] = ()
-    medians: tuple[tuple[Instant, Seconds], ...] = ()
-    doubted_until: Instant | None = None
-    corrected: bool = False
+    unauthorized_with: int | None = None  # the generation of the token that was rejected once
+    readable_seen: bool = False  # something was read once: the base URL is right; stored
+    run: Run | None = None  # the last answers about campaigns were all the same refusal
+    skews: tuple[Seconds, ...] = ()  # the API's last `Date` headers minus our clock
+    medians: tuple[tuple[Instant, Seconds], ...] = ()  # theirs of 5 minutes, since when
+    doubted_until: Instant | None = None  # their median moved
+    corrected: bool = False  # the API's clock was the last to count alone
     called_at: Instant | None = None
     up: bool | None = None
-    swept_at: Instant | None = None
-    listed_at: Instant | None = None
+    swept_at: Instant | None = None  # the last complete sweep; stored
+    listed_at: Instant | None = None  # the last listing that was complete and believed; stored
     alerts: Mapping[str, Alert] = field(default_factory=dict)
 
     @property
     def breaker_open(self) -> bool:
         """True while no campaign is polled but for one probe now and then."""
         return self.outage_at is not None or self.rejected_at is not None
+
+    def redated(self, redate: Redate) -> "EnvironmentStatus":
+        """Return the status with all that the breaker counts from redated."""
+        return replace(
+            self,
+            called_at=redate(self.called_at),
+            unanswered_at=redate(self.unanswered_at),
+            outage_at=redate(self.outage_at),
+            rejected_at=redate(self.rejected_at),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +183,6 @@ class CampaignStatus:
     failures: Failures | None = None
 
     @property
-    def observation(self) -> Observation | None:
-        """What the last poll saw; None before the first one."""
-        if self.polled_at is None:
-            return None
-        if self.error is not None:
-            return self.error
+    def known(self) -> SftpConfig | NoConfig | None:
+        """What the last definite answer was; None before the first one."""
         return NoConfig() if self.memory.gone_at is not None else self.memory.config

@@ -1,7 +1,6 @@
 """Words for people and machines: sanitise, cut, redact, and write instants and spans.
 
-What the API says is data: it never reaches a log, a label, a page or a terminal unless it went
-through `clean`.
+What the API says never reaches a log, a label, a page or a terminal but through `clean`.
 """
 
 import re
@@ -10,11 +9,11 @@ from datetime import UTC, datetime
 
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds
 
+# What a campaign's id is made of: it goes into paths, labels and keys as it is.
+CAMPAIGN_ID = "[A-Za-z0-9_-]{1,64}"
+
 # Cs, too: SQLite cannot bind a lone surrogate, nor can prometheus-client render a page with it.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-CAMPAIGN_ID = "[A-Za-z0-9_-]{1,64}"
-"""What a campaign's id is made of: it goes into paths, labels and keys as it is."""
-
 _TOKEN = re.compile(r"(?i:talq_|bearer\s+)[^\s\"'<>]+")
 
 
@@ -30,14 +29,11 @@ def clean(text: str, limit: int = 128) -> str:
 
 
 def redact(text: str, *secrets: str) -> str:
-    """Return `text` with each of `secrets`, and whatever looks like a token, as `<secret>`.
-
-    In any case of its letters: where a token stands for a host, it comes in small ones.
-    """
-    for secret in secrets:
-        # An empty one would be found between any two characters.
-        if secret:
-            text = re.sub(re.escape(secret), "<secret>", text, flags=re.IGNORECASE)
+    """Return `text` with each of `secrets`, and whatever looks like a token, as `<secret>`."""
+    # An empty one would be found between any two characters.
+    for secret in filter(None, secrets):
+        # In any case of its letters: where a token stands for a host, it comes in small ones.
+        text = re.sub(re.escape(secret), "<secret>", text, flags=re.IGNORECASE)
     return _TOKEN.sub("<secret>", text)
 
 

@@ -8,19 +8,17 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from monitor.adapters.store import Change
-from monitor.core import assess, clock, environment
-from monitor.core.alerts import moved
+from monitor.core import assess, clock, environment, environment_rules
+from monitor.core.alerts import in_telling_order
 from monitor.core.assess import NextPoll
 from monitor.core.board import Entry, Findings, in_force
 from monitor.core.budget import Budget
 from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Roster
 from monitor.core.environment import Call
-from monitor.core.events import in_telling_order
-from monitor.core.identity import AlertLabels
 from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Reason, Seconds
 from monitor.core.rule import Target
-from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.core.status import CampaignStatus, EnvironmentStatus, moved
 from monitor.polling.changes import CampaignLog, log_environment
 from monitor.polling.settings import Clock, Settings
 
@@ -89,7 +87,7 @@ class Watch:
         log_environment(before, self.status)
         campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
         self.campaigns = {one.campaign_id: one for one in campaigns}
-        roster = replace(roster, listed_at=moved(roster.listed_at, step))
+        roster = replace(roster, listed_at=moved(step)(roster.listed_at))
         self._doubts.stepped(step, self.entries)
         self._aim(replace(self.settings, roster=roster))
         self._save(Change(campaigns=campaigns, environments=(self.status,)))
@@ -203,7 +201,7 @@ class Watch:
             observation,
             now,
             remind_every=self.settings.alerts.remind_every,
-            environment_alert=environment.firing_alert(self.status),
+            environment_alert=environment_rules.firing_alert(self.status),
             others_read_at=self._doubts.others_read_at(key, observation, self.entries),
             ahead=clock.ahead(self.status, now),
         )
@@ -281,7 +279,7 @@ class Watch:
 def removal(status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant) -> Change:
     """Return what is left, and what is to be told, of an environment that is no longer watched."""
     why = "environment_removed"
-    after, events = environment.reconcile(status, {}, now, AlertLabels(), why)
+    after, events = environment.reconcile(status, {}, now, gone=why)
     # Without its breaker: an environment that comes back under this name starts closed.
     left = EnvironmentStatus(name=status.name, alerts=after.alerts)
     tombstones, told = [], list(events)

@@ -5,16 +5,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.adapters.metrics import SinkState
-from monitor.core.identity import AlertLabels
-from monitor.core.model import (
-    DAY,
-    HOUR,
-    MINUTE,
-    NoConfig,
-    PollError,
-    Reason,
-    Severity,
-)
+from monitor.core.model import DAY, HOUR, MINUTE, AlertLabels, NoConfig, PollError, Reason, Severity
 from monitor.core.status import EnvironmentStatus
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config, an_untested_config

@@ -8,8 +8,8 @@ import pytest
 
 from monitor.core.assess import Cadence, next_poll
 from monitor.core.model import DAY, HOUR, MINUTE, Finding, Seconds, Severity, SftpConfig
-from monitor.core.rule import ConfigRule, Sight, healthy, setting, unhealthy
-from monitor.core.rules import RULES, campaign_rule, resolve_rules
+from monitor.core.rule import ConfigRule, Sight, healthy, resolve_rules, setting, unhealthy
+from monitor.core.rules import RULES, campaign_rule
 from monitor.core.schedule import Priority
 from support.builders import NOW, a_config, a_target
 from support.timeline import WatchedCampaign, in_a_word
@@ -83,11 +83,11 @@ def test_what_to_do_is_the_findings_where_it_says_so_and_else_the_rules() -> Non
 def test_its_settings_are_set_like_those_of_any_rule() -> None:
     (rule,) = (
         r
-        for r in resolve_rules({"password_login": {"grace": HOUR}}).values()
+        for r in resolve_rules(RULES, {"password_login": {"grace": HOUR}}).values()
         if r.name == "password_login"
     )
     assert rule == PasswordLogin(grace=HOUR)
-    assert "password_login" not in resolve_rules({"password_login": {"enabled": False}})
+    assert "password_login" not in resolve_rules(RULES, {"password_login": {"enabled": False}})
     waiting = WatchedCampaign(a_target({"password_login": {"for_": HOUR}}))
     assert said(waiting, OLD_PASSWORD, NOW) == []
     assert said(waiting, OLD_PASSWORD, NOW + HOUR) == [("password_login", "fired")]

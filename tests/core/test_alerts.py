@@ -9,16 +9,9 @@ from itertools import pairwise
 import pytest
 
 from monitor.core.alerts import advance, ended, recheck_at
-from monitor.core.model import (
-    DAY,
-    HOUR,
-    MINUTE,
-    Alert,
-    AlertState,
-    Finding,
-    Verdict,
-)
+from monitor.core.model import DAY, HOUR, MINUTE, Finding, Verdict
 from monitor.core.rules import FailedTest
+from monitor.core.status import Alert, AlertState
 from support.builders import BAD, FIRING, NOW
 from support.timeline import told
 

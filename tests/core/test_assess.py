@@ -17,22 +17,14 @@ from monitor.core.model import (
     Verdict,
 )
 from monitor.core.status import CampaignStatus, Failures, Memory
-from support.builders import (
-    NOW,
-    a_config,
-    a_status,
-    a_target,
-    an_error,
-    an_untested_config,
-    only,
-)
+from support.builders import NOW, a_config, a_status, a_target, an_error, an_untested_config, only
 from support.timeline import WatchedCampaign, in_a_word
 
 # --- what is remembered
 
 
 def test_before_the_first_poll_nothing_is_known() -> None:
-    assert a_status().observation is None
+    assert a_status().known is None
 
 
 def test_the_last_observation_can_be_told_from_what_is_remembered() -> None:
@@ -40,7 +32,7 @@ def test_the_last_observation_can_be_told_from_what_is_remembered() -> None:
     observations: list[Observation] = [a_config(), an_error(), NoConfig(), an_error()]
     for second, observation in enumerate(observations):
         campaign.poll(observation, NOW + second)
-        assert campaign.status.observation == observation
+        assert (campaign.status.error or campaign.status.known) == observation
 
 
 def test_a_config_that_went_is_remembered_with_the_instant_from_which_it_is_gone() -> None:

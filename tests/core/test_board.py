@@ -15,9 +15,10 @@ from monitor.core.board import (
     in_force,
     worst_firing,
 )
-from monitor.core.environment_rules import resolve_environment_rules
-from monitor.core.model import HOUR, MINUTE, Alert, AlertState, Finding, Severity, Verdict
-from monitor.core.status import EnvironmentStatus, Memory
+from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.model import HOUR, MINUTE, Finding, Severity, Verdict
+from monitor.core.rule import resolve_rules
+from monitor.core.status import Alert, AlertState, EnvironmentStatus, Memory
 from support.builders import NOW, a_status, a_target, an_error, some_rules
 
 RULE_OF = {
@@ -131,7 +132,9 @@ def test_active_alerts_come_with_whose_they_are_those_of_environments_first() ->
     outage = replace(told(Severity.CRITICAL), rule="api_unreachable")
     status = EnvironmentStatus(name="production", alerts={"api_unreachable": outage})
     entry = an_entry(told(Severity.WARNING))
-    down = a_board(status=status, rules=resolve_environment_rules({}), campaigns={"a": an_entry()})
+    down = a_board(
+        status=status, rules=resolve_rules(ENVIRONMENT_RULES, {}), campaigns={"a": an_entry()}
+    )
     ill = a_board(campaigns={"b": entry})
     board = Board({"ill": ill, "down": down}, NOW)
     assert [(env, of, active.alert.rule) for env, of, active in board.active_alerts()] == [

@@ -2,22 +2,9 @@
 
 import pytest
 
-from monitor.core.environment import firing_alert
-from monitor.core.environment_rules import (
-    ENVIRONMENT_RULES,
-    EnvironmentRule,
-    resolve_environment_rules,
-)
-from monitor.core.model import (
-    HOUR,
-    MINUTE,
-    Event,
-    NoConfig,
-    Reason,
-    Severity,
-    Verdict,
-)
-from monitor.core.rule import EVIDENCE_KEYS
+from monitor.core.environment_rules import ENVIRONMENT_RULES, EnvironmentRule, firing_alert
+from monitor.core.model import HOUR, MINUTE, Event, NoConfig, Reason, Severity, Verdict
+from monitor.core.rule import EVIDENCE_KEYS, resolve_rules
 from support.builders import NOW
 from support.environments import READ, WatchedEnvironment, down, rejected
 from support.timeline import in_a_word
@@ -33,7 +20,7 @@ def test_the_rules_stand_in_order_with_their_default_severities() -> None:
         "token_rejected": "critical",
         "budget_insufficient": "warning",
     }
-    assert list(resolve_environment_rules({"token_rejected": {"enabled": False}})) == [
+    assert list(resolve_rules(ENVIRONMENT_RULES, {"token_rejected": {"enabled": False}})) == [
         "api_unreachable",
         "budget_insufficient",
     ]

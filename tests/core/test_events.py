@@ -4,15 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.events import in_telling_order
-from monitor.core.identity import fingerprint
-from monitor.core.model import (
-    DAY,
-    MINUTE,
-    Event,
-    EventStatus,
-    Severity,
-)
+from monitor.core.alerts import in_telling_order
+from monitor.core.model import DAY, MINUTE, Event, EventStatus, Severity, fingerprint
 from support.builders import NOW, a_config, a_target, an_untested_config, only
 from support.timeline import WatchedCampaign, in_a_word
 

@@ -34,7 +34,7 @@ UNTESTED = a_sight(an_untested_config(created_at=NOW - HOUR))
 FIRST_SEEN = a_sight(an_untested_config(created_at=None), first_seen_at=NOW - HOUR)
 DATED_AHEAD = a_sight(a_config(last_test_at=NOW + HOUR))
 OFF = a_sight(a_config(is_enabled=False), enabled_seen=True, disabled_since=NOW - HOUR)
-NEVER_ON = replace(OFF, memory=replace(OFF.memory, enabled_seen=False, disabled_since=None))
+NEVER_ON = a_sight(a_config(is_enabled=False))
 UNREAD = a_sight(PollError(Reason.FORBIDDEN, "403 no"), failures=Failures(3, NOW - HOUR))
 
 CREATED = {"created_at": AN_HOUR_AGO}
@@ -49,9 +49,9 @@ FAILURES = {
 FINDINGS: list[tuple[Rule, Sight, str, dict[str, str]]] = [
     (Missing(), SEEN, "the campaign has an SFTP config", {}),
     (Missing(), UNREAD, "the last poll failed: forbidden", {"reason": "forbidden"}),
-    (Missing(), replace(GONE, expected=False, memory=SEEN.memory),
+    (Missing(), a_sight(NoConfig(), expected=False, gone_at=NOW - HOUR),
      "the campaign does not use SFTP", {}),
-    (Missing(), replace(GONE, listed=False),
+    (Missing(), a_sight(NoConfig(), listed=False, config=a_config(), gone_at=NOW - HOUR),
      "no SFTP config; the next listing says whether the campaign is there", {}),
     (Missing(), replace(GONE, others_read_at=NOW - 2 * HOUR),
      "the SFTP config is gone; two other campaigns are asked first", {}),
@@ -94,7 +94,7 @@ FINDINGS: list[tuple[Rule, Sight, str, dict[str, str]]] = [
     (FutureTest(), DATED_AHEAD, f"last test dated 1 h ahead ({IN_AN_HOUR})",
      {"last_test_at": IN_AN_HOUR, "last_test_success": "true", "tolerance": "5 min"}),
     (Unreadable(), SEEN, "the SFTP config can be read", {}),
-    (Unreadable(), replace(UNREAD, failures=None),
+    (Unreadable(), a_sight(PollError(Reason.FORBIDDEN, "403 no")),
      "the last poll failed: forbidden", {"reason": "forbidden"}),
     (Unreadable(after=DAY), UNREAD,
      f"3 polls in a row failed since {AN_HOUR_AGO}: forbidden", FAILURES),

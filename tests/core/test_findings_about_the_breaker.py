@@ -6,16 +6,15 @@ import pytest
 
 from monitor.core.environment import Call, interpret, reconcile, step
 from monitor.core.environment_rules import (
+    ENVIRONMENT_RULES,
     ApiUnreachable,
     BudgetInsufficient,
     EnvironmentRule,
     Facts,
     TokenRejected,
-    resolve_environment_rules,
 )
 from monitor.core.model import (
     MINUTE,
-    AlertState,
     Event,
     EventStatus,
     Finding,
@@ -25,7 +24,8 @@ from monitor.core.model import (
     Severity,
     Verdict,
 )
-from monitor.core.status import EnvironmentStatus
+from monitor.core.rule import resolve_rules
+from monitor.core.status import AlertState, EnvironmentStatus
 from support.builders import NOW
 from support.environments import LABELS, READ, WatchedEnvironment, down, facts_of, rejected
 from support.timeline import in_a_word
@@ -42,7 +42,7 @@ def judged(rule: EnvironmentRule, status: EnvironmentStatus, facts: Facts = FACT
 
 
 def test_an_outage_that_goes_on_is_told_again_as_often_as_is_asked_for() -> None:
-    status, told, rules = down().status, [], resolve_environment_rules({})
+    status, told, rules = down().status, [], resolve_rules(ENVIRONMENT_RULES, {})
     facts = facts_of(10, remind_every={Severity.CRITICAL: 10 * MINUTE})
     call = Call("c-1", PollError(Reason.TIMEOUT))
     for minutes in range(5, 20):

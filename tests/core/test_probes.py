@@ -3,15 +3,10 @@
 from dataclasses import replace
 
 from monitor.core.environment import next_probe
-from monitor.core.environment_rules import resolve_environment_rules
-from monitor.core.model import (
-    HOUR,
-    MINUTE,
-    Alert,
-    EventStatus,
-    Reason,
-    Severity,
-)
+from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.model import HOUR, MINUTE, EventStatus, Reason, Severity
+from monitor.core.rule import resolve_rules
+from monitor.core.status import Alert
 from support.builders import NOW
 from support.environments import WatchedEnvironment, down, facts_of, rejected
 
@@ -57,7 +52,7 @@ def test_the_probe_that_tells_a_rejected_token_goes_out_a_second_after_its_deadl
 
 def test_a_breaker_that_was_open_at_the_start_is_probed_at_once() -> None:
     status = replace(down().status, called_at=None)
-    rules = resolve_environment_rules({})
+    rules = resolve_rules(ENVIRONMENT_RULES, {})
     assert next_probe(status, rules, facts_of(10), 30.0, 300.0) < NOW
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from monitor.adapters.sinks.alertmanager import told_events
 from monitor.adapters.web.serializers import alerts_page
 from monitor.core.board import Entry
-from monitor.core.model import MINUTE, Alert, AlertState, Event, EventStatus
+from monitor.core.model import MINUTE, Event, EventStatus
+from monitor.core.status import Alert, AlertState
 from support.boards import a_board, an_environment
 from support.builders import NOW, a_target, only
 from support.histories import (

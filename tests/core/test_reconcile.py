@@ -5,23 +5,10 @@ from dataclasses import replace
 import pytest
 
 from monitor.core.assess import reconcile, remove
-from monitor.core.model import (
-    DAY,
-    HOUR,
-    Alert,
-    AlertState,
-    EventStatus,
-    NoConfig,
-    Severity,
-)
+from monitor.core.model import DAY, HOUR, EventStatus, NoConfig, Severity
 from monitor.core.rules import FailedTest
-from support.builders import (
-    NOW,
-    a_config,
-    a_status,
-    a_target,
-    only,
-)
+from monitor.core.status import Alert, AlertState
+from support.builders import NOW, a_config, a_status, a_target, only
 from support.timeline import WatchedCampaign
 
 # --- a changed config

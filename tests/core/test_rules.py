@@ -1,6 +1,6 @@
 """What can be wrong with an SFTP config: each rule's verdict at and around its thresholds."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.rule import EVIDENCE_KEYS, ConfigRule, Rule, Sight, judge_all
+from monitor.core.rule import EVIDENCE_KEYS, ConfigRule, Rule, Sight, judge_all, resolve_rules
 from monitor.core.rules import (
     RULES,
     Disabled,
@@ -29,7 +29,6 @@ from monitor.core.rules import (
     StaleTest,
     Unreadable,
     campaign_rule,
-    resolve_rules,
 )
 from monitor.core.status import Failures
 from support.builders import NOW, a_config, a_sight, an_error, an_untested_config, some_rules
@@ -88,7 +87,7 @@ def test_every_rule_says_what_it_means_what_to_do_and_what_each_setting_is(cls: 
 
 
 def test_a_rule_that_is_switched_off_is_not_among_the_resolved_ones() -> None:
-    rules = resolve_rules({"missing": {"enabled": False}, "stale_test": {"max_age": DAY}})
+    rules = resolve_rules(RULES, {"missing": {"enabled": False}, "stale_test": {"max_age": DAY}})
     assert list(rules) == [name for name in RULES if name != "missing"]
     assert rules["stale_test"] == StaleTest(max_age=DAY)
 
@@ -120,7 +119,7 @@ def test_no_config_leaves_every_rule_but_missing_and_unreadable_unknown(name: st
 
 @pytest.mark.parametrize("sight", ALL_SIGHTS)
 def test_evidence_has_keys_of_the_closed_set_only(sight: Sight) -> None:
-    for finding in judge_all(resolve_rules({}), sight).values():
+    for finding in judge_all(resolve_rules(RULES, {}), sight).values():
         assert set(finding.evidence) <= EVIDENCE_KEYS
         assert finding.summary
 
@@ -173,10 +172,12 @@ def test_missing_is_unhealthy_where_a_config_is_expected_or_was_seen(
 def test_a_discovered_campaign_waits_for_the_listing_only_if_a_config_is_expected(
     expected: bool, config: SftpConfig | None, verdict: Verdict
 ) -> None:
-    gone = a_sight(NoConfig(), listed=False, expected=expected, config=config, gone_at=NOW)
+    known: dict[str, Any] = {"expected": expected, "config": config, "gone_at": NOW}
+    gone = a_sight(NoConfig(), listed=False, **known)
     assert Missing().judge(gone).verdict is verdict
-    confirmed = Missing().judge(replace(gone, listed_at=NOW + 1)).verdict
-    assert confirmed is (HEALTHY if verdict is HEALTHY else UNHEALTHY)
+    confirmed = a_sight(NoConfig(), listed=False, listed_at=NOW + 1, **known)
+    expected_now = HEALTHY if verdict is HEALTHY else UNHEALTHY
+    assert Missing().judge(confirmed).verdict is expected_now
 
 
 @pytest.mark.parametrize(
@@ -186,9 +187,9 @@ def test_a_discovered_campaign_waits_for_the_listing_only_if_a_config_is_expecte
 def test_a_discovered_campaign_misses_its_config_once_a_later_listing_still_has_it(
     listed_at: float | None, verdict: Verdict
 ) -> None:
-    gone = a_sight(NoConfig(), listed=False, config=a_config(), gone_at=NOW)
-    assert Missing().judge(replace(gone, listed_at=listed_at)).verdict is verdict
-    assert Missing().judge(replace(gone, listed_at=listed_at, listed=True)).verdict is UNHEALTHY
+    known: dict[str, Any] = {"listed_at": listed_at, "config": a_config(), "gone_at": NOW}
+    assert Missing().judge(a_sight(NoConfig(), listed=False, **known)).verdict is verdict
+    assert Missing().judge(a_sight(NoConfig(), listed=True, **known)).verdict is UNHEALTHY
 
 
 def test_a_campaign_that_does_not_use_sftp_is_healthy_and_says_so() -> None:

@@ -2,21 +2,9 @@
 
 import pytest
 
-from monitor.core.model import (
-    DAY,
-    HOUR,
-    MINUTE,
-    SftpConfig,
-    Verdict,
-)
+from monitor.core.model import DAY, HOUR, MINUTE, SftpConfig, Verdict
 from monitor.core.rule import Rule, judge_all
-from monitor.core.rules import (
-    FailedTest,
-    FutureTest,
-    LastTestRule,
-    NeverTested,
-    StaleTest,
-)
+from monitor.core.rules import FailedTest, FutureTest, LastTestRule, NeverTested, StaleTest
 from support.builders import NOW, a_config, a_sight, an_untested_config, some_rules
 
 HEALTHY, UNHEALTHY, UNKNOWN = Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN

@@ -4,23 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.alerts import advance, reconcile, tell
-from monitor.core.identity import AlertLabels
-from monitor.core.model import (
-    DAY,
-    HOUR,
-    MINUTE,
-    Alert,
-    AlertState,
-    EventStatus,
-    Severity,
-)
-from monitor.core.rules import FailedTest
+from monitor.core.alerts import Subject, advance, reconcile, tell
+from monitor.core.model import DAY, HOUR, MINUTE, AlertLabels, Event, EventStatus, Severity
+from monitor.core.rules import RULES, FailedTest
+from monitor.core.status import Alert, AlertState
 from support.builders import BAD, FIRING, NOW
 from support.timeline import told
 
 GONE = "rule_removed"
 LABELS = AlertLabels(sftp_host="sftp.example")
+SUBJECT = Subject(environment="production", labels=LABELS, observed_at=NOW, decided_at=NOW)
 
 
 # --- level, not edge
@@ -36,7 +29,7 @@ def test_one_event_where_what_was_told_differs_from_what_is_so_else_none(
     if was_told:
         alert = replace(alert, told=True, told_at=NOW, told_severity=Severity.INFO)
     so_now = state is AlertState.FIRING and muted_by is None
-    after, telling = tell(alert, Severity.CRITICAL, LABELS, NOW, {})
+    after, telling = tell(alert, FailedTest(), SUBJECT, {})
     assert after.told is so_now
     assert (after.fired_as is LABELS) is (so_now and not was_told)
     assert (telling is not None) is (so_now is not was_told)
@@ -45,7 +38,7 @@ def test_one_event_where_what_was_told_differs_from_what_is_so_else_none(
 
 def test_what_is_told_carries_the_severity_of_the_moment_and_starts_the_reminder_clock() -> None:
     alert = Alert(rule="failed_test", state=AlertState.FIRING)
-    after, telling = tell(alert, Severity.WARNING, LABELS, NOW, {})
+    after, telling = tell(alert, FailedTest(severity=Severity.WARNING), SUBJECT, {})
     assert telling is not None
     assert telling.status is EventStatus.FIRING
     assert (after.told_severity, after.told_at, after.seq) == (Severity.WARNING, NOW, 1)
@@ -98,7 +91,7 @@ def test_a_muted_alert_is_not_reminded_and_its_clock_starts_anew_when_it_is_told
 
 def test_a_reminder_goes_by_the_severity_that_was_told() -> None:
     every = {Severity.CRITICAL: HOUR}
-    _, telling = tell(FIRING, Severity.WARNING, LABELS, NOW, every)
+    _, telling = tell(FIRING, FailedTest(severity=Severity.WARNING), SUBJECT, every)
     assert telling is not None
     assert telling.status is EventStatus.REMINDER
 
@@ -106,12 +99,19 @@ def test_a_reminder_goes_by_the_severity_that_was_told() -> None:
 # --- a changed config
 
 
+def reconciled(alert: Alert, rule: FailedTest | None, gone: str) -> tuple[Alert, Event | None]:
+    """Return the alert under a changed config, and the event that comes of it."""
+    rules = {} if rule is None else {alert.rule: rule}
+    after, events = reconcile({alert.rule: alert}, RULES, rules, SUBJECT, gone)
+    return after.get(alert.rule, Alert(rule=alert.rule)), next(iter(events), None)
+
+
 def test_a_changed_severity_of_a_told_alert_is_told_once() -> None:
-    updated, telling = reconcile(FIRING, FailedTest(severity=Severity.WARNING), NOW, GONE)
-    assert telling is not None
-    assert (telling.status, telling.previous_severity) == (EventStatus.UPDATED, Severity.CRITICAL)
+    updated, event = reconciled(FIRING, FailedTest(severity=Severity.WARNING), GONE)
+    assert event is not None
+    assert (event.status, event.previous_severity) == (EventStatus.UPDATED, Severity.CRITICAL)
     assert (updated.told_severity, updated.told_at, updated.seq) == (Severity.WARNING, NOW, 2)
-    assert reconcile(updated, FailedTest(severity=Severity.WARNING), NOW, GONE) == (updated, None)
+    assert reconciled(updated, FailedTest(severity=Severity.WARNING), GONE) == (updated, None)
 
 
 @pytest.mark.parametrize(
@@ -124,23 +124,23 @@ def test_a_changed_severity_of_a_told_alert_is_told_once() -> None:
     ids=["inactive", "pending", "muted"],
 )
 def test_a_changed_severity_of_what_is_not_told_is_not_told_either(alert: Alert) -> None:
-    assert reconcile(alert, FailedTest(severity=Severity.INFO), NOW, GONE) == (alert, None)
+    assert reconciled(alert, FailedTest(severity=Severity.INFO), GONE) == (alert, None)
 
 
 def test_a_raised_for_leaves_a_firing_alert_firing() -> None:
-    assert reconcile(FIRING, FailedTest(for_=DAY), NOW, GONE) == (FIRING, None)
+    assert reconciled(FIRING, FailedTest(for_=DAY), GONE) == (FIRING, None)
     assert advance(FIRING, BAD, FailedTest(for_=DAY), NOW).state is AlertState.FIRING
 
 
 def test_an_unchanged_config_changes_nothing() -> None:
-    assert reconcile(FIRING, FailedTest(), NOW, GONE) == (FIRING, None)
+    assert reconciled(FIRING, FailedTest(), GONE) == (FIRING, None)
 
 
 @pytest.mark.parametrize("reason", ["rule_removed", "campaign_removed", "environment_removed"])
 def test_a_told_alert_whose_rule_is_gone_is_resolved_with_the_reason(reason: str) -> None:
-    over, telling = reconcile(FIRING, None, NOW, reason)
-    assert telling is not None
-    assert (telling.status, telling.reason) == (EventStatus.RESOLVED, reason)
+    over, event = reconciled(FIRING, None, reason)
+    assert event is not None
+    assert (event.status, event.reason) == (EventStatus.RESOLVED, reason)
     assert over == Alert(rule="failed_test", seq=2)
 
 
@@ -153,4 +153,4 @@ def test_a_told_alert_whose_rule_is_gone_is_resolved_with_the_reason(reason: str
     ids=["pending", "muted"],
 )
 def test_a_pending_or_muted_alert_whose_rule_is_gone_just_ends(alert: Alert) -> None:
-    assert reconcile(alert, None, NOW, GONE) == (Alert(rule="failed_test", seq=4), None)
+    assert reconciled(alert, None, GONE) == (Alert(rule="failed_test", seq=4), None)

@@ -9,14 +9,9 @@ from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.assess import AFTER_DEADLINE, Cadence, next_poll
-from monitor.core.clock import (
-    MOVED_FOR,
-    ahead,
-    campaign_stepped,
-    clock_stepped,
-    with_server_date,
-)
+from monitor.core.alerts import AFTER_DEADLINE
+from monitor.core.assess import Cadence, next_poll
+from monitor.core.clock import MOVED_FOR, ahead, campaign_stepped, clock_stepped, with_server_date
 from monitor.core.environment import next_probe
 from monitor.core.model import (
     DAY,
@@ -30,8 +25,8 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.rule import judge_all
-from monitor.core.rules import resolve_rules
+from monitor.core.rule import judge_all, resolve_rules
+from monitor.core.rules import RULES
 from monitor.core.schedule import Priority
 from monitor.core.status import OURS, Ahead, EnvironmentStatus, Failures
 from support.builders import (
@@ -272,7 +267,7 @@ def test_a_clock_that_counts_alone_decides_alone() -> None:
 
 @pytest.mark.parametrize("clocks", [OURS, (9 * HOUR,), (-9 * HOUR,), (0.0, 9 * HOUR)])
 def test_what_we_saw_ourselves_is_measured_by_our_own_clock(clocks: Ahead) -> None:
-    rules = resolve_rules({})
+    rules = resolve_rules(RULES, {})
     off = a_config(is_enabled=False)
     sight = a_sight(off, enabled_seen=True, disabled_since=NOW - DAY + 1)
     assert judge_all(rules, sight, clocks)["disabled"].verdict is Verdict.HEALTHY
@@ -288,7 +283,7 @@ def test_what_we_saw_ourselves_is_measured_by_our_own_clock(clocks: Ahead) -> No
 
 def test_one_rule_is_no_other_ones_doubt() -> None:
     config = a_config(last_test_at=NOW - 30 * DAY + HOUR, last_test_success=False)
-    findings = judge_all(resolve_rules({}), a_sight(config), (0.0, 2 * HOUR))
+    findings = judge_all(resolve_rules(RULES, {}), a_sight(config), (0.0, 2 * HOUR))
     assert findings["failed_test"].verdict is Verdict.UNHEALTHY
     assert findings["future_test"].verdict is Verdict.HEALTHY
     assert findings["stale_test"].verdict is Verdict.UNKNOWN
@@ -458,8 +453,8 @@ def test_fault_24_where_most_dates_agree_and_our_clock_is_off_theirs_decides(
     clocks = ahead(status, at)
     assert len(clocks) == 1
     assert clocks[0] == pytest.approx(-off, abs=0.5)
-    ours = judge_all(resolve_rules({}), a_sight(config, now=at), clocks)
-    true = judge_all(resolve_rules({}), a_sight(config, now=at + clocks[0]), OURS)
+    ours = judge_all(resolve_rules(RULES, {}), a_sight(config, now=at), clocks)
+    true = judge_all(resolve_rules(RULES, {}), a_sight(config, now=at + clocks[0]), OURS)
     dated = {"disabled", "never_tested"} if config.created_at is None else set()
     for rule in ours.keys() - dated:
         assert ours[rule].verdict is true[rule].verdict, rule

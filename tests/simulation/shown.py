@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from monitor.core.board import Board, EnvironmentBoard, Health
-from monitor.core.model import Alert, AlertState, Instant, Seconds
+from monitor.core.model import Instant, Seconds
+from monitor.core.status import Alert, AlertState
 from simulation.clocks import Clocks
 from simulation.opinion import Opinion
 from support.model import Line

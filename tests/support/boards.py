@@ -7,9 +7,19 @@ from typing import Any
 from monitor.core.assess import assess
 from monitor.core.board import Board, Entry, EnvironmentBoard
 from monitor.core.environment import Call, step
-from monitor.core.environment_rules import resolve_environment_rules
-from monitor.core.identity import AlertLabels
-from monitor.core.model import DAY, HOUR, MINUTE, Instant, NoConfig, Observation, PollError, Reason
+from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    AlertLabels,
+    Instant,
+    NoConfig,
+    Observation,
+    PollError,
+    Reason,
+)
+from monitor.core.rule import resolve_rules
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from support.builders import NOW, RuleSettings, a_config, a_target, an_untested_config
 from support.environments import facts_of
@@ -36,7 +46,7 @@ def an_environment(*entries: Entry, **fields: Any) -> EnvironmentBoard:
     board = EnvironmentBoard(
         status=replace(status, name=name),
         now=NOW,
-        rules=resolve_environment_rules({}),
+        rules=resolve_rules(ENVIRONMENT_RULES, {}),
         campaigns={entry.target.campaign_id: entry for entry in entries},
         interval=5 * MINUTE,
         stale_after=STALE_AFTER,
@@ -61,7 +71,10 @@ def after_calls(
 ) -> EnvironmentStatus:
     """Return an environment whose calls at these instants failed for `reason`."""
     status = EnvironmentStatus(name=name)
-    facts, known = replace(facts_of(3), labels=labels), resolve_environment_rules(rules or {})
+    facts, known = (
+        replace(facts_of(3), labels=labels),
+        resolve_rules(ENVIRONMENT_RULES, rules or {}),
+    )
     for generation, at in enumerate(instants):
         call = Call("c-1", PollError(reason), generation)
         status, _, _ = step(status, call, None, known, facts, at)

@@ -7,8 +7,6 @@ from typing import Any
 from monitor.core.model import (
     DAY,
     HOUR,
-    Alert,
-    AlertState,
     Finding,
     Instant,
     Observation,
@@ -18,9 +16,9 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.rule import Rule, Sight, Target
-from monitor.core.rules import RULES, resolve_rules
-from monitor.core.status import CampaignStatus, Failures, Memory
+from monitor.core.rule import Rule, Sight, Target, resolve_rules
+from monitor.core.rules import RULES
+from monitor.core.status import Alert, AlertState, CampaignStatus, Failures, Memory
 
 NOW: Instant = 1_800_000_000.0
 """2027-01-15T08:00:00Z: the present, in every test that has one."""
@@ -79,12 +77,14 @@ def only(*names: str, **settings: Any) -> dict[str, dict[str, Any]]:
 
 def some_rules(*names: str, **settings: Any) -> dict[str, Rule]:
     """Return these rules and no others, each with `settings`."""
-    return resolve_rules(only(*names, **settings))
+    return resolve_rules(RULES, only(*names, **settings))
 
 
 def a_target(rules: RuleSettings | None = None, **overrides: Any) -> Target:
     """Return a listed campaign with all rules as they are by default, but for `rules`."""
-    target = Target(environment="production", campaign_id="c-1", rules=resolve_rules(rules or {}))
+    target = Target(
+        environment="production", campaign_id="c-1", rules=resolve_rules(RULES, rules or {})
+    )
     return replace(target, **overrides)
 
 
@@ -98,6 +98,7 @@ def a_sight(
     *,
     now: Instant = NOW,
     listed: bool = True,
+    listed_at: Instant | None = None,
     expected: bool | None = None,
     failures: Failures | None = None,
     others_read_at: Instant | None = None,
@@ -107,12 +108,7 @@ def a_sight(
 
     A listed campaign is expected to have a config, another one is not, unless it is said.
     """
-    return Sight(
-        observation,
-        Memory(**memory),
-        now,
-        listed,
-        failures,
-        expected=listed if expected is None else expected,
-        others_read_at=others_read_at,
-    )
+    expected = listed if expected is None else expected
+    target = a_target(listed=listed, listed_at=listed_at, expected=expected)
+    status = a_status(memory=Memory(**memory), failures=failures)
+    return Sight(observation, status, target, now, others_read_at)

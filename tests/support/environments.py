@@ -5,13 +5,10 @@ from typing import Any
 
 from monitor.core.alerts import RemindEvery
 from monitor.core.environment import Call, interpret, reconcile, step
-from monitor.core.environment_rules import (
-    Facts,
-    resolve_environment_rules,
-)
-from monitor.core.identity import AlertLabels
+from monitor.core.environment_rules import ENVIRONMENT_RULES, Facts
 from monitor.core.model import (
     MINUTE,
+    AlertLabels,
     Event,
     Finding,
     Instant,
@@ -20,6 +17,7 @@ from monitor.core.model import (
     Reason,
     Seconds,
 )
+from monitor.core.rule import resolve_rules
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW, a_config
 
@@ -56,7 +54,7 @@ class WatchedEnvironment:
         notified: int | None = None,
     ) -> None:
         self.status = EnvironmentStatus(name="production")
-        self.rules = resolve_environment_rules(rules or {})
+        self.rules = resolve_rules(ENVIRONMENT_RULES, rules or {})
         self.facts = facts_of(campaigns, notified, effective_interval)
         self.events: list[Event] = []
         self.findings: Mapping[str, Finding] = {}
@@ -93,7 +91,7 @@ class WatchedEnvironment:
         gone: str = "rule_removed",
     ) -> tuple[Event, ...]:
         """Take a changed config; None: the environment is not in it any more."""
-        self.rules = {} if rules is None else resolve_environment_rules(rules)
+        self.rules = {} if rules is None else resolve_rules(ENVIRONMENT_RULES, rules)
         return self._take(reconcile(self.status, self.rules, now, LABELS, gone))
 
     def _take(self, decided: tuple[EnvironmentStatus, tuple[Event, ...]]) -> tuple[Event, ...]:

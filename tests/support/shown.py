@@ -16,10 +16,9 @@ from monitor.config.environments import Resolved
 from monitor.core.alerts import RemindEvery
 from monitor.core.board import STALE_AFTER_INTERVALS, Board, EnvironmentBoard
 from monitor.core.discovery import Roster
-from monitor.core.environment_rules import Facts, resolve_environment_rules
-from monitor.core.identity import AlertLabels
-from monitor.core.model import HOUR, MINUTE, Finding, Instant, Seconds, Verdict
-from monitor.core.rule import NO_CONFIG, Target
+from monitor.core.environment_rules import ENVIRONMENT_RULES, Facts
+from monitor.core.model import HOUR, MINUTE, AlertLabels, Finding, Instant, Seconds, Verdict
+from monitor.core.rule import NO_CONFIG, Target, resolve_rules
 from monitor.core.rules import RULES
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
@@ -46,7 +45,7 @@ class SomeEnvironment:
 
     resolved: Resolved = field(
         default_factory=lambda: Resolved(
-            rules=resolve_environment_rules({}), unreadable_after=15 * MINUTE
+            rules=resolve_rules(ENVIRONMENT_RULES, {}), unreadable_after=15 * MINUTE
         )
     )
     alert_labels: AlertLabels = AlertLabels()

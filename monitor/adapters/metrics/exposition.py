@@ -16,8 +16,7 @@ from prometheus_client.utils import floatToGoString
 
 from monitor.adapters.metrics.own import OwnMetrics
 from monitor.core.board import Board, Entry, EnvironmentBoard
-from monitor.core.identity import AlertLabels
-from monitor.core.model import Instant, SftpConfig
+from monitor.core.model import AlertLabels, Instant, SftpConfig
 from monitor.core.rules import StaleTest
 from monitor.core.text import clean
 

@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from monitor.core.board import Health
-from monitor.core.model import Instant, PollError, Reason, Severity, SftpConfig, Verdict
-from monitor.core.shown import Labels, Sentence, Text
+from monitor.core.model import (
+    Instant,
+    Labels,
+    PollError,
+    Reason,
+    Sentence,
+    Severity,
+    SftpConfig,
+    Text,
+    Verdict,
+)
 from monitor.serialize import EventRecord
 
 

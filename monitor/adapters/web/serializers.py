@@ -15,8 +15,7 @@ from monitor.adapters.web import schemas
 from monitor.core import board as boards
 from monitor.core.alerts import recheck_at
 from monitor.core.board import ActiveAlert, Board, Entry, EnvironmentBoard, Findings, Health
-from monitor.core.identity import fingerprint
-from monitor.core.model import Instant, Verdict
+from monitor.core.model import Instant, Verdict, fingerprint
 from monitor.core.rule import BaseRule
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import clean, rfc3339, span

@@ -1,28 +1,16 @@
 """What can be wrong with an SFTP config: one frozen dataclass per rule, a file per family.
 
-A rule's class is all there is to it. Its fields are its settings (config keys, types, defaults,
-help), its class attributes say what it means and what to do, `judge` gives the verdict. To add
-one, write the class in one of these files and decorate it with `@campaign_rule`; a file of its
-own is imported here. docs/architecture.md has the whole recipe.
+Its fields are its settings (config keys, types, defaults, help), its class attributes say what it
+means and what to do, `judge` gives the verdict. docs/architecture.md says how to add one.
 """
 
 # ruff: noqa: I001 - in the order of the table, in which the events of one decision are sent.
-from monitor.core.rules.table import RULES, campaign_rule, resolve_rules
-from monitor.core.rules.missing import Missing
-from monitor.core.rules.setting_up import Disabled, NeverTested
+from monitor.core.rule import RULES, campaign_rule
+from monitor.core.rules.setting_up import Disabled, Missing, NeverTested
 from monitor.core.rules.last_test import FailedTest, FutureTest, LastTestRule, StaleTest
 from monitor.core.rules.unreadable import Unreadable
 
 __all__ = [
-    "RULES",
-    "Disabled",
-    "FailedTest",
-    "FutureTest",
-    "LastTestRule",
-    "Missing",
-    "NeverTested",
-    "StaleTest",
-    "Unreadable",
-    "campaign_rule",
-    "resolve_rules",
-]
+    "RULES", "Disabled", "FailedTest", "FutureTest", "LastTestRule", "Missing", "NeverTested",
+    "StaleTest", "Unreadable", "campaign_rule",
+]  # fmt: skip

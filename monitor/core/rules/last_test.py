@@ -10,12 +10,14 @@ from monitor.core.rule import (
     ConfigRule,
     PositiveSeconds,
     Sight,
+    by_deadline,
+    campaign_rule,
+    evidence_of_test,
     healthy,
     setting,
     unhealthy,
     unknown,
 )
-from monitor.core.rules.table import by_deadline, campaign_rule, evidence_of_test
 from monitor.core.text import rfc3339, span
 
 
@@ -30,7 +32,7 @@ class LastTestRule(ConfigRule):
         if config.half_tested:
             return unknown("the record of the last test is incomplete", evidence_of_test(config))
         if config.last_test_at is None:
-            return healthy("no connection test on record", {})
+            return healthy("no connection test on record")
         return self.judge_test(config, config.last_test_at, sight.now)
 
     @abstractmethod
@@ -55,7 +57,7 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
     def judge_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
         """Return unhealthy when the test on record failed."""
         evidence = evidence_of_test(config)
-        when = f"{_ago(tested_at, now)} ({rfc3339(tested_at)})"
+        when = _when(tested_at, now)
         if config.last_test_success:
             return healthy(f"last test passed {when}", evidence)
         return unhealthy(f"last test failed {when}", evidence, since=tested_at)
@@ -78,8 +80,7 @@ class StaleTest(LastTestRule, alertname="SftpTestStale"):
         """Return unhealthy from `last_test_at` plus the age allowed on."""
         allowed = self.max_age_for(config)
         evidence = {**evidence_of_test(config), "max_age": span(allowed)}
-        when = f"{_ago(tested_at, now)} ({rfc3339(tested_at)})"
-        summary = f"last test {when}, allowed {span(allowed)}"
+        summary = f"last test {_when(tested_at, now)}, allowed {span(allowed)}"
         return by_deadline(tested_at + allowed, now, summary, evidence)
 
     def max_age_for(self, config: SftpConfig) -> Seconds:
@@ -108,5 +109,6 @@ class FutureTest(LastTestRule, alertname="SftpTestInFuture"):
         return unhealthy(summary, evidence, recheck_at=tested_at - self.tolerance)
 
 
-def _ago(at: Instant, now: Instant) -> str:
-    return f"{span(now - at)} ago" if now >= at else f"{span(at - now)} ahead"
+def _when(at: Instant, now: Instant) -> str:
+    how_long = f"{span(now - at)} ago" if now >= at else f"{span(at - now)} ahead"
+    return f"{how_long} ({rfc3339(at)})"

@@ -1,19 +1,62 @@
-"""A config that was created and not brought into use: never tested, or switched off."""
+"""A config that should be in use and is not: missing, never tested, or switched off."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from monitor.core.model import DAY, Finding, Seconds, SftpConfig, Verdict
+from monitor.core.model import DAY, Finding, PollError, Seconds, Severity, SftpConfig
 from monitor.core.rule import (
+    EVERY_OTHER_RULE,
     ConfigRule,
+    Rule,
     Sight,
+    by_deadline,
+    campaign_rule,
+    evidence_of_test,
     healthy,
     setting,
     unhealthy,
     unknown,
+    unread,
 )
-from monitor.core.rules.table import by_deadline, campaign_rule, evidence_of_test
 from monitor.core.text import rfc3339, span
+
+
+@campaign_rule
+@dataclass(frozen=True, kw_only=True)
+class Missing(Rule, alertname="SftpConfigMissing"):
+    """NoConfig, where one is expected: said so (`expect_sftp`), or once seen with a config."""
+
+    name: ClassVar[str] = "missing"
+    meaning: ClassVar[str] = "the campaign has no SFTP config (any more)"
+    next_step: ClassVar[str] = (
+        "Ask who removed the SFTP config and create it again, or take the campaign off the list."
+    )
+    mutes: ClassVar[tuple[str, ...]] = (EVERY_OTHER_RULE,)
+
+    severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
+
+    def judge(self, sight: Sight) -> Finding:
+        """Return unhealthy for an expected config that is not there; an unread one is unknown."""
+        match sight.observation:
+            case PollError() as error:
+                return unread(error)
+            case SftpConfig():
+                return healthy("the campaign has an SFTP config")
+        had_one = sight.memory.config is not None
+        if not sight.target.expected and not had_one:
+            return healthy("the campaign does not use SFTP")
+        gone_at, others_at = sight.memory.gone_at, sight.others_read_at
+        # It may be gone for all: a token, an API release.
+        if had_one and gone_at is not None and others_at is not None and others_at < gone_at:
+            return unknown("the SFTP config is gone; two other campaigns are asked first")
+        # Known from discovery alone the campaign itself may be gone.
+        listed, listed_at = sight.target.listed, sight.target.listed_at or 0.0
+        if not listed and gone_at is not None and listed_at <= gone_at:
+            return unknown("no SFTP config; the next listing says whether the campaign is there")
+        evidence = {"gone_at": rfc3339(sight.now if gone_at is None else gone_at)}
+        if had_one:
+            return unhealthy("the SFTP config that was there is gone", evidence)
+        return unhealthy("the platform has no SFTP config for this campaign", evidence)
 
 
 @campaign_rule
@@ -31,18 +74,16 @@ class NeverTested(ConfigRule, alertname="SftpNeverTested"):
     grace: Seconds = setting(DAY, "how long a new config may stay untested")
 
     def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
-        """Return unhealthy from creation (or, unknown, the first sight) plus `grace` on."""
+        """Return unhealthy `grace` after the creation (or, where unknown, the first sight)."""
         if config.half_tested:
             return unknown("the record of the last test is incomplete", evidence_of_test(config))
         if not config.never_tested:
             return healthy("a connection test is on record", evidence_of_test(config))
-        created = config.created_at
-        if created is None:
-            created = sight.dated(sight.memory.first_seen_at)
-        evidence = {"created_at": rfc3339(created), "grace": span(self.grace)}
-        summary = (
-            f"no connection test on record, created {rfc3339(created)}, allowed {span(self.grace)}"
-        )
+        seen = sight.dated(sight.memory.first_seen_at)
+        created = seen if config.created_at is None else config.created_at
+        at, grace = rfc3339(created), span(self.grace)
+        summary = f"no connection test on record, created {at}, allowed {grace}"
+        evidence = {"created_at": at, "grace": grace}
         return by_deadline(created + self.grace, sight.now, summary, evidence)
 
 
@@ -67,11 +108,8 @@ class Disabled(ConfigRule, alertname="SftpConfigDisabled"):
         since = sight.dated(memory.disabled_since)
         if not memory.enabled_seen and config.created_at is not None:
             since = config.created_at
-        evidence = {
-            "is_enabled": "false",
-            "disabled_since": rfc3339(since),
-            "grace": span(self.grace),
-        }
-        summary = f"disabled since {rfc3339(since)} or earlier (allowed: {span(self.grace)})"
-        finding = by_deadline(since + self.grace, sight.now, summary, evidence)
-        return unhealthy(summary, evidence) if finding.verdict is Verdict.UNHEALTHY else finding
+        at, grace = rfc3339(since), span(self.grace)
+        evidence = {"is_enabled": "false", "disabled_since": at, "grace": grace}
+        summary = f"disabled since {at} or earlier (allowed: {grace})"
+        # No instant that the platform recorded: so unhealthy since the first such observation.
+        return replace(by_deadline(since + self.grace, sight.now, summary, evidence), since=None)

@@ -4,8 +4,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from monitor.core.model import MINUTE, Finding, PollError, Seconds
-from monitor.core.rule import Rule, Sight, healthy, setting, unhealthy, unknown, unread
-from monitor.core.rules.table import campaign_rule
+from monitor.core.rule import (
+    Rule,
+    Sight,
+    campaign_rule,
+    healthy,
+    setting,
+    unhealthy,
+    unknown,
+    unread,
+)
 from monitor.core.text import rfc3339
 
 
@@ -26,19 +34,20 @@ class Unreadable(Rule, alertname="SftpConfigUnreadable"):
 
     def judge(self, sight: Sight) -> Finding:
         """Return unhealthy at a failed poll: 3 in a row, the first of them `after` ago."""
-        error, failures = sight.observation, sight.failures
+        error, failures = sight.observation, sight.status.failures
         if not isinstance(error, PollError):
-            return healthy("the SFTP config can be read", {})
+            return healthy("the SFTP config can be read")
         if failures is None:
             return unread(error)
+        first = rfc3339(failures.first_at)
         evidence = {
             "reason": error.reason.value,
             "detail": error.detail,
             "failures": str(failures.count),
-            "first_failure_at": rfc3339(failures.first_at),
+            "first_failure_at": first,
         }
-        first = rfc3339(failures.first_at)
         summary = f"{failures.count} polls in a row failed since {first}: {error.reason}"
-        if failures.count < self.FAILURES or sight.since(failures.first_at) < self.after:
+        lasted = sight.now - sight.dated(failures.first_at)
+        if failures.count < self.FAILURES or lasted < self.after:
             return unknown(summary, evidence)
         return unhealthy(summary, evidence, since=failures.first_at)

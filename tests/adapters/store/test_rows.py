@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 
 from monitor.adapters.store import rows, schema
 from monitor.core.discovery import Roster
-from monitor.core.identity import AlertLabels
 from monitor.core.model import (
-    Alert,
-    AlertState,
+    AlertLabels,
     Event,
     EventStatus,
     Listed,
@@ -27,7 +25,15 @@ from monitor.core.model import (
     SftpConfig,
 )
 from monitor.core.rules import Missing
-from monitor.core.status import CampaignStatus, EnvironmentStatus, Failures, Memory, Run
+from monitor.core.status import (
+    Alert,
+    AlertState,
+    CampaignStatus,
+    EnvironmentStatus,
+    Failures,
+    Memory,
+    Run,
+)
 from support.builders import NOW, a_config, a_status
 from support.state_files import an_event
 

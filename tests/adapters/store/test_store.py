@@ -11,8 +11,8 @@ import pytest
 
 from monitor.adapters.store import MEMORY, Change, Loaded, StorageError, Store
 from monitor.core.discovery import Roster
-from monitor.core.model import Alert, AlertState, Listed
-from monitor.core.status import CampaignStatus, EnvironmentStatus, Memory
+from monitor.core.model import Listed
+from monitor.core.status import Alert, AlertState, CampaignStatus, EnvironmentStatus, Memory
 from support.builders import NOW, a_config, a_status
 from support.state_files import an_event, events, execute, full_disk, select, threaded
 

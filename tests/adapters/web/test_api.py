@@ -7,8 +7,7 @@ import pytest
 
 from monitor.adapters.web import EventsAnswer
 from monitor.core.board import Board, Entry
-from monitor.core.identity import fingerprint
-from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason
+from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, fingerprint
 from monitor.core.rule import unknown
 from monitor.serialize import Links, record_of, to_json
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment

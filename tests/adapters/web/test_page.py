@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 
 from monitor.adapters.web.serializers import ROWS, status_page
 from monitor.core.board import Board
-from monitor.core.identity import AlertLabels
-from monitor.core.model import HOUR, MINUTE, Instant, NoConfig, Observation, PollError, Reason
+from monitor.core.model import (
+    HOUR,
+    MINUTE,
+    AlertLabels,
+    Instant,
+    NoConfig,
+    Observation,
+    PollError,
+    Reason,
+)
 from monitor.core.status import EnvironmentStatus
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
