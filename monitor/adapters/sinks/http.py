@@ -4,13 +4,12 @@ Events are rare, and one that was kept would be gone by then.
 """
 
 from collections.abc import Mapping
-from functools import partial
 
 from monitor import __version__
 from monitor.config import origin
 from monitor.core.model import Seconds
 from monitor.core.text import clean
-from monitor.http import beginning, request_once
+from monitor.http import request_once
 
 WITHIN: Seconds = 10.0
 """What a whole request may take, from the look-up of the host to the last byte that is read."""
@@ -28,10 +27,10 @@ async def post(
 
     Raises OSError where there was none; it names no more of the URL than its origin.
     """
-    sent, read = {**_HEADERS, **headers}, partial(beginning, size=ANSWER_MAX)
+    parts = {"content": body, "headers": {**_HEADERS, **headers}}
     try:
         status, answer = await request_once(
-            "POST", url, within=within, read=read, content=body, headers=sent
+            "POST", url, within=within, most=ANSWER_MAX, whole=False, **parts
         )
     except OSError as error:
         raise OSError(f"{origin(url)}: {clean(str(error), 200)}") from None

@@ -5,21 +5,21 @@ import socket
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
 
-from monitor.adapters.talkover.decode import PER_PAGE, decode_listing, decode_sftp
-from monitor.adapters.talkover.headers import (
+from monitor.adapters.talkover.answer import (
     CACHED_FROM,
     age,
+    json_of_200,
     not_json,
+    parse_http_date,
     pause,
     rate_hint,
-    refusal,
-    server_date,
 )
+from monitor.adapters.talkover.decode import PER_PAGE, decode_listing, decode_sftp
 from monitor.core.environment import UNANSWERED
 from monitor.core.model import (
     Answer,
@@ -37,27 +37,18 @@ from monitor.core.text import clean, redact, span
 from monitor.http import Lookup, Received, exchange, open_client
 from monitor.tls import client_context
 
-SFTP: Final = "sftp"
-"""The name of GET /campaigns/{id}/sftp in metrics."""
-
-CAMPAIGNS: Final = "campaigns"
-"""The name of GET /campaigns in metrics."""
-
 DETAIL_MAX = 200
 """How many characters of a failure's detail are kept."""
 
+# What is no answer of the API's says so at any age, and another campaign's config is a matter of
+# security.
+_EVEN_CACHED = UNANSWERED | {Reason.WRONG_CAMPAIGN}
+
 Observe = Callable[[str, Seconds, Reason | None], None]
-"""Is told of every finished call: the endpoint, how long it took, why it failed or None."""
+"""Is called for every finished call: the endpoint, how long it took, why it failed or None."""
 
-Seen = TypeVar("Seen", Observation, ListingPage | PollError)
-
-
-class _Aside(NamedTuple):
-    """What an answer says of the API itself; see `Answer`."""
-
-    server_date: Instant | None = None
-    pause: Seconds | None = None
-    rate: RateHint | None = None
+_Seen = TypeVar("_Seen", Observation, ListingPage | PollError)
+_Answer = TypeVar("_Answer", Answer, ListingAnswer)
 
 
 class TokenAuth(httpx.Auth):
@@ -117,10 +108,9 @@ class Talkover:
         Waiting for its turn does not count against the timeout. A cancelled call is not observed.
         """
         path = f"/campaigns/{quote(campaign_id, safe='')}/sftp"
-        seen, aside = await self._get(
-            SFTP, path, lambda received, token: observe_sftp(received, campaign_id, token)
+        return await self._get(
+            "sftp", path, lambda got, token: observe_sftp(got, campaign_id, token), Answer
         )
-        return Answer(seen, *aside)
 
     async def fetch_campaigns(self, page: int) -> ListingAnswer:
         """Return a page, from 1, of all campaigns that the token sees, whatever their status.
@@ -128,10 +118,9 @@ class Talkover:
         A failure is a `PollError`. Turns, timeout and cancelling are as for `fetch_sftp`.
         """
         path = f"/campaigns?per_page={PER_PAGE}&page={page}"
-        seen, aside = await self._get(
-            CAMPAIGNS, path, lambda received, token: observe_listing(received, page, token)
+        return await self._get(
+            "campaigns", path, lambda got, token: observe_listing(got, page, token), ListingAnswer
         )
-        return ListingAnswer(seen, *aside)
 
     def set_token(self, token: str) -> None:
         """Use another token from the next request on. Raises `ValueError` for an unusable one."""
@@ -142,88 +131,54 @@ class Talkover:
         await self._client.aclose()
 
     async def _get(
-        self, endpoint: str, path: str, read: Callable[[Received, str], Seen]
-    ) -> tuple[Seen, _Aside]:
+        self,
+        endpoint: str,
+        path: str,
+        read: Callable[[Received, str], _Seen],
+        answer: Callable[[_Seen, Instant | None, Seconds | None, RateHint | None], _Answer],
+    ) -> _Answer:
         """Return what `read` makes of the answer and of the token that was sent."""
-        url = f"{self._base_url}{path}"
         async with self._turns:
             # Kept, since `set_token` may come before the answer: this is the one to redact.
             token = self._token
             auth = TokenAuth(token, self._base_url)
+            url = f"{self._base_url}{path}"
             started = self._stopwatch()
             received = await exchange(self._client, "GET", url, within=self._timeout, auth=auth)
             duration = self._stopwatch() - started
-        said: Seen = received if isinstance(received, PollError) else read(received, token)
-        seen = _presentable(_fresh(said, received), token)
+        seen, headers = read(received, token), received.headers
+        kept = age(headers)
+        cached = kept >= CACHED_FROM
+        if cached and not (isinstance(seen, PollError) and seen.reason in _EVEN_CACHED):
+            words = f"{received.status} out of a cache, {span(kept)} old (Age)"
+            seen = PollError(Reason.CACHED, words)
+        if isinstance(seen, PollError):
+            # The API may echo us. Redacted before it is cut: half a token is still a secret.
+            seen = replace(seen, detail=clean(redact(seen.detail, token), DETAIL_MAX))
         self._observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
-        return seen, self._aside(received)
-
-    def _aside(self, received: Received | PollError) -> _Aside:
-        if isinstance(received, PollError):
-            return _Aside()
-        cached = age(received.headers) >= CACHED_FROM
-        date = None if cached else server_date(received.headers)
+        date = None if cached else parse_http_date(headers.get("date", ""))
         now = self._now() if date is None else date
-        return _Aside(
-            server_date=date,
-            pause=pause(received.status, received.headers, now),
-            rate=None if cached else rate_hint(received.headers, now),
-        )
+        rate = None if cached else rate_hint(headers, now)
+        return answer(seen, date, pause(received.status, headers, now), rate)
 
 
 def observe_sftp(received: Received, campaign_id: str, token: str) -> Observation:
-    """Return what an answer to GET /campaigns/{id}/sftp says, without `token`. Never raises."""
-    if received.status == 404:
-        return _read_404(received)
-    body = _json_of_200(received)
+    """Return what an answer to GET /campaigns/{id}/sftp says, without `token`. Never raises.
+
+    The API's own 404 says that there is no config; a proxy's or a web server's page says nothing.
+    """
+    if received.status == 404 and isinstance(received.body, bytes):
+        # An empty body has no type to speak of: frameworks answer a missing resource like that.
+        foreign = not_json(received.headers) if received.body else None
+        return foreign or NoConfig(by_404=True)
+    body = received.body if received.status == 404 else json_of_200(received)
     return body if isinstance(body, PollError) else decode_sftp(body, campaign_id, token)
 
 
 def observe_listing(received: Received, page: int, token: str) -> ListingPage | PollError:
     """Return what an answer to GET /campaigns says of this page, without `token`. Never raises."""
-    body = _json_of_200(received)
+    body = json_of_200(received)
     return body if isinstance(body, PollError) else decode_listing(body, page, token)
-
-
-def _json_of_200(received: Received) -> bytes | PollError:
-    """Return the body: the status decides first, then the headers."""
-    if received.status != 200:
-        return refusal(received)
-    if isinstance(received.body, PollError):
-        return received.body
-    return not_json(received.headers) or received.body
-
-
-def _read_404(received: Received) -> Observation:
-    """Return `NoConfig` for the API's own 404; a proxy's or a web server's page says nothing."""
-    if isinstance(received.body, PollError):
-        return received.body
-    # An empty body has no type to speak of: frameworks answer a missing resource like that.
-    foreign = not_json(received.headers) if received.body else None
-    return foreign or NoConfig(by_404=True)
-
-
-def _fresh(seen: Seen, received: Received | PollError) -> Seen:
-    """Return what was seen, or `cached` for an answer that a cache has kept for too long.
-
-    What is no answer of the API's says so at any age, and another campaign's config is a matter
-    of security.
-    """
-    if isinstance(received, PollError) or (kept := age(received.headers)) < CACHED_FROM:
-        return seen
-    if isinstance(seen, PollError) and seen.reason in UNANSWERED | {Reason.WRONG_CAMPAIGN}:
-        return seen
-    return PollError(Reason.CACHED, f"{received.status} out of a cache, {span(kept)} old (Age)")
-
-
-def _presentable(seen: Seen, token: str) -> Seen:
-    """Return what was seen, the words of a failure fit to be shown, even if the API echoes us.
-
-    They are redacted before they are cut: half a token is still a secret.
-    """
-    if isinstance(seen, PollError):
-        return replace(seen, detail=clean(redact(seen.detail, token), DETAIL_MAX))
-    return seen
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

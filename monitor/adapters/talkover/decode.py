@@ -1,26 +1,25 @@
 """The body of an answer → what it says: strict JSON, strict types, clean text, or a `PollError`.
 
-The standard library reads the JSON, since other parsers accept duplicate keys, and bad numbers in
-fields that they skip; pydantic then holds it against what the API's reference says. Another field
-is a line in a shape here, and one in the core's model. What a page of the listing says of the
-pages beside it (`pagination`) is a hint that may be missing or a lie.
+pydantic holds the JSON against what the API's reference says. Another field is a line in a shape
+here, and one in the core's model. What a page of the listing says of the pages beside it
+(`pagination`) is a hint that may be missing or a lie.
 """
 
 import re
+from datetime import datetime
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     FailFast,
     ValidationError,
     ValidationInfo,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError, PydanticKnownError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from monitor.adapters.talkover.formats import NEVER, api_message, load_json, parse_rfc3339
+from monitor.adapters.talkover.answer import api_message, load_json
 from monitor.core.model import (
     Instant,
     Listed,
@@ -36,31 +35,28 @@ from monitor.core.text import CAMPAIGN_ID, clean, redact_echo
 PER_PAGE: Final = 100
 """How many campaigns a page is asked to hold: the API's most."""
 
-TEXT_MAX = 256
-"""How many characters of any of the API's strings are kept; of a word, `WORD_MAX`."""
-
-WORD_MAX = 32
+NEVER: Instant = 0.0
+"""What the zero times `0001-01-01T…` and `1970-01-01T00:00:00Z` mean."""
 
 # More campaigns or pages than any customer has: such a number is a mistake of the API.
 _COUNT_MAX = 1_000_000
 
-# Kinds of what validators find wrong, by the order in which they count: what is no config at all
-# is not one of another campaign, and only then its content matters.
-_CAMPAIGN, _CONTENT = "campaign", "content"
-_RANK = {_CAMPAIGN: 1, _CONTENT: 2}
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2})(\.[0-9]+)?"
+    r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
 
-_EXPECTED = {
-    "bool_type": "bool",
-    "int_type": "int",
-    "list_type": "array",
-    "model_type": "object",
-    "string_type": "str",
-}
-_JSON_NAMES = {dict: "object", list: "array", type(None): "null"}
+# Kinds of errors, by the order in which they count: what is no config at all is not one of another
+# campaign, and only then its content (a validator's ValueError) matters.
+_CAMPAIGN = "campaign"
+_RANK = {_CAMPAIGN: 1, "value_error": 2}
+
+# What pydantic and Python call a type that JSON, or on-call, knows by another name.
+_NAMES = {"model": "object", "dict": "object", "list": "array", "string": "str", "NoneType": "null"}
 
 
 class _Asked(NamedTuple):
-    """What the request had: the validators hold the answer against it."""
+    """What the request had, the validators' context: they hold the answer against it."""
 
     token: str
     campaign_id: str = ""
@@ -71,19 +67,15 @@ def _asked(info: ValidationInfo) -> _Asked:
     return info.context
 
 
-def _text(text: str, info: ValidationInfo) -> str:
-    # Redacted before it is cut: half a token is a secret, too.
-    return clean(redact_echo(text, _asked(info).token), TEXT_MAX)
+def _shown(limit: int, *, visible: bool = False) -> AfterValidator:
+    def shown(text: str, info: ValidationInfo) -> str:
+        # Redacted before it is cut: half a token is a secret, too.
+        text = clean(redact_echo(text, _asked(info).token), limit)
+        if visible and not text:
+            raise ValueError("Expected text, got none")
+        return text
 
-
-def _word(text: str, info: ValidationInfo) -> str:
-    return clean(redact_echo(text, _asked(info).token), WORD_MAX)
-
-
-def _visible(text: str) -> str:
-    if not text:
-        raise PydanticCustomError(_CONTENT, "Expected text, got none")
-    return text
+    return AfterValidator(shown)
 
 
 def _campaign_asked_for(text: str, info: ValidationInfo) -> str:
@@ -94,10 +86,10 @@ def _campaign_asked_for(text: str, info: ValidationInfo) -> str:
 
 def _campaign_id(text: str, info: ValidationInfo) -> str:
     if not re.fullmatch(CAMPAIGN_ID, text):
-        raise PydanticCustomError(_CONTENT, "Expected an id of 1 to 64 letters, digits, '-' or '_'")
+        raise ValueError("Expected an id of 1 to 64 letters, digits, '-' or '_'")
     # Calls are made with an id: one with the token in it cannot be redacted.
     if _asked(info).token.lower() in text.lower():
-        raise PydanticCustomError(_CONTENT, "Expected an id, got the token")
+        raise ValueError("Expected an id, got the token")
     return text
 
 
@@ -107,20 +99,24 @@ def _port(number: int) -> int:
     return number
 
 
-def _instant(text: object) -> Instant | None:
-    if text is None:
-        return None
-    if not isinstance(text, str):
-        raise PydanticKnownError("string_type")
+def parse_rfc3339(text: str) -> Instant:
+    """Return the instant of an RFC 3339 time, `NEVER` for a zero time.
+
+    Raises `ValueError` for anything else: naive times, ISO weeks, 24:00:00, second 60.
+    """
+    match = _RFC3339.fullmatch(text)
+    moment, fraction, zone = match.groups("") if match else ("", "", "")
     try:
-        return parse_rfc3339(text)
+        at = datetime.fromisoformat(moment + zone.upper()).timestamp()
     except ValueError:
-        raise PydanticCustomError(_CONTENT, "Expected an RFC 3339 time") from None
+        raise ValueError("Expected an RFC 3339 time") from None
+    return NEVER if text.startswith("0001-01-01") else at + float(fraction or 0)
 
 
-_Text = Annotated[str, AfterValidator(_text)]
-_VisibleText = Annotated[_Text, AfterValidator(_visible)]
-_Time = Annotated[Instant | None, BeforeValidator(_instant)]
+_Text = Annotated[str, _shown(256)]
+_VisibleText = Annotated[str, _shown(256, visible=True)]
+# Text of an instant, and that instant once it is read.
+_Time = Annotated[str, AfterValidator(parse_rfc3339)]
 
 
 class _Shape(BaseModel):
@@ -139,10 +135,10 @@ class _Sftp(_Shape):
     import_path: _Text | None = None
     export_path: _Text | None = None
     import_schedule: _Text | None = None
-    last_test_at: _Time = None
+    last_test_at: _Time | None = None
     last_test_success: bool | None = None
-    created_at: _Time = None
-    updated_at: _Time = None
+    created_at: _Time | None = None
+    updated_at: _Time | None = None
 
 
 class _SftpAnswer(_Shape):
@@ -153,8 +149,8 @@ class _SftpAnswer(_Shape):
 class _Campaign(_Shape):
     id: Annotated[str, AfterValidator(_campaign_id)]
     name: _Text
-    status: Annotated[str, AfterValidator(_word), AfterValidator(_visible)]
-    campaign_type: Annotated[str, AfterValidator(_word)] | None = None
+    status: Annotated[str, _shown(32, visible=True)]
+    campaign_type: Annotated[str, _shown(32)] | None = None
 
 
 class _ListingAnswer(_Shape):
@@ -181,7 +177,7 @@ def decode_sftp(body: bytes, campaign_id: str, token: str) -> Observation:
         return NoConfig(by_404=False)
     # Not dict(): that takes pydantic twice as long as all its checks.
     fields = vars(answer.data).copy()
-    if answer.data.last_test_at == NEVER and not answer.data.last_test_success:
+    if fields["last_test_at"] == NEVER and not fields["last_test_success"]:
         fields["last_test_success"] = None
     for name in ("last_test_at", "created_at", "updated_at"):
         fields[name] = None if fields[name] == NEVER else fields[name]
@@ -192,9 +188,8 @@ def decode_sftp(body: bytes, campaign_id: str, token: str) -> Observation:
 def decode_listing(body: bytes, page: int, token: str) -> ListingPage | PollError:
     """Return what a 200 lists on this page, from 1.
 
-    Never raises: a body that is not what the API's reference describes is a `PollError`, and so is
-    one that says to be another page than the one asked for. Of campaigns that are there twice the
-    first counts. `token` is the one that was sent, and in nothing that is returned.
+    Never raises, likewise; to be another page than the one asked for is an error, too. Of campaigns
+    that are there twice the first counts.
     """
     answer = _read(body, _ListingAnswer, _Asked(token))
     if isinstance(answer, PollError):
@@ -262,10 +257,10 @@ def _explained(error: ErrorDetails) -> str:
     kind, place = error["type"], error["loc"]
     if kind == "missing":
         place, said = place[:-1], f"Object missing required field `{place[-1]}`"
-    elif kind in _EXPECTED:
-        came = type(error["input"])
-        said = f"Expected `{_EXPECTED[kind]}`, got `{_JSON_NAMES.get(came, came.__name__)}`"
+    elif kind.endswith("_type"):
+        expected, came = kind.removesuffix("_type"), type(error["input"]).__name__
+        said = f"Expected `{_NAMES.get(expected, expected)}`, got `{_NAMES.get(came, came)}`"
     else:
-        said = error["msg"]
+        said = error["msg"].removeprefix("Value error, ")
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return f"{said} - at `${path}`"

@@ -1,0 +1,230 @@
+"""An answer of the API up to its JSON: status, type, clock, age, pause, rate limit; strict JSON.
+
+The vendor does not name the headers of the rate limit, so Laravel's (`X-RateLimit-*`,
+`Retry-After`) and the IETF drafts' (`RateLimit-*`, `RateLimit`, `RateLimit-Policy`) are all taken,
+and any may be missing. The standard library reads the JSON, since other parsers accept duplicate
+keys, and bad numbers in fields that they skip.
+"""
+
+import json
+import math
+import re
+from contextlib import suppress
+from datetime import UTC
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from monitor.core.model import HOUR, MINUTE, Instant, PollError, RateHint, Reason, Seconds
+from monitor.http import LOCATION, Received
+
+PAUSE_MIN: Seconds = 1.0
+PAUSE_MAX: Seconds = 900.0
+"""What `Retry-After` is clamped to: a typing error must not silence us for a day."""
+
+PAUSE_DEFAULT: Seconds = MINUTE
+"""How long to wait where `Retry-After` makes no sense: the limit is one per minute."""
+
+CACHED_FROM: Seconds = 30.0
+"""From this `Age` on an answer came out of a cache: it says nothing of now."""
+
+_AGE_MAX: Seconds = 2.0**31
+_LIMIT_MAX = 1_000_000
+# A reset from here on (2001) is an instant; less is a span, whatever the header is called.
+_EPOCH_FROM = 1_000_000_000
+
+# int() takes quadratic time, and its own limit of digits can be switched off from outside.
+_DIGITS_MAX = 32
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_DIGITS = re.compile(r"[0-9]+")
+_LEADING_NUMBER = re.compile(r"\s*([0-9]{1,12})\s*(?:[,;]|$)")
+
+_BY_STATUS = {
+    401: Reason.UNAUTHORIZED,
+    403: Reason.FORBIDDEN,
+    404: Reason.NOT_FOUND,
+    429: Reason.RATE_LIMITED,
+    # It leads nowhere, and nobody asked conditionally: no redirect.
+    304: Reason.UNEXPECTED_STATUS,
+}
+_BY_CLASS = {3: Reason.REDIRECT, 4: Reason.HTTP_4XX, 5: Reason.HTTP_5XX}
+
+
+def json_of_200(received: Received) -> bytes | PollError:
+    """Return the body: the status decides first, even where the body broke off, then the headers.
+
+    What else a status says is an error, with what the API's own error body says where there is one.
+    """
+    status, headers, body = received.status, received.headers, received.body
+    if status in {0, 200}:
+        return body if isinstance(body, PollError) else not_json(headers) or body
+    reason = _BY_STATUS.get(status) or _BY_CLASS.get(status // 100, Reason.UNEXPECTED_STATUS)
+    if reason is Reason.REDIRECT:
+        return PollError(reason, f"{status} to {_location_host(headers)}")
+    said = ""
+    if not isinstance(body, PollError) and not_json(headers) is None:
+        with suppress(ValueError):
+            said = api_message(load_json(body))
+    return PollError(reason, f"{status} {said}".rstrip())
+
+
+def not_json(headers: httpx.Headers) -> PollError | None:
+    """Return why a body under these headers is not JSON in UTF-8, None where it is."""
+    if "content-type" not in headers:
+        return PollError(Reason.BAD_CONTENT_TYPE, "no Content-Type")
+    message = Message()
+    message["Content-Type"] = headers["content-type"]
+    kind = message.get_content_type()
+    if kind != "application/json" and not kind.endswith("+json"):
+        return PollError(Reason.BAD_CONTENT_TYPE, f"Content-Type {kind}")
+    charset = message.get_param("charset", "utf-8")
+    if str(charset).lower() not in {"utf-8", "utf8"}:
+        return PollError(Reason.BAD_ENCODING, f"charset {charset}")
+    return None
+
+
+def _location_host(headers: httpx.Headers) -> str:
+    """Return the host alone: path and query of a Location may carry what no log should."""
+    location = headers.get(LOCATION)
+    if location is None:
+        return "nowhere"
+    try:
+        return urlsplit(location).hostname or "the same host"
+    except ValueError:
+        return "no valid URL"
+
+
+def load_json(body: bytes) -> object:
+    """Return the document, of UTF-8 JSON with unique keys, finite numbers and whole characters.
+
+    Raises `ValueError`, with a message that quotes nothing of the body.
+    """
+    try:
+        # Not left to json.loads(): of bytes it takes UTF-16 and lone surrogates, too.
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("the body is not UTF-8") from None
+    try:
+        document = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_sensible,
+        )
+        # Only an escape can bring half a pair in; encoding tells it from a whole one.
+        if _SURROGATE.search(text):
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except RecursionError:
+        raise ValueError("the body is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("half a surrogate pair in a string") from None
+    return document
+
+
+def api_message(document: object) -> str:
+    """Return `CODE: message` of an error body in either of the API's two forms, or ''."""
+    said = document if isinstance(document, dict) else {}
+    source = said["error"] if isinstance(said.get("error"), dict) else said
+    parts = (source.get("code"), source.get("message"))
+    return ": ".join(part for part in parts if isinstance(part, str) and part)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return made
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number beyond all bounds")
+    return number
+
+
+def _sensible(text: str) -> int:
+    if len(text) > _DIGITS_MAX:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def parse_http_date(text: str) -> Instant | None:
+    """Return the instant of an HTTP date (`Date`, `Retry-After`), None where it is none.
+
+    All three forms of RFC 9110 §5.6.7 are taken; one without a zone is UTC, never local time.
+    """
+    try:
+        # It calls int(), which takes digits of any script.
+        at = parsedate_to_datetime(text if text.isascii() else "")
+    except (ValueError, OverflowError):
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def age(headers: httpx.Headers) -> Seconds:
+    """Return how long a cache has kept the answer; 0 where none says so in digits.
+
+    Of several caches, or a header that is there twice, the longest counts.
+    """
+    said = [one.strip() for one in headers.get("age", "").split(",")]
+    # Not int(), which refuses more than 4,300 digits.
+    known = [float(one) for one in said if _DIGITS.fullmatch(one)]
+    return min(max(known, default=0.0), _AGE_MAX)
+
+
+def pause(status: int, headers: httpx.Headers, now: Instant) -> Seconds | None:
+    """Return for how many seconds the API asks us to leave it alone, None where it does not.
+
+    A 429 always does; a 503 where it has `Retry-After`. `now` is the API's clock if known.
+    """
+    text = headers.get("retry-after", "").strip()
+    if status != 429 and not (status == 503 and "retry-after" in headers):
+        return None
+    at = parse_http_date(text)
+    if _DIGITS.fullmatch(text):
+        seconds = float(text)
+    elif at is not None and at >= now:
+        seconds = at - now
+    else:
+        return PAUSE_DEFAULT
+    return min(max(seconds, PAUSE_MIN), PAUSE_MAX)
+
+
+def rate_hint(headers: httpx.Headers, now: Instant) -> RateHint | None:
+    """Return what the headers say of the rate limit, as far as it is plausible.
+
+    `now` is the API's clock if known: a reset that is an instant is taken against it.
+    """
+    limit = _first(headers, "limit", "q")
+    if limit is not None and not 0 < limit <= _LIMIT_MAX:
+        limit = None
+    remaining = _first(headers, "remaining", "r")
+    if remaining is not None and remaining > (limit or _LIMIT_MAX):
+        remaining = None
+    at = _first(headers, "reset", "t")
+    reset = None if at is None else at - now if at >= _EPOCH_FROM else float(at)
+    if reset is not None and not 0 <= reset <= HOUR:
+        reset = None
+    hint = RateHint(limit, remaining, reset)
+    return None if hint == RateHint() else hint
+
+
+def _first(headers: httpx.Headers, name: str, parameter: str) -> int | None:
+    """Return the first of the headers' numbers of this name; the newest draft has parameters."""
+    # Early drafts list policies behind the number: `RateLimit-Limit: 100, 100;w=60`.
+    for header in (f"x-ratelimit-{name}", f"ratelimit-{name}"):
+        match = _LEADING_NUMBER.match(headers.get(header, ""))
+        if match is not None:
+            return int(match[1])
+    fields = f"{headers.get('ratelimit', '')};{headers.get('ratelimit-policy', '')}"
+    match = re.search(rf"[;,\s](?:{name}|{parameter})=([0-9]{{1,12}})(?![0-9.])", f";{fields}")
+    return None if match is None else int(match[1])
