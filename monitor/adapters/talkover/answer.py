@@ -9,6 +9,7 @@ keys, and bad numbers in fields that they skip.
 import json
 import math
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC
 from email.message import Message
@@ -31,7 +32,6 @@ PAUSE_DEFAULT: Seconds = MINUTE
 CACHED_FROM: Seconds = 30.0
 """From this `Age` on an answer came out of a cache: it says nothing of now."""
 
-_AGE_MAX: Seconds = 2.0**31
 _LIMIT_MAX = 1_000_000
 # A reset from here on (2001) is an instant; less is a span, whatever the header is called.
 _EPOCH_FROM = 1_000_000_000
@@ -40,17 +40,19 @@ _EPOCH_FROM = 1_000_000_000
 _DIGITS_MAX = 32
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _DIGITS = re.compile(r"[0-9]+")
-_LEADING_NUMBER = re.compile(r"\s*([0-9]{1,12})\s*(?:[,;]|$)")
 
-_BY_STATUS = {
+# By status, or else by its first digit.
+_REFUSALS = {
     401: Reason.UNAUTHORIZED,
     403: Reason.FORBIDDEN,
     404: Reason.NOT_FOUND,
     429: Reason.RATE_LIMITED,
     # It leads nowhere, and nobody asked conditionally: no redirect.
     304: Reason.UNEXPECTED_STATUS,
+    3: Reason.REDIRECT,
+    4: Reason.HTTP_4XX,
+    5: Reason.HTTP_5XX,
 }
-_BY_CLASS = {3: Reason.REDIRECT, 4: Reason.HTTP_4XX, 5: Reason.HTTP_5XX}
 
 
 def json_of_200(received: Received) -> bytes | PollError:
@@ -61,7 +63,7 @@ def json_of_200(received: Received) -> bytes | PollError:
     status, headers, body = received.status, received.headers, received.body
     if status in {0, 200}:
         return body if isinstance(body, PollError) else not_json(headers) or body
-    reason = _BY_STATUS.get(status) or _BY_CLASS.get(status // 100, Reason.UNEXPECTED_STATUS)
+    reason = _REFUSALS.get(status) or _REFUSALS.get(status // 100, Reason.UNEXPECTED_STATUS)
     if reason is Reason.REDIRECT:
         return PollError(reason, f"{status} to {_location_host(headers)}")
     said = ""
@@ -105,19 +107,18 @@ def load_json(body: bytes) -> object:
     try:
         # Not left to json.loads(): of bytes it takes UTF-16 and lone surrogates, too.
         text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ValueError("the body is not UTF-8") from None
-    try:
         document = json.loads(
             text,
             object_pairs_hook=_unique,
-            parse_constant=_no_constant,
+            parse_constant=_finite,
             parse_float=_finite,
             parse_int=_sensible,
         )
         # Only an escape can bring half a pair in; encoding tells it from a whole one.
         if _SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("the body is not UTF-8") from None
     except RecursionError:
         raise ValueError("the body is nested too deeply") from None
     except UnicodeEncodeError:
@@ -140,14 +141,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
-
-
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError("a number beyond all bounds")
+        named = not text[-1].isdigit()
+        raise ValueError(f"{text} is no JSON" if named else "a number beyond all bounds")
     return number
 
 
@@ -170,6 +168,21 @@ def parse_http_date(text: str) -> Instant | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
+def aside(
+    received: Received, now: Callable[[], Instant]
+) -> tuple[Instant | None, Seconds | None, RateHint | None]:
+    """Return the API's clock, the pause it asks for and its rate limit, as far as they are said.
+
+    What a cache has kept says nothing of the clock and the limit. `now` is our clock.
+    """
+    status, headers = received.status, received.headers
+    if age(headers) >= CACHED_FROM:
+        return None, pause(status, headers, now()), None
+    date = parse_http_date(headers.get("date", ""))
+    known = now() if date is None else date
+    return date, pause(status, headers, known), rate_hint(headers, known)
+
+
 def age(headers: httpx.Headers) -> Seconds:
     """Return how long a cache has kept the answer; 0 where none says so in digits.
 
@@ -178,7 +191,7 @@ def age(headers: httpx.Headers) -> Seconds:
     said = [one.strip() for one in headers.get("age", "").split(",")]
     # Not int(), which refuses more than 4,300 digits.
     known = [float(one) for one in said if _DIGITS.fullmatch(one)]
-    return min(max(known, default=0.0), _AGE_MAX)
+    return min(max(known, default=0.0), 2.0**31)
 
 
 def pause(status: int, headers: httpx.Headers, now: Instant) -> Seconds | None:
@@ -204,13 +217,9 @@ def rate_hint(headers: httpx.Headers, now: Instant) -> RateHint | None:
 
     `now` is the API's clock if known: a reset that is an instant is taken against it.
     """
-    limit = _first(headers, "limit", "q")
-    if limit is not None and not 0 < limit <= _LIMIT_MAX:
-        limit = None
-    remaining = _first(headers, "remaining", "r")
-    if remaining is not None and remaining > (limit or _LIMIT_MAX):
-        remaining = None
-    at = _first(headers, "reset", "t")
+    limit = _first(headers, "limit", "q", range(1, _LIMIT_MAX + 1))
+    remaining = _first(headers, "remaining", "r", range((limit or _LIMIT_MAX) + 1))
+    at = _first(headers, "reset", "t", range(10**12))
     reset = None if at is None else at - now if at >= _EPOCH_FROM else float(at)
     if reset is not None and not 0 <= reset <= HOUR:
         reset = None
@@ -218,13 +227,14 @@ def rate_hint(headers: httpx.Headers, now: Instant) -> RateHint | None:
     return None if hint == RateHint() else hint
 
 
-def _first(headers: httpx.Headers, name: str, parameter: str) -> int | None:
+def _first(headers: httpx.Headers, name: str, parameter: str, among: range) -> int | None:
     """Return the first of the headers' numbers of this name; the newest draft has parameters."""
-    # Early drafts list policies behind the number: `RateLimit-Limit: 100, 100;w=60`.
-    for header in (f"x-ratelimit-{name}", f"ratelimit-{name}"):
-        match = _LEADING_NUMBER.match(headers.get(header, ""))
-        if match is not None:
-            return int(match[1])
-    fields = f"{headers.get('ratelimit', '')};{headers.get('ratelimit-policy', '')}"
-    match = re.search(rf"[;,\s](?:{name}|{parameter})=([0-9]{{1,12}})(?![0-9.])", f";{fields}")
-    return None if match is None else int(match[1])
+    said = (headers.get(f"x-ratelimit-{name}", ""), headers.get(f"ratelimit-{name}", ""))
+    fields = f";{headers.get('ratelimit', '')};{headers.get('ratelimit-policy', '')}"
+    matches = [
+        # Early drafts list policies behind the number: `RateLimit-Limit: 100, 100;w=60`.
+        *(re.match(r"\s*([0-9]{1,12})\s*(?:[,;]|$)", one) for one in said),
+        re.search(rf"[;,\s](?:{name}|{parameter})=([0-9]{{1,12}})(?![0-9.])", fields),
+    ]
+    number = next((int(match[1]) for match in matches if match), None)
+    return number if number is not None and number in among else None

@@ -1,4 +1,7 @@
-"""The API client of one environment: it makes the calls, and says what was answered."""
+"""The API client of one environment: it makes the calls, and says what was answered.
+
+Another endpoint is a method here and a shape in `decode`.
+"""
 
 import asyncio
 import socket
@@ -10,23 +13,14 @@ from urllib.parse import quote
 
 import httpx
 
-from monitor.adapters.talkover.answer import (
-    CACHED_FROM,
-    age,
-    json_of_200,
-    not_json,
-    parse_http_date,
-    pause,
-    rate_hint,
-)
-from monitor.adapters.talkover.decode import PER_PAGE, decode_listing, decode_sftp
+from monitor.adapters.talkover.answer import CACHED_FROM, age, aside
+from monitor.adapters.talkover.decode import PER_PAGE, observe_listing, observe_sftp
 from monitor.core.environment import UNANSWERED
 from monitor.core.model import (
     Answer,
     Instant,
     ListingAnswer,
     ListingPage,
-    NoConfig,
     Observation,
     PollError,
     RateHint,
@@ -37,8 +31,8 @@ from monitor.core.text import clean, redact, span
 from monitor.http import Lookup, Received, exchange, open_client
 from monitor.tls import client_context
 
-DETAIL_MAX = 200
-"""How many characters of a failure's detail are kept."""
+# How many characters of a failure's detail are kept.
+_DETAIL_MAX = 200
 
 # What is no answer of the API's says so at any age, and another campaign's config is a matter of
 # security.
@@ -146,39 +140,16 @@ class Talkover:
             started = self._stopwatch()
             received = await exchange(self._client, "GET", url, within=self._timeout, auth=auth)
             duration = self._stopwatch() - started
-        seen, headers = read(received, token), received.headers
-        kept = age(headers)
-        cached = kept >= CACHED_FROM
-        if cached and not (isinstance(seen, PollError) and seen.reason in _EVEN_CACHED):
+        seen, kept = read(received, token), age(received.headers)
+        definite = not isinstance(seen, PollError) or seen.reason not in _EVEN_CACHED
+        if kept >= CACHED_FROM and definite:
             words = f"{received.status} out of a cache, {span(kept)} old (Age)"
             seen = PollError(Reason.CACHED, words)
         if isinstance(seen, PollError):
             # The API may echo us. Redacted before it is cut: half a token is still a secret.
-            seen = replace(seen, detail=clean(redact(seen.detail, token), DETAIL_MAX))
+            seen = replace(seen, detail=clean(redact(seen.detail, token), _DETAIL_MAX))
         self._observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
-        date = None if cached else parse_http_date(headers.get("date", ""))
-        now = self._now() if date is None else date
-        rate = None if cached else rate_hint(headers, now)
-        return answer(seen, date, pause(received.status, headers, now), rate)
-
-
-def observe_sftp(received: Received, campaign_id: str, token: str) -> Observation:
-    """Return what an answer to GET /campaigns/{id}/sftp says, without `token`. Never raises.
-
-    The API's own 404 says that there is no config; a proxy's or a web server's page says nothing.
-    """
-    if received.status == 404 and isinstance(received.body, bytes):
-        # An empty body has no type to speak of: frameworks answer a missing resource like that.
-        foreign = not_json(received.headers) if received.body else None
-        return foreign or NoConfig(by_404=True)
-    body = received.body if received.status == 404 else json_of_200(received)
-    return body if isinstance(body, PollError) else decode_sftp(body, campaign_id, token)
-
-
-def observe_listing(received: Received, page: int, token: str) -> ListingPage | PollError:
-    """Return what an answer to GET /campaigns says of this page, without `token`. Never raises."""
-    body = json_of_200(received)
-    return body if isinstance(body, PollError) else decode_listing(body, page, token)
+        return answer(seen, *aside(received, self._now))
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -1,4 +1,4 @@
-"""The body of an answer → what it says: strict JSON, strict types, clean text, or a `PollError`.
+"""An answer → what it says: strict JSON, strict types, clean text, or else a `PollError`.
 
 pydantic holds the JSON against what the API's reference says. Another field is a line in a shape
 here, and one in the core's model. What a page of the listing says of the pages beside it
@@ -9,17 +9,10 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    FailFast,
-    ValidationError,
-    ValidationInfo,
-)
+from pydantic import AfterValidator, BaseModel, FailFast, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from monitor.adapters.talkover.answer import api_message, load_json
+from monitor.adapters.talkover.answer import api_message, json_of_200, load_json, not_json
 from monitor.core.model import (
     Instant,
     Listed,
@@ -31,6 +24,7 @@ from monitor.core.model import (
     SftpConfig,
 )
 from monitor.core.text import CAMPAIGN_ID, clean, redact_echo
+from monitor.http import Received
 
 PER_PAGE: Final = 100
 """How many campaigns a page is asked to hold: the API's most."""
@@ -119,11 +113,7 @@ _VisibleText = Annotated[str, _shown(256, visible=True)]
 _Time = Annotated[str, AfterValidator(parse_rfc3339)]
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-
-class _Sftp(_Shape):
+class _Sftp(BaseModel, strict=True):
     id: _VisibleText
     campaign_id: Annotated[str, AfterValidator(_campaign_asked_for)]
     host: _VisibleText
@@ -141,26 +131,45 @@ class _Sftp(_Shape):
     updated_at: _Time | None = None
 
 
-class _SftpAnswer(_Shape):
+class _SftpAnswer(BaseModel, strict=True):
     success: bool
     data: _Sftp | None
 
 
-class _Campaign(_Shape):
+class _Campaign(BaseModel, strict=True):
     id: Annotated[str, AfterValidator(_campaign_id)]
     name: _Text
     status: Annotated[str, _shown(32, visible=True)]
     campaign_type: Annotated[str, _shown(32)] | None = None
 
 
-class _ListingAnswer(_Shape):
+class _ListingAnswer(BaseModel, strict=True):
     success: bool
     # Not all that is wrong with a mebibyte of them: the first one says enough.
     data: Annotated[list[_Campaign], FailFast()]
     pagination: Any = None
 
 
-_Answer = TypeVar("_Answer", bound=_Shape)
+_Answer = TypeVar("_Answer", bound=BaseModel)
+
+
+def observe_sftp(received: Received, campaign_id: str, token: str) -> Observation:
+    """Return what an answer to GET /campaigns/{id}/sftp says, without `token`. Never raises.
+
+    The API's own 404 says that there is no config; a proxy's or a web server's page says nothing.
+    """
+    if received.status == 404 and isinstance(received.body, bytes):
+        # An empty body has no type to speak of: frameworks answer a missing resource like that.
+        foreign = not_json(received.headers) if received.body else None
+        return foreign or NoConfig(by_404=True)
+    body = received.body if received.status == 404 else json_of_200(received)
+    return body if isinstance(body, PollError) else decode_sftp(body, campaign_id, token)
+
+
+def observe_listing(received: Received, page: int, token: str) -> ListingPage | PollError:
+    """Return what an answer to GET /campaigns says of this page, without `token`. Never raises."""
+    body = json_of_200(received)
+    return body if isinstance(body, PollError) else decode_listing(body, page, token)
 
 
 def decode_sftp(body: bytes, campaign_id: str, token: str) -> Observation:
@@ -199,14 +208,10 @@ def decode_listing(body: bytes, page: int, token: str) -> ListingPage | PollErro
         return PollError(Reason.SCHEMA_MISMATCH, f"the answer is not page {page} of the listing")
     unique: dict[str, Listed] = {}
     for row in answer.data:
-        listed = Listed(row.id, row.name, row.status, row.campaign_type or "")
-        unique.setdefault(row.id, listed)
-    return ListingPage(
-        campaigns=tuple(unique.values()),
-        page=page,
-        last=_is_last(said, page, len(answer.data)),
-        total=_count(said, "total", at_least=len(answer.data)),
-    )
+        unique.setdefault(row.id, Listed(row.id, row.name, row.status, row.campaign_type or ""))
+    found = len(answer.data)
+    last, total = _is_last(said, page, found), _count(said, "total", at_least=found)
+    return ListingPage(tuple(unique.values()), page, last, total)
 
 
 def _is_last(said: dict[str, Any], page: int, found: int) -> bool:

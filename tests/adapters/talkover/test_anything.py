@@ -18,8 +18,7 @@ from monitor.adapters.talkover.answer import (
     pause,
     rate_hint,
 )
-from monitor.adapters.talkover.client import observe_sftp
-from monitor.adapters.talkover.decode import decode_sftp, parse_rfc3339
+from monitor.adapters.talkover.decode import decode_sftp, observe_sftp, parse_rfc3339
 from monitor.core.model import NoConfig, Observation, PollError, Reason, SftpConfig
 from monitor.core.text import rfc3339
 from monitor.http import Received
