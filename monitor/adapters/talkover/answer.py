@@ -55,25 +55,25 @@ _REFUSALS = {
 }
 
 
-def json_of_200(received: Received) -> bytes | PollError:
-    """Return the body: the status decides first, even where the body broke off, then the headers.
+def body_of(received: Received, *answered: int) -> bytes | PollError:
+    """Return the JSON under one of these statuses; any other counts even where its body broke off.
 
-    What else a status says is an error, with what the API's own error body says where there is one.
+    Of another status it says what it means, and what the API's own error body says.
     """
     status, headers, body = received.status, received.headers, received.body
-    if status in {0, 200}:
-        return body if isinstance(body, PollError) else not_json(headers) or body
+    if status in answered or not status:
+        return body if isinstance(body, PollError) else _not_json(headers) or body
     reason = _REFUSALS.get(status) or _REFUSALS.get(status // 100, Reason.UNEXPECTED_STATUS)
     if reason is Reason.REDIRECT:
         return PollError(reason, f"{status} to {_location_host(headers)}")
     said = ""
-    if not isinstance(body, PollError) and not_json(headers) is None:
+    if not isinstance(body, PollError) and not _not_json(headers):
         with suppress(ValueError):
             said = api_message(load_json(body))
     return PollError(reason, f"{status} {said}".rstrip())
 
 
-def not_json(headers: httpx.Headers) -> PollError | None:
+def _not_json(headers: httpx.Headers) -> PollError | None:
     """Return why a body under these headers is not JSON in UTF-8, None where it is."""
     if "content-type" not in headers:
         return PollError(Reason.BAD_CONTENT_TYPE, "no Content-Type")
@@ -90,11 +90,10 @@ def not_json(headers: httpx.Headers) -> PollError | None:
 
 def _location_host(headers: httpx.Headers) -> str:
     """Return the host alone: path and query of a Location may carry what no log should."""
-    location = headers.get(LOCATION)
-    if location is None:
-        return "nowhere"
     try:
-        return urlsplit(location).hostname or "the same host"
+        return urlsplit(headers[LOCATION]).hostname or "the same host"
+    except KeyError:
+        return "nowhere"
     except ValueError:
         return "no valid URL"
 

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import httpx
 
-from monitor.adapters.talkover.answer import CACHED_FROM, age, aside
-from monitor.adapters.talkover.decode import PER_PAGE, observe_listing, observe_sftp
+from monitor.adapters.talkover.answer import CACHED_FROM, age, aside, body_of
+from monitor.adapters.talkover.decode import PER_PAGE, decode_listing, observe_sftp
 from monitor.core.environment import UNANSWERED
 from monitor.core.model import (
     Answer,
@@ -113,7 +113,10 @@ class Talkover:
         """
         path = f"/campaigns?per_page={PER_PAGE}&page={page}"
         return await self._get(
-            "campaigns", path, lambda got, token: observe_listing(got, page, token), ListingAnswer
+            "campaigns",
+            path,
+            lambda got, token: decode_listing(body_of(got, 200), page, token),
+            ListingAnswer,
         )
 
     def set_token(self, token: str) -> None:

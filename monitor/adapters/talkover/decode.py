@@ -9,10 +9,10 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, BaseModel, FailFast, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, FailFast, Field, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from monitor.adapters.talkover.answer import api_message, json_of_200, load_json, not_json
+from monitor.adapters.talkover.answer import api_message, body_of, load_json
 from monitor.core.model import (
     Instant,
     Listed,
@@ -87,12 +87,6 @@ def _campaign_id(text: str, info: ValidationInfo) -> str:
     return text
 
 
-def _port(number: int) -> int:
-    if not 1 <= number <= 65535:
-        raise PydanticCustomError("port", "Expected a number from 1 to 65535")
-    return number
-
-
 def parse_rfc3339(text: str) -> Instant:
     """Return the instant of an RFC 3339 time, `NEVER` for a zero time.
 
@@ -118,7 +112,7 @@ class _Sftp(BaseModel, strict=True):
     campaign_id: Annotated[str, AfterValidator(_campaign_asked_for)]
     host: _VisibleText
     is_enabled: bool
-    port: Annotated[int, AfterValidator(_port)] | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
     username: _Text | None = None
     # Text, as is `import_schedule`: a word that is new must not make the config unreadable.
     auth_type: _Text | None = None
@@ -158,26 +152,18 @@ def observe_sftp(received: Received, campaign_id: str, token: str) -> Observatio
 
     The API's own 404 says that there is no config; a proxy's or a web server's page says nothing.
     """
-    if received.status == 404 and isinstance(received.body, bytes):
-        # An empty body has no type to speak of: frameworks answer a missing resource like that.
-        foreign = not_json(received.headers) if received.body else None
-        return foreign or NoConfig(by_404=True)
-    body = received.body if received.status == 404 else json_of_200(received)
-    return body if isinstance(body, PollError) else decode_sftp(body, campaign_id, token)
+    body = body_of(received, 200, 404)
+    # An empty body has no type to speak of: frameworks answer a missing resource like that.
+    if received.status == 404 and (received.body == b"" or isinstance(body, bytes)):
+        return NoConfig(by_404=True)
+    return decode_sftp(body, campaign_id, token)
 
 
-def observe_listing(received: Received, page: int, token: str) -> ListingPage | PollError:
-    """Return what an answer to GET /campaigns says of this page, without `token`. Never raises."""
-    body = json_of_200(received)
-    return body if isinstance(body, PollError) else decode_listing(body, page, token)
+def decode_sftp(body: bytes | PollError, campaign_id: str, token: str) -> Observation:
+    """Return what a 200 says of the campaign's SFTP config, without `token`. Never raises.
 
-
-def decode_sftp(body: bytes, campaign_id: str, token: str) -> Observation:
-    """Return what a 200 says of the campaign's SFTP config.
-
-    Never raises: a body that is not what the API's reference describes is a `PollError`, and so is
-    one about another campaign than the one asked for. `token` is the one that was sent, and in no
-    config that is returned.
+    A body that is not what the API's reference describes is a `PollError`, and so is one about
+    another campaign than the one asked for.
     """
     answer = _read(body, _SftpAnswer, _Asked(token, campaign_id))
     if isinstance(answer, PollError):
@@ -189,15 +175,15 @@ def decode_sftp(body: bytes, campaign_id: str, token: str) -> Observation:
     if fields["last_test_at"] == NEVER and not fields["last_test_success"]:
         fields["last_test_success"] = None
     for name in ("last_test_at", "created_at", "updated_at"):
-        fields[name] = None if fields[name] == NEVER else fields[name]
+        fields[name] = fields[name] or None  # `NEVER` is 0
     tested = {"last_test_at", "last_test_success"}
     return SftpConfig(**fields, has_test_fields=tested <= answer.data.model_fields_set)
 
 
-def decode_listing(body: bytes, page: int, token: str) -> ListingPage | PollError:
-    """Return what a 200 lists on this page, from 1.
+def decode_listing(body: bytes | PollError, page: int, token: str) -> ListingPage | PollError:
+    """Return what a 200 lists on this page, from 1, without `token`. Never raises.
 
-    Never raises, likewise; to be another page than the one asked for is an error, too. Of campaigns
+    Errors are as for `decode_sftp`, and so is another page than the one asked for. Of campaigns
     that are there twice the first counts.
     """
     answer = _read(body, _ListingAnswer, _Asked(token))
@@ -239,8 +225,10 @@ def _count(
     return value if type(value) is int and at_least <= value <= at_most else None
 
 
-def _read(body: bytes, shape: type[_Answer], asked: _Asked) -> _Answer | PollError:
+def _read(body: bytes | PollError, shape: type[_Answer], asked: _Asked) -> _Answer | PollError:
     """Return the body of a 200 in this shape, or why it has another. Never raises."""
+    if isinstance(body, PollError):
+        return body
     try:
         document = load_json(body)
     except ValueError as error:
@@ -265,6 +253,8 @@ def _explained(error: ErrorDetails) -> str:
     elif kind.endswith("_type"):
         expected, came = kind.removesuffix("_type"), type(error["input"]).__name__
         said = f"Expected `{_NAMES.get(expected, expected)}`, got `{_NAMES.get(came, came)}`"
+    elif kind in {"greater_than_equal", "less_than_equal"}:
+        said = "Expected a number from 1 to 65535"
     else:
         said = error["msg"].removeprefix("Value error, ")
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
