@@ -173,7 +173,7 @@ def _listed(campaign: Campaign) -> dict[str, object]:
         "name": campaign.name,
         "description": f"Calls of the {campaign.team} team",
         "status": campaign.status,
-        "campaign_type": campaign.campaign_type,
+        "campaign_type": "sales",
         "timezone": "Europe/Berlin",
         "start_date": "2026-01-12",
         "days_of_week": ["monday", "tuesday", "wednesday", "thursday", "friday"],

@@ -38,7 +38,7 @@ class SftpConfig:
             "id": str(uuid5(UUID(campaign.id), "sftp")),
             "campaign_id": campaign.id,
             "host": campaign.host,
-            "port": campaign.port,
+            "port": 22,
             "username": campaign.name.lower().replace(" ", "_"),
             "auth_type": campaign.auth_type,
             "import_path": "/inbox",

@@ -31,10 +31,10 @@ _HOSTS = {
 class Campaign:
     """A calling campaign and its SFTP import; ages are in seconds at the start of the story.
 
-    `status`, `campaign_type`, `auth_type` and `import_schedule` take the API's own words.
-    `tested_age` is None where no connection test was ever run; such a config is switched off,
-    because the platform lets nobody enable what was never tested. `login_error` is what a
-    connection test would meet on the customer's server, None when it would pass.
+    `status`, `auth_type` and `import_schedule` take the API's own words. `tested_age` is None where
+    no connection test was ever run; such a config is switched off, because the platform lets nobody
+    enable what was never tested. `login_error` is what a connection test would meet on the
+    customer's server, None when it would pass.
     """
 
     name: str
@@ -42,9 +42,7 @@ class Campaign:
     tested_age: float | None
     import_schedule: str = "daily"
     auth_type: str = "password"
-    port: int = 22
     status: str = "active"
-    campaign_type: str = "sales"
     created_age: float = 200 * _DAY
     login_error: str | None = None
 
@@ -65,9 +63,7 @@ MOTOR_CLAIMS: Final = Campaign(
 )
 # Twenty seconds short of what counts as stale by default: it grows stale as one watches.
 CRUISE_BOOKINGS: Final = Campaign("Cruise bookings", "travel", 30 * _DAY - 20.0)
-CLINIC_REMINDERS: Final = Campaign(
-    "Clinic reminders", "health", 5 * _DAY, auth_type="private_key", campaign_type="reminder"
-)
+CLINIC_REMINDERS: Final = Campaign("Clinic reminders", "health", 5 * _DAY, auth_type="private_key")
 VACCINATION_RECALL: Final = Campaign("Vaccination recall", "health", 41 * _DAY)
 
 CAMPAIGNS: Final = (
@@ -76,13 +72,11 @@ CAMPAIGNS: Final = (
     # Still being set up: its SFTP config is young, and not yet tested.
     Campaign("Spring catalogue", "retail", None, "manual", status="draft", created_age=3 * _HOUR),
     MOTOR_CLAIMS,
-    Campaign("Household renewals", "insurance", 12 * _DAY, campaign_type="follow_up"),
-    Campaign("Policy welcome calls", "insurance", 6 * _DAY, auth_type="private_key", port=2222),
+    Campaign("Household renewals", "insurance", 12 * _DAY),
+    Campaign("Policy welcome calls", "insurance", 6 * _DAY, auth_type="private_key"),
     CRUISE_BOOKINGS,
     Campaign("Hotel pre-arrival calls", "travel", 20 * _HOUR, "hourly"),
-    Campaign(
-        "Flight disruption follow-up", "travel", 17 * _DAY, "manual", port=2022, status="paused"
-    ),
+    Campaign("Flight disruption follow-up", "travel", 17 * _DAY, "manual", status="paused"),
     CLINIC_REMINDERS,
     Campaign("Pharmacy refills", "health", 3 * _DAY),
     VACCINATION_RECALL,

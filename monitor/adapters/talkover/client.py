@@ -49,12 +49,12 @@ class TokenAuth(httpx.Auth):
     """Puts the token on a request to the API, and on none to anybody else."""
 
     def __init__(self, token: str, base_url: httpx.URL) -> None:
-        self._token = token
-        self._origin = _origin(base_url)
+        self._token, self._base_url = token, base_url
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the header. Raises `RuntimeError` for a request to another origin."""
-        if _origin(request.url) != self._origin:
+        url, ours = request.url, self._base_url
+        if (url.scheme, url.host, url.port) != (ours.scheme, ours.host, ours.port):
             raise RuntimeError("a request to another origin would carry the token")
         request.headers["Authorization"] = f"Bearer {self._token}"
         yield request
@@ -153,10 +153,6 @@ class Talkover:
             seen = replace(seen, detail=clean(redact(seen.detail, token), _DETAIL_MAX))
         self._observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
         return answer(seen, *aside(received, self._now))
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
 
 
 def _checked_url(base_url: str) -> httpx.URL:
