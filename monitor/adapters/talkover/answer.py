@@ -32,12 +32,11 @@ PAUSE_DEFAULT: Seconds = MINUTE
 CACHED_FROM: Seconds = 30.0
 """From this `Age` on an answer came out of a cache: it says nothing of now."""
 
-_LIMIT_MAX = 1_000_000
-# A reset from here on (2001) is an instant; less is a span, whatever the header is called.
-_EPOCH_FROM = 1_000_000_000
+Aside = tuple[Instant | None, Seconds | None, RateHint | None]
+"""The API's clock, the pause that it asks for, its rate limit."""
 
-# int() takes quadratic time, and its own limit of digits can be switched off from outside.
-_DIGITS_MAX = 32
+_LIMIT_MAX = 1_000_000
+
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -149,7 +148,8 @@ def _finite(text: str) -> float:
 
 
 def _sensible(text: str) -> int:
-    if len(text) > _DIGITS_MAX:
+    # int() takes quadratic time, and its own limit of digits can be switched off from outside.
+    if len(text) > 32:
         raise ValueError(f"a number of {len(text)} digits")
     return int(text)
 
@@ -167,12 +167,10 @@ def parse_http_date(text: str) -> Instant | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def aside(
-    received: Received, now: Callable[[], Instant]
-) -> tuple[Instant | None, Seconds | None, RateHint | None]:
-    """Return the API's clock, the pause it asks for and its rate limit, as far as they are said.
+def read_aside(received: Received, now: Callable[[], Instant]) -> Aside:
+    """Return what an answer says of the API itself, as far as it does. `now` is our clock.
 
-    What a cache has kept says nothing of the clock and the limit. `now` is our clock.
+    What a cache has kept says nothing of the clock and the limit.
     """
     status, headers = received.status, received.headers
     if age(headers) >= CACHED_FROM:
@@ -219,7 +217,8 @@ def rate_hint(headers: httpx.Headers, now: Instant) -> RateHint | None:
     limit = _first(headers, "limit", "q", range(1, _LIMIT_MAX + 1))
     remaining = _first(headers, "remaining", "r", range((limit or _LIMIT_MAX) + 1))
     at = _first(headers, "reset", "t", range(10**12))
-    reset = None if at is None else at - now if at >= _EPOCH_FROM else float(at)
+    # From 2001 on it is an instant; less is a span, whatever the header is called.
+    reset = None if at is None else at - now if at >= 1_000_000_000 else float(at)
     if reset is not None and not 0 <= reset <= HOUR:
         reset = None
     hint = RateHint(limit, remaining, reset)

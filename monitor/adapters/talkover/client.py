@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
-from monitor.adapters.talkover.answer import CACHED_FROM, age, aside, body_of
+from monitor.adapters.talkover.answer import CACHED_FROM, Aside, age, body_of, read_aside
 from monitor.adapters.talkover.decode import PER_PAGE, decode_listing, observe_sftp
 from monitor.core.environment import UNANSWERED
 from monitor.core.model import (
@@ -23,7 +23,6 @@ from monitor.core.model import (
     ListingPage,
     Observation,
     PollError,
-    RateHint,
     Reason,
     Seconds,
 )
@@ -42,7 +41,6 @@ Observe = Callable[[str, Seconds, Reason | None], None]
 """Is called for every finished call: the endpoint, how long it took, why it failed or None."""
 
 _Seen = TypeVar("_Seen", Observation, ListingPage | PollError)
-_Answer = TypeVar("_Answer", Answer, ListingAnswer)
 
 
 class TokenAuth(httpx.Auth):
@@ -89,12 +87,8 @@ class Talkover:
         self._stopwatch = monotonic
         self._observe = observe
         self._turns = asyncio.Semaphore(concurrency)
-        headers = {
-            "Accept": "application/json",
-            "Cache-Control": "no-cache",
-            "User-Agent": user_agent,
-        }
-        self._client = open_client(client_context(ca_file), headers, lookup)
+        sent = {"Accept": "application/json", "Cache-Control": "no-cache", "User-Agent": user_agent}
+        self._client = open_client(client_context(ca_file), sent, lookup)
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         """Return what the API says of the campaign's SFTP config; a failure is a `PollError`.
@@ -102,9 +96,10 @@ class Talkover:
         Waiting for its turn does not count against the timeout. A cancelled call is not observed.
         """
         path = f"/campaigns/{quote(campaign_id, safe='')}/sftp"
-        return await self._get(
-            "sftp", path, lambda got, token: observe_sftp(got, campaign_id, token), Answer
+        seen, aside = await self._get(
+            "sftp", path, lambda got, token: observe_sftp(got, campaign_id, token)
         )
+        return Answer(seen, *aside)
 
     async def fetch_campaigns(self, page: int) -> ListingAnswer:
         """Return a page, from 1, of all campaigns that the token sees, whatever their status.
@@ -112,12 +107,10 @@ class Talkover:
         A failure is a `PollError`. Turns, timeout and cancelling are as for `fetch_sftp`.
         """
         path = f"/campaigns?per_page={PER_PAGE}&page={page}"
-        return await self._get(
-            "campaigns",
-            path,
-            lambda got, token: decode_listing(body_of(got, 200), page, token),
-            ListingAnswer,
+        seen, aside = await self._get(
+            "campaigns", path, lambda got, token: decode_listing(body_of(got, 200), page, token)
         )
+        return ListingAnswer(seen, *aside)
 
     def set_token(self, token: str) -> None:
         """Use another token from the next request on. Raises `ValueError` for an unusable one."""
@@ -128,12 +121,8 @@ class Talkover:
         await self._client.aclose()
 
     async def _get(
-        self,
-        endpoint: str,
-        path: str,
-        read: Callable[[Received, str], _Seen],
-        answer: Callable[[_Seen, Instant | None, Seconds | None, RateHint | None], _Answer],
-    ) -> _Answer:
+        self, endpoint: str, path: str, read: Callable[[Received, str], _Seen]
+    ) -> tuple[_Seen, Aside]:
         """Return what `read` makes of the answer and of the token that was sent."""
         async with self._turns:
             # Kept, since `set_token` may come before the answer: this is the one to redact.
@@ -152,7 +141,7 @@ class Talkover:
             # The API may echo us. Redacted before it is cut: half a token is still a secret.
             seen = replace(seen, detail=clean(redact(seen.detail, token), _DETAIL_MAX))
         self._observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
-        return answer(seen, *aside(received, self._now))
+        return seen, read_aside(received, self._now)
 
 
 def _checked_url(base_url: str) -> httpx.URL:

@@ -7,7 +7,7 @@ here, and one in the core's model. What a page of the listing says of the pages 
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, FailFast, Field, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -32,9 +32,6 @@ PER_PAGE: Final = 100
 NEVER: Instant = 0.0
 """What the zero times `0001-01-01T…` and `1970-01-01T00:00:00Z` mean."""
 
-# More campaigns or pages than any customer has: such a number is a mistake of the API.
-_COUNT_MAX = 1_000_000
-
 _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2})(\.[0-9]+)?"
     r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
@@ -56,15 +53,14 @@ class _Asked(NamedTuple):
     campaign_id: str = ""
 
 
-def _asked(info: ValidationInfo) -> _Asked:
-    assert isinstance(info.context, _Asked)
-    return info.context
+# In quotes: pydantic before 2.12 has it without a parameter.
+_Info: TypeAlias = "ValidationInfo[_Asked]"
 
 
 def _shown(limit: int, *, visible: bool = False) -> AfterValidator:
-    def shown(text: str, info: ValidationInfo) -> str:
+    def shown(text: str, info: _Info) -> str:
         # Redacted before it is cut: half a token is a secret, too.
-        text = clean(redact_echo(text, _asked(info).token), limit)
+        text = clean(redact_echo(text, info.context.token), limit)
         if visible and not text:
             raise ValueError("Expected text, got none")
         return text
@@ -72,17 +68,17 @@ def _shown(limit: int, *, visible: bool = False) -> AfterValidator:
     return AfterValidator(shown)
 
 
-def _campaign_asked_for(text: str, info: ValidationInfo) -> str:
-    if text != _asked(info).campaign_id:
+def _campaign_asked_for(text: str, info: _Info) -> str:
+    if text != info.context.campaign_id:
         raise PydanticCustomError(_CAMPAIGN, "the answer is about campaign {id}", {"id": text})
     return text
 
 
-def _campaign_id(text: str, info: ValidationInfo) -> str:
+def _campaign_id(text: str, info: _Info) -> str:
     if not re.fullmatch(CAMPAIGN_ID, text):
         raise ValueError("Expected an id of 1 to 64 letters, digits, '-' or '_'")
     # Calls are made with an id: one with the token in it cannot be redacted.
-    if _asked(info).token.lower() in text.lower():
+    if info.context.token.lower() in text.lower():
         raise ValueError("Expected an id, got the token")
     return text
 
@@ -216,10 +212,11 @@ def _is_last(said: dict[str, Any], page: int, found: int) -> bool:
     return found < size if total is None else total == so_far
 
 
-def _count(
-    said: dict[str, Any], key: str, at_least: int = 0, at_most: int = _COUNT_MAX
-) -> int | None:
-    """Return the number that is said under this key, None where it makes no sense."""
+def _count(said: dict[str, Any], key: str, at_least: int = 0, at_most: int = 10**6) -> int | None:
+    """Return the number that is said under this key, None where it makes no sense.
+
+    No customer has more than a million campaigns or pages.
+    """
     value = said.get(key)
     # Not isinstance(): True is an int, too.
     return value if type(value) is int and at_least <= value <= at_most else None
