@@ -1,9 +1,9 @@
 """Calls over HTTP: httpx is what we write against, aiohttp below it moves the bytes.
 
 httpx's own pool costs three to ten times the CPU and leaks slots when a call is cancelled. What is
-to be repaired of the pair stands here, once for the API's client, the sinks and the command line:
-one call of `exchange` is one request on the wire, or none, and nothing of the environment changes
-it. No cookies, no redirects, no proxies, no netrc, no decompression, no second attempt.
+to be repaired of the pair stands here, once for all: one call of `exchange` is one request on the
+wire, or none, and nothing of the environment changes it. No cookies, no redirects, no proxies, no
+netrc, no decompression, no second attempt.
 """
 
 import asyncio
@@ -44,7 +44,8 @@ _KNOWN: dict[type[BaseException], tuple[Reason, str]] = {
     # Nobody broke the protocol, the connection was cut.
     PayloadEncodingError: (Reason.CONNECTION_LOST, "the connection ended before the body did"),
     # These slip through both libraries: a broken chunk where aiohttp parses in Python; a reason
-    # phrase that is not UTF-8, which httpx-aiohttp cannot encode again; a host that is no IDNA.
+    # phrase that is not UTF-8, which httpx-aiohttp cannot encode again; a host that is no IDNA, or
+    # has a label that is empty or too long.
     HttpProcessingError: (Reason.PROTOCOL_ERROR, ""),
     aiohttp.ClientResponseError: (Reason.PROTOCOL_ERROR, ""),
     UnicodeEncodeError: (Reason.PROTOCOL_ERROR, "the reason phrase is not UTF-8"),
@@ -144,8 +145,8 @@ async def _read(response: httpx.Response, most: int, *, whole: bool) -> bytes | 
 def classify_error(error: BaseException) -> PollError:
     """Return why a call failed that raised `error`; what is unknown is a lost connection.
 
-    The first known type in the chain of causes decides. The words are those of the innermost: the
-    outer ones repeat it with more noise. They never quote the peer.
+    The first known type in the chain of causes decides; the words are the innermost's: the outer
+    ones repeat it with more noise. They never quote the peer.
     """
     chain = [error]
     while (cause := chain[-1].__cause__) is not None:
@@ -175,7 +176,6 @@ class _Transport(AiohttpTransport):
     """httpx-aiohttp's, with a session and a resolver of our own, and two things repaired."""
 
     def __init__(self, tls: ssl.SSLContext, lookup: Lookup) -> None:
-        self._tls = tls
         self._resolver = _Resolver(lookup)
         super().__init__(verify=tls, trust_env=False, client=self._open_session)
 
@@ -198,12 +198,8 @@ class _Transport(AiohttpTransport):
 
     def _open_session(self) -> aiohttp.ClientSession:
         # No limit here: a client has turns of its own; waiting in a pool would cost the deadline.
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, resolver=self._resolver, limit=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-        )
+        connector = aiohttp.TCPConnector(ssl=self.ssl_context, resolver=self._resolver, limit=0)
+        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         # aiohttp repeats a GET when a kept-alive connection dropped: a call no budget knows of.
         session._retry_connection = False
         return session
@@ -226,16 +222,10 @@ class _Resolver(AbstractResolver):
         ask = partial(self._lookup, host, port, family=family)
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._executor, ask)
-        # A label that is empty or too long fails in the IDNA codec, before any look-up.
-        except UnicodeError:
-            raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
         except RuntimeError:
             raise socket.gaierror(socket.EAI_AGAIN, "no thread to look it up with") from None
-        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
         return [
-            ResolveResult(
-                hostname=host, host=at[0], port=at[1], family=of, proto=proto, flags=flags
-            )
+            ResolveResult(hostname=host, host=at[0], port=at[1], family=of, proto=proto, flags=0)
             for of, _, proto, _, at in found
         ]
 

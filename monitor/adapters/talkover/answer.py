@@ -26,9 +26,6 @@ PAUSE_MIN: Seconds = 1.0
 PAUSE_MAX: Seconds = 900.0
 """What `Retry-After` is clamped to: a typing error must not silence us for a day."""
 
-PAUSE_DEFAULT: Seconds = MINUTE
-"""How long to wait where `Retry-After` makes no sense: the limit is one per minute."""
-
 CACHED_FROM: Seconds = 30.0
 """From this `Age` on an answer came out of a cache: it says nothing of now."""
 
@@ -36,7 +33,6 @@ Aside = tuple[Instant | None, Seconds | None, RateHint | None]
 """The API's clock, the pause that it asks for, its rate limit."""
 
 _LIMIT_MAX = 1_000_000
-
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -194,7 +190,8 @@ def age(headers: httpx.Headers) -> Seconds:
 def pause(status: int, headers: httpx.Headers, now: Instant) -> Seconds | None:
     """Return for how many seconds the API asks us to leave it alone, None where it does not.
 
-    A 429 always does; a 503 where it has `Retry-After`. `now` is the API's clock if known.
+    A 429 always does; a 503 where it has `Retry-After`. Where that makes no sense it is a minute.
+    `now` is the API's clock if known.
     """
     text = headers.get("retry-after", "").strip()
     if status != 429 and not (status == 503 and "retry-after" in headers):
@@ -205,7 +202,7 @@ def pause(status: int, headers: httpx.Headers, now: Instant) -> Seconds | None:
     elif at is not None and at >= now:
         seconds = at - now
     else:
-        return PAUSE_DEFAULT
+        return MINUTE  # The limit is one per minute.
     return min(max(seconds, PAUSE_MIN), PAUSE_MAX)
 
 
