@@ -94,7 +94,7 @@ class Api(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One thing that happens: `at` seconds into the story, told to people in one sentence.
+    """One thing that happens: `at` seconds into the story, narrated in one sentence.
 
     The API is as `api` says until the next chapter. `tests` are connection tests that are run, each
     with what the customer's server says from now on: an error or, with None, nothing; then the
