@@ -4,8 +4,6 @@
 """
 
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,10 +13,7 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
 
     One context for all that trust the same (each costs 35 ms). Raises ValueError as `trust` does.
     """
-    if ca_file is None:
-        return _client(None)
-    with _explained(ca_file):
-        return _client(_text(ca_file))
+    return _client(None if ca_file is None else _authorities(ca_file))
 
 
 def trust(context: ssl.SSLContext, ca_file: Path) -> None:
@@ -27,8 +22,7 @@ def trust(context: ssl.SSLContext, ca_file: Path) -> None:
     Raises ValueError, fit for whoever wrote the config, where it cannot be read, is no regular
     file, or has no certificate (a CRL, a key and OpenSSL's TRUSTED CERTIFICATE are none).
     """
-    with _explained(ca_file):
-        context.load_verify_locations(cadata=_text(ca_file))
+    context.load_verify_locations(cadata=_authorities(ca_file))
 
 
 @lru_cache
@@ -43,22 +37,17 @@ def _client(authorities: str | None) -> ssl.SSLContext:
     return context
 
 
-def _text(ca_file: Path) -> str:
-    # Anything else would be waited for: a FIFO, for one.
-    if not ca_file.is_file():
-        raise FileNotFoundError
-    # What is not ASCII is a comment: the name of an authority, in many a bundle.
-    return ca_file.read_text("ascii", "ignore")
-
-
-@contextmanager
-def _explained(ca_file: Path) -> Iterator[None]:
+def _authorities(ca_file: Path) -> str:
     try:
-        yield
-    except FileNotFoundError:
-        raise ValueError(f"{ca_file} is not a file") from None
+        # Anything else would be waited for: a FIFO, for one.
+        if ca_file.is_file():
+            # What is not ASCII is a comment: the name of an authority, in many a bundle.
+            text = ca_file.read_text("ascii", "ignore")
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+            return text
     # SSLError is an OSError, and an empty text a ValueError.
     except (ssl.SSLError, ValueError):
         raise ValueError(f"{ca_file} has no certificates in PEM format") from None
     except OSError as error:
         raise ValueError(f"{ca_file} cannot be read: {error.strerror}") from None
+    raise ValueError(f"{ca_file} is not a file")

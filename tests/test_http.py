@@ -6,21 +6,18 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from aiohttp.http_exceptions import HttpProcessingError
 
 from monitor.core.model import PollError, Reason
 from monitor.http import LOCATION, Received, classify_error, exchange, open_client, request_once
-from monitor.http import beginning as read_beginning
-from monitor.http import whole as read_whole
 from monitor.tls import client_context
 from support.misbehaving import Misbehaving, Script, answer, here, replies, replies_and_closes
 
 POSTED = {"content": b"{}", "headers": {"Content-Type": "application/json"}}
 
 
-async def got(script: Script, method: str = "GET", **parts: Any) -> Received | PollError:
+async def got(script: Script, method: str = "GET", **parts: Any) -> Received:
     """Return what one request to a server that follows this script brought."""
     async with Misbehaving(script) as server, open_client(client_context(), {}) as client:
         return await exchange(client, method, server.url, within=10, **parts)
@@ -47,7 +44,6 @@ async def test_a_post_is_sent_once_even_when_the_connection_drops() -> None:
 async def test_a_redirect_is_not_followed_and_its_location_not_parsed(location: str) -> None:
     data = replies_and_closes(answer(b"", "307 Moved", {"Location": location}))
     answered = await got(data, "POST", **POSTED)
-    assert isinstance(answered, Received)
     assert (answered.status, answered.headers[LOCATION]) == (307, location)
     assert "location" not in answered.headers
 
@@ -113,24 +109,18 @@ async def test_a_url_that_leads_nowhere_is_explained_and_not_repeated(url: str, 
 
 @pytest.mark.parametrize(("size", "kept"), [(0, 0), (9, 9), (10, 10), (11, 10), (70_000, 10)])
 async def test_the_beginning_of_a_body_is_at_most_so_long(size: int, kept: int) -> None:
-    async def read(response: httpx.Response) -> bytes:
-        return await read_beginning(response, 10)
-
     async with Misbehaving(replies(answer(b"x" * size))) as server:
-        assert await request_once("GET", server.url, within=10, read=read) == (200, b"x" * kept)
+        answered = await request_once("GET", server.url, within=10, most=10, whole=False)
+    assert answered == (200, b"x" * kept)
 
 
 @pytest.mark.parametrize(("size", "fits"), [(0, True), (10, True), (11, False), (70_000, False)])
 @pytest.mark.parametrize("length", ["declared", "undeclared"])
 async def test_a_whole_body_has_its_limit(size: int, fits: bool, length: str) -> None:
-    async def read(response: httpx.Response) -> bytes | PollError:
-        return await read_whole(response, limit=10)
-
     header = {} if length == "declared" else {"Content-Length": None}
     script = replies_and_closes(answer(b"x" * size, headers=header))
     async with Misbehaving(script) as server, open_client(client_context(), {}) as client:
-        answered = await exchange(client, "GET", server.url, within=10, read=read)
-    assert isinstance(answered, Received)
+        answered = await exchange(client, "GET", server.url, within=10, most=10)
     too_large = PollError(Reason.TOO_LARGE, "a body of more than 10 bytes")
     assert answered.body == (b"x" * size if fits else too_large)
 

@@ -15,8 +15,8 @@ from monitor.cli import options
 from monitor.cli.run import heed_signals
 from monitor.core.text import clean
 from monitor.daemon import Daemon, SystemClock
-from monitor.demo.campaigns import CAMPAIGNS, DEMO_TOKEN
 from monitor.demo.platform import REQUESTS_PER_MINUTE, Platform
+from monitor.demo.story import CAMPAIGNS, DEMO_TOKEN
 
 TOKEN_VARIABLE = "SFTP_MONITOR_DEMO_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -77,26 +77,19 @@ def _write_config(folder: Path, base_url: str, port: int) -> Path:
     """Write the demo's config file: real thresholds, short intervals. Returns its path."""
     # The config takes no literal token, not even one that opens nothing.
     os.environ[TOKEN_VARIABLE] = DEMO_TOKEN
-    config = {
-        "environments": [
-            {
-                "name": "demo",
-                "base_url": base_url,
-                "token": f"${{{TOKEN_VARIABLE}}}",
-                "requests_per_minute": REQUESTS_PER_MINUTE,
-                "campaigns": [
-                    {"id": one.id, "name": one.name, "labels": dict(one.labels)}
-                    for one in CAMPAIGNS
-                ],
-            }
+    environment = {
+        "name": "demo",
+        "base_url": base_url,
+        "token": f"${{{TOKEN_VARIABLE}}}",
+        "requests_per_minute": REQUESTS_PER_MINUTE,
+        "campaigns": [
+            {"id": one.id, "name": one.name, "labels": {"team": one.team}} for one in CAMPAIGNS
         ],
-        "polling": {
-            "interval": "5s",
-            "unhealthy_interval": "2s",
-            "timeout": "2s",
-            "probe_interval": "2s",
-            "token_probe_interval": "2s",
-        },
+    }
+    soon = ("unhealthy_interval", "timeout", "probe_interval", "token_probe_interval")
+    config = {
+        "environments": [environment],
+        "polling": {"interval": "5s", **dict.fromkeys(soon, "2s")},
         "rules": {"api_unreachable": {"after": "5s"}, "token_rejected": {"for": "3s"}},
         "metrics": {"campaign_labels": ["team"]},
         "web": {"listen_address": f"127.0.0.1:{port}"},

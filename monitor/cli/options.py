@@ -14,7 +14,7 @@ import httpx
 from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer
 from monitor.config import Config, LogFormat, LogLevel, load_config
 from monitor.core.model import Seconds
-from monitor.http import request_once, whole
+from monitor.http import request_once
 from monitor.serialize import from_json
 
 WITHIN: Seconds = 30.0
@@ -120,10 +120,9 @@ def fetch(url: str, path: str, params: Mapping[str, str]) -> bytes:
     if not usable:
         raise OSError("--url: expected a URL such as http://127.0.0.1:10022")
     shown = f"{asked.scheme}://{asked.netloc.decode()}"
-    read = partial(whole, limit=ANSWER_MAX)
     try:
         # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
-        answer = request_once("GET", str(asked), within=WITHIN, read=read, params=params)
+        answer = request_once("GET", str(asked), within=WITHIN, most=ANSWER_MAX, params=params)
         status, body = asyncio.run(answer)
     except OSError as error:
         raise OSError(f"cannot ask {shown}: {error}") from None

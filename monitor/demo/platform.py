@@ -1,4 +1,4 @@
-"""The stand-in TalkOver API over HTTP, on a real socket, for the demo and for whoever tries things.
+"""The stand-in TalkOver API over HTTP, for the demo and for whoever tries things.
 
 It answers as the real platform does where its reference says how, and in Laravel's way where it is
 silent. Run alone, it prints its URL and tells the story:
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import math
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -19,26 +20,21 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from monitor.demo.campaigns import CAMPAIGNS, DEMO_TOKEN
-from monitor.demo.listing import QueryError, list_campaigns
-from monitor.demo.quota import Quota
-from monitor.demo.state import ApiCondition, as_timestamp
-from monitor.demo.story import Story
-
-__all__ = ["CAMPAIGNS", "DEMO_TOKEN", "REQUESTS_PER_MINUTE", "Platform"]
+from monitor.demo.state import SftpConfig, State, as_timestamp
+from monitor.demo.story import CAMPAIGNS, DEMO_TOKEN, Api, Campaign
 
 REQUESTS_PER_MINUTE: Final = 1_000
 """The limit of the Professional plan: a dozen campaigns every 5 s need 144 of them."""
 
 _PREFIX: Final = "/api/v1"
-_PAUSE_SECONDS: Final = 5
 
 
 class Platform:
     """A TalkOver platform of one environment, its story, and the server for both.
 
-    `now` is the only clock, in seconds since the epoch, UTC. `narrate` is called with one sentence
-    for each chapter as it is played. Until then the platform stays as it was at the start.
+    `now` is the only clock, in seconds since the epoch, UTC; the story's time begins at once.
+    `narrate` is called with one sentence for each chapter as it is played. Until then the platform
+    stays as it was at the start.
     """
 
     def __init__(
@@ -48,25 +44,30 @@ class Platform:
         narrate: Callable[[str], None],
         requests_per_minute: int = REQUESTS_PER_MINUTE,
     ) -> None:
-        """Set the platform up for one environment `token`; the story's time begins here."""
         self._authorization = f"Bearer {token}"
         self._now = now
-        self._quota = Quota(requests_per_minute)
+        # As Laravel counts: a window of a minute opens with its first call.
+        self._per_minute = self._remaining = requests_per_minute
+        self._window_ends_at = -math.inf
         # The API's times have no fraction: only from a whole second does a test age on time.
         self._started_at = float(math.floor(now()))
-        self._story = Story(self._started_at, narrate)
+        self._state = State(self._started_at, narrate)
+        application = web.Application(middlewares=[self._at_the_gate])
+        sftp = f"{_PREFIX}/campaigns/{{campaign_id}}/sftp"
+        application.router.add_get(f"{_PREFIX}/campaigns", self._list_campaigns)
+        application.router.add_get(sftp, self._show_config)
+        application.router.add_post(f"{sftp}/test-connection", self._test_connection)
         # Polled several times a second: a line for each call would drown the story.
-        self._runner = web.AppRunner(self._application(), access_log=None)
+        self._runner = web.AppRunner(application, access_log=None)
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
+    async def start(self, port: int = 0) -> str:
         """Listen, on a free port if `port` is 0; returns the base URL, without a slash at its end.
 
         Raises `OSError` if the port cannot be had.
         """
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
-        bound_port = self._runner.addresses[0][1]
-        return f"http://{host}:{bound_port}{_PREFIX}"
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}{_PREFIX}"
 
     async def stop(self) -> None:
         """Close the socket and every connection."""
@@ -74,22 +75,14 @@ class Platform:
 
     def advance_to(self, elapsed: float) -> None:
         """Play every chapter that is due `elapsed` seconds after the start."""
-        self._story.advance_to(elapsed)
+        self._state.advance_to(elapsed)
 
     async def tell_story(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Play each chapter when it is due, for ever; `sleep` waits that many seconds."""
         while True:
             elapsed = self._now() - self._started_at
             self.advance_to(elapsed)
-            await sleep(self._story.seconds_to_next(elapsed))
-
-    def _application(self) -> web.Application:
-        application = web.Application(middlewares=[self._at_the_gate])
-        sftp = f"{_PREFIX}/campaigns/{{campaign_id}}/sftp"
-        application.router.add_get(f"{_PREFIX}/campaigns", self._list_campaigns)
-        application.router.add_get(sftp, self._show_config)
-        application.router.add_post(f"{sftp}/test-connection", self._test_connection)
-        return application
+            await sleep(self._state.seconds_to_next(elapsed))
 
     @web.middleware
     async def _at_the_gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -104,52 +97,69 @@ class Platform:
                 response = _error(error.status, error.reason.upper().replace(" ", "_"))
         # Left out, aiohttp would put the date of the real clock there.
         response.headers.setdefault("Date", formatdate(now, usegmt=True))
-        response.headers.setdefault("X-RateLimit-Limit", str(self._quota.per_minute))
+        response.headers.setdefault("X-RateLimit-Limit", str(self._per_minute))
         # Not set anew: a 429 of the story has 0 remaining, whatever the quota says.
-        response.headers.setdefault("X-RateLimit-Remaining", str(self._quota.remaining))
+        response.headers.setdefault("X-RateLimit-Remaining", str(self._remaining))
         return response
 
     def _refusal(self, request: web.Request, now: float) -> web.Response | None:
-        condition = self._story.state.api
-        if condition is ApiCondition.DOWN:
+        api = self._state.api
+        if api is Api.DOWN:
             return _error(500, "SERVER_ERROR", "Something went wrong")
         authorized = request.headers.get("Authorization") == self._authorization
-        if not authorized or condition is ApiCondition.TOKEN_REVOKED:
+        if not authorized or api is Api.TOKEN_REVOKED:
             return _error(401, "INVALID_API_KEY", "The API key is invalid or has been revoked")
         # Only now: a caller without a valid token must not use up the quota of the others.
-        if condition is ApiCondition.RATE_LIMITED:
-            return _too_many(now, _PAUSE_SECONDS)
-        if not self._quota.admit(now):
-            return _too_many(now, self._quota.seconds_to_reset(now))
+        if api is Api.RATE_LIMITED:
+            return _too_many(now, retry_after=5)
+        if now >= self._window_ends_at:
+            self._window_ends_at, self._remaining = now + 60.0, self._per_minute
+        if self._remaining == 0:
+            return _too_many(now, max(1, math.ceil(self._window_ends_at - now)))
+        self._remaining -= 1
         return None
 
     async def _list_campaigns(self, request: web.Request) -> web.Response:
-        try:
-            page = list_campaigns(request.query)
-        except QueryError as error:
-            return _error(422, "VALIDATION_ERROR", str(error))
-        return web.json_response({"success": True, **page})
+        """List a page of the campaigns; as on the platform, with nothing of SFTP."""
+        numbers = {}
+        for key, default, most in (("per_page", 20, 100), ("page", 1, 1_000_000)):
+            text = request.query.get(key, str(default))
+            if not re.fullmatch("[1-9][0-9]{0,6}", text) or int(text) > most:
+                words = f"{key} must be a whole number from 1 to {most}"
+                return _error(422, "VALIDATION_ERROR", words)
+            numbers[key] = int(text)
+        per_page, page = numbers["per_page"], numbers["page"]
+        pagination = {
+            "current_page": page,
+            "per_page": per_page,
+            "total": len(CAMPAIGNS),
+            "last_page": math.ceil(len(CAMPAIGNS) / per_page),
+        }
+        listed = [_listed(one) for one in CAMPAIGNS[(page - 1) * per_page : page * per_page]]
+        return web.json_response({"success": True, "data": listed, "pagination": pagination})
 
     async def _show_config(self, request: web.Request) -> web.Response:
-        config = self._story.state.config(request.match_info["campaign_id"])
-        if config is None:
-            return _no_config()
-        return web.json_response({"success": True, "data": config.as_json()})
+        return web.json_response({"success": True, "data": self._config(request).as_json()})
 
     async def _test_connection(self, request: web.Request) -> web.Response:
-        campaign_id = request.match_info["campaign_id"]
-        if self._story.state.config(campaign_id) is None:
-            return _no_config()
-        now = self._now()
-        error = self._story.state.run_test(campaign_id, now).login_error
-        tested_at = {"tested_at": as_timestamp(now)}
-        if error is not None:
-            # `success` tells the result of the test here: the call itself went well, hence 200.
-            failure = {"success": False, "message": "SFTP connection failed"}
-            return web.json_response({**failure, "data": {**tested_at, "error": error}})
-        accessible = {"import_path_accessible": True, "export_path_accessible": True}
-        success = {"success": True, "message": "SFTP connection successful"}
-        return web.json_response({**success, "data": {**tested_at, **accessible}})
+        now, config = self._now(), self._config(request)
+        config.run_test(now)
+        found: dict[str, object] = {"error": config.login_error}
+        if config.last_test_success:
+            found = {"import_path_accessible": True, "export_path_accessible": True}
+        # `success` is the result of the test here: the call itself went well, hence 200.
+        answer = {
+            "success": config.last_test_success,
+            "message": f"SFTP connection {'successful' if config.last_test_success else 'failed'}",
+            "data": {"tested_at": as_timestamp(now), **found},
+        }
+        return web.json_response(answer)
+
+    def _config(self, request: web.Request) -> SftpConfig:
+        config = self._state.configs.get(request.match_info["campaign_id"])
+        if config is None:
+            raise web.HTTPNotFound
+        return config
 
 
 def _error(status: int, code: str, message: str = "The request cannot be served") -> web.Response:
@@ -157,8 +167,18 @@ def _error(status: int, code: str, message: str = "The request cannot be served"
     return web.json_response({"success": False, "error": error}, status=status)
 
 
-def _no_config() -> web.Response:
-    return _error(404, "NOT_FOUND", "This campaign does not exist or has no SFTP config")
+def _listed(campaign: Campaign) -> dict[str, object]:
+    return {
+        "id": campaign.id,
+        "name": campaign.name,
+        "description": f"Calls of the {campaign.team} team",
+        "status": campaign.status,
+        "campaign_type": "sales",
+        "timezone": "Europe/Berlin",
+        "start_date": "2026-01-12",
+        "days_of_week": ["monday", "tuesday", "wednesday", "thursday", "friday"],
+        "updated_at": "2026-01-09T16:20:00Z",
+    }
 
 
 def _too_many(now: float, retry_after: int) -> web.Response:

@@ -1,27 +1,17 @@
-"""What the stand-in platform remembers, and everything that can happen to it.
+"""What the stand-in platform remembers, and the story as far as it was played on it.
 
-People, through the API, and the story change it by the same few methods, so a connection test of
-the story is the very test that anybody may run. Instants are seconds since the epoch, UTC.
+Instants are seconds since the epoch, UTC.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import Enum
 from uuid import UUID, uuid5
 
-from monitor.demo.campaigns import CAMPAIGNS, Campaign
+from monitor.demo.story import CAMPAIGNS, LOOP_SECONDS, STORY, Api, Campaign, Chapter
 
 
-class ApiCondition(Enum):
-    """How the API as a whole is; anything but `NORMAL` is met before a campaign is looked at."""
-
-    NORMAL = "normal"
-    RATE_LIMITED = "rate limited"
-    DOWN = "down"
-    TOKEN_REVOKED = "token revoked"  # noqa: S105 - a condition, not a token
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class SftpConfig:
     """The SFTP config of one campaign, with the last connection test on record.
 
@@ -30,11 +20,15 @@ class SftpConfig:
     """
 
     campaign: Campaign
-    is_enabled: bool
     created_at: float
+    is_enabled: bool = False
     last_test_at: float | None = None
     last_test_success: bool | None = None
     login_error: str | None = None
+
+    def run_test(self, now: float) -> None:
+        """Run a connection test and record its result; the story and the API's callers do."""
+        self.last_test_at, self.last_test_success = now, self.login_error is None
 
     def as_json(self) -> dict[str, object]:
         """The `data` of `GET /campaigns/{id}/sftp`: like the real one, never with a secret."""
@@ -44,8 +38,8 @@ class SftpConfig:
             "id": str(uuid5(UUID(campaign.id), "sftp")),
             "campaign_id": campaign.id,
             "host": campaign.host,
-            "port": campaign.port,
-            "username": campaign.username,
+            "port": 22,
+            "username": campaign.name.lower().replace(" ", "_"),
             "auth_type": campaign.auth_type,
             "import_path": "/inbox",
             "export_path": "/outbox",
@@ -57,60 +51,68 @@ class SftpConfig:
         }
 
 
-class PlatformState:
-    """The configs that exist, by campaign id, and the condition of the API."""
-
-    def __init__(self, started_at: float) -> None:
-        """Set every campaign up as it is at `started_at`, the first instant of the story."""
-        self.api = ApiCondition.NORMAL
-        self._configs = {campaign.id: _opening(campaign, started_at) for campaign in CAMPAIGNS}
-
-    def config(self, campaign_id: str) -> SftpConfig | None:
-        """The config of a campaign, or None: no such campaign, or one without SFTP."""
-        return self._configs.get(campaign_id)
-
-    def create(self, campaign: Campaign, now: float) -> None:
-        """Set SFTP up for a campaign: never tested, hence switched off; its server accepts us."""
-        self._configs[campaign.id] = SftpConfig(campaign=campaign, is_enabled=False, created_at=now)
-
-    def delete(self, campaign: Campaign) -> None:
-        """Take the SFTP config of a campaign away; the API answers 404 for it from now on."""
-        del self._configs[campaign.id]
-
-    def switch(self, campaign: Campaign, *, enabled: bool) -> None:
-        """Switch the import of a campaign on or off."""
-        self._replace(replace(self._configs[campaign.id], is_enabled=enabled))
-
-    def set_login_error(self, campaign: Campaign, error: str | None) -> None:
-        """Break (or, with None, mend) the customer's server; nobody notices before a test."""
-        self._replace(replace(self._configs[campaign.id], login_error=error))
-
-    def run_test(self, campaign_id: str, now: float) -> SftpConfig:
-        """Run a connection test and record its result.
-
-        Raises `KeyError` for a campaign without a config.
-        """
-        config = self._configs[campaign_id]
-        passed = config.login_error is None
-        return self._replace(replace(config, last_test_at=now, last_test_success=passed))
-
-    def _replace(self, config: SftpConfig) -> SftpConfig:
-        self._configs[config.campaign.id] = config
-        return config
-
-
 def as_timestamp(instant: float) -> str:
     """The API's way to write an instant: ISO 8601, UTC, whole seconds, `Z`."""
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _opening(campaign: Campaign, started_at: float) -> SftpConfig:
-    tested = campaign.tested_age is not None
-    return SftpConfig(
-        campaign=campaign,
-        is_enabled=tested,
-        created_at=started_at - campaign.created_age,
-        last_test_at=None if campaign.tested_age is None else started_at - campaign.tested_age,
-        last_test_success=campaign.login_error is None if tested else None,
-        login_error=campaign.login_error,
-    )
+class State:
+    """The configs by campaign id, the condition of the API, and the story that changes them.
+
+    The story begins at `started_at`; `narrate` is called for each chapter as it is played.
+    """
+
+    def __init__(self, started_at: float, narrate: Callable[[str], None]) -> None:
+        self._started_at = started_at
+        self._narrate = narrate
+        self._begin(loop=0.0)
+
+    def advance_to(self, elapsed: float) -> None:
+        """Play every chapter that is due `elapsed` seconds after the start.
+
+        A chapter changes the platform as of the instant it is written for, however late it is
+        played. What belongs to a loop that is over is skipped, so that a laptop that slept does not
+        narrate a night's worth of incidents at once. Going back in time does nothing.
+        """
+        loop = elapsed // LOOP_SECONDS * LOOP_SECONDS
+        if loop > self._loop:
+            self._begin(loop)
+        while self._played < len(STORY) and self._next_at <= elapsed:
+            chapter = STORY[self._played]
+            self._play(chapter, self._started_at + self._loop + chapter.at)
+            self._played += 1
+            self._narrate(chapter.text)
+
+    def seconds_to_next(self, elapsed: float) -> float:
+        """How long after `elapsed` the next chapter is due, in seconds; 0 if it is overdue."""
+        return max(0.0, self._next_at - elapsed)
+
+    @property
+    def _next_at(self) -> float:
+        in_loop = STORY[self._played].at if self._played < len(STORY) else LOOP_SECONDS
+        return self._loop + in_loop
+
+    def _begin(self, loop: float) -> None:
+        """Begin the loop that is due so many seconds after the start."""
+        self._loop, self._played, self.api = loop, 0, Api.NORMAL
+        now = self._started_at + loop
+        self.configs: dict[str, SftpConfig] = {}
+        for one in CAMPAIGNS:
+            config = SftpConfig(one, now - one.created_age, login_error=one.login_error)
+            if one.tested_age is not None:
+                config.run_test(now - one.tested_age)
+                config.is_enabled = True
+            self.configs[one.id] = config
+
+    def _play(self, chapter: Chapter, now: float) -> None:
+        self.api = chapter.api
+        for campaign, error in chapter.tests.items():
+            config = self.configs.setdefault(campaign.id, SftpConfig(campaign, created_at=now))
+            config.login_error = error
+            config.run_test(now)
+            # Only then: the platform lets nobody enable what has not passed a test.
+            config.is_enabled = config.is_enabled or error is None
+        if chapter.switched_off is not None:
+            self.configs[chapter.switched_off.id].is_enabled = False
+        if chapter.deleted is not None:
+            del self.configs[chapter.deleted.id]

@@ -1,131 +1,112 @@
-"""The story that the stand-in platform plays: two minutes of incidents, and again from the start.
+"""The story of the stand-in platform, as data: a dozen campaigns, and two minutes of incidents.
 
-To add an incident, write what it does to the platform as a function and give it a chapter in
-`STORY`. The times leave room for the demo's monitor, which polls every 5 s and asks a platform that
-does not answer every 2 s: an incident of less than 12 s might not be seen before it is over.
+A new campaign is a line in `CAMPAIGNS`, a new incident one chapter in `STORY`. The times leave room
+for the demo's monitor, which polls every 5 s and asks a platform that does not answer every 2 s: an
+incident of less than 12 s might not be seen before it is over.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
 from typing import Final
+from uuid import UUID
 
-from monitor.demo.campaigns import (
-    CLINIC_REMINDERS,
-    CRUISE_BOOKINGS,
-    MOTOR_CLAIMS,
-    RETAIL_LEADS,
-    VACCINATION_RECALL,
-)
-from monitor.demo.state import ApiCondition, PlatformState
+DEMO_TOKEN: Final = "token-of-the-demo"  # noqa: S105 - opens nothing but the stand-in
 
 LOOP_SECONDS: Final = 120.0
 """How long the story is; then it begins again, with the platform as it was at first."""
 
-Effect = Callable[[PlatformState, float], None]
-"""What a chapter does to the platform at an instant (seconds since the epoch, UTC)."""
+_HOUR, _DAY = 3_600.0, 86_400.0
+
+_HOSTS = {
+    "retail": "sftp.northwind.example",
+    "insurance": "files.harbour-mutual.example",
+    "travel": "sftp.bluelagoon.example",
+    "health": "transfer.riverside-clinic.example",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A calling campaign and its SFTP import; ages are in seconds at the start of the story.
+
+    `status`, `auth_type` and `import_schedule` take the API's own words. `tested_age` is None where
+    no connection test was ever run; such a config is switched off, because the platform lets nobody
+    enable what was never tested. `login_error` is what a connection test would meet on the
+    customer's server, None when it would pass.
+    """
+
+    name: str
+    team: str
+    tested_age: float | None
+    import_schedule: str = "daily"
+    auth_type: str = "password"
+    status: str = "active"
+    created_age: float = 200 * _DAY
+    login_error: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The campaign's UUID: as random as the platform's, and the same at every start."""
+        return str(UUID(int=Random(self.name).getrandbits(128), version=4))
+
+    @property
+    def host(self) -> str:
+        """The SFTP server of the customer that the team calls for."""
+        return _HOSTS[self.team]
+
+
+RETAIL_LEADS: Final = Campaign("Retail leads", "retail", 2 * _DAY, "hourly")
+MOTOR_CLAIMS: Final = Campaign(
+    "Motor claims", "insurance", 60.0, "hourly", login_error="Connection timed out"
+)
+# Twenty seconds short of what counts as stale by default: it grows stale as one watches.
+CRUISE_BOOKINGS: Final = Campaign("Cruise bookings", "travel", 30 * _DAY - 20.0)
+CLINIC_REMINDERS: Final = Campaign("Clinic reminders", "health", 5 * _DAY, auth_type="private_key")
+VACCINATION_RECALL: Final = Campaign("Vaccination recall", "health", 41 * _DAY)
+
+CAMPAIGNS: Final = (
+    RETAIL_LEADS,
+    Campaign("Loyalty win-back", "retail", 9 * _DAY),
+    # Still being set up: its SFTP config is young, and not yet tested.
+    Campaign("Spring catalogue", "retail", None, "manual", status="draft", created_age=3 * _HOUR),
+    MOTOR_CLAIMS,
+    Campaign("Household renewals", "insurance", 12 * _DAY),
+    Campaign("Policy welcome calls", "insurance", 6 * _DAY, auth_type="private_key"),
+    CRUISE_BOOKINGS,
+    Campaign("Hotel pre-arrival calls", "travel", 20 * _HOUR, "hourly"),
+    Campaign("Flight disruption follow-up", "travel", 17 * _DAY, "manual", status="paused"),
+    CLINIC_REMINDERS,
+    Campaign("Pharmacy refills", "health", 3 * _DAY),
+    VACCINATION_RECALL,
+)
+
+
+class Api(Enum):
+    """How the API as a whole is; anything but `NORMAL` is met before a campaign is looked at."""
+
+    NORMAL = "normal"
+    RATE_LIMITED = "rate limited"
+    DOWN = "down"
+    TOKEN_REVOKED = "token revoked"  # noqa: S105 - a condition, not a token
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One thing that happens: `at` seconds into the story, told to people in one sentence."""
+    """One thing that happens: `at` seconds into the story, narrated in one sentence.
+
+    The API is as `api` says until the next chapter. `tests` are connection tests that are run, each
+    with what the customer's server says from now on: an error or, with None, nothing; then the
+    campaign has a config that is enabled, whatever became of it before.
+    """
 
     at: float
     text: str
-    apply: Effect
-
-
-class Story:
-    """The story as far as it has been told, and the platform's state that comes of it."""
-
-    def __init__(self, started_at: float, narrate: Callable[[str], None]) -> None:
-        """Open the story at `started_at` (epoch seconds, UTC), with nothing told yet."""
-        self._started_at = started_at
-        self._narrate = narrate
-        self._loop = 0
-        self._told = 0
-        self.state = PlatformState(started_at)
-
-    def advance_to(self, elapsed: float) -> None:
-        """Play every chapter that is due `elapsed` seconds after the start.
-
-        A chapter changes the platform as of the instant it is written for, however late it is
-        played. What belongs to a loop that is over is skipped, so that a laptop that slept does not
-        tell a night's worth of incidents at once. Going back in time does nothing.
-        """
-        loop = int(elapsed // LOOP_SECONDS)
-        if loop > self._loop:
-            self._loop = loop
-            self._told = 0
-            self.state = PlatformState(self._loop_started_at)
-        while self._told < len(STORY) and self._next_at <= elapsed:
-            chapter = STORY[self._told]
-            chapter.apply(self.state, self._loop_started_at + chapter.at)
-            self._told += 1
-            self._narrate(chapter.text)
-
-    def seconds_to_next(self, elapsed: float) -> float:
-        """How long after `elapsed` the next chapter is due, in seconds; 0 if it is overdue."""
-        return max(0.0, self._next_at - elapsed)
-
-    @property
-    def _loop_started_at(self) -> float:
-        return self._started_at + self._loop * LOOP_SECONDS
-
-    @property
-    def _next_at(self) -> float:
-        in_loop = STORY[self._told].at if self._told < len(STORY) else LOOP_SECONDS
-        return self._loop * LOOP_SECONDS + in_loop
-
-
-def _nothing(_state: PlatformState, _now: float) -> None:
-    """The platform stays as it is: time alone brings what the chapter tells."""
-
-
-def _rotate_password(state: PlatformState, now: float) -> None:
-    state.set_login_error(RETAIL_LEADS, "Authentication failed")
-    state.run_test(RETAIL_LEADS.id, now)
-
-
-def _mend_motor_claims(state: PlatformState, now: float) -> None:
-    state.set_login_error(MOTOR_CLAIMS, None)
-    state.run_test(MOTOR_CLAIMS.id, now)
-
-
-def _test_cruise_bookings(state: PlatformState, now: float) -> None:
-    state.run_test(CRUISE_BOOKINGS.id, now)
-
-
-def _switch_retail_leads_off(state: PlatformState, _now: float) -> None:
-    state.switch(RETAIL_LEADS, enabled=False)
-
-
-def _limit_rate(state: PlatformState, _now: float) -> None:
-    state.api = ApiCondition.RATE_LIMITED
-
-
-def _break_api_down(state: PlatformState, _now: float) -> None:
-    state.api = ApiCondition.DOWN
-
-
-def _revoke_token(state: PlatformState, _now: float) -> None:
-    state.api = ApiCondition.TOKEN_REVOKED
-
-
-def _restore_api(state: PlatformState, _now: float) -> None:
-    state.api = ApiCondition.NORMAL
-
-
-def _delete_clinic_reminders(state: PlatformState, _now: float) -> None:
-    state.delete(CLINIC_REMINDERS)
-
-
-def _put_everything_right(state: PlatformState, now: float) -> None:
-    state.set_login_error(RETAIL_LEADS, None)
-    state.create(CLINIC_REMINDERS, now)
-    for campaign in (RETAIL_LEADS, CLINIC_REMINDERS, VACCINATION_RECALL):
-        # In this order, because the platform lets nobody enable what has not passed a test.
-        state.run_test(campaign.id, now)
-        state.switch(campaign, enabled=True)
+    api: Api = Api.NORMAL
+    tests: Mapping[Campaign, str | None] = field(default_factory=dict)
+    switched_off: Campaign | None = None
+    deleted: Campaign | None = None
 
 
 STORY: Final[tuple[Chapter, ...]] = (
@@ -133,86 +114,81 @@ STORY: Final[tuple[Chapter, ...]] = (
         0,
         "You watch twelve campaigns, and ten of them are fine: but the connection test of Motor "
         "claims has just failed, and that of Vaccination recall is 41 days old, 30 are allowed.",
-        _nothing,
     ),
     Chapter(
         10,
         "The password of Retail leads was rotated on the customer's server: its next connection "
         "test fails, and without an alert nobody would know why no leads come in.",
-        _rotate_password,
+        tests={RETAIL_LEADS: "Authentication failed"},
     ),
     Chapter(
         20,
         "Nobody touched Cruise bookings, but at this very second its last connection test turns 30 "
         "days old: the monitor knew when that would be, asks once more, and warns.",
-        _nothing,
     ),
     Chapter(
         28,
         "The server of Motor claims can be reached again, and its new connection test passes: the "
         "critical alert is resolved.",
-        _mend_motor_claims,
+        tests={MOTOR_CLAIMS: None},
     ),
     Chapter(
         36,
         "Somebody runs the connection test of Cruise bookings, it passes, and so the warning about "
         "its age is resolved too.",
-        _test_cruise_bookings,
+        tests={CRUISE_BOOKINGS: None},
     ),
     Chapter(
         43,
         "Retail leads is switched off until the new password is known: its alert is resolved as "
         "muted, because what is off on purpose should keep nobody's page open.",
-        _switch_retail_leads_off,
+        switched_off=RETAIL_LEADS,
     ),
     Chapter(
         50,
         "The customer's own calls have used up the plan's rate limit: the API answers 429 and asks "
         "for 5 seconds, and the monitor waits that long, with no alert.",
-        _limit_rate,
+        api=Api.RATE_LIMITED,
     ),
     # Sooner than the 5 s asked for are over, so that one 429 is all the monitor meets.
     Chapter(
         53,
         "The API has room for us again: the monitor sits out its 5 seconds and then goes on more "
         "slowly than the plan would allow.",
-        _restore_api,
     ),
     Chapter(
         60,
         "The API breaks down and answers every call with 500: that is one alert about the API, and "
         "not twelve about campaigns that may well be fine.",
-        _break_api_down,
+        api=Api.DOWN,
     ),
     Chapter(
         76,
         "The API is back: the first answer resolves the alert about the outage, and Vaccination "
         "recall has kept its warning all the while.",
-        _restore_api,
     ),
     Chapter(
         82,
         "An administrator revokes the API token by mistake: every call is answered with 401, and "
         "again it is one alert that says what to do.",
-        _revoke_token,
+        api=Api.TOKEN_REVOKED,
     ),
     Chapter(
         97,
         "The token is valid again: the monitor's next try is answered, and polling goes on.",
-        _restore_api,
     ),
     # Not before the monitor has had 5 s to poll every campaign again.
     Chapter(
         102,
         "Somebody deletes the SFTP config of Clinic reminders: the API answers 404, and for a "
         "config that was there before this is critical.",
-        _delete_clinic_reminders,
+        deleted=CLINIC_REMINDERS,
     ),
     Chapter(
         114,
         "Everything is put right and tested, so every alert is resolved; in a few seconds the "
         "story begins again.",
-        _put_everything_right,
+        tests={RETAIL_LEADS: None, CLINIC_REMINDERS: None, VACCINATION_RECALL: None},
     ),
 )
 """What happens, in order; the state at any time follows from it and the start alone."""

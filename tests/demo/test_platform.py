@@ -11,16 +11,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from monitor.demo.campaigns import (
+from monitor.demo.platform import Platform
+from monitor.demo.story import (
     CAMPAIGNS,
     CLINIC_REMINDERS,
     DEMO_TOKEN,
     MOTOR_CLAIMS,
     RETAIL_LEADS,
+    STORY,
     VACCINATION_RECALL,
 )
-from monitor.demo.platform import Platform
-from monitor.demo.story import STORY
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 AUTHORIZED = {"Authorization": f"Bearer {DEMO_TOKEN}"}
@@ -210,25 +210,20 @@ async def test_a_page_behind_the_last_is_empty(api: Caller) -> None:
     assert body["pagination"]["total"] == 12
 
 
-@pytest.mark.parametrize(
-    ("query", "names"),
-    [
-        ("status=draft", ["Spring catalogue"]),
-        ("status=paused", ["Flight disruption follow-up"]),
-        ("status=completed", []),
-        ("campaign_type=follow_up", ["Motor claims", "Policy welcome calls"]),
-        ("search=RECALL", ["Vaccination recall"]),
-        ("search=booster", ["Vaccination recall"]),
-        ("search=nothing-like-it", []),
-        ("status=active&search=renew", ["Household renewals"]),
-        ("agent_id=7&search=cruise", ["Cruise bookings"]),
-    ],
-)
-async def test_the_list_can_be_narrowed(api: Caller, query: str, names: list[str]) -> None:
-    status, body = await api.call(f"/campaigns?{query}")
-    assert status == 200
-    assert [entry["name"] for entry in body["data"]] == names
-    assert body["pagination"]["total"] == len(names)
+async def test_an_entry_has_the_fields_that_the_reference_names(api: Caller) -> None:
+    _, body = await api.call("/campaigns?per_page=1")
+    (entry,) = body["data"]
+    assert entry.keys() == {
+        "id",
+        "name",
+        "description",
+        "status",
+        "campaign_type",
+        "timezone",
+        "start_date",
+        "days_of_week",
+        "updated_at",
+    }
 
 
 @pytest.mark.parametrize(
@@ -242,8 +237,6 @@ async def test_the_list_can_be_narrowed(api: Caller, query: str, names: list[str
         "page=%C2%B2",
         "page=",
         f"page={'9' * 5000}",
-        "status=asleep",
-        "campaign_type=",
     ],
 )
 async def test_a_parameter_that_the_reference_does_not_allow_is_422(

@@ -9,9 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from monitor.demo.campaigns import CAMPAIGNS, DEMO_TOKEN
 from monitor.demo.platform import Platform
-from monitor.demo.story import STORY
+from monitor.demo.story import CAMPAIGNS, DEMO_TOKEN, STORY
 from support.command import daemon, running, write_config
 from support.fake_platform import FakePlatform, now
 from support.peers import require_peer

@@ -8,13 +8,12 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from monitor import __version__
 from monitor.config import SecretError, WebhookConfig, origin
 from monitor.core.model import Event, Instant, Seconds
 from monitor.core.text import clean
-from monitor.http import beginning, request_once
+from monitor.http import request_once
 from monitor.serialize import Links, event_line
 
 WITHIN: Seconds = 10.0
@@ -72,10 +71,10 @@ async def post(
     Over a connection of its own: events are rare, and one that was kept would be gone by then.
     Raises OSError where there was none; it names no more of the URL than its origin.
     """
-    sent, read = {**_HEADERS, **(headers or {})}, partial(beginning, size=ANSWER_MAX)
+    parts = {"content": body, "headers": {**_HEADERS, **(headers or {})}}
     try:
         status, answer = await request_once(
-            "POST", url, within=within, read=read, content=body, headers=sent
+            "POST", url, within=within, most=ANSWER_MAX, whole=False, **parts
         )
     except OSError as error:
         raise OSError(f"{origin(url)}: {clean(str(error), 200)}") from None

@@ -1,35 +1,28 @@
-"""The API client of one environment: it makes the calls, and says what was answered."""
+"""The API client of one environment: it makes the calls, and says what was answered.
+
+Another endpoint is a method here and a shape in `decode`.
+"""
 
 import asyncio
 import socket
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
 
-from monitor.adapters.talkover.decode import PER_PAGE, decode_listing, decode_sftp
-from monitor.adapters.talkover.headers import (
-    CACHED_FROM,
-    age,
-    not_json,
-    pause,
-    rate_hint,
-    refusal,
-    server_date,
-)
+from monitor.adapters.talkover.answer import CACHED_FROM, Aside, age, body_of, read_aside
+from monitor.adapters.talkover.decode import PER_PAGE, decode_listing, observe_sftp
 from monitor.core.environment import UNANSWERED
 from monitor.core.model import (
     Answer,
     Instant,
     ListingAnswer,
     ListingPage,
-    NoConfig,
     Observation,
     PollError,
-    RateHint,
     Reason,
     Seconds,
 )
@@ -37,39 +30,26 @@ from monitor.core.text import clean, redact, span
 from monitor.http import Lookup, Received, exchange, open_client
 from monitor.tls import client_context
 
-SFTP: Final = "sftp"
-"""The name of GET /campaigns/{id}/sftp in metrics."""
-
-CAMPAIGNS: Final = "campaigns"
-"""The name of GET /campaigns in metrics."""
-
-DETAIL_MAX = 200
-"""How many characters of a failure's detail are kept."""
+# What is no answer of the API's says so at any age, and another campaign's config is a matter of
+# security.
+_EVEN_CACHED = UNANSWERED | {Reason.WRONG_CAMPAIGN}
 
 Observe = Callable[[str, Seconds, Reason | None], None]
-"""Is told of every finished call: the endpoint, how long it took, why it failed or None."""
+"""Is called for every finished call: the endpoint, how long it took, why it failed or None."""
 
-Seen = TypeVar("Seen", Observation, ListingPage | PollError)
-
-
-class _Aside(NamedTuple):
-    """What an answer says of the API itself; see `Answer`."""
-
-    server_date: Instant | None = None
-    pause: Seconds | None = None
-    rate: RateHint | None = None
+_Seen = TypeVar("_Seen", Observation, ListingPage | PollError)
 
 
 class TokenAuth(httpx.Auth):
     """Puts the token on a request to the API, and on none to anybody else."""
 
     def __init__(self, token: str, base_url: httpx.URL) -> None:
-        self._token = token
-        self._origin = _origin(base_url)
+        self._token, self._base_url = token, base_url
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the header. Raises `RuntimeError` for a request to another origin."""
-        if _origin(request.url) != self._origin:
+        url, ours = request.url, self._base_url
+        if (url.scheme, url.host, url.port) != (ours.scheme, ours.host, ours.port):
             raise RuntimeError("a request to another origin would carry the token")
         request.headers["Authorization"] = f"Bearer {self._token}"
         yield request
@@ -80,7 +60,8 @@ class Talkover:
 
     `timeout` is for the whole of a call, `concurrency` how many may be under way at once. `now`
     is the wall clock, `monotonic` measures durations, `lookup` resolves host names. Raises
-    `ValueError` for a base URL, a token or a `ca_file` that cannot be used.
+    `ValueError` for a base URL or a `ca_file` that cannot be used; the token is one that the config
+    took: visible ASCII.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword for each thing that the daemon decides
@@ -97,19 +78,19 @@ class Talkover:
         ca_file: Path | None = None,
         lookup: Lookup = socket.getaddrinfo,
     ) -> None:
-        self._base_url = _checked_url(base_url)
-        self._token = _checked_token(token)
+        try:
+            self._base_url = httpx.URL(base_url.rstrip("/"))
+        # Of hosts httpx knows more than the config does: what is no IPv4 address, and no IDNA.
+        except httpx.InvalidURL as error:
+            raise ValueError(f"not a base URL: {error}") from None
+        self._token = token
         self._timeout = timeout
         self._now = now
         self._stopwatch = monotonic
         self._observe = observe
         self._turns = asyncio.Semaphore(concurrency)
-        headers = {
-            "Accept": "application/json",
-            "Cache-Control": "no-cache",
-            "User-Agent": user_agent,
-        }
-        self._client = open_client(client_context(ca_file), headers, lookup)
+        sent = {"Accept": "application/json", "Cache-Control": "no-cache", "User-Agent": user_agent}
+        self._client = open_client(client_context(ca_file), sent, lookup)
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         """Return what the API says of the campaign's SFTP config; a failure is a `PollError`.
@@ -118,7 +99,7 @@ class Talkover:
         """
         path = f"/campaigns/{quote(campaign_id, safe='')}/sftp"
         seen, aside = await self._get(
-            SFTP, path, lambda received, token: observe_sftp(received, campaign_id, token)
+            "sftp", path, lambda got, token: observe_sftp(got, campaign_id, token)
         )
         return Answer(seen, *aside)
 
@@ -129,121 +110,37 @@ class Talkover:
         """
         path = f"/campaigns?per_page={PER_PAGE}&page={page}"
         seen, aside = await self._get(
-            CAMPAIGNS, path, lambda received, token: observe_listing(received, page, token)
+            "campaigns", path, lambda got, token: decode_listing(body_of(got, 200), page, token)
         )
         return ListingAnswer(seen, *aside)
 
     def set_token(self, token: str) -> None:
-        """Use another token from the next request on. Raises `ValueError` for an unusable one."""
-        self._token = _checked_token(token)
+        """Use another token from the next request on."""
+        self._token = token
 
     async def aclose(self) -> None:
         """Close every connection; calls under way fail."""
         await self._client.aclose()
 
     async def _get(
-        self, endpoint: str, path: str, read: Callable[[Received, str], Seen]
-    ) -> tuple[Seen, _Aside]:
+        self, endpoint: str, path: str, read: Callable[[Received, str], _Seen]
+    ) -> tuple[_Seen, Aside]:
         """Return what `read` makes of the answer and of the token that was sent."""
-        url = f"{self._base_url}{path}"
         async with self._turns:
             # Kept, since `set_token` may come before the answer: this is the one to redact.
             token = self._token
             auth = TokenAuth(token, self._base_url)
+            url = f"{self._base_url}{path}"
             started = self._stopwatch()
             received = await exchange(self._client, "GET", url, within=self._timeout, auth=auth)
             duration = self._stopwatch() - started
-        said: Seen = received if isinstance(received, PollError) else read(received, token)
-        seen = _presentable(_fresh(said, received), token)
+        seen, kept = read(received, token), age(received.headers)
+        counts = not isinstance(seen, PollError) or seen.reason not in _EVEN_CACHED
+        if kept >= CACHED_FROM and counts:
+            words = f"{received.status} out of a cache, {span(kept)} old (Age)"
+            seen = PollError(Reason.CACHED, words)
+        if isinstance(seen, PollError):
+            # The API may echo us. Redacted before it is cut: half a token is still a secret.
+            seen = replace(seen, detail=clean(redact(seen.detail, token), 200))
         self._observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
-        return seen, self._aside(received)
-
-    def _aside(self, received: Received | PollError) -> _Aside:
-        if isinstance(received, PollError):
-            return _Aside()
-        cached = age(received.headers) >= CACHED_FROM
-        date = None if cached else server_date(received.headers)
-        now = self._now() if date is None else date
-        return _Aside(
-            server_date=date,
-            pause=pause(received.status, received.headers, now),
-            rate=None if cached else rate_hint(received.headers, now),
-        )
-
-
-def observe_sftp(received: Received, campaign_id: str, token: str) -> Observation:
-    """Return what an answer to GET /campaigns/{id}/sftp says, without `token`. Never raises."""
-    if received.status == 404:
-        return _read_404(received)
-    body = _json_of_200(received)
-    return body if isinstance(body, PollError) else decode_sftp(body, campaign_id, token)
-
-
-def observe_listing(received: Received, page: int, token: str) -> ListingPage | PollError:
-    """Return what an answer to GET /campaigns says of this page, without `token`. Never raises."""
-    body = _json_of_200(received)
-    return body if isinstance(body, PollError) else decode_listing(body, page, token)
-
-
-def _json_of_200(received: Received) -> bytes | PollError:
-    """Return the body: the status decides first, then the headers."""
-    if received.status != 200:
-        return refusal(received)
-    if isinstance(received.body, PollError):
-        return received.body
-    return not_json(received.headers) or received.body
-
-
-def _read_404(received: Received) -> Observation:
-    """Return `NoConfig` for the API's own 404; a proxy's or a web server's page says nothing."""
-    if isinstance(received.body, PollError):
-        return received.body
-    # An empty body has no type to speak of: frameworks answer a missing resource like that.
-    foreign = not_json(received.headers) if received.body else None
-    return foreign or NoConfig(by_404=True)
-
-
-def _fresh(seen: Seen, received: Received | PollError) -> Seen:
-    """Return what was seen, or `cached` for an answer that a cache has kept for too long.
-
-    What is no answer of the API's says so at any age, and another campaign's config is a matter
-    of security.
-    """
-    if isinstance(received, PollError) or (kept := age(received.headers)) < CACHED_FROM:
-        return seen
-    if isinstance(seen, PollError) and seen.reason in UNANSWERED | {Reason.WRONG_CAMPAIGN}:
-        return seen
-    return PollError(Reason.CACHED, f"{received.status} out of a cache, {span(kept)} old (Age)")
-
-
-def _presentable(seen: Seen, token: str) -> Seen:
-    """Return what was seen, the words of a failure fit to be shown, even if the API echoes us.
-
-    They are redacted before they are cut: half a token is still a secret.
-    """
-    if isinstance(seen, PollError):
-        return replace(seen, detail=clean(redact(seen.detail, token), DETAIL_MAX))
-    return seen
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
-
-
-def _checked_url(base_url: str) -> httpx.URL:
-    try:
-        url = httpx.URL(base_url.rstrip("/"))
-    except httpx.InvalidURL as error:
-        raise ValueError(f"not a base URL: {error}") from None
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise ValueError("a base URL starts with https:// or http:// and a host")
-    if url.userinfo or "?" in base_url or "#" in base_url:
-        raise ValueError("a base URL has no user, query or fragment")
-    return url
-
-
-def _checked_token(token: str) -> str:
-    """Return the token if it can be a header's value; the message never quotes it."""
-    if not token or not all("!" <= character <= "~" for character in token):
-        raise ValueError("a token is made of visible ASCII characters, without spaces")
-    return token
+        return seen, read_aside(received, self._now)

@@ -1,26 +1,18 @@
-"""The body of an answer → what it says: strict JSON, strict types, clean text, or a `PollError`.
+"""An answer → what it says: strict JSON, strict types, clean text, or else a `PollError`.
 
-The standard library reads the JSON, since other parsers accept duplicate keys, and bad numbers in
-fields that they skip; pydantic then holds it against what the API's reference says. Another field
-is a line in a shape here, and one in the core's model. What a page of the listing says of the
-pages beside it (`pagination`) is a hint that may be missing or a lie.
+pydantic holds the JSON against what the API's reference says. Another field is a line in a shape
+here, and one in the core's model. What a page of the listing says of the pages beside it
+(`pagination`) is a hint that may be missing or a lie.
 """
 
 import re
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    FailFast,
-    ValidationError,
-    ValidationInfo,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError, PydanticKnownError
+from pydantic import AfterValidator, BaseModel, FailFast, Field, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from monitor.adapters.talkover.formats import NEVER, api_message, load_json, parse_rfc3339
+from monitor.adapters.talkover.answer import api_message, body_of, load_json
 from monitor.core.model import (
     Instant,
     Listed,
@@ -32,147 +24,142 @@ from monitor.core.model import (
     SftpConfig,
 )
 from monitor.core.text import CAMPAIGN_ID, clean, redact_echo
+from monitor.http import Received
 
 PER_PAGE: Final = 100
 """How many campaigns a page is asked to hold: the API's most."""
 
-TEXT_MAX = 256
-"""How many characters of any of the API's strings are kept; of a word, `WORD_MAX`."""
+NEVER: Instant = 0.0
+"""What the zero times `0001-01-01T…` and `1970-01-01T00:00:00Z` mean."""
 
-WORD_MAX = 32
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2})(\.[0-9]+)?"
+    r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
 
-# More campaigns or pages than any customer has: such a number is a mistake of the API.
-_COUNT_MAX = 1_000_000
+# Kinds of errors, by the order in which they count: what is no config at all is not one of another
+# campaign, and only then its content (a validator's ValueError) matters.
+_CAMPAIGN = "campaign"
+_RANK = {_CAMPAIGN: 1, "value_error": 2}
 
-# Kinds of what validators find wrong, by the order in which they count: what is no config at all
-# is not one of another campaign, and only then its content matters.
-_CAMPAIGN, _CONTENT = "campaign", "content"
-_RANK = {_CAMPAIGN: 1, _CONTENT: 2}
-
-_EXPECTED = {
-    "bool_type": "bool",
-    "int_type": "int",
-    "list_type": "array",
-    "model_type": "object",
-    "string_type": "str",
-}
-_JSON_NAMES = {dict: "object", list: "array", type(None): "null"}
+# What pydantic and Python call a type that JSON, or on-call, knows by another name.
+_NAMES = {"model": "object", "dict": "object", "list": "array", "string": "str", "NoneType": "null"}
 
 
 class _Asked(NamedTuple):
-    """What the request had: the validators hold the answer against it."""
+    """What the request had, the validators' context: they hold the answer against it."""
 
     token: str
     campaign_id: str = ""
 
 
-def _asked(info: ValidationInfo) -> _Asked:
-    assert isinstance(info.context, _Asked)
-    return info.context
+# In quotes: pydantic before 2.12 has it without a parameter.
+_Info: TypeAlias = "ValidationInfo[_Asked]"
 
 
-def _text(text: str, info: ValidationInfo) -> str:
-    # Redacted before it is cut: half a token is a secret, too.
-    return clean(redact_echo(text, _asked(info).token), TEXT_MAX)
+def _shown(limit: int, *, visible: bool = False) -> AfterValidator:
+    def shown(text: str, info: _Info) -> str:
+        # Redacted before it is cut: half a token is a secret, too.
+        text = clean(redact_echo(text, info.context.token), limit)
+        if visible and not text:
+            raise ValueError("Expected text, got none")
+        return text
+
+    return AfterValidator(shown)
 
 
-def _word(text: str, info: ValidationInfo) -> str:
-    return clean(redact_echo(text, _asked(info).token), WORD_MAX)
-
-
-def _visible(text: str) -> str:
-    if not text:
-        raise PydanticCustomError(_CONTENT, "Expected text, got none")
-    return text
-
-
-def _campaign_asked_for(text: str, info: ValidationInfo) -> str:
-    if text != _asked(info).campaign_id:
+def _campaign_asked_for(text: str, info: _Info) -> str:
+    if text != info.context.campaign_id:
         raise PydanticCustomError(_CAMPAIGN, "the answer is about campaign {id}", {"id": text})
     return text
 
 
-def _campaign_id(text: str, info: ValidationInfo) -> str:
+def _campaign_id(text: str, info: _Info) -> str:
     if not re.fullmatch(CAMPAIGN_ID, text):
-        raise PydanticCustomError(_CONTENT, "Expected an id of 1 to 64 letters, digits, '-' or '_'")
+        raise ValueError("Expected an id of 1 to 64 letters, digits, '-' or '_'")
     # Calls are made with an id: one with the token in it cannot be redacted.
-    if _asked(info).token.lower() in text.lower():
-        raise PydanticCustomError(_CONTENT, "Expected an id, got the token")
+    if info.context.token.lower() in text.lower():
+        raise ValueError("Expected an id, got the token")
     return text
 
 
-def _port(number: int) -> int:
-    if not 1 <= number <= 65535:
-        raise PydanticCustomError("port", "Expected a number from 1 to 65535")
-    return number
+def parse_rfc3339(text: str) -> Instant:
+    """Return the instant of an RFC 3339 time, `NEVER` for a zero time.
 
-
-def _instant(text: object) -> Instant | None:
-    if text is None:
-        return None
-    if not isinstance(text, str):
-        raise PydanticKnownError("string_type")
+    Raises `ValueError` for anything else: naive times, ISO weeks, 24:00:00, second 60.
+    """
+    match = _RFC3339.fullmatch(text)
+    moment, fraction, zone = match.groups("") if match else ("", "", "")
     try:
-        return parse_rfc3339(text)
+        at = datetime.fromisoformat(moment + zone.upper()).timestamp()
     except ValueError:
-        raise PydanticCustomError(_CONTENT, "Expected an RFC 3339 time") from None
+        raise ValueError("Expected an RFC 3339 time") from None
+    return NEVER if text.startswith("0001-01-01") else at + float(fraction or 0)
 
 
-_Text = Annotated[str, AfterValidator(_text)]
-_VisibleText = Annotated[_Text, AfterValidator(_visible)]
-_Time = Annotated[Instant | None, BeforeValidator(_instant)]
+_Text = Annotated[str, _shown(256)]
+_VisibleText = Annotated[str, _shown(256, visible=True)]
+# Text of an instant, and that instant once it is read.
+_Time = Annotated[str, AfterValidator(parse_rfc3339)]
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-
-class _Sftp(_Shape):
+class _Sftp(BaseModel, strict=True):
     id: _VisibleText
     campaign_id: Annotated[str, AfterValidator(_campaign_asked_for)]
     host: _VisibleText
     is_enabled: bool
-    port: Annotated[int, AfterValidator(_port)] | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
     username: _Text | None = None
     # Text, as is `import_schedule`: a word that is new must not make the config unreadable.
     auth_type: _Text | None = None
     import_path: _Text | None = None
     export_path: _Text | None = None
     import_schedule: _Text | None = None
-    last_test_at: _Time = None
+    last_test_at: _Time | None = None
     last_test_success: bool | None = None
-    created_at: _Time = None
-    updated_at: _Time = None
+    created_at: _Time | None = None
+    updated_at: _Time | None = None
 
 
-class _SftpAnswer(_Shape):
+class _SftpAnswer(BaseModel, strict=True):
     success: bool
     data: _Sftp | None
 
 
-class _Campaign(_Shape):
+class _Campaign(BaseModel, strict=True):
     id: Annotated[str, AfterValidator(_campaign_id)]
     name: _Text
-    status: Annotated[str, AfterValidator(_word), AfterValidator(_visible)]
-    campaign_type: Annotated[str, AfterValidator(_word)] | None = None
+    status: Annotated[str, _shown(32, visible=True)]
+    campaign_type: Annotated[str, _shown(32)] | None = None
 
 
-class _ListingAnswer(_Shape):
+class _ListingAnswer(BaseModel, strict=True):
     success: bool
     # Not all that is wrong with a mebibyte of them: the first one says enough.
     data: Annotated[list[_Campaign], FailFast()]
     pagination: Any = None
 
 
-_Answer = TypeVar("_Answer", bound=_Shape)
+_Answer = TypeVar("_Answer", bound=BaseModel)
 
 
-def decode_sftp(body: bytes, campaign_id: str, token: str) -> Observation:
-    """Return what a 200 says of the campaign's SFTP config.
+def observe_sftp(received: Received, campaign_id: str, token: str) -> Observation:
+    """Return what an answer to GET /campaigns/{id}/sftp says, without `token`. Never raises.
 
-    Never raises: a body that is not what the API's reference describes is a `PollError`, and so is
-    one about another campaign than the one asked for. `token` is the one that was sent, and in no
-    config that is returned.
+    The API's own 404 says that there is no config; a proxy's or a web server's page says nothing.
+    """
+    body = body_of(received, 200, 404)
+    # An empty body has no type to speak of: frameworks answer a missing resource like that.
+    if received.status == 404 and (received.body == b"" or isinstance(body, bytes)):
+        return NoConfig(by_404=True)
+    return decode_sftp(body, campaign_id, token)
+
+
+def decode_sftp(body: bytes | PollError, campaign_id: str, token: str) -> Observation:
+    """Return what a 200 says of the campaign's SFTP config, without `token`. Never raises.
+
+    A body that is not what the API's reference describes is a `PollError`, and so is one about
+    another campaign than the one asked for.
     """
     answer = _read(body, _SftpAnswer, _Asked(token, campaign_id))
     if isinstance(answer, PollError):
@@ -181,20 +168,19 @@ def decode_sftp(body: bytes, campaign_id: str, token: str) -> Observation:
         return NoConfig(by_404=False)
     # Not dict(): that takes pydantic twice as long as all its checks.
     fields = vars(answer.data).copy()
-    if answer.data.last_test_at == NEVER and not answer.data.last_test_success:
+    if fields["last_test_at"] == NEVER and not fields["last_test_success"]:
         fields["last_test_success"] = None
     for name in ("last_test_at", "created_at", "updated_at"):
-        fields[name] = None if fields[name] == NEVER else fields[name]
+        fields[name] = fields[name] or None  # `NEVER` is 0
     tested = {"last_test_at", "last_test_success"}
     return SftpConfig(**fields, has_test_fields=tested <= answer.data.model_fields_set)
 
 
-def decode_listing(body: bytes, page: int, token: str) -> ListingPage | PollError:
-    """Return what a 200 lists on this page, from 1.
+def decode_listing(body: bytes | PollError, page: int, token: str) -> ListingPage | PollError:
+    """Return what a 200 lists on this page, from 1, without `token`. Never raises.
 
-    Never raises: a body that is not what the API's reference describes is a `PollError`, and so is
-    one that says to be another page than the one asked for. Of campaigns that are there twice the
-    first counts. `token` is the one that was sent, and in nothing that is returned.
+    Errors are as for `decode_sftp`, and so is another page than the one asked for. Of campaigns
+    that are there twice the first counts.
     """
     answer = _read(body, _ListingAnswer, _Asked(token))
     if isinstance(answer, PollError):
@@ -204,14 +190,10 @@ def decode_listing(body: bytes, page: int, token: str) -> ListingPage | PollErro
         return PollError(Reason.SCHEMA_MISMATCH, f"the answer is not page {page} of the listing")
     unique: dict[str, Listed] = {}
     for row in answer.data:
-        listed = Listed(row.id, row.name, row.status, row.campaign_type or "")
-        unique.setdefault(row.id, listed)
-    return ListingPage(
-        campaigns=tuple(unique.values()),
-        page=page,
-        last=_is_last(said, page, len(answer.data)),
-        total=_count(said, "total", at_least=len(answer.data)),
-    )
+        unique.setdefault(row.id, Listed(row.id, row.name, row.status, row.campaign_type or ""))
+    found = len(answer.data)
+    last, total = _is_last(said, page, found), _count(said, "total", at_least=found)
+    return ListingPage(tuple(unique.values()), page, last, total)
 
 
 def _is_last(said: dict[str, Any], page: int, found: int) -> bool:
@@ -230,17 +212,20 @@ def _is_last(said: dict[str, Any], page: int, found: int) -> bool:
     return found < size if total is None else total == so_far
 
 
-def _count(
-    said: dict[str, Any], key: str, at_least: int = 0, at_most: int = _COUNT_MAX
-) -> int | None:
-    """Return the number that is said under this key, None where it makes no sense."""
+def _count(said: dict[str, Any], key: str, at_least: int = 0, at_most: int = 10**6) -> int | None:
+    """Return the number that is said under this key, None where it makes no sense.
+
+    No customer has more than a million campaigns or pages.
+    """
     value = said.get(key)
     # Not isinstance(): True is an int, too.
     return value if type(value) is int and at_least <= value <= at_most else None
 
 
-def _read(body: bytes, shape: type[_Answer], asked: _Asked) -> _Answer | PollError:
+def _read(body: bytes | PollError, shape: type[_Answer], asked: _Asked) -> _Answer | PollError:
     """Return the body of a 200 in this shape, or why it has another. Never raises."""
+    if isinstance(body, PollError):
+        return body
     try:
         document = load_json(body)
     except ValueError as error:
@@ -262,10 +247,12 @@ def _explained(error: ErrorDetails) -> str:
     kind, place = error["type"], error["loc"]
     if kind == "missing":
         place, said = place[:-1], f"Object missing required field `{place[-1]}`"
-    elif kind in _EXPECTED:
-        came = type(error["input"])
-        said = f"Expected `{_EXPECTED[kind]}`, got `{_JSON_NAMES.get(came, came.__name__)}`"
+    elif kind.endswith("_type"):
+        expected, came = kind.removesuffix("_type"), type(error["input"]).__name__
+        said = f"Expected `{_NAMES.get(expected, expected)}`, got `{_NAMES.get(came, came)}`"
+    elif kind in {"greater_than_equal", "less_than_equal"}:
+        said = "Expected a number from 1 to 65535"
     else:
-        said = error["msg"]
+        said = error["msg"].removeprefix("Value error, ")
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return f"{said} - at `${path}`"

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from monitor.adapters.talkover.headers import rate_hint
+from monitor.adapters.talkover.answer import rate_hint
 from monitor.core.model import HOUR, RateHint
 
 TURN_OF_RESETS = 1_000_000_000.0

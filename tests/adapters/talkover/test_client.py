@@ -62,27 +62,11 @@ async def test_a_request_says_what_it_takes_and_who_asks() -> None:
 
 @pytest.mark.parametrize(
     "base_url",
-    ["", "api.example", "ftp://api.example", "https://", "https://user:pw@api.example",
-     "https://api.example?a=b", "https://api.example#top", "https://api.example:port",
-     "file:///etc/passwd"],
-)  # fmt: skip
-async def test_a_base_url_that_cannot_be_one_is_refused(base_url: str) -> None:
-    with pytest.raises(ValueError, match="base URL"):
+    ["https://256.1.1.1", "https://[v1.x]", "https://\u2603.example", "https://api.example:port"],
+)
+async def test_a_base_url_that_only_the_client_knows_to_be_none_is_refused(base_url: str) -> None:
+    with pytest.raises(ValueError, match="not a base URL"):
         async with client_of(base_url):
-            pass
-
-
-@pytest.mark.parametrize("ending", ["\n", "\r\n", " x", "\0", "\u00e9", "\ufeff"])
-async def test_fault_36_a_token_that_is_no_header_value_is_refused_unquoted(ending: str) -> None:
-    async with client_of("http://127.0.0.1:1") as client:
-        with pytest.raises(ValueError, match="visible ASCII") as refused:
-            client.set_token(TOKEN + ending)
-    assert TOKEN not in str(refused.value)
-
-
-async def test_fault_36_an_empty_token_is_refused() -> None:
-    with pytest.raises(ValueError, match="visible ASCII"):
-        async with client_of("http://127.0.0.1:1", token=""):
             pass
 
 

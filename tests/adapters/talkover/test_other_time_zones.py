@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from monitor.adapters.talkover.formats import parse_http_date, parse_rfc3339
+from monitor.adapters.talkover.answer import parse_http_date
+from monitor.adapters.talkover.decode import parse_rfc3339
 from monitor.core.text import rfc3339
 from support.builders import NOW
 

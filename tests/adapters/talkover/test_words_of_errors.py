@@ -6,9 +6,8 @@ import tracemalloc
 import httpx
 import pytest
 
-from monitor.adapters.talkover.client import observe_sftp
-from monitor.adapters.talkover.decode import decode_listing, decode_sftp
-from monitor.adapters.talkover.formats import load_json
+from monitor.adapters.talkover.answer import load_json
+from monitor.adapters.talkover.decode import decode_listing, decode_sftp, observe_sftp
 from monitor.core.model import ListingPage, NoConfig, Observation, PollError, Reason
 from monitor.http import Received
 from support.misbehaving import ABSENT, CAMPAIGN, TOKEN, config

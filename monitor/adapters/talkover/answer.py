@@ -1,0 +1,235 @@
+"""An answer of the API up to its JSON: status, type, clock, age, pause, rate limit; strict JSON.
+
+The vendor does not name the headers of the rate limit, so Laravel's (`X-RateLimit-*`,
+`Retry-After`) and the IETF drafts' (`RateLimit-*`, `RateLimit`, `RateLimit-Policy`) are all taken,
+and any may be missing. The standard library reads the JSON, since other parsers accept duplicate
+keys, and bad numbers in fields that they skip.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from monitor.core.model import HOUR, MINUTE, Instant, PollError, RateHint, Reason, Seconds
+from monitor.http import LOCATION, Received
+
+PAUSE_MIN: Seconds = 1.0
+PAUSE_MAX: Seconds = 900.0
+"""What `Retry-After` is clamped to: a typing error must not silence us for a day."""
+
+CACHED_FROM: Seconds = 30.0
+"""From this `Age` on an answer came out of a cache: it says nothing of now."""
+
+Aside = tuple[Instant | None, Seconds | None, RateHint | None]
+"""The API's clock, the pause that it asks for, its rate limit."""
+
+_LIMIT_MAX = 1_000_000
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_DIGITS = re.compile(r"[0-9]+")
+
+# By status, or else by its first digit.
+_REFUSALS = {
+    401: Reason.UNAUTHORIZED,
+    403: Reason.FORBIDDEN,
+    404: Reason.NOT_FOUND,
+    429: Reason.RATE_LIMITED,
+    # It leads nowhere, and nobody asked conditionally: no redirect.
+    304: Reason.UNEXPECTED_STATUS,
+    3: Reason.REDIRECT,
+    4: Reason.HTTP_4XX,
+    5: Reason.HTTP_5XX,
+}
+
+
+def body_of(received: Received, *answered: int) -> bytes | PollError:
+    """Return the JSON under one of these statuses; any other counts even where its body broke off.
+
+    Of another status it says what it means, and what the API's own error body says.
+    """
+    status, headers, body = received.status, received.headers, received.body
+    if status in answered or not status:
+        return body if isinstance(body, PollError) else _not_json(headers) or body
+    reason = _REFUSALS.get(status) or _REFUSALS.get(status // 100, Reason.UNEXPECTED_STATUS)
+    if reason is Reason.REDIRECT:
+        return PollError(reason, f"{status} to {_location_host(headers)}")
+    said = ""
+    if not isinstance(body, PollError) and not _not_json(headers):
+        with suppress(ValueError):
+            said = api_message(load_json(body))
+    return PollError(reason, f"{status} {said}".rstrip())
+
+
+def _not_json(headers: httpx.Headers) -> PollError | None:
+    """Return why a body under these headers is not JSON in UTF-8, None where it is."""
+    if "content-type" not in headers:
+        return PollError(Reason.BAD_CONTENT_TYPE, "no Content-Type")
+    message = Message()
+    message["Content-Type"] = headers["content-type"]
+    kind = message.get_content_type()
+    if kind != "application/json" and not kind.endswith("+json"):
+        return PollError(Reason.BAD_CONTENT_TYPE, f"Content-Type {kind}")
+    charset = message.get_param("charset", "utf-8")
+    if str(charset).lower() not in {"utf-8", "utf8"}:
+        return PollError(Reason.BAD_ENCODING, f"charset {charset}")
+    return None
+
+
+def _location_host(headers: httpx.Headers) -> str:
+    """Return the host alone: path and query of a Location may carry what no log should."""
+    try:
+        return urlsplit(headers[LOCATION]).hostname or "the same host"
+    except KeyError:
+        return "nowhere"
+    except ValueError:
+        return "no valid URL"
+
+
+def load_json(body: bytes) -> object:
+    """Return the document, of UTF-8 JSON with unique keys, finite numbers and whole characters.
+
+    Raises `ValueError`, with a message that quotes nothing of the body.
+    """
+    try:
+        # Not left to json.loads(): of bytes it takes UTF-16 and lone surrogates, too.
+        text = body.decode("utf-8")
+        document = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_finite,
+            parse_float=_finite,
+            parse_int=_sensible,
+        )
+        # Only an escape can bring half a pair in; encoding tells it from a whole one.
+        if _SURROGATE.search(text):
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("the body is not UTF-8") from None
+    except RecursionError:
+        raise ValueError("the body is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("half a surrogate pair in a string") from None
+    return document
+
+
+def api_message(document: object) -> str:
+    """Return `CODE: message` of an error body in either of the API's two forms, or ''."""
+    said = document if isinstance(document, dict) else {}
+    source = said["error"] if isinstance(said.get("error"), dict) else said
+    parts = (source.get("code"), source.get("message"))
+    return ": ".join(part for part in parts if isinstance(part, str) and part)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return made
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        named = not text[-1].isdigit()
+        raise ValueError(f"{text} is no JSON" if named else "a number beyond all bounds")
+    return number
+
+
+def _sensible(text: str) -> int:
+    # int() takes quadratic time, and its own limit of digits can be switched off from outside.
+    if len(text) > 32:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def parse_http_date(text: str) -> Instant | None:
+    """Return the instant of an HTTP date (`Date`, `Retry-After`), None where it is none.
+
+    All three forms of RFC 9110 §5.6.7 are taken; one without a zone is UTC, never local time.
+    """
+    try:
+        # It calls int(), which takes digits of any script.
+        at = parsedate_to_datetime(text if text.isascii() else "")
+    except (ValueError, OverflowError):
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def read_aside(received: Received, now: Callable[[], Instant]) -> Aside:
+    """Return what an answer says of the API itself, as far as it does. `now` is our clock.
+
+    What a cache has kept says nothing of the clock and the limit.
+    """
+    status, headers = received.status, received.headers
+    if age(headers) >= CACHED_FROM:
+        return None, pause(status, headers, now()), None
+    date = parse_http_date(headers.get("date", ""))
+    known = now() if date is None else date
+    return date, pause(status, headers, known), rate_hint(headers, known)
+
+
+def age(headers: httpx.Headers) -> Seconds:
+    """Return how long a cache has kept the answer; 0 where none says so in digits.
+
+    Of several caches, or a header that is there twice, the longest counts.
+    """
+    said = [one.strip() for one in headers.get("age", "").split(",")]
+    # Not int(), which refuses more than 4,300 digits.
+    known = [float(one) for one in said if _DIGITS.fullmatch(one)]
+    return min(max(known, default=0.0), 2.0**31)
+
+
+def pause(status: int, headers: httpx.Headers, now: Instant) -> Seconds | None:
+    """Return for how many seconds the API asks us to leave it alone, None where it does not.
+
+    A 429 always does; a 503 where it has `Retry-After`. Where that makes no sense it is a minute.
+    `now` is the API's clock if known.
+    """
+    text = headers.get("retry-after", "").strip()
+    if status != 429 and not (status == 503 and "retry-after" in headers):
+        return None
+    at = parse_http_date(text)
+    if _DIGITS.fullmatch(text):
+        seconds = float(text)
+    elif at is not None and at >= now:
+        seconds = at - now
+    else:
+        return MINUTE  # The limit is one per minute.
+    return min(max(seconds, PAUSE_MIN), PAUSE_MAX)
+
+
+def rate_hint(headers: httpx.Headers, now: Instant) -> RateHint | None:
+    """Return what the headers say of the rate limit, as far as it is plausible.
+
+    `now` is the API's clock if known: a reset that is an instant is taken against it.
+    """
+    limit = _first(headers, "limit", "q", range(1, _LIMIT_MAX + 1))
+    remaining = _first(headers, "remaining", "r", range((limit or _LIMIT_MAX) + 1))
+    at = _first(headers, "reset", "t", range(10**12))
+    # From 2001 on it is an instant; less is a span, whatever the header is called.
+    reset = None if at is None else at - now if at >= 1_000_000_000 else float(at)
+    if reset is not None and not 0 <= reset <= HOUR:
+        reset = None
+    hint = RateHint(limit, remaining, reset)
+    return None if hint == RateHint() else hint
+
+
+def _first(headers: httpx.Headers, name: str, parameter: str, among: range) -> int | None:
+    """Return the first of the headers' numbers of this name; the newest draft has parameters."""
+    said = (headers.get(f"x-ratelimit-{name}", ""), headers.get(f"ratelimit-{name}", ""))
+    fields = f";{headers.get('ratelimit', '')};{headers.get('ratelimit-policy', '')}"
+    matches = [
+        # Early drafts list policies behind the number: `RateLimit-Limit: 100, 100;w=60`.
+        *(re.match(r"\s*([0-9]{1,12})\s*(?:[,;]|$)", one) for one in said),
+        re.search(rf"[;,\s](?:{name}|{parameter})=([0-9]{{1,12}})(?![0-9.])", fields),
+    ]
+    number = next((int(match[1]) for match in matches if match), None)
+    return number if number is not None and number in among else None
