@@ -188,7 +188,6 @@ def test_no_step_of_a_reload_is_left_out() -> None:
             Daemon._read,
             fleet_module.Fleet.prepare,
             fleet_module.Fleet._settings,
-            fleet_module.Fleet._api,
         )
     )
     harmless = {

@@ -101,7 +101,11 @@ class Fleet:
             for env in config.environments:
                 token = Token(env.name, env.token_source)
                 settings = self._settings(env, config, loaded)
-                parts.append(_Part(env.name, settings, token, self._api(settings, token)))
+                try:
+                    api = self._connect(settings, token.value)
+                except ValueError as error:
+                    raise ConfigError([Problem("", None, env.name, str(error))]) from error
+                parts.append(_Part(env.name, settings, token, api))
                 await asyncio.sleep(0)
         except BaseException:
             for part in parts:
@@ -165,13 +169,6 @@ class Fleet:
         return Settings(
             environment=env, polling=config.polling, alerts=config.alerts, roster=roster
         )
-
-    def _api(self, settings: Settings, token: Token) -> Api:
-        try:
-            return self._connect(settings, token.value)
-        except ValueError as error:
-            name = settings.environment.name
-            raise ConfigError([Problem("", None, name, str(error))]) from error
 
     def _add(self, part: _Part, loaded: Loaded, campaigns: Mapping[str, CampaignStatus]) -> None:
         name, clock, own = part.name, self._clock, self._own
