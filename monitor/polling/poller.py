@@ -282,18 +282,17 @@ class Poller:
                 self._plan(key)
 
     def _plan(self, key: str, findings: Findings | None = None) -> None:
-        mono = self._clock.elapsed()
+        mono, now = self._clock.elapsed(), self.watch.now()
         if key == LISTING:
             self._queue.put(key, *self._discovery.due)
             return
-        planned = self.watch.next_poll(key, findings)
+        planned = self.watch.next_poll(key, now, findings)
         if planned is None:
             # At the budget's even pace from the start on: so nothing of it is late.
             due = max(mono, self._next_first_poll)
             self._next_first_poll = due + self.watch.budget.spacing(mono)
             self._queue.put(key, due, Priority.NEVER_SEEN)
         else:
-            now, deadline = self.watch.now(), planned.deadline
-            due = mono + max(0.0, planned.at - now)
+            deadline, due = planned.deadline, mono + max(0.0, planned.at - now)
             latest = None if deadline is None else mono + max(0.0, deadline - now)
             self._queue.put(key, due, planned.priority, latest)

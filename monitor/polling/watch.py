@@ -243,13 +243,13 @@ class Watch:
         read = self.campaigns.items()
         return sorted(k for k, one in read if one.error and one.error.reason is Reason.NOT_FOUND)
 
-    def next_poll(self, key: str, findings: Findings | None = None) -> NextPoll | None:
+    def next_poll(self, key: str, now: Instant, findings: Findings | None) -> NextPoll | None:
         """Return when to look at a campaign again, and why; None: never polled, at once.
 
         `findings` are those of the decision on it that has just been made, if one has.
         """
-        now, cadence = self.now(), self.settings.cadence
-        entry, ahead = self.entries[key], clock.ahead(self.status, now)
+        entry, cadence = self.entries[key], self.settings.cadence
+        ahead = clock.ahead(self.status, now)
         return assess.next_poll(entry.status, entry.target, cadence, now, ahead, findings=findings)
 
     def next_probe(self) -> Instant:
