@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from monitor.polling.connect import talkover
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -41,7 +40,7 @@ from monitor.core.board import Board
 from monitor.core.model import Answer, SftpConfig
 from monitor.core.status import CampaignStatus, Memory
 from monitor.daemon import SystemClock
-from monitor.polling import Fleet
+from monitor.polling import Fleet, talkover
 from monitor.reporting import Report
 
 ONE_ENVIRONMENT = """
@@ -163,11 +162,12 @@ def change(fleet: Fleet, part: float, now: float) -> None:
     for poller in fleet.pollers.values():
         keys = list(poller.watch.settings.targets)
         for key in keys[: max(1, round(len(keys) * part))]:
-            poller.watch.decide(key, Answer(answer(key, now)), 0)
+            poller.watch.decide(key, Answer(answer(key, now)), 0, 0.0)
 
 
 async def _applied(fleet: Fleet, config: Config, loaded: Loaded) -> None:
-    await fleet.take(await fleet.prepare(config, loaded))
+    parts, _ = await fleet.prepare(config)
+    await fleet.take(parts, loaded)
 
 
 async def measure(environments: int, campaigns: int) -> None:
@@ -177,7 +177,7 @@ async def measure(environments: int, campaigns: int) -> None:
     await watch.step("idle", asyncio.sleep(1))
     config = config_of(environments, campaigns)
     store = Store(MEMORY, now=clock.wall())
-    fleet = Fleet(store, clock, own, talkover(clock), _not_started)
+    fleet = Fleet(store, clock, own, talkover(clock, own), _not_started)
     loaded = known(config, clock.wall())
     await watch.step("start: plan all polls", _applied(fleet, config, loaded))
     await watch.step("reload: nothing changed", _applied(fleet, config, loaded))

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
@@ -23,15 +23,19 @@ from monitor.adapters.systemd import ServiceManager
 from monitor.adapters.web import WebContext, WebServer
 from monitor.config import Access, Config, ConfigError, SecretError, safe_access
 from monitor.core.model import Instant, Seconds
-from monitor.polling import Clock, Connect, Fleet, Prepared, talkover
+from monitor.jobs import Jobs
+from monitor.polling import STEP, Clock, Connect, Fleet, talkover
 from monitor.reporting import Report
 from monitor.telling import Tellers
-from monitor.upkeep import Upkeep
 
 DRAIN: Seconds = 3.0
 """How long a stop waits for what is still to be told; what is left waits in the database."""
 
-_T = TypeVar("_T")
+TICK: Seconds = 1.0
+"""How often the event loop's lag is measured, the clocks are compared, the watchdog may be fed."""
+
+RETENTION_EVERY: Seconds = 3600.0
+"""How often events that are older than `state.retention` are dropped."""
 
 log = structlog.get_logger()
 
@@ -64,36 +68,31 @@ class Daemon:
         clock: Clock | None = None,
         connect: Connect | None = None,
         threaded: bool = True,
+        lines_dropped: Callable[[], int] = int,
     ) -> None:
         """Run on what `load` returns, now and at each reload, telling alerts through `write`.
 
         `manager` is told how it goes. `clock`, `connect` and `threaded=False` put the whole on
-        virtual time.
+        virtual time. `lines_dropped` counts the lines that the log has lost.
         """
         self.stop_requested = asyncio.Event()
         self.reload_requested = asyncio.Event()
         self.url = ""
-        self.lines_dropped: Callable[[], int] = int  # of the log, so far; to be set
         self._load = load
         self._write = write
         self._manager = manager or ServiceManager({}, 0)
         self._clock = clock or SystemClock()
         self._threaded = threaded
-        self._own = OwnMetrics(
-            __version__,
-            lines_dropped=lambda: self.lines_dropped(),  # noqa: PLW0108 - it is set later
-        )
+        self._own = OwnMetrics(__version__, lines_dropped=lines_dropped)
         self._connect = connect or talkover(self._clock, self._own)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._jobs = Jobs()
         self._ended = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._stopping = False
-        self._loaded = False
+        self._loaded = self._disk_fails = False
         # Of its own: at the end nobody waits for one that hangs, as for the loop's.
         self._thread = ThreadPoolExecutor(1, "loading")
         self._closing = AsyncExitStack()
-
-    # -- the life cycle --------------------------------------------------------------------
 
     async def start(self) -> None:
         """Build and start everything.
@@ -101,29 +100,26 @@ class Daemon:
         Raises ConfigError, SecretError, StorageError, or OSError for the port.
         """
         try:
-            await self._start(self._load())
+            config = self._load()
+            self._build(config)
+            # Before the log's first line, which would be glued to the one that a crash broke off.
+            self._telling = self._keep_running("telling", self._tellers.run())
+            # Undone from the last: polling ends before the drain, so that all it decided is told.
+            self._closing.push_async_callback(self._drain)
+            # The port before the first call: a start that fails must not spend any of the budget.
+            await self._open_web(config)
+            self._closing.push_async_callback(self._fleet.aclose)
+            await self._fleet.take(*await self._fleet.prepare(config))
+            self._take(config)
+            for name, work in (("ticking", self._tick()), ("reloading", self._reload_when_asked())):
+                self._closing.callback(self._keep_running(name, work).cancel)
+            self._loaded = True
+            self._jobs.start()
+            self._closing.callback(self._jobs.stop)
         except BaseException:
             self._stopping = True
             await self._closing.aclose()
             raise
-
-    async def _start(self, config: Config) -> None:
-        self._build(config)
-        # Before the log's first line, which would be glued to the one that a crash broke off.
-        self._telling = self._keep_running("telling", self._tellers.run())
-        # Undone from the last: polling ends before the drain, so that all it decided is told.
-        self._closing.push_async_callback(self._drain)
-        # The port before the first call: a start that fails must not spend any of the budget.
-        await self._open_web(config)
-        self._closing.push_async_callback(self._end_tasks)
-        await self._take(config, await self._prepare(config))
-        self._tasks = [
-            self._keep_running("ticking", self._upkeep.run()),
-            self._keep_running("reloading", self._reload_when_asked()),
-        ]
-        self._loaded = True
-        self._upkeep.jobs.start()
-        self._closing.callback(self._upkeep.jobs.stop)
         count = len(self._fleet.pollers)
         log.info("started", version=__version__, url=self.url, environments=count)
         # Not as late as /-/ready: an API that is down must not keep the service from starting.
@@ -141,10 +137,8 @@ class Daemon:
         self._closing.push_async_callback(store.aclose)
         self._store = store
         self._fleet = Fleet(store, clock, self._own, self._connect, self._keep_running)
-        situation = Situation(
-            clock.wall,
-            board=lambda: self.report.board(),  # noqa: PLW0108 - it is made after the sinks
-        )
+        # The report is made after the sinks.
+        situation = Situation(clock.wall, board=lambda: self.report.board())  # noqa: PLW0108
         sinks = sinks_of(config, self._write, situation, threaded=self._threaded)
         names = tuple(sink.name for sink in sinks)
         self.report = Report(config, self._fleet, store, names, self._own, clock)
@@ -152,8 +146,7 @@ class Daemon:
             self._own.prepare_sink(name)
         # Before the first save: without its cursor a crash would let events pass a sink by.
         self._tellers = Tellers(sinks, store, self._own.sink_failed)
-        self._upkeep = Upkeep(self.report, store, self._own, clock, self._manager)
-        store.on_error = self._upkeep.storage_failed
+        store.on_error = self._storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
 
@@ -173,12 +166,6 @@ class Daemon:
         self._stopping = True
         await self._closing.aclose()
 
-    async def _end_tasks(self) -> None:
-        await self._fleet.aclose()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
     async def _drain(self) -> None:
         # Not cancelled but asked: a delivery cut off would be told again, by the next process.
         await self._store.flush()
@@ -196,8 +183,6 @@ class Daemon:
             log.critical("task_ended", task=task.get_name(), exc_info=task.exception())
             self._ended.set()
 
-    # -- the config ------------------------------------------------------------------------
-
     async def reload(self) -> Sequence[str]:
         """Read the config again and take it; a bad one changes nothing. Returns its problems."""
         # One after the other, or an older file could be put in force after a newer one.
@@ -210,10 +195,16 @@ class Daemon:
 
     async def _reload(self) -> Sequence[str]:
         try:
-            config, access = await self._aside(self._read)
+            if self._threaded:
+                # It takes long, and polls go on meanwhile.
+                loop = asyncio.get_running_loop()
+                config, access = await loop.run_in_executor(self._thread, self._read)
+            else:
+                config, access = self._read()
             await self._store.flush()
             # All that can fail comes before the first change.
-            await self._take(config, await self._prepare(config))
+            await self._fleet.take(*await self._fleet.prepare(config))
+            self._take(config)
             self._web.web_config.take(access)
         except Exception as error:
             return self._refused(error)
@@ -240,30 +231,15 @@ class Daemon:
     def _read(self) -> tuple[Config, Access]:
         return self._load().sharing_with(self.report.config), self._web.web_config.read()
 
-    async def _prepare(self, config: Config) -> Prepared:
-        """Make what a config needs, with what is stored of environments that do not run yet."""
-        loaded = await self._store.load()
-        for problem in loaded.problems:
-            log.error("state_row_lost", problem=problem)
-        return await self._fleet.prepare(config, loaded)
-
-    async def _aside(self, work: Callable[[], _T]) -> _T:
-        """Do what takes long in a thread, so that polls go on meanwhile; here without threads."""
-        if not self._threaded:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    async def _take(self, config: Config, prepared: Prepared) -> None:
-        """Put a config in force; nothing here depends on what a file or a peer says."""
-        await self._fleet.take(prepared)
+    def _take(self, config: Config) -> None:
+        """Note that a config is in force; nothing here depends on what a file or a peer says."""
         before, self.report.config = self.report.config, config
         for part in ("web", "state", "log", "alerts.file", "notify"):
             if attrgetter(part)(before) != attrgetter(part)(config):
                 log.warning("restart_needed", changed=part)
-        self._upkeep.configure(config)
+        self._jobs.every(config.alerts.heartbeat_every, "heartbeat", self.report.heartbeat)
+        self._jobs.every(RETENTION_EVERY, "retention", self._prune)
         self._own.config_loaded(self._clock.wall(), config.digest)
-
-    # -- wiring ----------------------------------------------------------------------------
 
     async def _open_web(self, config: Config) -> None:
         context = WebContext(
@@ -271,7 +247,7 @@ class Daemon:
             metrics=self.report.metrics,
             metrics_content_type=content_type,
             healthy=self.report.healthy,
-            ready=self._not_ready,
+            ready=lambda: self.report.ready() if self._loaded else "the state is not loaded yet",
             loaded=lambda: self._loaded,
             reload=self.reload,
             events=self.report.history,
@@ -286,5 +262,33 @@ class Daemon:
         shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
         self.url = config.web.external_url or f"{self._web.scheme}://{shown}:{port}"
 
-    def _not_ready(self) -> str | None:
-        return self.report.ready() if self._loaded else "the state is not loaded yet"
+    async def _tick(self) -> None:
+        clock, known = self._clock, self._clock.wall() - self._clock.elapsed()
+        fed_at = clock.elapsed()
+        while True:
+            due = clock.elapsed() + TICK
+            await asyncio.sleep(TICK)
+            self._own.loop_lagged(max(0.0, clock.elapsed() - due))
+            step = clock.wall() - clock.elapsed() - known
+            # The offset is kept up to the threshold, so that small steps add up to one.
+            if abs(step) > STEP:
+                log.warning("clock_stepped", seconds=round(step))
+                known += step
+                self._jobs.clock_stepped(step, clock.wall())
+            # Only work that was done feeds it: a loop that merely lives would hide one that hangs.
+            if self.report.turned_since(fed_at):
+                fed_at = clock.elapsed()
+                self._manager.alive()
+            if self._disk_fails and self._store.problem is None:
+                self._disk_fails = False
+                log.info("state_written_again")
+
+    async def _prune(self) -> None:
+        await self._store.prune(self._clock.wall() - self.report.config.state.retention)
+
+    def _storage_failed(self, error: Exception) -> None:
+        self._own.storage_failed()
+        # The first one is logged, and the one that works again.
+        if not self._disk_fails:
+            log.error("state_not_written", problem=str(error))
+        self._disk_fails = True

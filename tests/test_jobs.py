@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from monitor.core.model import DAY, HOUR
-from monitor.upkeep import Jobs
+from monitor.jobs import Jobs
 from support.fake_platform import now
 
 SOON = 0.02

@@ -156,6 +156,7 @@ class Monitor:
             lambda: load_config(self._file, {"TOKEN": "talq_test"}),
             self.write,
             connect=self.connect,
+            lines_dropped=lambda: 12,
         )
         await daemon.start()
         for poller in daemon._fleet.pollers.values():
@@ -318,7 +319,6 @@ async def test_the_history_is_read_in_a_thread_while_the_loop_turns(monitor: Mon
 
 
 async def test_lost_log_lines_are_shown(monitor: Monitor) -> None:
-    async with monitor.daemon() as (daemon, client):
-        daemon.lines_dropped = lambda: 12
+    async with monitor.daemon() as (_, client):
         metrics = scraped(await client.get("/metrics"))
     assert metrics.value("log_lines_dropped_total") == 12

@@ -11,18 +11,20 @@ from typing import NamedTuple
 
 import click
 
+from monitor import __version__
 from monitor.adapters import log
+from monitor.adapters.metrics import OwnMetrics
+from monitor.adapters.store import MEMORY, Store
 from monitor.adapters.web import schemas, serializers
 from monitor.cli import options
 from monitor.config import Config, narrowed
-from monitor.core.board import Health, doubts
+from monitor.core.board import Board, Health, doubts
 from monitor.core.budget import Budget
 from monitor.core.model import Severity, Verdict
 from monitor.core.text import rfc3339, span
 from monitor.daemon import SystemClock
-from monitor.polling import talkover
+from monitor.polling import Fleet, Poller, talkover
 from monitor.serialize import from_json, to_json
-from monitor.sweeping import sweep
 
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
 """Exit codes. Of several campaigns the worst counts: critical, unknown, warning, healthy."""
@@ -102,32 +104,74 @@ def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
 
 def _swept(config: Config) -> Checked:
     """Return what one sweep finds; on a terminal it says how far it is, and how long it takes."""
-    clock, terminal = SystemClock(), sys.stderr.isatty()
-    budgets = {one.name: Budget(one.budget_per_minute, 0.0) for one in config.environments}
-
-    def progress(polls: int, campaigns: Mapping[str, int]) -> None:
-        """Overwrite the line of the terminal."""
-        if terminal:
-            expected = sum(campaigns.values())
-            # Environments are polled side by side, so the slowest one tells how long it takes.
-            seconds = max(count * budgets[name].spacing(0.0) for name, count in campaigns.items())
-            # Listings and 404s that are asked again are polls, too: never 13 of 12.
-            done = f"{min(polls, expected)}/{expected} campaigns"
-            click.echo(f"\r{done}, {span(seconds)} in all ", nl=False, err=True)
-
     # Which polls failed is in the verdict, and standard output belongs to the verdict alone.
     writer = log.LineWriter(sys.stderr.fileno())
-    log.configure(writer, clock.wall, level="error", output="console")
+    log.configure(writer, SystemClock().wall, level="error", output="console")
     try:
-        progress(0, {one.name: len(one.campaigns) for one in config.environments})
-        board = asyncio.run(sweep(config, clock, talkover(clock), progress))
+        board = asyncio.run(_sweep(config))
     finally:
         writer.close()
-        if terminal:
+        if sys.stderr.isatty():
             click.echo(err=True)
     known = Checked(serializers.environments(board), serializers.campaigns(board))
     # As a daemon would say it: nothing of the API's texts reaches a terminal as it is.
     return from_json(Checked, to_json(known))
+
+
+async def _sweep(config: Config) -> Board:
+    """Poll every campaign once: the pollers without the daemon around them, state in memory.
+
+    Where campaigns are discovered it lists them first. An environment whose breaker opens is given
+    up: its campaigns stay unknown. It spends no more than the budget. Raises SecretError.
+    """
+    clock, own, start = SystemClock(), OwnMetrics(__version__), asyncio.create_task
+    store = Store(MEMORY, now=clock.wall())
+    connect = talkover(clock, own)
+    fleet = Fleet(store, clock, own, connect, lambda name, work: start(work, name=name))
+    polled, polls = asyncio.Event(), 0
+    _show_progress(config, 0, {one.name: len(one.campaigns) for one in config.environments})
+    try:
+        await fleet.take(*await fleet.prepare(config))
+        for poller in fleet.pollers.values():
+            poller.on_poll = polled.set
+        while not all(_done(poller) for poller in fleet.pollers.values()):
+            await polled.wait()
+            polled.clear()
+            polls += 1
+            known = {
+                name: len(poller.watch.settings.targets) for name, poller in fleet.pollers.items()
+            }
+            _show_progress(config, polls, known)
+        boards = {name: poller.board() for name, poller in fleet.pollers.items()}
+        return Board(boards, clock.wall())
+    finally:
+        await fleet.aclose()
+        await store.aclose()
+
+
+def _done(poller: Poller) -> bool:
+    status, watch = poller.watch.status, poller.watch
+    # Probing until it closes may take for ever, and `check` is to end.
+    if status.breaker_open:
+        return True
+    if watch.awaits_listing or not watch.settings.targets:
+        return not watch.awaits_listing
+    # 404s that were distrusted are asked again once any config could be read.
+    again = status.readable_seen and watch.distrusted()
+    return status.swept_at is not None and not again
+
+
+def _show_progress(config: Config, polls: int, campaigns: Mapping[str, int]) -> None:
+    """Overwrite the line of the terminal: how many polls are done, and how long all take."""
+    if not sys.stderr.isatty():
+        return
+    budgets = {one.name: Budget(one.budget_per_minute, 0.0) for one in config.environments}
+    expected = sum(campaigns.values())
+    # Environments are polled side by side, so the slowest one tells how long it takes.
+    seconds = max(count * budgets[name].spacing(0.0) for name, count in campaigns.items())
+    # Listings and 404s that are asked again are polls, too: never 13 of 12.
+    done = f"{min(polls, expected)}/{expected} campaigns"
+    click.echo(f"\r{done}, {span(seconds)} in all ", nl=False, err=True)
 
 
 def _narrowed(config: Config, wanted: tuple[str, ...]) -> Config:

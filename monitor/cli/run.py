@@ -50,8 +50,7 @@ def run(config_file: Path, **flags: Any) -> None:
 
 async def _run(load: Callable[[], Config], writer: log.LineWriter) -> int:
     manager = ServiceManager(os.environ, os.getpid())
-    daemon = Daemon(load, writer.write, manager=manager)
-    daemon.lines_dropped = lambda: writer.dropped
+    daemon = Daemon(load, writer.write, manager=manager, lines_dropped=lambda: writer.dropped)
     # Before the start: a SIGTERM or SIGHUP that comes meanwhile must not kill us halfway.
     heed_signals(daemon)
     await daemon.start()

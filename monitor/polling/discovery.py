@@ -2,8 +2,11 @@
 
 import structlog
 
+from monitor.config import DiscoveryConfig
 from monitor.core.discovery import Listing, Roster, take
 from monitor.core.model import ListingPage, PollError, Seconds
+from monitor.core.schedule import Priority
+from monitor.polling.settings import Clock
 from monitor.polling.watch import Watch
 
 LISTING = "*"
@@ -15,67 +18,60 @@ log = structlog.get_logger()
 class Discovery:
     """Takes the pages of one listing after the other; `error` says why the last one failed.
 
-    `listing` is the one that runs, or is to begin.
+    `listing` is the one that runs, or is to begin; `due` is its next page, on the monotonic clock.
     """
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, clock: Clock) -> None:
         """Discover for `watch`."""
         self.error: PollError | None = None
         self._watch = watch
-        self.listing = self._a_listing()
+        self._clock = clock
         self._doubt: tuple[str, int, int] | None = None
+        self._config: DiscoveryConfig | None = None
+        self.configure()
 
-    @property
-    def page(self) -> int:
-        """The page to ask for next, from 1."""
-        return self.listing.next_page or 1
-
-    def restart(self) -> None:
-        """Forget the pages so far: the config of discovery has changed."""
-        self.listing = self._a_listing()
+    def configure(self) -> None:
+        """Have the campaigns listed at once where that was not done under this config."""
+        config = self._watch.settings.environment.discovery
+        if config != self._config:
+            self._config, self.listing = config, Listing(config.max_campaigns)
+            self.due = (self._clock.elapsed(), Priority.NEVER_SEEN)
 
     def take(self, page: ListingPage | PollError) -> list[str]:
         """Take the page that was asked for; return the campaigns that are to be looked at anew."""
-        if isinstance(page, PollError):
-            self._failed(page)
-            return []
-        self.listing.add(page)
-        return [] if self.listing.next_page else self._ended()
+        over = isinstance(page, PollError) or not self.listing.add(page)
+        anew = self._ended(page) if over else []
+        # The first one is due as long as its first page was: it stays ahead of the campaigns.
+        if not self._watch.awaits_listing:
+            self.due = (self._clock.elapsed() + self._wait(), Priority.ROUTINE)
+        return anew
 
-    def wait(self) -> Seconds:
-        """Return in how many seconds the next page is to be asked for."""
+    def _ended(self, last: ListingPage | PollError) -> list[str]:
+        watch, listing = self._watch, self.listing
+        self.listing = Listing(watch.settings.environment.discovery.max_campaigns)
+        before, self.error = self.error, last if isinstance(last, PollError) else None
+        if self.error is not None:
+            # From page 1 again: by the next try pages may have shifted, and someone fall between.
+            if before is None or before.reason is not self.error.reason:
+                reason, detail = self.error.reason.value, self.error.detail
+                log.warning("listing_failed", environment=watch.name, reason=reason, detail=detail)
+            return watch.discover(None)
+        if before is not None:
+            log.info("listing_recovered", environment=watch.name, after=before.reason)
+        now = watch.now()
+        roster = watch.settings.roster
+        after = take(roster, listing, now)
+        self._log(roster, after, listing)
+        return watch.discover(after)
+
+    def _wait(self) -> Seconds:
         settings = self._watch.settings
-        if self.page > 1:
+        if self.listing.next_page != 1:
             return 0.0
         every = settings.environment.discovery.every
         if self.error is not None and settings.knows_nobody_else:
             return min(every, settings.polling.unhealthy_interval)
         return every
-
-    def _a_listing(self) -> Listing:
-        return Listing(self._watch.settings.environment.discovery.max_campaigns)
-
-    def _failed(self, error: PollError) -> None:
-        if self.error is None or self.error.reason is not error.reason:
-            name, reason = self._watch.name, error.reason.value
-            log.warning("listing_failed", environment=name, reason=reason, detail=error.detail)
-        self.error = error
-        # From page 1 again: by the next try the pages may have shifted, and someone fall between.
-        self.listing = self._a_listing()
-        self._watch.listing_ended()
-
-    def _ended(self) -> list[str]:
-        listing, self.listing = self.listing, self._a_listing()
-        if self.error is not None:
-            log.info("listing_recovered", environment=self._watch.name, after=self.error.reason)
-            self.error = None
-        now = self._watch.now()
-        before = self._watch.settings.roster
-        after = take(before, listing, now)
-        self._log(before, after, listing)
-        anew = self._watch.discover(after)
-        self._watch.listing_ended()
-        return anew
 
     def _log(self, before: Roster, after: Roster, listing: Listing) -> None:
         """Log changes: who joined and left, and that a listing is not believed, or in part."""

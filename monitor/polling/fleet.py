@@ -3,26 +3,28 @@
 import asyncio
 import resource
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import structlog
 
+from monitor import __version__
 from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.store import Change, Loaded, Store
+from monitor.adapters.talkover import Talkover
 from monitor.config import Config, ConfigError, EnvironmentConfig, Problem
+from monitor.core import assess, environment
 from monitor.core.discovery import Roster
+from monitor.core.model import Instant
+from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.polling.api import Connect, Guarded
 from monitor.polling.poller import Poller
-from monitor.polling.settings import Clock, Settings, Token
-from monitor.polling.watch import Watch, removal
+from monitor.polling.settings import Api, Clock, Connect, Settings, Token
+from monitor.polling.watch import Watch
 
 log = structlog.get_logger()
-
-_Known = Mapping[str, CampaignStatus]
-"""What is remembered of an environment's campaigns, by id."""
 
 MOST_CALLS_AT_ONCE = 1024
 """More under way at once would only make each of them late on one core."""
@@ -34,42 +36,41 @@ KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Starts a task that must run for ever, by its name, unless it is cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+def talkover(clock: Clock, own: OwnMetrics) -> Connect:
+    """Return what connects to the real API; each call is counted in `own`."""
+
+    def connect(settings: Settings, token: str) -> Api:
+        """Return the client of one environment."""
+        environment = settings.environment
+        return Talkover(
+            base_url=environment.base_url,
+            token=token,
+            timeout=settings.polling.timeout,
+            concurrency=settings.polling.concurrency,
+            now=clock.wall,
+            monotonic=clock.elapsed,
+            observe=partial(own.call_made, environment.name),
+            user_agent=f"sftp-config-monitor/{__version__}",
+            ca_file=environment.ca_file,
+        )
+
+    return connect
+
+
+class _Part(NamedTuple):
     """What one environment is to be polled under and with."""
 
+    name: str
     settings: Settings
     token: Token
-    api: Guarded
-
-    @property
-    def name(self) -> str:
-        return self.settings.environment.name
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """All that a config needs, made but not in force: `Fleet.take` it, or `discard` it."""
-
-    parts: Sequence[_Part]
-    loaded: Loaded
-
-    async def discard(self) -> None:
-        """Let go of it: the config is not to come into force."""
-        for part in self.parts:
-            await part.api.aclose()
+    api: Api
 
 
 class Fleet:
     """One poller for each environment."""
 
     def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        own: OwnMetrics,
-        connect: Connect,
-        keep_running: KeepRunning,
+        self, store: Store, clock: Clock, own: OwnMetrics, connect: Connect, keep: KeepRunning
     ) -> None:
         """Start with no environment; `prepare` and `take` bring them."""
         self.pollers: dict[str, Poller] = {}
@@ -77,67 +78,81 @@ class Fleet:
         self._clock = clock
         self._own = own
         self._connect = connect
-        self._keep_running = keep_running
+        self._keep_running = keep
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._apis: dict[str, Guarded] = {}
         self._leftovers: set[asyncio.Task[None]] = set()
-        self._at_once = _calls_at_once()
-        self._share = self._at_once
+        # Each call has a socket, and kept ones do, too.
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._at_once = max(8, min(MOST_CALLS_AT_ONCE, files // FILES_A_CALL))
         self._closed = False
 
-    async def prepare(self, config: Config, loaded: Loaded) -> Prepared:
-        """Make all that a config needs, and change nothing. Raises ConfigError or SecretError.
+    async def prepare(self, config: Config) -> tuple[Sequence[_Part], Loaded]:
+        """Make all that a config needs, and change nothing: whatever can fail of it fails here.
 
-        `loaded` has what is remembered of environments that do not run. Whatever can fail of a
-        config fails here. Environment by environment, so that the loop goes on meanwhile.
+        Environment by environment, so that the loop goes on meanwhile. Raises ConfigError,
+        SecretError or StorageError.
         """
+        loaded = await self._store.load()
+        for problem in loaded.problems:
+            log.error("state_row_lost", problem=problem)
         parts: list[_Part] = []
-        prepared = Prepared(parts, loaded)
         try:
             for env in config.environments:
                 token = Token(env.name, env.token_source)
                 settings = self._settings(env, config, loaded)
-                parts.append(_Part(settings, token, self._api(settings, token)))
+                try:
+                    api = self._connect(settings, token.value)
+                except ValueError as error:
+                    raise ConfigError([Problem("", None, env.name, str(error))]) from error
+                parts.append(_Part(env.name, settings, token, api))
                 await asyncio.sleep(0)
         except BaseException:
-            await prepared.discard()
+            for part in parts:
+                await part.api.aclose()
             raise
-        return prepared
+        return parts, loaded
 
-    async def take(self, prepared: Prepared) -> None:
+    async def take(self, parts: Sequence[_Part], loaded: Loaded) -> None:
         """Put in force what was prepared; one at a time. It ends when what was removed has ended.
 
         Environment by environment, so that the loop goes on: they share nothing.
         """
-        loaded, campaigns = prepared.loaded, _by_environment(prepared.loaded)
+        # Once for all: to look through 100,000 campaigns for each of 1,000 environments takes 10 s.
+        campaigns = defaultdict[str, dict[str, CampaignStatus]](dict)
+        for (name, key), known in loaded.campaigns.items():
+            campaigns[name][key] = known
         # Shared out, not fought for: an API that hangs holds the calls of its own environment.
-        count = len(prepared.parts)
-        self._share = max(1, self._at_once // max(1, count))
-        if count > self._at_once:
-            log.warning("few_open_files", environments=count, wanted=FILES_A_CALL * count)
-        gone = {*self.pollers, *loaded.environments} - {part.name for part in prepared.parts}
-        ends = [self._remove(name, loaded, campaigns.get(name, {})) for name in gone]
-        for part in prepared.parts:
-            if part.name in self.pollers:
-                self._reconfigure(self.pollers[part.name], part)
+        share = max(1, self._at_once // max(1, len(parts)))
+        if len(parts) > self._at_once:
+            wanted = FILES_A_CALL * len(parts)
+            log.warning("few_open_files", environments=len(parts), wanted=wanted)
+        names, now = {part.name for part in parts}, self._clock.wall()
+        for name in loaded.environments.keys() - names - self.pollers.keys():
+            self._save(_removal(loaded.environments[name], campaigns[name].values(), now))
+        ends = [self._remove(name) for name in self.pollers.keys() - names]
+        for part in parts:
+            if part.name not in self.pollers:
+                self._add(part, loaded, campaigns[part.name])
             else:
-                self._add(part, loaded, campaigns.get(part.name, {}))
+                poller = self.pollers[part.name]
+                replaced = poller.api
+                poller.configure(part.settings, part.api, part.token)
+                self._leave(asyncio.create_task(poller.retire(replaced)))
+            self.pollers[part.name].share = share
             await asyncio.sleep(0)
             # A stop that came meanwhile would not end what is added after it.
             if self._closed:
                 return
         # Before the next reload, which may bring them back: one at a time spends a budget.
-        await asyncio.gather(*filter(None, ends))
+        if ends:
+            await asyncio.wait(ends)
 
     async def aclose(self) -> None:
         """Stop polling; a poll that is under way never happened."""
         self._closed = True
-        tasks = [*self._tasks.values(), *self._leftovers]
-        for task in tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for api in self._apis.values():
-            await api.aclose()
+        await asyncio.gather(*self._tasks.values(), *self._leftovers, return_exceptions=True)
 
     def _settings(self, env: EnvironmentConfig, config: Config, loaded: Loaded) -> Settings:
         """Return what an environment is polled under: the very same as before, if it is."""
@@ -154,65 +169,32 @@ class Fleet:
             environment=env, polling=config.polling, alerts=config.alerts, roster=roster
         )
 
-    def _add(self, part: _Part, loaded: Loaded, campaigns: _Known) -> None:
-        name, store, clock = part.name, self._store, self._clock
+    def _add(self, part: _Part, loaded: Loaded, campaigns: Mapping[str, CampaignStatus]) -> None:
+        name, clock, own = part.name, self._clock, self._own
         status = loaded.environments.get(name, EnvironmentStatus(name=name))
         watch = Watch(part.settings, clock, self._save, status, campaigns)
         lease = loaded.next_call_at.get(name)
-        self._own.prepare(name)
-        self._apis[name] = part.api
-        poller = Poller(watch, part.api, part.token, store, clock, self._share, lease)
+        own.prepare(name)
+        poller = Poller(watch, part.api, part.token, self._store, clock, own, lease)
         self.pollers[name] = poller
         self._tasks[name] = self._keep_running(f"polling {name}", poller.run())
 
-    def _reconfigure(self, poller: Poller, part: _Part) -> None:
-        settings, roster = part.settings, poller.watch.settings.roster
-        # A listing may have ended since the settings were prepared.
-        if settings.roster is not roster:
-            settings = replace(settings, roster=roster)
-        poller.share = self._share
-        poller.configure(settings, part.api, part.token)
-        # A reload cuts no call off: it ends under the settings that it began with.
-        _ = self._leave(self._apis[part.name].retire())
-        self._apis[part.name] = part.api
-
-    def _api(self, settings: Settings, token: Token) -> Guarded:
-        name = settings.environment.name
-        try:
-            api = self._connect(settings, token.value)
-        except ValueError as error:
-            raise ConfigError([Problem("", None, name, str(error))]) from error
-        return Guarded(api, name, self._clock, self._own)
-
-    def _remove(self, name: str, loaded: Loaded, campaigns: _Known) -> asyncio.Task[None] | None:
-        """Tell that an environment is gone: one that ran, or one that only the state knows.
-
-        Return what ends when the one that ran has ended.
-        """
-        poller = self.pollers.pop(name, None)
-        if poller is None:
-            status, now = loaded.environments[name], self._clock.wall()
-            self._save(removal(status, campaigns.values(), now))
-            return None
+    def _remove(self, name: str) -> asyncio.Task[None]:
+        """End an environment that is gone; return its task, which is about to end."""
+        watch = self.pollers.pop(name).watch
+        self._save(_removal(watch.status, watch.campaigns.values(), watch.now()))
+        watch.save = lambda _: None  # an answer that is on its way would bring it back
         task = self._tasks.pop(name)
         task.cancel()
-        poller.watch.remove()
-        return self._leave(self._ended(name, task, self._apis.pop(name)))
+        # Only then: what was under way would have counted itself once more.
+        task.add_done_callback(lambda _: self._own.forget(name))
+        self._leave(task)
+        return task
 
-    async def _ended(self, name: str, task: asyncio.Task[None], api: Guarded) -> None:
-        try:
-            await asyncio.gather(task, return_exceptions=True)
-        finally:
-            # Only now: what was under way would have counted itself once more.
-            self._own.forget(name)
-            await api.aclose()
-
-    def _leave(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+    def _leave(self, task: asyncio.Task[None]) -> None:
         # Held here, for the loop itself holds its tasks only weakly.
         self._leftovers.add(task)
         task.add_done_callback(self._leftovers.discard)
-        return task
 
     def _save(self, change: Change) -> None:
         for event in change.events:
@@ -220,15 +202,22 @@ class Fleet:
         self._store.save(change)
 
 
-def _by_environment(loaded: Loaded) -> Mapping[str, _Known]:
-    # Once for all: to look through 100,000 campaigns for each of 1,000 environments takes 10 s.
-    campaigns = defaultdict[str, dict[str, CampaignStatus]](dict)
-    for (name, key), known in loaded.campaigns.items():
-        campaigns[name][key] = known
-    return campaigns
-
-
-def _calls_at_once() -> int:
-    """Return how many calls may be under way at once: each has a socket, and kept ones do too."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(8, min(MOST_CALLS_AT_ONCE, files // FILES_A_CALL))
+def _removal(
+    status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant
+) -> Change:
+    """Return what is left, and what is to be told, of an environment that is no longer watched."""
+    why = "environment_removed"
+    after, events = environment.reconcile(status, {}, now, gone=why)
+    # Without its breaker: an environment that comes back under this name starts closed.
+    left = EnvironmentStatus(name=status.name, alerts=after.alerts)
+    decisions = [
+        assess.remove(one, Target(environment=status.name, campaign_id=one.campaign_id), why, now)
+        for one in campaigns
+    ]
+    return Change(
+        campaigns=tuple(one.status for one in decisions),
+        environments=(left,),
+        events=(*events, *(event for one in decisions for event in one.events)),
+        rosters={status.name: Roster()},
+        removed=status.name,
+    )

@@ -5,24 +5,21 @@ Environments share nothing, so that one that hangs, throttles or rejects delays 
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
 
+from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.store import Change, StorageError, Store
-from monitor.config import DiscoveryConfig
 from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard, Findings
-from monitor.core.budget import LEASE, Budget, wait_of_lease
+from monitor.core.budget import LEASE, wait_of_lease
 from monitor.core.clock import ahead
-from monitor.core.discovery import Listing
-from monitor.core.model import Answer, Instant, ListingAnswer, Reason, Seconds
+from monitor.core.model import Answer, Instant, ListingAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
-from monitor.core.status import EnvironmentStatus
-from monitor.polling.api import Api
-from monitor.polling.changes import log_budget
 from monitor.polling.discovery import LISTING, Discovery
-from monitor.polling.settings import Clock, Settings, Token
-from monitor.polling.watch import Decided, Watch
+from monitor.polling.settings import Api, Clock, Settings, Token
+from monitor.polling.watch import Watch
 
 TURN: Seconds = 5.0
 """The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it."""
@@ -40,7 +37,7 @@ class Poller:
         token: Token,
         store: Store,
         clock: Clock,
-        share: int,
+        own: OwnMetrics,
         next_call_at: Instant | None = None,
     ) -> None:
         """Poll for `watch` through `api`; `next_call_at` is the stored lease of the budget.
@@ -49,46 +46,53 @@ class Poller:
         """
         self.watch = watch
         self.api = api
-        self.share = share
+        self.share = 1
         self.called = watch.status.called_at is not None
         self.on_poll: Callable[[], None] = lambda: None
         self.turned_at = clock.elapsed()
         self._token = token
         self._store = store
         self._clock = clock
-        self._queue = DueQueue()
-        self._in_flight: set[str] = set()
-        self._again: set[str] = set()
-        self._woken = asyncio.Event()
-        self._probed = 0
-        self._next_first_poll: Seconds = 0.0
-        self._discovery = Discovery(watch)
-        self._listed_under: DiscoveryConfig | None = None
-        self._listed_from = clock.elapsed()
+        self._own = own
+        self._queue, self._woken = DueQueue(), asyncio.Event()
+        self._in_flight, self._again, self._broken = set[str](), set[str](), set[str]()
+        self._polls = set[asyncio.Task[None]]()
+        self._probed, self._next_first_poll = 0, 0.0
+        self._discovery = Discovery(watch, clock)
         self._leased_until = clock.wall() if next_call_at is None else next_call_at
         wait = wait_of_lease(self._leased_until, clock.wall())
-        self._budget = Budget(1.0, clock.elapsed() + wait)
+        watch.budget = replace(watch.budget, next_at=clock.elapsed() + wait)
         self._take_settings(watch.settings)
 
     def configure(self, settings: Settings, api: Api, token: Token) -> None:
         """Take a config, perhaps a changed one; what is in flight ends under it."""
-        token.count_on_from(self._token)
+        # Counted from 0, no 401 to it would ever look later than one to its predecessor.
+        token.generation = self._token.generation + 1
         self.api, self._token = api, token
+        # A listing may have ended since the settings were prepared.
+        if settings.roster is not self.watch.settings.roster:
+            settings = replace(settings, roster=self.watch.settings.roster)
         # To plan 10,000 polls takes most of a second: only where there is something to plan.
         if settings is not self.watch.settings:
             self._take_settings(settings)
         self._woken.set()
 
+    async def retire(self, api: Api) -> None:
+        """Close a client that was replaced, once the calls that are under way have ended."""
+        await asyncio.gather(*self._polls, return_exceptions=True)
+        await api.aclose()
+
     def _take_settings(self, settings: Settings) -> None:
-        self._budget = replace(self._budget, per_minute=settings.environment.budget_per_minute)
         for key in set(self.watch.settings.targets) - set(settings.targets):
             self._queue.discard(key)
         anew = self.watch.configure(settings)
         self._next_first_poll = 0.0
+        self._discovery.configure()
+        if not settings.discovers:
+            self._queue.discard(LISTING)
         # The listing first: it may say that on-call is not to be told of a campaign of the file.
-        self._plan_listing(settings.environment.discovery)
-        for key in settings.targets:
-            if key not in self._in_flight:
+        for key in (LISTING, *settings.targets):
+            if key not in self._in_flight and self._is_watched(key):
                 self._plan(key)
         self._poll_next(anew)
 
@@ -96,6 +100,7 @@ class Poller:
         """Return this environment as it is known now."""
         watch, mono = self.watch, self._clock.elapsed()
         settings, due = watch.settings, self._queue.next_due()
+        interval = settings.interval_at(watch.pace)
         late = 0.0 if due is None or watch.status.breaker_open else max(0.0, mono - due)
         return EnvironmentBoard(
             now=watch.now(),
@@ -105,18 +110,18 @@ class Poller:
             rules=settings.environment.resolved.rules,
             findings=watch.findings,
             campaigns=dict(watch.entries),
-            interval=watch.interval,
-            stale_after=STALE_AFTER_INTERVALS * watch.interval,
+            interval=interval,
+            stale_after=STALE_AFTER_INTERVALS * interval,
             idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
-            per_minute=self._budget.per_minute,
-            available=self._budget.available(mono),
+            per_minute=watch.budget.per_minute,
+            available=watch.budget.available(mono),
             lag=late,
             swept=len(settings.targets) - len(watch.unswept),
             listing_error=self._discovery.error,
         )
 
     async def run(self) -> None:
-        """Poll for ever. Cancelled, it writes down what it really spent of its lease."""
+        """Poll for ever. Cancelled, it writes down what it really spent of its lease, and ends."""
         try:
             async with asyncio.TaskGroup() as polls:
                 while True:
@@ -125,29 +130,30 @@ class Poller:
                     await self._spend()
                     # A reload, or another answer, may have spoken against it meanwhile.
                     if self._is_watched(key) and self.watch.status.breaker_open == probing:
-                        polls.create_task(self._poll(key))
+                        poll = polls.create_task(self._poll(key))
+                        self._polls.add(poll)
+                        poll.add_done_callback(self._polls.discard)
                     else:
                         self._in_flight.discard(key)
-                        self._ask_again(key)
+                        self._poll_next([key])
         finally:
-            next_call_at = self._on_the_wall(self._budget.next_at)
+            next_call_at = self._on_the_wall(self.watch.budget.next_at)
             self._store.save(Change(next_call_at={self.watch.name: next_call_at}))
+            await self.api.aclose()
 
     async def _next(self) -> str:
         """Return the campaign to poll, once one is due and the share and the budget allow."""
         while True:
             self.turned_at = mono = self._clock.elapsed()
-            wait = max(self._budget.delay(mono), self._wait(mono))
+            wait = max(self.watch.budget.delay(mono), self._wait(mono))
             probing = self.watch.status.breaker_open
             if wait <= 0 and (key := self._probe() if probing else self._queue.pop(mono)):
                 return key
             # Nothing has awaited since the queue was looked at: no wake-up gets lost here.
             self._woken.clear()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(min(wait, TURN) if wait > 0 else TURN):
                     await self._woken.wait()
-            except TimeoutError:
-                continue
 
     def _wait(self, mono: Seconds) -> Seconds:
         """Return how many seconds to wait until there is something to poll."""
@@ -161,7 +167,8 @@ class Poller:
         # At each turn, so that a token that was replaced works in seconds, not at the next probe.
         if status.rejected_at is not None and self._token.changed():
             self.api.set_token(self._token.value)
-            self.watch.probe_at_once()
+            # The next probe is due at once: there is reason to hope.
+            self.watch.status = replace(status, called_at=None)
         return self.watch.next_probe() - self.watch.now()
 
     def _probe(self) -> str | None:
@@ -175,8 +182,8 @@ class Poller:
 
     async def _spend(self) -> None:
         # Written down before it is spent, so that a crash loop cannot spend a minute twice.
-        self._budget = self._budget.spend(self._clock.elapsed())
-        until = self._on_the_wall(self._budget.next_at)
+        self.watch.budget = self.watch.budget.spend(self._clock.elapsed())
+        until = self._on_the_wall(self.watch.budget.next_at)
         # One further ahead than a lease reaches was written before our clock went back.
         if until <= self._leased_until <= until + LEASE:
             return
@@ -194,77 +201,75 @@ class Poller:
         return self._clock.wall() + mono - self._clock.elapsed()
 
     async def _poll(self, key: str) -> None:
+        watch, token = self.watch, self._token.generation
+        listing, base_url = self._discovery.listing, watch.settings.environment.base_url
+        asked = self._clock.elapsed()
+        answer = await self._call(key, asked)
+        # A reload may have pointed the environment at another API: of that one this says nothing.
+        if base_url != watch.settings.environment.base_url:
+            self._poll_next([key])
+            return
+        before, anew, findings = watch.status, list[str](), None
+        if not isinstance(answer, ListingAnswer):
+            anew, findings = watch.decide(key, answer, token, took=self._clock.elapsed() - asked)
+        else:
+            watch.observe_listing(answer, token)
+            # Unless a reload has ended the one that this is a page of.
+            if listing is self._discovery.listing:
+                self._take_page(answer)
+        self.called = True
+        # Only after a 401 to the token of now: a late one to its predecessor says nothing.
+        if watch.status.unauthorized_with == token == self._token.generation:
+            self._token.read_again()
+            self.api.set_token(self._token.value)
+        if self._is_watched(key):
+            self._plan(key, findings)
+        # The base URL is right after all: 404s that were distrusted are asked again, and believed.
+        if watch.status.readable_seen and not before.readable_seen:
+            anew += [key for key in watch.distrusted() if key not in self._in_flight]
+        self._poll_next([*anew, *({key} & self._again)])
+        if before.swept_at is None and watch.status.swept_at is not None:
+            counts = {health.value: n for health, n in self.board().counts().items()}
+            log.info("sweep_complete", environment=watch.name, **counts)
+        self.on_poll()
+
+    async def _call(self, key: str, started: Seconds) -> Answer | ListingAnswer:
+        """Return the API's answer; a call that raises is an `internal_error`, which is counted.
+
+        It is logged with its traceback at the first of those calls for the same campaign in a row.
+        """
         self._again.discard(key)
-        generation, asked = self._token.generation, self._clock.elapsed()
-        listing, base_url = self._discovery.listing, self.watch.settings.environment.base_url
-        answer: Answer | ListingAnswer
         try:
-            if key == LISTING:
-                answer = await self.api.fetch_campaigns(self._discovery.page)
-            else:
-                answer = await self.api.fetch_sftp(key)
+            api, page = self.api, self._discovery.listing.next_page or 1
+            answer: Answer | ListingAnswer = (
+                await api.fetch_campaigns(page) if key == LISTING else await api.fetch_sftp(key)
+            )
+        except Exception as error:
+            endpoint, campaign_id = ("campaigns", "") if key == LISTING else ("sftp", key)
+            name, took = self.watch.name, self._clock.elapsed() - started
+            self._own.call_made(name, endpoint, took, Reason.INTERNAL_ERROR)
+            if key not in self._broken:
+                log.error("poll_broke", environment=name, campaign_id=campaign_id, exc_info=error)
+                self._broken.add(key)
+            failed = PollError(Reason.INTERNAL_ERROR, type(error).__name__)
+            return ListingAnswer(failed) if key == LISTING else Answer(failed)
         finally:
             self._in_flight.discard(key)
             self._woken.set()
-        # A reload may have pointed the environment at another API: of that one this says nothing.
-        if base_url != self.watch.settings.environment.base_url:
-            self._ask_again(key)
-            return
-        mono, plan = self._clock.elapsed(), self.watch.settings.environment.requests_per_minute
-        budget, self._budget = self._budget, self._budget.answered(answer, plan, mono)
-        log_budget(self.watch.name, budget, self._budget, answer.pause)
-        self.watch.pace = self._budget.pace(mono)
-        before, decided = self.watch.status, Decided([])
-        if isinstance(answer, ListingAnswer):
-            self.watch.observe_listing(answer, generation)
-            self._take_listing(answer, listing)
-        else:
-            decided = self.watch.decide(key, answer, generation, took=mono - asked)
-        self._follow_up(key, before, generation, decided)
-        self.on_poll()
+        self._broken.discard(key)
+        return answer
 
-    def _ask_again(self, key: str) -> None:
-        if self._is_watched(key):
-            due = self._listed_from if key == LISTING else self._clock.elapsed()
-            self._queue.put(key, due, Priority.NEVER_SEEN)
-
-    def _follow_up(
-        self, key: str, before: EnvironmentStatus, generation: int, decided: Decided
-    ) -> None:
-        self.called = True
-        # Only after a 401 to the token of now: a late one to its predecessor says nothing.
-        if self.watch.status.unauthorized_with == generation == self._token.generation:
-            self._token.read_again()
-            self.api.set_token(self._token.value)
-        if key in self.watch.settings.targets:
-            self._plan(key, decided.findings)
-        anew = decided.anew
-        # The base URL is right after all: 404s that were distrusted are asked again, and believed.
-        if self.watch.status.readable_seen and not before.readable_seen:
-            anew += [key for key in self.watch.distrusted() if key not in self._in_flight]
-        self._poll_next([*anew, *({key} & self._again)])
-        if before.swept_at is None and self.watch.status.swept_at is not None:
-            counts = {health.value: n for health, n in self.board().counts().items()}
-            log.info("sweep_complete", environment=self.watch.name, **counts)
-
-    def _take_listing(self, answer: ListingAnswer, listing: Listing) -> None:
-        if listing is not self._discovery.listing:
-            return self._ask_again(LISTING)  # a reload has ended the one that this is a page of
+    def _take_page(self, answer: ListingAnswer) -> None:
         before = self.watch.settings.targets
         anew = self._discovery.take(answer.page)
         for key in before.keys() - self.watch.settings.targets.keys():
             self._queue.discard(key)
-        for key in anew:
-            if key in self._in_flight:
-                continue  # even one that had left: it is planned when its call has ended
+        # One under way, even if it had left, is planned when its call has ended.
+        for key in [key for key in anew if key not in self._in_flight]:
             if key not in before:
                 self._plan(key)
             else:
                 self._queue.put(key, self._clock.elapsed(), Priority.ROUTINE)
-        # Due as long as its first page was, so that it stays ahead of the campaigns.
-        first = self.watch.awaits_listing
-        due = self._listed_from if first else self._clock.elapsed() + self._discovery.wait()
-        self._queue.put(LISTING, due, Priority.NEVER_SEEN if first else Priority.ROUTINE)
 
     def _poll_next(self, keys: Iterable[str]) -> None:
         """Have campaigns polled ahead of all routine; those under way once more after that."""
@@ -273,28 +278,21 @@ class Poller:
                 self._again.add(key)
             elif key in self.watch.settings.targets:
                 self._queue.put(key, self._clock.elapsed(), Priority.NEVER_SEEN)
-
-    def _plan_listing(self, discovery: DiscoveryConfig) -> None:
-        """Have the campaigns listed at once where that was not done under this config."""
-        if discovery == self._listed_under:
-            return
-        self._listed_under, self._listed_from = discovery, self._clock.elapsed()
-        self._discovery.restart()
-        if discovery.enabled and LISTING not in self._in_flight:
-            self._queue.put(LISTING, self._listed_from, Priority.NEVER_SEEN)
-        else:
-            self._queue.discard(LISTING)
+            elif self._is_watched(key):
+                self._plan(key)
 
     def _plan(self, key: str, findings: Findings | None = None) -> None:
-        mono = self._clock.elapsed()
-        planned = self.watch.next_poll(key, findings)
+        mono, now = self._clock.elapsed(), self.watch.now()
+        if key == LISTING:
+            self._queue.put(key, *self._discovery.due)
+            return
+        planned = self.watch.next_poll(key, now, findings)
         if planned is None:
             # At the budget's even pace from the start on: so nothing of it is late.
             due = max(mono, self._next_first_poll)
-            self._next_first_poll = due + self._budget.spacing(mono)
+            self._next_first_poll = due + self.watch.budget.spacing(mono)
             self._queue.put(key, due, Priority.NEVER_SEEN)
         else:
-            now, deadline = self.watch.now(), planned.deadline
-            due = mono + max(0.0, planned.at - now)
+            deadline, due = planned.deadline, mono + max(0.0, planned.at - now)
             latest = None if deadline is None else mono + max(0.0, deadline - now)
             self._queue.put(key, due, planned.priority, latest)

@@ -1,24 +1,19 @@
-"""What an environment is polled under: the clocks, its part of the config and its token."""
+"""What an environment is polled under: the clocks, its part of the config, its token, its API."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import structlog
 
-from monitor.config import (
-    AlertsConfig,
-    EnvironmentConfig,
-    Polling,
-    SecretError,
-    TokenSource,
-    targets,
-)
+from monitor.config import AlertsConfig, EnvironmentConfig, Polling, SecretError, TokenSource
+from monitor.config.targets import targets
 from monitor.core.assess import Cadence
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import Roster
 from monitor.core.environment_rules import Facts
-from monitor.core.model import Instant, Seconds
+from monitor.core.model import Answer, Instant, ListingAnswer, Seconds
 from monitor.core.rule import Target
 
 log = structlog.get_logger()
@@ -34,14 +29,27 @@ class Clock(Protocol):
         """Return the monotonic clock of the event loop, in seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Api(Protocol):
+    """The API of one environment, as far as a poller needs it."""
+
+    async def fetch_sftp(self, campaign_id: str) -> Answer:
+        """Return the answer for one campaign's SFTP config; a failure is an answer, too."""
+
+    async def fetch_campaigns(self, page: int) -> ListingAnswer:
+        """Return the answer for a page of the listing of all campaigns, from 1; likewise."""
+
+    def set_token(self, token: str) -> None:
+        """Use this token from the next request on."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """An environment's part of the config, replaced whole by a reload, and its campaigns by id.
 
-    `roster` is what its listings came to; a listing replaces it. `targets` follow from both; of
-    `told` of them on-call is told, the others are polled now and then. `cadence` is how often to
-    look at a campaign, as far as the whole budget allows: while it is throttled polls run late,
-    evenly, and they are back in their slots as soon as it is not.
+    `roster` is what its listings came to; a listing replaces it. `targets` follow from both.
     """
 
     environment: EnvironmentConfig
@@ -49,28 +57,34 @@ class Settings:
     alerts: AlertsConfig
     roster: Roster = Roster()
     targets: Mapping[str, Target] = field(init=False)
-    told: int = field(init=False)
-    cadence: Cadence = field(init=False)
 
     def __post_init__(self) -> None:
+        # At once: whatever can fail of a config fails before anything of it is in force.
         explicit = self.environment.resolved.targets
         found = targets(self.environment, self.roster) if self.discovers else explicit
         object.__setattr__(self, "targets", found)
-        told = sum(target.muted_status is None for target in found.values())
-        object.__setattr__(self, "told", told)
-        object.__setattr__(self, "cadence", self._cadence())
 
     @property
     def discovers(self) -> bool:
         """True where campaigns are found by listing them."""
         return self.environment.discovery.enabled
 
-    def interval_at(self, pace: float) -> Seconds:
-        """Return the sweep time that so many calls a minute really give, in seconds."""
-        polling, idle = self.polling, len(self.targets) - self.told
-        return effective_interval(pace, self.told, polling.interval, idle, polling.idle_interval)
+    @property
+    def knows_nobody_else(self) -> bool:
+        """True while no listing has told who is there beside the campaigns of the file."""
+        return self.discovers and not self.roster.campaigns
 
-    def _cadence(self) -> Cadence:
+    @cached_property
+    def told(self) -> int:
+        """How many campaigns on-call is told of; the others are polled now and then."""
+        return sum(target.muted_status is None for target in self.targets.values())
+
+    @cached_property
+    def cadence(self) -> Cadence:
+        """How often to look at a campaign, as far as the whole budget allows.
+
+        While that is throttled polls run late, evenly; they are back in their slots after it.
+        """
         whole = Budget(self.environment.budget_per_minute, 0.0).pace(0.0)
         # A budget that is too small stretches all intervals alike.
         stretch = self.interval_at(whole) / self.polling.interval
@@ -80,6 +94,11 @@ class Settings:
             unhealthy_interval=self.polling.unhealthy_interval * stretch,
             idle_interval=self.polling.idle_interval,
         )
+
+    def interval_at(self, pace: float) -> Seconds:
+        """Return the sweep time that so many calls a minute really give, in seconds."""
+        polling, idle = self.polling, len(self.targets) - self.told
+        return effective_interval(pace, self.told, polling.interval, idle, polling.idle_interval)
 
     def facts_at(self, pace: float) -> Facts:
         """Return what a decision on the environment depends on, at so many calls a minute."""
@@ -92,10 +111,9 @@ class Settings:
             remind_every=self.alerts.remind_every,
         )
 
-    @property
-    def knows_nobody_else(self) -> bool:
-        """True while no listing has told who is there beside the campaigns of the file."""
-        return self.discovers and not self.roster.campaigns
+
+Connect = Callable[[Settings, str], Api]
+"""Makes an environment's API client, of its part of the config and the token."""
 
 
 class Token:
@@ -107,11 +125,6 @@ class Token:
         self.value = source.read()
         self._environment = environment
         self._source = source
-
-    def count_on_from(self, before: "Token") -> None:
-        """Take the place of a token that was read before: a reload has read it again."""
-        # Counted from 0, no 401 to it would ever look later than one to its predecessor.
-        self.generation = before.generation + 1
 
     def read_again(self) -> None:
         """Read the token again, after it was rejected; the same one counts as read, too."""

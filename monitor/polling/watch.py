@@ -5,32 +5,28 @@ So a poll happened whole or not at all, whatever is cancelled when.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+
+import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment, environment_rules
 from monitor.core.alerts import in_telling_order
 from monitor.core.assess import NextPoll
 from monitor.core.board import Entry, Findings, in_force
-from monitor.core.budget import Budget
+from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Roster
 from monitor.core.environment import Call
 from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Reason, Seconds
-from monitor.core.rule import Target
+from monitor.core.rule import Broken, Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus, moved
-from monitor.polling.changes import CampaignLog, log_environment
+from monitor.core.text import rfc3339
 from monitor.polling.settings import Clock, Settings
 
 STEP: Seconds = 2.0
 """From here on a difference between the wall clock and the monotonic one is a step."""
 
-
-class Decided(NamedTuple):
-    """What came of an answer: whom to poll next; the findings, where it was decided on."""
-
-    anew: list[str]
-    findings: Findings | None = None
+log = structlog.get_logger()
 
 
 class Watch:
@@ -48,29 +44,20 @@ class Watch:
 
         `entries`, made by `configure`, are the campaigns as the board shows them: never changed.
         """
+        self.name = status.name
         self.settings = settings
         self.status = status
         self.campaigns = dict(campaigns)
         self.entries: dict[str, Entry] = {}
         self.findings: Findings | None = None
-        self.pace = Budget(settings.environment.budget_per_minute, 0.0).pace(0.0)
+        self.budget = Budget(settings.environment.budget_per_minute, clock.elapsed())
+        self.pace = self.budget.pace(clock.elapsed())
         self.unswept = set(settings.targets)
         self.awaits_listing = settings.discovers
         self._clock = clock
-        self._save = save
-        self._log = CampaignLog()
+        self.save = save
         self._doubts = Corroboration()
         self._offset = clock.wall() - clock.elapsed()
-
-    @property
-    def name(self) -> str:
-        """The environment's name."""
-        return self.status.name
-
-    @property
-    def interval(self) -> Seconds:
-        """The sweep time that the budget really gives at `pace` (calls a minute), in seconds."""
-        return self.settings.interval_at(self.pace)
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
@@ -84,119 +71,124 @@ class Watch:
     def _step(self, step: Seconds, now: Instant) -> None:
         before, roster = self.status, self.settings.roster
         self.status = clock.clock_stepped(before, step, now)
-        log_environment(before, self.status)
+        _log_environment(before, self.status)
         campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
         self.campaigns = {one.campaign_id: one for one in campaigns}
         roster = replace(roster, listed_at=moved(step)(roster.listed_at))
         self._doubts.stepped(step, self.entries)
         self._aim(replace(self.settings, roster=roster))
-        self._save(Change(campaigns=campaigns, environments=(self.status,)))
+        self.save(Change(campaigns=campaigns, environments=(self.status,)))
 
     def configure(self, settings: Settings) -> list[str]:
         """Take a config, new or changed, and reconcile with it; return whom to poll next."""
         if not settings.discovers and settings.roster.campaigns:
             settings = replace(settings, roster=Roster())
-            self._save(Change(rosters={self.name: settings.roster}))
+            self.save(Change(rosters={self.name: settings.roster}))
+        self.budget = replace(self.budget, per_minute=settings.environment.budget_per_minute)
         waits = self.awaits_listing or not self.settings.discovers
         self.awaits_listing = settings.discovers and waits
+        now = self.now()
         self._aim(settings)
         self.unswept = set(settings.targets)
-        self._save_any(self._reconciled(list(self.campaigns)))
-        self._reconcile_environment(self.now())
+        change, before, own = (
+            self._reconciled(self.campaigns, now),
+            self.status,
+            settings.environment,
+        )
+        rules, labels = own.resolved.rules, own.alert_labels
+        self.status, events = environment.reconcile(before, rules, now, labels)
+        if self.status != before:
+            events = (*change.events, *events)
+            change = replace(change, environments=(self.status,), events=events)
+        if change != Change():
+            self.save(change)
         return self._doubts.restore(self.entries)
 
-    def discover(self, roster: Roster) -> list[str]:
-        """Take what a listing came to; return the campaigns that are to be looked at anew.
+    def discover(self, roster: Roster | None) -> list[str]:
+        """Take what a listing came to, None where it failed; return whom to look at anew.
 
-        The sweep that runs goes on, with those that joined. Whom a listing has confirmed to be
-        there without its config, or to be told or muted, is decided at once.
+        The sweep that runs goes on, with those that joined; the first one has waited for it. Whom
+        a listing has confirmed to be there without its config, or to be told or muted, is decided
+        at once.
         """
-        before = self.settings
-        self._aim(replace(before, roster=roster))
-        now, known = self.settings.targets, before.targets
-        anew = [key for key, target in now.items() if not target.is_as(known.get(key))]
-        anew += self._doubts.restore(self.entries)
-        self.unswept = (self.unswept & now.keys()) | (now.keys() - before.targets.keys())
-        gone = [key for key in self.campaigns if key not in now]
-        change = self._reconciled([*gone, *(key for key in anew if key in self.campaigns)])
-        self.status = replace(self.status, listed_at=roster.listed_at)
-        # A roster is large: where only its instant is new, that in the status is enough.
-        if replace(roster, listed_at=before.roster.listed_at) != before.roster:
-            change = replace(change, rosters={self.name: roster})
-        self._save(replace(change, environments=(self.status,)))
+        now, status, before = self.now(), self.status, self.settings
+        change, anew = Change(), list[str]()
+        if roster is not None:
+            self._aim(replace(before, roster=roster))
+            targets, known = self.settings.targets, before.targets
+            anew = [key for key, target in targets.items() if not target.is_as(known.get(key))]
+            anew += self._doubts.restore(self.entries)
+            self.unswept = (self.unswept & targets.keys()) | (targets.keys() - known.keys())
+            gone = [key for key in self.campaigns if key not in targets]
+            change = self._reconciled([*gone, *(key for key in anew if key in self.campaigns)], now)
+            self.status = replace(self.status, listed_at=roster.listed_at)
+            # A roster is large: where only its instant is new, that in the status is enough.
+            if replace(roster, listed_at=before.roster.listed_at) != before.roster:
+                change = replace(change, rosters={self.name: roster})
+        self.awaits_listing = False
+        self._end_sweep(now)
+        if self.status != status or change != Change():
+            self.save(replace(change, environments=(self.status,)))
         return anew
-
-    def listing_ended(self) -> None:
-        """Note that a listing came to its end, good or bad: the first sweep has waited for it."""
-        before, self.awaits_listing = self.status, False
-        self._end_sweep(self.now())
-        if self.status != before:
-            self._save(Change(environments=(self.status,)))
 
     def _aim(self, settings: Settings) -> None:
         self.settings = settings
         self.status = environment.of_campaigns(self.status, settings.targets)
         self.findings = in_force(self.findings, settings.environment.resolved.rules)
-        before, targets = self.entries, settings.targets
-        kept = {
-            key: in_force(before[key].findings, targets[key].rules)
-            for key in before.keys() & targets.keys()
-        }
-        self.entries = {
-            key: Entry(target, self._status_of(key), kept.get(key))
-            for key, target in targets.items()
-        }
+        before, entries = self.entries, dict[str, Entry]()
+        for key, target in settings.targets.items():
+            status = self.campaigns.get(key)
+            if status is None:
+                status = CampaignStatus(environment=self.name, campaign_id=key)
+            kept = in_force(before[key].findings, target.rules) if key in before else None
+            entries[key] = Entry(target, status, kept)
+        self.entries = entries
 
-    def _reconciled(self, keys: Iterable[str]) -> Change:
+    def _reconciled(self, keys: Iterable[str], now: Instant) -> Change:
         """Return what the config means for these campaigns, and take it.
 
         What is left of one that is gone is a tombstone, so that its numbering goes on if it comes
         back. As long as no listing has told who is there, none is gone.
         """
-        now, changed, told = self.now(), list[CampaignStatus](), list[Event]()
+        changed, told = list[CampaignStatus](), list[Event]()
         for key in keys:
-            before, target = self.campaigns[key], self.settings.targets.get(key)
-            if target is not None:
-                decision = assess.reconcile(before, target, now)
+            before, entry = self.campaigns[key], self.entries.get(key)
+            if entry is not None:
+                decision = assess.reconcile(before, entry.target, now)
             elif self.settings.knows_nobody_else:
                 continue
             else:
                 gone = Target(environment=self.name, campaign_id=key)
                 decision = assess.remove(before, gone, "campaign_removed", now)
             if decision.status != before:
-                self._know(decision.status)
+                if entry is not None:
+                    self.entries[key] = replace(entry, status=decision.status)
                 changed.append(decision.status)
                 told += decision.events
+        self.campaigns |= {one.campaign_id: one for one in changed}
         return Change(campaigns=tuple(changed), events=tuple(told))
 
-    def remove(self) -> None:
-        """Tell that the environment is no longer watched: whatever was told of it is resolved."""
-        self._save(removal(self.status, self.campaigns.values(), self.now()))
-        self._save = lambda _: None  # an answer that is on its way would bring it back
+    def decide(
+        self, key: str, answer: Answer, generation: int, took: Seconds
+    ) -> tuple[list[str], Findings | None]:
+        """Take an answer: breaker first, then campaign, then events.
 
-    def _reconcile_environment(self, now: Instant) -> None:
-        before, config = self.status, self.settings.environment
-        labels, rules = config.alert_labels, config.resolved.rules
-        self.status, events = environment.reconcile(before, rules, now, labels)
-        if self.status != before:
-            self._save(Change(environments=(self.status,), events=events))
-
-    def decide(self, key: str, answer: Answer, generation: int, took: Seconds) -> Decided:
-        """Take an answer: breaker first, then campaign, then events."""
-        target = self.settings.targets.get(key)
-        if target is None:
-            return Decided([])
-        count, now = len(self.settings.targets), self.now()
-        observation = environment.interpret(self.status, answer.observation, count)
+        Return whom to poll next; and the findings, where it was decided on.
+        """
+        self._heed(answer)
+        now, targets = self.now(), self.settings.targets
+        if key not in targets:
+            return [], None
+        target, before = targets[key], self.entries[key]
+        observation = environment.interpret(self.status, answer.observation, len(targets))
         call = Call(key, observation, generation, notified=target.muted_status is None)
         events = self._observe(call, answer.server_date, now)
         if self.status.breaker_open and isinstance(observation, PollError):
             # The breaker's business, not the campaign's: one outage, one page.
-            self._save(Change(environments=(self.status,), events=events))
-            return Decided([])
-        before = self._status_of(key)
+            self.save(Change(environments=(self.status,), events=events))
+            return [], None
         decision = assess.assess(
-            before,
+            before.status,
             target,
             observation,
             now,
@@ -205,26 +197,39 @@ class Watch:
             others_read_at=self._doubts.others_read_at(key, observation, self.entries),
             ahead=clock.ahead(self.status, now),
         )
-        self._log.polled(before, decision.status, decision.findings)
-        self._know(decision.status, decision.findings)
+        self.campaigns[key] = status = decision.status
+        self.entries[key] = after = Entry(target, status, decision.findings)
+        _log_poll(before, after)
         self.unswept.discard(key)
         self._end_sweep(now)
         told = in_telling_order([*events, *decision.events])
-        self._save(Change(campaigns=(decision.status,), environments=(self.status,), events=told))
-        return Decided(self._doubts.take(key, now - took, self.entries), decision.findings)
+        self.save(Change(campaigns=(status,), environments=(self.status,), events=told))
+        return self._doubts.take(key, now - took, self.entries), decision.findings
 
     def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
         """Take a page of the listing, or why there is none: for the breaker it is a call."""
+        self._heed(answer)
         call = Call(None, answer.page, token_generation)
         events = self._observe(call, answer.server_date, self.now())
-        self._save(Change(environments=(self.status,), events=events))
+        self.save(Change(environments=(self.status,), events=events))
+
+    def _heed(self, answer: Answer | ListingAnswer) -> None:
+        """Take what an answer says of the API's limits."""
+        plan, mono = self.settings.environment.requests_per_minute, self._clock.elapsed()
+        before, self.budget = self.budget, self.budget.answered(answer, plan, mono)
+        self.pace = self.budget.pace(mono)
+        if answer.pause is not None:
+            seconds = round(min(answer.pause, LONGEST_PAUSE))
+            log.warning("paused_by_api", environment=self.name, seconds=seconds)
+        if (self.budget.room < 1) != (before.room < 1):
+            log.info("yielding", environment=self.name, part=round(self.budget.room, 2))
 
     def _observe(self, call: Call, server_date: Instant | None, now: Instant) -> tuple[Event, ...]:
         before, rules = self.status, self.settings.environment.resolved.rules
         self.status, self.findings, events = environment.step(
             before, call, server_date, rules, self.settings.facts_at(self.pace), now
         )
-        log_environment(before, self.status)
+        _log_environment(before, self.status)
         return events
 
     def _end_sweep(self, now: Instant) -> None:
@@ -237,18 +242,14 @@ class Watch:
         read = self.campaigns.items()
         return sorted(k for k, one in read if one.error and one.error.reason is Reason.NOT_FOUND)
 
-    def next_poll(self, key: str, findings: Findings | None = None) -> NextPoll | None:
+    def next_poll(self, key: str, now: Instant, findings: Findings | None) -> NextPoll | None:
         """Return when to look at a campaign again, and why; None: never polled, at once.
 
         `findings` are those of the decision on it that has just been made, if one has.
         """
-        now, settings, status = self.now(), self.settings, self._status_of(key)
-        target, ahead = settings.targets[key], clock.ahead(self.status, now)
-        return assess.next_poll(status, target, settings.cadence, now, ahead, findings=findings)
-
-    def probe_at_once(self) -> None:
-        """Have the next probe due at once: there is reason to hope."""
-        self.status = replace(self.status, called_at=None)
+        entry, cadence = self.entries[key], self.settings.cadence
+        ahead = clock.ahead(self.status, now)
+        return assess.next_poll(entry.status, entry.target, cadence, now, ahead, findings=findings)
 
     def next_probe(self) -> Instant:
         """Return when the open breaker lets its next probe through."""
@@ -261,37 +262,32 @@ class Watch:
             polling.token_probe_interval,
         )
 
-    def _save_any(self, change: Change) -> None:
-        if change != Change():
-            self._save(change)
 
-    def _know(self, status: CampaignStatus, findings: Findings | None = None) -> None:
-        key = status.campaign_id
-        self.campaigns[key] = status
-        if key in self.entries:
-            found = self.entries[key].findings if findings is None else findings
-            self.entries[key] = Entry(self.settings.targets[key], status, found)
+def _log_poll(before: Entry, after: Entry) -> None:
+    """Log that a campaign cannot be read, for which reason, or can be again; and broken rules."""
+    known = {"environment": after.status.environment, "campaign_id": after.status.campaign_id}
+    was, error = before.status.error, after.status.error
+    if error is not None and (was is None or was.reason is not error.reason):
+        # Another campaign's config is a security matter: somebody may see what is not theirs.
+        say = log.error if error.reason is Reason.WRONG_CAMPAIGN else log.warning
+        say("poll_failed", **known, reason=error.reason.value, detail=error.detail)
+    elif error is None and was is not None:
+        log.info("poll_recovered", **known, after=was.reason.value)
+    broken = before.findings or {}
+    for rule, finding in (after.findings or {}).items():
+        # Each once; the core, where it was caught, cannot log.
+        if isinstance(finding, Broken) and not isinstance(broken.get(rule), Broken):
+            log.error("rule_broke", **known, rule=rule, exc_info=finding.error)
 
-    def _status_of(self, key: str) -> CampaignStatus:
-        return self.campaigns.get(key) or CampaignStatus(environment=self.name, campaign_id=key)
 
-
-def removal(status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant) -> Change:
-    """Return what is left, and what is to be told, of an environment that is no longer watched."""
-    why = "environment_removed"
-    after, events = environment.reconcile(status, {}, now, gone=why)
-    # Without its breaker: an environment that comes back under this name starts closed.
-    left = EnvironmentStatus(name=status.name, alerts=after.alerts)
-    tombstones, told = [], list(events)
-    for campaign in campaigns:
-        target = Target(environment=status.name, campaign_id=campaign.campaign_id)
-        decision = assess.remove(campaign, target, why, now)
-        tombstones.append(decision.status)
-        told += decision.events
-    return Change(
-        campaigns=tuple(tombstones),
-        environments=(left,),
-        events=tuple(told),
-        rosters={status.name: Roster()},
-        removed=status.name,
-    )
+def _log_environment(before: EnvironmentStatus, after: EnvironmentStatus) -> None:
+    """Log that the breaker opened or closed, and that the API's clock is taken or is not."""
+    if before.breaker_open != after.breaker_open:
+        reason = after.rejected_by or after.outage_reason
+        if after.breaker_open:
+            log.warning("breaker_opened", environment=after.name, reason=str(reason))
+        else:
+            since = before.outage_at or before.rejected_at or 0.0
+            log.info("breaker_closed", environment=after.name, opened_at=rfc3339(since))
+    if before.corrected != after.corrected:
+        log.warning("clock_corrected", environment=after.name, by_api=after.corrected)

@@ -1,21 +1,61 @@
 """What is logged of a campaign's polls: changes, each once."""
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
 from structlog.testing import capture_logs
 
-from monitor.core.model import Verdict
-from monitor.core.rule import Broken, healthy
-from monitor.core.status import CampaignStatus
-from monitor.polling.changes import CampaignLog
+from monitor.core.model import MINUTE, Answer, Finding, Listed
+from monitor.core.rule import Sight, Target, healthy
+from monitor.core.rules import FailedTest
+from support.daemons import World
+from support.shown import SteeredClock, a_watch
+from support.virtual import START, config, listed, run, virtual_seconds
 
-STATUS = CampaignStatus(environment="production", campaign_id="c-1")
-BROKEN = Broken(Verdict.UNKNOWN, "internal error", error=ZeroDivisionError())
+ERROR = ZeroDivisionError()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breaks(FailedTest, alertname="SftpFailedTest"):
+    """A rule that raises for campaigns on port 0."""
+
+    def judge(self, sight: Sight) -> Finding:
+        """Raise, or return healthy."""
+        if getattr(sight.observation, "port", 0) == 0:
+            raise ERROR
+        return healthy("", {})
 
 
 def test_fault_43_a_rule_that_breaks_is_logged_once_until_it_judges_again() -> None:
-    log = CampaignLog()
+    rules = {Breaks.name: Breaks()}
+    watch = a_watch(
+        SteeredClock(START), Target(environment="production", campaign_id="c-1", rules=rules)
+    )
     with capture_logs() as logged:
-        for finding in (BROKEN, BROKEN, healthy("", {}), BROKEN):
-            log.polled(STATUS, STATUS, {"stale_test": finding, "failed_test": healthy("", {})})
-    assert [(one["event"], one["rule"], one["exc_info"]) for one in logged] == [
-        ("rule_broke", "stale_test", BROKEN.error)
-    ] * 2
+        for port in (0, 0, 22, 0):
+            watch.decide("c-1", Answer(config("c-1", START, port=port)), 0, 0.0)
+    broke = [one for one in logged if one["event"] == "rule_broke"]
+    assert [(one["campaign_id"], one["rule"]) for one in broke] == [("c-1", "failed_test")] * 2
+    assert all(one["exc_info"] is ERROR for one in broke)
+
+
+def test_fault_43_a_listing_that_breaks_is_logged_once_until_one_works(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.write_config(
+        "environments:\n"
+        "  - {name: production, base_url: 'http://127.0.0.1:9/api/v1', token: '${TOKEN}',"
+        " campaigns: [{id: c-1}], discovery: {enabled: true, every: 1m}}\n"
+    )
+
+    async def story() -> None:
+        async with world.daemon():
+            for listing in (None, [listed("c-1")], None):
+                # What is no list of campaigns breaks our own reading of it.
+                world.api().listing = cast("list[Listed]", listing)
+                await virtual_seconds(5 * MINUTE)
+
+    with capture_logs() as logged:
+        run(story())
+    broke = [one for one in logged if one["event"] == "poll_broke"]
+    assert [(one["campaign_id"], type(one["exc_info"])) for one in broke] == [("", TypeError)] * 2

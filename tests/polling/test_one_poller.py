@@ -11,7 +11,6 @@ from monitor.adapters.store import MEMORY, Store
 from monitor.config import load_config
 from monitor.core.status import EnvironmentStatus
 from monitor.polling import Api, Poller, Settings
-from monitor.polling.api import Guarded
 from monitor.polling.settings import Token
 from monitor.polling.watch import Watch
 from support.virtual import START, FakeApi, VirtualClock, run, virtual_seconds
@@ -35,7 +34,9 @@ def _poller(settings: Settings, api: Api, share: int) -> Poller:
     status = EnvironmentStatus(name="production")
     watch = Watch(settings, clock, store.save, status, {})
     token = Token("production", settings.environment.token_source)
-    return Poller(watch, api, token, store, clock, share)
+    poller = Poller(watch, api, token, store, clock, OwnMetrics("test"))
+    poller.share = share
+    return poller
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
@@ -47,14 +48,13 @@ def test_a_call_under_way_ends_under_the_settings_it_began_with(settings: Settin
     async def story() -> tuple[bool, bool]:
         clock = VirtualClock()
         old, new = FakeApi(clock, latency=50.0), FakeApi(clock)
-        guarded = Guarded(old, "production", clock, OwnMetrics("test"))
-        poller = _poller(settings, guarded, share=1)
+        poller = _poller(settings, old, share=1)
         polling = asyncio.create_task(poller.run())
         await virtual_seconds(1)
         token = Token("production", settings.environment.token_source)
         polling_config = settings.polling.model_copy(update={"timeout": 1.0})
         poller.configure(replace(settings, polling=polling_config), new, token)
-        retiring = asyncio.create_task(guarded.retire())
+        retiring = asyncio.create_task(poller.retire(old))
         await virtual_seconds(48)
         early = old.closed
         await virtual_seconds(2)

@@ -50,6 +50,7 @@ class SomeEnvironment:
     )
     alert_labels: AlertLabels = AlertLabels()
     budget_per_minute: float = 50.0
+    requests_per_minute: float = 100.0
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,15 @@ def nothing_saved(_change: Change) -> None:
 
 def board_of(watch: Watch) -> EnvironmentBoard:
     """Return the watch's environment as it is known now, as its poller gives it."""
+    interval = watch.settings.interval_at(watch.pace)
     return EnvironmentBoard(
         now=watch.now(),
         status=watch.status,
         rules=watch.settings.environment.resolved.rules,
         findings=watch.findings,
         campaigns=dict(watch.entries),
-        interval=watch.interval,
-        stale_after=STALE_AFTER_INTERVALS * watch.interval,
+        interval=interval,
+        stale_after=STALE_AFTER_INTERVALS * interval,
         idle_stale_after=STALE_AFTER_INTERVALS * watch.settings.polling.idle_interval,
     )
 
