@@ -19,7 +19,7 @@ from monitor import config as config_package
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.talkover import Talkover
 from monitor.config import ConfigError, SecretError, TokenSource, load_config
-from monitor.config.problems import Problem
+from monitor.config.document import Problem
 from monitor.daemon import Daemon
 from monitor.polling import fleet as fleet_module
 from monitor.tls import client_context

@@ -21,18 +21,23 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from monitor.config.scalars import Text, describe
+from monitor.config.document import Place, Text, describe
 
-REPORTED = "reported"
-"""The type of a pydantic error about text that the parser has complained about already."""
-
-CONFLICTS = "conflicts"
-"""The type of a pydantic error that stands for several: what `Section.conflicts` found."""
-
-Conflict = tuple[tuple[str | int, ...], str]
+Conflict = tuple[Place, str]
 """A place in a section, and what is wrong there."""
 
-_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+
+def literal(value: object) -> object:
+    """Return a value as the file has to have it, so that nothing in it is expanded."""
+    return value if isinstance(value, bool | int | float) else str(value).replace("${", "$${")
+
+
+class UnusableError(ValueError):
+    """A key is right and names what cannot be used; `exposed` where others can read a secret."""
+
+    def __init__(self, message: str, *, exposed: bool = False) -> None:
+        super().__init__(message)
+        self.exposed = exposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +46,6 @@ class Context:
 
     folder: Path
     environ: Mapping[str, str]
-
-
-def literal(value: object) -> str:
-    """Return a value as the file has to have it, so that nothing in it is expanded."""
-    return str(value).replace("${", "$${")
-
-
-def unusable(why: str, *, exposed_secret: bool = False) -> PydanticCustomError:
-    """Return the error for a key that is right, and names what cannot be used."""
-    about = {"error": why, "exposed_secret": exposed_secret}
-    return PydanticCustomError("unusable", "cannot be used", about)
 
 
 # Compared by identity: typing hashes what is in Annotated, and `schema` has no hash.
@@ -77,29 +71,24 @@ class Key:
 
     def read(self, value: object, context: Context | None = None) -> Any:
         """Return the value that a scalar of the file means; ValueError says what was expected."""
-        if isinstance(value, Text) and value.broken:
-            raise PydanticCustomError(REPORTED, "was reported")
         if value is None and self.otherwise is not None and context is not None:
             return self.otherwise(context)
-        found = "" if self.secret else f", found {describe(value)}"
         try:
             text = self._text(value)
             return self.parse(text, context) if self.in_context else self.parse(text)
-        except PydanticCustomError:
+        except UnusableError:
             raise
         except ValueError as error:
-            why = str(error) or f"expected {self.expected}"
-            raise ValueError(f"{why}{found}") from None
+            found = "" if self.secret else f", found {describe(value)}"
+            raise ValueError(f"{str(error) or f'expected {self.expected}'}{found}") from None
 
     def _text(self, value: object) -> str:
         """Return what is to be parsed; ValueError for a value that is no scalar."""
         if isinstance(value, Text) and not self.expands:
             return value.written
         # A default is a value of Python's; all that comes from the file is text.
-        if isinstance(value, bool):
-            return str(value).lower()
         if isinstance(value, str | int | float):
-            return str(value)
+            return str(value).lower() if isinstance(value, bool) else str(value)
         raise ValueError
 
     def __get_pydantic_core_schema__(
@@ -123,20 +112,10 @@ class Key:
         return {"anyOf": [dict(self.schema), {"type": "string", "pattern": r"\$\{"}, *nothing]}
 
 
-def key(default: Any, about: str) -> Any:
-    """Declare a key of the file: its default, written as in the file, and its help text."""
+def key(default: Any, about: str, **more: Any) -> Any:
+    """Declare a key of the file: its default, written as in the file (...: none), and its help."""
     # pydantic does not validate defaults by itself: text would stand where seconds belong.
-    return Field(default, description=about, validate_default=True)
-
-
-def computed(default: Callable[[dict[str, Any]], Any], shown: Any, about: str) -> Any:
-    """Declare a key whose default is a value made of the keys before it; editors see `shown`."""
-    return Field(default_factory=default, description=about, json_schema_extra={"default": shown})
-
-
-def required(about: str, *, secret: bool = False) -> Any:
-    """Declare a key of the file that must be there; a `secret` one is not in any `repr`."""
-    return Field(description=about, repr=not secret)
+    return Field(default, description=about, validate_default=True, **more)
 
 
 class Section(BaseModel):
@@ -147,7 +126,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def conflicts(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         """Yield what is wrong between keys that are right by themselves: place in it, message."""
         return iter(())
 
@@ -158,31 +137,9 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _no_conflicts(self) -> Self:
-        if found := tuple(self.conflicts()):
-            raise PydanticCustomError(CONFLICTS, "keys contradict each other", {"found": found})
+        if found := tuple(self._conflicts()):
+            raise PydanticCustomError("conflicts", "keys contradict each other", {"found": found})
         return self
-
-
-@dataclass(frozen=True, eq=False)
-class ReadBy:
-    """The type of a key that a Section reads, and that is kept as plain values.
-
-    `section` is asked each time that the schema is made, `keep` takes what was read, `show` gives
-    back what the file has.
-    """
-
-    section: Callable[[], type[Section]]
-    keep: Callable[[Any], Any]
-    show: Callable[[Any], Any]
-
-    def __get_pydantic_core_schema__(
-        self, source: object, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(
-            self.keep,
-            handler.generate_schema(self.section()),
-            serialization=core_schema.plain_serializer_function_ser_schema(self.show),
-        )
 
 
 def one_of(*words: str) -> Key:
@@ -190,36 +147,35 @@ def one_of(*words: str) -> Key:
     known = {str(word): word for word in words}
 
     def parse(text: str) -> str:
-        """Return the word; ValueError for any other."""
         if text not in known:
             raise ValueError
         return known[text]
 
-    return Key(parse, f"one of {', '.join(known)}", {"enum": list(known)}, show=str)
+    return Key(parse, f"one of {', '.join(known)}", {"enum": list(known)})
 
 
-def matching(pattern: str, expected: str, **more: Any) -> Key:
-    """Return the type of a key whose whole text matches a pattern."""
-    compiled = re.compile(pattern)
+def matching(
+    pattern: str,
+    expected: str,
+    schema: dict[str, Any] | None = None,
+    convert: Callable[[str], Any] = str,
+    fits: Callable[[Any], bool] = lambda _: True,
+    **more: Any,
+) -> Key:
+    """Return the type of a key whose whole text matches a pattern, and whose value `fits`."""
 
-    def parse(text: str) -> str:
-        """Return text that matches as a whole; ValueError for any other."""
-        if not compiled.fullmatch(text):
+    def parse(text: str) -> Any:
+        if not re.fullmatch(pattern, text) or not fits(value := convert(text)):
             raise ValueError
-        return text
+        return value
 
-    return Key(parse, expected, {"type": "string", "pattern": f"^({pattern})$"}, **more)
+    return Key(parse, expected, schema or {"type": "string", "pattern": f"^({pattern})$"}, **more)
 
 
 def whole_number(least: int, most: int) -> Key:
     """Return the type of a key that takes a whole number in this range."""
-
-    def parse(text: str) -> int:
-        """Return the number; ValueError for none, and out of range."""
-        if not _INTEGER.fullmatch(text) or not least <= int(text) <= most:
-            raise ValueError
-        return int(text)
-
     expected = f"a whole number from {least:,} to {most:,}"
     schema = {"type": "integer", "minimum": least, "maximum": most}
-    return Key(parse, expected, schema, show=int)
+    return matching(
+        "[-+]?[0-9]{1,18}", expected, schema, int, lambda number: least <= number <= most
+    )

@@ -1,7 +1,7 @@
 """The web config file: TLS and passwords, in the format of Prometheus' exporter-toolkit.
 
 What this server cannot do as the format has it is refused, never ignored: certificates within the
-file, certificates of clients that nobody verifies, TLS below 1.2, more than one curve. `http2` is
+file, certificates of clients that nobody verifies, TLS below 1.2, a choice of curves. `http2` is
 taken and has no effect: HTTP/1.1 is what is served. An empty file is refused as well, for it would
 open what a file that is just being written protects.
 """
@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Annotated
 
 from monitor.config import types as t
-from monitor.config.addresses import is_loopback
+from monitor.config.document import ConfigError, Document, Problem
+from monitor.config.formats import is_loopback
 from monitor.config.keys import Conflict, Context, Section, key, matching, one_of
 from monitor.config.model import Web
-from monitor.config.problems import ConfigError, Problem
-from monitor.config.validate import validate
-from monitor.config.yaml import Document, parse, read_bytes
+from monitor.config.yaml import parse, read_bytes
 from monitor.tls import trust
 
 HIGHEST_COST = 16
@@ -45,14 +44,6 @@ _SUITES = {
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
 }
 """Suites of TLS 1.2: Go's name and OpenSSL's. Those of 1.3 are always on."""
-
-_CURVES = {
-    "CurveP256": "prime256v1",
-    "CurveP384": "secp384r1",
-    "CurveP521": "secp521r1",
-    "X25519": "X25519",
-}
-"""Elliptic curves: Go's name and OpenSSL's."""
 
 _HEADERS: Mapping[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
@@ -91,10 +82,8 @@ class TlsServer(Section):
         [], "for TLS 1.2, the preferred one first"
     )
     prefer_server_cipher_suites: t.TrueOrFalse = key(True, "")
-    curve_preferences: t.Items[Annotated[str, one_of(*_CURVES)]] = key([], "at most one")
 
-    def conflicts(self) -> Iterator[Conflict]:
-        """Yield what is missing, and what would have no effect."""
+    def _conflicts(self) -> Iterator[Conflict]:
         for name in ("cert_file", "key_file"):
             if self.model_fields_set and getattr(self, name) is None:
                 yield (name,), "expected this key, which is required for TLS"
@@ -108,8 +97,6 @@ class TlsServer(Section):
             yield ("client_allowed_sans",), required
         if self.min_version > self.max_version:
             yield ("max_version",), f"expected at least {self.min_version}, which is min_version"
-        if len(self.curve_preferences) > 1:
-            yield ("curve_preferences",), "expected one curve: this server cannot take several"
 
 
 class HttpServer(Section):
@@ -120,8 +107,7 @@ class HttpServer(Section):
         {}, "headers for every answer"
     )
 
-    def conflicts(self) -> Iterator[Conflict]:
-        """Yield headers of which only few values have a meaning."""
+    def _conflicts(self) -> Iterator[Conflict]:
         for name, value in self.headers.items():
             values = _HEADERS[name]
             if values and value not in values:
@@ -169,9 +155,9 @@ def read_access(path: Path | None) -> Access:
     # The format has no ${VAR}: with no variables at all, one that somebody wrote is told of.
     document = parse(read_bytes(path), str(path), {})
     context = Context(path.absolute().parent, {})
-    file, problems = validate(WebFile, document, context)
+    file = document.read_as(WebFile, context)
     if file is None or document.problems:
-        raise ConfigError([*document.problems, *problems])
+        raise ConfigError(document.problems)
     server = file.tls_server_config
     named = [(name, getattr(server, name)) for name in ("cert_file", "key_file", "client_ca_file")]
     files = {name: value for name, value in named if value is not None}
@@ -214,15 +200,10 @@ def _context(document: Document, server: TlsServer, files: Mapping[str, Path]) -
         context.set_ciphers(":".join(_SUITES[name] for name in server.cipher_suites))
     if not server.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    wrong = dict(_load(context, files))
-    for curve in server.curve_preferences:
-        try:
-            context.set_ecdh_curve(_CURVES[curve])
-        except (ssl.SSLError, ValueError):
-            wrong["curve_preferences"] = f"expected another curve: this Python has no {curve}"
-    if wrong:
-        place = "tls_server_config"
-        raise ConfigError(document.problem((place, name), wrong[name]) for name in wrong)
+    for name, why in _load(context, files):
+        document.report(("tls_server_config", name), why)
+    if document.problems:
+        raise ConfigError(document.problems)
     return context
 
 

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from pydantic_core import PydanticCustomError
 
 from monitor.config import types as t
-from monitor.config.addresses import ListenAddress
+from monitor.config.document import Text
+from monitor.config.formats import ListenAddress
 from monitor.config.keys import Context, Key
-from monitor.config.scalars import Text
 from monitor.core.model import Severity
 
 CONTEXT = Context(Path("/etc"), {"TOKEN": "talq_canary"})
@@ -127,15 +126,15 @@ def test_defaults_are_read_like_what_is_written(kind: Any, default: object, valu
     assert key_of(kind).read(default) == value
 
 
-def test_a_broken_text_is_no_second_problem() -> None:
-    with pytest.raises(PydanticCustomError, match="was reported"):
-        key_of(t.Words).read(Text("", broken=True))
-
-
 def test_a_reference_to_a_token_is_the_variable_and_not_its_value() -> None:
     source = key_of(t.SecretVariable).read(Text("talq_canary", "${TOKEN}"), CONTEXT)
     assert (source.variable, source.read()) == ("TOKEN", "talq_canary")
     assert "canary" not in repr(source)
+
+
+@pytest.mark.parametrize("written", ["x${TOKEN}", "${TOKEN:-x}", "TOKEN", "$${TOKEN}"])
+def test_a_token_is_a_lone_reference(written: str) -> None:
+    assert refusal(t.SecretVariable, Text("talq_canary", written)).startswith("expected ${VAR} (no")
 
 
 @pytest.mark.parametrize("kind", [t.SecretVariable, t.ApiUrl, t.WebUrl])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monitor.config.labels import RESERVED_LABELS, label_name, too_long
+from monitor.config.formats import RESERVED_LABELS, label_name, too_long
 from monitor.serialize import LABELS_LIMIT
 from support.config_files import an_environment, problems_in
 

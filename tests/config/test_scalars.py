@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from monitor.config.scalars import Text, describe, expand, reference
+from monitor.config.document import Text, describe
+from monitor.config.yaml import expand
 
 ENVIRON = {"HOST": "sftp.example", "EMPTY": "", "REF": "${HOST}"}
 
@@ -65,16 +66,6 @@ def test_text_shows_what_is_written_and_not_what_it_became() -> None:
         "Text(written='${TOKEN}')",
         "'${TOKEN}'",
     )
-
-
-def test_the_variable_of_a_lone_reference_is_known() -> None:
-    assert reference("${TOKEN}") == "TOKEN"
-
-
-@pytest.mark.parametrize("written", ["x${TOKEN}", "${TOKEN:-x}", "TOKEN", "$${TOKEN}"])
-def test_all_else_is_no_lone_reference(written: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the key says what it expected
-        reference(written)
 
 
 @pytest.mark.parametrize(

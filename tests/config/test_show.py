@@ -59,7 +59,7 @@ def in_force(config: Config) -> tuple[object, ...]:
     environments = [
         (
             one.model_copy(update={"rules": {}, "campaigns": (), "token": None}).model_dump(),
-            replace(one.resolved, layers=()),
+            replace(one.resolved, settings={}),
         )
         for one in config.environments
     ]

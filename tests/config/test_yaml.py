@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from monitor.config import ConfigError
-from monitor.config.scalars import Text
-from monitor.config.yaml import MAX_REPEATED, Document, parse
+from monitor.config.document import Document, Text
+from monitor.config.yaml import MAX_REPEATED, parse
 from support.config_files import MINIMAL, loaded, problems_in
 
 
