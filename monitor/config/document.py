@@ -22,6 +22,9 @@ Place = tuple[str | int, ...]
 BLANK = "[\x85\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]"
 """A regular expression for a blank that looks like a space, or a line's end, and is none."""
 
+REPORTED = object()
+"""What stands for a value that cannot be read: that was reported, and nothing about it is again."""
+
 _LONGEST_QUOTE = 60
 _FOUND: Mapping[type, str] = {type(None): "nothing", dict: "a mapping", list: "a list"}
 _EXPECTED = {
@@ -34,27 +37,6 @@ _MESSAGES = {
 }
 
 
-class Text(str):
-    """A scalar after expansion; the key it belongs to decides which type it has.
-
-    `written` is what stands in the file. Messages and `repr` show that alone, for an expansion may
-    hold a secret. A `broken` one was reported already: nothing about it is reported again.
-    """
-
-    written: str
-    broken: bool
-
-    def __new__(cls, value: str, written: str | None = None, *, broken: bool = False) -> "Text":
-        """Make a scalar that stands in the file as `written` (None: just like its value)."""
-        text = super().__new__(cls, value)
-        text.written = value if written is None else written
-        text.broken = broken
-        return text
-
-    def __repr__(self) -> str:
-        return f"Text(written={self.written!r})"
-
-
 def no_space(text: str) -> str | None:
     """Return the name of the first blank in a text that looks like a space and is none, if any."""
     found = re.search(BLANK, text)
@@ -64,10 +46,10 @@ def no_space(text: str) -> str | None:
 
 
 def describe(value: object) -> str:
-    """Return what was found, for a message: a scalar as it stands in the file, cut short."""
+    """Return what was found, for a message: text as it stands in the file, cut short."""
     if type(value) in _FOUND:
         return _FOUND[type(value)]
-    text = value.written if isinstance(value, Text) else str(value)
+    text = str(value)
     # repr escapes what a terminal would obey, and keeps blanks as they are.
     return repr(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "…")
 
@@ -107,7 +89,7 @@ class ConfigError(Exception):
 
 @dataclass
 class Document:
-    """A parsed file: dicts, lists, `Text` and None; the line of each; what was wrong so far.
+    """A parsed file: dicts, lists, text as it is written, and None; their lines; what is wrong.
 
     `flags` has the places at which a flag of the command line stands instead of the file.
     """
@@ -136,13 +118,13 @@ class Document:
             found = Problem(self.file, line or self.line(place), key, redact(message), exposed)
         self.problems.append(found)
 
-    def put(self, flag: str, value: str) -> None:
+    def put(self, flag: str, written: str) -> None:
         """Put a flag in place of what the file says: --log.level stands for the key log.level."""
         section, _, name = flag.removeprefix("--").partition(".")
         around = self.value[section] = self.value.get(section) or {}
         if isinstance(around, dict):
             place = (section, re.sub("[.-]", "_", name))
-            around[place[1]] = Text(value)
+            around[place[1]] = written
             self.flags[place] = flag
 
     def read_as(self, section: type[S], context: object) -> S | None:
@@ -172,7 +154,7 @@ def _messages(
     kind, context, found = detail["type"], detail.get("ctx", {}), detail["input"]
     # Errors that follow from others; items that are wrong are none to pydantic.
     follows = kind == "default_factory_not_called" or (kind == "too_short" and found)
-    if follows or (isinstance(found, Text) and found.broken):
+    if follows or found is REPORTED:
         return ()
     if kind == "conflicts":
         conflicts: Iterable[tuple[Place, str]] = context["found"]

@@ -5,6 +5,7 @@ such as the folder that relative paths start at, comes as the `Context` of pydan
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +22,51 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from monitor.config.document import Place, Text, describe
+from monitor.config.document import Place, describe
 
 Conflict = tuple[Place, str]
 """A place in a section, and what is wrong there."""
+
+# The closing brace is optional, so that one left out is reported and not taken for text.
+# A dollar before it makes it text: $${.
+_REFERENCES = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
+_INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_UNPRINTABLE = {"Cc", "Cs"}
 
 
 def literal(value: object) -> object:
     """Return a value as the file has to have it, so that nothing in it is expanded."""
     return value if isinstance(value, bool | int | float) else str(value).replace("${", "$${")
+
+
+def expand(written: str, environ: Mapping[str, str]) -> str:
+    """Return the scalar with `${VAR}` and `${VAR:-default}` expanded, once; `$${` is a plain `${`.
+
+    The default stands in for a variable that is unset or empty, as in a shell. ValueError names
+    every variable that is unset, or says what is not a reference, or not text.
+    """
+    unset = []
+
+    def value_of(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "${"
+        inside = _INSIDE.fullmatch(match[1])
+        if not match[2] or inside is None:
+            raise ValueError("expected ${VAR} or ${VAR:-default} after the ${")
+        name, default = inside[1], inside[2]
+        if default is None and name not in environ:
+            unset.append(name)
+        return environ.get(name, "") or default or ""
+
+    value = _REFERENCES.sub(value_of, written)
+    if unset:
+        names = " and ".join(dict.fromkeys(unset))
+        raise ValueError(f"the environment variable {names} is not set, and there is no default")
+    # What is printable has none of them, and is nearly all that there is.
+    printable = value.isprintable()
+    if not printable and any(unicodedata.category(one) in _UNPRINTABLE for one in value):
+        raise ValueError("expected text without line breaks, control characters and surrogates")
+    return value
 
 
 class UnusableError(ValueError):
@@ -73,23 +110,19 @@ class Key:
         """Return the value that a scalar of the file means; ValueError says what was expected."""
         if value is None and self.otherwise is not None and context is not None:
             return self.otherwise(context)
+        found = "" if self.secret else f", found {describe(value)}"
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"expected {self.expected}{found}")  # noqa: TRY004 - for pydantic
+        # A default is a value of Python's; all that comes from the file is text.
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if self.expands:
+            text = expand(text, context.environ if context else {})
         try:
-            text = self._text(value)
             return self.parse(text, context) if self.in_context else self.parse(text)
         except UnusableError:
             raise
         except ValueError as error:
-            found = "" if self.secret else f", found {describe(value)}"
             raise ValueError(f"{str(error) or f'expected {self.expected}'}{found}") from None
-
-    def _text(self, value: object) -> str:
-        """Return what is to be parsed; ValueError for a value that is no scalar."""
-        if isinstance(value, Text) and not self.expands:
-            return value.written
-        # A default is a value of Python's; all that comes from the file is text.
-        if isinstance(value, str | int | float):
-            return str(value).lower() if isinstance(value, bool) else str(value)
-        raise ValueError
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
@@ -142,11 +175,11 @@ class Section(BaseModel):
         return self
 
 
-def one_of(*words: str) -> Key:
-    """Return the type of a key that takes one of a few words, or members of an enumeration."""
-    known = {str(word): word for word in words}
+def one_of(*words: str, **meanings: Any) -> Key:
+    """Return the type of a key that takes a word, member of an enumeration or name of a meaning."""
+    known = {**{str(word): word for word in words}, **meanings}
 
-    def parse(text: str) -> str:
+    def parse(text: str) -> Any:
         if text not in known:
             raise ValueError
         return known[text]

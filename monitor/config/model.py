@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo
 
 from monitor.config import types as t
 from monitor.config.environments import Campaign, Environment, Override, own_settings
@@ -65,12 +65,12 @@ class RemindEvery(Section):
     info: t.Duration = key("0", "0 = never")
 
 
-def _one_for_all(value: object) -> object:
+def _one_for_all(value: object, info: ValidationInfo) -> object:
     """Return a map of the severities where one duration is given for all of them."""
     if not isinstance(value, str):
         return value
     # Read here only to fail once: spread first, a mistake would be reported once per severity.
-    t.DURATION.read(value)
+    t.DURATION.read(value, info.context)
     return {severity.value: value for severity in Severity}
 
 

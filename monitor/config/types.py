@@ -17,6 +17,7 @@ from monitor.config.keys import (
     Key,
     Section,
     UnusableError,
+    expand,
     matching,
     one_of,
     whole_number,
@@ -91,6 +92,7 @@ def _secret_file(text: str, context: Context) -> TokenSource:
 def _secret_variable(written: str, context: Context) -> TokenSource:
     if not (reference := re.fullmatch(_REFERENCE, written)):
         raise ValueError
+    expand(written, context.environ)
     return _secret(token_source(context.environ, variable=reference[1]))
 
 

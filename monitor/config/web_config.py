@@ -25,7 +25,6 @@ HIGHEST_COST = 16
 
 _BCRYPT = r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}"
 
-
 _CLIENTS = {
     "NoClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
@@ -54,16 +53,14 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
 }
 """Headers that may be put on every answer; the values of those that have few."""
 
-UserName = Annotated[str, matching("[^:]+", "a user name without a colon")]
-PasswordHash = Annotated[
-    str,
-    matching(
-        _BCRYPT,
-        f"a bcrypt hash with a cost from 4 to {HIGHEST_COST}, such as `htpasswd -nBC 10 ''` prints",
-        secret=True,
-    ),
-]
+_A_HASH = (
+    f"a bcrypt hash with a cost from 4 to {HIGHEST_COST}, such as `htpasswd -nBC 10 ''` prints"
+)
+
+Header = Annotated[str, one_of(*_HEADERS)]
 HeaderValue = Annotated[str, matching("[ -~]+", "printable ASCII")]
+UserName = Annotated[str, matching("[^:]+", "a user name without a colon")]
+PasswordHash = Annotated[str, matching(_BCRYPT, _A_HASH, secret=True)]
 
 
 class TlsServer(Section):
@@ -71,14 +68,14 @@ class TlsServer(Section):
 
     cert_file: t.FilePath | None = key(None, "certificate and its chain, PEM")
     key_file: t.FilePath | None = key(None, "the certificate's private key, PEM")
-    client_auth_type: Annotated[str, one_of(*_CLIENTS)] = key("NoClientCert", "")
+    client_auth_type: Annotated[ssl.VerifyMode, one_of(**_CLIENTS)] = key("NoClientCert", "")
     client_ca_file: t.FilePath | None = key(None, "who may sign clients' certificates")
     client_allowed_sans: t.Items[t.Words] = key(
         [], "names, one of which a client's certificate must have"
     )
     min_version: Annotated[str, one_of(*_VERSIONS)] = key("TLS12", "")
     max_version: Annotated[str, one_of(*_VERSIONS)] = key("TLS13", "")
-    cipher_suites: t.Items[Annotated[str, one_of(*_SUITES)]] = key(
+    cipher_suites: t.Items[Annotated[str, one_of(**_SUITES)]] = key(
         [], "for TLS 1.2, the preferred one first"
     )
     prefer_server_cipher_suites: t.TrueOrFalse = key(True, "")
@@ -87,7 +84,7 @@ class TlsServer(Section):
         for name in ("cert_file", "key_file"):
             if self.model_fields_set and getattr(self, name) is None:
                 yield (name,), "expected this key, which is required for TLS"
-        asks = _CLIENTS[self.client_auth_type]
+        asks = self.client_auth_type
         required = "expected client_auth_type: RequireAndVerifyClientCert as well"
         if asks is not ssl.CERT_NONE and self.client_ca_file is None:
             yield ("client_auth_type",), "expected client_ca_file, to verify certificates with"
@@ -103,9 +100,7 @@ class HttpServer(Section):
     """What is said on every answer."""
 
     http2: t.TrueOrFalse = key(True, "no effect: HTTP/1.1 is served")
-    headers: Annotated[dict[Annotated[str, one_of(*_HEADERS)], HeaderValue], t.OrNothing] = key(
-        {}, "headers for every answer"
-    )
+    headers: Annotated[dict[Header, HeaderValue], t.OrNothing] = key({}, "for every answer")
 
     def _conflicts(self) -> Iterator[Conflict]:
         for name, value in self.headers.items():
@@ -138,12 +133,6 @@ class Access:
     allowed_sans: frozenset[str] = frozenset()
     files: tuple[Path, ...] = ()
 
-    @property
-    def authenticates(self) -> bool:
-        """Whether nobody comes in without a password or a certificate."""
-        certified = self.tls is not None and self.tls.verify_mode is ssl.CERT_REQUIRED
-        return bool(self.users) or certified
-
 
 def read_access(path: Path | None) -> Access:
     """Return what a web config file says, now; ConfigError has all its problems at once.
@@ -152,15 +141,13 @@ def read_access(path: Path | None) -> Access:
     """
     if path is None:
         return Access()
-    # The format has no ${VAR}: with no variables at all, one that somebody wrote is told of.
-    document = parse(read_bytes(path), str(path), {})
-    context = Context(path.absolute().parent, {})
-    file = document.read_as(WebFile, context)
+    document = parse(read_bytes(path), str(path))
+    # The format has no ${VAR}: with no variables at all, one that somebody wrote is reported.
+    file = document.read_as(WebFile, Context(path.absolute().parent, environ={}))
     if file is None or document.problems:
         raise ConfigError(document.problems)
     server = file.tls_server_config
-    named = [(name, getattr(server, name)) for name in ("cert_file", "key_file", "client_ca_file")]
-    files = {name: value for name, value in named if value is not None}
+    files = {name: path for name, path in server if isinstance(path, Path)}
     return Access(
         users=file.basic_auth_users,
         headers=file.http_server_config.headers,
@@ -172,7 +159,10 @@ def read_access(path: Path | None) -> Access:
 
 def exposure(web: Web, access: Access) -> str | None:
     """Return what is wrong where others could reach the web without a password, or None."""
-    if is_loopback(web.listen_address.host) or web.allow_unauthenticated or access.authenticates:
+    certified = access.tls is not None and access.tls.verify_mode is ssl.CERT_REQUIRED
+    if access.users or certified or web.allow_unauthenticated:
+        return None
+    if is_loopback(web.listen_address.host):
         return None
     return (
         "listens beyond loopback without authentication: set basic_auth_users or client "
@@ -183,8 +173,7 @@ def exposure(web: Web, access: Access) -> str | None:
 def safe_access(web: Web) -> Access:
     """Return what the web config file says; ConfigError also where it would let anybody in."""
     access = read_access(web.config_file)
-    message = exposure(web, access)
-    if message:
+    if message := exposure(web, access):
         raise ConfigError([Problem(str(web.config_file), None, "", message)])
     return access
 
@@ -194,10 +183,10 @@ def _context(document: Document, server: TlsServer, files: Mapping[str, Path]) -
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[server.min_version]
     context.maximum_version = _VERSIONS[server.max_version]
-    context.verify_mode = _CLIENTS[server.client_auth_type]
+    context.verify_mode = server.client_auth_type
     context.set_alpn_protocols(["http/1.1"])
     if server.cipher_suites:
-        context.set_ciphers(":".join(_SUITES[name] for name in server.cipher_suites))
+        context.set_ciphers(":".join(server.cipher_suites))
     if not server.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     for name, why in _load(context, files):

@@ -4,8 +4,6 @@ What a scalar means is left to its key. PyYAML composes the nodes, on its C pars
 """
 
 import re
-import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +13,15 @@ from yaml.composer import Composer
 from yaml.error import MarkedYAMLError, YAMLError
 from yaml.reader import ReaderError
 
-from monitor.config.document import BLANK, ConfigError, Document, Place, Problem, Text, no_space
+from monitor.config.document import (
+    BLANK,
+    REPORTED,
+    ConfigError,
+    Document,
+    Place,
+    Problem,
+    no_space,
+)
 from monitor.core.text import clean, redact
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -30,11 +36,6 @@ MAX_REPEATED = 10_000
 _TOO_DEEP = f"the file is nested more than {MAX_DEPTH} deep"
 _CORE_TAGS = "tag:yaml.org,2002:"
 _NULL = f"{_CORE_TAGS}null"
-# The closing brace is optional, so that one left out is reported and not taken for text.
-# A dollar before it makes it text: $${.
-_REFERENCES = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
-_INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-_UNPRINTABLE = {"Cc", "Cs"}
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|#.*")
 # A blank is misplaced where it should part or indent; within text it may be meant.
 _MISPLACED = re.compile(rf"(?:^[ -]*|[:,\[{{-] *){BLANK}|[\x85\u2028\u2029]")
@@ -53,8 +54,8 @@ def read_bytes(path: Path) -> bytes:
     return raw
 
 
-def parse(raw: bytes | str, file: str, environ: Mapping[str, str]) -> Document:
-    """Return the document in `raw`, its scalars expanded; ConfigError when it is none."""
+def parse(raw: bytes | str, file: str) -> Document:
+    """Return the document in `raw`; ConfigError when it is none."""
     if isinstance(raw, bytes):
         try:
             raw = raw.decode("utf-8-sig")
@@ -67,7 +68,7 @@ def parse(raw: bytes | str, file: str, environ: Mapping[str, str]) -> Document:
         message = "expected keys and values at the top, such as environments:"
         _stop(file, root.start_mark.line + 1, message)
     document = Document(file)
-    document.value = _Walk(document, environ).value(root, ())
+    document.value = _Walk(document).value(root, ())
     if not isinstance(document.value, dict):
         raise ConfigError(document.problems)
     return document
@@ -82,13 +83,12 @@ class _Walk:
     """From nodes to values, with every problem on the way."""
 
     document: Document
-    environ: Mapping[str, str]
     seen: set[yaml.Node] = field(default_factory=set)
     around: list[yaml.Node] = field(default_factory=list)
     repeated: int = 0
 
     def value(self, node: yaml.Node, place: Place) -> Any:
-        """Return the value of a node; one that has none was reported, and is broken text."""
+        """Return the value of a node; for one that has none, which is reported, REPORTED."""
         # A value behind a key has the line of the key already, which is where people look.
         self.document.lines.setdefault(place, node.start_mark.line + 1)
         self.repeated += node in self.seen
@@ -100,11 +100,15 @@ class _Walk:
         if len(self.around) > MAX_DEPTH:
             _stop(self.document.file, None, _TOO_DEEP)
         if node in self.around:
-            return self._broken(place, "expected a value; this alias refers to what it stands in")
+            return self._unusable(place, "expected a value; this alias refers to what it stands in")
         if not node.tag.startswith(_CORE_TAGS):
-            return self._broken(place, "expected a value without a tag (!…)")
+            return self._unusable(place, "expected a value without a tag (!…)")
         if isinstance(node, yaml.ScalarNode):
-            return None if node.tag == _NULL else self._scalar(node.value, place)
+            # JSON escapes an emoji as a pair of surrogates, which become the character they are.
+            text: str = node.value
+            if not text.isascii():
+                text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+            return None if node.tag == _NULL else text
         self.around.append(node)
         value: Any
         if isinstance(node, yaml.MappingNode):
@@ -133,48 +137,9 @@ class _Walk:
             self.document.report(here, message, line)
         return found
 
-    def _scalar(self, written: str, place: Place) -> Text:
-        if not written.isascii():
-            # JSON escapes an emoji as a pair of surrogates, which become the character they are.
-            written = written.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-        try:
-            return Text(expand(written, self.environ), written)
-        except ValueError as error:
-            return self._broken(place, str(error))
-
-    def _broken(self, place: Place, message: str) -> Text:
+    def _unusable(self, place: Place, message: str) -> object:
         self.document.report(place, message)
-        return Text("", broken=True)
-
-
-def expand(written: str, environ: Mapping[str, str]) -> str:
-    """Return the scalar with `${VAR}` and `${VAR:-default}` expanded, once; `$${` is a plain `${`.
-
-    The default stands in for a variable that is unset or empty, as in a shell. ValueError names
-    every variable that is unset, or says what is not a reference, or not text.
-    """
-    unset = []
-
-    def value_of(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return "${"
-        inside = _INSIDE.fullmatch(match[1])
-        if not match[2] or inside is None:
-            raise ValueError("expected ${VAR} or ${VAR:-default} after the ${")
-        name, default = inside[1], inside[2]
-        if default is None and name not in environ:
-            unset.append(name)
-        return environ.get(name, "") or default or ""
-
-    value = _REFERENCES.sub(value_of, written)
-    if unset:
-        names = " and ".join(dict.fromkeys(unset))
-        raise ValueError(f"the environment variable {names} is not set, and there is no default")
-    # What is printable has none of them, and is nearly all that there is.
-    printable = value.isprintable()
-    if not printable and any(unicodedata.category(one) in _UNPRINTABLE for one in value):
-        raise ValueError("expected text without line breaks, control characters and surrogates")
-    return value
+        return REPORTED
 
 
 class _Composer(Composer):

@@ -16,7 +16,7 @@ class Proxy(Section):
 
 def read(text: str) -> tuple[Proxy | None, list[str]]:
     context = Context(Path("/etc"), {"SECONDS": "30s"})
-    document = parse(text, "file", context.environ)
+    document = parse(text, "file")
     found = document.read_as(Proxy, context)
     return found, [str(problem) for problem in document.problems]
 
