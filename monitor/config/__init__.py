@@ -8,7 +8,6 @@ To add a key, declare it in `model` or `environments` and put it into config.exa
 `run` for it is a line in `cli.options`.
 """
 
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
@@ -21,13 +20,7 @@ from monitor.config.document import ConfigError, Document, Place, Problem, key_p
 from monitor.config.environments import Discovery as DiscoveryConfig
 from monitor.config.environments import Environment as EnvironmentConfig
 from monitor.config.environments import narrowed, resolve, targets
-from monitor.config.formats import (
-    ascii_only,
-    format_duration,
-    origin,
-    parse_duration,
-    too_long,
-)
+from monitor.config.formats import ascii_only, format_duration, origin, parse_duration, too_long
 from monitor.config.keys import Context, expand, literal
 from monitor.config.model import Alerts as AlertsConfig
 from monitor.config.model import Config, Polling, config_model, effective_yaml, json_schema
@@ -39,31 +32,11 @@ from monitor.config.web_config import Access, exposure, read_access, safe_access
 from monitor.config.yaml import parse, read_bytes
 
 __all__ = [
-    "Access",
-    "AlertsConfig",
-    "Config",
-    "ConfigError",
-    "DiscoveryConfig",
-    "EnvironmentConfig",
-    "LogFormat",
-    "LogLevel",
-    "Polling",
-    "Problem",
-    "SecretError",
-    "TokenSource",
-    "WebConfig",
-    "WebhookConfig",
-    "effective_yaml",
-    "format_duration",
-    "json_schema",
-    "load_config",
-    "narrowed",
-    "notes",
-    "origin",
-    "parse_duration",
-    "safe_access",
-    "targets",
-]
+    "Access", "AlertsConfig", "Config", "ConfigError", "DiscoveryConfig", "EnvironmentConfig",
+    "LogFormat", "LogLevel", "Polling", "Problem", "SecretError", "TokenSource", "WebConfig",
+    "WebhookConfig", "effective_yaml", "format_duration", "json_schema", "load_config", "narrowed",
+    "notes", "origin", "parse_duration", "safe_access", "targets",
+]  # fmt: skip
 
 
 def load_config(
@@ -77,7 +50,6 @@ def load_config(
     has values by name, such as --web.listen-address; None says nothing. Secrets are read once, so
     that a wrong one is reported here and not by the first poll.
     """
-    version = _version(path)
     raw = read_bytes(path)
     document = parse(raw, str(path))
     context = Context(path.absolute().parent, environ)
@@ -99,7 +71,7 @@ def load_config(
         resolve(environment, config.rules, config.metrics.campaign_labels)
     _check_config(document, config)
     # A file is often half written, and beside it a token swapped before or after it.
-    if _version(path) != version:
+    if path.is_file() and read_bytes(path) != raw:
         document.report((), "was changed while it was read: reload it again")
     if document.problems:
         raise ConfigError(document.problems)
@@ -122,16 +94,6 @@ def notes(config: Config) -> list[str]:
         for place, expression in expressions.items()
         if (classes := ascii_only(expression))
     ]
-
-
-def _version(path: Path) -> tuple[int, ...] | None:
-    """Return what a write or a rename changes; None for a pipe, or where there is no file."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    regular = stat.S_ISREG(found.st_mode)
-    return (found.st_ino, found.st_mtime_ns, found.st_size) if regular else None
 
 
 def _check_document(document: Document, context: Context) -> None:

@@ -25,7 +25,6 @@ BLANK = "[\x85\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]"
 REPORTED = object()
 """What stands for a value that cannot be read: that was reported, and nothing about it is again."""
 
-_LONGEST_QUOTE = 60
 _FOUND: Mapping[type, str] = {type(None): "nothing", dict: "a mapping", list: "a list"}
 _EXPECTED = {
     **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "keys and values"),
@@ -39,10 +38,9 @@ _MESSAGES = {
 
 def no_space(text: str) -> str | None:
     """Return the name of the first blank in a text that looks like a space and is none, if any."""
-    found = re.search(BLANK, text)
-    if found is None:
-        return None
-    return f"U+{ord(found[0]):04X} ({unicodedata.name(found[0], 'next line').lower()})"
+    if found := re.search(BLANK, text):
+        return f"U+{ord(found[0]):04X} ({unicodedata.name(found[0], 'next line').lower()})"
+    return None
 
 
 def describe(value: object) -> str:
@@ -51,15 +49,15 @@ def describe(value: object) -> str:
         return _FOUND[type(value)]
     text = str(value)
     # repr escapes what a terminal would obey, and keeps blanks as they are.
-    return repr(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "…")
+    return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong: where it stands and what was expected, never a secret.
 
-    `line` counts from 1; `key` is a path such as `environments[0].polling.interval`, empty for
-    the file as a whole. `exposed_secret` marks a secret file that others can read.
+    `line` counts from 1, `key` is empty for the file as a whole. `exposed_secret` marks a secret
+    file that others can read.
     """
 
     file: str

@@ -41,8 +41,7 @@ class Campaign(Section):
     name: t.Words = key("", "its name, for people")
     labels: t.Labels = key({}, "labels on its alerts, over those of its environment")
     rules: t.CampaignRules = key({}, "settings of its rules, over all others")
-    # None where the file is silent: an override is stronger than the default, and what is written
-    # stronger than both.
+    # None where the file is silent: an override is stronger than the default, not than the file.
     expect_sftp: t.TrueOrFalse | None = key(
         None,
         "it must have a config; false: only one that was seen once is missed",

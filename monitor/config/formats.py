@@ -17,8 +17,6 @@ from monitor.core.model import DAY, HOUR, MINUTE, Seconds
 from monitor.record import EVENT_FIELDS
 from monitor.serialize import LABELS_LIMIT
 
-# --- durations -------------------------------------------------------------------------------
-
 _UNITS = {"y": 365 * DAY, "w": 7 * DAY, "d": DAY, "h": HOUR, "m": MINUTE, "s": 1.0, "ms": 0.001}
 _EXACT_ONLY = {"y", "w", "d"}
 
@@ -40,21 +38,18 @@ _MISTAKES = {
 
 
 def parse_duration(text: str) -> Seconds:
-    """Return the seconds that a Prometheus duration such as `1h30m` means.
-
-    The units are y (365 d), w, d, h, m, s and ms, in this order and each once; a bare 0 is fine.
-    """
+    """Return the seconds that a Prometheus duration such as `1h30m` means; a year has 365 days."""
     if not re.fullmatch(DURATION_PATTERN, text):
         expected = (why for mistake, why in _MISTAKES.items() if re.match(mistake, text))
         raise ValueError(f"expected {next(expected)}")
+    seconds = 0.0
     # `ms` first, else 5ms would be read as 5m.
-    parts = re.findall("([0-9]+)(ms|[a-z])", text)
-    # The digits are counted first: int() and float() of a million of them take their time.
-    too_long = any(len(number) > 15 for number, _ in parts)
-    seconds = 0.0 if too_long else sum(int(number) * _UNITS[unit] for number, unit in parts)
-    if too_long or seconds > LONGEST:
+    for number, unit in re.findall("([0-9]+)(ms|[a-z])", text):
+        # The digits are counted first: int() of a million of them takes its time.
+        seconds += int(number) * _UNITS[unit] if len(number) <= 15 else LONGEST + 1
+    if seconds > LONGEST:
         raise ValueError("expected a duration of at most 10 years")
-    return float(seconds)
+    return seconds
 
 
 def format_duration(seconds: Seconds) -> str:
@@ -69,9 +64,6 @@ def format_duration(seconds: Seconds) -> str:
             text += f"{rest // size}{unit}"
             rest %= size
     return text or "0s"
-
-
-# --- addresses -------------------------------------------------------------------------------
 
 
 class ListenAddress(NamedTuple):
@@ -155,8 +147,6 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-# --- labels that the operator puts on campaigns -----------------------------------------------
-
 LABEL_NAME_PATTERN = "^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"
 RESERVED_LABELS = {*EVENT_FIELDS} | {
     # Those of the metrics …
@@ -184,14 +174,10 @@ def label_name(text: str) -> str:
 def too_long(labels: Mapping[str, str]) -> str | None:
     """Return what is wrong with labels that do not fit into an alert's log line, or None."""
     # dumps escapes all that is not ASCII: its characters are the bytes of the line.
-    size = len(json.dumps(dict(labels)))
-    if size <= LABELS_LIMIT:
-        return None
-    return f"expected labels of at most {LABELS_LIMIT:,} bytes of JSON, found {size:,}"
+    if (size := len(json.dumps(dict(labels)))) > LABELS_LIMIT:
+        return f"expected labels of at most {LABELS_LIMIT:,} bytes of JSON, found {size:,}"
+    return None
 
-
-# --- patterns on the names of campaigns ---------------------------------------------------------
-# Names come from outside, and an engine that backtracks can be made to stand for ever by one: RE2.
 
 # Text to RE2, a count to other engines: nobody would see that it matches something else.
 _TEXT_LIKE_A_COUNT = re.compile(r"(?<!\\)(?:\\\\)*\{(,[0-9]*|[0-9]{5,}(,[0-9]*)?)\}")
@@ -199,7 +185,7 @@ _ASCII_CLASS = re.compile(r"(?<!\\)(?:\\\\)*(\\[wWdDsSbB])")
 
 
 def expression(text: str) -> str:
-    """Return a regular expression that RE2 takes."""
+    """Return a regular expression that RE2 takes, which takes long on no name from outside."""
     if found := _TEXT_LIKE_A_COUNT.search(text):
         count = "{0,3}" if found[1].startswith(",") else "at most 1,000"
         raise ValueError(f"expected a regular expression with counts such as {count}")

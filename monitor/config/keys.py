@@ -5,21 +5,13 @@ such as the folder that relative paths start at, comes as the `Context` of pydan
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from unicodedata import category
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from monitor.config.document import Place, describe
@@ -31,7 +23,6 @@ Conflict = tuple[Place, str]
 # A dollar before it makes it text: $${.
 _REFERENCES = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
 _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-_UNPRINTABLE = {"Cc", "Cs"}
 
 
 def literal(value: object) -> object:
@@ -40,10 +31,9 @@ def literal(value: object) -> object:
 
 
 def expand(written: str, environ: Mapping[str, str]) -> str:
-    """Return the scalar with `${VAR}` and `${VAR:-default}` expanded, once; `$${` is a plain `${`.
+    """Return text with `${VAR}` and `${VAR:-default}` expanded once, and `$${` as a plain `${`.
 
-    The default stands in for a variable that is unset or empty, as in a shell. ValueError names
-    every variable that is unset, or says what is not a reference, or not text.
+    The default is for a variable that is unset or empty. ValueError names all that are unset.
     """
     unset = []
 
@@ -63,8 +53,7 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
         names = " and ".join(dict.fromkeys(unset))
         raise ValueError(f"the environment variable {names} is not set, and there is no default")
     # What is printable has none of them, and is nearly all that there is.
-    printable = value.isprintable()
-    if not printable and any(unicodedata.category(one) in _UNPRINTABLE for one in value):
+    if not value.isprintable() and any(category(one) in {"Cc", "Cs"} for one in value):
         raise ValueError("expected text without line breaks, control characters and surrogates")
     return value
 
@@ -90,11 +79,9 @@ class Context:
 class Key:
     """The type of a key.
 
-    `parse` reads its text (ValueError may say what is wrong), `expected` says what it takes,
-    `schema` is for editors, `show` gives what `config show` has. Where a key does not expand,
-    `parse` reads what is written in the file; what is `secret` is never repeated in a message. With
-    `in_context`, `parse` is given the Context as well; `otherwise` gives the value where the file
-    has none.
+    `parse` reads its text, and the Context if it is `in_context` (ValueError may say what is
+    wrong); `expected` says what it takes, `schema` is for editors, `show` for `config show`. What
+    is `secret` is in no message; `otherwise` gives the value where the file has none.
     """
 
     parse: Callable[..., Any]
@@ -124,20 +111,14 @@ class Key:
         except ValueError as error:
             raise ValueError(f"{str(error) or f'expected {self.expected}'}{found}") from None
 
-    def __get_pydantic_core_schema__(
-        self, source: object, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        def validate(value: object, info: ValidationInfo) -> object:
-            return self.read(value, info.context)
-
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
         # Plain, since pydantic reads for itself what YAML 1.2 does not: `yes` as true, for one.
         return core_schema.with_info_plain_validator_function(
-            validate, serialization=core_schema.plain_serializer_function_ser_schema(self.show)
+            lambda value, info: self.read(value, info.context),
+            serialization=core_schema.plain_serializer_function_ser_schema(self.show),
         )
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: object, handler: object) -> dict[str, Any]:
         # A copy, into which pydantic puts title and default.
         if not self.expands or self.schema == {"type": "string"}:
             return dict(self.schema)

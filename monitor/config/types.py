@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 from pydantic import BeforeValidator, Field, GetPydanticSchema, TypeAdapter, create_model
 from pydantic_core import core_schema
 
-from monitor.config import formats
+from monitor.config import formats as f
 from monitor.config.keys import (
     Context,
     Key,
@@ -46,7 +46,7 @@ _NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?"
 
 
 def _positive_duration(text: str) -> float:
-    if not (seconds := formats.parse_duration(text)):
+    if not (seconds := f.parse_duration(text)):
         raise ValueError("expected a duration longer than 0")
     return seconds
 
@@ -96,19 +96,29 @@ def _secret_variable(written: str, context: Context) -> TokenSource:
     return _secret(token_source(context.environ, variable=reference[1]))
 
 
+def _text(
+    parse: Callable[..., Any], expected: str, schema: Mapping[str, Any] = {}, **more: Any
+) -> Key:
+    return Key(parse, expected, {"type": "string", **schema}, **more)
+
+
 def _url(parse: Callable[[str], str], expected: str = "a URL", **more: Any) -> Key:
     # Not repeated in messages: people put passwords into URLs.
-    return Key(parse, expected, {"type": "string", "format": "uri"}, secret=True, **more)
+    return _text(parse, expected, schema={"format": "uri"}, secret=True, **more)
 
 
 def _file(parse: Callable[[str, Context], Any], **more: Any) -> Key:
-    return Key(parse, "a path", {"type": "string", "minLength": 1}, in_context=True, **more)
+    return _text(parse, "a path", schema={"minLength": 1}, in_context=True, **more)
 
 
 def _duration(parse: Callable[[str], float], **more: Any) -> Key:
-    schema = {"type": "string", "pattern": formats.DURATION_PATTERN, **more}
-    expected = "a duration such as 30s, 5m, 1h30m or 7d"
-    return Key(parse, expected, schema, show=formats.format_duration)
+    expected, schema = "a duration such as 30s, 5m, 1h30m or 7d", {"pattern": f.DURATION_PATTERN}
+    return _text(parse, expected, schema={**schema, **more}, show=f.format_duration)
+
+
+def _name(most: int) -> Key:
+    expected = f"a name of 1 to {most} of a-z, 0-9, _ and -"
+    return matching(f"[a-z0-9_-]{{1,{most}}}", expected)
 
 
 Items = Annotated[tuple[T, ...], BeforeValidator(lambda value: [] if value is None else value)]
@@ -116,7 +126,7 @@ Items = Annotated[tuple[T, ...], BeforeValidator(lambda value: [] if value is No
 
 OrNothing = BeforeValidator(lambda value: {} if value is None else value)
 
-DURATION = _duration(formats.parse_duration, type=["string", "integer"], minimum=0, maximum=0)
+DURATION = _duration(f.parse_duration, type=["string", "integer"], minimum=0, maximum=0)
 Duration = Annotated[float, DURATION]
 """Seconds; a bare 0 is the only number that needs no unit."""
 
@@ -145,42 +155,30 @@ Share = Annotated[
         lambda part: 0 < part <= 1,
     ),
 ]
-Words = Annotated[str, Key(str, "text", {"type": "string"})]
+Words = Annotated[str, _text(str, "text")]
 FilePath = Annotated[Path, _file(_path)]
 NewFile = Annotated[Path, _file(_new_file)]
 StatePath = Annotated[Path, _file(_path, otherwise=_database)]
 AuthorityFile = Annotated[Path, _file(_authority)]
 SECRET_FILE = _file(_secret_file, show=lambda source: str(source.file))
 SecretFile = Annotated[TokenSource, SECRET_FILE]
-SECRET_VARIABLE = Key(
+SECRET_VARIABLE = _text(
     _secret_variable,
     "${VAR} (no token belongs into this file), or token_file instead",
-    {"type": "string", "pattern": f"^{_REFERENCE}$"},
+    schema={"pattern": f"^{_REFERENCE}$"},
     show=lambda source: f"<secret>  # from ${{{source.variable}}}",
     expands=False,
     secret=True,
     in_context=True,
 )
 SecretVariable = Annotated[TokenSource, SECRET_VARIABLE]
-Expression = Annotated[
-    str, Key(formats.expression, "a regular expression", {"type": "string", "format": "regex"})
-]
-EnvironmentName = Annotated[
-    str, matching("[a-z0-9_-]{1,64}", "a name of 1 to 64 of a-z, 0-9, _ and -")
-]
+_REGEX = {"format": "regex"}
+Expression = Annotated[str, _text(f.expression, "a regular expression", schema=_REGEX)]
+EnvironmentName = Annotated[str, _name(64)]
+ReceiverName = Annotated[str, _name(32)]
 CampaignId = Annotated[str, matching(CAMPAIGN_ID, "an id of 1 to 64 of A-Z, a-z, 0-9, _ and -")]
-ReceiverName = Annotated[
-    str, matching("[a-z0-9_-]{1,32}", "a name of 1 to 32 of a-z, 0-9, _ and -")
-]
-LabelName = Annotated[
-    str,
-    Key(
-        formats.label_name,
-        "a label name",
-        {"type": "string", "pattern": formats.LABEL_NAME_PATTERN},
-        expands=False,
-    ),
-]
+_LABEL = {"pattern": f.LABEL_NAME_PATTERN}
+LabelName = Annotated[str, _text(f.label_name, "a label name", schema=_LABEL, expands=False)]
 LabelValue = Annotated[str, Key(str, "text", {"type": ["string", "number", "boolean"]})]
 Labels = Annotated[
     dict[LabelName, LabelValue],
@@ -195,28 +193,21 @@ LogFormatName = Annotated[LogFormat, one_of(*get_args(LogFormat))]
 CampaignTypeName = Annotated[str, one_of("sales", "follow_up", "reminder", "custom")]
 CampaignStatusName = Annotated[str, one_of("draft", "active", "paused", "completed", "cancelled")]
 ImportScheduleName = Annotated[str, one_of("hourly", "daily", "manual")]
-ApiUrl = Annotated[str, _url(formats.api_url, "an https URL")]
-WebUrl = Annotated[str, _url(lambda text: formats.url(text).rstrip("/"))]
-AlertmanagerUrl = Annotated[
-    str, _url(lambda text: formats.url(text, "fragment", "query").rstrip("/"))
-]
+ApiUrl = Annotated[str, _url(f.api_url, "an https URL")]
+WebUrl = Annotated[str, _url(lambda text: f.url(text).rstrip("/"))]
+AlertmanagerUrl = Annotated[str, _url(lambda text: f.url(text, "fragment", "query").rstrip("/"))]
 # http to any host: receivers are mostly inside, and what they get is signed, not secret.
 ReceiverUrl = Annotated[
     str,
     _url(
-        lambda text: formats.url(text, "fragment"),
-        show=lambda url: f"{formats.origin(url)}/<secret>",
+        lambda text: f.url(text, "fragment"),
+        show=lambda url: f"{f.origin(url)}/<secret>",
     ),
 ]
-RunbookUrl = Annotated[str, Key(formats.runbook_url, "a URL with {rule} in it", {"type": "string"})]
-Listen = Annotated[
-    formats.ListenAddress,
-    Key(
-        formats.listen_address,
-        "host:port, [::1]:port or :port",
-        {"type": "string", "pattern": ":[0-9]{1,5}$"},
-    ),
-]
+RunbookUrl = Annotated[str, _text(f.runbook_url, "a URL with {rule} in it")]
+_PORT = {"pattern": ":[0-9]{1,5}$"}
+_ADDRESS = _text(f.listen_address, "host:port, [::1]:port or :port", schema=_PORT)
+Listen = Annotated[f.ListenAddress, _ADDRESS]
 
 _OF_SETTINGS: Mapping[Any, Any] = {
     bool: TrueOrFalse,

@@ -160,9 +160,8 @@ def read_access(path: Path | None) -> Access:
 def exposure(web: Web, access: Access) -> str | None:
     """Return what is wrong where others could reach the web without a password, or None."""
     certified = access.tls is not None and access.tls.verify_mode is ssl.CERT_REQUIRED
-    if access.users or certified or web.allow_unauthenticated:
-        return None
-    if is_loopback(web.listen_address.host):
+    closed = access.users or certified or is_loopback(web.listen_address.host)
+    if closed or web.allow_unauthenticated:
         return None
     return (
         "listens beyond loopback without authentication: set basic_auth_users or client "
