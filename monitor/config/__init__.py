@@ -23,7 +23,7 @@ from monitor.config.environments import narrowed, resolve, targets
 from monitor.config.formats import ascii_only, format_duration, origin, parse_duration, too_long
 from monitor.config.keys import Context, expand, literal
 from monitor.config.model import Alerts as AlertsConfig
-from monitor.config.model import Config, Polling, config_model, effective_yaml, json_schema
+from monitor.config.model import Config, Polling, effective_yaml, json_schema
 from monitor.config.model import Web as WebConfig
 from monitor.config.model import Webhook as WebhookConfig
 from monitor.config.secrets import SecretError, TokenSource
@@ -54,7 +54,7 @@ def load_config(
     document = parse(raw, str(path))
     context = Context(path.absolute().parent, environ)
     _check_document(document, context)
-    config = document.read_as(config_model(), context)
+    config = document.read_as(Config, context)
     if given := {flag: value for flag, value in flags.items() if value is not None}:
         # Only now: what is wrong with the file is wrong whatever a flag says.
         known, document.problems = document.problems, []
@@ -62,7 +62,7 @@ def load_config(
             # Paths of the command line start where it was typed.
             written = value.absolute() if isinstance(value, Path) else value
             document.put(flag, str(literal(written)))
-        config = document.read_as(config_model(), context)
+        config = document.read_as(Config, context)
         document.problems = known + [new for new in document.problems if new not in known]
     # A key that is given twice can be read, but merging it would be guessing which one counts.
     if config is None or document.problems:

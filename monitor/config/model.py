@@ -6,7 +6,6 @@ frozen and complete; spans are seconds, and paths start nowhere but at the root.
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo
 
 from monitor.config import types as t
-from monitor.config.environments import Campaign, Environment, Override, own_settings
+from monitor.config.environments import Environment, own_settings
 from monitor.config.formats import format_duration
 from monitor.config.keys import Conflict, Section, key, literal
 from monitor.core.model import MINUTE, Seconds, Severity
@@ -226,21 +225,6 @@ class Config(Section):
         return self.model_copy(update={"environments": tuple(shared)})
 
 
-def config_model() -> type[Config]:
-    """Return `Config`, with every rule that is registered now in its `rules`."""
-    # The table of rules is open; making the schema takes as long as reading a hundred campaigns.
-    _rebuilt(tuple(t.rule_classes().values()))
-    return Config
-
-
-@lru_cache(maxsize=1)
-def _rebuilt(_: object) -> None:
-    for section in (Campaign, Override, Environment, Config):
-        section.model_rebuild(force=True)
-
-
-# --- for people and editors ----------------------------------------------------------------------
-
 # A YAML 1.2 reader would take these for numbers, 1.1 as PyYAML has it would not.
 _NUMBERS = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|0o[0-7]+$")
 # A token is shown with a comment, for which the library knows no way.
@@ -261,10 +245,10 @@ _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBERS, list("-+.0123
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of the config file, with every rule that is registered."""
+    """Return the JSON Schema (2020-12) of the config file, with every rule."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **config_model().model_json_schema(),
+        **Config.model_json_schema(),
         "title": "sftp-monitor config",
     }
 

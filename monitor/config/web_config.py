@@ -188,29 +188,33 @@ def _context(document: Document, server: TlsServer, files: Mapping[str, Path]) -
         context.set_ciphers(":".join(server.cipher_suites))
     if not server.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    for name, why in _load(context, files):
-        document.report(("tls_server_config", name), why)
+    _load(document, context, server, files)
     if document.problems:
         raise ConfigError(document.problems)
     return context
 
 
-def _load(context: ssl.SSLContext, files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
-    """Load the files into a context; yield which cannot be used, and why."""
-    missing = {name: f"{path} is not a file" for name, path in files.items() if not path.is_file()}
-    yield from missing.items()
-    if not missing:
+def _load(
+    document: Document, context: ssl.SSLContext, server: TlsServer, files: Mapping[str, Path]
+) -> None:
+    """Load the files into a context; which cannot be used, and why, is reported."""
+    place = "tls_server_config"
+    for name, path in files.items():
+        if not path.is_file():
+            document.report((place, name), f"{path} is not a file")
+    if not document.problems:
         certificate, private_key = files["cert_file"], files["key_file"]
         try:
             # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
             context.load_cert_chain(certificate, private_key, password="")
         except ssl.SSLError:
-            yield "key_file", f"{private_key} is not the unencrypted PEM key of {certificate}"
+            why = f"{private_key} is not the unencrypted PEM key of {certificate}"
+            document.report((place, "key_file"), why)
         except OSError as error:
-            yield "key_file", f"{private_key} or {certificate} cannot be read: {error.strerror}"
-    authority = files.get("client_ca_file")
-    if authority is not None and authority.is_file():
+            why = f"{private_key} or {certificate} cannot be read: {error.strerror}"
+            document.report((place, "key_file"), why)
+    if server.client_ca_file is not None and server.client_ca_file.is_file():
         try:
-            trust(context, authority)
+            trust(context, server.client_ca_file)
         except ValueError as error:
-            yield "client_ca_file", str(error)
+            document.report((place, "client_ca_file"), str(error))
