@@ -40,7 +40,10 @@ class Campaign(Section):
     id: t.CampaignId = key(..., "the campaign's id, as in its address in TalkOver")
     name: t.Words = key("", "its name, for people")
     labels: t.Labels = key({}, "labels on its alerts, over those of its environment")
-    rules: t.CampaignRules = key({}, "settings of its rules, over all others")
+    # Validating no rules takes as long as validating all else of a campaign.
+    rules: t.CampaignRules = key(
+        {}, "settings of its rules, over all others", validate_default=False
+    )
     # None where the file is silent: an override is stronger than the default, not than the file.
     expect_sftp: t.TrueOrFalse | None = key(
         None,

@@ -97,9 +97,8 @@ class Key:
         """Return the value that a scalar of the file means; ValueError says what was expected."""
         if value is None and self.otherwise is not None and context is not None:
             return self.otherwise(context)
-        found = "" if self.secret else f", found {describe(value)}"
         if not isinstance(value, str | int | float):
-            raise ValueError(f"expected {self.expected}{found}")  # noqa: TRY004 - for pydantic
+            raise self._error("", value)
         # A default is a value of Python's; all that comes from the file is text.
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if self.expands:
@@ -109,7 +108,11 @@ class Key:
         except UnusableError:
             raise
         except ValueError as error:
-            raise ValueError(f"{str(error) or f'expected {self.expected}'}{found}") from None
+            raise self._error(str(error), value) from None
+
+    def _error(self, why: str, value: object) -> ValueError:
+        found = "" if self.secret else f", found {describe(value)}"
+        return ValueError(f"{why or f'expected {self.expected}'}{found}")
 
     def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
         # Plain, since pydantic reads for itself what YAML 1.2 does not: `yes` as true, for one.
@@ -129,7 +132,7 @@ class Key:
 def key(default: Any, about: str, **more: Any) -> Any:
     """Declare a key of the file: its default, written as in the file (...: none), and its help."""
     # pydantic does not validate defaults by itself: text would stand where seconds belong.
-    return Field(default, description=about, validate_default=True, **more)
+    return Field(default, description=about, **{"validate_default": True, **more})
 
 
 class Section(BaseModel):
@@ -177,9 +180,10 @@ def matching(
     **more: Any,
 ) -> Key:
     """Return the type of a key whose whole text matches a pattern, and whose value `fits`."""
+    compiled = re.compile(pattern)
 
     def parse(text: str) -> Any:
-        if not re.fullmatch(pattern, text) or not fits(value := convert(text)):
+        if not compiled.fullmatch(text) or not fits(value := convert(text)):
             raise ValueError
         return value
 
