@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.config.labels import too_long
+from monitor.config.formats import too_long
 from monitor.core.model import EventStatus, Severity
 from monitor.serialize import LINE_LIMIT, Links, event_json, event_line
 from support.events import FIRING

@@ -23,7 +23,7 @@ from monitor.adapters.store import StateLocked, StorageError, Store
 from monitor.adapters.talkover import Talkover
 from monitor.adapters.web import WebServer
 from monitor.config import ConfigError, SecretError, TokenSource, load_config
-from monitor.config.problems import Problem
+from monitor.config.document import Problem
 from monitor.daemon import Daemon
 from monitor.polling import fleet as fleet_module
 from monitor.tls import client_context

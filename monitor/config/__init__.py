@@ -1,53 +1,185 @@
 """The config file: YAML, environment and secrets → one frozen, complete `Config`.
 
-From the text down: `nodes` and `yaml` (values with places), `model` and `environments` with `keys`,
-`types` and `rules` (each key declared once), `load` (what is wrong between keys), `targets` (whom
-to watch). Whatever is wrong is a `Problem` with its file and line; all are reported at once.
+From the text down: `yaml` (values with places), `keys` and `types` (how they are read), `model` and
+`environments` (each key declared once, and whom to watch). Whatever is wrong is a `Problem` with
+its file and line; all are reported at once.
 
 To add a key, declare it in `model` or `environments` and put it into config.example.yaml; a flag of
 `run` for it is a line in `cli.options`.
 """
 
-from monitor.config.addresses import origin
-from monitor.config.durations import format_duration, parse_duration
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from monitor.config import types as t
+from monitor.config.document import ConfigError, Document, Place, Problem, key_path
 from monitor.config.environments import Discovery as DiscoveryConfig
 from monitor.config.environments import Environment as EnvironmentConfig
-from monitor.config.load import load_config, notes
+from monitor.config.environments import narrowed, resolve, targets
+from monitor.config.formats import ascii_only, format_duration, origin, parse_duration, too_long
+from monitor.config.keys import Context, expand, literal
 from monitor.config.model import Alerts as AlertsConfig
-from monitor.config.model import Config, Polling
+from monitor.config.model import Config, Polling, effective_yaml, json_schema
 from monitor.config.model import Web as WebConfig
 from monitor.config.model import Webhook as WebhookConfig
-from monitor.config.problems import ConfigError, Problem
 from monitor.config.secrets import SecretError, TokenSource
-from monitor.config.show import effective_yaml, json_schema
-from monitor.config.targets import narrowed, targets, where_set
 from monitor.config.types import LogFormat, LogLevel
-from monitor.config.web_config import Access, safe_access
+from monitor.config.web_config import Access, exposure, read_access, safe_access
+from monitor.config.yaml import parse, read_bytes
 
 __all__ = [
-    "Access",
-    "AlertsConfig",
-    "Config",
-    "ConfigError",
-    "DiscoveryConfig",
-    "EnvironmentConfig",
-    "LogFormat",
-    "LogLevel",
-    "Polling",
-    "Problem",
-    "SecretError",
-    "TokenSource",
-    "WebConfig",
-    "WebhookConfig",
-    "effective_yaml",
-    "format_duration",
-    "json_schema",
-    "load_config",
-    "narrowed",
-    "notes",
-    "origin",
-    "parse_duration",
-    "safe_access",
-    "targets",
-    "where_set",
-]
+    "Access", "AlertsConfig", "Config", "ConfigError", "DiscoveryConfig", "EnvironmentConfig",
+    "LogFormat", "LogLevel", "Polling", "Problem", "SecretError", "TokenSource", "WebConfig",
+    "WebhookConfig", "effective_yaml", "format_duration", "json_schema", "load_config", "narrowed",
+    "notes", "origin", "parse_duration", "safe_access", "targets",
+]  # fmt: skip
+
+
+def load_config(
+    path: Path,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str | Path | None] = MappingProxyType({}),
+) -> Config:
+    """Return the config in a file, with flags over it; ConfigError has every problem at once.
+
+    `environ` gives the values of `${VAR}`, $STATE_DIRECTORY and $CREDENTIALS_DIRECTORY. `flags`
+    has values by name, such as --web.listen-address; None says nothing. Secrets are read once, so
+    that a wrong one is reported here and not by the first poll.
+    """
+    raw = read_bytes(path)
+    document = parse(raw, str(path))
+    context = Context(path.absolute().parent, environ)
+    _check_document(document, context)
+    config = document.read_as(Config, context)
+    if given := {flag: value for flag, value in flags.items() if value is not None}:
+        # Only now: what is wrong with the file is wrong whatever a flag says.
+        known, document.problems = document.problems, []
+        for flag, value in given.items():
+            # Paths of the command line start where it was typed.
+            written = value.absolute() if isinstance(value, Path) else value
+            document.put(flag, str(literal(written)))
+        config = document.read_as(Config, context)
+        document.problems = known + [new for new in document.problems if new not in known]
+    # A key that is given twice can be read, but merging it would be guessing which one counts.
+    if config is None or document.problems:
+        raise ConfigError(document.problems)
+    for environment in config.environments:
+        resolve(environment, config.rules, config.metrics.campaign_labels)
+    _check_config(document, config)
+    # A file is often half written, and beside it a token swapped before or after it.
+    if path.is_file() and read_bytes(path) != raw:
+        document.report((), "was changed while it was read: reload it again")
+    if document.problems:
+        raise ConfigError(document.problems)
+    config._digest = sha256(raw).digest()
+    return config
+
+
+def notes(config: Config) -> list[str]:
+    """Return what is right in a config and may still not be what was meant, by the key."""
+    expressions = {}
+    for index, environment in enumerate(config.environments):
+        key, discovery = f"environments[{index}]", environment.discovery
+        for name, listed in (("include", discovery.include), ("exclude", discovery.exclude)):
+            for number, expression in enumerate(listed):
+                expressions[f"{key}.discovery.{name}[{number}]"] = expression
+        for number, override in enumerate(environment.overrides):
+            expressions[f"{key}.overrides[{number}].match.name"] = override.match.name or ""
+    return [
+        f"{place}: note: {classes} matches ASCII alone; \\pL is any letter"
+        for place, expression in expressions.items()
+        if (classes := ascii_only(expression))
+    ]
+
+
+def _check_document(document: Document, context: Context) -> None:
+    """Report what is wrong between keys, even where others have no value that could be used.
+
+    That is doubled names, ids and tokens, and environments without a token or campaigns.
+    """
+    # The request limit is the token's: two budgets on one token would spend it twice.
+    owners: dict[str, int] = {}
+    environments = document.value.get("environments")
+    _check_doubles(document, context, ("environments",), "name", environments)
+    for index, environment in _mappings(environments):
+        place: Place = ("environments", index)
+        given = [key for key in ("token_file", "token") if environment.get(key) is not None]
+        if len(given) != 1:
+            which = "either token_file or" if given else "token_file, or"
+            document.report(place, f"expected {which} token: ${{VAR}}")
+        discovery, campaigns = environment.get("discovery"), environment.get("campaigns")
+        enabled = discovery.get("enabled") if isinstance(discovery, dict) else None
+        if campaigns in (None, []) and _text(enabled, context).lower() != "true":
+            document.report((*place, "campaigns"), "expected at least one campaign")
+        _check_doubles(document, context, (*place, "campaigns"), "id", campaigns)
+        for name in given:
+            key = t.SECRET_FILE if name == "token_file" else t.SECRET_VARIABLE
+            # The key itself reports what is wrong with it.
+            with suppress(ValueError):
+                owner = owners.setdefault(key.read(environment[name], context).read(), index)
+                if owner != index:
+                    message = f"duplicate token: environments[{owner}] uses it already"
+                    document.report((*place, name), message)
+    notify, names = document.value.get("notify"), set[str]()
+    for index, webhook in _mappings(notify.get("webhooks") if isinstance(notify, dict) else None):
+        name = _text(webhook.get("name"), context) or str(index + 1)
+        if name in names:
+            message = f"expected another name: there is a webhook {name} already"
+            document.report(("notify", "webhooks", index), message)
+        names.add(name)
+
+
+def _mappings(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the mappings of what may be a list, with their indexes; nothing is an empty one."""
+    for index, item in enumerate(value if isinstance(value, list) else ()):
+        if item is None or isinstance(item, dict):
+            yield index, item or {}
+
+
+def _text(value: Any, context: Context) -> str:
+    """Return what a scalar means; nothing where it is none."""
+    try:
+        return expand(value, context.environ) if isinstance(value, str) else ""
+    except ValueError:
+        return ""
+
+
+def _check_doubles(
+    document: Document, context: Context, place: Place, key: str, items: Any
+) -> None:
+    """Report items with the name or id of an earlier one, also by case and blanks alone."""
+    seen: dict[str, tuple[int, str]] = {}
+    for index, item in _mappings(items):
+        if not (value := _text(item.get(key), context)):
+            continue
+        first, earlier = seen.setdefault(value.strip().casefold(), (index, value))
+        if first != index:
+            where = (*place, first, key)
+            alike = "" if earlier == value else " but for case or blanks"
+            message = f"{key_path(where)} at line {document.line(where)} is the same{alike}"
+            document.report((*place, index, key), f"expected another {key}: {message}")
+
+
+def _check_config(document: Document, config: Config) -> None:
+    """Report what shows only when everything is merged."""
+    try:
+        if message := exposure(config.web, read_access(config.web.config_file)):
+            document.report(("web", "listen_address"), message)
+    except ConfigError as error:
+        document.problems += error.problems
+    for index, environment in enumerate(config.environments):
+        labels: dict[Place, Mapping[str, str]] = {
+            ("campaigns", number): campaign.labels
+            for number, campaign in enumerate(environment.resolved.targets.values())
+        }
+        # Of campaigns that are still to be discovered, more cannot be known.
+        for number, override in enumerate(environment.overrides):
+            if environment.discovery.enabled:
+                labels["overrides", number] = {**environment.labels, **override.labels}
+        for place, found in labels.items():
+            if message := too_long(found):
+                document.report(("environments", index, *place, "labels"), message)

@@ -1,32 +1,34 @@
-"""The environments of the config: every key once, as in `model`."""
+"""The environments of the config, and whom to watch: campaigns of the file and discovered ones."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from pydantic import PrivateAttr
 
 from monitor.config import types as t
-from monitor.config.keys import Conflict, Section, computed, key, required
-from monitor.config.rules import CampaignRules, Layer, Rules, rules_key
+from monitor.config.formats import matches
+from monitor.config.keys import Conflict, Section, key
 from monitor.config.secrets import TokenSource
-from monitor.core.environment_rules import EnvironmentRule
-from monitor.core.model import AlertLabels, Seconds
-from monitor.core.rule import Target
+from monitor.core.discovery import Roster
+from monitor.core.environment_rules import ENVIRONMENT_RULES, EnvironmentRule
+from monitor.core.model import AlertLabels, Listed, Seconds
+from monitor.core.rule import Rule, Target, resolve_rules
+from monitor.core.rules import RULES, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """What the settings of an environment come to, together with the global ones.
 
-    `rules` are its own, the enabled ones; `targets` its campaigns by id while no listing is known,
-    with theirs. `layers` say what was set where, weakest first. `only` is not of the file: `check
-    --campaign` wants these ids and no others. `exported` names the labels that go on metrics.
+    `settings` are of all rules, `rules` its own, the enabled ones; `targets` its campaigns by id
+    while no listing is known. `only` is not of the file: `check --campaign` wants these ids and no
+    others. `exported` names the labels that go on metrics.
     """
 
+    settings: t.RuleSettings = field(default_factory=dict)
     rules: Mapping[str, EnvironmentRule] = field(default_factory=dict)
     unreadable_after: Seconds = 0.0
     targets: Mapping[str, Target] = field(default_factory=dict)
-    layers: tuple[Layer, ...] = ()
     only: frozenset[str] | None = None
     exported: tuple[str, ...] = ()
 
@@ -34,14 +36,18 @@ class Resolved:
 class Campaign(Section):
     """A campaign that is watched."""
 
-    id: t.CampaignId = required("the campaign's id, as in its address in TalkOver")
+    id: t.CampaignId = key(..., "the campaign's id, as in its address in TalkOver")
     name: t.Words = key("", "its name, for people")
     labels: t.Labels = key({}, "labels on its alerts, over those of its environment")
-    rules: CampaignRules = rules_key("settings of its rules, over all others")
-    # None where the file is silent: an override is stronger than the default, and what is written
-    # stronger than both.
-    expect_sftp: t.TrueOrFalse | None = computed(
-        lambda _: None, True, "it must have a config; false: only one that was seen once is missed"
+    # Validating no rules takes as long as validating all else of a campaign.
+    rules: t.CampaignRules = key(
+        {}, "settings of its rules, over all others", validate_default=False
+    )
+    # None where the file is silent: an override is stronger than the default, not than the file.
+    expect_sftp: t.TrueOrFalse | None = key(
+        None,
+        "it must have a config; false: only one that was seen once is missed",
+        json_schema_extra={"default": True},
     )
 
 
@@ -51,8 +57,7 @@ class Match(Section):
     name: t.Expression | None = key(None, "regular expression that the whole name matches")
     campaign_type: t.CampaignTypeName | None = key(None, "its type; known through discovery alone")
 
-    def conflicts(self) -> Iterator[Conflict]:
-        """Yield the want of anything to match."""
+    def _conflicts(self) -> Iterator[Conflict]:
         if self.name is None and self.campaign_type is None:
             yield (), "expected name or campaign_type, or both"
 
@@ -60,9 +65,9 @@ class Match(Section):
 class Override(Section):
     """Labels and settings of the campaigns that match."""
 
-    match: Match = required("which campaigns this is for")
+    match: Match = key(..., "which campaigns this is for")
     labels: t.Labels = key({}, "labels on their alerts, over those of the environment")
-    rules: CampaignRules = rules_key("settings of their rules, over those of the environment")
+    rules: t.CampaignRules = key({}, "settings of their rules, over those of the environment")
     expect_sftp: t.TrueOrFalse | None = key(
         None, "whether they must have a config, over the default of campaigns and of discovery"
     )
@@ -91,7 +96,7 @@ class Discovery(Section):
 class Environment(Section):
     """One environment of TalkOver: one token, one request limit, and its campaigns."""
 
-    name: t.EnvironmentName = required("the label `environment`; renaming it resolves alerts")
+    name: t.EnvironmentName = key(..., "the label `environment`; renaming it resolves alerts")
     base_url: t.ApiUrl = key("https://app.talkover.ai/api/v1", "https; http for loopback only")
     token_file: t.SecretFile | None = key(None, "file with the environment token, and no more")
     token: t.SecretVariable | None = key(None, "${VAR} with the token, instead of token_file")
@@ -101,7 +106,7 @@ class Environment(Section):
     requests_per_minute: t.Count = key(100, "the plan's limit, for all that uses the token")
     budget_share: t.Share = key(0.5, "the part of it that the monitor may use")
     labels: t.Labels = key({}, "labels on the alerts of its campaigns, and on its own")
-    rules: Rules = rules_key("settings of rules, over the global ones")
+    rules: t.Rules = key({}, "settings of rules, over the global ones")
     campaigns: t.Items[Campaign] = key([], "the campaigns to watch")
     discovery: Discovery = key({}, "campaigns that are found by listing them")
     overrides: t.Items[Override] = key(
@@ -131,3 +136,114 @@ class Environment(Section):
         source = self.token_file or self.token
         assert source is not None
         return source
+
+
+_UNLISTED = Campaign.model_construct(id="", name="", labels={}, rules={}, expect_sftp=None)
+"""What the file says of a campaign that is known from discovery alone."""
+
+
+def resolve(environment: Environment, rules: t.RuleSettings, exported: tuple[str, ...]) -> None:
+    """Put into an environment that was just read what it comes to, with the global settings."""
+    settings = t.merge(rules, environment.rules)
+    environment._resolved = Resolved(
+        settings=settings,
+        rules=resolve_rules(ENVIRONMENT_RULES, settings),
+        unreadable_after=Unreadable(**settings.get(Unreadable.name, {})).after,
+        exported=exported,
+    )
+    found = targets(environment, Roster())
+    environment._resolved = replace(environment.resolved, targets=found)
+
+
+def narrowed(environment: Environment, wanted: Collection[str]) -> Environment:
+    """Return the environment with these campaigns alone, listed or still to be discovered."""
+    campaigns = tuple(one for one in environment.campaigns if one.id in wanted)
+    copy = environment.model_copy(update={"campaigns": campaigns})
+    copy._resolved = replace(
+        environment.resolved, only=frozenset(wanted), targets=targets(copy, Roster())
+    )
+    return copy
+
+
+def targets(environment: Environment, roster: Roster) -> dict[str, Target]:
+    """Return the campaigns to watch by id: those of the file first, then the discovered ones.
+
+    What the file says of a campaign wins; its type and its status, and its name where the file has
+    none, come from the listing. Those with the same settings share their rules.
+    """
+    shared = dict[tuple[int, ...], Mapping[str, Rule]]()
+    found = {
+        campaign.id: _target(environment, campaign, roster.campaigns.get(campaign.id), shared)
+        for campaign in environment.campaigns
+    }
+    for listed in roster.campaigns.values():
+        if listed.id not in found and _is_wanted(environment, listed):
+            target = _target(environment, _UNLISTED, listed, shared)
+            found[listed.id] = replace(
+                target, campaign_id=listed.id, listed=False, listed_at=roster.seen_at(listed.id)
+            )
+    return found
+
+
+def own_settings(environment: Environment, campaign: Campaign) -> t.RuleSettings:
+    """Return what overrides and a campaign of the file itself set of its rules.
+
+    Without a listing its type is not known, so no override for a type matches it.
+    """
+    overrides = _matching(environment, campaign.name, "").values()
+    return t.merge(*(override.rules for override in overrides), campaign.rules)
+
+
+def _target(
+    environment: Environment,
+    campaign: Campaign,
+    listed: Listed | None,
+    shared: dict[tuple[int, ...], Mapping[str, Rule]],
+) -> Target:
+    """Return a campaign as it is to be watched; those with the same overrides have shared rules."""
+    name, kind, status = campaign.name, "", None
+    if listed is not None:
+        name, kind, status = name or listed.name, listed.campaign_type, listed.status
+    overrides = _matching(environment, name, kind)
+    over = {place: override.rules for place, override in overrides.items() if override.rules}
+    # Settings have no hash; which overrides they come from tells them apart as well.
+    rules = None if campaign.rules else shared.get(tuple(over))
+    if rules is None:
+        settings = t.merge(environment.resolved.settings, *over.values(), campaign.rules)
+        rules = resolve_rules(RULES, settings)
+        if not campaign.rules:
+            shared[tuple(over)] = rules
+    labels = dict(environment.labels)
+    expected = campaign is not _UNLISTED or environment.discovery.expect_sftp
+    layers: list[Override | Campaign] = [*overrides.values(), campaign]
+    for said in layers:
+        labels |= said.labels
+        expected = expected if said.expect_sftp is None else said.expect_sftp
+    return Target(
+        environment=environment.name,
+        campaign_id=campaign.id,
+        name=name,
+        labels=labels,
+        exported=environment.resolved.exported,
+        rules=rules,
+        expected=expected,
+        muted_status=None if status in environment.discovery.statuses else status,
+    )
+
+
+def _matching(environment: Environment, name: str, kind: str) -> dict[int, Override]:
+    """Return the overrides that match a campaign, by their place in the list."""
+    return {
+        place: override
+        for place, override in enumerate(environment.overrides)
+        if override.match.campaign_type in (None, kind)
+        and (override.match.name is None or matches((override.match.name,), name))
+    }
+
+
+def _is_wanted(environment: Environment, listed: Listed) -> bool:
+    discovery, only = environment.discovery, environment.resolved.only
+    if only is not None and listed.id not in only:
+        return False
+    included = not discovery.include or matches(discovery.include, listed.name)
+    return included and not matches(discovery.exclude, listed.name)

@@ -9,30 +9,61 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from unicodedata import category
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from monitor.config.scalars import Text, describe
+from monitor.config.document import Place, describe
 
-REPORTED = "reported"
-"""The type of a pydantic error about text that the parser has complained about already."""
-
-CONFLICTS = "conflicts"
-"""The type of a pydantic error that stands for several: what `Section.conflicts` found."""
-
-Conflict = tuple[tuple[str | int, ...], str]
+Conflict = tuple[Place, str]
 """A place in a section, and what is wrong there."""
 
-_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+# The closing brace is optional, so that one left out is reported and not taken for text.
+# A dollar before it makes it text: $${.
+_REFERENCES = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
+_INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+
+
+def literal(value: object) -> object:
+    """Return a value as the file has to have it, so that nothing in it is expanded."""
+    return value if isinstance(value, bool | int | float) else str(value).replace("${", "$${")
+
+
+def expand(written: str, environ: Mapping[str, str]) -> str:
+    """Return text with `${VAR}` and `${VAR:-default}` expanded once, and `$${` as a plain `${`.
+
+    The default is for a variable that is unset or empty. ValueError names all that are unset.
+    """
+    unset = []
+
+    def value_of(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "${"
+        inside = _INSIDE.fullmatch(match[1])
+        if not match[2] or inside is None:
+            raise ValueError("expected ${VAR} or ${VAR:-default} after the ${")
+        name, default = inside[1], inside[2]
+        if default is None and name not in environ:
+            unset.append(name)
+        return environ.get(name, "") or default or ""
+
+    value = _REFERENCES.sub(value_of, written)
+    if unset:
+        names = " and ".join(dict.fromkeys(unset))
+        raise ValueError(f"the environment variable {names} is not set, and there is no default")
+    # What is printable has none of them, and is nearly all that there is.
+    if not value.isprintable() and any(category(one) in {"Cc", "Cs"} for one in value):
+        raise ValueError("expected text without line breaks, control characters and surrogates")
+    return value
+
+
+class UnusableError(ValueError):
+    """A key is right and names what cannot be used; `exposed` where others can read a secret."""
+
+    def __init__(self, message: str, *, exposed: bool = False) -> None:
+        super().__init__(message)
+        self.exposed = exposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +74,14 @@ class Context:
     environ: Mapping[str, str]
 
 
-def literal(value: object) -> str:
-    """Return a value as the file has to have it, so that nothing in it is expanded."""
-    return str(value).replace("${", "$${")
-
-
-def unusable(why: str, *, exposed_secret: bool = False) -> PydanticCustomError:
-    """Return the error for a key that is right, and names what cannot be used."""
-    about = {"error": why, "exposed_secret": exposed_secret}
-    return PydanticCustomError("unusable", "cannot be used", about)
-
-
 # Compared by identity: typing hashes what is in Annotated, and `schema` has no hash.
 @dataclass(frozen=True, eq=False)
 class Key:
     """The type of a key.
 
-    `parse` reads its text (ValueError may say what is wrong), `expected` says what it takes,
-    `schema` is for editors, `show` gives what `config show` has. Where a key does not expand,
-    `parse` reads what is written in the file; what is `secret` is never repeated in a message. With
-    `in_context`, `parse` is given the Context as well; `otherwise` gives the value where the file
-    has none.
+    `parse` reads its text, and the Context if it is `in_context` (ValueError may say what is
+    wrong); `expected` says what it takes, `schema` is for editors, `show` for `config show`. What
+    is `secret` is in no message; `otherwise` gives the value where the file has none.
     """
 
     parse: Callable[..., Any]
@@ -77,45 +95,33 @@ class Key:
 
     def read(self, value: object, context: Context | None = None) -> Any:
         """Return the value that a scalar of the file means; ValueError says what was expected."""
-        if isinstance(value, Text) and value.broken:
-            raise PydanticCustomError(REPORTED, "was reported")
         if value is None and self.otherwise is not None and context is not None:
             return self.otherwise(context)
-        found = "" if self.secret else f", found {describe(value)}"
+        if not isinstance(value, str | int | float):
+            raise self._error("", value)
+        # A default is a value of Python's; all that comes from the file is text.
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if self.expands:
+            text = expand(text, context.environ if context else {})
         try:
-            text = self._text(value)
             return self.parse(text, context) if self.in_context else self.parse(text)
-        except PydanticCustomError:
+        except UnusableError:
             raise
         except ValueError as error:
-            why = str(error) or f"expected {self.expected}"
-            raise ValueError(f"{why}{found}") from None
+            raise self._error(str(error), value) from None
 
-    def _text(self, value: object) -> str:
-        """Return what is to be parsed; ValueError for a value that is no scalar."""
-        if isinstance(value, Text) and not self.expands:
-            return value.written
-        # A default is a value of Python's; all that comes from the file is text.
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, str | int | float):
-            return str(value)
-        raise ValueError
+    def _error(self, why: str, value: object) -> ValueError:
+        found = "" if self.secret else f", found {describe(value)}"
+        return ValueError(f"{why or f'expected {self.expected}'}{found}")
 
-    def __get_pydantic_core_schema__(
-        self, source: object, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        def validate(value: object, info: ValidationInfo) -> object:
-            return self.read(value, info.context)
-
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
         # Plain, since pydantic reads for itself what YAML 1.2 does not: `yes` as true, for one.
         return core_schema.with_info_plain_validator_function(
-            validate, serialization=core_schema.plain_serializer_function_ser_schema(self.show)
+            lambda value, info: self.read(value, info.context),
+            serialization=core_schema.plain_serializer_function_ser_schema(self.show),
         )
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: object, handler: object) -> dict[str, Any]:
         # A copy, into which pydantic puts title and default.
         if not self.expands or self.schema == {"type": "string"}:
             return dict(self.schema)
@@ -123,20 +129,10 @@ class Key:
         return {"anyOf": [dict(self.schema), {"type": "string", "pattern": r"\$\{"}, *nothing]}
 
 
-def key(default: Any, about: str) -> Any:
-    """Declare a key of the file: its default, written as in the file, and its help text."""
+def key(default: Any, about: str, **more: Any) -> Any:
+    """Declare a key of the file: its default, written as in the file (...: none), and its help."""
     # pydantic does not validate defaults by itself: text would stand where seconds belong.
-    return Field(default, description=about, validate_default=True)
-
-
-def computed(default: Callable[[dict[str, Any]], Any], shown: Any, about: str) -> Any:
-    """Declare a key whose default is a value made of the keys before it; editors see `shown`."""
-    return Field(default_factory=default, description=about, json_schema_extra={"default": shown})
-
-
-def required(about: str, *, secret: bool = False) -> Any:
-    """Declare a key of the file that must be there; a `secret` one is not in any `repr`."""
-    return Field(description=about, repr=not secret)
+    return Field(default, description=about, **{"validate_default": True, **more})
 
 
 class Section(BaseModel):
@@ -147,7 +143,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def conflicts(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         """Yield what is wrong between keys that are right by themselves: place in it, message."""
         return iter(())
 
@@ -158,68 +154,46 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _no_conflicts(self) -> Self:
-        if found := tuple(self.conflicts()):
-            raise PydanticCustomError(CONFLICTS, "keys contradict each other", {"found": found})
+        if found := tuple(self._conflicts()):
+            raise PydanticCustomError("conflicts", "keys contradict each other", {"found": found})
         return self
 
 
-@dataclass(frozen=True, eq=False)
-class ReadBy:
-    """The type of a key that a Section reads, and that is kept as plain values.
+def one_of(*words: str, **meanings: Any) -> Key:
+    """Return the type of a key that takes a word, member of an enumeration or name of a meaning."""
+    known = {**{str(word): word for word in words}, **meanings}
 
-    `section` is asked each time that the schema is made, `keep` takes what was read, `show` gives
-    back what the file has.
-    """
-
-    section: Callable[[], type[Section]]
-    keep: Callable[[Any], Any]
-    show: Callable[[Any], Any]
-
-    def __get_pydantic_core_schema__(
-        self, source: object, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(
-            self.keep,
-            handler.generate_schema(self.section()),
-            serialization=core_schema.plain_serializer_function_ser_schema(self.show),
-        )
-
-
-def one_of(*words: str) -> Key:
-    """Return the type of a key that takes one of a few words, or members of an enumeration."""
-    known = {str(word): word for word in words}
-
-    def parse(text: str) -> str:
-        """Return the word; ValueError for any other."""
+    def parse(text: str) -> Any:
         if text not in known:
             raise ValueError
         return known[text]
 
-    return Key(parse, f"one of {', '.join(known)}", {"enum": list(known)}, show=str)
+    return Key(parse, f"one of {', '.join(known)}", {"enum": list(known)})
 
 
-def matching(pattern: str, expected: str, **more: Any) -> Key:
-    """Return the type of a key whose whole text matches a pattern."""
+def matching(
+    pattern: str,
+    expected: str,
+    schema: dict[str, Any] | None = None,
+    convert: Callable[[str], Any] = str,
+    fits: Callable[[Any], bool] = lambda _: True,
+    **more: Any,
+) -> Key:
+    """Return the type of a key whose whole text matches a pattern, and whose value `fits`."""
     compiled = re.compile(pattern)
 
-    def parse(text: str) -> str:
-        """Return text that matches as a whole; ValueError for any other."""
-        if not compiled.fullmatch(text):
+    def parse(text: str) -> Any:
+        if not compiled.fullmatch(text) or not fits(value := convert(text)):
             raise ValueError
-        return text
+        return value
 
-    return Key(parse, expected, {"type": "string", "pattern": f"^({pattern})$"}, **more)
+    return Key(parse, expected, schema or {"type": "string", "pattern": f"^({pattern})$"}, **more)
 
 
 def whole_number(least: int, most: int) -> Key:
     """Return the type of a key that takes a whole number in this range."""
-
-    def parse(text: str) -> int:
-        """Return the number; ValueError for none, and out of range."""
-        if not _INTEGER.fullmatch(text) or not least <= int(text) <= most:
-            raise ValueError
-        return int(text)
-
     expected = f"a whole number from {least:,} to {most:,}"
     schema = {"type": "integer", "minimum": least, "maximum": most}
-    return Key(parse, expected, schema, show=int)
+    return matching(
+        "[-+]?[0-9]{1,18}", expected, schema, int, lambda number: least <= number <= most
+    )

@@ -4,18 +4,18 @@ What is declared here is what the daemon uses, what `config show` prints and wha
 frozen and complete; spans are seconds, and paths start nowhere but at the root.
 """
 
+import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo
 
 from monitor.config import types as t
-from monitor.config.durations import format_duration
-from monitor.config.environments import Campaign, Environment, Override
-from monitor.config.keys import Conflict, ReadBy, Section, computed, key, required
-from monitor.config.rules import Rules, registered, rules_key
+from monitor.config.environments import Environment, own_settings
+from monitor.config.formats import format_duration
+from monitor.config.keys import Conflict, Section, key, literal
 from monitor.core.model import MINUTE, Seconds, Severity
 
 RUNBOOKS = (
@@ -23,20 +23,15 @@ RUNBOOKS = (
 )
 
 
-def _unhealthy_interval(known: dict[str, Any]) -> Seconds:
-    """Return the default, which gives way to a shorter `interval`."""
-    interval: Seconds = known.get("interval", MINUTE)
-    return min(MINUTE, interval)
-
-
 class Polling(Section):
     """How often the API is asked, within the budget."""
 
     interval: t.PositiveDuration = key("5m", "healthy campaigns, and old alerts")
-    unhealthy_interval: t.PositiveDuration = computed(
-        _unhealthy_interval,
-        "1m",
-        "a pending or young alert, or a failed poll; not longer than interval",
+    # The default gives way to a shorter `interval`.
+    unhealthy_interval: t.PositiveDuration = Field(
+        default_factory=lambda known: min(MINUTE, known["interval"]),
+        description="a pending or young alert, or a failed poll; not longer than interval",
+        json_schema_extra={"default": "1m"},
     )
     idle_interval: t.PositiveDuration = key("30m", "campaigns that are not told")
     timeout: t.PositiveDuration = key("10s", "a whole request, body included")
@@ -44,8 +39,7 @@ class Polling(Section):
     probe_interval: t.PositiveDuration = key("30s", "probes while the API is unreachable")
     token_probe_interval: t.PositiveDuration = key("5m", "probes while the token is rejected")
 
-    def conflicts(self) -> Iterator[Conflict]:
-        """Yield intervals in which no request can end, and a sick campaign that is polled less."""
+    def _conflicts(self) -> Iterator[Conflict]:
         intervals = {"interval": self.interval, "idle_interval": self.idle_interval}
         if self.unhealthy_interval != self.interval:
             intervals["unhealthy_interval"] = self.unhealthy_interval
@@ -70,30 +64,13 @@ class RemindEvery(Section):
     info: t.Duration = key("0", "0 = never")
 
 
-def _one_for_all(value: object) -> object:
+def _one_for_all(value: object, info: ValidationInfo) -> object:
     """Return a map of the severities where one duration is given for all of them."""
     if not isinstance(value, str):
         return value
-    # Read here only to fail once: spread first, a mistake would be told once per severity.
-    t.DURATION.read(value)
+    # Read here only to fail once: spread first, a mistake would be reported once per severity.
+    t.DURATION.read(value, info.context)
     return {severity.value: value for severity in Severity}
-
-
-def _or_one_for_all(schema: dict[str, Any]) -> None:
-    """Tell editors of the one duration, too."""
-    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, t.DURATION.schema]
-
-
-Reminders = Annotated[
-    Mapping[Severity, Seconds],
-    ReadBy(
-        lambda: RemindEvery,
-        keep=lambda read: {severity: getattr(read, severity.value) for severity in Severity},
-        show=lambda kept: {severity.value: format_duration(kept[severity]) for severity in kept},
-    ),
-    BeforeValidator(_one_for_all),
-    Field(json_schema_extra=_or_one_for_all),
-]
 
 
 class AlertFile(Section):
@@ -105,10 +82,22 @@ class AlertFile(Section):
 class Alerts(Section):
     """How on-call is told."""
 
-    remind_every: Reminders = key({}, "one duration, or one for each severity; 0 = never")
+    every: Annotated[RemindEvery, BeforeValidator(_one_for_all)] = key(
+        {},
+        "one duration, or one for each severity; 0 = never",
+        alias="remind_every",
+        json_schema_extra=lambda schema: schema.update(
+            anyOf=[{"$ref": schema.pop("$ref")}, t.DURATION.schema]
+        ),
+    )
     heartbeat_every: t.Duration = key("5m", "a log line that says: still here; 0 = never")
     runbook_url: t.RunbookUrl = key(RUNBOOKS, "where a rule's runbook is")
     file: AlertFile = key({}, "a file that has the alert events, too")
+
+    @property
+    def remind_every(self) -> Mapping[Severity, Seconds]:
+        """After how long an alert that still fires is told again."""
+        return {severity: getattr(self.every, severity.value) for severity in Severity}
 
 
 class Alertmanager(Section):
@@ -118,8 +107,7 @@ class Alertmanager(Section):
         [], "each of them is told, as the peers of a cluster must be"
     )
 
-    def conflicts(self) -> Iterator[Conflict]:
-        """Yield URLs that are given twice."""
+    def _conflicts(self) -> Iterator[Conflict]:
         for index, url in enumerate(self.urls):
             if url in self.urls[:index]:
                 yield ("urls", index), "expected another URL: it is in the list already"
@@ -131,16 +119,16 @@ class Webhook(Section):
     name: t.ReceiverName | None = key(
         None, "the sink is webhook-<name>; its number where it has none, from 1"
     )
-    url: t.ReceiverUrl = required(
-        "where events are posted; only its host is ever shown", secret=True
+    url: t.ReceiverUrl = key(
+        ..., "where events are posted; only its host is ever shown", repr=False
     )
-    secret_file: t.SecretFile = required("file with the secret that signs, and no more")
+    secret_file: t.SecretFile = key(..., "file with the secret that signs, and no more")
 
 
 class Apprise(Section):
     """A service that apprise knows, such as mail, PagerDuty, Opsgenie, Slack or Teams."""
 
-    url_file: t.SecretFile = required("file with the apprise URL, which holds a password")
+    url_file: t.SecretFile = key(..., "file with the apprise URL, which holds a password")
 
 
 def _numbered(webhooks: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
@@ -160,8 +148,7 @@ class Notify(Section):
     )
     apprise: t.Items[Apprise] = key([], "all else; needs pip install 'sftp-config-monitor[notify]'")
 
-    def conflicts(self) -> Iterator[Conflict]:
-        """Yield a missing package."""
+    def _conflicts(self) -> Iterator[Conflict]:
         if self.apprise and find_spec("apprise") is None:
             wanted = "expected apprise to be installed: pip install 'sftp-config-monitor[notify]'"
             yield ("apprise",), wanted
@@ -211,7 +198,7 @@ class Config(Section):
         min_length=1, description="one for each environment token of TalkOver"
     )
     polling: Polling = key({}, "how often the API is asked")
-    rules: Rules = rules_key("settings of rules, for all campaigns and environments")
+    rules: t.Rules = key({}, "settings of rules, for all campaigns and environments")
     alerts: Alerts = key({}, "how on-call is told")
     notify: Notify = key({}, "who is told beside the log, without Prometheus' rules")
     metrics: Metrics = key({}, "what Prometheus is given")
@@ -238,14 +225,57 @@ class Config(Section):
         return self.model_copy(update={"environments": tuple(shared)})
 
 
-def config_model() -> type[Config]:
-    """Return `Config`, with every rule that is registered now in its `rules`."""
-    # The table of rules is open; making the schema takes as long as reading a hundred campaigns.
-    _rebuilt(registered())
-    return Config
+# A YAML 1.2 reader would take these for numbers, 1.1 as PyYAML has it would not.
+_NUMBERS = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|0o[0-7]+$")
+# A token is shown with a comment, for which the library knows no way.
+_WITH_COMMENT = re.compile(r"'(<secret>  # from \$\{\w+\})'")
 
 
-@lru_cache(maxsize=1)
-def _rebuilt(_: object) -> None:
-    for section in (Campaign, Override, Environment, Config):
-        section.model_rebuild(force=True)
+class _Dumper(yaml.SafeDumper):
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        """Indent the items of a list, as the example does."""
+        super().increase_indent(flow, indentless=False)
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Write the same labels out wherever they are."""
+        return True
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBERS, list("-+.0123456789"))
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the config file, with every rule."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(),
+        "title": "sftp-monitor config",
+    }
+
+
+def effective_yaml(config: Config) -> str:
+    """Return the config as a file with every default filled in, and secrets as `<secret>`.
+
+    It loads again to the same config, but for a token from a variable and the path of a webhook.
+    A campaign shows its merged labels, and of its rules what overrides and itself set.
+    """
+    shown = config.model_dump(exclude_none=True, by_alias=True)
+    shown["rules"] = t.as_written(config.rules, in_full=True)
+    if config.alerts.file.path is None:
+        del shown["alerts"]["file"]
+    for part, environment in zip(shown["environments"], config.environments, strict=True):
+        part["rules"] = t.as_written(environment.resolved.settings, in_full=True)
+        part["campaigns"] = [
+            {
+                "id": campaign.id,
+                "name": literal(target.name),
+                "labels": {name: literal(value) for name, value in target.labels.items()},
+                "rules": t.as_written(own_settings(environment, campaign)),
+                "expect_sftp": target.expected,
+            }
+            for campaign in environment.campaigns
+            for target in [environment.resolved.targets[campaign.id]]
+        ]
+    # Text is not folded: nobody could search for it or paste it.
+    text = yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**16)
+    return _WITH_COMMENT.sub(r"\1", text)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from monitor.config.problems import BAD_CONFIG, EXPOSED_SECRET
+from monitor.config.keys import UnusableError
 
 MAX_TOKEN_BYTES = 4096
 """No token is so long, but many a file given by mistake is."""
@@ -18,23 +18,15 @@ MAX_TOKEN_BYTES = 4096
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
 _BOM = b"\xef\xbb\xbf"
 _ESCAPED = re.compile(r"\\([0-7]{3})")
-MOUNTS = Path("/proc/self/mountinfo")
 
 
-class SecretError(Exception):
-    """A token that cannot be used: the message names where it comes from, never what is in it.
-
-    `exposed` is true when all that is wrong is that others can read the file.
-    """
-
-    def __init__(self, message: str, *, exposed: bool = False) -> None:
-        super().__init__(message)
-        self.exposed = exposed
+class SecretError(UnusableError):
+    """A token that cannot be used: the message names where it comes from, never what is in it."""
 
     @property
     def exit_code(self) -> int:
         """77 for a file that others can read, else 78."""
-        return EXPOSED_SECRET if self.exposed else BAD_CONFIG
+        return os.EX_NOPERM if self.exposed else os.EX_CONFIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +41,7 @@ class TokenSource:
     variable: str | None = None
     value: SecretStr | None = field(default=None, repr=False)
     credentials: Path | None = field(default=None, repr=False)
-    mounts: Path = field(default=MOUNTS, repr=False)
+    mounts: Path = field(default=Path("/proc/self/mountinfo"), repr=False)
 
     def read(self) -> str:
         """Return the token as it is now, without its line end; SecretError says why not."""
@@ -64,34 +56,29 @@ class TokenSource:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
         try:
             descriptor = os.open(path, flags)
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not a path"
-            raise SecretError(f"{path} cannot be read: {why}") from None
-        try:
-            # Of what was opened, not of the path: by now that may lead to another file.
-            self._check_file(path, os.fstat(descriptor))
-            return os.read(descriptor, MAX_TOKEN_BYTES + 1)
+            try:
+                # Of what was opened, not of the path: by now that may lead to another file.
+                self._check_file(path, os.fstat(descriptor))
+                return os.read(descriptor, MAX_TOKEN_BYTES + 1)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise SecretError(f"{path} cannot be read: {error.strerror}") from None
-        finally:
-            os.close(descriptor)
 
     def _check_file(self, path: Path, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise SecretError(f"{path} is not a regular file")
-        if status.st_mode & stat.S_IROTH and not self._cannot_be_hidden(path):
+        if status.st_mode & stat.S_IROTH and not self._cannot_be_hidden(path.resolve()):
             message = f"{path} can be read by others: chmod o= it, and replace the token"
             raise SecretError(message, exposed=True)
 
-    def _cannot_be_hidden(self, path: Path) -> bool:
-        real = path.resolve()
+    def _cannot_be_hidden(self, real: Path) -> bool:
         if self.credentials is not None and real.is_relative_to(self.credentials.resolve()):
             return True
         try:
-            mounts = self.mounts.read_text(errors="replace")
+            return on_read_only_tmpfs(real, self.mounts.read_text(errors="replace"))
         except OSError:
             return False
-        return on_read_only_tmpfs(real, mounts)
 
 
 def token_source(
@@ -100,8 +87,7 @@ def token_source(
     """Return the source that is a file, or a variable of `environ` as it is now."""
     directory = environ.get("CREDENTIALS_DIRECTORY")
     value = None if variable is None else SecretStr(environ.get(variable, ""))
-    credentials = Path(directory) if directory else None
-    return TokenSource(file, variable, value, credentials)
+    return TokenSource(file, variable, value, Path(directory) if directory else None)
 
 
 def on_read_only_tmpfs(path: Path, mounts: str) -> bool:
@@ -125,15 +111,14 @@ def on_read_only_tmpfs(path: Path, mounts: str) -> bool:
 
 
 def _checked(raw: bytes, origin: str) -> str:
-    if len(raw) > MAX_TOKEN_BYTES:
-        raise SecretError(f"{origin} is longer than {MAX_TOKEN_BYTES:,} bytes: no token is")
     token = raw.rstrip(b"\r\n")
-    if not token:
-        raise SecretError(f"{origin} is empty")
-    if token.startswith(_BOM):
-        raise SecretError(f"{origin} starts with a byte order mark: save it without one")
-    if b"\n" in token or b"\r" in token:
-        raise SecretError(f"{origin} has more than one line")
-    if not _TOKEN.fullmatch(token):
-        raise SecretError(f"{origin} has blanks, control or non-ASCII characters: no token has")
+    for is_wrong, why in (
+        (len(raw) > MAX_TOKEN_BYTES, f"is longer than {MAX_TOKEN_BYTES:,} bytes: no token is"),
+        (not token, "is empty"),
+        (token.startswith(_BOM), "starts with a byte order mark: save it without one"),
+        (b"\n" in token or b"\r" in token, "has more than one line"),
+        (not _TOKEN.fullmatch(token), "has blanks, control or non-ASCII characters: no token has"),
+    ):
+        if is_wrong:
+            raise SecretError(f"{origin} {why}")
     return token.decode("ascii")

@@ -1,29 +1,36 @@
-"""The types that keys of the file have, by name."""
+"""The types that keys of the file have; that of `rules` is made from the rules' own classes."""
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, GetPydanticSchema, TypeAdapter, create_model
+from pydantic_core import core_schema
 
-from monitor.config import addresses
-from monitor.config.addresses import ListenAddress
-from monitor.config.durations import DURATION_PATTERN, format_duration, parse_duration
-from monitor.config.keys import Context, Key, matching, one_of, unusable, whole_number
-from monitor.config.labels import LABEL_NAME_PATTERN, label_name
-from monitor.config.patterns import expression
-from monitor.config.scalars import REFERENCE, reference
-from monitor.config.secrets import SecretError, TokenSource, token_source
-from monitor.core.model import Severity
+from monitor.config import formats as f
+from monitor.config.keys import (
+    Context,
+    Key,
+    Section,
+    UnusableError,
+    expand,
+    matching,
+    one_of,
+    whole_number,
+)
+from monitor.config.secrets import TokenSource, token_source
+from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.model import Seconds, Severity
+from monitor.core.rule import AgesBySchedule, BaseRule, PositiveSeconds
+from monitor.core.rules import RULES
 from monitor.core.text import CAMPAIGN_ID
 from monitor.tls import client_context
 
 T = TypeVar("T")
-
-_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?")
-
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 """From which level on a log line is written."""
@@ -31,28 +38,15 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 """For whom a log line is written: machines or people."""
 
+RuleSettings = Mapping[str, Mapping[str, Any]]
+"""What is set of each rule: rule name → field → value. What is not in it has its default."""
 
-def _true_or_false(text: str) -> bool:
-    if text not in {"true", "True", "TRUE", "false", "False", "FALSE"}:
-        raise ValueError
-    return text.lower() == "true"
-
-
-def _number(text: str) -> float:
-    # Digits enough are infinity, too.
-    if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
-        raise ValueError
-    return float(text)
-
-
-def _share(text: str) -> float:
-    if not 0 < (part := _number(text)) <= 1:
-        raise ValueError
-    return part
+_REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
+_NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?"
 
 
 def _positive_duration(text: str) -> float:
-    if not (seconds := parse_duration(text)):
+    if not (seconds := f.parse_duration(text)):
         raise ValueError("expected a duration longer than 0")
     return seconds
 
@@ -68,14 +62,14 @@ def _authority(text: str, context: Context) -> Path:
     try:
         client_context(path)
     except ValueError as error:
-        raise unusable(str(error)) from None
+        raise UnusableError(str(error)) from None
     return path
 
 
 def _new_file(text: str, context: Context) -> Path:
     path = _path(text, context)
     if not path.parent.is_dir():
-        raise unusable(f"expected a file in a directory that is there; {path.parent} is not")
+        raise UnusableError(f"expected a file in a directory that is there; {path.parent} is not")
     return path
 
 
@@ -85,93 +79,106 @@ def _database(context: Context) -> Path:
     return (Path(folder or ".") / "sftp-monitor.db").absolute()
 
 
+def _secret(source: TokenSource) -> TokenSource:
+    # Read once, so that a wrong one is reported here and not by the first poll.
+    source.read()
+    return source
+
+
 def _secret_file(text: str, context: Context) -> TokenSource:
-    return _readable(token_source(context.environ, file=_path(text, context)))
+    return _secret(token_source(context.environ, file=_path(text, context)))
 
 
 def _secret_variable(written: str, context: Context) -> TokenSource:
-    return _readable(token_source(context.environ, variable=reference(written)))
+    if not (reference := re.fullmatch(_REFERENCE, written)):
+        raise ValueError
+    expand(written, context.environ)
+    return _secret(token_source(context.environ, variable=reference[1]))
 
 
-def _readable(source: TokenSource) -> TokenSource:
-    # Read once, so that a wrong one is reported here and not by the first poll.
-    try:
-        source.read()
-    except SecretError as error:
-        raise unusable(str(error), exposed_secret=error.exposed) from None
-    return source
+def _text(
+    parse: Callable[..., Any], expected: str, schema: Mapping[str, Any] = {}, **more: Any
+) -> Key:
+    return Key(parse, expected, {"type": "string", **schema}, **more)
 
 
 def _url(parse: Callable[[str], str], expected: str = "a URL", **more: Any) -> Key:
     # Not repeated in messages: people put passwords into URLs.
-    return Key(parse, expected, {"type": "string", "format": "uri"}, secret=True, **more)
+    return _text(parse, expected, schema={"format": "uri"}, secret=True, **more)
 
 
 def _file(parse: Callable[[str, Context], Any], **more: Any) -> Key:
-    schema = {"type": "string", "minLength": 1}
-    return Key(parse, "a path", schema, in_context=True, **more)
+    return _text(parse, "a path", schema={"minLength": 1}, in_context=True, **more)
 
 
-_A_DURATION = "a duration such as 30s, 5m, 1h30m or 7d"
-_A_SPAN = {"type": "string", "pattern": DURATION_PATTERN}
-_A_SHARE = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+def _duration(parse: Callable[[str], float], **more: Any) -> Key:
+    expected, schema = "a duration such as 30s, 5m, 1h30m or 7d", {"pattern": f.DURATION_PATTERN}
+    return _text(parse, expected, schema={**schema, **more}, show=f.format_duration)
+
+
+def _name(most: int) -> Key:
+    expected = f"a name of 1 to {most} of a-z, 0-9, _ and -"
+    return matching(f"[a-z0-9_-]{{1,{most}}}", expected)
+
 
 Items = Annotated[tuple[T, ...], BeforeValidator(lambda value: [] if value is None else value)]
 """A list, which has no items where nothing stands behind the key: the last was commented out."""
 
 OrNothing = BeforeValidator(lambda value: {} if value is None else value)
 
-DURATION = Key(
-    parse_duration,
-    _A_DURATION,
-    {**_A_SPAN, "type": ["string", "integer"], "minimum": 0, "maximum": 0},
-    show=format_duration,
-)
+DURATION = _duration(f.parse_duration, type=["string", "integer"], minimum=0, maximum=0)
 Duration = Annotated[float, DURATION]
 """Seconds; a bare 0 is the only number that needs no unit."""
 
-PositiveDuration = Annotated[
-    float, Key(_positive_duration, _A_DURATION, _A_SPAN, show=format_duration)
+PositiveDuration = Annotated[float, _duration(_positive_duration)]
+TrueOrFalse = Annotated[
+    bool,
+    matching(
+        "true|True|TRUE|false|False|FALSE",
+        "true or false",
+        {"type": "boolean"},
+        lambda text: text.lower() == "true",
+    ),
 ]
-TrueOrFalse = Annotated[bool, Key(_true_or_false, "true or false", {"type": "boolean"}, show=bool)]
-Number = Annotated[float, Key(_number, "a number", {"type": "number"}, show=float)]
+# Digits enough are infinity, too.
+Number = Annotated[float, matching(_NUMBER, "a number", {"type": "number"}, float, math.isfinite)]
 WholeNumber = Annotated[int, whole_number(0, 10**9)]
 Count = Annotated[int, whole_number(1, 10**6)]
 Concurrency = Annotated[int, whole_number(1, 1000)]
-Share = Annotated[float, Key(_share, "a number above 0 and at most 1", _A_SHARE, show=float)]
-Words = Annotated[str, Key(str, "text", {"type": "string"})]
+Share = Annotated[
+    float,
+    matching(
+        _NUMBER,
+        "a number above 0 and at most 1",
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        float,
+        lambda part: 0 < part <= 1,
+    ),
+]
+Words = Annotated[str, _text(str, "text")]
 FilePath = Annotated[Path, _file(_path)]
 NewFile = Annotated[Path, _file(_new_file)]
 StatePath = Annotated[Path, _file(_path, otherwise=_database)]
 AuthorityFile = Annotated[Path, _file(_authority)]
 SECRET_FILE = _file(_secret_file, show=lambda source: str(source.file))
 SecretFile = Annotated[TokenSource, SECRET_FILE]
-SECRET_VARIABLE = Key(
+SECRET_VARIABLE = _text(
     _secret_variable,
     "${VAR} (no token belongs into this file), or token_file instead",
-    {"type": "string", "pattern": f"^{REFERENCE}$"},
+    schema={"pattern": f"^{_REFERENCE}$"},
     show=lambda source: f"<secret>  # from ${{{source.variable}}}",
     expands=False,
     secret=True,
     in_context=True,
 )
 SecretVariable = Annotated[TokenSource, SECRET_VARIABLE]
-Expression = Annotated[
-    str, Key(expression, "a regular expression", {"type": "string", "format": "regex"})
-]
-EnvironmentName = Annotated[
-    str, matching("[a-z0-9_-]{1,64}", "a name of 1 to 64 of a-z, 0-9, _ and -")
-]
+_REGEX = {"format": "regex"}
+Expression = Annotated[str, _text(f.expression, "a regular expression", schema=_REGEX)]
+EnvironmentName = Annotated[str, _name(64)]
+ReceiverName = Annotated[str, _name(32)]
 CampaignId = Annotated[str, matching(CAMPAIGN_ID, "an id of 1 to 64 of A-Z, a-z, 0-9, _ and -")]
-ReceiverName = Annotated[
-    str, matching("[a-z0-9_-]{1,32}", "a name of 1 to 32 of a-z, 0-9, _ and -")
-]
-LabelName = Annotated[
-    str,
-    Key(
-        label_name, "a label name", {"type": "string", "pattern": LABEL_NAME_PATTERN}, expands=False
-    ),
-]
+_LABEL = {"pattern": f.LABEL_NAME_PATTERN}
+LabelName = Annotated[str, _text(f.label_name, "a label name", schema=_LABEL, expands=False)]
 LabelValue = Annotated[str, Key(str, "text", {"type": ["string", "number", "boolean"]})]
 Labels = Annotated[
     dict[LabelName, LabelValue],
@@ -186,21 +193,101 @@ LogFormatName = Annotated[LogFormat, one_of(*get_args(LogFormat))]
 CampaignTypeName = Annotated[str, one_of("sales", "follow_up", "reminder", "custom")]
 CampaignStatusName = Annotated[str, one_of("draft", "active", "paused", "completed", "cancelled")]
 ImportScheduleName = Annotated[str, one_of("hourly", "daily", "manual")]
-ApiUrl = Annotated[str, _url(addresses.api_url, "an https URL")]
-WebUrl = Annotated[str, _url(addresses.web_url)]
-AlertmanagerUrl = Annotated[str, _url(addresses.alertmanager_url)]
+ApiUrl = Annotated[str, _url(f.api_url, "an https URL")]
+WebUrl = Annotated[str, _url(lambda text: f.url(text).rstrip("/"))]
+AlertmanagerUrl = Annotated[str, _url(lambda text: f.url(text, "fragment", "query").rstrip("/"))]
+# http to any host: receivers are mostly inside, and what they get is signed, not secret.
 ReceiverUrl = Annotated[
     str,
-    _url(addresses.receiver_url, show=lambda url: f"{addresses.origin(url)}/<secret>"),
-]
-RunbookUrl = Annotated[
-    str, Key(addresses.runbook_url, "a URL with {rule} in it", {"type": "string"})
-]
-Listen = Annotated[
-    ListenAddress,
-    Key(
-        addresses.listen_address,
-        "host:port, [::1]:port or :port",
-        {"type": "string", "pattern": ":[0-9]{1,5}$"},
+    _url(
+        lambda text: f.url(text, "fragment"),
+        show=lambda url: f"{f.origin(url)}/<secret>",
     ),
 ]
+RunbookUrl = Annotated[str, _text(f.runbook_url, "a URL with {rule} in it")]
+_PORT = {"pattern": ":[0-9]{1,5}$"}
+_ADDRESS = _text(f.listen_address, "host:port, [::1]:port or :port", schema=_PORT)
+Listen = Annotated[f.ListenAddress, _ADDRESS]
+
+_OF_SETTINGS: Mapping[Any, Any] = {
+    bool: TrueOrFalse,
+    int: WholeNumber,
+    float: Number,
+    str: Words,
+    Severity: SeverityName,
+    Seconds: Duration,
+    PositiveSeconds: PositiveDuration,
+    Mapping[str, Seconds]: Annotated[dict[str, Duration], OrNothing],
+    AgesBySchedule: Annotated[dict[ImportScheduleName, PositiveDuration], OrNothing],
+}
+
+
+def _rules(name: str, known: Callable[[], Mapping[str, type[BaseRule]]]) -> GetPydanticSchema:
+    """Return the type of `rules`; kept is what is set: what is not would beat other layers."""
+    return GetPydanticSchema(
+        lambda _, handler: core_schema.no_info_after_validator_function(
+            lambda rules: {name: _set(section) for name, section in _set(rules).items()},
+            handler(_rules_section(name, tuple(known().values()))),
+            serialization=core_schema.plain_serializer_function_ser_schema(as_written),
+        )
+    )
+
+
+def rule_classes() -> dict[str, type[BaseRule]]:
+    """Return every rule that there is now by name: of campaigns, then of environments."""
+    return {**RULES, **ENVIRONMENT_RULES}
+
+
+Rules = Annotated[RuleSettings, _rules("Rules", rule_classes)]
+CampaignRules = Annotated[RuleSettings, _rules("CampaignRules", lambda: RULES)]
+
+
+def merge(*layers: RuleSettings) -> dict[str, dict[str, Any]]:
+    """Return the settings merged field by field; a later layer beats an earlier one."""
+    merged: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for rule, settings in layer.items():
+            merged[rule] = {**merged.get(rule, {}), **settings}
+    return merged
+
+
+def as_written(settings: RuleSettings, *, in_full: bool = False) -> dict[str, dict[str, Any]]:
+    """Return settings as the file has them, such as `for: 5m`; `in_full` with every default."""
+    known: Mapping[str, Any] = rule_classes()
+    return {
+        name: _settings_section(known[name])
+        .model_construct(**settings.get(name, {}))
+        .model_dump(by_alias=True, exclude_unset=not in_full)
+        for name in (known if in_full else settings)
+    }
+
+
+def _set(section: Section) -> dict[str, Any]:
+    return {name: value for name, value in section if name in section.model_fields_set}
+
+
+@cache
+def _rules_section(name: str, rules: tuple[Any, ...]) -> type[Section]:
+    """Return the section in which these rules can be set: one class, wherever it is used."""
+    # What is not set is not looked at: nine sections for each of 10,000 campaigns.
+    found: dict[str, Any] = {
+        cls.name: (_settings_section(cls), _field(None, cls.meaning, {})) for cls in rules
+    }
+    return create_model(name, __base__=Section, **found)
+
+
+@cache
+def _settings_section(cls: Any) -> type[Section]:
+    hints, defaults = get_type_hints(cls, include_extras=True), cls()
+    found: dict[str, Any] = {}
+    for setting in fields(cls):
+        kind, default = _OF_SETTINGS[hints[setting.name]], getattr(defaults, setting.name)
+        shown = TypeAdapter(kind).dump_python(default)
+        # `for_` is the key `for`.
+        alias = setting.name.rstrip("_")
+        found[setting.name] = (kind, _field(default, setting.metadata["help"], shown, alias=alias))
+    return create_model(f"{cls.__name__}Settings", __base__=Section, **found)
+
+
+def _field(default: Any, about: str, shown: Any, **more: Any) -> Any:
+    return Field(default, description=about, json_schema_extra={"default": shown}, **more)

@@ -1,7 +1,7 @@
 """The web config file: TLS and passwords, in the format of Prometheus' exporter-toolkit.
 
 What this server cannot do as the format has it is refused, never ignored: certificates within the
-file, certificates of clients that nobody verifies, TLS below 1.2, more than one curve. `http2` is
+file, certificates of clients that nobody verifies, TLS below 1.2, a choice of curves. `http2` is
 taken and has no effect: HTTP/1.1 is what is served. An empty file is refused as well, for it would
 open what a file that is just being written protects.
 """
@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Annotated
 
 from monitor.config import types as t
-from monitor.config.addresses import is_loopback
+from monitor.config.document import ConfigError, Document, Problem
+from monitor.config.formats import is_loopback
 from monitor.config.keys import Conflict, Context, Section, key, matching, one_of
 from monitor.config.model import Web
-from monitor.config.problems import ConfigError, Problem
-from monitor.config.validate import validate
-from monitor.config.yaml import Document, parse, read_bytes
+from monitor.config.yaml import parse, read_bytes
 from monitor.tls import trust
 
 HIGHEST_COST = 16
 """Of a bcrypt hash: each more doubles the time, and at 16 one password takes some seconds."""
 
 _BCRYPT = r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}"
-
 
 _CLIENTS = {
     "NoClientCert": ssl.CERT_NONE,
@@ -46,14 +44,6 @@ _SUITES = {
 }
 """Suites of TLS 1.2: Go's name and OpenSSL's. Those of 1.3 are always on."""
 
-_CURVES = {
-    "CurveP256": "prime256v1",
-    "CurveP384": "secp384r1",
-    "CurveP521": "secp521r1",
-    "X25519": "X25519",
-}
-"""Elliptic curves: Go's name and OpenSSL's."""
-
 _HEADERS: Mapping[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
     "X-Frame-Options": ("deny", "sameorigin"),
@@ -63,16 +53,14 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
 }
 """Headers that may be put on every answer; the values of those that have few."""
 
-UserName = Annotated[str, matching("[^:]+", "a user name without a colon")]
-PasswordHash = Annotated[
-    str,
-    matching(
-        _BCRYPT,
-        f"a bcrypt hash with a cost from 4 to {HIGHEST_COST}, such as `htpasswd -nBC 10 ''` prints",
-        secret=True,
-    ),
-]
+_A_HASH = (
+    f"a bcrypt hash with a cost from 4 to {HIGHEST_COST}, such as `htpasswd -nBC 10 ''` prints"
+)
+
+Header = Annotated[str, one_of(*_HEADERS)]
 HeaderValue = Annotated[str, matching("[ -~]+", "printable ASCII")]
+UserName = Annotated[str, matching("[^:]+", "a user name without a colon")]
+PasswordHash = Annotated[str, matching(_BCRYPT, _A_HASH, secret=True)]
 
 
 class TlsServer(Section):
@@ -80,25 +68,23 @@ class TlsServer(Section):
 
     cert_file: t.FilePath | None = key(None, "certificate and its chain, PEM")
     key_file: t.FilePath | None = key(None, "the certificate's private key, PEM")
-    client_auth_type: Annotated[str, one_of(*_CLIENTS)] = key("NoClientCert", "")
+    client_auth_type: Annotated[ssl.VerifyMode, one_of(**_CLIENTS)] = key("NoClientCert", "")
     client_ca_file: t.FilePath | None = key(None, "who may sign clients' certificates")
     client_allowed_sans: t.Items[t.Words] = key(
         [], "names, one of which a client's certificate must have"
     )
     min_version: Annotated[str, one_of(*_VERSIONS)] = key("TLS12", "")
     max_version: Annotated[str, one_of(*_VERSIONS)] = key("TLS13", "")
-    cipher_suites: t.Items[Annotated[str, one_of(*_SUITES)]] = key(
+    cipher_suites: t.Items[Annotated[str, one_of(**_SUITES)]] = key(
         [], "for TLS 1.2, the preferred one first"
     )
     prefer_server_cipher_suites: t.TrueOrFalse = key(True, "")
-    curve_preferences: t.Items[Annotated[str, one_of(*_CURVES)]] = key([], "at most one")
 
-    def conflicts(self) -> Iterator[Conflict]:
-        """Yield what is missing, and what would have no effect."""
+    def _conflicts(self) -> Iterator[Conflict]:
         for name in ("cert_file", "key_file"):
             if self.model_fields_set and getattr(self, name) is None:
                 yield (name,), "expected this key, which is required for TLS"
-        asks = _CLIENTS[self.client_auth_type]
+        asks = self.client_auth_type
         required = "expected client_auth_type: RequireAndVerifyClientCert as well"
         if asks is not ssl.CERT_NONE and self.client_ca_file is None:
             yield ("client_auth_type",), "expected client_ca_file, to verify certificates with"
@@ -108,20 +94,15 @@ class TlsServer(Section):
             yield ("client_allowed_sans",), required
         if self.min_version > self.max_version:
             yield ("max_version",), f"expected at least {self.min_version}, which is min_version"
-        if len(self.curve_preferences) > 1:
-            yield ("curve_preferences",), "expected one curve: this server cannot take several"
 
 
 class HttpServer(Section):
     """What is said on every answer."""
 
     http2: t.TrueOrFalse = key(True, "no effect: HTTP/1.1 is served")
-    headers: Annotated[dict[Annotated[str, one_of(*_HEADERS)], HeaderValue], t.OrNothing] = key(
-        {}, "headers for every answer"
-    )
+    headers: Annotated[dict[Header, HeaderValue], t.OrNothing] = key({}, "for every answer")
 
-    def conflicts(self) -> Iterator[Conflict]:
-        """Yield headers of which only few values have a meaning."""
+    def _conflicts(self) -> Iterator[Conflict]:
         for name, value in self.headers.items():
             values = _HEADERS[name]
             if values and value not in values:
@@ -152,12 +133,6 @@ class Access:
     allowed_sans: frozenset[str] = frozenset()
     files: tuple[Path, ...] = ()
 
-    @property
-    def authenticates(self) -> bool:
-        """Whether nobody comes in without a password or a certificate."""
-        certified = self.tls is not None and self.tls.verify_mode is ssl.CERT_REQUIRED
-        return bool(self.users) or certified
-
 
 def read_access(path: Path | None) -> Access:
     """Return what a web config file says, now; ConfigError has all its problems at once.
@@ -166,15 +141,13 @@ def read_access(path: Path | None) -> Access:
     """
     if path is None:
         return Access()
-    # The format has no ${VAR}: with no variables at all, one that somebody wrote is told of.
-    document = parse(read_bytes(path), str(path), {})
-    context = Context(path.absolute().parent, {})
-    file, problems = validate(WebFile, document, context)
+    document = parse(read_bytes(path), str(path))
+    # The format has no ${VAR}: with no variables at all, one that somebody wrote is reported.
+    file = document.read_as(WebFile, Context(path.absolute().parent, environ={}))
     if file is None or document.problems:
-        raise ConfigError([*document.problems, *problems])
+        raise ConfigError(document.problems)
     server = file.tls_server_config
-    named = [(name, getattr(server, name)) for name in ("cert_file", "key_file", "client_ca_file")]
-    files = {name: value for name, value in named if value is not None}
+    files = {name: path for name, path in server if isinstance(path, Path)}
     return Access(
         users=file.basic_auth_users,
         headers=file.http_server_config.headers,
@@ -186,7 +159,9 @@ def read_access(path: Path | None) -> Access:
 
 def exposure(web: Web, access: Access) -> str | None:
     """Return what is wrong where others could reach the web without a password, or None."""
-    if is_loopback(web.listen_address.host) or web.allow_unauthenticated or access.authenticates:
+    certified = access.tls is not None and access.tls.verify_mode is ssl.CERT_REQUIRED
+    closed = access.users or certified or is_loopback(web.listen_address.host)
+    if closed or web.allow_unauthenticated:
         return None
     return (
         "listens beyond loopback without authentication: set basic_auth_users or client "
@@ -197,8 +172,7 @@ def exposure(web: Web, access: Access) -> str | None:
 def safe_access(web: Web) -> Access:
     """Return what the web config file says; ConfigError also where it would let anybody in."""
     access = read_access(web.config_file)
-    message = exposure(web, access)
-    if message:
+    if message := exposure(web, access):
         raise ConfigError([Problem(str(web.config_file), None, "", message)])
     return access
 
@@ -208,40 +182,39 @@ def _context(document: Document, server: TlsServer, files: Mapping[str, Path]) -
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[server.min_version]
     context.maximum_version = _VERSIONS[server.max_version]
-    context.verify_mode = _CLIENTS[server.client_auth_type]
+    context.verify_mode = server.client_auth_type
     context.set_alpn_protocols(["http/1.1"])
     if server.cipher_suites:
-        context.set_ciphers(":".join(_SUITES[name] for name in server.cipher_suites))
+        context.set_ciphers(":".join(server.cipher_suites))
     if not server.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    wrong = dict(_load(context, files))
-    for curve in server.curve_preferences:
-        try:
-            context.set_ecdh_curve(_CURVES[curve])
-        except (ssl.SSLError, ValueError):
-            wrong["curve_preferences"] = f"expected another curve: this Python has no {curve}"
-    if wrong:
-        place = "tls_server_config"
-        raise ConfigError(document.problem((place, name), wrong[name]) for name in wrong)
+    _load(document, context, server, files)
+    if document.problems:
+        raise ConfigError(document.problems)
     return context
 
 
-def _load(context: ssl.SSLContext, files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
-    """Load the files into a context; yield which cannot be used, and why."""
-    missing = {name: f"{path} is not a file" for name, path in files.items() if not path.is_file()}
-    yield from missing.items()
-    if not missing:
+def _load(
+    document: Document, context: ssl.SSLContext, server: TlsServer, files: Mapping[str, Path]
+) -> None:
+    """Load the files into a context; which cannot be used, and why, is reported."""
+    place = "tls_server_config"
+    for name, path in files.items():
+        if not path.is_file():
+            document.report((place, name), f"{path} is not a file")
+    if not document.problems:
         certificate, private_key = files["cert_file"], files["key_file"]
         try:
             # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
             context.load_cert_chain(certificate, private_key, password="")
         except ssl.SSLError:
-            yield "key_file", f"{private_key} is not the unencrypted PEM key of {certificate}"
+            why = f"{private_key} is not the unencrypted PEM key of {certificate}"
+            document.report((place, "key_file"), why)
         except OSError as error:
-            yield "key_file", f"{private_key} or {certificate} cannot be read: {error.strerror}"
-    authority = files.get("client_ca_file")
-    if authority is not None and authority.is_file():
+            why = f"{private_key} or {certificate} cannot be read: {error.strerror}"
+            document.report((place, "key_file"), why)
+    if server.client_ca_file is not None and server.client_ca_file.is_file():
         try:
-            trust(context, authority)
+            trust(context, server.client_ca_file)
         except ValueError as error:
-            yield "client_ca_file", str(error)
+            document.report((place, "client_ca_file"), str(error))

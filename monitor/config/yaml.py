@@ -1,101 +1,81 @@
-"""A YAML file → plain values with their places. What a scalar means is left to its key."""
+"""A YAML file → plain values with their places, and every problem of it that is known so far.
 
-from collections.abc import Iterator, Mapping
+What a scalar means is left to its key. PyYAML composes the nodes, on its C parser.
+"""
+
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from monitor.config.nodes import MAX_DEPTH, TOO_DEEP, Node, Pairs, compose
-from monitor.config.problems import COMMAND_LINE, ConfigError, Place, Problem, problem
-from monitor.config.scalars import Text, expand
+import yaml
+from yaml.composer import Composer
+from yaml.error import MarkedYAMLError, YAMLError
+from yaml.reader import ReaderError
+
+from monitor.config.document import (
+    BLANK,
+    REPORTED,
+    ConfigError,
+    Document,
+    Place,
+    Problem,
+    no_space,
+)
+from monitor.core.text import clean, redact
 
 MAX_BYTES = 64 * 1024 * 1024
 """A hundred thousand campaigns fit into this many times; /dev/zero does not."""
 
+MAX_DEPTH = 64
+"""A config is 8 deep; Python gives up at some hundreds."""
+
 MAX_REPEATED = 10_000
 """So many values may come from aliases; a bomb of them reaches billions in ten lines."""
 
+_TOO_DEEP = f"the file is nested more than {MAX_DEPTH} deep"
 _CORE_TAGS = "tag:yaml.org,2002:"
-
-
-@dataclass
-class Document:
-    """A parsed file: dicts, lists, `Text` and None; the line of each; what was wrong so far.
-
-    `flags` has the places at which a flag of the command line stands instead of the file.
-    """
-
-    file: str
-    value: Any = None
-    lines: dict[Place, int] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    flags: dict[Place, str] = field(default_factory=dict)
-
-    def line(self, place: Place) -> int | None:
-        """Return the line of a place, or of the nearest one around it that is in the file."""
-        while place and place not in self.lines:
-            place = place[:-1]
-        return self.lines.get(place)
-
-    def problem(self, place: Place, message: str, *, exposed_secret: bool = False) -> Problem:
-        """Return a problem with its line, or with its flag."""
-        if place in self.flags:
-            return Problem(COMMAND_LINE, None, self.flags[place], message)
-        line = self.line(place)
-        return problem(self.file, line, place, message, exposed_secret=exposed_secret)
-
-    def put(self, place: Place, value: str, flag: str) -> None:
-        """Put the value of a flag in place of what the file says, in a section of the file."""
-        section, key = place
-        around = self.value.setdefault(section, None)
-        if around is None:
-            around = self.value[section] = {}
-        if isinstance(around, dict):
-            around[key] = Text(value)
-            self.flags[place] = flag
-
-
-def mappings(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the mappings of what may be a list, with their indexes; nothing is an empty one."""
-    for index, item in enumerate(value if isinstance(value, list) else ()):
-        if item is None or isinstance(item, dict):
-            yield index, item or {}
+_NULL = f"{_CORE_TAGS}null"
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|#.*")
+# A blank is misplaced where it should part or indent; within text it may be meant.
+_MISPLACED = re.compile(rf"(?:^[ -]*|[:,\[{{-] *){BLANK}|[\x85\u2028\u2029]")
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return what is in a file; ConfigError tells why not."""
+    """Return what is in a file; ConfigError says why not."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a path"
-        raise ConfigError([problem(str(path), None, (), f"cannot be read: {why}")]) from None
+        _stop(str(path), None, f"cannot be read: {why}")
     if len(raw) > MAX_BYTES:
-        raise ConfigError([problem(str(path), None, (), "is longer than 64 MiB")])
+        _stop(str(path), None, "is longer than 64 MiB")
     return raw
 
 
-def parse(raw: bytes | str, file: str, environ: Mapping[str, str]) -> Document:
-    """Return the document in `raw`, its scalars expanded; ConfigError when it is none."""
-    document = Document(file)
-    root = compose(raw if isinstance(raw, str) else _decoded(raw, file), file)
+def parse(raw: bytes | str, file: str) -> Document:
+    """Return the document in `raw`; ConfigError when it is none."""
+    if isinstance(raw, bytes):
+        try:
+            raw = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            _stop(file, error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")
+    root = _compose(raw, file)
     if root is None:
-        raise ConfigError([problem(file, None, (), "the file is empty")])
-    if not isinstance(root.value, Pairs):
+        _stop(file, None, "the file is empty")
+    if not isinstance(root, yaml.MappingNode):
         message = "expected keys and values at the top, such as environments:"
-        raise ConfigError([problem(file, root.line, (), message)])
-    document.value = _Walk(document, environ).value(root, ())
+        _stop(file, root.start_mark.line + 1, message)
+    document = Document(file)
+    document.value = _Walk(document).value(root, ())
     if not isinstance(document.value, dict):
         raise ConfigError(document.problems)
     return document
 
 
-def _decoded(raw: bytes, file: str) -> str:
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError([problem(file, line, (), "is not UTF-8")]) from None
+def _stop(file: str, line: int | None, message: str) -> NoReturn:
+    raise ConfigError([Problem(file, line, "", redact(message))]) from None
 
 
 @dataclass
@@ -103,71 +83,154 @@ class _Walk:
     """From nodes to values, with every problem on the way."""
 
     document: Document
-    environ: Mapping[str, str]
-    seen: set[int] = field(default_factory=set)
-    around: list[int] = field(default_factory=list)
+    seen: set[yaml.Node] = field(default_factory=set)
+    around: list[yaml.Node] = field(default_factory=list)
     repeated: int = 0
 
-    def value(self, node: Node, place: Place) -> Any:
-        """Return the value of a node; one that has none was reported, and is broken text."""
+    def value(self, node: yaml.Node, place: Place) -> Any:
+        """Return the value of a node; for one that has none, which is reported, REPORTED."""
         # A value behind a key has the line of the key already, which is where people look.
-        self.document.lines.setdefault(place, node.line)
-        self._limit(node)
-        if id(node) in self.around:
-            return self._broken(place, "expected a value; this alias refers to what it stands in")
-        if node.tag is not None and not node.tag.startswith(_CORE_TAGS):
-            return self._broken(place, "expected a value without a tag (!…)")
-        if isinstance(node.value, str):
-            return None if node.null else self._scalar(node.value, place)
-        self.around.append(id(node))
+        self.document.lines.setdefault(place, node.start_mark.line + 1)
+        self.repeated += node in self.seen
+        self.seen.add(node)
+        # Aliases can make a value of no end, in breadth or in depth.
+        if self.repeated > MAX_REPEATED:
+            message = f"aliases (*name) repeat more than {MAX_REPEATED:,} values"
+            _stop(self.document.file, None, message)
+        if len(self.around) > MAX_DEPTH:
+            _stop(self.document.file, None, _TOO_DEEP)
+        if node in self.around:
+            return self._unusable(place, "expected a value; this alias refers to what it stands in")
+        if not node.tag.startswith(_CORE_TAGS):
+            return self._unusable(place, "expected a value without a tag (!…)")
+        if isinstance(node, yaml.ScalarNode):
+            # JSON escapes an emoji as a pair of surrogates, which become the character they are.
+            text: str = node.value
+            if not text.isascii():
+                text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+            return None if node.tag == _NULL else text
+        self.around.append(node)
         value: Any
-        if isinstance(node.value, Pairs):
-            value = self._mapping(node.value, place)
+        if isinstance(node, yaml.MappingNode):
+            value = self._mapping(node, place)
         else:
             value = [self.value(item, (*place, index)) for index, item in enumerate(node.value)]
         self.around.pop()
         return value
 
-    def _mapping(self, pairs: Pairs, place: Place) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for key_node, value_node in pairs:
-            key = key_node.value
+        for key_node, value_node in node.value:
+            key, line = key_node.value, key_node.start_mark.line + 1
+            here: Place = (*place, key)
             if not isinstance(key, str):
-                self._report(key_node.line, place, "expected a key that is a single word")
-                continue
-            here = (*place, key)
-            if key == "<<":
-                self._report(key_node.line, here, "YAML 1.2 has no merge keys: write the keys out")
+                here, message = place, "expected a key that is a single word"
+            elif key == "<<":
+                message = "YAML 1.2 has no merge keys: write the keys out"
             elif key in found:
                 first = self.document.line(here)
                 message = f"this key is given twice; the first time at line {first}"
-                self._report(key_node.line, here, message)
             else:
-                self.document.lines.setdefault(here, key_node.line)
+                self.document.lines.setdefault(here, line)
                 found[key] = self.value(value_node, here)
+                continue
+            self.document.report(here, message, line)
         return found
 
-    def _scalar(self, written: str, place: Place) -> Text:
-        if not written.isascii():
-            # JSON escapes an emoji as a pair of surrogates, which become the character they are.
-            written = written.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-        try:
-            return Text(expand(written, self.environ), written)
-        except ValueError as error:
-            return self._broken(place, str(error))
+    def _unusable(self, place: Place, message: str) -> object:
+        self.document.report(place, message)
+        return REPORTED
 
-    def _limit(self, node: Node) -> None:
-        """Stop where aliases make a value of no end, in breadth or in depth."""
-        self.repeated += id(node) in self.seen
-        self.seen.add(id(node))
-        if self.repeated > MAX_REPEATED or len(self.around) > MAX_DEPTH:
-            endless = f"aliases (*name) repeat more than {MAX_REPEATED:,} values"
-            message = endless if self.repeated > MAX_REPEATED else TOO_DEEP
-            raise ConfigError([problem(self.document.file, None, (), message)])
 
-    def _broken(self, place: Place, message: str) -> Text:
-        self.document.problems.append(self.document.problem(place, message))
-        return Text("", broken=True)
+class _Composer(Composer):
+    """PyYAML's, which by itself takes no anchor twice and dies of a million brackets.
 
-    def _report(self, line: int, place: Place, message: str) -> None:
-        self.document.problems.append(problem(self.document.file, line, place, message))
+    An alias is the very node that it stands for, which may be one around it. `open` has the events
+    that began the nodes which are being composed.
+    """
+
+    open: list[Any]
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[attr-defined]
+        # Nearly all that there is, in half the time.
+        if isinstance(event, yaml.ScalarEvent) and event.anchor is None:
+            return self.compose_scalar_node(None)  # type: ignore[arg-type]
+        if isinstance(event, yaml.AliasEvent):
+            return super().compose_node(parent, index)
+        if len(self.open) > MAX_DEPTH:
+            raise MarkedYAMLError(problem=_TOO_DEEP, problem_mark=event.start_mark)
+        self.anchors.pop(event.anchor, None)
+        self.open.append(event)
+        node = super().compose_node(parent, index)
+        self.open.pop()
+        return node
+
+
+class _Loader(yaml.CBaseLoader, _Composer):
+    pass
+
+
+class _PythonLoader(yaml.BaseLoader, _Composer):
+    """JSON escapes 😀 as a pair of surrogates, which the C parser takes for mistakes."""
+
+
+for _loader in (_Loader, _PythonLoader):
+    _loader.add_implicit_resolver(_NULL, re.compile(r"(~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
+
+
+def _compose(text: str, file: str, kind: Any = _Loader) -> yaml.Node | None:
+    """Return the root of the one document in a text, None where it has none."""
+    found: yaml.Node | None = None
+    opened: list[Any] = []
+    try:
+        loader = kind(text)
+        loader.anchors, loader.open = {}, opened
+        loader.get_event()
+        while not loader.check_event(yaml.StreamEndEvent):
+            start = loader.peek_event().start_mark
+            node = loader.compose_document()
+            # A file may end in --- and a comment, which is a document with nothing in it.
+            if found is not None and node.tag != _NULL:
+                _stop(file, start.line + 1, "expected one document; a second one starts here")
+            found = found if node.tag == _NULL else node
+    except MarkedYAMLError as error:
+        if error.problem == "found invalid Unicode character escape code" and kind is _Loader:
+            return _compose(text, file, _PythonLoader)
+        _stop(file, *_no_yaml(text, error, opened))
+    except ReaderError as error:
+        line = text.encode()[: error.position].count(b"\n") + 1
+        message = f"not YAML: the character U+{error.character:04X} is not allowed"
+        _stop(file, line, message)
+    # Its scanner lets Python's own errors through, as for the escape "\UFFFFFFFF".
+    except (YAMLError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError):
+        _stop(file, None, "not YAML: it cannot be read")
+    return found
+
+
+def _no_yaml(text: str, error: MarkedYAMLError, opened: list[Any]) -> tuple[int | None, str]:
+    """Return where and why this is no YAML, without the excerpt of the file that PyYAML adds."""
+    mark, why = error.problem_mark or error.context_mark, str(error.problem or error.context)
+    if mark is None:
+        return None, clean(f"not YAML: {why}", 200)
+    if why == _TOO_DEEP:
+        return mark.line + 1, why
+    first, rest = error.context_mark or mark, text[mark.index :]
+    lines = text.split("\n")[: mark.line + 1]
+    for number in range(max(first.line - 1, 0), len(lines)):
+        # A blank that is no space, on the lines with the mistake or just before it.
+        if found := _MISPLACED.search(_QUOTED.sub("", lines[number])):
+            return number + 1, f"not YAML: {no_space(found[0])} stands where a space should"
+    if rest.startswith("\t"):
+        return mark.line + 1, "not YAML: a tab cannot indent; use blanks"
+    brackets = [event.start_mark for event in opened if getattr(event, "flow_style", False)]
+    if "end of stream" in why or (brackets and not rest.strip()):
+        # What is wrong is not the end of the file, but what has none.
+        start = brackets[-1] if brackets and "quoted" not in str(error.context) else first
+        return start.line + 1, "not YAML: what starts here does not end"
+    why = why.replace(" in this context", " here")
+    if why == "found unexpected ':'":
+        why = "expected a space behind the colon"
+    if "node content" in why or "cannot start any token" in why:
+        why = f"a value cannot begin with {rest[:1]!r} here; put it in quotes"
+    return mark.line + 1, clean(f"not YAML: {why}", 200)

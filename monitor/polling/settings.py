@@ -7,8 +7,14 @@ from typing import Protocol
 
 import structlog
 
-from monitor.config import AlertsConfig, EnvironmentConfig, Polling, SecretError, TokenSource
-from monitor.config.targets import targets
+from monitor.config import (
+    AlertsConfig,
+    EnvironmentConfig,
+    Polling,
+    SecretError,
+    TokenSource,
+    targets,
+)
 from monitor.core.assess import Cadence
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import Roster

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from monitor.config import types as t
 from monitor.config.keys import Context, Section, key
-from monitor.config.validate import validate
 from monitor.config.yaml import parse
 
 
@@ -17,8 +16,9 @@ class Proxy(Section):
 
 def read(text: str) -> tuple[Proxy | None, list[str]]:
     context = Context(Path("/etc"), {"SECONDS": "30s"})
-    found, problems = validate(Proxy, parse(text, "file", context.environ), context)
-    return found, [str(problem) for problem in problems]
+    document = parse(text, "file")
+    found = document.read_as(Proxy, context)
+    return found, [str(problem) for problem in document.problems]
 
 
 def test_it_is_read_by_its_type() -> None:

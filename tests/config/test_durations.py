@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.config import format_duration, parse_duration
-from monitor.config.durations import DURATION_PATTERN, LONGEST
+from monitor.config.formats import DURATION_PATTERN, LONGEST
 from monitor.core.model import DAY, HOUR, MINUTE
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monitor.config.labels import LABELS_LIMIT, RESERVED_LABELS, label_name, too_long
+from monitor.config.formats import LABELS_LIMIT, RESERVED_LABELS, label_name, too_long
 from support.config_files import an_environment, problems_in
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config import Config, EnvironmentConfig, where_set
+from monitor.config import Config, EnvironmentConfig
 from monitor.core.environment_rules import ApiUnreachable
 from monitor.core.model import DAY, HOUR, MINUTE, Severity
 from monitor.core.rules import StaleTest
@@ -148,31 +148,6 @@ def test_campaigns_without_settings_of_their_own_share_their_rules(tmp_path: Pat
     text = LAYERS.replace("- {id: plain}", "- {id: plain}\n      - {id: plain-2}")
     campaigns = loaded(tmp_path, text).environments[0].resolved.targets
     assert campaigns["plain"].rules is campaigns["plain-2"].rules
-
-
-@pytest.mark.parametrize(
-    ("campaign", "setting", "place"),
-    [
-        ("own", "max_age", "environments[0].campaigns[3].rules.stale_test.max_age"),
-        ("own", "keep_firing_for", "environments[0].overrides[1].rules.stale_test.keep_firing_for"),
-        ("leads", "max_age", "environments[0].overrides[1].rules.stale_test.max_age"),
-        ("plain", "max_age", "environments[0].rules.stale_test.max_age"),
-        ("plain", "for_", "rules.stale_test.for"),
-        ("plain", "max_age_by_schedule", None),
-        ("nowhere", "max_age", "environments[0].rules.stale_test.max_age"),
-    ],
-)
-def test_it_is_known_where_a_setting_was_set(
-    production: EnvironmentConfig, campaign: str, setting: str, place: str | None
-) -> None:
-    assert where_set(production, "stale_test", setting, campaign) == place
-
-
-def test_it_is_known_where_a_setting_of_the_environment_was_set(
-    production: EnvironmentConfig,
-) -> None:
-    assert where_set(production, "api_unreachable", "severity") == "rules.api_unreachable.severity"
-    assert where_set(production, "token_rejected", "for_") is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.config import notes, targets
-from monitor.config.patterns import ascii_only, expression, matches
+from monitor.config.formats import ascii_only, expression, matches
 from monitor.core.discovery import Roster
 from monitor.core.model import Listed
 from support.config_files import an_environment, loaded

@@ -3,7 +3,7 @@
 import pytest
 
 from monitor.config import ConfigError, Problem
-from monitor.config.problems import key_path, problem
+from monitor.config.document import Document, key_path
 
 
 def test_a_problem_reads_like_a_message_of_a_compiler() -> None:
@@ -39,12 +39,15 @@ def test_a_place_is_written_as_people_would(place: tuple[str | int, ...], path: 
 
 
 def test_what_looks_like_a_token_is_taken_out_of_a_problem() -> None:
-    found = problem("a.yaml", 1, ("talq_canary",), "Bearer canary is not talq_canary")
-    assert str(found) == "a.yaml:1: <secret>: <secret> is not <secret>"
+    document = Document("a.yaml")
+    document.report(("talq_canary",), "Bearer canary is not talq_canary", 1)
+    assert str(document.problems[0]) == "a.yaml:1: <secret>: <secret> is not <secret>"
 
 
 def test_what_a_terminal_would_obey_is_taken_out_of_a_key() -> None:
-    assert problem("a.yaml", 1, ("a\x1b[31m\n\u202eb",), "x").key == "a [31m b"
+    document = Document("a.yaml")
+    document.report(("a\x1b[31m\n\u202eb",), "x")
+    assert document.problems[0].key == "a [31m b"
 
 
 def test_problems_are_in_the_order_of_the_file() -> None:

@@ -59,7 +59,7 @@ def in_force(config: Config) -> tuple[object, ...]:
     environments = [
         (
             one.model_copy(update={"rules": {}, "campaigns": (), "token": None}).model_dump(),
-            replace(one.resolved, layers=()),
+            replace(one.resolved, settings={}),
         )
         for one in config.environments
     ]
@@ -185,7 +185,7 @@ def keys_in_example() -> set[str]:
         commented_out = mark and not indent.strip() and rest.split(" ")[0].rstrip(":") in COMMENTED
         lines.append(indent + rest if commented_out else line)
     text = "\n".join(lines).replace("token_file: /run/secrets/talkover", "# in place of token")
-    document = parse(text, "example", {"TALKOVER_TOKEN": "x"})
+    document = parse(text, "example")
     named = {tuple(p for p in place if isinstance(p, str)) for place in document.lines}
     return {".".join(place) for place in named if place} | {"environments.token_file"}
 

@@ -1,0 +1,222 @@
+"""What single values look like: durations, addresses, names of labels, patterns.
+
+All that is parsed here raises ValueError, which says what was expected.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import re2
+
+from monitor.core.model import DAY, HOUR, MINUTE, Seconds
+from monitor.serialize import EVENT_FIELDS
+
+_UNITS = {"y": 365 * DAY, "w": 7 * DAY, "d": DAY, "h": HOUR, "m": MINUTE, "s": 1.0, "ms": 0.001}
+_EXACT_ONLY = {"y", "w", "d"}
+
+# Every unit may be missing: without the lookahead empty text would be a duration.
+DURATION_PATTERN = "^(0|(?=[0-9])" + "".join(f"([0-9]+{unit})?" for unit in _UNITS) + ")$"
+"""A regular expression (ECMA 262 as well as Python's) for all that `parse_duration` takes."""
+
+LONGEST: Seconds = 10 * _UNITS["y"]
+"""Longer spans are slips of the pen, and sums with them leave the calendar."""
+
+_MISTAKES = {
+    r"[0-9]+\Z": "a duration with a unit: write 30s, 5m, 1h30m or 7d",
+    r"-\s*[0-9]": "a duration that is not negative, such as 30s or 5m",
+    r"[0-9]*\.[0-9]": "a duration without a fraction: write 1h30m, not 1.5h",
+    r"([0-9]+(ms|[ywdhms]))+\Z": "the units of a duration in the order y w d h m s ms, each once",
+    "": "a duration such as 30s, 5m, 1h30m or 7d",
+}
+"""What was expected instead of text that begins so; the first one counts."""
+
+
+def parse_duration(text: str) -> Seconds:
+    """Return the seconds that a Prometheus duration such as `1h30m` means; a year has 365 days."""
+    if not re.fullmatch(DURATION_PATTERN, text):
+        expected = (why for mistake, why in _MISTAKES.items() if re.match(mistake, text))
+        raise ValueError(f"expected {next(expected)}")
+    seconds = 0.0
+    # `ms` first, else 5ms would be read as 5m.
+    for number, unit in re.findall("([0-9]+)(ms|[a-z])", text):
+        # The digits are counted first: int() of a million of them takes its time.
+        seconds += int(number) * _UNITS[unit] if len(number) <= 15 else LONGEST + 1
+    if seconds > LONGEST:
+        raise ValueError("expected a duration of at most 10 years")
+    return seconds
+
+
+def format_duration(seconds: Seconds) -> str:
+    """Return seconds as a duration that `parse_duration` reads back, to the millisecond.
+
+    As in Prometheus, days and longer are used only where they leave no rest: 26 h stay `26h`.
+    """
+    rest, text = round(seconds * 1000), ""
+    for unit, length in _UNITS.items():
+        size = round(length * 1000)
+        if rest >= size and (unit not in _EXACT_ONLY or rest % size == 0):
+            text += f"{rest // size}{unit}"
+            rest %= size
+    return text or "0s"
+
+
+class ListenAddress(NamedTuple):
+    """Where to listen: `host` is empty for every interface, `port` 0 for any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the host: localhost, 127.0.0.0/8 or ::1."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def listen_address(text: str) -> ListenAddress:
+    """Return the address that `host:port`, `[::1]:port` or `:port` means."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+        raise ValueError("expected host:port, [::1]:port or :port, with a port up to 65535")
+    if host.startswith("[") and host.endswith("]"):
+        # ip_address takes IPv4 as well, which has no place in brackets.
+        if ":" not in host:
+            raise ValueError("expected an IPv6 address in the brackets: [::1]:10022")
+        host = str(ip_address(host[1:-1]))
+    elif ":" in host:
+        raise ValueError("expected an IPv6 address in brackets: [::1]:10022")
+    elif not re.fullmatch("[A-Za-z0-9._-]*", host):
+        raise ValueError("expected host:port, [::1]:port or :port")
+    return ListenAddress(host, int(port))
+
+
+_MARKS = {"query": "?", "fragment": "#", "query and fragment": "?#"}
+
+
+def url(text: str, *without: str) -> str:
+    """Return an http or https URL without user info, and without a "query", "fragment" or both."""
+    try:
+        parts = urlsplit(text)
+        # A port that is none shows only here: urlsplit parses it when it is read.
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    # urlsplit drops tabs and line ends without a word: what is checked is not what is used.
+    if not usable or any(character.isspace() for character in text):
+        raise ValueError("expected a URL such as https://app.talkover.ai/api/v1")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("expected a URL without user name and password")
+    for part in without:
+        # urlsplit forgets a lone `?` or `#`, behind which every path put on would end up.
+        if any(mark in text for mark in _MARKS[part]):
+            raise ValueError(f"expected a URL without {part}")
+    return text
+
+
+def api_url(text: str) -> str:
+    """Return the base URL of an API where a token is safe: https, or http to this machine."""
+    parts = urlsplit(url(text))
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError("expected https://; http:// is for loopback hosts only")
+    return url(text, "query and fragment").rstrip("/")
+
+
+def runbook_url(text: str) -> str:
+    """Return the template of a runbook's URL, with nothing but `{rule}` in braces."""
+    plain = text.replace("{rule}", "rule")
+    if "{" in plain or "}" in plain:
+        raise ValueError("expected {rule} as the only thing in braces")
+    url(plain)
+    return text
+
+
+def origin(url: str) -> str:
+    """Return a URL's scheme, host and port: what of it may be shown, for a path may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+LABEL_NAME_PATTERN = "^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"
+RESERVED_LABELS = {*EVENT_FIELDS} | {
+    # Those of the metrics …
+    "alertstate", "auth_type", "campaign_id", "campaign_name", "endpoint", "environment",
+    "health", "import_schedule", "le", "python_version", "reason", "rule", "severity",
+    "sftp_host", "sftp_port", "sink", "status", "version",
+    # … and what Prometheus, its operator, Alertmanager or the shipped rules set or drop.
+    "alertname", "container", "instance", "job", "namespace", "node", "pod", "quantile", "service",
+}  # fmt: skip
+"""Names that no label of the operator's may have; a test reads them from the files in deploy/."""
+
+
+def label_name(text: str) -> str:
+    """Return the name of a label, which Prometheus takes and nobody else uses."""
+    if not re.fullmatch(LABEL_NAME_PATTERN, text):
+        raise ValueError("expected a label name: letters, digits and _, not starting with __")
+    # Prometheus puts `exported_` before a label of ours that its own one displaces.
+    if text in RESERVED_LABELS or text.startswith("exported_"):
+        other = f"own_{text.removeprefix('exported_')}"
+        users = "the monitor, its rules, Prometheus or Alertmanager set this one themselves"
+        raise ValueError(f"expected another label name, such as {other}: {users}")
+    return text
+
+
+LABELS_LIMIT = 1024
+"""Bytes of labels as JSON, so that an alert's log line can hold them whatever else is in it."""
+
+
+def too_long(labels: Mapping[str, str]) -> str | None:
+    """Return what is wrong with labels that do not fit into an alert's log line, or None."""
+    # dumps escapes all that is not ASCII: its characters are the bytes of the line.
+    if (size := len(json.dumps(dict(labels)))) > LABELS_LIMIT:
+        return f"expected labels of at most {LABELS_LIMIT:,} bytes of JSON, found {size:,}"
+    return None
+
+
+# Text to RE2, a count to other engines: nobody would see that it matches something else.
+_TEXT_LIKE_A_COUNT = re.compile(r"(?<!\\)(?:\\\\)*\{(,[0-9]*|[0-9]{5,}(,[0-9]*)?)\}")
+_ASCII_CLASS = re.compile(r"(?<!\\)(?:\\\\)*(\\[wWdDsSbB])")
+
+
+def expression(text: str) -> str:
+    """Return a regular expression that RE2 takes, which takes long on no name from outside."""
+    if found := _TEXT_LIKE_A_COUNT.search(text):
+        count = "{0,3}" if found[1].startswith(",") else "at most 1,000"
+        raise ValueError(f"expected a regular expression with counts such as {count}")
+    try:
+        _compiled(text)
+    except re2.error as error:
+        # Bytes. Behind the colon is part of the expression, which may hold a secret.
+        why = b"".join(error.args[:1]).decode(errors="replace").partition(": ")[0]
+        raise ValueError(f"expected a regular expression of RE2 ({why})") from None
+    return text
+
+
+def matches(expressions: Sequence[str], name: str) -> bool:
+    """Whether the whole name matches one of these expressions."""
+    # Bytes are matched three times as fast: of text, the library counts the characters.
+    raw = name.encode(errors="replace")
+    return any(_compiled(expression).fullmatch(raw) is not None for expression in expressions)
+
+
+def ascii_only(text: str) -> str:
+    """Return the classes in an expression that know ASCII alone, such as w and d; "" for none."""
+    return ", ".join(dict.fromkeys(_ASCII_CLASS.findall(text)))
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> Any:
+    options = re2.Options()
+    # An error is reported by us, with its place; RE2 would print it on standard error.
+    options.log_errors = False
+    options.never_capture = True
+    return re2.compile(text, options)
