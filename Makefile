@@ -13,7 +13,7 @@ BASE_STAMP := $(VENV)/.base-installed
 DEV_STAMP  := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-static torture mutation format generate install lock clean
+.PHONY: help demo test check check-static torture mutation benchmark format generate install lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,11 +35,17 @@ check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies an
 	$(BIN)/deptry .
 	$(BIN)/python deploy/generate.py --check
 
-torture: $(DEV_STAMP) ## Run the long tests behind docs/reliability.md (PART=kills ARGS="--kills 100" for one)
-	PYTHONPATH=tests $(BIN)/python -m torture $(PART) $(ARGS)
+# What is researched, not specified, is in bench/; it uses the tests' support.
+torture mutation benchmark: export PYTHONPATH := bench:tests
+
+torture: $(DEV_STAMP) ## Run the long tests behind docs/evidence (PART=kills ARGS="--kills 100" for one)
+	$(BIN)/python -m torture $(PART) $(ARGS)
 
 mutation: $(DEV_STAMP) ## Change the core, the store and the decoder: do the tests notice?
-	PYTHONPATH=tests $(BIN)/python -m torture mutation $(ARGS)
+	$(BIN)/python -m torture mutation $(ARGS)
+
+benchmark: $(DEV_STAMP) ## Measure delay or cost (PART=freshness, environments or scrape; ARGS="--quick")
+	$(BIN)/python -m benchmarks.$(PART) $(ARGS)
 
 format: $(DEV_STAMP) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff format

@@ -1,4 +1,4 @@
-"""The simulator of benchmarks/freshness.py: that it is fair, and that what we claim holds."""
+"""The simulator of bench/benchmarks/freshness.py: that it is fair, and that what we claim holds."""
 
 from itertools import pairwise
 from math import inf
