@@ -222,6 +222,9 @@ def test_a_history_with_restarts_is_told_like_one_without(
     with_restarts, without = run(policies, restarted), run(policies, history)
     assert with_restarts.events == without.events
     assert with_restarts.status.alerts == without.status.alerts
+    # What a clock that was set back has left in the future, a restart brings back to its instant.
+    for campaign in (with_restarts, without):
+        campaign.restart(min(step.at for step in history))
     assert with_restarts.status.memory == without.status.memory
 
 
@@ -231,7 +234,7 @@ def test_a_restart_by_itself_tells_nothing_and_changes_nothing_that_is_stored(
 ) -> None:
     campaign = run(policies, history)
     before = replace(campaign.status, failures=None)
-    assert campaign.restart(history[-1].at) == ()
+    assert campaign.restart(max(step.at for step in history)) == ()
     assert campaign.status == before
 
 
