@@ -1,25 +1,29 @@
 """Whatever is under way when an environment or a campaign is removed: nothing of it comes back.
 
-Every step of a poll and of a listing × what is removed × by whom × what the answer says × what was
-known before; around an answer it is every step of the event loop. Each case removes it, looks that
-it stays away, and has it come back: still failing, it fires again, once, under the next number.
+Every step of a poll, a probe, a listing and a commit × what is removed × by whom × what the answer
+says × what was known before; around an answer it is every step of the event loop. Each case
+removes it, looks that it stays away, and has it come back: still failing, it fires again, once,
+under the next number.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
 from monitor.adapters.store import Store
-from monitor.core.model import Answer, Instant, ListingAnswer
+from monitor.core.model import Answer, Instant, ListingAnswer, PollError, Reason
 from monitor.daemon import Daemon
 from support.daemons import World
 from support.virtual import START, FakeApi, config, run, virtual_seconds
+
+T = TypeVar("T")
 
 MINUTE = 60.0
 STEPS = range(-6, 8)
@@ -63,6 +67,39 @@ class SteppedApi(FakeApi):
             self.under_way[key] -= 1
 
 
+class Awaited(Protocol):
+    """What a case lets go on."""
+
+    def set(self) -> None: ...
+
+
+class SlowDisk(Executor):
+    """Does all work at once; while it is held, when it is `set`."""
+
+    def __init__(self) -> None:
+        self.held = False
+        self.queued: list[Callable[[], None]] = []
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future = Future[T]()
+
+        def work() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except Exception as error:
+                future.set_exception(error)
+
+        self.queued.append(work)
+        if not self.held:
+            self.set()
+        return future
+
+    def set(self) -> None:
+        self.held = False
+        while self.queued:
+            self.queued.pop(0)()
+
+
 class QuickWorld(World):
     """A world that parses each text of the config file but once, and whose output may block."""
 
@@ -96,11 +133,16 @@ class QuickWorld(World):
 
 @dataclass
 class Case:
-    """The world of one case: what is removed is `c-2` of `staging`, or all of that."""
+    """The world of one case: what is removed is `c-2` of `staging`, or all of that.
+
+    Where it `moves`, every reload points staging at another API as well.
+    """
 
     world: QuickWorld
     what: str
     by: str
+    moves: bool = False
+    moved: int = 0
 
     @property
     def api(self) -> SteppedApi:
@@ -119,8 +161,9 @@ class Case:
             "listing": "discovery: {enabled: true, every: 1m}",
             "reload": f"campaigns: {campaigns}",
         }[self.by]
+        self.moved += self.moves
         staging = (
-            "  - name: staging\n    base_url: http://127.0.0.1:9/api/v1\n"
+            f"  - name: staging\n    base_url: http://127.0.0.1:9/api/v{self.moved}\n"
             f"    token: ${{OTHER_TOKEN}}\n    requests_per_minute: 6000\n    {watched}\n"
         )
         if self.what == "environment" and not there:
@@ -220,7 +263,15 @@ async def watched(case: Case) -> AsyncIterator[Daemon]:
     assert len(case.world.lines) == sent
 
 
-@pytest.fixture(params=[("environment", "reload"), ("campaign", "reload"), ("campaign", "listing")])
+CASES = [
+    ("environment", "reload"),
+    ("campaign", "reload"),
+    ("campaign", "reload", True),
+    ("campaign", "listing"),
+]
+
+
+@pytest.fixture(params=CASES, ids=str)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     return Case(QuickWorld(tmp_path), *request.param)
 
@@ -251,7 +302,7 @@ def test_its_poll_is_answered_around_the_removal(
 
 
 async def around(
-    steps: int, answer: asyncio.Event, change: Callable[[], Coroutine[Any, Any, None]]
+    steps: int, answer: Awaited, change: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
     """Have the answer come, and so many steps after it (below 0: before it) the change begin."""
     if steps < 0:
@@ -265,8 +316,10 @@ async def around(
         await change()
 
 
-async def answered_around_a_listing(case: Case, answer: asyncio.Event, steps: int) -> None:
-    """Have the answer come around the third listing that lacks the campaign."""
+async def answered_around_a_listing(
+    case: Case, answer: Awaited, steps: int, before: Callable[[], None] = lambda: None
+) -> None:
+    """Have the answer come around the third listing that lacks the campaign, `before` with it."""
     case.configure(there=False)
     listings, done = 0, asyncio.Event()
 
@@ -279,6 +332,7 @@ async def answered_around_a_listing(case: Case, answer: asyncio.Event, steps: in
         nonlocal listings
         listings += 1
         if listings == 3:
+            before()
             tasks.append(asyncio.create_task(come()))
 
     tasks: list[asyncio.Task[None]] = []
@@ -377,6 +431,96 @@ def test_the_lease_of_its_poll_is_written(
                     await around(steps, written, lambda: case.change(daemon, there=False))
                 await case.stays_away(daemon)
                 await case.comes_back(daemon)
+
+    run(story())
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
+    disk, opened = SlowDisk(), Store.open
+    monkeypatch.setattr(Store, "open", lambda *at, **how: opened(*at, **{**how, "executor": disk}))
+    return disk
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", ["well", "firing"])
+def test_the_commit_of_its_event_is_queued(case: Case, known: str, disk: SlowDisk) -> None:
+    async def story() -> None:
+        async with watched(case) as daemon:
+            for steps in STEPS:
+                answer = await case.poll(daemon, known)
+                case.fails(known == "well")
+                if case.by == "listing":
+
+                    def decide(answer: asyncio.Event = answer) -> None:
+                        disk.held = True
+                        answer.set()
+
+                    await answered_around_a_listing(case, disk, steps, decide)
+                else:
+                    disk.held = True
+                    answer.set()
+                    while not disk.queued:
+                        await virtual_seconds(0.1)
+                    # It waits for the commit before it changes anything.
+                    await around(-1 - abs(steps), disk, lambda: case.change(daemon, there=False))
+                await virtual_seconds(1)
+                await case.stays_away(daemon)
+                await case.comes_back(daemon)
+
+    run(story())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("says", [None, Reason.TIMEOUT, Reason.UNAUTHORIZED], ids=str)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if "reload" in case], indirect=True, ids=str
+)
+def test_its_probe_is_answered_around_the_removal(case: Case, says: Reason | None) -> None:
+    """A listing removes nobody meanwhile: while the breaker is open there is none."""
+
+    async def story() -> None:
+        async with watched(case) as daemon:
+            for steps in STEPS:
+                case.fails(True)
+                await virtual_seconds(3 * MINUTE)
+                for key in ("c-1", "c-2"):
+                    case.api.says[key] = PollError(Reason.TIMEOUT)
+                while not daemon.report.board().environments["staging"].status.breaker_open:
+                    await virtual_seconds(1)
+                answer = await case.under_way("c-2")
+                case.api.says.clear()
+                if says is not None:
+                    case.api.says["c-2"] = PollError(says)
+                await around(steps, answer, lambda: case.change(daemon, there=False))
+                await virtual_seconds(10 * MINUTE)
+                await case.stays_away(daemon)
+                await case.comes_back(daemon)
+
+    run(story())
+
+
+@pytest.mark.parametrize("known", ["well", "firing"])
+def test_an_answer_of_the_api_of_before_says_nothing(tmp_path: Path, known: str) -> None:
+    case = Case(QuickWorld(tmp_path), "campaign", "reload", moves=True)
+
+    async def story() -> None:
+        async with watched(case) as daemon:
+            case.fails(known == "firing")
+            await virtual_seconds(3 * MINUTE)
+            answer, sent = await case.under_way("c-2"), case.events()
+            await case.reload(daemon, there=True)
+            calls, true = (
+                len(case.api.calls),
+                config("c-2", START, last_test_success=known == "well"),
+            )
+            other = [config("c-2", START, last_test_success=known == "firing")]
+            case.api.says["c-2"] = lambda: other.pop() if other else true
+            answer.set()
+            await virtual_seconds(5)
+            assert not other
+            assert case.events() == sent
+            assert "c-2" in {key for _, key in case.api.calls[calls:]}
 
     run(story())
 

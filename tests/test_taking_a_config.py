@@ -5,6 +5,7 @@ that are really bad where there are any, else by an exception of any kind put in
 """
 
 import ast
+import asyncio
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
@@ -15,9 +16,12 @@ import pytest
 import trustme
 from structlog.testing import capture_logs
 
+from monitor import cli
 from monitor import config as config_package
-from monitor.adapters.store import StorageError, Store
+from monitor import daemon as daemon_module
+from monitor.adapters.store import StateLocked, StateUnusable, StorageError, Store
 from monitor.adapters.talkover import Talkover
+from monitor.adapters.web import WebServer
 from monitor.config import ConfigError, SecretError, TokenSource, load_config
 from monitor.config.problems import Problem
 from monitor.daemon import Daemon
@@ -212,6 +216,91 @@ def _calls(source: str) -> Iterator[str]:
         for node in ast.walk(ast.parse(textwrap.dedent(part))):
             if isinstance(node, ast.Call):
                 yield ast.unparse(node.func).rpartition(".")[2]
+
+
+CODES: list[tuple[Exception, int]] = [
+    *zip(ERRORS, [78, 78, 74, 74, 70, 70, 70, 70, 70, 70], strict=True),
+    (SecretError("others can read it", exposed=True), 77),
+    (StateLocked("another daemon has it"), 75),
+    (StateUnusable("not a database"), 74),
+    (PermissionError(13, "Permission denied"), 74),
+    (OSError(98, "Address already in use"), 74),
+]
+"""What can end a start, and the exit code that says whose fault it was."""
+
+STARTS: dict[str, tuple[object, str]] = {
+    **{what: seam for what, seam in SEAMS.items() if seam[1] not in ("sharing_with", "flush")},
+    "the state is opened": (Store, "open"),
+    "sinks are made": (daemon_module, "sinks_of"),
+    "the store learns of a sink": (Store, "add_sink"),
+    "the board is made": (daemon_module, "Report"),
+    "what is served is made": (daemon_module, "WebServer"),
+    "the port is opened": (WebServer, "start"),
+    "the config is put in force": (fleet_module.Fleet, "take"),
+}
+"""Whatever runs between the file and the first poll: what a reload runs, and what it keeps."""
+
+
+@pytest.mark.parametrize("seam", STARTS)
+def test_a_start_that_fails_says_why_and_leaves_nothing_behind(tmp_path: Path, seam: str) -> None:
+    world = World(tmp_path)
+    owner, name = STARTS[seam]
+
+    async def story() -> None:
+        for error, code in CODES:
+            with pytest.MonkeyPatch.context() as patch:
+                # Those two are attributes of what runs, not of its class.
+                if name == "_connect":
+                    patch.setattr(World, "connect", _raises(error))
+                elif name == "_load":
+                    patch.setattr(World, "_load", lambda *_, error=error: _raises(error))
+                else:
+                    patch.setattr(owner, name, _raises(error))
+                with pytest.raises(Exception) as raised:  # noqa: PT011 - any of them
+                    async with world.daemon():
+                        pass
+            # What no client can be made of, and a token that cannot be read, have a place there.
+            kinds = {"_connect": (ValueError,), "read": (ValueError, SecretError)}
+            is_bad_config = isinstance(error, kinds.get(name, ConfigError))
+            assert isinstance(raised.value, ConfigError if is_bad_config else type(error))
+            exposed = isinstance(error, SecretError) and error.exposed
+            wanted = (77 if exposed else 78) if is_bad_config else code
+            assert _exit_code(raised.value) == wanted
+            # No request was made, no task runs on, and neither lock nor port is held.
+            assert not world.api().calls
+            assert [
+                task for task in asyncio.all_tasks() if task is not asyncio.current_task()
+            ] == []
+        world.api().says["c-1"] = config("c-1", START, last_test_success=False)
+        async with world.daemon():
+            await virtual_seconds(MINUTE)
+        assert world.told() == [("firing", "failed_test", "c-1")]
+
+    world.configure()
+    with capture_logs():
+        run(story())
+
+
+def _exit_code(error: Exception) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli.app, "main", _raises(error))
+        return cli._main()
+
+
+def test_no_step_of_a_start_is_left_out() -> None:
+    names = {name for _, name in STARTS.values()}
+    source = "".join(
+        inspect.getsource(part) for part in (Daemon._start, Daemon._build, Daemon._open_web)
+    )
+    # What a reload does is looked at below; what remains can only fail by a bug of ours, or
+    # for lack of memory.
+    harmless = {
+        "_build", "_keep_running", "run", "push_async_callback", "callback", "_open_web", "_take",
+        "_prepare", "_reload_when_asked", "len", "info", "error", "ready", "wall", "board", "tuple",
+        "ThreadPoolExecutor", "Fleet", "Situation", "prepare_sink", "WebContext", "partial",
+        "Tellers", "Upkeep", "start",
+    }  # fmt: skip
+    assert set(_calls(source)) - harmless - names == set(), "make it fail, too: add it to STARTS"
 
 
 @pytest.mark.parametrize(
