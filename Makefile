@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV   := .venv
+# Each test's process that starts anew would else compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check install
 # Worksteal: the slow tests stand together, and would else be the share of one worker.
@@ -25,7 +27,7 @@ test: $(DEV_STAMP) ## Run the fast tests (ARGS="tests/core -k stale" for some of
 	$(PYTEST) -m "not slow" $(ARGS)
 
 check: check-static ## Run everything that must hold: check-static, then all tests with coverage
-	$(PYTEST) --cov=monitor
+	$(PYTEST) --hypothesis-profile=thorough --cov=monitor
 
 check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies and what is generated
 	$(BIN)/ruff format --check

@@ -2,12 +2,15 @@
 
 import gc
 import os
+import shutil
 
 import pytest
 from hypothesis import Phase, settings
 
 # A machine that is busy, or that measures coverage, is slow: that is no failure of a property.
-settings.register_profile("patient", deadline=None)
+# `make test` tries few examples, other ones each time; `make check` tries five times as many.
+settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("thorough", deadline=None, max_examples=100)
 # For thousands of runs: few examples, the same ones for each mutant, and not made any smaller.
 settings.register_profile(
     "mutation",
@@ -17,14 +20,22 @@ settings.register_profile(
     database=None,
     phases=(Phase.explicit, Phase.generate),
 )
-settings.load_profile("patient")
+settings.load_profile("quick")
+
+
+IN_MEMORY = "/dev/shm"
+ROOM = 2**30
+"""Bytes; in a container there may be 64 MiB, which is too little."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what is there from the garbage collection of a mutant's run.
+    """Keep temporary files in memory, where there is room: thousands of commits wait for no disk.
 
-    Such a run is the fork of a large process: to collect there is to copy all of it.
+    And keep what is there from the garbage collection of a mutant's run. Such a run is the fork of
+    a large process: to collect there is to copy all of it.
     """
+    if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", IN_MEMORY)
     if config.getoption("--hypothesis-profile", default=None) == "mutation":
         gc.freeze()
 

@@ -288,15 +288,13 @@ def test_a_wrong_value_of_a_variable_is_not_repeated(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_fault_34_no_bytes_at_all_break_it(tmp_path: Path, raw: bytes) -> None:
     assert problems_in(tmp_path, raw) != []
 
 
 @given(st.data())
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_fault_34_no_damage_to_a_right_file_breaks_it(tmp_path: Path, data: st.DataObject) -> None:
     text = EXAMPLE.read_text()
     start = data.draw(st.integers(0, len(text)))

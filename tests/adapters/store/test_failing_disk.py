@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.adapters.store import Change, StorageError, Store
@@ -225,7 +225,6 @@ async def test_an_event_id_that_comes_twice_is_told_as_an_error_and_jams_nothing
 ACTIONS = st.lists(st.sampled_from(["save", "break", "heal", "tell", "restart"]), max_size=25)
 
 
-@settings(deadline=None, max_examples=25)
 @given(ACTIONS)
 def test_fault_39_whatever_the_disk_does_each_event_is_told_once_and_in_order(
     actions: list[str],

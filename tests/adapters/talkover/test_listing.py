@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.adapters.talkover.decode import decode_listing
@@ -546,7 +546,6 @@ def test_an_honest_listing_is_read_to_its_end_whatever_hints_it_gives(
     assert found == [f"c-{number}" for number in range(count)]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_arbitrary_bytes_on_the_wire_never_raise(data: bytes, after_a_head: bool) -> None:
     head = b"HTTP/1.1 200 OK\r\n" if after_a_head else b""
@@ -554,7 +553,6 @@ def test_arbitrary_bytes_on_the_wire_never_raise(data: bytes, after_a_head: bool
     assert isinstance(got.page, PollError)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=4), st.integers(0, 10_000))
 def test_a_page_with_a_few_bytes_replaced_never_raises(noise: bytes, place: int) -> None:
     start = place % len(OK)
