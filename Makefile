@@ -26,8 +26,11 @@ demo: $(BASE_STAMP) ## Run the program on a stand-in API with a story of inciden
 test: $(DEV_STAMP) ## Run the fast tests (ARGS="tests/core -k stale" for some of them)
 	$(PYTEST) -m "not slow" $(ARGS)
 
+# Coverage is that of the fast tests: to measure takes twice the time, and the slow ones cover little
+# more. Those, and all examples of what hypothesis tries, follow unmeasured, the longest first.
 check: check-static ## Run everything that must hold: check-static, then all tests with coverage
-	$(PYTEST) --hypothesis-profile=thorough --cov=monitor
+	$(PYTEST) -m "not slow" --cov=monitor
+	$(PYTEST) --dist load --maxschedchunk 1 -m "slow or hypothesis" --hypothesis-profile=thorough
 
 check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies and what is generated
 	$(BIN)/ruff format --check

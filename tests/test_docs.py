@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,7 @@ def test_the_changelog_has_a_place_for_what_is_not_released_yet() -> None:
 # --- the metrics -------------------------------------------------------------------------------
 
 
+@cache
 def rendered() -> dict[str, tuple[str, set[str]]]:
     """Return type and labels of each metric of ours that a page with everything on it has."""
     found = {}

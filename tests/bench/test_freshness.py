@@ -163,6 +163,7 @@ def test_a_poll_every_minute_takes_longer_the_more_of_them_are_refused() -> None
 # -- our polling ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stale_test_is_told_in_the_first_slot_after_its_deadline(
     monitor: Monitor, happened: list[Incident]
 ) -> None:
@@ -242,6 +243,7 @@ def test_every_number_of_campaigns_meets_every_budget() -> None:
     assert all(setting.days * DAY > 3 * WARM_UP for setting in made)
 
 
+@pytest.mark.slow
 def test_what_we_claim_holds_where_the_budget_suffices(result: Comparison) -> None:
     assert result.ours.stale.told > 0
     assert result.late == 0
@@ -250,6 +252,7 @@ def test_what_we_claim_holds_where_the_budget_suffices(result: Comparison) -> No
     assert result.ours.refused_per_minute == 0
 
 
+@pytest.mark.slow
 def test_every_minute_runs_into_the_limit_and_we_do_not() -> None:
     found = compare(Setting(campaigns=60, per_minute=20, days=0.2))
     assert found.minutely.refused_per_minute == 40

@@ -159,6 +159,7 @@ VISIBLE = """
 """
 
 
+@pytest.mark.matrix(fast=5)
 @pytest.mark.parametrize("mistake", VISIBLE.split())
 def test_the_schema_refuses_what_an_editor_can_see(mistake: str) -> None:
     validator = Draft202012Validator(json_schema())

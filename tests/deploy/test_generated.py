@@ -35,10 +35,10 @@ def generate(folder: Path, *arguments: str) -> tuple[int, str]:
     with (
         pytest.MonkeyPatch.context() as patched,
         redirect_stdout(io.StringIO()) as out,
-        pytest.raises(SystemExit) as ended,
     ):
         patched.setattr(sys, "argv", [script, *arguments])
-        runpy.run_path(script, run_name="__main__")
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(script, run_name="__main__")
     return int(ended.value.code or 0), out.getvalue()
 
 

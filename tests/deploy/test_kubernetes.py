@@ -170,6 +170,7 @@ def laid_out(folder: Path, changes: Mapping[str, str]) -> Path:
     return folder / "config" / CONFIG.name
 
 
+@pytest.mark.slow
 async def test_the_pods_command_runs(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         file = laid_out(

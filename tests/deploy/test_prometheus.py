@@ -121,6 +121,7 @@ def test_an_alert_fires_at_once_with_the_labels_that_the_monitor_gives_it(tmp_pa
     assert promtool(tmp_path, *map(case, ALL_RULES)) == ""
 
 
+@pytest.mark.slow
 def test_what_is_pending_or_muted_or_of_another_rule_does_not_fire(tmp_path: Path) -> None:
     def case(rule: str) -> UnitTest:
         others = {series(other): "1x9" for other in ALL_RULES if other != rule}
@@ -156,6 +157,7 @@ def test_an_alert_is_held_while_nobody_knows_better(
     assert promtool(tmp_path, *map(case, ALL_RULES)) == ""
 
 
+@pytest.mark.slow
 def test_an_alert_resolves_at_the_first_scrape_without_it(tmp_path: Path) -> None:
     def case(rule: str) -> UnitTest:
         inputs = {series(rule): "1x4 stale", SWEPT % "a:1": "1x99"}

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -299,6 +300,7 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
+@pytest.mark.slow
 def test_fault_39_a_real_file_size_limit_is_survived_like_any_full_disk(path: Path) -> None:
     done = run_script(FILL_THE_DISK, path)
     assert done.stdout == "nothing lost, nothing doubled\n", done.stderr

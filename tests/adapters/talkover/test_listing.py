@@ -410,6 +410,7 @@ def test_the_total_says_whether_a_page_follows(
 LIES = [0, -1, 10**9, 10**30, 1.0, "1", "x", True, False, None, [], {}]
 
 
+@pytest.mark.matrix(fast=6)
 @pytest.mark.parametrize("lie", LIES)
 @pytest.mark.parametrize("key", ["last_page", "total_pages", "total", "per_page"])
 def test_fault_31_what_makes_no_sense_is_as_if_it_were_not_said(key: str, lie: object) -> None:
