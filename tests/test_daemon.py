@@ -88,6 +88,7 @@ def test_a_restart_tells_nothing_and_keeps_since(world: World) -> None:
     assert world.told() == [("firing", "failed_test", "c-1"), ("firing", "unreadable", "c-2")]
 
 
+@pytest.mark.slow
 def test_fault_28_a_restart_neither_bursts_nor_exceeds_the_budget(world: World) -> None:
     async def story() -> list[float]:
         world.configure([f"c-{n}" for n in range(60)])
@@ -126,6 +127,7 @@ def test_healthy_campaigns_are_polled_every_interval(world: World) -> None:
     assert gaps[1:] == pytest.approx([5 * MINUTE] * len(gaps[1:]), abs=0.5)
 
 
+@pytest.mark.slow
 def test_a_young_firing_alert_is_polled_every_minute_and_an_old_one_every_five(
     world: World,
 ) -> None:
@@ -472,6 +474,7 @@ def test_fault_25_a_step_of_our_clock_changes_neither_cadence_nor_alerts(
     assert min(gaps) >= 2.5 * MINUTE
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("step", [-3600.0, 365 * DAY])
 def test_fault_25_a_step_of_our_clock_in_an_outage_changes_neither_probes_nor_the_alert(
     world: World, step: float

@@ -168,6 +168,7 @@ def test_a_campaign_is_removed_after_three_listings_without_it(world: World) -> 
     assert reasons(world) == [("firing", "c-3", None), ("resolved", "c-3", "campaign_removed")]
 
 
+@pytest.mark.slow
 def test_a_campaign_that_came_back_in_time_never_left(world: World) -> None:
     async def story() -> None:
         discovering(world)
@@ -283,6 +284,7 @@ def test_campaigns_that_move_from_the_file_to_discovery_are_told_nothing(world: 
 # --- statuses
 
 
+@pytest.mark.slow
 def test_a_paused_campaign_is_muted_and_not_removed(world: World) -> None:
     async def story() -> list[float]:
         discovering(world)

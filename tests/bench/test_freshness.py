@@ -181,6 +181,7 @@ def test_stale_tests_whose_deadlines_coincide_are_told_in_a_slot_each() -> None:
     assert [later - at for at, later in pairwise(told)] == pytest.approx([slot(50)] * 4)
 
 
+@pytest.mark.slow
 def test_a_failed_test_is_told_within_an_interval_and_a_half(
     monitor: Monitor, happened: list[Incident]
 ) -> None:
@@ -260,6 +261,7 @@ def test_every_minute_runs_into_the_limit_and_we_do_not() -> None:
     assert found.ours.requests_per_minute <= 20
 
 
+@pytest.mark.slow
 def test_the_table_has_a_line_for_each_way_of_polling_and_the_claims_one_for_each_setting(
     result: Comparison,
 ) -> None:

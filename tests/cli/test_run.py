@@ -67,6 +67,7 @@ async def test_a_state_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path)
     assert str(nowhere) in ended.err
 
 
+@pytest.mark.slow
 async def test_fault_34_every_problem_of_a_bad_config_is_told_at_once(tmp_path: Path) -> None:
     platform = FakePlatform("http://example.com")
     config = write_config(tmp_path, platform, ["c-1", "c-1"], polling={"intervall": "5m"})

@@ -338,6 +338,7 @@ def write_in_parts(path: Path, text: str) -> None:
             file.flush()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("swap", [rename_over, swap_folders, write_in_parts])
 def test_fault_35_while_a_file_is_changed_all_the_time_only_whole_ones_are_taken(
     tmp_path: Path, swap: Callable[[Path, str], None]

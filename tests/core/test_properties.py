@@ -32,7 +32,7 @@ from support.scrapes import scrape
 from support.timeline import WatchedCampaign
 
 EXAMPLES = settings().max_examples
-"""As the profile has it: 100 in `make check`, 20 in `make test`."""
+"""As the profile has it: 100 in `make check`, 10 in `make test`."""
 
 WITHOUT_UNREADABLE = some_policies(without=frozenset({"unreadable"}))
 

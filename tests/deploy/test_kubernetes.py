@@ -39,6 +39,7 @@ POD = STATEFULSET["template"]["spec"]
 (CONTAINER,) = POD["containers"]
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 @pytest.mark.parametrize(
     "file", sorted(MANIFESTS.keys() - OF_THE_OPERATOR.keys() - {"kustomization.yaml"})

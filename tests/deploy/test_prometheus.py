@@ -113,6 +113,7 @@ def test_there_is_one_alert_for_each_rule_of_the_monitor_and_no_other() -> None:
     assert OF_A_RULE.keys() == ALL_RULES.keys()
 
 
+@pytest.mark.slow
 def test_an_alert_fires_at_once_with_the_labels_that_the_monitor_gives_it(tmp_path: Path) -> None:
     def case(rule: str) -> UnitTest:
         inputs = {series(rule): "_ 1x9", SWEPT % "a:1": "1x10"}
@@ -342,6 +343,7 @@ def test_a_meta_alert_is_silent_when_nothing_is_wrong(tmp_path: Path) -> None:
     assert promtool(tmp_path, *tests) == ""
 
 
+@pytest.mark.slow
 def test_a_meta_alert_ends_when_its_reason_does(tmp_path: Path) -> None:
     lag = test_of({LAG: "300x40 0x99"}, "SftpMonitorPollsLate", {"12m": []})
     back = test_of({INFO % "a": "1x3 stale _x40 1x99"}, "SftpMonitorAbsent", {"13m": []})

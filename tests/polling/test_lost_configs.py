@@ -69,6 +69,7 @@ def watch(world: World, count: int, minutes: float, *reads: Callable[[], None]) 
     run(story())
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("by", [GONE, NoConfig()])
 def test_the_next_polls_go_to_two_others_and_then_to_the_campaign_itself(
     world: World, by: Observation
@@ -168,6 +169,7 @@ def test_many_that_are_lost_among_many_that_are_not_are_all_told(world: World) -
     assert fullest_minute([at for at, _ in world.api().calls]) <= 50
 
 
+@pytest.mark.slow
 def test_two_that_fail_confirm_nothing_until_they_can_be_read(world: World) -> None:
     broken: Observation = PollError(Reason.MALFORMED)
     others = [key for key in campaigns(20) if key != "c-3"]
@@ -184,6 +186,7 @@ def test_two_that_fail_confirm_nothing_until_they_can_be_read(world: World) -> N
     assert world.events()[0]["timestamp"] >= "2027-01-15T08:16"
 
 
+@pytest.mark.slow
 def test_others_that_nobody_can_read_any_more_are_not_waited_for(world: World) -> None:
     lost_after(world, 40 * MINUTE, "c-0")
     for key in ("c-1", "c-2"):

@@ -88,6 +88,7 @@ def test_servers_whose_clocks_disagree_make_no_alert_flap(
     assert set(told) <= set(RIGHT_ALERTS)
 
 
+@pytest.mark.slow
 def test_what_fires_is_held_while_nobody_knows_whose_clock_is_right(world: World) -> None:
     async def story() -> None:
         world.configure(KEYS)

@@ -90,6 +90,7 @@ async def test_only_so_many_verifications_are_cached() -> None:
     assert len(auth._verified) == 1
 
 
+@pytest.mark.slow
 def test_fault_50_unknown_user_and_wrong_password_take_the_same_time_whatever_the_cost() -> None:
     dear, cheap = hash_of("a", 8), hash_of("a", 5)
 

@@ -212,6 +212,7 @@ def test_a_monitor_that_is_not_ready_says_why_on_top() -> None:
     assert "Not ready: the disk is full" in page_of(a_board(), "the disk is full").text
 
 
+@pytest.mark.slow
 def test_beyond_a_thousand_rows_the_worst_are_shown_and_the_rest_is_said_to_be_missing() -> None:
     healthy = an_entry("c-1", (NOW, a_config()))
     entries = {
