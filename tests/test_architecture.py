@@ -47,13 +47,20 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
                 yield alias.asname or alias.name, f"{node.module}.{alias.name}"
 
 
+def dotted(node: ast.expr) -> str:
+    """Return `a.b.c` where the code says so; what is not made of names alone is no clock."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def clock_reads(tree: ast.Module) -> set[str]:
     """Return the clocks that a module names (called or handed on) and any `….time()` of a loop."""
     known = dict(imports(tree))
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute | ast.Name):
-            head, _, rest = ast.unparse(node).partition(".")
+            head, _, rest = dotted(node).partition(".")
             full = ".".join(filter(None, (known.get(head, head), rest)))
             found |= {full} & CLOCKS
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

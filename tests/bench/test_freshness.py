@@ -192,6 +192,7 @@ def test_a_failed_test_is_told_within_an_interval_and_a_half(
     assert len(late) <= len(failed) / 5
 
 
+@pytest.mark.slow
 def test_our_requests_are_never_refused(monitor: Monitor) -> None:
     assert monitor.requests > 20 * DAY / monitor.cadence.interval
     assert monitor.limit.refused == 0

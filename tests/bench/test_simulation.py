@@ -38,7 +38,7 @@ def test_a_week_of_faults_crashes_and_clock_steps_loses_doubles_and_invents_no_a
     assert figure.kept, figure.figure
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=10)
 def test_a_seed_is_the_same_story_in_every_process_so_that_a_violation_can_be_replayed(
     tmp_path: Path,
 ) -> None:

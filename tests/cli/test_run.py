@@ -17,6 +17,7 @@ def assert_one_line(ended: Finished, code: int) -> None:
     assert ended.out == ""
 
 
+@pytest.mark.slow
 async def test_it_starts_and_a_signal_ends_it_within_two_seconds(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         config = write_config(tmp_path, platform, ["c-1"])

@@ -123,7 +123,7 @@ def test_an_alert_never_shows_what_it_is_not(policies: Policies, history: list[S
             assert (alert.told_severity is not None) is alert.told
 
 
-@settings(max_examples=EXAMPLES // 2)
+@settings(max_examples=EXAMPLES // 4)
 @given(some_policies(), some_histories())
 def test_from_firing_to_resolved_an_alert_has_one_set_of_labels_wherever_it_is_shown(
     policies: Policies, history: list[Step]
