@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV   := .venv
+# Each test's process that starts anew would else compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check install
 # Worksteal: the slow tests stand together, and would else be the share of one worker.
@@ -13,7 +15,7 @@ BASE_STAMP := $(VENV)/.base-installed
 DEV_STAMP  := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-static torture mutation format generate install lock clean
+.PHONY: help demo test check check-static torture mutation benchmark format generate install lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,8 +26,11 @@ demo: $(BASE_STAMP) ## Run the program on a stand-in API with a story of inciden
 test: $(DEV_STAMP) ## Run the fast tests (ARGS="tests/core -k stale" for some of them)
 	$(PYTEST) -m "not slow" $(ARGS)
 
+# Coverage is that of the fast tests: to measure takes twice the time, and the slow ones cover little
+# more. Those, and all examples of what hypothesis tries, follow unmeasured, the longest first.
 check: check-static ## Run everything that must hold: check-static, then all tests with coverage
-	$(PYTEST) --cov=monitor
+	$(PYTEST) -m "not slow" --cov=monitor
+	$(PYTEST) --dist load --maxschedchunk 1 -m "slow or hypothesis" --hypothesis-profile=thorough
 
 check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies and what is generated
 	$(BIN)/ruff format --check
@@ -35,11 +40,17 @@ check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies an
 	$(BIN)/deptry .
 	$(BIN)/python deploy/generate.py --check
 
-torture: $(DEV_STAMP) ## Run the long tests behind docs/reliability.md (PART=kills ARGS="--kills 100" for one)
-	PYTHONPATH=tests $(BIN)/python -m torture $(PART) $(ARGS)
+# What is researched, not specified, is in bench/; it uses the tests' support.
+torture mutation benchmark: export PYTHONPATH := bench:tests
+
+torture: $(DEV_STAMP) ## Run the long tests behind docs/evidence (PART=kills ARGS="--kills 100" for one)
+	$(BIN)/python -m torture $(PART) $(ARGS)
 
 mutation: $(DEV_STAMP) ## Change the core, the store and the decoder: do the tests notice?
-	PYTHONPATH=tests $(BIN)/python -m torture mutation $(ARGS)
+	$(BIN)/python -m torture mutation $(ARGS)
+
+benchmark: $(DEV_STAMP) ## Measure delay or cost (PART=freshness, environments or scrape; ARGS="--quick")
+	$(BIN)/python -m benchmarks.$(PART) $(ARGS)
 
 format: $(DEV_STAMP) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff format

@@ -2,12 +2,16 @@
 
 import gc
 import os
+import shutil
+import signal
 
 import pytest
 from hypothesis import Phase, settings
 
 # A machine that is busy, or that measures coverage, is slow: that is no failure of a property.
-settings.register_profile("patient", deadline=None)
+# `make test` tries few examples, other ones each time; `make check` tries ten times as many.
+settings.register_profile("quick", deadline=None, max_examples=10)
+settings.register_profile("thorough", deadline=None, max_examples=100)
 # For thousands of runs: few examples, the same ones for each mutant, and not made any smaller.
 settings.register_profile(
     "mutation",
@@ -17,16 +21,53 @@ settings.register_profile(
     database=None,
     phases=(Phase.explicit, Phase.generate),
 )
-settings.load_profile("patient")
+settings.load_profile("quick")
+
+
+IN_MEMORY = "/dev/shm"
+ROOM = 2**30
+"""Bytes; in a container there may be 64 MiB, which is too little."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what is there from the garbage collection of a mutant's run.
+    """Keep temporary files in memory, where there is room: thousands of commits wait for no disk.
 
-    Such a run is the fork of a large process: to collect there is to copy all of it.
+    And keep what is there from the garbage collection of a mutant's run. Such a run is the fork of
+    a large process: to collect there is to copy all of it.
     """
+    # What a shell starts in the background ignores it, and so would every process of a test.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", IN_MEMORY)
     if config.getoption("--hypothesis-profile", default=None) == "mutation":
         gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have `make test` run some cells of each matrix, evenly spread; the others are slow.
+
+    The longest come first, so that no worker is left alone with one at the end.
+    """
+    cells: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("matrix"):
+            cells.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for matrix in cells.values():
+        marker = matrix[0].get_closest_marker("matrix")
+        fast = marker.kwargs.get("fast", 1) if marker else 1
+        kept = {len(matrix) * number // fast for number in range(fast)}
+        for number, item in enumerate(matrix):
+            if number not in kept:
+                item.add_marker(pytest.mark.slow)
+    items.sort(key=seconds, reverse=True)
+
+
+def seconds(item: pytest.Item) -> float:
+    """Return how long a slow test takes on a free machine, as far as its marker says so."""
+    marker = item.get_closest_marker("slow")
+    return float(marker.kwargs.get("seconds", 0)) if marker else 0.0
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +76,6 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     # What is written to a full disk is otherwise not there to fail again when Python exits.
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
-
-
-@pytest.fixture
-def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the processes that the test starts measure no coverage."""
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

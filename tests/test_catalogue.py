@@ -1,36 +1,30 @@
 """The catalogue of faults: each of its fifty lines is on the page once, and has its tests."""
 
-import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "faults.md"
 FAULTS = range(1, 51)
 
-NAME = re.compile(r"test_faults?_(\d+)(?:_and_(\d+))?_[a-z]")
+NAME = re.compile(r"^(?:async )?def test_faults?_(\d+)(?:_and_(\d+))?_[a-z]", re.MULTILINE)
 ROW = re.compile(r"\| (\d+) \| [^|]+ \| [^|]+ \|")
 
 
 def numbers_of_tests() -> Iterator[int]:
     """Yield, for each test that is named after a fault, the fault's number."""
     for file in TESTS.rglob("test_*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                found = NAME.match(node.name)
-                yield from (int(number) for number in found.groups() if number) if found else ()
+        for found in NAME.finditer(file.read_text(encoding="utf-8")):
+            yield from (int(number) for number in found.groups() if number)
 
 
 TESTED = Counter(numbers_of_tests())
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_has_a_test_that_bears_its_number(fault: int) -> None:
-    assert TESTED[fault], f"no test is named test_fault_{fault}_…"
+def test_every_fault_has_a_test_that_bears_its_number() -> None:
+    assert [f"test_fault_{fault}_…" for fault in FAULTS if not TESTED[fault]] == []
 
 
 def test_no_test_bears_a_number_that_the_catalogue_does_not_have() -> None:

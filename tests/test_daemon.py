@@ -88,6 +88,7 @@ def test_a_restart_tells_nothing_and_keeps_since(world: World) -> None:
     assert world.told() == [("firing", "failed_test", "c-1"), ("firing", "unreadable", "c-2")]
 
 
+@pytest.mark.slow
 def test_fault_28_a_restart_neither_bursts_nor_exceeds_the_budget(world: World) -> None:
     async def story() -> list[float]:
         world.configure([f"c-{n}" for n in range(60)])
@@ -126,6 +127,7 @@ def test_healthy_campaigns_are_polled_every_interval(world: World) -> None:
     assert gaps[1:] == pytest.approx([5 * MINUTE] * len(gaps[1:]), abs=0.5)
 
 
+@pytest.mark.slow
 def test_a_young_firing_alert_is_polled_every_minute_and_an_old_one_every_five(
     world: World,
 ) -> None:
@@ -391,6 +393,7 @@ def test_a_changed_severity_is_told_as_updated(world: World) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_reminder_comes_every_four_hours_also_over_a_restart(world: World) -> None:
     async def story() -> None:
         world.configure()
@@ -450,6 +453,7 @@ def test_fault_24_ages_are_taken_against_the_clock_of_the_api(world: World) -> N
     assert world.told() == [("firing", "stale_test", "c-1")]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("step", [-3600.0, 365 * DAY])
 def test_fault_25_a_step_of_our_clock_changes_neither_cadence_nor_alerts(
     world: World, step: float
@@ -470,6 +474,7 @@ def test_fault_25_a_step_of_our_clock_changes_neither_cadence_nor_alerts(
     assert min(gaps) >= 2.5 * MINUTE
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("step", [-3600.0, 365 * DAY])
 def test_fault_25_a_step_of_our_clock_in_an_outage_changes_neither_probes_nor_the_alert(
     world: World, step: float
@@ -567,6 +572,7 @@ def test_with_many_sick_campaigns_every_one_is_read_within_three_intervals(world
         last[key] = at
 
 
+@pytest.mark.slow
 def test_fault_29_an_outage_of_two_minutes_costs_at_most_16_calls_and_no_burst_after_it(
     world: World,
 ) -> None:
@@ -590,6 +596,7 @@ def test_fault_29_an_outage_of_two_minutes_costs_at_most_16_calls_and_no_burst_a
     assert max(sum(start <= at < start + 1 for at in after) for start in after) <= 3 * even
 
 
+@pytest.mark.slow
 def test_a_first_sweep_takes_its_budget_and_hardly_longer(world: World) -> None:
     async def story() -> float:
         world.configure([f"c-{n}" for n in range(300)])

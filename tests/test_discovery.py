@@ -168,6 +168,7 @@ def test_a_campaign_is_removed_after_three_listings_without_it(world: World) -> 
     assert reasons(world) == [("firing", "c-3", None), ("resolved", "c-3", "campaign_removed")]
 
 
+@pytest.mark.slow
 def test_a_campaign_that_came_back_in_time_never_left(world: World) -> None:
     async def story() -> None:
         discovering(world)
@@ -187,6 +188,7 @@ def test_a_campaign_that_came_back_in_time_never_left(world: World) -> None:
     assert reasons(world) == [("firing", "c-3", None)]
 
 
+@pytest.mark.slow
 def test_an_empty_listing_is_distrusted_for_ever_and_says_so_once(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,6 +284,7 @@ def test_campaigns_that_move_from_the_file_to_discovery_are_told_nothing(world: 
 # --- statuses
 
 
+@pytest.mark.slow
 def test_a_paused_campaign_is_muted_and_not_removed(world: World) -> None:
     async def story() -> list[float]:
         discovering(world)
@@ -466,6 +469,7 @@ def test_an_environment_that_is_removed_takes_its_discovered_campaigns_with_it(
 # --- what it costs, and what fails
 
 
+@pytest.mark.slow
 def test_each_page_is_a_call_within_the_budget(world: World) -> None:
     async def story() -> None:
         discovering(world, keys=", every: 10m")
@@ -516,6 +520,7 @@ def test_a_page_that_fails_ends_the_listing_which_changes_nothing(world: World) 
     assert len(listings(world)) == 5
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("reason", "rule"),
     [
@@ -543,6 +548,7 @@ def test_that_nobody_can_be_listed_is_told_where_nobody_is_known(
     assert world.told() == [("firing", rule, None), ("resolved", rule, None)]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("reason", [Reason.NOT_FOUND, Reason.FORBIDDEN])
 def test_a_listing_that_is_refused_beside_readable_campaigns_is_no_alert(
     world: World, reason: Reason

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,7 @@ def test_the_changelog_has_a_place_for_what_is_not_released_yet() -> None:
 # --- the metrics -------------------------------------------------------------------------------
 
 
+@cache
 def rendered() -> dict[str, tuple[str, set[str]]]:
     """Return type and labels of each metric of ours that a page with everything on it has."""
     found = {}

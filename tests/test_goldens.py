@@ -100,6 +100,7 @@ def test_the_effective_config(terminal: Terminal, tmp_path: Path, name: str) -> 
     compare(f"show/{name}.txt", terminal.run("config", "show", config))
 
 
+@pytest.mark.slow
 def test_what_is_said_of_every_bad_file(terminal: Terminal) -> None:
     checked = "\n".join(
         terminal.run("config", "check", path) for path in sorted(TESTDATA.glob("*.yaml"))

@@ -105,6 +105,7 @@ EDITS: dict[str, Callable[[Story], None]] = {
 }
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("restarts", [False, True], ids=["while it runs", "over a restart"])
 @pytest.mark.parametrize("what", EDITS)
 def test_an_edit_while_an_alert_fires_changes_no_label_of_it(
@@ -193,6 +194,7 @@ GONE: dict[str, tuple[str, Callable[[Story], None]]] = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("stopped", [False, True], ids=["by a reload", "while it is stopped"])
 @pytest.mark.parametrize("what", GONE)
 def test_what_leaves_the_config_is_resolved_with_the_labels_that_it_fired_with(

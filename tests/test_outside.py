@@ -95,6 +95,7 @@ def check(name: str, text: str) -> None:
     assert text == golden.read_text()
 
 
+@pytest.mark.slow
 def test_one_log_line_of_each_rule_and_status(story: tuple[list[dict[str, Any]], str]) -> None:
     first: dict[tuple[str, str], dict[str, Any]] = {}
     for event in story[0]:

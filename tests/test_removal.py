@@ -343,6 +343,7 @@ async def answered_around_a_listing(
     await virtual_seconds(1)
 
 
+@pytest.mark.matrix(fast=3)
 @KNOWN
 @SAYS
 def test_its_poll_is_answered_after_it_came_back(
@@ -367,6 +368,7 @@ def test_its_poll_is_answered_after_it_came_back(
     run(story())
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("known", ["well", "firing"])
 def test_its_poll_is_queued(case: Case, known: str) -> None:
     async def story() -> None:
@@ -380,6 +382,7 @@ def test_its_poll_is_queued(case: Case, known: str) -> None:
     run(story())
 
 
+@pytest.mark.matrix
 def test_its_poll_waits_for_the_end_of_another(case: Case) -> None:
     async def story() -> None:
         async with watched(case) as daemon:
@@ -570,6 +573,7 @@ def test_a_listing_is_answered_around_the_removal_of_its_environment(
     run(story())
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("becomes", ["off and on", "without c-1"])
 def test_a_reload_changes_discovery_around_a_page_of_a_listing(
     tmp_path: Path, becomes: str

@@ -82,6 +82,7 @@ def test_a_backup_that_is_restored_gives_no_event_id_twice(world: World) -> None
     assert len({event["epoch"] for event in world.events()}) == 2
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("starts", [1, 3])
 def test_a_volume_that_is_rolled_back_gives_no_event_id_twice(world: World, starts: int) -> None:
     async def story() -> None:

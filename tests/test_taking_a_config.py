@@ -134,6 +134,7 @@ STAGING = (
 )
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("by", ["SIGHUP", "POST"])
 @pytest.mark.parametrize("seam", SEAMS)
 def test_a_reload_that_fails_leaves_the_old_config_whole(
@@ -238,6 +239,7 @@ STARTS: dict[str, tuple[object, str]] = {
 """Whatever runs between the file and the first poll: what a reload runs, and what it keeps."""
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("seam", STARTS)
 def test_a_start_that_fails_says_why_and_leaves_nothing_behind(tmp_path: Path, seam: str) -> None:
     world = World(tmp_path)

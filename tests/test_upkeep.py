@@ -90,6 +90,7 @@ def test_fault_25_a_step_of_the_clock_is_logged_in_one_line(world: World, step: 
     assert [one["seconds"] for one in logged if one["event"] == "clock_stepped"] == [step]
 
 
+@pytest.mark.slow
 def test_fault_27_a_state_from_the_future_holds_up_no_poll_and_reminds_of_nothing(
     world: World,
 ) -> None:

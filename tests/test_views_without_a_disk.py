@@ -214,6 +214,7 @@ def codes(answers: Mapping[str, httpx.Response]) -> str:
     return " ".join(str(answer.status_code) for answer in answers.values())
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("happens", WHILE_RUNNING, ids=lambda one: one.__name__)
 async def test_while_running_every_view_answers_as_written(
     monitor: Monitor, happens: Break
@@ -245,6 +246,7 @@ async def test_while_running_every_view_answers_as_written(
     assert str(monitor.path) not in found["/-/ready"].text
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("happened", AT_START, ids=lambda one: one.__name__)
 async def test_at_the_start_every_view_answers_as_written(
     monitor: Monitor, happened: Break

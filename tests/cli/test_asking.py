@@ -26,6 +26,7 @@ async def read(work: Any, *args: Any) -> Any:
     return await asyncio.to_thread(lambda: list(work(*args)))
 
 
+@pytest.mark.slow
 async def test_a_list_is_read_to_its_last_page() -> None:
     board = a_board(an_environment(*(an_entry(f"c-{number}") for number in range(2001))))
     async with listening(a_context(board=lambda: board, events=history)) as port:

@@ -10,6 +10,7 @@ import pytest
 from support.command import files_in, running
 
 
+@pytest.mark.slow
 async def test_the_demo_tells_the_first_alert_serves_its_pages_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import daemon, files_in, finished, write_config
+from support.command import called, daemon, files_in, write_config
 from support.fake_platform import fake_platform
 
 
@@ -21,11 +21,11 @@ async def test_the_history_is_the_same_wherever_it_is_asked_for(tmp_path: Path) 
             platform.set("c-1")
             await monitor.process.alert("c-1", "failed_test", "resolved")
             by_url, beside = await asyncio.gather(
-                finished("events", "--url", monitor.url, "--format", "json"),
-                finished("events", "--config.file", config, "--format", "json"),
+                called("events", "--url", monitor.url, "--format", "json"),
+                called("events", "--config.file", config, "--format", "json"),
             )
             assert await monitor.process.end(signal.SIGTERM) == 0
-        after = await finished("events", "--state.path", tmp_path / "state.db", "--campaign", "c-1")
+        after = await called("events", "--state.path", tmp_path / "state.db", "--campaign", "c-1")
     logged = list(reversed(monitor.process.alerts()))
     assert json.loads(beside.out) == json.loads(by_url.out) == logged
     newest, oldest, count = after.out.splitlines()
@@ -35,7 +35,7 @@ async def test_the_history_is_the_same_wherever_it_is_asked_for(tmp_path: Path) 
 
 
 async def test_a_state_that_is_not_there_is_74_and_is_not_made(tmp_path: Path) -> None:
-    told = await finished("events", "--state.path", tmp_path / "state.db")
+    told = await called("events", "--state.path", tmp_path / "state.db")
     assert told.code == 74
     assert len(told.err.splitlines()) == 1
     assert files_in(tmp_path) == set()

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from support.command import Finished, finished, write_config
+from support.command import Finished, called, write_config
 from support.fake_platform import FakePlatform
 from support.receiver import Receiver, receiver
 
@@ -25,7 +25,7 @@ async def tried(folder: Path, *flags: str, **notify: Any) -> Finished:
         alerts={"file": {"path": str(folder / "alerts.jsonl")}},
         notify=notify,
     )
-    return await finished("notify", "test", "--config.file", config, *flags)
+    return await called("notify", "test", "--config.file", config, *flags)
 
 
 def all_of(to: Receiver) -> dict[str, Any]:

@@ -17,6 +17,7 @@ def assert_one_line(ended: Finished, code: int) -> None:
     assert ended.out == ""
 
 
+@pytest.mark.slow
 async def test_it_starts_and_a_signal_ends_it_within_two_seconds(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         config = write_config(tmp_path, platform, ["c-1"])
@@ -27,6 +28,7 @@ async def test_it_starts_and_a_signal_ends_it_within_two_seconds(tmp_path: Path)
     assert monitor.process.err == []
 
 
+@pytest.mark.slow
 async def test_fault_42_a_call_that_hangs_does_not_keep_it(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         platform.hold("c-1")
@@ -47,6 +49,7 @@ async def test_fault_40_a_second_daemon_on_the_same_state_is_refused(tmp_path: P
             assert await first.text("/-/healthy") == "healthy\n"
 
 
+@pytest.mark.slow
 async def test_fault_45_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -56,6 +59,7 @@ async def test_fault_45_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path)
     assert address.split(":")[1] in ended.err
 
 
+@pytest.mark.slow
 async def test_a_state_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
     config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
     nowhere = tmp_path / "no" / "such" / "folder.db"
@@ -64,6 +68,7 @@ async def test_a_state_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path)
     assert str(nowhere) in ended.err
 
 
+@pytest.mark.slow
 async def test_fault_34_every_problem_of_a_bad_config_is_told_at_once(tmp_path: Path) -> None:
     platform = FakePlatform("http://example.com")
     config = write_config(tmp_path, platform, ["c-1", "c-1"], polling={"intervall": "5m"})
@@ -75,6 +80,7 @@ async def test_fault_34_every_problem_of_a_bad_config_is_told_at_once(tmp_path: 
         assert key in ended.err
 
 
+@pytest.mark.slow
 async def test_fault_36_a_token_that_others_can_read_is_refused(tmp_path: Path) -> None:
     config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
     (tmp_path / "token").chmod(stat.S_IRUSR | stat.S_IROTH)
@@ -83,6 +89,7 @@ async def test_fault_36_a_token_that_others_can_read_is_refused(tmp_path: Path) 
     assert str(tmp_path / "token") in ended.err
 
 
+@pytest.mark.slow
 async def test_flags_that_mean_nothing_or_open_the_web_to_all_are_refused(tmp_path: Path) -> None:
     config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
     for flag, value, message in (
@@ -94,6 +101,7 @@ async def test_flags_that_mean_nothing_or_open_the_web_to_all_are_refused(tmp_pa
         assert f"command line: {flag}: {message}" in ended.err
 
 
+@pytest.mark.slow
 async def test_an_environment_variable_stands_for_a_flag(tmp_path: Path) -> None:
     config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
     environ = {

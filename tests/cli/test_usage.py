@@ -7,14 +7,14 @@ import sys
 import pytest
 
 from monitor import __version__
-from support.command import COMMAND, finished
+from support.command import COMMAND, called
 
 
 async def test_wrong_usage_is_64_and_never_reads_as_a_verdict() -> None:
     ended = await asyncio.gather(
-        finished("no-such-command"),
-        finished("check"),
-        finished("demo", "--port", "99999"),
+        called("no-such-command"),
+        called("check"),
+        called("demo", "--port", "99999"),
     )
     for each in ended:
         assert each.code == 64, each
@@ -23,12 +23,13 @@ async def test_wrong_usage_is_64_and_never_reads_as_a_verdict() -> None:
 
 
 async def test_help_names_every_command() -> None:
-    told = await finished("--help")
+    told = await called("--help")
     assert told.code == 0
     for command in ("run", "check", "config", "rules", "events", "demo"):
         assert f"\n  {command} " in told.out
 
 
+@pytest.mark.slow
 async def test_the_package_can_be_run_as_a_module() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "monitor", "--version", stdout=asyncio.subprocess.PIPE
@@ -55,6 +56,7 @@ async def test_output_that_cannot_be_written_never_reads_as_a_verdict() -> None:
         assert b"Traceback" not in said
 
 
+@pytest.mark.slow
 async def test_a_reader_who_has_left_never_reads_as_a_verdict() -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -59,6 +59,7 @@ def test_a_key_reads_text_as_its_type(kind: Any, text: str, value: object) -> No
     assert key_of(kind).read(text, CONTEXT) == value
 
 
+@pytest.mark.matrix(fast=9)
 @pytest.mark.parametrize(
     ("kind", "text"),
     [

@@ -30,6 +30,7 @@ def test_a_name_that_prometheus_does_not_take_is_refused(name: str) -> None:
         label_name(name)
 
 
+@pytest.mark.matrix(fast=6)
 @pytest.mark.parametrize("name", sorted(RESERVED_LABELS))
 def test_a_name_that_the_monitor_uses_itself_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="set this one themselves"):

@@ -288,15 +288,13 @@ def test_a_wrong_value_of_a_variable_is_not_repeated(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_fault_34_no_bytes_at_all_break_it(tmp_path: Path, raw: bytes) -> None:
     assert problems_in(tmp_path, raw) != []
 
 
 @given(st.data())
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_fault_34_no_damage_to_a_right_file_breaks_it(tmp_path: Path, data: st.DataObject) -> None:
     text = EXAMPLE.read_text()
     start = data.draw(st.integers(0, len(text)))
@@ -340,6 +338,7 @@ def write_in_parts(path: Path, text: str) -> None:
             file.flush()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("swap", [rename_over, swap_folders, write_in_parts])
 def test_fault_35_while_a_file_is_changed_all_the_time_only_whole_ones_are_taken(
     tmp_path: Path, swap: Callable[[Path, str], None]

@@ -20,6 +20,7 @@ def expected(path: Path) -> list[str]:
     return [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
 
 
+@pytest.mark.matrix(fast=20)
 @pytest.mark.parametrize("path", MISTAKES, ids=[path.stem for path in MISTAKES])
 def test_fault_34_a_mistake_is_told_with_its_place_and_what_was_expected(path: Path) -> None:
     found = [problem.replace(f"{TESTDATA}/", "") for problem in problems_of(path)]

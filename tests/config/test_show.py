@@ -133,6 +133,7 @@ def as_data(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
 
 
+@pytest.mark.slow
 def test_the_schema_is_one_of_2020_12() -> None:
     schema = json_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -159,6 +160,7 @@ VISIBLE = """
 """
 
 
+@pytest.mark.matrix(fast=5)
 @pytest.mark.parametrize("mistake", VISIBLE.split())
 def test_the_schema_refuses_what_an_editor_can_see(mistake: str) -> None:
     validator = Draft202012Validator(json_schema())

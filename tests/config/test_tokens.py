@@ -73,6 +73,7 @@ def test_a_token_file_without_a_path_is_told_of(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.matrix(fast=6)
 @pytest.mark.parametrize(
     "wrong",
     [

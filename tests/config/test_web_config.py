@@ -164,6 +164,7 @@ def promtool_takes(path: Path) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("text", GOOD.values(), ids=GOOD.keys())
 def test_what_promtool_takes_is_taken(certificates: Path, text: str) -> None:
     path = web_file(certificates, text)
@@ -171,6 +172,7 @@ def test_what_promtool_takes_is_taken(certificates: Path, text: str) -> None:
     assert promtool_takes(path)
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize(("text", "told"), BAD.values(), ids=BAD.keys())
 def test_what_promtool_refuses_is_refused_with_its_place(
     certificates: Path, text: str, told: str

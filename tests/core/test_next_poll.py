@@ -42,6 +42,7 @@ def test_a_poll_that_lies_in_the_future_puts_the_next_one_off_by_no_more_than_an
     assert NOW < found.at <= NOW + 1.5 * CADENCE.interval
 
 
+@pytest.mark.slow
 @given(polled_at=st.floats(0, 4e9), interval=st.floats(1, 1e5), campaign_id=st.text(max_size=8))
 def test_a_healthy_campaign_is_polled_in_its_slot_about_one_interval_later(
     polled_at: float, interval: float, campaign_id: str

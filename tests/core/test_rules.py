@@ -104,6 +104,7 @@ def test_a_second_rule_of_the_same_name_is_refused() -> None:
 # --- what every rule makes of the absence of a config
 
 
+@pytest.mark.matrix(fast=10)
 @pytest.mark.parametrize("name", [name for name in RULES if name != "unreadable"])
 @pytest.mark.parametrize("reason", Reason)
 def test_a_failed_poll_leaves_every_rule_but_unreadable_unknown(name: str, reason: Reason) -> None:

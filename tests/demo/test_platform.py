@@ -443,6 +443,7 @@ async def test_the_story_begins_on_a_whole_second_because_the_api_tells_no_fract
 # -- Alone ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_run_alone_it_prints_its_url_and_tells_the_story_until_interrupted() -> None:
     arguments = ("-m", "monitor.demo.platform", "--port", "0", "--token", "word")
     process = await asyncio.create_subprocess_exec(
@@ -463,6 +464,7 @@ async def test_run_alone_it_prints_its_url_and_tells_the_story_until_interrupted
     assert (process.returncode, errors) == (0, b"")
 
 
+@pytest.mark.slow
 async def test_run_alone_on_a_port_that_cannot_be_it_says_so_in_a_line() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "monitor.demo.platform", "--port", "70000"),

@@ -50,6 +50,7 @@ def test_the_linter_of_dockerfiles_finds_nothing() -> None:
     assert run(SCRIPTS / "hadolint", DOCKERFILE) == ""
 
 
+@pytest.mark.slow
 def test_the_compose_file_follows_its_schema() -> None:
     schema = ("--builtin-schema", "vendor.compose-spec")
     run(SCRIPTS / "check-jsonschema", *schema, FOLDER / "compose.yaml")

@@ -6,6 +6,7 @@ Grafana itself is not run: what its panels ask is what can be wrong without anyb
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def query(name: str) -> str:
     return text
 
 
+@cache
 def exported() -> dict[str, set[str]]:
     """Return the labels of every metric that the monitor exports, or Prometheus records of it."""
     found = {name: set(labels) for name, labels in RECORDED.items()}

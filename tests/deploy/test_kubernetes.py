@@ -39,6 +39,7 @@ POD = STATEFULSET["template"]["spec"]
 (CONTAINER,) = POD["containers"]
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 @pytest.mark.parametrize(
     "file", sorted(MANIFESTS.keys() - OF_THE_OPERATOR.keys() - {"kustomization.yaml"})
@@ -170,6 +171,7 @@ def laid_out(folder: Path, changes: Mapping[str, str]) -> Path:
     return folder / "config" / CONFIG.name
 
 
+@pytest.mark.slow
 async def test_the_pods_command_runs(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         file = laid_out(

@@ -113,6 +113,7 @@ def test_there_is_one_alert_for_each_rule_of_the_monitor_and_no_other() -> None:
     assert OF_A_RULE.keys() == ALL_RULES.keys()
 
 
+@pytest.mark.slow
 def test_an_alert_fires_at_once_with_the_labels_that_the_monitor_gives_it(tmp_path: Path) -> None:
     def case(rule: str) -> UnitTest:
         inputs = {series(rule): "_ 1x9", SWEPT % "a:1": "1x10"}
@@ -121,6 +122,7 @@ def test_an_alert_fires_at_once_with_the_labels_that_the_monitor_gives_it(tmp_pa
     assert promtool(tmp_path, *map(case, ALL_RULES)) == ""
 
 
+@pytest.mark.slow
 def test_what_is_pending_or_muted_or_of_another_rule_does_not_fire(tmp_path: Path) -> None:
     def case(rule: str) -> UnitTest:
         others = {series(other): "1x9" for other in ALL_RULES if other != rule}
@@ -156,6 +158,7 @@ def test_an_alert_is_held_while_nobody_knows_better(
     assert promtool(tmp_path, *map(case, ALL_RULES)) == ""
 
 
+@pytest.mark.slow
 def test_an_alert_resolves_at_the_first_scrape_without_it(tmp_path: Path) -> None:
     def case(rule: str) -> UnitTest:
         inputs = {series(rule): "1x4 stale", SWEPT % "a:1": "1x99"}
@@ -340,6 +343,7 @@ def test_a_meta_alert_is_silent_when_nothing_is_wrong(tmp_path: Path) -> None:
     assert promtool(tmp_path, *tests) == ""
 
 
+@pytest.mark.slow
 def test_a_meta_alert_ends_when_its_reason_does(tmp_path: Path) -> None:
     lag = test_of({LAG: "300x40 0x99"}, "SftpMonitorPollsLate", {"12m": []})
     back = test_of({INFO % "a": "1x3 stale _x40 1x99"}, "SftpMonitorAbsent", {"13m": []})

@@ -28,8 +28,6 @@ async def test_fault_42_25_random_kills_lose_and_double_nothing() -> None:
     assert [figure for figure in figures(renamed, truncated) if not figure.kept] == []
 
 
-# Coverage writes into a database of its own, by the calls before which a process is killed.
-@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.slow
 def test_fault_42_a_death_at_any_step_loses_and_doubles_nothing() -> None:
     require_peer("strace")

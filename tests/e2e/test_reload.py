@@ -11,6 +11,7 @@ from support.fake_platform import fake_platform
 CAMPAIGNS = ["c-1", "c-2"]
 
 
+@pytest.mark.slow
 async def test_a_campaign_that_leaves_the_config_is_resolved_as_removed(tmp_path: Path) -> None:
     async with fake_platform(*CAMPAIGNS) as platform:
         for campaign in CAMPAIGNS:
@@ -77,6 +78,7 @@ async def test_fault_35_a_hundred_signals_in_a_row_are_taken(tmp_path: Path) -> 
     assert monitor.process.alerts() == []
 
 
+@pytest.mark.slow
 async def test_it_is_ready_once_each_environment_was_called_and_healthy_before(
     tmp_path: Path,
 ) -> None:

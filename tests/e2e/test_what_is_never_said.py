@@ -44,6 +44,7 @@ def hostile_platform(platform: FakePlatform) -> None:
     platform.replies["c-2"] = Reply(403, {"success": False, "message": HOSTILE, "code": HOSTILE})
 
 
+@pytest.mark.slow
 async def test_every_line_is_one_json_object_of_ascii_and_at_most_4096_bytes(
     tmp_path: Path,
 ) -> None:
@@ -69,6 +70,7 @@ async def test_every_line_is_one_json_object_of_ascii_and_at_most_4096_bytes(
         assert isinstance(json.loads(line), dict)
 
 
+@pytest.mark.slow
 async def test_lines_for_people_have_no_control_characters(tmp_path: Path) -> None:
     async with fake_platform() as platform:
         hostile_platform(platform)

@@ -61,6 +61,7 @@ def test_fault_28_listings_polls_probes_and_restarts_share_one_budget(world: Wor
     assert fullest_minute([at for at, _ in calls]) <= BUDGET
 
 
+@pytest.mark.slow
 def test_fault_30_a_budget_that_is_too_small_stretches_evenly_and_says_so(world: World) -> None:
     keys = [f"c-{n}" for n in range(80)]
 

@@ -40,6 +40,7 @@ def gaps(world: World, environment: str, campaign: str) -> list[float]:
     return [later - earlier for earlier, later in itertools.pairwise(at)]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("hung", "files"), [(9, 64), (40, 64), (40, 1024), (40, 1_048_576)])
 def test_where_others_hang_a_healthy_environment_is_polled_on_its_cadence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hung: int, files: int
@@ -69,6 +70,7 @@ def test_where_others_hang_a_healthy_environment_is_polled_on_its_cadence(
         assert later[1:] == pytest.approx([10 * MINUTE] * len(later[1:]), abs=1)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("environments", "files", "share"),
     [(10, 64, 1), (10, 1024, 8), (10, 4096, 8), (100, 64, 1), (100, 1024, 2), (100, 4096, 8)],

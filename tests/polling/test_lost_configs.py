@@ -69,6 +69,7 @@ def watch(world: World, count: int, minutes: float, *reads: Callable[[], None]) 
     run(story())
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("by", [GONE, NoConfig()])
 def test_the_next_polls_go_to_two_others_and_then_to_the_campaign_itself(
     world: World, by: Observation
@@ -140,6 +141,7 @@ def test_three_that_lose_theirs_together_are_missed_within_a_few_polls(world: Wo
     assert max(ats)[:16] == min(ats)[:16]
 
 
+@pytest.mark.slow
 def test_where_all_campaigns_answer_404_the_chain_of_questions_neither_bursts_nor_repeats(
     world: World,
 ) -> None:
@@ -156,6 +158,7 @@ def test_where_all_campaigns_answer_404_the_chain_of_questions_neither_bursts_no
     assert {key for status, key in told(world) if status == "firing"} == set(keys)
 
 
+@pytest.mark.slow
 def test_many_that_are_lost_among_many_that_are_not_are_all_told(world: World) -> None:
     keys = campaigns(60)
     lost_after(world, 10 * MINUTE, *keys[::2])
@@ -166,6 +169,7 @@ def test_many_that_are_lost_among_many_that_are_not_are_all_told(world: World) -
     assert fullest_minute([at for at, _ in world.api().calls]) <= 50
 
 
+@pytest.mark.slow
 def test_two_that_fail_confirm_nothing_until_they_can_be_read(world: World) -> None:
     broken: Observation = PollError(Reason.MALFORMED)
     others = [key for key in campaigns(20) if key != "c-3"]
@@ -182,6 +186,7 @@ def test_two_that_fail_confirm_nothing_until_they_can_be_read(world: World) -> N
     assert world.events()[0]["timestamp"] >= "2027-01-15T08:16"
 
 
+@pytest.mark.slow
 def test_others_that_nobody_can_read_any_more_are_not_waited_for(world: World) -> None:
     lost_after(world, 40 * MINUTE, "c-0")
     for key in ("c-1", "c-2"):
@@ -266,6 +271,7 @@ def test_where_the_others_are_removed_meanwhile_it_counts_at_once(world: World) 
     run(story())
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("again", ["restart", "reload"])
 def test_a_restart_or_a_reload_in_between_asks_anew(world: World, again: str) -> None:
     async def until_lost() -> None:
@@ -295,6 +301,7 @@ def test_a_restart_or_a_reload_in_between_asks_anew(world: World, again: str) ->
 DAY = 86_400.0
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("down", [False, True], ids=["while running", "while stopped"])
 @pytest.mark.parametrize("step", [-365 * DAY, -DAY, -90.0, 90.0, DAY, 365 * DAY])
 def test_an_answer_from_before_a_step_of_our_clock_confirms_nothing(
@@ -326,6 +333,7 @@ def test_an_answer_from_before_a_step_of_our_clock_confirms_nothing(
     assert told(world) == [("firing", "c-3")]
 
 
+@pytest.mark.slow
 def test_what_is_missed_stays_so_over_a_restart_without_another_question(world: World) -> None:
     async def story() -> int:
         world.configure(campaigns(20))
@@ -365,6 +373,7 @@ DISCOVERING = (
 )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("lost_at", [1, 5, 16, 31, 60])
 @pytest.mark.parametrize("listed", [True, False])
 def test_lost_state_never_ends_the_alert_of_a_campaign_that_must_have_a_config(
@@ -425,6 +434,7 @@ def test_a_campaign_of_the_file_may_do_without(world: World) -> None:
     assert told(world) == []
 
 
+@pytest.mark.slow
 def test_the_gaps_of_routine_polls_stay_while_a_config_is_missed(world: World) -> None:
     lost_after(world, 10 * MINUTE, "c-3")
     watch(world, 20, 60)

@@ -117,7 +117,7 @@ class Watched:
         compare_environment(self.watch, found)
 
 
-@settings(max_examples=2 * EXAMPLES, deadline=None)
+@settings(max_examples=2 * EXAMPLES)
 @given(
     some_policies(),
     some_histories(),

@@ -43,6 +43,7 @@ def near_every_deadline(world: World) -> None:
 RIGHT_ALERTS = [("firing", "failed_test", "c-5"), ("firing", "stale_test", "c-1")]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("odd", [9 * HOUR, -9 * HOUR, 400 * DAY, -56 * 365 * DAY])
 def test_one_odd_date_right_after_a_start_moves_nothing(world: World, odd: Seconds) -> None:
     async def story() -> None:
@@ -56,6 +57,7 @@ def test_one_odd_date_right_after_a_start_moves_nothing(world: World, odd: Secon
     assert sorted(world.told()) == RIGHT_ALERTS
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "off",
     [
@@ -86,6 +88,7 @@ def test_servers_whose_clocks_disagree_make_no_alert_flap(
     assert set(told) <= set(RIGHT_ALERTS)
 
 
+@pytest.mark.slow
 def test_what_fires_is_held_while_nobody_knows_whose_clock_is_right(world: World) -> None:
     async def story() -> None:
         world.configure(KEYS)
@@ -120,6 +123,7 @@ def test_fault_24_three_answers_that_agree_are_believed_rather_than_our_own_cloc
     assert run(story()) == [0, 0, 1, 2, 3]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("step", [HOUR, -HOUR, 365 * DAY, -365 * DAY])
 def test_a_step_of_our_clock_while_the_candidates_disagree_changes_nothing(
     world: World, step: Seconds
@@ -140,6 +144,7 @@ def test_a_step_of_our_clock_while_the_candidates_disagree_changes_nothing(
     run(story())
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("step", [HOUR, -HOUR, 365 * DAY])
 def test_spans_go_on_over_a_step_of_our_clock_and_over_a_crash_after_it(
     world: World, step: Seconds

@@ -6,17 +6,23 @@ the process has said until then is in the message when the deadline passes.
 
 import asyncio
 import json
+import logging
 import os
 import signal
+import sys
 import sysconfig
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from tempfile import TemporaryFile
+from typing import IO, Any, TypeVar
 
 import httpx
+import structlog
 
+from monitor import cli
 from support.fake_platform import TOKEN, FakePlatform
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "sftp-monitor"
@@ -42,6 +48,60 @@ async def finished(*arguments: str | Path, **environ: str) -> Finished:
     async with running(*arguments, **environ) as process:
         code = await process.end()
     return Finished(code, "\n".join(process.out), "\n".join(process.err))
+
+
+async def called(*arguments: str | Path, **environ: str) -> Finished:
+    """Run the command as `finished` does, but in a thread of this process: ten times as cheap.
+
+    For what it says and with which code it ends; not for signals, streams and `run`.
+    """
+    return await asyncio.to_thread(_call, [str(argument) for argument in arguments], environ)
+
+
+def _call(arguments: Sequence[str], environ: Mapping[str, str]) -> Finished:
+    with _one_call, TemporaryFile("w+") as out, TemporaryFile("w+") as err, _own_logging():
+        argv, variables = sys.argv, dict(os.environ)
+        sys.argv = [str(COMMAND), *arguments]
+        os.environ.update(environ)
+        try:
+            with redirect_stdout(out), redirect_stderr(err):
+                code = _exit_code(cli.main)
+        finally:
+            sys.argv = argv
+            os.environ.clear()
+            os.environ.update(variables)
+        return Finished(code, *(_text(stream) for stream in (out, err)))
+
+
+_one_call = threading.Lock()
+"""Arguments, streams and variables are the process's: one call at a time."""
+
+
+def _exit_code(main: Callable[[], None]) -> int:
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    raise AssertionError("it did not end by an exit code")
+
+
+def _text(stream: IO[str]) -> str:
+    # By its descriptor it is written, too, so that its own position says nothing.
+    stream.seek(0)
+    return "\n".join(stream.read().splitlines())
+
+
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """Put back at the end how this process logs."""
+    root, configured = logging.getLogger(), structlog.get_config()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.configure(**configured)
 
 
 @dataclass

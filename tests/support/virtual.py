@@ -36,11 +36,13 @@ class _Selector(selectors.DefaultSelector):
         self.now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout <= 0:
+            return []  # something is due at once: I/O is looked for when nothing is
         ready = super().select(0)
         if not ready and timeout is None:
             raise RuntimeError("everything waits, and nothing will ever happen")
         if not ready and timeout is not None:
-            self.now += max(0.0, timeout)
+            self.now += timeout
         return ready
 
 

@@ -23,6 +23,7 @@ def a_sink(folder: Path, url: str) -> AppriseSink:
     return AppriseSink(1, TokenSource(file), LINKS)
 
 
+@pytest.mark.slow
 async def test_an_event_is_told_in_words(tmp_path: Path) -> None:
     async with receiver() as to:
         sink = a_sink(tmp_path, to.url.replace("http", "json") + "/T0ken")

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.adapters.store import Change, StorageError, Store
@@ -234,7 +234,6 @@ async def test_whatever_is_raised_while_it_writes_is_named_and_ends_nothing(stor
 ACTIONS = st.lists(st.sampled_from(["save", "break", "heal", "tell", "restart"]), max_size=25)
 
 
-@settings(deadline=None, max_examples=25)
 @given(ACTIONS)
 def test_fault_39_whatever_the_disk_does_each_event_is_told_once_and_in_order(
     actions: list[str],
@@ -310,6 +309,7 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
+@pytest.mark.slow
 def test_fault_39_a_real_file_size_limit_is_survived_like_any_full_disk(path: Path) -> None:
     done = run_script(FILL_THE_DISK, path)
     assert done.stdout == "nothing lost, nothing doubled\n", done.stderr

@@ -74,6 +74,7 @@ async def test_a_reader_sees_each_commit_and_keeps_the_writer_from_nothing(
     assert store.problem is None
 
 
+@pytest.mark.matrix
 async def test_another_process_reads_beside_the_running_daemon(store: Store, path: Path) -> None:
     await fill(store)
     before = sorted(file.name for file in path.parent.iterdir())
@@ -93,6 +94,7 @@ async def test_reading_after_the_daemon_ended_creates_no_file(store: Store, path
     assert {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_reading_after_the_daemon_was_killed_sees_what_was_committed(path: Path) -> None:
     script = """
 import os, sys

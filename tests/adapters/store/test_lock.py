@@ -34,6 +34,7 @@ def test_a_released_lock_can_be_taken_again(path: Path) -> None:
     os.close(schema.lock(path))
 
 
+@pytest.mark.slow
 def test_the_lock_of_another_process_is_respected_until_it_dies(path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

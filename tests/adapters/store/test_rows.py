@@ -333,6 +333,7 @@ print(sys.getallocatedblocks() - before)
 """
 
 
+@pytest.mark.slow
 def test_the_texts_of_an_event_are_forgotten_with_it() -> None:
     body = rows.EVENT.encode(replace(an_event(), sftp_host="sftp.example.com"))
     command = [sys.executable, "-c", IN_A_FRESH_PROCESS]

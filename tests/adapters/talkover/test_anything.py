@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.adapters.talkover.answer import (
@@ -169,7 +169,6 @@ def test_arbitrary_text_is_no_rfc_3339_time(text: str) -> None:
         parse_rfc3339(text)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_arbitrary_bytes_on_the_wire_never_raise(data: bytes, after_a_head: bool) -> None:
     head = b"HTTP/1.1 200 OK\r\n" if after_a_head else b""
@@ -177,7 +176,6 @@ def test_arbitrary_bytes_on_the_wire_never_raise(data: bytes, after_a_head: bool
     assert isinstance(got.observation, PollError)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=4), st.integers(0, 10_000))
 def test_an_answer_with_a_few_bytes_replaced_never_raises(noise: bytes, place: int) -> None:
     whole = answer(config())

@@ -158,6 +158,7 @@ async def test_data_null_means_that_the_campaign_has_no_config() -> None:
     assert got.observation == NoConfig(by_404=False)
 
 
+@pytest.mark.matrix(fast=6)
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
     ("location", "told"),

@@ -157,6 +157,7 @@ def test_fault_22_rfc_3339_is_accepted(text: str, at: float) -> None:
     assert sftp(last_test_at=text, created_at=text).last_test_at == at
 
 
+@pytest.mark.matrix(fast=10)
 @pytest.mark.parametrize(
     "text",
     ["2024-01-10T14:30:00", "2024-01-10", "2024-W02-3T14:30:00Z", "2024-01-10T24:00:00Z",

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.adapters.talkover.decode import decode_listing
@@ -410,6 +410,7 @@ def test_the_total_says_whether_a_page_follows(
 LIES = [0, -1, 10**9, 10**30, 1.0, "1", "x", True, False, None, [], {}]
 
 
+@pytest.mark.matrix(fast=6)
 @pytest.mark.parametrize("lie", LIES)
 @pytest.mark.parametrize("key", ["last_page", "total_pages", "total", "per_page"])
 def test_fault_31_what_makes_no_sense_is_as_if_it_were_not_said(key: str, lie: object) -> None:
@@ -546,7 +547,6 @@ def test_an_honest_listing_is_read_to_its_end_whatever_hints_it_gives(
     assert found == [f"c-{number}" for number in range(count)]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_arbitrary_bytes_on_the_wire_never_raise(data: bytes, after_a_head: bool) -> None:
     head = b"HTTP/1.1 200 OK\r\n" if after_a_head else b""
@@ -554,7 +554,6 @@ def test_arbitrary_bytes_on_the_wire_never_raise(data: bytes, after_a_head: bool
     assert isinstance(got.page, PollError)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=4), st.integers(0, 10_000))
 def test_a_page_with_a_few_bytes_replaced_never_raises(noise: bytes, place: int) -> None:
     start = place % len(OK)

@@ -367,6 +367,7 @@ async def test_an_alert_of_a_rule_that_was_switched_off_is_left_out() -> None:
 # --- questions that are not understood ---------------------------------------------------------
 
 
+@pytest.mark.matrix(fast=6)
 @pytest.mark.parametrize(
     ("path", "error"),
     [

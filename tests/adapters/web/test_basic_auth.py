@@ -89,6 +89,7 @@ async def test_only_so_many_verifications_are_cached() -> None:
     assert len(auth._verified) == 1
 
 
+@pytest.mark.slow
 def test_fault_50_unknown_user_and_wrong_password_take_the_same_time() -> None:
     def seconds(hashed: str | None) -> float:
         # Of this thread alone, and the least of some: a busy machine makes it no longer.

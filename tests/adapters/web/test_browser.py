@@ -30,6 +30,7 @@ async def visit(port: int, profile: Path) -> tuple[str, str]:
     return page.decode(), said.decode(errors="replace")
 
 
+@pytest.mark.slow
 async def test_a_browser_shows_the_page_and_refuses_nothing_of_it(tmp_path: Path) -> None:
     async with listening(a_context()) as port:
         page, said = await visit(port, tmp_path)

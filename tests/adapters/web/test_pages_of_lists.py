@@ -51,6 +51,7 @@ async def pages_of(client: httpx.AsyncClient, path: str, **params: str) -> list[
         more = {"next": answer["next"]}
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 9, 1000])
 async def test_all_pages_together_are_the_list(path: str, limit: int) -> None:
@@ -62,6 +63,7 @@ async def test_all_pages_together_are_the_list(path: str, limit: int) -> None:
     assert 0 < len(pages[-1]) <= limit
 
 
+@pytest.mark.slow
 async def test_a_page_has_1000_items_unless_fewer_are_asked_for() -> None:
     board = board_of([f"c-{number}" for number in range(501)])
     async with serving(board=lambda: board) as client:
@@ -96,6 +98,7 @@ def page_of_alerts(
 IDS = st.lists(st.text("abcXYZ019_-", min_size=1, max_size=4), unique=True, max_size=8)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("page_of", [page_of_campaigns, page_of_alerts])
 @given(before=IDS, after=IDS, limit=st.integers(1, 5))
 def test_what_stays_is_seen_once_though_campaigns_come_and_go_between_pages(

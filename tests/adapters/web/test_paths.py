@@ -102,6 +102,7 @@ async def test_fault_46_any_other_path_is_not_there(path: str) -> None:
     assert answer.startswith(b"HTTP/1.0 404 Not Found\r\n")
 
 
+@pytest.mark.matrix(fast=6)
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

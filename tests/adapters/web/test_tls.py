@@ -174,6 +174,7 @@ async def test_a_new_certificate_is_shown_without_a_restart(folder: Path, ca: tr
         assert await serial_of(port, trusting(ca)) != before
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "text", ["", "tls_server_config: {cert_file: server.pem}", "nonsense", "basic_auth_users: {}"]
 )

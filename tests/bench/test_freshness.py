@@ -1,4 +1,4 @@
-"""The simulator of benchmarks/freshness.py: that it is fair, and that what we claim holds."""
+"""The simulator of bench/benchmarks/freshness.py: that it is fair, and that what we claim holds."""
 
 from itertools import pairwise
 from math import inf
@@ -163,6 +163,7 @@ def test_a_poll_every_minute_takes_longer_the_more_of_them_are_refused() -> None
 # -- our polling ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stale_test_is_told_in_the_first_slot_after_its_deadline(
     monitor: Monitor, happened: list[Incident]
 ) -> None:
@@ -180,6 +181,7 @@ def test_stale_tests_whose_deadlines_coincide_are_told_in_a_slot_each() -> None:
     assert [later - at for at, later in pairwise(told)] == pytest.approx([slot(50)] * 4)
 
 
+@pytest.mark.slow
 def test_a_failed_test_is_told_within_an_interval_and_a_half(
     monitor: Monitor, happened: list[Incident]
 ) -> None:
@@ -190,6 +192,7 @@ def test_a_failed_test_is_told_within_an_interval_and_a_half(
     assert len(late) <= len(failed) / 5
 
 
+@pytest.mark.slow
 def test_our_requests_are_never_refused(monitor: Monitor) -> None:
     assert monitor.requests > 20 * DAY / monitor.cadence.interval
     assert monitor.limit.refused == 0
@@ -242,6 +245,7 @@ def test_every_number_of_campaigns_meets_every_budget() -> None:
     assert all(setting.days * DAY > 3 * WARM_UP for setting in made)
 
 
+@pytest.mark.slow
 def test_what_we_claim_holds_where_the_budget_suffices(result: Comparison) -> None:
     assert result.ours.stale.told > 0
     assert result.late == 0
@@ -250,6 +254,7 @@ def test_what_we_claim_holds_where_the_budget_suffices(result: Comparison) -> No
     assert result.ours.refused_per_minute == 0
 
 
+@pytest.mark.slow
 def test_every_minute_runs_into_the_limit_and_we_do_not() -> None:
     found = compare(Setting(campaigns=60, per_minute=20, days=0.2))
     assert found.minutely.refused_per_minute == 40
@@ -257,6 +262,7 @@ def test_every_minute_runs_into_the_limit_and_we_do_not() -> None:
     assert found.ours.requests_per_minute <= 20
 
 
+@pytest.mark.slow
 def test_the_table_has_a_line_for_each_way_of_polling_and_the_claims_one_for_each_setting(
     result: Comparison,
 ) -> None:

@@ -28,7 +28,7 @@ from torture.figures import Figure
 CALLS = ("pwrite64", "write", "fsync", "fdatasync", "ftruncate", "unlink")
 """The system calls with which SQLite, the file sink and standard output change a file."""
 
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -88,7 +88,7 @@ def _kill(folder: Path, scripts: Sequence[str], call: str, number: int) -> int:
     play_them = (sys.executable, "-m", "support.scripted", str(folder), *scripts)
     result = subprocess.run(
         ("strace", "-f", "-qq", "-o", os.devnull, *inject, *play_them),
-        env={**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests", "PYTHONDONTWRITEBYTECODE": "1"},
         check=False,
     )
     assert 0 <= result.returncode < FAILED, "a script failed; it says why above"

@@ -5,7 +5,7 @@ import pytest
 from torture.soak import main, theil_sen
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=40)
 def test_half_a_minute_of_bad_weather_leaves_nothing_behind() -> None:
     for figure in main(["--minutes", "0.6"]):
         assert figure.kept, figure

@@ -1,7 +1,7 @@
 """Mutation testing: the core, the store and the decoder are changed, and the tests must notice.
 
 A mutant is one small change of one function; it survives if all tests that run the function still
-pass. Survivors are accepted in tests/mutants.toml, with a reason; one that is not listed there
+pass. Survivors are accepted in bench/mutants.toml, with a reason; one that is not listed there
 breaks the promise, and is printed as a line for that list. mutmut makes and runs the mutants, in a
 copy of the tree; `[tool.mutmut]` in pyproject.toml says of what, and with which tests.
 """
@@ -29,8 +29,8 @@ from torture.figures import Figure
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("monitor", "tests", "pyproject.toml")
-ACCEPTED = ROOT / "tests" / "mutants.toml"
-PAGE = ROOT / "docs" / "mutants.md"
+ACCEPTED = ROOT / "bench" / "mutants.toml"
+PAGE = ROOT / "docs" / "evidence" / "mutants.md"
 PACKAGES = ("core", "adapters.store", "adapters.talkover", "http")
 
 REQUIRED = 90.0
@@ -43,8 +43,8 @@ HEAD = """# Mutants
 
 `make mutation` changes the core, the store and the decoder in small ways, one at a time, and runs
 the tests of what was changed: a mutant that no test notices survives. It writes this page; it fails
-when a survivor is missing in [tests/mutants.toml](../tests/mutants.toml), which has the reasons, or
-when fewer than 90 % are killed. `make mutation ARGS="monitor.core.budget*"` does a part of it.
+when a survivor is missing in [bench/mutants.toml](../../bench/mutants.toml), which has the reasons,
+or when fewer than 90 % are killed. `make mutation ARGS="monitor.core.budget*"` does a part of it.
 
 mutmut changes what stands in functions, with properties and rules; it leaves alone the constants
 of modules, the defaults of fields, and what stands in decorators. A mutant that never ends counts
@@ -170,7 +170,7 @@ def page(mutants: Sequence[Mutant], reasons: Mapping[str, str], how: str) -> str
 
 
 def say(heading: str, keys: Iterable[str]) -> None:
-    """Print keys as lines for tests/mutants.toml."""
+    """Print keys as lines for bench/mutants.toml."""
     for i, key in enumerate(sorted(keys)):
         print(*([heading] if i == 0 else []), file=sys.stderr)
         print(f"    {json.dumps(key, ensure_ascii=False)},", file=sys.stderr)
@@ -198,7 +198,7 @@ def main(argv: Sequence[str]) -> list[Figure]:
     return [
         Figure(
             "A small change of the core, the store or the decoder does not pass the tests",
-            "mutmut; every survivor has a reason in docs/mutants.md",
+            "mutmut; every survivor has a reason in docs/evidence/mutants.md",
             f"{score(mutants):.1f} % of {len(mutants):,} mutants killed,"
             f" {len(alive - reasons.keys())} survive without a reason",
             score(mutants) >= REQUIRED and alive <= reasons.keys(),

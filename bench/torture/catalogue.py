@@ -10,7 +10,7 @@ from pathlib import Path
 from test_catalogue import FAULTS, TESTED
 from torture.figures import Figure
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2] / "tests"
 
 
 def main(argv: Sequence[str]) -> list[Figure]:

@@ -1,4 +1,4 @@
-"""Runs parts of the torture, keeps their figures, and writes docs/reliability.md from them.
+"""Runs parts of the torture, keeps their figures, and writes the page of reliability from them.
 
 python -m torture             all parts, one after the other: hours
 python -m torture kills       one part
@@ -20,9 +20,9 @@ from torture.figures import Figure
 PARTS = ("catalogue", "kills", "simulation", "clock", "disk", "secrets", "web", "soak", "mutation")
 """In the order of the page."""
 
-DOCS = Path(__file__).parents[2] / "docs"
-FIGURES = DOCS / "reliability.json"
-PAGE = DOCS / "reliability.md"
+EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence"
+FIGURES = EVIDENCE / "reliability.json"
+PAGE = EVIDENCE / "reliability.md"
 
 HEAD = """# Reliability
 
