@@ -234,6 +234,7 @@ STARTS: dict[str, tuple[object, str]] = {
     "the board is made": (daemon_module, "Report"),
     "what is served is made": (daemon_module, "WebServer"),
     "the port is opened": (WebServer, "start"),
+    "a config is prepared": (fleet_module.Fleet, "prepare"),
     "the config is put in force": (fleet_module.Fleet, "take"),
 }
 """Whatever runs between the file and the first poll: what a reload runs, and what it keeps."""
@@ -297,7 +298,7 @@ def test_no_step_of_a_start_is_left_out() -> None:
         "_build", "_keep_running", "run", "push_async_callback", "callback", "_open_web", "_take",
         "_prepare", "_reload_when_asked", "len", "info", "error", "ready", "wall", "board", "tuple",
         "ThreadPoolExecutor", "Fleet", "Situation", "prepare_sink", "WebContext", "partial",
-        "Tellers", "Upkeep", "start",
+        "Tellers", "start", "_tick", "aclose",
     }  # fmt: skip
     assert set(_calls(source)) - harmless - names == set(), "make it fail, too: add it to STARTS"
 

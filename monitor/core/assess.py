@@ -92,9 +92,9 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
 
 def reconcile(status: CampaignStatus, target: Target, now: Instant) -> Decision:
     """Decide what a start or a changed config means for what is remembered. Usually nothing."""
-    # An instant from the future (the clock was wrong) would put off graces until then, and let an
-    # answer of before confirm a loss of today.
-    memory, subject = status.memory.redated(clamped(now)), _subject(status, target, now)
+    # An instant from the future (the clock was wrong) would confirm a loss of today.
+    read_at = clamped(now)(status.memory.seen_at)
+    memory, subject = replace(status.memory, seen_at=read_at), _subject(status, target, now)
     alerts, told = machine.reconcile(status.alerts, RULES, target.rules, subject)
     return Decision(replace(status, alerts=alerts, memory=memory), {}, told)
 

@@ -38,7 +38,7 @@ def document(version: str, external_url: str | None) -> bytes:
         },
         "servers": [{"url": external_url or "/"}],
         "paths": {path: {"get": _get(shapes, *about)} for path, about in _paths().items()},
-        "components": {"schemas": shapes.components},
+        "components": {"schemas": dict(sorted(shapes.components.items()))},
     }
     return json.dumps(described, indent=1).encode()
 
