@@ -27,10 +27,11 @@ test: $(DEV_STAMP) ## Run the fast tests (ARGS="tests/core -k stale" for some of
 	$(PYTEST) -m "not slow" $(ARGS)
 
 # Coverage is that of the fast tests: to measure takes twice the time, and the slow ones cover little
-# more. Those, and all examples of what hypothesis tries, follow unmeasured, the longest first.
+# more. Those, and all examples of what hypothesis tries, follow unmeasured, the longest first;
+# three at once, for many of them wait most of the time.
 check: check-static ## Run everything that must hold: check-static, then all tests with coverage
 	$(PYTEST) -m "not slow" --cov=monitor
-	$(PYTEST) --dist load --maxschedchunk 1 -m "slow or hypothesis" --hypothesis-profile=thorough
+	$(PYTEST) -n 3 --dist load --maxschedchunk 1 -m "slow or hypothesis" --hypothesis-profile=thorough
 
 check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies and what is generated
 	$(BIN)/ruff format --check

@@ -64,6 +64,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=seconds, reverse=True)
 
 
+def pytest_collection_finish() -> None:
+    """Keep the thousands of tests themselves from the garbage collection of each of them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 def seconds(item: pytest.Item) -> float:
     """Return how long a slow test takes on a free machine, as far as its marker says so."""
     marker = item.get_closest_marker("slow")

@@ -148,6 +148,7 @@ def _gaps(calls: list[float]) -> list[float]:
     return [after - before for before, after in itertools.pairwise(calls)]
 
 
+@pytest.mark.slow
 def test_one_outage_is_one_page_and_no_campaign_is_unreadable(world: World) -> None:
     async def story() -> int:
         keys = [f"c-{n}" for n in range(20)]

@@ -341,6 +341,7 @@ def _without_config(world: World, relist: Callable[[], None]) -> list[tuple[str,
     return world.told()
 
 
+@pytest.mark.slow
 def test_a_config_that_is_gone_is_missing_once_a_listing_still_has_the_campaign(
     world: World,
 ) -> None:

@@ -272,6 +272,7 @@ async def test_at_the_start_every_view_answers_as_written(
     assert scraped(found["/metrics"]).value("state_up") == (ready == "200")
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("happens", [is_emptied, is_gone, is_damaged], ids=lambda one: one.__name__)
 async def test_fault_40_a_restart_repairs_it(monitor: Monitor, happens: Break) -> None:
     async with monitor.daemon() as (daemon, client):

@@ -195,7 +195,7 @@ async def soak(minutes: float, seed: int) -> Soaked:
 
 
 def _nothing_left(soaked: Soaked) -> bool:
-    return all(_is_settled(values) for values in _found(LEAKS, soaked).values())
+    return all(_is_settled(values) for values in _found((*LEAKS, "series"), soaked).values())
 
 
 def _reloads_after(tick: int, ticks: int) -> int:

@@ -28,6 +28,6 @@ def test_a_run_with_flags_of_its_own_is_shown_and_not_published(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = FIGURES.read_bytes()
-    assert main(["simulation", "--seed", "1", "--days", "0.1"]) == 0
-    assert "1 seeds × 0.1 virtual days: 0 violations" in capsys.readouterr().out
+    assert main(["simulation", "--seed", "1", "--days", "0.5"]) == 0
+    assert "1 seeds × 0.5 virtual days: 0 violations" in capsys.readouterr().out
     assert FIGURES.read_bytes() == before

@@ -193,7 +193,7 @@ async def started(*command: str, **environ: str) -> AsyncIterator[asyncio.Stream
         await process.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=60)
 async def test_the_image_can_be_built_and_its_services_work(tmp_path: Path) -> None:
     config = mounted("monitor", tmp_path)["/etc/sftp-monitor/sftp-monitor.yaml"]
     here = {

@@ -26,7 +26,7 @@ async def run_unread(config: Path, platform: FakePlatform, *before: str, stdout:
         assert await process.wait() == 0
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 async def test_fault_41_alerts_that_nobody_reads_are_told_after_a_restart(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
         platform.set("c-1", last_test_success=False)

@@ -19,7 +19,7 @@ def most_in_a_minute(came: Sequence[float]) -> int:
     return max(sum(start <= at < start + 60 for at in came) for start in came)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=70)
 async def test_fault_28_no_minute_holds_more_requests_than_the_budget(tmp_path: Path) -> None:
     async with fake_platform(*CAMPAIGNS) as platform:
         environment = {"requests_per_minute": 2 * BUDGET, "budget_share": 0.5}
@@ -50,7 +50,7 @@ async def test_fault_29_calls_go_out_one_by_one_and_never_as_a_burst(tmp_path: P
     assert came[10] - came[0] >= 0.75
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=75)
 async def test_fault_28_three_kills_in_the_first_minute_neither_burst_nor_starve(
     tmp_path: Path,
 ) -> None:

@@ -9,7 +9,7 @@ from support.fake_platform import fake_platform
 from torture.clock import steps
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=40)
 async def test_faults_25_and_26_steps_and_a_suspension_disturb_neither_polls_nor_people(
     tmp_path: Path,
 ) -> None:

@@ -99,7 +99,7 @@ TOLD_IN_ORDER = (
 
 
 @pytest.mark.e2e
-@pytest.mark.slow
+@pytest.mark.slow(seconds=100)
 async def test_a_whole_loop_of_the_demo_is_told_as_written(check_metrics: Check) -> None:
     async with running("demo", "--port", "0") as demo:
         url = (await demo.line("status page")).split()[-1]

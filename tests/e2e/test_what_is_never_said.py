@@ -20,7 +20,7 @@ FLAMES = "\U0001f525" * 4
 HOSTILE = '\x1b[31m\x00"quotes" \\ %s ${jndi:x} <script>\u2028\u202e' + FLAMES * 75
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=80)
 def test_fault_38_a_canary_token_is_in_no_output_whatever_goes_wrong() -> None:
     assert [figure for figure in secrets.main(SHORT) if not figure.kept] == []
 

@@ -121,6 +121,7 @@ def test_a_config_that_comes_back_meanwhile_was_never_missing(world: World) -> N
     assert told(world) == []
 
 
+@pytest.mark.slow
 def test_a_config_made_anew_meanwhile_was_never_missing(world: World) -> None:
     lost_after(world, 10 * MINUTE, "c-3", by=config("c-3", START, id="another"))
     answers = iter([GONE])

@@ -38,6 +38,7 @@ async def test_an_event_is_told_in_words(tmp_path: Path) -> None:
     assert (resolved["title"], resolved["type"]) == ("RESOLVED stale_test: Retail leads", "success")
 
 
+@pytest.mark.slow
 async def test_a_service_that_fails_is_told_later_and_its_url_is_not_shown(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -42,6 +42,7 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
 ]
 
 
+@pytest.mark.matrix(fast=8)
 @pytest.mark.parametrize(("filters", "expected"), FILTERS, ids=[str(f) for f, _ in FILTERS])
 async def test_the_history_is_filtered_and_paged(
     store: Store, path: Path, filters: dict[str, Any], expected: list[int]

@@ -242,6 +242,7 @@ ECHOES: dict[str, Script] = {
 }
 
 
+@pytest.mark.matrix(fast=6)
 @pytest.mark.parametrize("name", ECHOES)
 async def test_fault_38_a_token_that_the_api_echoes_is_in_no_answer(name: str) -> None:
     got = await asked(ECHOES[name], token=CANARY, timeout=0.5)

@@ -117,6 +117,7 @@ async def test_fault_3_the_token_is_redacted_before_the_message_is_cut() -> None
     assert got.observation.detail.endswith("y<secret>")
 
 
+@pytest.mark.matrix(fast=6)
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

@@ -72,6 +72,7 @@ async def test_fault_11_a_truncated_gzip_is_a_bad_encoding() -> None:
     assert await reason_of(replies(data)) is Reason.BAD_ENCODING
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     "encoding", ["gzip", "br", "zstd", "deflate", "gzip, gzip", "identity, br"]
 )

@@ -160,6 +160,7 @@ async def test_listings_and_polls_share_the_turns_of_a_client() -> None:
         assert isinstance((await page).page, ListingPage)
 
 
+@pytest.mark.matrix(fast=5)
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

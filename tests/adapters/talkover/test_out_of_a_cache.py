@@ -47,6 +47,7 @@ def reason(seen: object) -> Reason | None:
     return seen.reason if isinstance(seen, PollError) else None
 
 
+@pytest.mark.matrix(fast=5)
 @pytest.mark.parametrize("age", FRESH)
 async def test_an_answer_of_no_great_age_counts_and_so_does_its_date(age: str | None) -> None:
     got = await asked(replies(aged(age, config())))
@@ -55,6 +56,7 @@ async def test_an_answer_of_no_great_age_counts_and_so_does_its_date(age: str | 
     assert (got.server_date, page.server_date) == (SUNDAY_AT, SUNDAY_AT)
 
 
+@pytest.mark.matrix(fast=5)
 @pytest.mark.parametrize("age", KEPT)
 async def test_from_30_seconds_on_it_is_a_poll_error_and_its_date_no_sample(age: str) -> None:
     got = await asked(replies(aged(age, config())))

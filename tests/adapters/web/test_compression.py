@@ -32,6 +32,7 @@ async def raw(client: Any, path: str, headers: dict[str, str]) -> tuple[Any, byt
         return answer, b"".join([chunk async for chunk in answer.aiter_raw()])
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("path", LARGE)
 async def test_a_zipped_answer_is_the_plain_one(path: str) -> None:
     async with serving() as client:
@@ -46,6 +47,7 @@ async def test_a_zipped_answer_is_the_plain_one(path: str) -> None:
         assert gzip.decompress(packed) == body
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("path", LARGE)
 async def test_head_has_the_headers_of_the_zipped_answer_and_no_body(path: str) -> None:
     async with serving() as client:
@@ -56,6 +58,7 @@ async def test_head_has_the_headers_of_the_zipped_answer_and_no_body(path: str) 
         assert head.headers[name] == got.headers[name]
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("path", LARGE)
 async def test_caches_are_told_that_it_depends_on_what_is_accepted(path: str) -> None:
     async with serving() as client:

@@ -79,6 +79,7 @@ async def test_real_answers_keep_to_the_document(path: str) -> None:
         validate(await document_of(client), path, await client.get(PATHS[path]))
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("query", "status"), [("?nonsense=1", 400), ("", 503)])
 async def test_errors_keep_to_the_document(path: str, query: str, status: int) -> None:

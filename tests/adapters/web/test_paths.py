@@ -53,6 +53,7 @@ class Reloads:
         return self.problems
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("path", READ)
 async def test_a_path_is_there_for_get(path: str) -> None:
     async with serving() as client:
@@ -61,6 +62,7 @@ async def test_a_path_is_there_for_get(path: str) -> None:
     assert answer.content
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("path", [path for path in READ if path != "/metrics"])
 async def test_head_answers_as_get_without_the_body(path: str) -> None:
     async with serving() as client:
@@ -77,6 +79,7 @@ async def test_head_of_metrics_gives_no_body_either() -> None:
     assert head.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("path", READ)
 async def test_fault_46_any_other_method_is_refused_with_those_allowed(path: str) -> None:
     async with serving() as client:
@@ -94,6 +97,7 @@ async def test_a_reload_can_only_be_posted(method: str) -> None:
     assert reloads.count == 0
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("path", NOWHERE)
 async def test_fault_46_any_other_path_is_not_there(path: str) -> None:
     # Byte by byte, for a client would tidy it up.

@@ -23,6 +23,7 @@ PROMETHEUS = (
 OPENMETRICS, TEXT = "application/openmetrics-text", "text/plain"
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize(
     ("accept", "expected"),
     [
@@ -53,6 +54,7 @@ async def test_both_formats_can_be_read() -> None:
     assert list(read_openmetrics(openmetrics.text))  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize(
     ("accepted", "zipped"),
     [

@@ -89,6 +89,7 @@ async def test_with_tls_plain_text_is_not_answered(folder: Path, ca: trustme.CA)
             assert b"HTTP" not in await exchange(port, GET)
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize(
     ("text", "version", "answered"),
