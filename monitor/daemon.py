@@ -16,11 +16,11 @@ from typing import Any
 import structlog
 
 from monitor import __version__
-from monitor.adapters.metrics import OwnMetrics, content_type
+from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.sinks import Situation, WriteLine, sinks_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.systemd import ServiceManager
-from monitor.adapters.web import WebContext, WebServer
+from monitor.adapters.web import WebServer
 from monitor.config import Access, Config, ConfigError, SecretError, safe_access
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
@@ -141,7 +141,9 @@ class Daemon:
         situation = Situation(clock.wall, board=lambda: self.report.board())  # noqa: PLW0108
         sinks = sinks_of(config, self._write, situation, threaded=self._threaded)
         names = tuple(sink.name for sink in sinks)
-        self.report = Report(config, self._fleet, store, names, self._own, clock)
+        self.report = Report(
+            config, self._fleet, store, names, self._own, clock, lambda: self._loaded, self.reload
+        )
         for name in names:
             self._own.prepare_sink(name)
         # Before the first save: without its cursor a crash would let events pass a sink by.
@@ -242,21 +244,9 @@ class Daemon:
         self._own.config_loaded(self._clock.wall(), config.digest)
 
     async def _open_web(self, config: Config) -> None:
-        context = WebContext(
-            board=self.report.board,
-            metrics=self.report.metrics,
-            metrics_content_type=content_type,
-            healthy=self.report.healthy,
-            ready=lambda: self.report.ready() if self._loaded else "the state is not loaded yet",
-            loaded=lambda: self._loaded,
-            reload=self.reload,
-            events=self.report.history,
-            version=__version__,
-            started_at=self._clock.wall(),
-            external_url=config.web.external_url,
-        )
         host, port = config.web.listen_address
-        self._web = WebServer(context, host, port, read_access=partial(safe_access, config.web))
+        read_access = partial(safe_access, config.web)
+        self._web = WebServer(self.report, host, port, read_access=read_access)
         port = await self._web.start()
         self._closing.push_async_callback(self._web.stop)
         shown = f"[{host}]" if ":" in host else host or "127.0.0.1"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,9 +37,13 @@ class Report:
     sinks: tuple[str, ...]
     own: OwnMetrics
     clock: Clock
+    loaded: Callable[[], bool]
+    reload: Callable[[], Awaitable[Sequence[str]]]
+    version: str = __version__
 
     def __post_init__(self) -> None:
         """Have the metrics show the state of the store."""
+        self.started_at, self.external_url = self.clock.wall(), self.config.web.external_url
         self._exposition = Exposition(self.own)
         self.own.show_state(lambda: self.store.problem is None)
 
@@ -81,6 +85,8 @@ class Report:
 
     def ready(self) -> str | None:
         """Return why the monitor is not ready, or None when it is."""
+        if not self.loaded():
+            return "the state is not loaded yet"
         if self.store.problem is not None:
             return f"the state database: {self.store.problem.reason}"
         if not self.healthy():

@@ -19,7 +19,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -157,6 +157,10 @@ def _not_started(_name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[No
     return asyncio.ensure_future(asyncio.sleep(0))
 
 
+async def _not_reloaded() -> Sequence[str]:
+    return []
+
+
 def change(fleet: Fleet, part: float, now: float) -> None:
     """Have this part of all campaigns polled."""
     for poller in fleet.pollers.values():
@@ -185,7 +189,8 @@ async def measure(environments: int, campaigns: int) -> None:
     # As `sftp-monitor run` does it, once everything is loaded.
     gc.collect()
     gc.freeze()
-    await measure_scrapes(watch, fleet, Report(config, fleet, store, (), own, clock))
+    report = Report(config, fleet, store, (), own, clock, lambda: True, _not_reloaded)
+    await measure_scrapes(watch, fleet, report)
     ticking.cancel()
 
 

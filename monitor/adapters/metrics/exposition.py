@@ -192,11 +192,6 @@ class Exposition:
         yield from _gauges(SINK_GAUGES, "sink", {sink.name: sink for sink in sinks})
 
 
-def content_type(openmetrics: bool) -> str:
-    """Return the `Content-Type` of such a page."""
-    return (_OPENMETRICS if openmetrics else _TEXT)[1]
-
-
 def _of_campaign(entry: Entry) -> Lines:
     target, config = entry.target, entry.status.memory.config
     key = {"environment": target.environment, "campaign_id": target.campaign_id}

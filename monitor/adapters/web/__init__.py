@@ -2,10 +2,10 @@
 
 Everything is a view of the board, made when asked. `server` has the connections; `handlers` the way
 from a request to its answer; `serializers` turns a board into JSON and HTML. What it shows comes in
-by `WebContext`, so that nothing here knows the daemon.
+by `Program`, so that nothing here knows the daemon.
 """
 
-from monitor.adapters.web.api import HistoryUnreadableError, WebContext
+from monitor.adapters.web.api import HistoryUnreadableError, Program
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.adapters.web.server import Limits, WebServer
 
@@ -13,6 +13,6 @@ __all__ = [
     "EventsAnswer",
     "HistoryUnreadableError",
     "Limits",
-    "WebContext",
+    "Program",
     "WebServer",
 ]

@@ -14,8 +14,15 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from prometheus_client.exposition import choose_encoder
 
-from monitor.adapters.web.api import VIEWS, HistoryUnreadableError, View, WebContext
+from monitor.adapters.web.api import (
+    ENDPOINTS,
+    Endpoint,
+    HistoryUnreadableError,
+    Program,
+    read_query,
+)
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_cross_site
 from monitor.adapters.web.openapi import document
 from monitor.adapters.web.schemas import ErrorAnswer
@@ -41,18 +48,16 @@ logger = logging.getLogger(__name__)
 class Handlers:
     """Answers to every path: of a view taken on the loop; what takes long is made in a thread."""
 
-    def __init__(
-        self, context: WebContext, config: WebConfigReloader, body_seconds: Seconds
-    ) -> None:
+    def __init__(self, program: Program, config: WebConfigReloader, body_seconds: Seconds) -> None:
         """Read the style sheet, and describe the API; the rest is made when asked for."""
-        self._context, self._config, self._body_seconds = context, config, body_seconds
+        self._program, self._config, self._body_seconds = program, config, body_seconds
         self._auth = BasicAuth()
         # Two, so that Prometheus does not wait for somebody's large page.
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")
         self._views = ThreadPoolExecutor(1, thread_name_prefix="view")
         self._rendering: dict[tuple[bool, bool], asyncio.Future[bytes]] = {}
         self._style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
-        self._openapi = document(context.version, context.external_url)
+        self._openapi = document(program.version, program.external_url)
 
     def routes(self) -> list[web.RouteDef]:
         """Return every path; GET brings HEAD along."""
@@ -64,7 +69,7 @@ class Handlers:
             web.get("/-/ready", self._ready),
             web.post("/-/reload", self._reload),
             web.get("/openapi.json", self._described),
-            *(web.get(path, partial(self._json, view)) for path, view in VIEWS.items()),
+            *(web.get(path, partial(self._json, one)) for path, one in ENDPOINTS.items()),
         ]
 
     def close(self) -> None:
@@ -106,7 +111,7 @@ class Handlers:
         is_data = request.path in {"/", "/metrics"} or request.path.startswith(_API)
         known = request.match_info.http_exception is None
         # An empty answer would read as "nothing is wrong".
-        if known and is_data and not self._context.loaded():
+        if known and is_data and not self._program.loaded():
             raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
 
     async def _made(
@@ -120,8 +125,8 @@ class Handlers:
     # -- for people, Prometheus, and whoever runs the program -------------------------------
 
     async def _page(self, request: web.Request) -> web.Response:
-        context = self._context
-        make = partial(status_page, context.board(), context.version, context.ready())
+        program = self._program
+        make = partial(status_page, program.board(), program.version, program.ready())
         return await self._made(request, make, "text/html; charset=utf-8")
 
     async def _stylesheet(self, _request: web.Request) -> web.Response:
@@ -135,29 +140,29 @@ class Handlers:
         # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
         key = (openmetrics, zipped)
         if key not in self._rendering:
-            make, loop = self._context.metrics(openmetrics), asyncio.get_running_loop()
+            make, loop = self._program.metrics(openmetrics), asyncio.get_running_loop()
             self._rendering[key] = loop.run_in_executor(self._scrapes, _render, make, zipped)
             self._rendering[key].add_done_callback(lambda _: self._rendering.pop(key))
         # Others may wait for the same page: one request that is cancelled must not take it along.
         body = await asyncio.shield(self._rendering[key])
-        content_type = self._context.metrics_content_type(openmetrics)
+        _, content_type = choose_encoder(_OPENMETRICS if openmetrics else "text/plain")
         return _chunked_response(body, content_type, zipped=zipped, vary="Accept, Accept-Encoding")
 
     async def _healthy(self, _request: web.Request) -> web.Response:
-        if self._context.healthy():
+        if self._program.healthy():
             return web.Response(text="healthy\n")
         return web.Response(status=503, text="the poll loop stands still\n")
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        not_ready = self._context.ready()
+        not_ready = self._program.ready()
         if not_ready is None:
             return web.Response(text="ready\n")
         return web.Response(status=503, text=f"not ready: {text(not_ready)}\n")
 
     async def _reload(self, request: web.Request) -> web.Response:
-        if is_cross_site(request.headers, self._context.external_url):
+        if is_cross_site(request.headers, self._program.external_url):
             raise web.HTTPForbidden(text="a page of another site may not ask for this")
-        problems = await self._context.reload()
+        problems = await self._program.reload()
         if problems:
             lines = (f"{clean(problem, _PROBLEM_CHARACTERS)}\n" for problem in problems)
             return web.Response(status=500, text="".join(lines))
@@ -166,8 +171,9 @@ class Handlers:
     async def _described(self, request: web.Request) -> web.Response:
         return await self._made(request, lambda: self._openapi, _JSON)
 
-    async def _json(self, view: View, request: web.Request) -> web.Response:
-        make = view(self._context, request)
+    async def _json(self, endpoint: Endpoint, request: web.Request) -> web.Response:
+        query = read_query(request, endpoint.parameters)
+        make = endpoint.view(self._program, **request.match_info, **query)
         return await self._made(request, lambda: as_json(make()), _JSON)
 
 

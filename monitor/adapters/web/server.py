@@ -19,7 +19,7 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from monitor.adapters.web.api import WebContext
+from monitor.adapters.web.api import Program
 from monitor.adapters.web.auth import WebConfigReloader
 from monitor.adapters.web.handlers import Handlers, error_response
 from monitor.config import Access
@@ -51,11 +51,11 @@ class Limits:
 
 
 class WebServer:
-    """Serves what a `WebContext` gives on one address; `host` "" is every interface."""
+    """Serves what a `Program` shows on one address; `host` "" is every interface."""
 
     def __init__(
         self,
-        context: WebContext,
+        program: Program,
         host: str,
         port: int,
         limits: Limits | None = None,
@@ -68,7 +68,7 @@ class WebServer:
         """
         self._host, self._port, self.limits = host, port, limits or Limits()
         self.web_config = WebConfigReloader(read_access)
-        self._handlers = Handlers(context, self.web_config, self.limits.body_seconds)
+        self._handlers = Handlers(program, self.web_config, self.limits.body_seconds)
         app = web.Application(
             middlewares=[self._handlers.answer], client_max_size=self.limits.body_bytes
         )

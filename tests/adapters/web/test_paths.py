@@ -7,7 +7,7 @@ import pytest
 
 from monitor.adapters.web.auth import SECURITY_HEADERS
 from support.scrapes import VERSION
-from support.web import a_context, exchange, listening, serving
+from support.web import a_program, exchange, listening, serving
 
 READ = (
     "/",
@@ -97,7 +97,7 @@ async def test_a_reload_can_only_be_posted(method: str) -> None:
 @pytest.mark.parametrize("path", NOWHERE)
 async def test_fault_46_any_other_path_is_not_there(path: str) -> None:
     # Byte by byte, for a client would tidy it up.
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         answer = await exchange(port, f"GET {path} HTTP/1.0\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.0 404 Not Found\r\n")
 
@@ -157,7 +157,7 @@ async def test_an_internal_error_of_the_api_is_told_as_json(
     def broken(query: object) -> object:
         raise RuntimeError("canary")
 
-    async with serving(events=broken) as client:
+    async with serving(history=broken) as client:
         answer = await client.get("/api/v1/events")
     assert (answer.status_code, answer.json()) == (500, {"error": "internal error; see the log"})
     assert len(caplog.records) == 1
