@@ -32,7 +32,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from monitor.adapters.metrics import OwnMetrics
-from monitor.adapters.metrics.exposition import CAMPAIGN_GAUGES
+from monitor.adapters.metrics.exposition import CAMPAIGN_FAMILIES, campaign_values
 from monitor.adapters.store import MEMORY, Loaded, Store
 from monitor.adapters.web.handlers import GZIP_LEVEL
 from monitor.config import Config, EnvironmentConfig, load_config, narrowed
@@ -58,10 +58,10 @@ class PlainCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every gauge of the campaigns."""
-        for name, (about, value) in CAMPAIGN_GAUGES.items():
+        for name, about in [*CAMPAIGN_FAMILIES.items()][1:-2]:
             family = GaugeMetricFamily(name, about, labels=["environment", "campaign_id"])
             for _, entry in self._board.entries():
-                number = value(entry)
+                number = campaign_values(entry).get(name)
                 if number is not None:
                     key = [entry.target.environment, entry.target.campaign_id]
                     family.add_metric(key, float(number))
