@@ -173,8 +173,7 @@ def compare_gauge(watch: Watch, campaign_id: str, decided: Findings) -> None:
 
 def compare_environment(watch: Watch, decided: Findings | None) -> None:
     """Assert that the API says what the environment's own rules were decided to say."""
-    (environment,) = serializers.environments(Board({watch.name: board_of(watch)}, watch.now()))
-    said = environment.findings
+    said = serializers.environment(board_of(watch)).findings
     found = None if said is None else {one.rule: (one.verdict, one.summary) for one in said}
     assert found == (
         None

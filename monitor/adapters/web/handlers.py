@@ -38,8 +38,7 @@ SLICE_BYTES = 64 * 1024
 """As much as asyncio buffers of a connection before a writer has to wait."""
 
 _API = "/api/"  # errors of paths that begin so are JSON
-_JSON = "application/json"
-_OPENMETRICS = "application/openmetrics-text"
+_JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
 logger = logging.getLogger(__name__)
@@ -56,19 +55,21 @@ class Handlers:
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")
         self._views = ThreadPoolExecutor(1, thread_name_prefix="view")
         self._rendering: dict[tuple[bool, bool], asyncio.Future[bytes]] = {}
-        self._style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
-        self._openapi = document(program.version, program.external_url)
+        style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
+        self._fixed = {
+            "/static/style.css": (style, "text/css; charset=utf-8"),
+            "/openapi.json": (document(program.version, program.external_url), _JSON),
+        }
 
     def routes(self) -> list[web.RouteDef]:
         """Return every path; GET brings HEAD along."""
         return [
             web.get("/", self._page),
-            web.get("/static/style.css", self._stylesheet),
             web.get("/metrics", self._metrics),
             web.get("/-/healthy", self._healthy),
             web.get("/-/ready", self._ready),
             web.post("/-/reload", self._reload),
-            web.get("/openapi.json", self._described),
+            *(web.get(path, self._file) for path in self._fixed),
             *(web.get(path, partial(self._json, one)) for path, one in ENDPOINTS.items()),
         ]
 
@@ -117,26 +118,23 @@ class Handlers:
     async def _made(
         self, request: web.Request, make: Callable[[], bytes], content_type: str
     ) -> web.Response:
-        zipped = _accepts_gzip(request)
-        loop = asyncio.get_running_loop()
+        zipped, loop = _accepts_gzip(request), asyncio.get_running_loop()
         body = await loop.run_in_executor(self._views, _render, make, zipped)
         return _chunked_response(body, content_type, zipped=zipped)
-
-    # -- for people, Prometheus, and whoever runs the program -------------------------------
 
     async def _page(self, request: web.Request) -> web.Response:
         program = self._program
         make = partial(status_page, program.board(), program.version, program.ready())
         return await self._made(request, make, "text/html; charset=utf-8")
 
-    async def _stylesheet(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._style, content_type="text/css", charset="utf-8")
+    async def _file(self, request: web.Request) -> web.Response:
+        body, content_type = self._fixed[request.path]
+        return await self._made(request, lambda: body, content_type)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         accept = request.headers.get("Accept", "")
-        wanted = quality(accept, _OPENMETRICS)
+        wanted, zipped = quality(accept, _OPENMETRICS), _accepts_gzip(request)
         openmetrics = wanted > 0 and wanted >= quality(accept, "text/plain")
-        zipped = _accepts_gzip(request)
         # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
         key = (openmetrics, zipped)
         if key not in self._rendering:
@@ -168,9 +166,6 @@ class Handlers:
             return web.Response(status=500, text="".join(lines))
         return web.Response(text="reloaded\n")
 
-    async def _described(self, request: web.Request) -> web.Response:
-        return await self._made(request, lambda: self._openapi, _JSON)
-
     async def _json(self, endpoint: Endpoint, request: web.Request) -> web.Response:
         query = read_query(request, endpoint.parameters)
         make = endpoint.view(self._program, **request.match_info, **query)
@@ -178,7 +173,7 @@ class Handlers:
 
 
 def _render(make: Callable[[], bytes], zipped: bool) -> bytes:
-    """Return a body, zipped or not; takes long, so it is called in a thread."""
+    # Takes long, so it is called in a thread.
     return gzip.compress(make(), GZIP_LEVEL) if zipped else make()
 
 
@@ -204,19 +199,13 @@ async def slices(body: bytes) -> AsyncIterator[bytes]:
 def as_json(answer: Any) -> bytes:
     """Return an answer as JSON in UTF-8.
 
-    The items of a list one by one: the encoder does not let go of the interpreter, so a page in
-    one piece would hold up the loop although another thread encodes it.
+    The items of a list one by one: the encoder holds the interpreter, and so the loop, meanwhile.
     """
-    fields = to_json(answer)
-    return b"{%s}" % b",".join(b"%s:%s" % (_dumped(name), _pieces(fields[name])) for name in fields)
-
-
-def _pieces(value: Any) -> bytes:
-    return b"[%s]" % b",".join(map(_dumped, value)) if isinstance(value, list) else _dumped(value)
-
-
-def _dumped(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    dumped, parts = partial(json.dumps, ensure_ascii=False, separators=(",", ":")), []
+    for name, value in to_json(answer).items():
+        whole = f"[{','.join(map(dumped, value))}]" if isinstance(value, list) else dumped(value)
+        parts.append(f"{dumped(name)}:{whole}")
+    return f"{{{','.join(parts)}}}".encode()
 
 
 def error_response(request: web.BaseRequest, status: HTTPStatus, sentence: str) -> web.Response:
@@ -228,7 +217,6 @@ def error_response(request: web.BaseRequest, status: HTTPStatus, sentence: str) 
 
 
 def _accepts_gzip(request: web.Request) -> bool:
-    """Return whether the client takes a zipped answer."""
     return quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
 
 

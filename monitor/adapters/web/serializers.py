@@ -5,6 +5,7 @@ Pure, so that any thread may do it.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from heapq import nsmallest
 from operator import itemgetter
 from typing import Any, Final, TypeVar
@@ -27,10 +28,13 @@ LIMIT: Final = 1000
 Key = tuple[str, ...]
 """What a list is ordered by, and paged on by: an item that is gone leaves its place behind."""
 
-_T = TypeVar("_T")
-
 ROWS = 1000
 """So many campaigns are shown, the worst; the others are only counted."""
+
+text = partial(clean, limit=TEXT_LIMITS[0])
+"""Return a text that came from outside, fit to be shown."""
+
+_T = TypeVar("_T")
 
 _TEMPLATES = Environment(
     loader=PackageLoader("monitor.adapters.web"),
@@ -55,18 +59,8 @@ def status(
         uptime_seconds=max(0.0, board.now - started_at),
         ready=not_ready is None,
         not_ready=not_ready,
-        environments=environments(board),
+        environments=[environment(one) for one in board.environments.values()],
     )
-
-
-def environments(board: Board) -> list[schemas.EnvironmentAnswer]:
-    """Return the state of each environment, in the order of the config."""
-    return [_environment(environment) for environment in board.environments.values()]
-
-
-def campaigns(board: Board) -> list[schemas.CampaignAnswer]:
-    """Return every campaign, in the order of the config."""
-    return [campaign(environment, entry) for environment, entry in board.entries()]
 
 
 def campaigns_page(
@@ -78,7 +72,7 @@ def campaigns_page(
 ) -> schemas.CampaignsAnswer:
     """Return a page of the campaigns of an environment and of these healths; None, (): of all."""
     keyed = (
-        ((entry.target.environment, entry.target.campaign_id), (of, entry))
+        ((of.status.name, entry.target.campaign_id), (of, entry))
         for of, entry in board.entries()
         if environment in (None, of.status.name) and (not health or of.health(entry) in health)
     )
@@ -124,11 +118,6 @@ def campaign_detail(
     return _answer(schemas.CampaignDetailAnswer, campaign(environment, entry), history=history)
 
 
-def text(value: str) -> str:
-    """Return a text that came from outside, fit to be shown."""
-    return clean(value, TEXT_LIMITS[0])
-
-
 def _answer(cls: type[_T], *sources: Any, **more: Any) -> _T:
     """Return an answer of `more`, and of what the sources have by the same names as its fields."""
     kind: Any = cls  # for mypy, which takes no type variable for hashable
@@ -168,8 +157,9 @@ def _alert(
     )
 
 
-def _environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
-    known, counts = board.status, {health.value: count for health, count in board.counts().items()}
+def environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
+    """Return the state of one environment."""
+    known = board.status
     return _answer(
         schemas.EnvironmentAnswer,
         known,
@@ -181,7 +171,7 @@ def _environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
         budget=schemas.BudgetAnswer(
             requests_per_minute=board.per_minute, available_requests=board.available
         ),
-        counts=schemas.CountsAnswer(**counts),
+        counts=schemas.CountsAnswer(**{health.value: n for health, n in board.counts().items()}),
         sweep=schemas.SweepAnswer(
             swept_at=known.swept_at,
             polled=board.swept,
@@ -204,12 +194,11 @@ def _findings(
 
 def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
     """Return the page in UTF-8, the worst campaigns first; `not_ready` says why, if so."""
-    everything = [
-        (_BADNESS[environment.health(entry)], entry.target.name, place, environment, entry)
-        for place, (environment, entry) in enumerate(board.entries())
-    ]
-    # The place decides between equals, for entries have no order of their own.
-    shown = nsmallest(ROWS, everything, key=lambda each: each[:3])
+    everything = list(board.entries())
+    # Equals stay in the order of the config.
+    worst = nsmallest(
+        ROWS, everything, lambda it: (_BADNESS[it[0].health(it[1])], it[1].target.name)
+    )
     page = _TEMPLATES.get_template("status.html").render(
         version=version,
         not_ready=not_ready,
@@ -217,17 +206,17 @@ def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
         totals=_totals(board),
         firing=sum(active.alert.told for *_, active in board.active_alerts()),
         total=len(everything),
-        rows=[(environment, entry) for *_, environment, entry in shown],
+        rows=worst,
     )
     return page.encode()
 
 
-def _totals(board: Board) -> dict[Health, int]:
+def _totals(board: Board) -> Mapping[Health, int]:
     """Return how many campaigns have each health, and how many environments themselves are ill."""
     totals = Counter(dict.fromkeys(Health, 0))
-    for environment in board.environments.values():
-        totals.update(environment.counts())
-        own = boards.worst_firing(environment.active_alerts())
+    for one in board.environments.values():
+        totals.update(one.counts())
+        own = boards.worst_firing(one.active_alerts())
         totals[own] += own is not Health.HEALTHY
     return totals
 
