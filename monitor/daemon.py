@@ -21,7 +21,7 @@ from monitor.adapters.sinks import Situation, WriteLine, sinks_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.systemd import ServiceManager
 from monitor.adapters.web import WebServer
-from monitor.config import Access, Config, ConfigError, SecretError, safe_access
+from monitor.config import Config, ConfigError, SecretError, safe_access
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
 from monitor.polling import STEP, Clock, Connect, Fleet, talkover
@@ -200,14 +200,14 @@ class Daemon:
             if self._threaded:
                 # It takes long, and polls go on meanwhile.
                 loop = asyncio.get_running_loop()
-                config, access = await loop.run_in_executor(self._thread, self._read)
+                config = await loop.run_in_executor(self._thread, self._read)
             else:
-                config, access = self._read()
+                config = self._read()
             await self._store.flush()
             # All that can fail comes before the first change.
             await self._fleet.take(*await self._fleet.prepare(config))
             self._take(config)
-            self._web.web_config.take(access)
+            self._web.web_config.reload()
         except Exception as error:
             return self._refused(error)
         log.info("reloaded", environments=len(self._fleet.pollers))
@@ -230,8 +230,8 @@ class Daemon:
             self.reload_requested.clear()
             await self.reload()
 
-    def _read(self) -> tuple[Config, Access]:
-        return self._load().sharing_with(self.report.config), self._web.web_config.read()
+    def _read(self) -> Config:
+        return self._load().sharing_with(self.report.config)
 
     def _take(self, config: Config) -> None:
         """Note that a config is in force; nothing here depends on what a file or a peer says."""

@@ -23,7 +23,7 @@ from monitor.adapters.web.api import (
     Program,
     read_query,
 )
-from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_cross_site
+from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_of_a_page
 from monitor.adapters.web.openapi import document
 from monitor.adapters.web.schemas import ErrorAnswer
 from monitor.adapters.web.serializers import status_page, text
@@ -158,8 +158,8 @@ class Handlers:
         return web.Response(status=503, text=f"not ready: {text(not_ready)}\n")
 
     async def _reload(self, request: web.Request) -> web.Response:
-        if is_cross_site(request.headers, self._program.external_url):
-            raise web.HTTPForbidden(text="a page of another site may not ask for this")
+        if is_of_a_page(request.headers):
+            raise web.HTTPForbidden(text="a page in a browser may not ask for this")
         problems = await self._program.reload()
         if problems:
             lines = (f"{clean(problem, _PROBLEM_CHARACTERS)}\n" for problem in problems)

@@ -217,15 +217,16 @@ async def test_a_reload_with_problems_is_500_and_tells_them_all() -> None:
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
-        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "http://rebound.example:10022", "Host": "rebound.example:10022"},
         {"Origin": "http://127.0.0.1:1", "Host": "127.0.0.1:10022"},
+        # Nor can one of ours: none has a form or a script.
+        {"Origin": "https://monitor.example", "Sec-Fetch-Site": "same-origin"},
     ],
     ids=str,
 )
-async def test_a_page_of_another_site_cannot_reload(headers: dict[str, str]) -> None:
+async def test_no_page_can_reload(headers: dict[str, str]) -> None:
     reloads = Reloads()
     async with serving(reload=reloads, external_url="https://monitor.example") as client:
         answer = await client.post("/-/reload", headers=headers)
@@ -233,19 +234,9 @@ async def test_a_page_of_another_site_cannot_reload(headers: dict[str, str]) -> 
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Host": "monitor.internal:10022"},
-        {"Sec-Fetch-Site": "same-origin"},
-        {"Origin": "https://monitor.example", "Sec-Fetch-Site": "same-origin"},
-        {"Origin": "http://127.0.0.1:10022", "Host": "127.0.0.1:10022"},
-        {"Origin": "http://localhost:10022", "Host": "localhost:10022"},
-        {"Origin": "http://[::1]:10022", "Host": "[::1]:10022"},
-    ],
-    ids=str,
+    "headers", [{}, {"Host": "monitor.internal:10022"}, {"Sec-Fetch-Site": "none"}], ids=str
 )
-async def test_programs_and_our_own_pages_can_reload(headers: dict[str, str]) -> None:
+async def test_programs_can_reload(headers: dict[str, str]) -> None:
     reloads = Reloads()
     async with serving(reload=reloads, external_url="https://monitor.example/sftp") as client:
         answer = await client.post("/-/reload", headers=headers)

@@ -233,5 +233,5 @@ def test_a_reload_takes_a_certificate_that_came_after_the_file_had_named_it(
     assert config.access is before
     for suffix in ("pem", "key"):
         (folder / f"server.{suffix}").rename(folder / f"new.{suffix}")
-    config.take(config.read())
+    config.reload()
     assert config.access.files == tuple(folder / name for name in ("web.yml", "new.pem", "new.key"))
