@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from monitor import __version__
-from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
+from monitor.adapters.metrics import Exposition, OwnMetrics
 from monitor.adapters.sinks import links_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.web import EventsAnswer, HistoryUnreadableError
@@ -55,8 +55,7 @@ class Report:
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""
         # The board is made here, on the loop: frozen, it may be rendered while pollers go on.
-        board = self.board()
-        sinks = [SinkState(name, *self.store.pending(name)) for name in self.sinks]
+        board, sinks = self.board(), {name: self.store.pending(name) for name in self.sinks}
         return partial(self._exposition.render, board, sinks, openmetrics=openmetrics)
 
     def history(self, *, limit: int, next: int | None = None, **wanted: Any) -> EventsAnswer:

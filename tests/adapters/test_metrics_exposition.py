@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.adapters.metrics import Exposition, SinkState
+from monitor.adapters.metrics import Exposition
 from monitor.core.board import Board
 from support.boards import a_board, a_rich_board, an_entry, an_environment
 from support.builders import NOW, a_config
@@ -53,7 +53,7 @@ CONTRACT = {
 }
 """Every metric of the contract's table, without the prefix."""
 
-SINKS = [SinkState("log", 2, NOW - 60), SinkState("file", 0, None)]
+SINKS = {"log": (2, NOW - 60), "file": (0, None)}
 
 hostile = st.text() | st.sampled_from(
     ['"', "\\", "\n", '\\"', "\r\n", "\ud800", "\x00", "\u2028", "}", '"} 1\n# EOF\n', "\x85"]

@@ -31,7 +31,7 @@ def metrics_of(board: Callable[[], Board]) -> Callable[[bool], Callable[[], byte
     render = Exposition(some_own_metrics()).render
 
     def take(openmetrics: bool) -> Callable[[], bytes]:
-        return partial(render, board(), [], openmetrics=openmetrics)
+        return partial(render, board(), {}, openmetrics=openmetrics)
 
     return take
 

@@ -7,9 +7,8 @@ By hand, not by prometheus-client: for a million series its encoder takes 8 s an
 700 MB, and lines that are known already cannot be given to it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
-from typing import NamedTuple
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
@@ -33,13 +32,8 @@ Lines = tuple[bytes, ...]
 """What a campaign adds to each of `CAMPAIGN_FAMILIES`, in their order."""
 
 
-class SinkState(NamedTuple):
-    """What waits to be delivered to a sink: how many events, and since when the oldest of them."""
-
-    name: str
-    pending: int
-    oldest: Instant | None
-
+Pending = tuple[int, Instant | None]
+"""What waits to be delivered to a sink: how many events, and since when the oldest of them."""
 
 CAMPAIGN_FAMILIES: Mapping[str, str] = {
     "campaign_info": "1, labelled with what is known of the campaign.",
@@ -72,7 +66,7 @@ SINK_FAMILIES: Mapping[str, str] = {
     "sink_pending_events": "Events that wait to be delivered to a sink.",
     "sink_oldest_pending_timestamp_seconds": "Since when the oldest of them waits.",
 }
-"""Name and help of every gauge that is labelled by the sink only."""
+"""Name and help of every gauge that is labelled by the sink only, in the order of `Pending`."""
 
 
 def campaign_values(entry: Entry) -> Values:
@@ -111,13 +105,6 @@ def _environment_values(board: EnvironmentBoard) -> Values:
     }
 
 
-def _sink_values(sink: SinkState) -> Values:
-    return {
-        "sink_pending_events": sink.pending,
-        "sink_oldest_pending_timestamp_seconds": sink.oldest,
-    }
-
-
 class Exposition:
     """Makes the page, scrape after scrape.
 
@@ -129,7 +116,7 @@ class Exposition:
         self._own = own
         self._made: dict[str, tuple[Mapping[str, Entry], Mapping[str, Lines]]] = {}
 
-    def render(self, board: Board, sinks: Sequence[SinkState], *, openmetrics: bool) -> bytes:
+    def render(self, board: Board, sinks: Mapping[str, Pending], *, openmetrics: bool) -> bytes:
         """Return the whole page for one scrape: text 0.0.4, or OpenMetrics 1.0.0.
 
         Any thread may call it, but only one at a time.
@@ -156,7 +143,7 @@ class Exposition:
             self._made[name] = environment.campaigns, lines
         return [each for _, lines in self._made.values() for each in lines.values()]
 
-    def _families(self, board: Board, sinks: Sequence[SinkState]) -> Iterator[bytes]:
+    def _families(self, board: Board, sinks: Mapping[str, Pending]) -> Iterator[bytes]:
         lines = [*map(_of_environment, board.environments.values()), *self.campaign_lines(board)]
         for place, (name, about) in enumerate(CAMPAIGN_FAMILIES.items()):
             yield _family(name, about, (each[place] for each in lines))
@@ -168,7 +155,8 @@ class Exposition:
         yield _family("campaigns", "How many campaigns have each health.", counts)
         known = {name: _environment_values(one) for name, one in board.environments.items()}
         yield from _gauges(ENVIRONMENT_FAMILIES, "environment", known)
-        yield from _gauges(SINK_FAMILIES, "sink", {one.name: _sink_values(one) for one in sinks})
+        waiting = {name: dict(zip(SINK_FAMILIES, one, strict=True)) for name, one in sinks.items()}
+        yield from _gauges(SINK_FAMILIES, "sink", waiting)
 
 
 def _of_campaign(entry: Entry) -> Lines:
