@@ -32,10 +32,8 @@ SECURITY_HEADERS: Mapping[str, str] = {
 CACHED = 100
 """So many successful verifications are cached, so that a scrape costs no hash."""
 
-# Probe endpoints, exempt from basic auth.
-_UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})
-# Bytes of a password that bcrypt looks at; the library refuses more, others cut.
-_LONGEST = 72
+_UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})  # probe endpoints
+_LONGEST = 72  # bytes of a password that bcrypt reads; the library refuses more, others cut
 
 logger = logging.getLogger(__name__)
 
@@ -111,13 +109,12 @@ class BasicAuth:
         """Return whether this header has a user's name and password; `users` are bcrypt hashes."""
         scheme, _, encoded = authorization.partition(" ")
         try:
-            raw_name, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
-            name = raw_name.decode()
+            name, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
+            hashed = users.get(name.decode())
         except ValueError:
             return False
         if not colon or scheme.lower() != "basic":
             return False
-        hashed = users.get(name)
         # Keyed, so that a dump of our memory is nothing to try passwords on without bcrypt.
         pair = hashlib.blake2b(repr((name, hashed, password)).encode(), key=self._key).digest()
         # Before the queue: whoever tries passwords must not hold up Prometheus.

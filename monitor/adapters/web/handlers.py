@@ -101,12 +101,11 @@ class Handlers:
 
     async def _take_body(self, request: web.Request) -> None:
         """Take the body off the connection: none is used, and large ones are refused."""
-        if request.body_exists:
-            try:
-                async with asyncio.timeout(self._body_seconds):
-                    await request.read()
-            except TimeoutError:
-                raise web.HTTPRequestTimeout from None
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                await request.read()
+        except TimeoutError:
+            raise web.HTTPRequestTimeout from None
 
     def _require_state(self, request: web.Request) -> None:
         is_data = request.path in {"/", "/metrics"} or request.path.startswith(_API)
