@@ -59,7 +59,7 @@ class Report:
         return partial(self._exposition.render, board, sinks, openmetrics=openmetrics)
 
     def history(self, *, limit: int, next: int | None = None, **wanted: Any) -> EventsAnswer:
-        """Return told events as the log has them, newest first; to be called in a thread.
+        """Return alert events as the log has them, newest first; to be called in a thread.
 
         `next` is that of the page before; `wanted` are fields of a `HistoryQuery`. Raises
         HistoryUnreadableError.

@@ -1,4 +1,4 @@
-"""Everything that Prometheus is told: `exposition` views the board, `own` counts what we do."""
+"""What Prometheus scrapes: `exposition` shows the board, `own` counts what we do."""
 
 from monitor.adapters.metrics.exposition import Exposition, Pending
 from monitor.adapters.metrics.own import OwnMetrics

@@ -84,7 +84,7 @@ class OwnMetrics(Collector):
         self._sink_failures.labels(sink)
 
     def forget(self, environment: str) -> None:
-        """Remove the series of an environment that is no longer watched."""
+        """Remove the series of an environment that is no longer monitored."""
         calls = (self._requests, self._request_failures, self._request_duration)
         for metric in (*calls, self._events):
             metric.remove_by_labels({"environment": environment})

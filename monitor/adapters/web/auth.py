@@ -77,7 +77,7 @@ class WebConfigReloader:
         if access is before or (access.tls is None) != (before.tls is None):
             logger.error("the web config file stays as it was: %s", problem)
             return
-        # Other files than before were not looked at yet: the next time they are read once more.
+        # Other files than before were not compared yet: the next time they are read once more.
         if access.files != before.files:
             self._stamps = []
         self._access = access
