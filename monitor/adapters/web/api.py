@@ -131,12 +131,28 @@ class Parameter(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A path: `view` reads on the loop what is asked for; what it returns answers in a thread."""
+    """A path: `view` gets the program and the parameters, and returns what makes the answer."""
 
     summary: str
     answer: type
     view: Callable[..., _Make]
     parameters: Mapping[str, Parameter] = {}
+
+    def ask(self, program: Program, request: web.Request) -> _Make:
+        """Return what makes the answer, in a thread; raises HTTPBadRequest, HTTPNotFound."""
+        in_path, query = request.match_info, dict[str, Any]()
+        known = self.parameters.keys() - in_path.keys()
+        for name in request.query:
+            if name not in known:
+                what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
+                raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
+            values = request.query.getall(name)
+            # Of these alone there may be several.
+            if len(values) > 1 and name != "health":
+                raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
+            read = [_read(name, value, self.parameters[name].read) for value in values]
+            query[name] = read if name == "health" else read[0]
+        return self.view(program, **in_path, **query)
 
 
 def _paged(what: str, read_next: Callable[[str], Any]) -> dict[str, Parameter]:
@@ -178,22 +194,6 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     ),
 }
 """What is served, and described in `/openapi.json`."""
-
-
-def read_query(request: web.Request, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """Return those that the query has; only `health` may be repeated, and is a list."""
-    known = parameters.keys() - request.match_info.keys()
-    query = dict[str, Any]()
-    for name in request.query:
-        if name not in known:
-            what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
-            raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
-        values = request.query.getall(name)
-        if len(values) > 1 and name != "health":
-            raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
-        read = [_read(name, value, parameters[name].read) for value in values]
-        query[name] = read if name == "health" else read[0]
-    return query
 
 
 def _read(name: str, value: str, read: Callable[[str], Any]) -> Any:

@@ -16,13 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
-from monitor.adapters.web.api import (
-    ENDPOINTS,
-    Endpoint,
-    HistoryUnreadableError,
-    Program,
-    read_query,
-)
+from monitor.adapters.web.api import ENDPOINTS, Endpoint, HistoryUnreadableError, Program
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_of_a_page
 from monitor.adapters.web.openapi import document
 from monitor.adapters.web.schemas import ErrorAnswer
@@ -166,8 +160,7 @@ class Handlers:
         return web.Response(text="reloaded\n")
 
     async def _json(self, endpoint: Endpoint, request: web.Request) -> web.Response:
-        query = read_query(request, endpoint.parameters)
-        make = endpoint.view(self._program, **request.match_info, **query)
+        make = endpoint.ask(self._program, request)
         return await self._made(request, lambda: as_json(make()), _JSON)
 
 
