@@ -59,8 +59,16 @@ _Make = Callable[[], Any]
 
 
 def _status(program: Program) -> _Make:
-    made_of = program.board(), program.version, program.started_at, program.ready()
-    return partial(serializers.status, *made_of)
+    board, not_ready = program.board(), program.ready()
+    return lambda: schemas.StatusAnswer(
+        version=program.version,
+        started_at=program.started_at,
+        # The wall clock may have been set back since.
+        uptime_seconds=max(0.0, board.now - program.started_at),
+        ready=not_ready is None,
+        not_ready=not_ready,
+        environments=[serializers.environment(one) for one in board.environments.values()],
+    )
 
 
 def _campaigns(program: Program, **query: Any) -> _Make:
@@ -83,7 +91,8 @@ def _campaign(program: Program, environment: str, campaign_id: str) -> _Make:
             history = program.history(limit=_HISTORY, **asked).events
         except HistoryUnreadableError:
             history = None
-        return serializers.campaign_detail(of, entry, history)
+        shape, known = schemas.CampaignDetailAnswer, serializers.campaign(of, entry)
+        return serializers.answer_of(shape, known, history=history)
 
     return make
 

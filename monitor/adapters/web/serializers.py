@@ -20,7 +20,7 @@ from monitor.core.model import Instant, Verdict, fingerprint
 from monitor.core.rule import BaseRule
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import clean, rfc3339, span
-from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields
+from monitor.serialize import TEXT_LIMITS, shown_fields
 
 LIMIT: Final = 1000
 """Items of a page: at most, and unless fewer are asked for."""
@@ -46,21 +46,6 @@ _TEMPLATES = Environment(
 
 # `Health` is declared worst first.
 _BADNESS = {health: place for place, health in enumerate(Health)}
-
-
-def status(
-    board: Board, version: str, started_at: Instant, not_ready: str | None
-) -> schemas.StatusAnswer:
-    """Return the state of the monitor itself and of each environment."""
-    return schemas.StatusAnswer(
-        version=version,
-        started_at=started_at,
-        # The wall clock may have been set back since.
-        uptime_seconds=max(0.0, board.now - started_at),
-        ready=not_ready is None,
-        not_ready=not_ready,
-        environments=[environment(one) for one in board.environments.values()],
-    )
 
 
 def campaigns_page(
@@ -97,7 +82,7 @@ def campaign(environment: EnvironmentBoard, entry: Entry) -> schemas.CampaignAns
     """Return what is known of one campaign."""
     known, memory = entry.status, entry.status.memory
     seen_at = memory.seen_at
-    return _answer(
+    return answer_of(
         schemas.CampaignAnswer,
         entry.target,
         known,
@@ -111,14 +96,7 @@ def campaign(environment: EnvironmentBoard, entry: Entry) -> schemas.CampaignAns
     )
 
 
-def campaign_detail(
-    environment: EnvironmentBoard, entry: Entry, history: Sequence[EventRecord] | None
-) -> schemas.CampaignDetailAnswer:
-    """Return one campaign with its newest events; None where they cannot be read."""
-    return _answer(schemas.CampaignDetailAnswer, campaign(environment, entry), history=history)
-
-
-def _answer(cls: type[_T], *sources: Any, **more: Any) -> _T:
+def answer_of(cls: type[_T], *sources: Any, **more: Any) -> _T:
     """Return an answer of `more`, and of what the sources have by the same names as its fields."""
     kind: Any = cls  # for mypy, which takes no type variable for hashable
     for name in shown_fields(kind).keys() - more.keys():
@@ -142,7 +120,7 @@ def _alert(
     alert, rule, severity = active
     name, at = environment.status.name, recheck_at(alert, rule)
     campaign_id = None if entry is None else entry.target.campaign_id
-    return _answer(
+    return answer_of(
         schemas.AlertAnswer,
         alert,
         alert.fired_as or (environment if entry is None else entry).labels,
@@ -160,7 +138,7 @@ def _alert(
 def environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
     """Return the state of one environment."""
     known = board.status
-    return _answer(
+    return answer_of(
         schemas.EnvironmentAnswer,
         known,
         board,
@@ -187,9 +165,8 @@ def environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
 def _findings(
     found: Findings | None, rules: Mapping[str, BaseRule]
 ) -> list[schemas.FindingAnswer] | None:
-    if found is None:
-        return None
-    return [_answer(schemas.FindingAnswer, found[name], rules[name], rule=name) for name in found]
+    made = partial(answer_of, schemas.FindingAnswer)
+    return None if found is None else [made(found[name], rules[name], rule=name) for name in found]
 
 
 def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
