@@ -59,10 +59,9 @@ class Report:
         return partial(self._exposition.render, board, sinks, openmetrics=openmetrics)
 
     def history(self, *, limit: int, next: int | None = None, **wanted: Any) -> EventsAnswer:
-        """Return alert events as the log has them, newest first; to be called in a thread.
+        """Return events as the log has them, newest first, in a thread.
 
-        `next` is that of the page before; `wanted` are fields of a `HistoryQuery`. Raises
-        HistoryUnreadableError.
+        `wanted` are fields of a `HistoryQuery`. Raises HistoryUnreadableError.
         """
         narrowed = HistoryQuery(cursor=next, limit=limit + 1, **wanted)
         try:

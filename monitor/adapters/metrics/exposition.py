@@ -1,10 +1,6 @@
 """The board, the sinks and the own counters as one page, in one of Prometheus' two text formats.
 
-A new gauge is its help in a table and its value beside; None: not known, or not applicable.
-What is not on the board any more is not on the page, so nothing has to be taken back.
-
-By hand, not by prometheus-client: for a million series its encoder takes 8 s and its samples
-700 MB, and lines that are known already cannot be given to it.
+By hand: for a million series prometheus-client takes 8 s and 700 MB, and it keeps no lines.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -106,10 +102,7 @@ def _environment_values(board: EnvironmentBoard) -> Values:
 
 
 class Exposition:
-    """Makes the page, scrape after scrape.
-
-    Of campaigns that have not changed since the last one the lines are kept: about 1.5 kB of each.
-    """
+    """Makes the page; it keeps the lines of campaigns for the next one, about 1.5 kB of each."""
 
     def __init__(self, own: OwnMetrics) -> None:
         """Show these counters beside the board."""
@@ -117,10 +110,7 @@ class Exposition:
         self._made: dict[str, tuple[Mapping[str, Entry], Mapping[str, Lines]]] = {}
 
     def render(self, board: Board, sinks: Mapping[str, Pending], *, openmetrics: bool) -> bytes:
-        """Return the whole page for one scrape: text 0.0.4, or OpenMetrics 1.0.0.
-
-        Any thread may call it, but only one at a time.
-        """
+        """Return the page, in text 0.0.4 or OpenMetrics 1.0.0; one thread at a time may call it."""
         page = BytesIO()
         # Family by family: a large board in one piece would hold the interpreter, and so the loop,
         # for far too long, and be in memory twice.

@@ -20,16 +20,12 @@ _CALL, _EVENT = ("environment", "endpoint"), ("environment", "severity", "status
 class OwnMetrics(Collector):
     """Counters, gauges and histograms about the program itself, in a registry of their own.
 
-    The methods are safe to call while another thread renders. `storage_failed()` counts one failed
-    transaction, `loop_lagged(seconds)` notes how late a timer ran, and `show_state(up)` has each
-    scrape ask `up()` whether the state can be written.
+    `storage_failed()` counts one failed transaction, `loop_lagged(seconds)` notes how late a timer
+    ran, and `show_state(up)` has each scrape ask `up()` whether the state can be written.
     """
 
     def __init__(self, version: str, *, lines_dropped: Callable[[], int] = int) -> None:
-        """Start everything without labels at 0; `version` is the program's.
-
-        `lines_dropped` returns how many log lines were lost so far; any thread may call it.
-        """
+        """Start at 0; any thread may ask `lines_dropped` how many log lines were lost so far."""
         # They would double the series, and Prometheus knows when a counter began anyway.
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = prometheus.CollectorRegistry()

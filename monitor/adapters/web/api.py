@@ -49,10 +49,7 @@ class Program(Protocol):
         """Take the config file anew; returns its problems."""
 
     def history(self, *, limit: int, **wanted: Any) -> schemas.EventsAnswer:
-        """Return events, newest first, by the parameters of the API; called in a thread.
-
-        Raises HistoryUnreadableError.
-        """
+        """Return events, newest first, in a thread; raises HistoryUnreadableError."""
 
 
 _Make = Callable[[], Any]

@@ -39,10 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class WebConfigReloader:
-    """What the web config file says, read again when it or a file that it names has changed.
-
-    A change is in force for the next connection, and for the next request of those that are open.
-    """
+    """What the web config file says, read anew where it or a file that it names has changed."""
 
     def __init__(self, read: Callable[[], Access]) -> None:
         """Read it; raises ConfigError. `read` returns what the file says at that moment."""
@@ -85,10 +82,7 @@ class WebConfigReloader:
 
 
 class BasicAuth:
-    """Verifies passwords, one after the other in a thread of its own: a hash takes 50 ms or more.
-
-    An unknown user takes as long as the one whose hash has the highest cost.
-    """
+    """Verifies passwords, one after the other in a thread: a hash takes 50 ms or more."""
 
     def __init__(self) -> None:
         """Start with an empty cache; the thread starts with the first password."""

@@ -172,10 +172,7 @@ def _render(make: Callable[[], bytes], zipped: bool) -> bytes:
 def _chunked_response(
     body: bytes, content_type: str, *, zipped: bool, vary: str = "Accept-Encoding"
 ) -> web.Response:
-    """Return an answer whose body is given to the socket in slices, as it takes them.
-
-    In one piece, what a socket does not take at once would be copied: 100 MB hold up the loop.
-    """
+    # In one piece, what a socket does not take at once would be copied: 100 MB hold up the loop.
     headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Vary": vary}
     if zipped:
         headers["Content-Encoding"] = "gzip"
@@ -189,10 +186,8 @@ async def slices(body: bytes) -> AsyncIterator[bytes]:
 
 
 def as_json(answer: Any) -> bytes:
-    """Return an answer as JSON in UTF-8.
-
-    The items of a list one by one: the encoder holds the interpreter, and so the loop, meanwhile.
-    """
+    """Return an answer as JSON in UTF-8."""
+    # The items of a list one by one: the encoder holds the interpreter, and so the loop, meanwhile.
     dumped, parts = partial(json.dumps, ensure_ascii=False, separators=(",", ":")), []
     for name, value in to_json(answer).items():
         whole = f"[{','.join(map(dumped, value))}]" if isinstance(value, list) else dumped(value)

@@ -1,13 +1,9 @@
-"""From a board to what is answered: JSON, and HTML that needs no script.
-
-Pure, so that any thread may do it.
-"""
+"""From a board to what is answered: JSON, and HTML without a script. Pure, for any thread."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from heapq import nsmallest
-from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -44,9 +40,6 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 
-# `Health` is declared worst first.
-_BADNESS = {health: place for place, health in enumerate(Health)}
-
 
 def campaigns_page(
     board: Board,
@@ -56,25 +49,25 @@ def campaigns_page(
     next: Key | None = None,
 ) -> schemas.CampaignsAnswer:
     """Return a page of the campaigns of an environment and of these healths; None, (): of all."""
-    keyed = (
-        ((of.status.name, entry.target.campaign_id), (of, entry))
+    chosen = (
+        (of, entry)
         for of, entry in board.entries()
         if environment in (None, of.status.name) and (not health or of.health(entry) in health)
     )
-    found, more = _page(keyed, limit, next)
+    found, more = _page(
+        chosen, lambda it: (it[0].status.name, it[1].target.campaign_id), limit, next
+    )
     return schemas.CampaignsAnswer(campaigns=[campaign(*each) for each in found], next=more)
 
 
 def alerts_page(board: Board, limit: int = LIMIT, next: Key | None = None) -> schemas.AlertsAnswer:
     """Return a page of the active alerts; its keys are (environment, campaign or "", rule)."""
-    keyed = (
-        (
-            (of.status.name, entry.target.campaign_id if entry else "", active.alert.rule),
-            (active, of, entry),
-        )
-        for of, entry, active in board.active_alerts()
-    )
-    found, more = _page(keyed, limit, next)
+
+    def key_of(each: tuple[EnvironmentBoard, Entry | None, ActiveAlert]) -> Key:
+        of, entry, active = each
+        return of.status.name, entry.target.campaign_id if entry else "", active.alert.rule
+
+    found, more = _page(board.active_alerts(), key_of, limit, next)
     return schemas.AlertsAnswer(alerts=[_alert(*each) for each in found], next=more)
 
 
@@ -92,7 +85,7 @@ def campaign(environment: EnvironmentBoard, entry: Entry) -> schemas.CampaignAns
         evidence_age_seconds=None if seen_at is None else max(0.0, environment.now - seen_at),
         configured=None if seen_at is None else memory.gone_at is None,
         findings=_findings(environment.findings_of(entry), entry.target.rules),
-        alerts=[_alert(active, environment, entry) for active in entry.active_alerts()],
+        alerts=[_alert(environment, entry, active) for active in entry.active_alerts()],
     )
 
 
@@ -105,17 +98,16 @@ def answer_of(cls: type[_T], *sources: Any, **more: Any) -> _T:
 
 
 def _page(
-    keyed: Iterable[tuple[Key, _T]], limit: int, after: Key | None
+    items: Iterable[_T], key_of: Callable[[_T], Key], limit: int, after: Key | None
 ) -> tuple[list[_T], str | None]:
     """Return the first items after a key, and the `next` of their page."""
-    rest = (each for each in keyed if after is None or each[0] > after)
-    found = nsmallest(limit + 1, rest, key=itemgetter(0))
-    more = "/".join(found[limit - 1][0]) if len(found) > limit else None
-    return [item for _, item in found[:limit]], more
+    rest = (each for each in items if after is None or key_of(each) > after)
+    found = nsmallest(limit + 1, rest, key=key_of)
+    return found[:limit], "/".join(key_of(found[limit - 1])) if len(found) > limit else None
 
 
 def _alert(
-    active: ActiveAlert, environment: EnvironmentBoard, entry: Entry | None
+    environment: EnvironmentBoard, entry: Entry | None, active: ActiveAlert
 ) -> schemas.AlertAnswer:
     alert, rule, severity = active
     name, at = environment.status.name, recheck_at(alert, rule)
@@ -158,7 +150,7 @@ def environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
             lag_seconds=board.lag,
         ),
         findings=_findings(board.findings, board.rules),
-        alerts=[_alert(active, board, None) for active in board.active_alerts()],
+        alerts=[_alert(board, None, active) for active in board.active_alerts()],
     )
 
 
@@ -171,10 +163,10 @@ def _findings(
 
 def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
     """Return the page in UTF-8, the worst campaigns first; `not_ready` says why, if so."""
-    everything = list(board.entries())
+    everything, badness = list(board.entries()), list(Health).index  # declared worst first
     # Equals stay in the order of the config.
     worst = nsmallest(
-        ROWS, everything, lambda it: (_BADNESS[it[0].health(it[1])], it[1].target.name)
+        ROWS, everything, lambda it: (badness(it[0].health(it[1])), it[1].target.name)
     )
     page = _TEMPLATES.get_template("status.html").render(
         version=version,

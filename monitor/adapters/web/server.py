@@ -26,6 +26,8 @@ from monitor.core.model import Seconds
 _STOP_GRACE: Seconds = 2.0  # for requests in progress when the server stops
 _CLOSE_GRACE: Seconds = 1.0  # for a client to end its body, or its TLS, when we close
 
+_BODY_BYTES = 4096  # that a request may have; none is used
+
 logger = logging.getLogger(__name__)
 
 
@@ -43,7 +45,6 @@ class Limits:
     header_seconds: Seconds = 15.0
     body_seconds: Seconds = 15.0
     write_seconds: Seconds = 60.0
-    body_bytes: int = 4096
 
 
 class WebServer:
@@ -64,8 +65,7 @@ class WebServer:
         self._host, self._port, self.limits = host, port, limits or Limits()
         self.web_config = WebConfigReloader(read_access)
         self._handlers = Handlers(program, self.web_config, self.limits.body_seconds)
-        most = self.limits.body_bytes
-        app = web.Application(middlewares=[self._handlers.answer], client_max_size=most)
+        app = web.Application(middlewares=[self._handlers.answer], client_max_size=_BODY_BYTES)
         app.add_routes(self._handlers.routes())
         app.on_response_prepare.append(self._add_headers)
         self._runner = web.AppRunner(app, shutdown_timeout=_STOP_GRACE)
@@ -139,10 +139,7 @@ class LimitedHandler(RequestHandler):
         return self._request_in_progress
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection when it is accepted; and again when its TLS is set up, if it has any.
-
-        A client whose certificate has none of the allowed names is cut off.
-        """
+        """Take a connection when it is accepted; and again when its TLS, if any, is set up."""
         access, way = self._server.web_config.access, cast(asyncio.Transport, transport)
         if way.get_extra_info("sslcontext") is None:
             self._server.admit(self, way)
