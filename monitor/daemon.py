@@ -16,12 +16,12 @@ from typing import Any
 import structlog
 
 from monitor import __version__
-from monitor.adapters.metrics import OwnMetrics, content_type
+from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.sinks import Situation, WriteLine, sinks_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.systemd import ServiceManager
-from monitor.adapters.web import WebContext, WebServer
-from monitor.config import Access, Config, ConfigError, SecretError, safe_access
+from monitor.adapters.web import WebServer
+from monitor.config import Config, ConfigError, SecretError, safe_access
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
 from monitor.polling import STEP, Clock, Connect, Fleet, talkover
@@ -141,7 +141,9 @@ class Daemon:
         situation = Situation(clock.wall, board=lambda: self.report.board())  # noqa: PLW0108
         sinks = sinks_of(config, self._write, situation, threaded=self._threaded)
         names = tuple(sink.name for sink in sinks)
-        self.report = Report(config, self._fleet, store, names, self._own, clock)
+        self.report = Report(
+            config, self._fleet, store, names, self._own, clock, lambda: self._loaded, self.reload
+        )
         for name in names:
             self._own.prepare_sink(name)
         # Before the first save: without its cursor a crash would let events pass a sink by.
@@ -198,14 +200,14 @@ class Daemon:
             if self._threaded:
                 # It takes long, and polls go on meanwhile.
                 loop = asyncio.get_running_loop()
-                config, access = await loop.run_in_executor(self._thread, self._read)
+                config = await loop.run_in_executor(self._thread, self._read)
             else:
-                config, access = self._read()
+                config = self._read()
             await self._store.flush()
             # All that can fail comes before the first change.
             await self._fleet.take(*await self._fleet.prepare(config))
             self._take(config)
-            self._web.web_config.take(access)
+            self._web.web_config.reload()
         except Exception as error:
             return self._refused(error)
         log.info("reloaded", environments=len(self._fleet.pollers))
@@ -228,8 +230,8 @@ class Daemon:
             self.reload_requested.clear()
             await self.reload()
 
-    def _read(self) -> tuple[Config, Access]:
-        return self._load().sharing_with(self.report.config), self._web.web_config.read()
+    def _read(self) -> Config:
+        return self._load().sharing_with(self.report.config)
 
     def _take(self, config: Config) -> None:
         """Note that a config is in force; nothing here depends on what a file or a peer says."""
@@ -242,21 +244,9 @@ class Daemon:
         self._own.config_loaded(self._clock.wall(), config.digest)
 
     async def _open_web(self, config: Config) -> None:
-        context = WebContext(
-            board=self.report.board,
-            metrics=self.report.metrics,
-            metrics_content_type=content_type,
-            healthy=self.report.healthy,
-            ready=lambda: self.report.ready() if self._loaded else "the state is not loaded yet",
-            loaded=lambda: self._loaded,
-            reload=self.reload,
-            events=self.report.history,
-            version=__version__,
-            started_at=self._clock.wall(),
-            external_url=config.web.external_url,
-        )
         host, port = config.web.listen_address
-        self._web = WebServer(context, host, port, read_access=partial(safe_access, config.web))
+        read_access = partial(safe_access, config.web)
+        self._web = WebServer(self.report, host, port, read_access=read_access)
         port = await self._web.start()
         self._closing.push_async_callback(self._web.stop)
         shown = f"[{host}]" if ":" in host else host or "127.0.0.1"

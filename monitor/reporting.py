@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from monitor import __version__
-from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
+from monitor.adapters.metrics import Exposition, OwnMetrics
 from monitor.adapters.sinks import links_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.web import EventsAnswer, HistoryUnreadableError
@@ -37,9 +37,13 @@ class Report:
     sinks: tuple[str, ...]
     own: OwnMetrics
     clock: Clock
+    loaded: Callable[[], bool]
+    reload: Callable[[], Awaitable[Sequence[str]]]
+    version: str = __version__
 
     def __post_init__(self) -> None:
         """Have the metrics show the state of the store."""
+        self.started_at, self.external_url = self.clock.wall(), self.config.web.external_url
         self._exposition = Exposition(self.own)
         self.own.show_state(lambda: self.store.problem is None)
 
@@ -51,15 +55,13 @@ class Report:
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""
         # The board is made here, on the loop: frozen, it may be rendered while pollers go on.
-        board = self.board()
-        sinks = [SinkState(name, *self.store.pending(name)) for name in self.sinks]
+        board, sinks = self.board(), {name: self.store.pending(name) for name in self.sinks}
         return partial(self._exposition.render, board, sinks, openmetrics=openmetrics)
 
     def history(self, *, limit: int, next: int | None = None, **wanted: Any) -> EventsAnswer:
-        """Return told events as the log has them, newest first; to be called in a thread.
+        """Return events as the log has them, newest first, in a thread.
 
-        `next` is that of the page before; `wanted` are fields of a `HistoryQuery`. Raises
-        HistoryUnreadableError.
+        `wanted` are fields of a `HistoryQuery`. Raises HistoryUnreadableError.
         """
         narrowed = HistoryQuery(cursor=next, limit=limit + 1, **wanted)
         try:
@@ -81,6 +83,8 @@ class Report:
 
     def ready(self) -> str | None:
         """Return why the monitor is not ready, or None when it is."""
+        if not self.loaded():
+            return "the state is not loaded yet"
         if self.store.problem is not None:
             return f"the state database: {self.store.problem.reason}"
         if not self.healthy():

@@ -15,7 +15,6 @@ import promql_parser
 import pytest
 import yaml
 
-from monitor.adapters.metrics import SinkState
 from monitor.cli import app
 from monitor.config import load_config
 from monitor.config.model import RUNBOOKS
@@ -246,7 +245,7 @@ def test_the_changelog_has_a_place_for_what_is_not_released_yet() -> None:
 def rendered() -> dict[str, tuple[str, set[str]]]:
     """Return type and labels of each metric of ours that a page with everything on it has."""
     found = {}
-    for family in scrape(a_rich_board(), sinks=[SinkState("log", 1, NOW)]).families:
+    for family in scrape(a_rich_board(), sinks={"log": (1, NOW)}).families:
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels}
         found[name] = (family.type, labels - {"le"})

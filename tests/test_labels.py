@@ -152,7 +152,7 @@ def test_the_campaigns_own_fields_and_info_have_the_current_ones(world: World) -
             await virtual_seconds(20 * MINUTE)
             page = daemon.report.metrics(False)().decode().splitlines()
             (info,) = [one for one in page if one.startswith("sftp_monitor_campaign_info{")]
-            (campaign,) = serializers.campaigns(daemon.report.board())
+            campaign = serializers.campaign(*next(daemon.report.board().entries()))
             return info, campaign
 
     info, campaign = run(told())

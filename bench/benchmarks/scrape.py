@@ -19,7 +19,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from monitor.adapters.metrics import OwnMetrics
-from monitor.adapters.metrics.exposition import CAMPAIGN_GAUGES
+from monitor.adapters.metrics.exposition import CAMPAIGN_FAMILIES, campaign_values
 from monitor.adapters.store import MEMORY, Loaded, Store
 from monitor.adapters.web.handlers import GZIP_LEVEL
 from monitor.config import Config, EnvironmentConfig, load_config, narrowed
@@ -58,10 +58,10 @@ class PlainCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every gauge of the campaigns."""
-        for name, (about, value) in CAMPAIGN_GAUGES.items():
+        for name, about in [*CAMPAIGN_FAMILIES.items()][1:-2]:
             family = GaugeMetricFamily(name, about, labels=["environment", "campaign_id"])
             for _, entry in self._board.entries():
-                number = value(entry)
+                number = campaign_values(entry).get(name)
                 if number is not None:
                     key = [entry.target.environment, entry.target.campaign_id]
                     family.add_metric(key, float(number))
@@ -157,6 +157,10 @@ def _not_started(_name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[No
     return asyncio.ensure_future(asyncio.sleep(0))
 
 
+async def _not_reloaded() -> Sequence[str]:
+    return []
+
+
 def change(fleet: Fleet, part: float, now: float) -> None:
     """Have this part of all campaigns polled."""
     for poller in fleet.pollers.values():
@@ -185,7 +189,8 @@ async def measure(environments: int, campaigns: int) -> None:
     # As `sftp-monitor run` does it, once everything is loaded.
     gc.collect()
     gc.freeze()
-    await measure_scrapes(watch, fleet, Report(config, fleet, store, (), own, clock))
+    report = Report(config, fleet, store, (), own, clock, lambda: True, _not_reloaded)
+    await measure_scrapes(watch, fleet, report)
     ticking.cancel()
 
 

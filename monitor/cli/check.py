@@ -113,7 +113,8 @@ def _swept(config: Config) -> Checked:
         writer.close()
         if sys.stderr.isatty():
             click.echo(err=True)
-    known = Checked(serializers.environments(board), serializers.campaigns(board))
+    environments = [serializers.environment(one) for one in board.environments.values()]
+    known = Checked(environments, [serializers.campaign(*each) for each in board.entries()])
     # As a daemon would say it: nothing of the API's texts reaches a terminal as it is.
     return from_json(Checked, to_json(known))
 

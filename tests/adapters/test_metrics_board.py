@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.adapters.metrics import SinkState
 from monitor.core.model import DAY, HOUR, MINUTE, AlertLabels, NoConfig, PollError, Reason, Severity
 from monitor.core.status import EnvironmentStatus
 from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
@@ -315,12 +314,12 @@ def test_an_environment_tells_its_budget_and_its_pace() -> None:
 
 
 def test_a_sink_tells_what_waits_and_since_when() -> None:
-    page = scrape(sinks=[SinkState("log", 3, NOW)])
+    page = scrape(sinks={"log": (3, NOW)})
     assert page.value("sink_pending_events", sink="log") == 3
     assert page.value("sink_oldest_pending_timestamp_seconds", sink="log") == NOW
 
 
 def test_a_sink_without_anything_waiting_has_no_oldest() -> None:
-    page = scrape(sinks=[SinkState("log", 0, None)])
+    page = scrape(sinks={"log": (0, None)})
     assert page.value("sink_pending_events", sink="log") == 0
     assert page.value("sink_oldest_pending_timestamp_seconds", sink="log") is None

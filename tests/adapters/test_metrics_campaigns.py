@@ -72,7 +72,7 @@ def test_fault_48_a_renamed_host_leaves_no_old_series_on_the_next_page(openmetri
 
     def hosts(*entries: Entry) -> list[tuple[str, str]]:
         """Return the hosts on the next page: of each campaign, and of each alert."""
-        page = exposition.render(board_of(*entries), [], openmetrics=openmetrics).decode()
+        page = exposition.render(board_of(*entries), {}, openmetrics=openmetrics).decode()
         read = read_openmetrics if openmetrics else read_text
         labels = Scrape(read(page)).labels
         shown = labels("campaign_info") + labels("alert")
@@ -87,8 +87,8 @@ def test_fault_48_a_renamed_host_leaves_no_old_series_on_the_next_page(openmetri
 
 def test_one_exposition_gives_both_formats_of_the_same_board() -> None:
     exposition, board = Exposition(some_own_metrics()), a_rich_board("team")
-    text = exposition.render(board, [], openmetrics=False).decode()
-    openmetrics = exposition.render(board, [], openmetrics=True).decode()
+    text = exposition.render(board, {}, openmetrics=False).decode()
+    openmetrics = exposition.render(board, {}, openmetrics=True).decode()
     pages = Scrape(read_text(text)), Scrape(read_openmetrics(openmetrics))  # type: ignore[no-untyped-call]
     shown = [{key for key in page.series if "campaign_id" in dict(key[1])} for page in pages]
     assert shown[0] == shown[1] != set()

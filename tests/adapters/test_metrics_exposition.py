@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.adapters.metrics import Exposition, SinkState, content_type
+from monitor.adapters.metrics import Exposition
 from monitor.core.board import Board
 from support.boards import a_board, a_rich_board, an_entry, an_environment
 from support.builders import NOW, a_config
@@ -53,7 +53,7 @@ CONTRACT = {
 }
 """Every metric of the contract's table, without the prefix."""
 
-SINKS = [SinkState("log", 2, NOW - 60), SinkState("file", 0, None)]
+SINKS = {"log": (2, NOW - 60), "file": (0, None)}
 
 hostile = st.text() | st.sampled_from(
     ['"', "\\", "\n", '\\"', "\r\n", "\ud800", "\x00", "\u2028", "}", '"} 1\n# EOF\n', "\x85"]
@@ -114,11 +114,6 @@ def test_fault_48_every_page_can_be_read_whatever_the_api_said(
     board = a_board(an_environment(entry))
     page = scrape(board, openmetrics=openmetrics)
     assert len(page.labels("campaign_info")) == len(page.labels("alert")) == 1
-
-
-def test_the_content_type_names_the_format() -> None:
-    assert content_type(openmetrics=False) == "text/plain; version=0.0.4; charset=utf-8"
-    assert content_type(openmetrics=True).startswith("application/openmetrics-text; version=1.0.0")
 
 
 def test_openmetrics_ends_with_eof_and_text_does_not() -> None:

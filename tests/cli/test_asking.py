@@ -11,7 +11,7 @@ from monitor.cli.options import ask
 from monitor.serialize import Links, record_of
 from support.boards import a_board, an_entry, an_environment
 from support.events import FIRING
-from support.web import HOST, a_context, listening
+from support.web import HOST, a_program, listening
 
 AN_EVENT = record_of(replace(FIRING, epoch="01234567"), Links("https://runbooks.example/{rule}"))
 
@@ -29,7 +29,7 @@ async def read(work: Any, *args: Any) -> Any:
 @pytest.mark.slow
 async def test_a_list_is_read_to_its_last_page() -> None:
     board = a_board(an_environment(*(an_entry(f"c-{number}") for number in range(2001))))
-    async with listening(a_context(board=lambda: board, events=history)) as port:
+    async with listening(a_program(board=lambda: board, history=history)) as port:
         url = f"http://{HOST}:{port}"
         campaigns = await read(ask, url, "/api/v1/campaigns", {}, CampaignsAnswer)
         events = await read(ask, url, "/api/v1/events", {}, EventsAnswer)
@@ -46,7 +46,7 @@ async def test_a_filter_holds_on_every_page() -> None:
         asked.append(campaign_id)
         return history(**query)
 
-    async with listening(a_context(events=noted)) as port:
+    async with listening(a_program(history=noted)) as port:
         params = {"campaign_id": "c-1"}
         await read(ask, f"http://{HOST}:{port}", "/api/v1/events", params, EventsAnswer)
     assert asked == ["c-1"] * 5
@@ -54,13 +54,13 @@ async def test_a_filter_holds_on_every_page() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/openapi.json", "/api/v1/alerts"])
 async def test_an_answer_of_something_else_is_an_error_that_says_so(path: str) -> None:
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         with pytest.raises(OSError, match="unexpected response from --url: not sftp-monitor"):
             await read(ask, f"http://{HOST}:{port}", path, {}, StatusAnswer)
 
 
 async def test_a_refusal_is_an_error_with_its_status() -> None:
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         url, params = f"http://{HOST}:{port}", {"limit": "0"}
         with pytest.raises(OSError, match="answered 400 Bad Request"):
             await read(ask, url, "/api/v1/events", params, EventsAnswer)

@@ -14,7 +14,6 @@ import promql_parser
 import pytest
 import yaml
 
-from monitor.adapters.metrics import SinkState
 from monitor.config.model import RUNBOOKS
 from support.boards import a_rich_board
 from support.builders import NOW
@@ -52,7 +51,7 @@ def query(name: str) -> str:
 def exported() -> dict[str, set[str]]:
     """Return the labels of every metric that the monitor exports, or Prometheus records of it."""
     found = {name: set(labels) for name, labels in RECORDED.items()}
-    for family in scrape(a_rich_board(), sinks=[SinkState("log", 1, NOW)]).families:
+    for family in scrape(a_rich_board(), sinks={"log": (1, NOW)}).families:
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found

@@ -34,8 +34,8 @@ def world(tmp_path: Path) -> World:
 def shown(daemon: Daemon, key: str = "c-1") -> Any:
     """Return a campaign as the JSON API shows it."""
     board = daemon.report.board()
-    (one,) = (one for one in serializers.campaigns(board) if one.campaign_id == key)
-    return one
+    (one,) = (each for each in board.entries() if each[1].target.campaign_id == key)
+    return serializers.campaign(*one)
 
 
 def verdicts(daemon: Daemon, key: str = "c-1") -> dict[str, str] | None:
@@ -46,8 +46,7 @@ def verdicts(daemon: Daemon, key: str = "c-1") -> dict[str, str] | None:
 
 def environment(daemon: Daemon) -> EnvironmentAnswer:
     """Return the environment as the JSON API shows it."""
-    (one,) = serializers.environments(daemon.report.board())
-    return one
+    return serializers.environment(daemon.report.board().environments["production"])
 
 
 def healthy_until(instant: float, then: Any, world: World) -> Callable[[], Any]:

@@ -1,6 +1,6 @@
 """Scraping in tests: a page of metrics, read by prometheus-client's own parsers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import (
@@ -8,7 +8,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from monitor.adapters.metrics import Exposition, OwnMetrics, SinkState
+from monitor.adapters.metrics import Exposition, OwnMetrics, Pending
 from monitor.core.board import Board
 from support.boards import a_board
 
@@ -55,12 +55,12 @@ def scrape(
     board: Board | None = None,
     *,
     own: OwnMetrics | None = None,
-    sinks: Sequence[SinkState] = (),
+    sinks: Mapping[str, Pending] | None = None,
     openmetrics: bool = False,
 ) -> Scrape:
     """Return what Prometheus reads of this board."""
     render = Exposition(own or some_own_metrics()).render
-    page = render(board or a_board(), sinks, openmetrics=openmetrics).decode()
+    page = render(board or a_board(), sinks or {}, openmetrics=openmetrics).decode()
     if openmetrics:
         return Scrape(read_openmetrics(page))  # type: ignore[no-untyped-call]
     return Scrape(read_text(page))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from monitor.adapters.metrics.exposition import CAMPAIGN_GAUGES
+from monitor.adapters.metrics.exposition import campaign_values
 from monitor.adapters.store import Change
 from monitor.adapters.web import serializers
 from monitor.adapters.web.handlers import as_json
@@ -27,8 +27,6 @@ from monitor.polling.watch import Watch
 from monitor.serialize import to_json
 
 Findings = Mapping[str, Finding]
-
-_, STALE_GAUGE = CAMPAIGN_GAUGES["sftp_test_stale_timestamp_seconds"]
 
 
 @dataclass(frozen=True)
@@ -169,13 +167,13 @@ def compare_gauge(watch: Watch, campaign_id: str, decided: Findings) -> None:
     finding = decided.get("stale_test")
     if finding is not None and finding.verdict is not Verdict.UNKNOWN:
         instant = finding.since if finding.verdict is Verdict.UNHEALTHY else finding.recheck_at
-        assert STALE_GAUGE(watch.entries[campaign_id]) == instant
+        values = campaign_values(watch.entries[campaign_id])
+        assert values.get("sftp_test_stale_timestamp_seconds") == instant
 
 
 def compare_environment(watch: Watch, decided: Findings | None) -> None:
     """Assert that the API says what the environment's own rules were decided to say."""
-    (environment,) = serializers.environments(Board({watch.name: board_of(watch)}, watch.now()))
-    said = environment.findings
+    said = serializers.environment(board_of(watch)).findings
     found = None if said is None else {one.rule: (one.verdict, one.summary) for one in said}
     assert found == (
         None

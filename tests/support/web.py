@@ -1,19 +1,19 @@
 """The web server in tests: the real one, on a free port of this machine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import httpx
 
-from monitor.adapters.metrics import Exposition, content_type
-from monitor.adapters.web import EventsAnswer, Limits, WebContext, WebServer
+from monitor.adapters.metrics import Exposition
+from monitor.adapters.web import EventsAnswer, Limits, Program, WebServer
 from monitor.config import Access
 from monitor.core.board import Board
-from monitor.core.model import HOUR
+from monitor.core.model import HOUR, Instant
 from support.boards import a_rich_board
 from support.builders import NOW
 from support.scrapes import VERSION, some_own_metrics
@@ -31,37 +31,41 @@ def metrics_of(board: Callable[[], Board]) -> Callable[[bool], Callable[[], byte
     render = Exposition(some_own_metrics()).render
 
     def take(openmetrics: bool) -> Callable[[], bytes]:
-        return partial(render, board(), [], openmetrics=openmetrics)
+        return partial(render, board(), {}, openmetrics=openmetrics)
 
     return take
 
 
-def a_context(**overrides: Any) -> WebContext:
+@dataclass
+class SomeProgram:
+    """A program in order."""
+
+    board: Callable[[], Board]
+    metrics: Callable[[bool], Callable[[], bytes]]
+    healthy: Callable[[], bool] = lambda: True
+    ready: Callable[[], str | None] = lambda: None
+    loaded: Callable[[], bool] = lambda: True
+    reload: Callable[[], Awaitable[Sequence[str]]] = no_problems
+    history: Callable[..., EventsAnswer] = lambda **query: EventsAnswer(events=[], next=None)
+    version: str = VERSION
+    started_at: Instant = NOW - HOUR
+    external_url: str | None = None
+
+
+def a_program(**overrides: Any) -> Program:
     """Return a program in order with everything on its board, but for `overrides`."""
     board: Callable[[], Board] = overrides.pop("board", a_rich_board)
-    context = WebContext(
-        board=board,
-        metrics=metrics_of(board),
-        metrics_content_type=content_type,
-        healthy=lambda: True,
-        ready=lambda: None,
-        loaded=lambda: True,
-        reload=no_problems,
-        events=lambda **query: EventsAnswer(events=[], next=None),
-        version=VERSION,
-        started_at=NOW - HOUR,
-    )
-    return replace(context, **overrides)
+    return SomeProgram(board, **{"metrics": metrics_of(board), **overrides})
 
 
 @asynccontextmanager
 async def listening(
-    context: WebContext,
+    program: Program,
     limits: Limits | None = None,
     read_access: Callable[[], Access] = Access,
 ) -> AsyncIterator[int]:
     """Run the server; gives its port."""
-    server = WebServer(context, HOST, 0, limits or Limits(), read_access)
+    server = WebServer(program, HOST, 0, limits or Limits(), read_access)
     port = await server.start()
     try:
         yield port
@@ -73,9 +77,9 @@ async def listening(
 async def serving(
     limits: Limits | None = None, access: Access | None = None, **overrides: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Run the server on `a_context(**overrides)`, in plain text; gives a client of it."""
+    """Run the server on `a_program(**overrides)`, in plain text; gives a client of it."""
     async with (
-        listening(a_context(**overrides), limits, lambda: access or Access()) as port,
+        listening(a_program(**overrides), limits, lambda: access or Access()) as port,
         httpx.AsyncClient(
             base_url=f"http://{HOST}:{port}",
             headers={"Accept-Encoding": ""},

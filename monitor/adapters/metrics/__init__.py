@@ -1,6 +1,6 @@
-"""Everything that Prometheus is told: `exposition` views the board, `own` counts what we do."""
+"""What Prometheus scrapes: `exposition` shows the board, `own` counts what we do."""
 
-from monitor.adapters.metrics.exposition import Exposition, SinkState, content_type
+from monitor.adapters.metrics.exposition import Exposition, Pending
 from monitor.adapters.metrics.own import OwnMetrics
 
-__all__ = ["Exposition", "OwnMetrics", "SinkState", "content_type"]
+__all__ = ["Exposition", "OwnMetrics", "Pending"]

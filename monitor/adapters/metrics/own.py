@@ -14,31 +14,18 @@ from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
 
 ENDPOINTS = ("sftp", "campaigns")
 """The endpoints of the API that are called; the label `endpoint`."""
+_CALL, _EVENT = ("environment", "endpoint"), ("environment", "severity", "status")
 
 
-class _LinesDropped(Collector):
-    def __init__(self, total: Callable[[], int]) -> None:
-        self._total = total
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the counter as it is now."""
-        about = "Operational log lines that were lost because standard output was not read."
-        yield CounterMetricFamily("sftp_monitor_log_lines_dropped", about, value=self._total())
-
-
-class OwnMetrics:
+class OwnMetrics(Collector):
     """Counters, gauges and histograms about the program itself, in a registry of their own.
 
-    The methods are safe to call while another thread renders. `storage_failed()` counts one failed
-    transaction, `loop_lagged(seconds)` notes how late a timer ran, and `show_state(up)` has each
-    scrape ask `up()` whether the state can be written.
+    `storage_failed()` counts one failed transaction, `loop_lagged(seconds)` notes how late a timer
+    ran, and `show_state(up)` has each scrape ask `up()` whether the state can be written.
     """
 
     def __init__(self, version: str, *, lines_dropped: Callable[[], int] = int) -> None:
-        """Start everything without labels at 0; `version` is the program's.
-
-        `lines_dropped` returns how many log lines were lost so far; any thread may call it.
-        """
+        """Start at 0; any thread may ask `lines_dropped` how many log lines were lost so far."""
         # They would double the series, and Prometheus knows when a counter began anyway.
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = prometheus.CollectorRegistry()
@@ -47,14 +34,13 @@ class OwnMetrics:
         counter = partial(prometheus.Counter, namespace="sftp_monitor", registry=registry)
         gauge = partial(prometheus.Gauge, namespace="sftp_monitor", registry=registry)
         histogram = partial(prometheus.Histogram, namespace="sftp_monitor", registry=registry)
-        call, event = ("environment", "endpoint"), ("environment", "severity", "status")
         # The client appends `_total` to the name of a counter.
-        self._requests = counter("api_requests", "Calls to the TalkOver API.", call)
+        self._requests = counter("api_requests", "Calls to the TalkOver API.", _CALL)
         about = "Calls to the TalkOver API that gave no definite answer, by reason."
-        self._request_failures = counter("api_request_failures", about, (*call, "reason"))
+        self._request_failures = counter("api_request_failures", about, (*_CALL, "reason"))
         about = "How long a call to the TalkOver API took, body included."
-        self._request_duration = histogram("api_request_duration_seconds", about, call)
-        self._events = counter("events", "Alert events that were decided.", event)
+        self._request_duration = histogram("api_request_duration_seconds", about, _CALL)
+        self._events = counter("events", "Alert events that were decided.", _EVENT)
         about = "Deliveries of events to a sink that failed."
         self._sink_failures = counter("sink_failures", about, ("sink",))
         about = "Transactions of the state database that failed."
@@ -70,7 +56,14 @@ class OwnMetrics:
         about = "When the config file was last loaded with success."
         self._reload_success_at = gauge("config_last_reload_success_timestamp_seconds", about)
         self._config_hash = gauge("config_hash", "Hash of the config that is in force.")
-        registry.register(_LinesDropped(lines_dropped))
+        self._lines_dropped = lines_dropped
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what is counted elsewhere."""
+        about = "Operational log lines that were lost because standard output was not read."
+        dropped = self._lines_dropped()
+        yield CounterMetricFamily("sftp_monitor_log_lines_dropped", about, value=dropped)
 
     def prepare(self, environment: str) -> None:
         """Start an environment's counters at 0, so that the first failure is an increase."""
@@ -87,7 +80,7 @@ class OwnMetrics:
         self._sink_failures.labels(sink)
 
     def forget(self, environment: str) -> None:
-        """Remove the series of an environment that is no longer watched."""
+        """Remove the series of an environment that is no longer monitored."""
         calls = (self._requests, self._request_failures, self._request_duration)
         for metric in (*calls, self._events):
             metric.remove_by_labels({"environment": environment})

@@ -1,18 +1,16 @@
-"""The JSON API: what may be asked for, and which view of the board answers."""
+"""The JSON API: each path with its parameters, its view, and what OpenAPI says of them."""
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from aiohttp import web
 
-from monitor.adapters.web import serializers
-from monitor.adapters.web.schemas import CampaignDetailAnswer, EventsAnswer
-from monitor.adapters.web.serializers import LIMIT, Key
+from monitor.adapters.web import schemas, serializers
+from monitor.adapters.web.serializers import LIMIT
 from monitor.core.board import Board, Health
 from monitor.core.model import Instant
 from monitor.core.text import clean
@@ -20,120 +18,88 @@ from monitor.core.text import clean
 _HISTORY = 100  # events that are shown with a campaign
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
-_Make = Callable[[], Any]
-_Reader = Callable[[str], Any]
-
 
 class HistoryUnreadableError(Exception):
     """The database does not give the history; the message says why, without a path."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WebContext:
-    """All that the web server asks of the program; each callable is called on the loop.
+class Program(Protocol):
+    """What the web server asks of the program: on the loop, but for `history`."""
 
-    But for `events` (newest first, by `limit`, `environment`, `campaign_id`, `since`, and `next` of
-    the page before): it is called in a thread, and may raise HistoryUnreadableError; and for what
-    `metrics(openmetrics)` returns, which renders. `ready` says why the program is not (None: it
-    is), `reload` the problems of the config file. `external_url` is where users reach us.
-    """
-
-    board: Callable[[], Board]
-    metrics: Callable[[bool], Callable[[], bytes]]
-    metrics_content_type: Callable[[bool], str]
-    healthy: Callable[[], bool]
-    ready: Callable[[], str | None]
-    loaded: Callable[[], bool]
-    reload: Callable[[], Awaitable[Sequence[str]]]
-    events: Callable[..., EventsAnswer]
     version: str
     started_at: Instant
-    external_url: str | None = None
+    external_url: str | None  # where users reach us
+
+    def board(self) -> Board:
+        """Return all environments as they are known now."""
+
+    def metrics(self, openmetrics: bool, /) -> Callable[[], bytes]:
+        """Return what renders the metrics as they are now; that is called in a thread."""
+
+    def healthy(self) -> bool:
+        """Say whether every poll loop turns."""
+
+    def loaded(self) -> bool:
+        """Say whether the state is loaded: before that there is nothing to show."""
+
+    def ready(self) -> str | None:
+        """Return why the monitor is not ready, or None when it is."""
+
+    def reload(self) -> Awaitable[Sequence[str]]:
+        """Take the config file anew; returns its problems."""
+
+    def history(self, *, limit: int, **wanted: Any) -> schemas.EventsAnswer:
+        """Return events, newest first, in a thread; raises HistoryUnreadableError."""
 
 
-View = Callable[[WebContext, web.Request], _Make]
-"""Reads on the loop what is asked for, and returns what makes the answer, in a thread."""
+_Make = Callable[[], Any]
 
 
-def _status(context: WebContext, request: web.Request) -> _Make:
-    _read_query(request)
-    made_of = context.board(), context.version, context.started_at, context.ready()
-    return partial(serializers.status, *made_of)
+def _status(program: Program) -> _Make:
+    board, not_ready = program.board(), program.ready()
+    return lambda: schemas.StatusAnswer(
+        version=program.version,
+        started_at=program.started_at,
+        # The wall clock may have been set back since.
+        uptime_seconds=max(0.0, board.now - program.started_at),
+        ready=not_ready is None,
+        not_ready=not_ready,
+        environments=[serializers.environment(one) for one in board.environments.values()],
+    )
 
 
-def _campaigns(context: WebContext, request: web.Request) -> _Make:
-    board = context.board()
-    environment, health = partial(_one_of, board.environments), partial(_one_of, list(Health))
-    query = _read_query(request, partial(_key, 2), environment=environment, health=health)
+def _campaigns(program: Program, **query: Any) -> _Make:
+    board = program.board()
+    if "environment" in query:
+        _read("environment", query["environment"], partial(_one_of, board.environments))
     return partial(serializers.campaigns_page, board, **query)
 
 
-def _campaign(context: WebContext, request: web.Request) -> _Make:
-    _read_query(request)
-    asked = dict(request.match_info)
-    environment = context.board().environments.get(asked["environment"])
-    entry = None if environment is None else environment.campaigns.get(asked["campaign_id"])
-    if environment is None or entry is None:
+def _campaign(program: Program, environment: str, campaign_id: str) -> _Make:
+    of = program.board().environments.get(environment)
+    entry = None if of is None else of.campaigns.get(campaign_id)
+    if of is None or entry is None:
         raise web.HTTPNotFound(text="there is no such campaign")
+    asked = {"environment": environment, "campaign_id": campaign_id}
 
-    def make() -> CampaignDetailAnswer:
+    def make() -> schemas.CampaignDetailAnswer:
         """Say what the board knows, with the history where it can be read."""
         try:
-            history = context.events(limit=_HISTORY, **asked).events
+            history = program.history(limit=_HISTORY, **asked).events
         except HistoryUnreadableError:
             history = None
-        return serializers.campaign_detail(environment, entry, history)
+        shape, known = schemas.CampaignDetailAnswer, serializers.campaign(of, entry)
+        return serializers.answer_of(shape, known, history=history)
 
     return make
 
 
-def _alerts(context: WebContext, request: web.Request) -> _Make:
-    query = _read_query(request, partial(_key, 3))
-    return partial(serializers.alerts_page, context.board(), **query)
+def _alerts(program: Program, **query: Any) -> _Make:
+    return partial(serializers.alerts_page, program.board(), **query)
 
 
-def _events(context: WebContext, request: web.Request) -> _Make:
-    # The largest integer of SQLite; a larger one is an OverflowError when it is bound.
-    row = partial(_integer, 0, 2**63 - 1)
-    query = _read_query(request, row, environment=str, campaign_id=str, since=_instant)
-    return partial(context.events, **{"limit": LIMIT, **query})
-
-
-VIEWS: Mapping[str, View] = {
-    "/api/v1/status": _status,
-    "/api/v1/campaigns": _campaigns,
-    "/api/v1/campaigns/{environment}/{campaign_id}": _campaign,
-    "/api/v1/alerts": _alerts,
-    "/api/v1/events": _events,
-}
-"""The view of each path."""
-
-
-def _read_query(
-    request: web.Request, read_next: _Reader | None = None, **known: _Reader
-) -> dict[str, Any]:
-    """Return the parameters that a request gives; only `health` may be repeated, and is a list.
-
-    A reader raises ValueError with what it expects. What has pages has `limit` and `next`, too.
-    """
-    if read_next is not None:
-        known |= {"limit": partial(_integer, 1, LIMIT), "next": read_next}
-    query = dict[str, Any]()
-    for name in request.query:
-        if name not in known:
-            what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
-            raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
-        values = request.query.getall(name)
-        if len(values) > 1 and name != "health":
-            raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
-        for value in values:
-            try:
-                read = known[name](value)
-            except ValueError as error:
-                what = f"{name}: expected {error}, got {clean(value, 64)!r}"
-                raise web.HTTPBadRequest(text=what) from error
-        query[name] = values if name == "health" else read
-    return query
+def _events(program: Program, **query: Any) -> _Make:
+    return partial(program.history, **{"limit": LIMIT, **query})
 
 
 def _one_of(words: Collection[str], value: str) -> str:
@@ -149,7 +115,7 @@ def _integer(least: int, most: int, value: str) -> int:
     raise ValueError(f"an integer from {least} to {most}")
 
 
-def _key(parts: int, value: str) -> Key:
+def _key(parts: int, value: str) -> tuple[str, ...]:
     if value.count("/") != parts - 1:
         raise ValueError("the `next` of the page before")
     return tuple(value.split("/"))
@@ -160,3 +126,85 @@ def _instant(value: str) -> Instant:
         if _RFC3339.fullmatch(value):
             return datetime.fromisoformat(value).timestamp()
     raise ValueError("an RFC 3339 time such as 2026-10-23T09:30:00Z")
+
+
+class Parameter(NamedTuple):
+    """What OpenAPI says of a parameter; `read` raises ValueError with what it expects."""
+
+    about: str
+    schema: Mapping[str, Any] = {"type": "string"}
+    read: Callable[[str], Any] = str
+
+
+class Endpoint(NamedTuple):
+    """A path: `view` gets the program and the parameters, and returns what makes the answer."""
+
+    summary: str
+    answer: type
+    view: Callable[..., _Make]
+    parameters: Mapping[str, Parameter] = {}
+
+    def ask(self, program: Program, request: web.Request) -> _Make:
+        """Return what makes the answer, in a thread; raises HTTPBadRequest, HTTPNotFound."""
+        in_path, query = request.match_info, dict[str, Any]()
+        known = self.parameters.keys() - in_path.keys()
+        for name in request.query:
+            if name not in known:
+                what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
+                raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
+            values = request.query.getall(name)
+            # Of these alone there may be several.
+            if len(values) > 1 and name != "health":
+                raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
+            read = [_read(name, value, self.parameters[name].read) for value in values]
+            query[name] = read if name == "health" else read[0]
+        return self.view(program, **in_path, **query)
+
+
+def _paged(what: str, read_next: Callable[[str], Any]) -> dict[str, Parameter]:
+    limit = {"type": "integer", "minimum": 1, "maximum": LIMIT, "default": LIMIT}
+    return {
+        "next": Parameter("next of the page before", read=read_next),
+        "limit": Parameter(f"{what} a page", limit, partial(_integer, 1, LIMIT)),
+    }
+
+
+_ENVIRONMENT = {"environment": Parameter("only of this environment")}
+_HEALTHS = [health.value for health in Health]
+_OF_HEALTH = {"type": "array", "items": {"enum": _HEALTHS}}
+_HEALTH = Parameter("only of this health; may be repeated", _OF_HEALTH, partial(_one_of, _HEALTHS))
+_OF_CAMPAIGNS = {**_ENVIRONMENT, "health": _HEALTH, **_paged("campaigns", partial(_key, 2))}
+_OF_EVENTS = {
+    **_ENVIRONMENT,
+    "campaign_id": Parameter("only of this campaign"),
+    "since": Parameter("not older", {"type": "string", "format": "date-time"}, _instant),
+    # The largest integer of SQLite; a larger one is an OverflowError when it is bound.
+    **_paged("events", partial(_integer, 0, 2**63 - 1)),
+}
+_IN_PATH = {
+    "environment": Parameter("name of the environment"),
+    "campaign_id": Parameter("id of the campaign"),
+}
+
+ENDPOINTS: Mapping[str, Endpoint] = {
+    "/api/v1/status": Endpoint("The monitor and its environments", schemas.StatusAnswer, _status),
+    "/api/v1/campaigns": Endpoint("Campaigns", schemas.CampaignsAnswer, _campaigns, _OF_CAMPAIGNS),
+    "/api/v1/campaigns/{environment}/{campaign_id}": Endpoint(
+        "One campaign with its history", schemas.CampaignDetailAnswer, _campaign, _IN_PATH
+    ),
+    "/api/v1/alerts": Endpoint(
+        "Active alerts", schemas.AlertsAnswer, _alerts, _paged("alerts", partial(_key, 3))
+    ),
+    "/api/v1/events": Endpoint(
+        "History of alert events, newest first", schemas.EventsAnswer, _events, _OF_EVENTS
+    ),
+}
+"""What is served, and described in `/openapi.json`."""
+
+
+def _read(name: str, value: str, read: Callable[[str], Any]) -> Any:
+    try:
+        return read(value)
+    except ValueError as error:
+        what = f"{name}: expected {error}, got {clean(value, 64)!r}"
+        raise web.HTTPBadRequest(text=what) from error

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import ipaddress
 import logging
 import os
 from base64 import b64decode
@@ -10,7 +9,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import bcrypt
 from aiohttp import web
@@ -34,34 +32,28 @@ SECURITY_HEADERS: Mapping[str, str] = {
 CACHED = 100
 """So many successful verifications are cached, so that a scrape costs no hash."""
 
-# Probe endpoints, exempt from basic auth.
-_UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})
-# Bytes of a password that bcrypt looks at; the library refuses more, others cut.
-_LONGEST = 72
+_UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})  # probe endpoints
+_LONGEST = 72  # bytes of a password that bcrypt reads; the library refuses more, others cut
 
 logger = logging.getLogger(__name__)
 
 
 class WebConfigReloader:
-    """What the web config file says, read again when it or a file that it names has changed.
-
-    A change is in force for the next connection, and for the next request of those that are open.
-    """
+    """What the web config file says, read anew where it or a file that it names has changed."""
 
     def __init__(self, read: Callable[[], Access]) -> None:
         """Read it; raises ConfigError. `read` returns what the file says at that moment."""
-        self._read = read
-        self._access = read()
+        self._read, self._access = read, read()
         self._stamps = [_stamp(path) for path in self._access.files]
 
     @property
     def access(self) -> Access:
-        """What is in force now. A new file that is wrong is logged once, and changes nothing."""
+        """What is in force now."""
         # Four calls of stat are cheaper than remembering when the last ones were.
         stamps = [_stamp(path) for path in self._access.files]
         if stamps != self._stamps:
             self._stamps = stamps
-            self.take(self.read())
+            self.reload()
         return self._access
 
     @property
@@ -69,35 +61,28 @@ class WebConfigReloader:
         """The headers of every answer."""
         return {**SECURITY_HEADERS, **self._access.headers}
 
-    def read(self) -> Access:
-        """Return what the file says now; or what is in force where it cannot be used."""
+    def reload(self) -> None:
+        """Read the file, if there is one, now. One that is wrong is logged, and changes nothing."""
+        before, problem = self._access, "TLS on or off needs a restart"
+        if not before.files:
+            return
         try:
-            return self._read() if self._access.files else self._access
+            access = self._read()
         # Whatever it is, it must not keep out whoever comes in just now.
         except Exception as error:
-            why = getattr(error, "problems", (type(error).__name__,))[0]
-            logger.error("the web config file stays as it was: %s", why)
-            return self._access
-
-    def take(self, access: Access) -> None:
-        """Put in force what was read; that TLS is used, or is not, never changes."""
-        if access is self._access:
+            access, problem = before, getattr(error, "problems", (type(error).__name__,))[0]
+        if access is before or (access.tls is None) != (before.tls is None):
+            logger.error("the web config file stays as it was: %s", problem)
             return
-        if (access.tls is None) != (self._access.tls is None):
-            logger.error("the web config file stays as it was: TLS on or off needs a restart")
-            return
-        # Other files than before were not looked at yet: the next time they are read once more.
-        if access.files != self._access.files:
+        # Other files than before were not compared yet: the next time they are read once more.
+        if access.files != before.files:
             self._stamps = []
         self._access = access
         logger.info("the web config file was read again")
 
 
 class BasicAuth:
-    """Verifies passwords, one after the other in a thread of its own: a hash takes 50 ms or more.
-
-    An unknown user takes as long as the one whose hash has the highest cost.
-    """
+    """Verifies passwords, one after the other in a thread: a hash takes 50 ms or more."""
 
     def __init__(self) -> None:
         """Start with an empty cache; the thread starts with the first password."""
@@ -118,13 +103,12 @@ class BasicAuth:
         """Return whether this header has a user's name and password; `users` are bcrypt hashes."""
         scheme, _, encoded = authorization.partition(" ")
         try:
-            raw_name, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
-            name = raw_name.decode()
+            name, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
+            hashed = users.get(name.decode())
         except ValueError:
             return False
         if not colon or scheme.lower() != "basic":
             return False
-        hashed = users.get(name)
         # Keyed, so that a dump of our memory is nothing to try passwords on without bcrypt.
         pair = hashlib.blake2b(repr((name, hashed, password)).encode(), key=self._key).digest()
         # Before the queue: whoever tries passwords must not hold up Prometheus.
@@ -152,25 +136,9 @@ def matches(password: bytes, hashed: str | None, highest: int) -> bool:
     return bcrypt.checkpw(password[:_LONGEST], known.encode()) and hashed is not None
 
 
-def is_cross_site(headers: Mapping[str, str], external_url: str | None) -> bool:
-    """Return whether a browser sends this request for a page that is not ours.
-
-    Programs that are no browser send neither `Origin` nor `Sec-Fetch-Site`. Of browsers' requests
-    only those are ours whose origin is `external_url`, or the very host that was asked; and that
-    only by address or as localhost, for any other name may have been rebound to us.
-    """
-    origin = headers.get("Origin")
-    if origin is None:
-        return headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}
-    try:
-        asking, ours = urlsplit(origin), urlsplit(external_url or "")
-        if external_url is not None and asking[:2] == ours[:2]:
-            return False
-        if asking.hostname != "localhost":
-            ipaddress.ip_address(asking.hostname or "")
-    except ValueError:
-        return True
-    return asking.netloc != headers.get("Host")
+def is_of_a_page(headers: Mapping[str, str]) -> bool:
+    """Return whether a browser sends this for a page: of another site, for ours send nothing."""
+    return "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none"
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -14,9 +14,10 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from prometheus_client.exposition import choose_encoder
 
-from monitor.adapters.web.api import VIEWS, HistoryUnreadableError, View, WebContext
-from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_cross_site
+from monitor.adapters.web.api import ENDPOINTS, Endpoint, HistoryUnreadableError, Program
+from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_of_a_page
 from monitor.adapters.web.openapi import document
 from monitor.adapters.web.schemas import ErrorAnswer
 from monitor.adapters.web.serializers import status_page, text
@@ -31,8 +32,7 @@ SLICE_BYTES = 64 * 1024
 """As much as asyncio buffers of a connection before a writer has to wait."""
 
 _API = "/api/"  # errors of paths that begin so are JSON
-_JSON = "application/json"
-_OPENMETRICS = "application/openmetrics-text"
+_JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
 logger = logging.getLogger(__name__)
@@ -41,30 +41,30 @@ logger = logging.getLogger(__name__)
 class Handlers:
     """Answers to every path: of a view taken on the loop; what takes long is made in a thread."""
 
-    def __init__(
-        self, context: WebContext, config: WebConfigReloader, body_seconds: Seconds
-    ) -> None:
+    def __init__(self, program: Program, config: WebConfigReloader, body_seconds: Seconds) -> None:
         """Read the style sheet, and describe the API; the rest is made when asked for."""
-        self._context, self._config, self._body_seconds = context, config, body_seconds
+        self._program, self._config, self._body_seconds = program, config, body_seconds
         self._auth = BasicAuth()
         # Two, so that Prometheus does not wait for somebody's large page.
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")
         self._views = ThreadPoolExecutor(1, thread_name_prefix="view")
         self._rendering: dict[tuple[bool, bool], asyncio.Future[bytes]] = {}
-        self._style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
-        self._openapi = document(context.version, context.external_url)
+        style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
+        self._fixed = {
+            "/static/style.css": (style, "text/css; charset=utf-8"),
+            "/openapi.json": (document(program.version, program.external_url), _JSON),
+        }
 
     def routes(self) -> list[web.RouteDef]:
         """Return every path; GET brings HEAD along."""
         return [
             web.get("/", self._page),
-            web.get("/static/style.css", self._stylesheet),
             web.get("/metrics", self._metrics),
             web.get("/-/healthy", self._healthy),
             web.get("/-/ready", self._ready),
             web.post("/-/reload", self._reload),
-            web.get("/openapi.json", self._described),
-            *(web.get(path, partial(self._json, view)) for path, view in VIEWS.items()),
+            *(web.get(path, self._file) for path in self._fixed),
+            *(web.get(path, partial(self._json, one)) for path, one in ENDPOINTS.items()),
         ]
 
     def close(self) -> None:
@@ -95,94 +95,84 @@ class Handlers:
 
     async def _take_body(self, request: web.Request) -> None:
         """Take the body off the connection: none is used, and large ones are refused."""
-        if request.body_exists:
-            try:
-                async with asyncio.timeout(self._body_seconds):
-                    await request.read()
-            except TimeoutError:
-                raise web.HTTPRequestTimeout from None
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                await request.read()
+        except TimeoutError:
+            raise web.HTTPRequestTimeout from None
 
     def _require_state(self, request: web.Request) -> None:
         is_data = request.path in {"/", "/metrics"} or request.path.startswith(_API)
         known = request.match_info.http_exception is None
         # An empty answer would read as "nothing is wrong".
-        if known and is_data and not self._context.loaded():
+        if known and is_data and not self._program.loaded():
             raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
 
     async def _made(
         self, request: web.Request, make: Callable[[], bytes], content_type: str
     ) -> web.Response:
-        zipped = _accepts_gzip(request)
-        loop = asyncio.get_running_loop()
+        zipped, loop = _accepts_gzip(request), asyncio.get_running_loop()
         body = await loop.run_in_executor(self._views, _render, make, zipped)
         return _chunked_response(body, content_type, zipped=zipped)
 
-    # -- for people, Prometheus, and whoever runs the program -------------------------------
-
     async def _page(self, request: web.Request) -> web.Response:
-        context = self._context
-        make = partial(status_page, context.board(), context.version, context.ready())
+        program = self._program
+        make = partial(status_page, program.board(), program.version, program.ready())
         return await self._made(request, make, "text/html; charset=utf-8")
 
-    async def _stylesheet(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._style, content_type="text/css", charset="utf-8")
+    async def _file(self, request: web.Request) -> web.Response:
+        body, content_type = self._fixed[request.path]
+        return await self._made(request, lambda: body, content_type)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         accept = request.headers.get("Accept", "")
-        wanted = quality(accept, _OPENMETRICS)
+        wanted, zipped = quality(accept, _OPENMETRICS), _accepts_gzip(request)
         openmetrics = wanted > 0 and wanted >= quality(accept, "text/plain")
-        zipped = _accepts_gzip(request)
         # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
         key = (openmetrics, zipped)
         if key not in self._rendering:
-            make, loop = self._context.metrics(openmetrics), asyncio.get_running_loop()
+            make, loop = self._program.metrics(openmetrics), asyncio.get_running_loop()
             self._rendering[key] = loop.run_in_executor(self._scrapes, _render, make, zipped)
             self._rendering[key].add_done_callback(lambda _: self._rendering.pop(key))
         # Others may wait for the same page: one request that is cancelled must not take it along.
         body = await asyncio.shield(self._rendering[key])
-        content_type = self._context.metrics_content_type(openmetrics)
+        _, content_type = choose_encoder(_OPENMETRICS if openmetrics else "text/plain")
         return _chunked_response(body, content_type, zipped=zipped, vary="Accept, Accept-Encoding")
 
     async def _healthy(self, _request: web.Request) -> web.Response:
-        if self._context.healthy():
+        if self._program.healthy():
             return web.Response(text="healthy\n")
         return web.Response(status=503, text="the poll loop stands still\n")
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        not_ready = self._context.ready()
+        not_ready = self._program.ready()
         if not_ready is None:
             return web.Response(text="ready\n")
         return web.Response(status=503, text=f"not ready: {text(not_ready)}\n")
 
     async def _reload(self, request: web.Request) -> web.Response:
-        if is_cross_site(request.headers, self._context.external_url):
-            raise web.HTTPForbidden(text="a page of another site may not ask for this")
-        problems = await self._context.reload()
+        if is_of_a_page(request.headers):
+            raise web.HTTPForbidden(text="a page in a browser may not ask for this")
+        problems = await self._program.reload()
         if problems:
             lines = (f"{clean(problem, _PROBLEM_CHARACTERS)}\n" for problem in problems)
             return web.Response(status=500, text="".join(lines))
         return web.Response(text="reloaded\n")
 
-    async def _described(self, request: web.Request) -> web.Response:
-        return await self._made(request, lambda: self._openapi, _JSON)
-
-    async def _json(self, view: View, request: web.Request) -> web.Response:
-        make = view(self._context, request)
+    async def _json(self, endpoint: Endpoint, request: web.Request) -> web.Response:
+        make = endpoint.ask(self._program, request)
         return await self._made(request, lambda: as_json(make()), _JSON)
 
 
 def _render(make: Callable[[], bytes], zipped: bool) -> bytes:
-    """Return a body, zipped or not; takes long, so it is called in a thread."""
+    # Takes long, so it is called in a thread.
     return gzip.compress(make(), GZIP_LEVEL) if zipped else make()
 
 
 def _chunked_response(
     body: bytes, content_type: str, *, zipped: bool, vary: str = "Accept-Encoding"
 ) -> web.Response:
-    """Return an answer whose body is given to the socket in slices, as it takes them.
-
-    In one piece, what a socket does not take at once would be copied: 100 MB hold up the loop.
-    """
+    # In one piece, what a socket does not take at once would be copied: 100 MB hold up the loop.
     headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Vary": vary}
     if zipped:
         headers["Content-Encoding"] = "gzip"
@@ -196,21 +186,13 @@ async def slices(body: bytes) -> AsyncIterator[bytes]:
 
 
 def as_json(answer: Any) -> bytes:
-    """Return an answer as JSON in UTF-8.
-
-    The items of a list one by one: the encoder does not let go of the interpreter, so a page in
-    one piece would hold up the loop although another thread encodes it.
-    """
-    fields = to_json(answer)
-    return b"{%s}" % b",".join(b"%s:%s" % (_dumped(name), _pieces(fields[name])) for name in fields)
-
-
-def _pieces(value: Any) -> bytes:
-    return b"[%s]" % b",".join(map(_dumped, value)) if isinstance(value, list) else _dumped(value)
-
-
-def _dumped(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """Return an answer as JSON in UTF-8."""
+    # The items of a list one by one: the encoder holds the interpreter, and so the loop, meanwhile.
+    dumped, parts = partial(json.dumps, ensure_ascii=False, separators=(",", ":")), []
+    for name, value in to_json(answer).items():
+        whole = f"[{','.join(map(dumped, value))}]" if isinstance(value, list) else dumped(value)
+        parts.append(f"{dumped(name)}:{whole}")
+    return f"{{{','.join(parts)}}}".encode()
 
 
 def error_response(request: web.BaseRequest, status: HTTPStatus, sentence: str) -> web.Response:
@@ -222,7 +204,6 @@ def error_response(request: web.BaseRequest, status: HTTPStatus, sentence: str) 
 
 
 def _accepts_gzip(request: web.Request) -> bool:
-    """Return whether the client takes a zipped answer."""
     return quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
 
 

@@ -1,12 +1,9 @@
-"""From a board to what is answered: JSON, and HTML that needs no script.
-
-Pure, so that any thread may do it.
-"""
+"""From a board to what is answered: JSON, and HTML without a script. Pure, for any thread."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from heapq import nsmallest
-from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,7 +16,7 @@ from monitor.core.model import Instant, Verdict, fingerprint
 from monitor.core.rule import BaseRule
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import clean, rfc3339, span
-from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields
+from monitor.serialize import TEXT_LIMITS, shown_fields
 
 LIMIT: Final = 1000
 """Items of a page: at most, and unless fewer are asked for."""
@@ -27,10 +24,13 @@ LIMIT: Final = 1000
 Key = tuple[str, ...]
 """What a list is ordered by, and paged on by: an item that is gone leaves its place behind."""
 
-_T = TypeVar("_T")
-
 ROWS = 1000
 """So many campaigns are shown, the worst; the others are only counted."""
+
+text = partial(clean, limit=TEXT_LIMITS[0])
+"""Return a text that came from outside, fit to be shown."""
+
+_T = TypeVar("_T")
 
 _TEMPLATES = Environment(
     loader=PackageLoader("monitor.adapters.web"),
@@ -39,34 +39,6 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-
-# `Health` is declared worst first.
-_BADNESS = {health: place for place, health in enumerate(Health)}
-
-
-def status(
-    board: Board, version: str, started_at: Instant, not_ready: str | None
-) -> schemas.StatusAnswer:
-    """Return the state of the monitor itself and of each environment."""
-    return schemas.StatusAnswer(
-        version=version,
-        started_at=started_at,
-        # The wall clock may have been set back since.
-        uptime_seconds=max(0.0, board.now - started_at),
-        ready=not_ready is None,
-        not_ready=not_ready,
-        environments=environments(board),
-    )
-
-
-def environments(board: Board) -> list[schemas.EnvironmentAnswer]:
-    """Return the state of each environment, in the order of the config."""
-    return [_environment(environment) for environment in board.environments.values()]
-
-
-def campaigns(board: Board) -> list[schemas.CampaignAnswer]:
-    """Return every campaign, in the order of the config."""
-    return [campaign(environment, entry) for environment, entry in board.entries()]
 
 
 def campaigns_page(
@@ -77,25 +49,25 @@ def campaigns_page(
     next: Key | None = None,
 ) -> schemas.CampaignsAnswer:
     """Return a page of the campaigns of an environment and of these healths; None, (): of all."""
-    keyed = (
-        ((entry.target.environment, entry.target.campaign_id), (of, entry))
+    chosen = (
+        (of, entry)
         for of, entry in board.entries()
         if environment in (None, of.status.name) and (not health or of.health(entry) in health)
     )
-    found, more = _page(keyed, limit, next)
+    found, more = _page(
+        chosen, lambda it: (it[0].status.name, it[1].target.campaign_id), limit, next
+    )
     return schemas.CampaignsAnswer(campaigns=[campaign(*each) for each in found], next=more)
 
 
 def alerts_page(board: Board, limit: int = LIMIT, next: Key | None = None) -> schemas.AlertsAnswer:
     """Return a page of the active alerts; its keys are (environment, campaign or "", rule)."""
-    keyed = (
-        (
-            (of.status.name, entry.target.campaign_id if entry else "", active.alert.rule),
-            (active, of, entry),
-        )
-        for of, entry, active in board.active_alerts()
-    )
-    found, more = _page(keyed, limit, next)
+
+    def key_of(each: tuple[EnvironmentBoard, Entry | None, ActiveAlert]) -> Key:
+        of, entry, active = each
+        return of.status.name, entry.target.campaign_id if entry else "", active.alert.rule
+
+    found, more = _page(board.active_alerts(), key_of, limit, next)
     return schemas.AlertsAnswer(alerts=[_alert(*each) for each in found], next=more)
 
 
@@ -103,7 +75,7 @@ def campaign(environment: EnvironmentBoard, entry: Entry) -> schemas.CampaignAns
     """Return what is known of one campaign."""
     known, memory = entry.status, entry.status.memory
     seen_at = memory.seen_at
-    return _answer(
+    return answer_of(
         schemas.CampaignAnswer,
         entry.target,
         known,
@@ -113,23 +85,11 @@ def campaign(environment: EnvironmentBoard, entry: Entry) -> schemas.CampaignAns
         evidence_age_seconds=None if seen_at is None else max(0.0, environment.now - seen_at),
         configured=None if seen_at is None else memory.gone_at is None,
         findings=_findings(environment.findings_of(entry), entry.target.rules),
-        alerts=[_alert(active, environment, entry) for active in entry.active_alerts()],
+        alerts=[_alert(environment, entry, active) for active in entry.active_alerts()],
     )
 
 
-def campaign_detail(
-    environment: EnvironmentBoard, entry: Entry, history: Sequence[EventRecord] | None
-) -> schemas.CampaignDetailAnswer:
-    """Return one campaign with its newest events; None where they cannot be read."""
-    return _answer(schemas.CampaignDetailAnswer, campaign(environment, entry), history=history)
-
-
-def text(value: str) -> str:
-    """Return a text that came from outside, fit to be shown."""
-    return clean(value, TEXT_LIMITS[0])
-
-
-def _answer(cls: type[_T], *sources: Any, **more: Any) -> _T:
+def answer_of(cls: type[_T], *sources: Any, **more: Any) -> _T:
     """Return an answer of `more`, and of what the sources have by the same names as its fields."""
     kind: Any = cls  # for mypy, which takes no type variable for hashable
     for name in shown_fields(kind).keys() - more.keys():
@@ -138,22 +98,21 @@ def _answer(cls: type[_T], *sources: Any, **more: Any) -> _T:
 
 
 def _page(
-    keyed: Iterable[tuple[Key, _T]], limit: int, after: Key | None
+    items: Iterable[_T], key_of: Callable[[_T], Key], limit: int, after: Key | None
 ) -> tuple[list[_T], str | None]:
     """Return the first items after a key, and the `next` of their page."""
-    rest = (each for each in keyed if after is None or each[0] > after)
-    found = nsmallest(limit + 1, rest, key=itemgetter(0))
-    more = "/".join(found[limit - 1][0]) if len(found) > limit else None
-    return [item for _, item in found[:limit]], more
+    rest = (each for each in items if after is None or key_of(each) > after)
+    found = nsmallest(limit + 1, rest, key=key_of)
+    return found[:limit], "/".join(key_of(found[limit - 1])) if len(found) > limit else None
 
 
 def _alert(
-    active: ActiveAlert, environment: EnvironmentBoard, entry: Entry | None
+    environment: EnvironmentBoard, entry: Entry | None, active: ActiveAlert
 ) -> schemas.AlertAnswer:
     alert, rule, severity = active
     name, at = environment.status.name, recheck_at(alert, rule)
     campaign_id = None if entry is None else entry.target.campaign_id
-    return _answer(
+    return answer_of(
         schemas.AlertAnswer,
         alert,
         alert.fired_as or (environment if entry is None else entry).labels,
@@ -168,9 +127,10 @@ def _alert(
     )
 
 
-def _environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
-    known, counts = board.status, {health.value: count for health, count in board.counts().items()}
-    return _answer(
+def environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
+    """Return the state of one environment."""
+    known = board.status
+    return answer_of(
         schemas.EnvironmentAnswer,
         known,
         board,
@@ -181,7 +141,7 @@ def _environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
         budget=schemas.BudgetAnswer(
             requests_per_minute=board.per_minute, available_requests=board.available
         ),
-        counts=schemas.CountsAnswer(**counts),
+        counts=schemas.CountsAnswer(**{health.value: n for health, n in board.counts().items()}),
         sweep=schemas.SweepAnswer(
             swept_at=known.swept_at,
             polled=board.swept,
@@ -190,26 +150,24 @@ def _environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
             lag_seconds=board.lag,
         ),
         findings=_findings(board.findings, board.rules),
-        alerts=[_alert(active, board, None) for active in board.active_alerts()],
+        alerts=[_alert(board, None, active) for active in board.active_alerts()],
     )
 
 
 def _findings(
     found: Findings | None, rules: Mapping[str, BaseRule]
 ) -> list[schemas.FindingAnswer] | None:
-    if found is None:
-        return None
-    return [_answer(schemas.FindingAnswer, found[name], rules[name], rule=name) for name in found]
+    made = partial(answer_of, schemas.FindingAnswer)
+    return None if found is None else [made(found[name], rules[name], rule=name) for name in found]
 
 
 def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
     """Return the page in UTF-8, the worst campaigns first; `not_ready` says why, if so."""
-    everything = [
-        (_BADNESS[environment.health(entry)], entry.target.name, place, environment, entry)
-        for place, (environment, entry) in enumerate(board.entries())
-    ]
-    # The place decides between equals, for entries have no order of their own.
-    shown = nsmallest(ROWS, everything, key=lambda each: each[:3])
+    everything, badness = list(board.entries()), list(Health).index  # declared worst first
+    # Equals stay in the order of the config.
+    worst = nsmallest(
+        ROWS, everything, lambda it: (badness(it[0].health(it[1])), it[1].target.name)
+    )
     page = _TEMPLATES.get_template("status.html").render(
         version=version,
         not_ready=not_ready,
@@ -217,17 +175,17 @@ def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
         totals=_totals(board),
         firing=sum(active.alert.told for *_, active in board.active_alerts()),
         total=len(everything),
-        rows=[(environment, entry) for *_, environment, entry in shown],
+        rows=worst,
     )
     return page.encode()
 
 
-def _totals(board: Board) -> dict[Health, int]:
+def _totals(board: Board) -> Mapping[Health, int]:
     """Return how many campaigns have each health, and how many environments themselves are ill."""
     totals = Counter(dict.fromkeys(Health, 0))
-    for environment in board.environments.values():
-        totals.update(environment.counts())
-        own = boards.worst_firing(environment.active_alerts())
+    for one in board.environments.values():
+        totals.update(one.counts())
+        own = boards.worst_firing(one.active_alerts())
         totals[own] += own is not Health.HEALTHY
     return totals
 

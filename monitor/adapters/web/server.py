@@ -1,9 +1,6 @@
-"""The web server: its socket, the connections that it takes, and their end.
+"""The web server: aiohttp's, with a cap on connections, write deadlines, and headers on any answer.
 
-aiohttp leaves gaps that are closed here: no cap on connections, no deadline for a client that does
-not read its answer, parse errors that name its version and lack our headers. Its TLS counts a
-connection when the handshake is over, and shows the certificate of the start for ever; so each
-connection is counted when it is accepted, and shakes hands by the web config of the day.
+Each connection is counted when it is accepted, not after TLS, whose config may change meanwhile.
 """
 
 import asyncio
@@ -12,6 +9,7 @@ import resource
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, cast
@@ -19,16 +17,16 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from monitor.adapters.web.api import WebContext
+from monitor.adapters.web.api import Program
 from monitor.adapters.web.auth import WebConfigReloader
 from monitor.adapters.web.handlers import Handlers, error_response
 from monitor.config import Access
 from monitor.core.model import Seconds
 
-# How long requests in progress may take to end when the server stops.
-_STOP_GRACE: Seconds = 2.0
-# How long a client may take to end its body, or to close its TLS, when we close a connection.
-_CLOSE_GRACE: Seconds = 1.0
+_STOP_GRACE: Seconds = 2.0  # for requests in progress when the server stops
+_CLOSE_GRACE: Seconds = 1.0  # for a client to end its body, or its TLS, when we close
+
+_BODY_BYTES = 4096  # that a request may have; none is used
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +45,14 @@ class Limits:
     header_seconds: Seconds = 15.0
     body_seconds: Seconds = 15.0
     write_seconds: Seconds = 60.0
-    body_bytes: int = 4096
 
 
 class WebServer:
-    """Serves what a `WebContext` gives on one address; `host` "" is every interface."""
+    """Serves what a `Program` shows on one address; `host` "" is every interface."""
 
     def __init__(
         self,
-        context: WebContext,
+        program: Program,
         host: str,
         port: int,
         limits: Limits | None = None,
@@ -63,15 +60,12 @@ class WebServer:
     ) -> None:
         """Prepare everything but the socket; a `port` of 0 takes a free one.
 
-        `read_access` reads the web config file, now and whenever its files change; what it raises
-        now is passed on.
+        `read_access` reads the web config file; what it raises now is passed on.
         """
         self._host, self._port, self.limits = host, port, limits or Limits()
         self.web_config = WebConfigReloader(read_access)
-        self._handlers = Handlers(context, self.web_config, self.limits.body_seconds)
-        app = web.Application(
-            middlewares=[self._handlers.answer], client_max_size=self.limits.body_bytes
-        )
+        self._handlers = Handlers(program, self.web_config, self.limits.body_seconds)
+        app = web.Application(middlewares=[self._handlers.answer], client_max_size=_BODY_BYTES)
         app.add_routes(self._handlers.routes())
         app.on_response_prepare.append(self._add_headers)
         self._runner = web.AppRunner(app, shutdown_timeout=_STOP_GRACE)
@@ -90,12 +84,9 @@ class WebServer:
         # As many are accepted at one go, before we can close any for them.
         backlog = min(100, max(4, self.limits.connections // 2))
         # Not a TCPSite: that makes aiohttp's own connections, which know none of our limits.
-        self._listener = await asyncio.get_running_loop().create_server(
-            lambda: LimitedHandler(self, cast(web.Server, self._runner.server)),
-            self._host,
-            self._port,
-            backlog=backlog,
-        )
+        make = partial(LimitedHandler, self, cast(web.Server, self._runner.server))
+        create = asyncio.get_running_loop().create_server
+        self._listener = await create(make, self._host, self._port, backlog=backlog)
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
@@ -148,10 +139,7 @@ class LimitedHandler(RequestHandler):
         return self._request_in_progress
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection when it is accepted; and again when its TLS is set up, if it has any.
-
-        A client whose certificate has none of the allowed names is cut off.
-        """
+        """Take a connection when it is accepted; and again when its TLS, if any, is set up."""
         access, way = self._server.web_config.access, cast(asyncio.Transport, transport)
         if way.get_extra_info("sslcontext") is None:
             self._server.admit(self, way)

@@ -289,7 +289,7 @@ AN_EVENT = record_of(replace(FIRING, epoch="01234567"), Links("https://runbooks.
 async def test_one_campaign_adds_its_newest_events() -> None:
     history = History(EventsAnswer(events=[AN_EVENT], next=None))
     in_list = (await answer_of("/api/v1/campaigns?environment=staging"))["campaigns"][0]
-    alone = await answer_of("/api/v1/campaigns/staging/lost", events=history)
+    alone = await answer_of("/api/v1/campaigns/staging/lost", history=history)
     assert alone == {**in_list, "history": [to_json(AN_EVENT)]}
     assert history.asked == [{"limit": 100, "environment": "staging", "campaign_id": "lost"}]
 
@@ -302,7 +302,7 @@ async def test_an_unknown_campaign_is_404_as_json() -> None:
 
 async def test_events_are_a_page_with_the_way_to_the_next() -> None:
     history = History(EventsAnswer(events=[AN_EVENT], next="41"))
-    assert await answer_of("/api/v1/events", events=history) == {
+    assert await answer_of("/api/v1/events", history=history) == {
         "events": [to_json(AN_EVENT)],
         "next": "41",
     }
@@ -310,7 +310,7 @@ async def test_events_are_a_page_with_the_way_to_the_next() -> None:
 
 
 async def test_the_last_page_of_events_leads_nowhere() -> None:
-    page = await answer_of("/api/v1/events", events=History(EventsAnswer(events=[], next=None)))
+    page = await answer_of("/api/v1/events", history=History(EventsAnswer(events=[], next=None)))
     assert page == {"events": [], "next": None}
 
 
@@ -328,7 +328,7 @@ async def test_the_last_page_of_events_leads_nowhere() -> None:
 )
 async def test_events_can_be_narrowed(query: str, expected: dict[str, Any]) -> None:
     history = History(EventsAnswer(events=[], next=None))
-    await answer_of(f"/api/v1/events?{query}", events=history)
+    await answer_of(f"/api/v1/events?{query}", history=history)
     assert history.asked == [expected]
 
 

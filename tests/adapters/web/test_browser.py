@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.peers import require_peer
-from support.web import HOST, a_context, listening
+from support.web import HOST, a_program, listening
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +32,7 @@ async def visit(port: int, profile: Path) -> tuple[str, str]:
 
 @pytest.mark.slow
 async def test_a_browser_shows_the_page_and_refuses_nothing_of_it(tmp_path: Path) -> None:
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         page, said = await visit(port, tmp_path)
     assert "Retail leads" in page
     assert [line for line in said.splitlines() if "Content Security Policy" in line] == []

@@ -11,7 +11,7 @@ import pytest
 
 from monitor.adapters.web import Limits, WebServer
 from monitor.adapters.web.auth import SECURITY_HEADERS
-from support.web import HOST, a_context, exchange, listening, serving
+from support.web import HOST, a_program, exchange, listening, serving
 
 SOON = 0.05
 """Seconds; a deadline that tests wait for."""
@@ -44,7 +44,7 @@ def headers_of(answer: bytes) -> dict[str, str]:
 async def test_fault_46_what_cannot_be_parsed_is_400_with_the_security_headers(
     request_: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         answer = await exchange(port, request_)
     assert answer.split(b" ", 2)[1] == b"400"
     headers = headers_of(answer)
@@ -55,21 +55,21 @@ async def test_fault_46_what_cannot_be_parsed_is_400_with_the_security_headers(
 
 
 async def test_an_unreadable_request_is_not_echoed() -> None:
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         answer = await exchange(port, GET + b"<script>canary\r\n\r\n")
     assert b"canary" not in answer
     assert headers_of(answer)["Content-Type"] == "text/plain; charset=utf-8"
 
 
 async def test_connect_is_refused() -> None:
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         answer = await exchange(port, b"CONNECT evil.example:443 HTTP/1.0\r\n\r\n")
     assert answer.split(b" ", 2)[1] in {b"400", b"404", b"405"}
 
 
 async def test_a_request_for_a_websocket_is_answered_as_any_other() -> None:
     upgrade = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         answer = await exchange(port, GET + upgrade)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
@@ -100,7 +100,7 @@ async def test_fault_46_a_large_body_is_refused(method: str) -> None:
 
 async def test_fault_46_a_body_that_does_not_come_is_not_waited_for() -> None:
     slow = b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc"
-    async with listening(a_context(), Limits(body_seconds=SOON)) as port:
+    async with listening(a_program(), Limits(body_seconds=SOON)) as port:
         answer = await exchange(port, slow)
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert headers_of(answer)["Server"] == "sftp-monitor"
@@ -111,12 +111,12 @@ async def test_fault_46_a_body_that_does_not_come_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", GET], ids=["nothing", "a line", "headers"])
 async def test_fault_46_a_connection_that_does_not_end_its_headers_is_closed(sent: bytes) -> None:
-    async with listening(a_context(), Limits(header_seconds=SOON)) as port:
+    async with listening(a_program(), Limits(header_seconds=SOON)) as port:
         assert await exchange(port, sent) == b""
 
 
 async def test_an_idle_connection_is_closed_after_its_answer() -> None:
-    async with listening(a_context(), Limits(header_seconds=SOON)) as port:
+    async with listening(a_program(), Limits(header_seconds=SOON)) as port:
         answer = await exchange(port, GET + b"\r\n")
     assert answer.endswith(b"healthy\n")
 
@@ -129,7 +129,7 @@ SLOW = (
 
 
 async def test_fault_46_at_the_limit_the_connection_that_waited_longest_makes_room() -> None:
-    async with listening(a_context(), Limits(connections=2)) as port, AsyncExitStack() as stack:
+    async with listening(a_program(), Limits(connections=2)) as port, AsyncExitStack() as stack:
         first, second = await asked(port, stack), await asked(port, stack)
         # The first one has just had another answer: now it is the second that waits longest.
         first.writer.write(GET + b"\r\n")
@@ -141,7 +141,7 @@ async def test_fault_46_at_the_limit_the_connection_that_waited_longest_makes_ro
 
 
 async def test_fault_46_a_request_under_way_makes_room_only_where_nobody_idles() -> None:
-    async with listening(a_context(), Limits(connections=2)) as port, AsyncExitStack() as stack:
+    async with listening(a_program(), Limits(connections=2)) as port, AsyncExitStack() as stack:
         busy = await connected(port, stack)
         busy.writer.write(SLOW)
         await busy.reader.readuntil(b"100 Continue\r\n\r\n")
@@ -153,7 +153,7 @@ async def test_fault_46_a_request_under_way_makes_room_only_where_nobody_idles()
 
 
 async def test_fault_46_slow_requests_lock_nobody_out() -> None:
-    async with listening(a_context(), Limits(connections=2)) as port, AsyncExitStack() as stack:
+    async with listening(a_program(), Limits(connections=2)) as port, AsyncExitStack() as stack:
         for _ in range(5):
             (await connected(port, stack)).writer.write(SLOW)
         assert b"healthy" in await exchange(port, GET + b"Connection: close\r\n\r\n")
@@ -161,7 +161,7 @@ async def test_fault_46_slow_requests_lock_nobody_out() -> None:
 
 async def test_fault_46_requests_sent_in_a_row_are_answered_in_their_order() -> None:
     trace = b"TRACE / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         answer = await exchange(port, GET + b"\r\n" + GET + b"\r\n" + trace)
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200", b"405"]
 
@@ -174,7 +174,7 @@ ELSEWHERE = [
 @pytest.mark.parametrize("path", ELSEWHERE)
 async def test_fault_46_a_path_that_leads_elsewhere_is_not_there(path: str) -> None:
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         answer = await exchange(port, request.encode())
     assert answer.split(b" ", 2)[1] in {b"400", b"404"}
     assert headers_of(answer)["Server"] == "sftp-monitor"
@@ -210,7 +210,7 @@ async def asked(port: int, stack: AsyncExitStack) -> Connection:
 
 
 async def test_fault_46_300_half_open_connections_are_over_after_the_deadline() -> None:
-    async with listening(a_context(), Limits(header_seconds=SOON)) as port:
+    async with listening(a_program(), Limits(header_seconds=SOON)) as port:
         half_open = [await asyncio.open_connection(HOST, port) for _ in range(300)]
         for _, writer in half_open:
             writer.write(b"GET / HTTP/1.1\r\nX: ")
@@ -230,7 +230,7 @@ async def test_a_place_that_was_given_up_is_free_again() -> None:
 
 async def test_a_client_that_does_not_read_its_answer_loses_its_connection() -> None:
     page = b"x" * 50_000_000  # more than any socket buffer holds
-    context = a_context(metrics=lambda openmetrics: lambda: page)
+    context = a_program(metrics=lambda openmetrics: lambda: page)
     async with listening(context, Limits(connections=1, write_seconds=SOON)) as port:
         reader, writer = await asyncio.open_connection(HOST, port, limit=1024)
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -256,22 +256,22 @@ async def answered_at_last(port: int) -> bytes:
 
 
 async def test_a_port_that_is_taken_is_an_os_error() -> None:
-    async with listening(a_context()) as port:
-        second = WebServer(a_context(), HOST, port)
+    async with listening(a_program()) as port:
+        second = WebServer(a_program(), HOST, port)
         with pytest.raises(OSError, match="address already in use"):
             await second.start()
         await second.stop()
 
 
 async def test_a_server_that_was_stopped_does_not_listen_any_more() -> None:
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         pass
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(HOST, port)
 
 
 async def test_stopping_closes_idle_connections() -> None:
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         reader, writer = await asyncio.open_connection(HOST, port)
         writer.write(GET + b"\r\n")
         await reader.readuntil(b"healthy\n")
@@ -280,4 +280,4 @@ async def test_stopping_closes_idle_connections() -> None:
 
 
 async def test_a_server_that_never_started_can_be_stopped() -> None:
-    await WebServer(a_context(), HOST, 0).stop()
+    await WebServer(a_program(), HOST, 0).stop()

@@ -3,7 +3,7 @@
 import pytest
 
 from monitor.adapters.web.handlers import SLICE_BYTES, slices
-from support.web import a_context, exchange, listening, serving
+from support.web import a_program, exchange, listening, serving
 
 PAGE = b"".join(b"series_%07d 1\n" % number for number in range(200_000))
 
@@ -18,7 +18,7 @@ async def test_a_large_page_arrives_whole_with_its_length() -> None:
 
 
 async def test_an_old_client_gets_it_without_chunks() -> None:
-    async with listening(a_context(metrics=lambda openmetrics: lambda: PAGE)) as port:
+    async with listening(a_program(metrics=lambda openmetrics: lambda: PAGE)) as port:
         answer = await exchange(port, b"GET /metrics HTTP/1.0\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert (body, b"chunked" in head) == (PAGE, False)

@@ -75,7 +75,7 @@ async def test_the_document_has_every_path_of_the_api_and_no_other() -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_real_answers_keep_to_the_document(path: str) -> None:
-    async with serving(events=real_history) as client:
+    async with serving(history=real_history) as client:
         validate(await document_of(client), path, await client.get(PATHS[path]))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from monitor.adapters.web.auth import SECURITY_HEADERS
 from support.scrapes import VERSION
-from support.web import a_context, exchange, listening, serving
+from support.web import a_program, exchange, listening, serving
 
 READ = (
     "/",
@@ -101,7 +101,7 @@ async def test_a_reload_can_only_be_posted(method: str) -> None:
 @pytest.mark.parametrize("path", NOWHERE)
 async def test_fault_46_any_other_path_is_not_there(path: str) -> None:
     # Byte by byte, for a client would tidy it up.
-    async with listening(a_context()) as port:
+    async with listening(a_program()) as port:
         answer = await exchange(port, f"GET {path} HTTP/1.0\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.0 404 Not Found\r\n")
 
@@ -161,7 +161,7 @@ async def test_an_internal_error_of_the_api_is_told_as_json(
     def broken(query: object) -> object:
         raise RuntimeError("canary")
 
-    async with serving(events=broken) as client:
+    async with serving(history=broken) as client:
         answer = await client.get("/api/v1/events")
     assert (answer.status_code, answer.json()) == (500, {"error": "internal error; see the log"})
     assert len(caplog.records) == 1
@@ -221,15 +221,16 @@ async def test_a_reload_with_problems_is_500_and_tells_them_all() -> None:
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
-        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "http://rebound.example:10022", "Host": "rebound.example:10022"},
         {"Origin": "http://127.0.0.1:1", "Host": "127.0.0.1:10022"},
+        # Nor can one of ours: none has a form or a script.
+        {"Origin": "https://monitor.example", "Sec-Fetch-Site": "same-origin"},
     ],
     ids=str,
 )
-async def test_a_page_of_another_site_cannot_reload(headers: dict[str, str]) -> None:
+async def test_no_page_can_reload(headers: dict[str, str]) -> None:
     reloads = Reloads()
     async with serving(reload=reloads, external_url="https://monitor.example") as client:
         answer = await client.post("/-/reload", headers=headers)
@@ -237,19 +238,9 @@ async def test_a_page_of_another_site_cannot_reload(headers: dict[str, str]) -> 
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Host": "monitor.internal:10022"},
-        {"Sec-Fetch-Site": "same-origin"},
-        {"Origin": "https://monitor.example", "Sec-Fetch-Site": "same-origin"},
-        {"Origin": "http://127.0.0.1:10022", "Host": "127.0.0.1:10022"},
-        {"Origin": "http://localhost:10022", "Host": "localhost:10022"},
-        {"Origin": "http://[::1]:10022", "Host": "[::1]:10022"},
-    ],
-    ids=str,
+    "headers", [{}, {"Host": "monitor.internal:10022"}, {"Sec-Fetch-Site": "none"}], ids=str
 )
-async def test_programs_and_our_own_pages_can_reload(headers: dict[str, str]) -> None:
+async def test_programs_can_reload(headers: dict[str, str]) -> None:
     reloads = Reloads()
     async with serving(reload=reloads, external_url="https://monitor.example/sftp") as client:
         answer = await client.post("/-/reload", headers=headers)

@@ -50,6 +50,8 @@ async def test_both_formats_can_be_read() -> None:
     async with serving() as client:
         text = await client.get("/metrics")
         openmetrics = await client.get("/metrics", headers={"Accept": OPENMETRICS})
+    assert text.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert openmetrics.headers["Content-Type"].startswith(f"{OPENMETRICS}; version=1.0.0")
     assert list(read_text(text.text))
     assert list(read_openmetrics(openmetrics.text))  # type: ignore[no-untyped-call]
 

@@ -15,7 +15,7 @@ import trustme
 from monitor.adapters.web import Limits
 from monitor.adapters.web.auth import WebConfigReloader
 from monitor.config.web_config import read_access
-from support.web import HOST, a_context, exchange, listening
+from support.web import HOST, a_program, exchange, listening
 
 GET = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 TLS = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n"
@@ -46,7 +46,7 @@ async def secure(folder: Path, text: str, limits: Limits | None = None) -> Async
     """Serve by a web config file with this text; gives the port."""
     (folder / "web.yml").write_text(text)
     read = partial(read_access, folder / "web.yml")
-    async with listening(a_context(), limits, read) as port:
+    async with listening(a_program(), limits, read) as port:
         yield port
 
 
@@ -234,5 +234,5 @@ def test_a_reload_takes_a_certificate_that_came_after_the_file_had_named_it(
     assert config.access is before
     for suffix in ("pem", "key"):
         (folder / f"server.{suffix}").rename(folder / f"new.{suffix}")
-    config.take(config.read())
+    config.reload()
     assert config.access.files == tuple(folder / name for name in ("web.yml", "new.pem", "new.key"))
