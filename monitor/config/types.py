@@ -57,6 +57,13 @@ def _path(text: str, context: Context) -> Path:
     return context.folder / text
 
 
+def _present_file(text: str, context: Context) -> Path:
+    path = _path(text, context)
+    if not path.is_file():
+        raise UnusableError(f"{path} is not a file")
+    return path
+
+
 def _authority(text: str, context: Context) -> Path:
     path = _path(text, context)
     try:
@@ -157,6 +164,7 @@ Share = Annotated[
 ]
 Words = Annotated[str, _text(str, "text")]
 FilePath = Annotated[Path, _file(_path)]
+PresentFile = Annotated[Path, _file(_present_file)]
 NewFile = Annotated[Path, _file(_new_file)]
 StatePath = Annotated[Path, _file(_path, otherwise=_database)]
 AuthorityFile = Annotated[Path, _file(_authority)]
