@@ -1,11 +1,7 @@
 """The config file: YAML, environment and secrets → one frozen, complete `Config`.
 
-From the text down: `yaml` (values with places), `keys` and `types` (how they are read), `model` and
-`environments` (each key declared once, and whom to watch). Whatever is wrong is a `Problem` with
-its file and line; all are reported at once.
-
 To add a key, declare it in `model` or `environments` and put it into config.example.yaml; a flag of
-`run` for it is a line in `cli.options`.
+`run` for it is a line in `cli.options`. Whatever is wrong is a `Problem` with its file and line.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,22 +42,22 @@ def load_config(
 ) -> Config:
     """Return the config in a file, with flags over it; ConfigError has every problem at once.
 
-    `environ` gives the values of `${VAR}`, $STATE_DIRECTORY and $CREDENTIALS_DIRECTORY. `flags`
-    has values by name, such as --web.listen-address; None says nothing. Secrets are read once, so
-    that a wrong one is reported here and not by the first poll.
+    `environ` has the environment variables, `flags` values by name, such as --web.listen-address;
+    None says nothing.
     """
     raw = read_bytes(path)
     document = parse(raw, str(path))
     context = Context(path.absolute().parent, environ)
     _check_document(document, context)
     config = document.read_as(Config, context)
-    if given := {flag: value for flag, value in flags.items() if value is not None}:
-        # Only now: what is wrong with the file is wrong whatever a flag says.
-        known, document.problems = document.problems, []
-        for flag, value in given.items():
+    for flag, value in flags.items():
+        if value is not None:
             # Paths of the command line start where it was typed.
             written = value.absolute() if isinstance(value, Path) else value
             document.put(flag, str(literal(written)))
+    if document.flags:
+        # Read again: what is wrong with the file is wrong whatever a flag says.
+        known, document.problems = document.problems, []
         config = document.read_as(Config, context)
         document.problems = known + [new for new in document.problems if new not in known]
     # A key that is given twice can be read, but merging it would be guessing which one counts.
@@ -81,27 +77,26 @@ def load_config(
 
 def notes(config: Config) -> list[str]:
     """Return what is right in a config and may still not be what was meant, by the key."""
-    expressions = {}
+    found = []
     for index, environment in enumerate(config.environments):
-        key, discovery = f"environments[{index}]", environment.discovery
-        for name, listed in (("include", discovery.include), ("exclude", discovery.exclude)):
-            for number, expression in enumerate(listed):
-                expressions[f"{key}.discovery.{name}[{number}]"] = expression
-        for number, override in enumerate(environment.overrides):
-            expressions[f"{key}.overrides[{number}].match.name"] = override.match.name or ""
-    return [
-        f"{place}: note: {classes} matches ASCII alone; \\pL is any letter"
-        for place, expression in expressions.items()
-        if (classes := ascii_only(expression))
-    ]
+        discovery, overrides = environment.discovery, environment.overrides
+        expressions = {
+            "discovery.include[{}]": discovery.include,
+            "discovery.exclude[{}]": discovery.exclude,
+            "overrides[{}].match.name": [override.match.name or "" for override in overrides],
+        }
+        found += [
+            f"environments[{index}].{place.format(number)}: note: "
+            f"{classes} matches ASCII alone; \\pL is any letter"
+            for place, listed in expressions.items()
+            for number, expression in enumerate(listed)
+            if (classes := ascii_only(expression))
+        ]
+    return found
 
 
 def _check_document(document: Document, context: Context) -> None:
-    """Report what is wrong between keys, even where others have no value that could be used.
-
-    That is doubled names, ids and tokens, and environments without a token or campaigns.
-    """
-    # The request limit is the token's: two budgets on one token would spend it twice.
+    """Report what is wrong between keys, even where others have no value that could be used."""
     owners: dict[str, int] = {}
     environments = document.value.get("environments")
     _check_doubles(document, context, ("environments",), "name", environments)
@@ -118,7 +113,7 @@ def _check_document(document: Document, context: Context) -> None:
         _check_doubles(document, context, (*place, "campaigns"), "id", campaigns)
         for name in given:
             key = t.SECRET_FILE if name == "token_file" else t.SECRET_VARIABLE
-            # The key itself reports what is wrong with it.
+            # The key itself reports what is wrong with it. Two budgets would spend a limit twice.
             with suppress(ValueError):
                 owner = owners.setdefault(key.read(environment[name], context).read(), index)
                 if owner != index:
