@@ -19,12 +19,10 @@ S = TypeVar("S", bound=BaseModel)
 Place = tuple[str | int, ...]
 """Where a value stands in the document: keys and list indexes from the top down."""
 
+# What looks like a space, or a line's end, and is none.
 BLANK = "[\x85\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]"
-"""A regular expression for a blank that looks like a space, or a line's end, and is none."""
-
+# What stands for a value that cannot be read: that was reported, and nothing about it is again.
 REPORTED = object()
-"""What stands for a value that cannot be read: that was reported, and nothing about it is again."""
-
 _FOUND: Mapping[type, str] = {type(None): "nothing", dict: "a mapping", list: "a list"}
 _EXPECTED = {
     **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "keys and values"),
@@ -54,17 +52,13 @@ def describe(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where it stands and what was expected, never a secret.
-
-    `line` counts from 1, `key` is empty for the file as a whole. `exposed_secret` marks a secret
-    file that others can read.
-    """
+    """One thing that is wrong: where it stands and what was expected, never a secret."""
 
     file: str
-    line: int | None
-    key: str
+    line: int | None  # from 1
+    key: str  # empty for the file as a whole
     message: str
-    exposed_secret: bool = False
+    exposed_secret: bool = False  # a secret file that others can read
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
@@ -87,16 +81,13 @@ class ConfigError(Exception):
 
 @dataclass
 class Document:
-    """A parsed file: dicts, lists, text as it is written, and None; their lines; what is wrong.
-
-    `flags` has the places at which a flag of the command line stands instead of the file.
-    """
+    """A parsed file: dicts, lists, text as it is written, and None; their lines; what is wrong."""
 
     file: str
     value: Any = None
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    flags: dict[Place, str] = field(default_factory=dict)
+    flags: dict[Place, str] = field(default_factory=dict)  # where a flag stands instead of the file
 
     def line(self, place: Place) -> int | None:
         """Return the line of a place, or of the nearest one around it that is in the file."""
@@ -158,11 +149,13 @@ def _messages(
         conflicts: Iterable[tuple[Place, str]] = context["found"]
         return conflicts
     if kind in _EXPECTED:
-        return [((), f"expected {_EXPECTED[kind]}, found {describe(found)}")]
-    if kind == "extra_forbidden":
-        return [((), _unknown(section, place))]
-    # The message of pydantic is ours with `Value error, ` before it.
-    return [((), _MESSAGES.get(kind) or str(context.get("error", detail["msg"])))]
+        message = f"expected {_EXPECTED[kind]}, found {describe(found)}"
+    elif kind == "extra_forbidden":
+        message = _unknown(section, place)
+    else:
+        # The message of pydantic is ours with `Value error, ` before it.
+        message = _MESSAGES.get(kind) or str(context.get("error", detail["msg"]))
+    return [((), message)]
 
 
 def _unknown(section: type[BaseModel], place: Place) -> str:

@@ -1,8 +1,4 @@
-"""How a key of the file is declared, once: type, default, help, checks, and how it is shown.
-
-A `Key` reads a scalar, says what it expects, and shows it again. Whatever it needs beside the text,
-such as the folder that relative paths start at, comes as the `Context` of pydantic's validation.
-"""
+"""How a key of the file is declared, once: type, default, help, checks, and how it is shown."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +12,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from monitor.config.document import Place, describe
 
+# A place in a section, and what is wrong there.
 Conflict = tuple[Place, str]
-"""A place in a section, and what is wrong there."""
-
 # The closing brace is optional, so that one left out is reported and not taken for text.
 # A dollar before it makes it text: $${.
 _REFERENCES = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
@@ -31,10 +26,7 @@ def literal(value: object) -> object:
 
 
 def expand(written: str, environ: Mapping[str, str]) -> str:
-    """Return text with `${VAR}` and `${VAR:-default}` expanded once, and `$${` as a plain `${`.
-
-    The default is for a variable that is unset or empty. ValueError names all that are unset.
-    """
+    """Return text with `${VAR}` and `${VAR:-default}` expanded once, and `$${` as a plain `${`."""
     unset = []
 
     def value_of(match: re.Match[str]) -> str:
@@ -77,21 +69,16 @@ class Context:
 # Compared by identity: typing hashes what is in Annotated, and `schema` has no hash.
 @dataclass(frozen=True, eq=False)
 class Key:
-    """The type of a key.
+    """The type of a key: how its scalar is read, what it takes, and how it is shown."""
 
-    `parse` reads its text, and the Context if it is `in_context` (ValueError may say what is
-    wrong); `expected` says what it takes, `schema` is for editors, `show` for `config show`. What
-    is `secret` is in no message; `otherwise` gives the value where the file has none.
-    """
-
-    parse: Callable[..., Any]
+    parse: Callable[..., Any]  # of its text and, if `in_context`, the Context
     expected: str
-    schema: dict[str, Any]
+    schema: dict[str, Any]  # for editors
     show: Callable[[Any], Any] = literal
     expands: bool = True
-    secret: bool = False
+    secret: bool = False  # in no message
     in_context: bool = False
-    otherwise: Callable[[Context], Any] | None = None
+    otherwise: Callable[[Context], Any] | None = None  # the value where the file has none
 
     def read(self, value: object, context: Context | None = None) -> Any:
         """Return the value that a scalar of the file means; ValueError says what was expected."""
@@ -136,10 +123,7 @@ def key(default: Any, about: str, **more: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A mapping of the file: frozen, and without keys that nobody knows.
-
-    A section without a value (`rules:` and nothing more) is as if it were left out.
-    """
+    """A mapping of the file: frozen, without keys that nobody knows; nothing is an empty one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -33,14 +33,9 @@ from monitor.tls import client_context
 T = TypeVar("T")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-"""From which level on a log line is written."""
-
 LogFormat = Literal["json", "console"]
-"""For whom a log line is written: machines or people."""
-
+# What is set of each rule: rule name → field → value. What is not in it has its default.
 RuleSettings = Mapping[str, Mapping[str, Any]]
-"""What is set of each rule: rule name → field → value. What is not in it has its default."""
-
 _REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
 _NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?"
 
@@ -128,15 +123,12 @@ def _name(most: int) -> Key:
     return matching(f"[a-z0-9_-]{{1,{most}}}", expected)
 
 
+# Nothing may stand behind the key of a list: its last item was commented out.
 Items = Annotated[tuple[T, ...], BeforeValidator(lambda value: [] if value is None else value)]
-"""A list, which has no items where nothing stands behind the key: the last was commented out."""
-
 OrNothing = BeforeValidator(lambda value: {} if value is None else value)
 
 DURATION = _duration(f.parse_duration, type=["string", "integer"], minimum=0, maximum=0)
 Duration = Annotated[float, DURATION]
-"""Seconds; a bare 0 is the only number that needs no unit."""
-
 PositiveDuration = Annotated[float, _duration(_positive_duration)]
 TrueOrFalse = Annotated[
     bool,
