@@ -17,7 +17,7 @@ from monitor.config.environments import Discovery as DiscoveryConfig
 from monitor.config.environments import Environment as EnvironmentConfig
 from monitor.config.environments import narrowed, resolve, targets
 from monitor.config.formats import ascii_only, format_duration, origin, parse_duration, too_long
-from monitor.config.keys import Context, expand, literal
+from monitor.config.keys import expand, literal
 from monitor.config.model import Alerts as AlertsConfig
 from monitor.config.model import Config, Polling, effective_yaml, json_schema
 from monitor.config.model import Web as WebConfig
@@ -46,10 +46,9 @@ def load_config(
     None says nothing.
     """
     raw = read_bytes(path)
-    document = parse(raw, str(path))
-    context = Context(path.absolute().parent, environ)
-    _check_document(document, context)
-    config = document.read_as(Config, context)
+    document = parse(raw, str(path), environ)
+    _check_document(document)
+    config = document.read_as(Config)
     for flag, value in flags.items():
         if value is not None:
             # Paths of the command line start where it was typed.
@@ -58,7 +57,7 @@ def load_config(
     if document.flags:
         # Read again: what is wrong with the file is wrong whatever a flag says.
         known, document.problems = document.problems, []
-        config = document.read_as(Config, context)
+        config = document.read_as(Config)
         document.problems = known + [new for new in document.problems if new not in known]
     # A key that is given twice can be read, but merging it would be guessing which one counts.
     if config is None or document.problems:
@@ -95,11 +94,11 @@ def notes(config: Config) -> list[str]:
     return found
 
 
-def _check_document(document: Document, context: Context) -> None:
+def _check_document(document: Document) -> None:
     """Report what is wrong between keys, even where others have no value that could be used."""
     owners: dict[str, int] = {}
     environments = document.value.get("environments")
-    _check_doubles(document, context, ("environments",), "name", environments)
+    _check_doubles(document, ("environments",), "name", environments)
     for index, environment in _mappings(environments):
         place: Place = ("environments", index)
         given = [key for key in ("token_file", "token") if environment.get(key) is not None]
@@ -108,20 +107,20 @@ def _check_document(document: Document, context: Context) -> None:
             document.report(place, f"expected {which} token: ${{VAR}}")
         discovery, campaigns = environment.get("discovery"), environment.get("campaigns")
         enabled = discovery.get("enabled") if isinstance(discovery, dict) else None
-        if campaigns in (None, []) and _text(enabled, context).lower() != "true":
+        if campaigns in (None, []) and _text(enabled, document).lower() != "true":
             document.report((*place, "campaigns"), "expected at least one campaign")
-        _check_doubles(document, context, (*place, "campaigns"), "id", campaigns)
+        _check_doubles(document, (*place, "campaigns"), "id", campaigns)
         for name in given:
             key = t.SECRET_FILE if name == "token_file" else t.SECRET_VARIABLE
             # The key itself reports what is wrong with it. Two budgets would spend a limit twice.
             with suppress(ValueError):
-                owner = owners.setdefault(key.read(environment[name], context).read(), index)
+                owner = owners.setdefault(key.read(environment[name], document).read(), index)
                 if owner != index:
                     message = f"duplicate token: environments[{owner}] uses it already"
                     document.report((*place, name), message)
     notify, names = document.value.get("notify"), set[str]()
     for index, webhook in _mappings(notify.get("webhooks") if isinstance(notify, dict) else None):
-        name = _text(webhook.get("name"), context) or str(index + 1)
+        name = _text(webhook.get("name"), document) or str(index + 1)
         if name in names:
             message = f"expected another name: there is a webhook {name} already"
             document.report(("notify", "webhooks", index), message)
@@ -135,21 +134,19 @@ def _mappings(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
             yield index, item or {}
 
 
-def _text(value: Any, context: Context) -> str:
+def _text(value: Any, document: Document) -> str:
     """Return what a scalar means; nothing where it is none."""
     try:
-        return expand(value, context.environ) if isinstance(value, str) else ""
+        return expand(value, document.environ) if isinstance(value, str) else ""
     except ValueError:
         return ""
 
 
-def _check_doubles(
-    document: Document, context: Context, place: Place, key: str, items: Any
-) -> None:
+def _check_doubles(document: Document, place: Place, key: str, items: Any) -> None:
     """Report items with the name or id of an earlier one, also by case and blanks alone."""
     seen: dict[str, tuple[int, str]] = {}
     for index, item in _mappings(items):
-        if not (value := _text(item.get(key), context)):
+        if not (value := _text(item.get(key), document)):
             continue
         first, earlier = seen.setdefault(value.strip().casefold(), (index, value))
         if first != index:

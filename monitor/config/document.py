@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from os import EX_CONFIG, EX_NOPERM
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -84,10 +85,16 @@ class Document:
     """A parsed file: dicts, lists, text as it is written, and None; their lines; what is wrong."""
 
     file: str
+    environ: Mapping[str, str] = field(default_factory=dict)  # what its ${VAR} mean
     value: Any = None
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     flags: dict[Place, str] = field(default_factory=dict)  # where a flag stands instead of the file
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of the file start."""
+        return Path(self.file).absolute().parent
 
     def line(self, place: Place) -> int | None:
         """Return the line of a place, or of the nearest one around it that is in the file."""
@@ -116,10 +123,10 @@ class Document:
             around[place[1]] = written
             self.flags[place] = flag
 
-    def read_as(self, section: type[S], context: object) -> S | None:
+    def read_as(self, section: type[S]) -> S | None:
         """Return the document as such a section; what is wrong with it is reported."""
         try:
-            return section.model_validate(self.value, context=context)
+            return section.model_validate(self.value, context=self)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 # pydantic adds this part where a key itself is wrong, such as a label's name.

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 from unicodedata import category
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from monitor.config.document import Place, describe
+from monitor.config.document import Document, Place, describe
 
 # A place in a section, and what is wrong there.
 Conflict = tuple[Place, str]
@@ -50,51 +49,36 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
     return value
 
 
-class UnusableError(ValueError):
-    """A key is right and names what cannot be used; `exposed` where others can read a secret."""
-
-    def __init__(self, message: str, *, exposed: bool = False) -> None:
-        super().__init__(message)
-        self.exposed = exposed
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Where the file is, and the environment variables that it is read with."""
-
-    folder: Path
-    environ: Mapping[str, str]
-
-
 # Compared by identity: typing hashes what is in Annotated, and `schema` has no hash.
 @dataclass(frozen=True, eq=False)
 class Key:
     """The type of a key: how its scalar is read, what it takes, and how it is shown."""
 
-    parse: Callable[..., Any]  # of its text and, if `in_context`, the Context
+    parse: Callable[..., Any]  # of its text and, if `in_document`, the Document
     expected: str
     schema: dict[str, Any]  # for editors
     show: Callable[[Any], Any] = literal
     expands: bool = True
     secret: bool = False  # in no message
-    in_context: bool = False
-    otherwise: Callable[[Context], Any] | None = None  # the value where the file has none
+    in_document: bool = False
+    otherwise: Callable[[Document], Any] | None = None  # the value where the file has none
 
-    def read(self, value: object, context: Context | None = None) -> Any:
+    def read(self, value: object, document: Document | None = None) -> Any:
         """Return the value that a scalar of the file means; ValueError says what was expected."""
-        if value is None and self.otherwise is not None and context is not None:
-            return self.otherwise(context)
+        if value is None and self.otherwise is not None and document is not None:
+            return self.otherwise(document)
         if not isinstance(value, str | int | float):
             raise self._error("", value)
         # A default is a value of Python's; all that comes from the file is text.
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if self.expands:
-            text = expand(text, context.environ if context else {})
+            text = expand(text, document.environ if document else {})
         try:
-            return self.parse(text, context) if self.in_context else self.parse(text)
-        except UnusableError:
-            raise
+            return self.parse(text, document) if self.in_document else self.parse(text)
         except ValueError as error:
+            # What the text refers to cannot be used: what is wrong is not how it is written.
+            if self.in_document and error.args:
+                raise
             raise self._error(str(error), value) from None
 
     def _error(self, why: str, value: object) -> ValueError:

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from monitor.config.keys import UnusableError
-
 # No token is so long, but many a file given by mistake is.
 MAX_TOKEN_BYTES = 4096
 # What goes into an HTTP header: a line end within it would start another header.
@@ -19,8 +17,12 @@ _BOM = b"\xef\xbb\xbf"
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
-class SecretError(UnusableError):
+class SecretError(ValueError):
     """A token that cannot be used: the message names where it comes from, never what is in it."""
+
+    def __init__(self, message: str, *, exposed: bool = False) -> None:
+        super().__init__(message)
+        self.exposed = exposed
 
     @property
     def exit_code(self) -> int:

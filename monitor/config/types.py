@@ -12,16 +12,8 @@ from pydantic import BeforeValidator, Field, GetPydanticSchema, TypeAdapter, cre
 from pydantic_core import core_schema
 
 from monitor.config import formats as f
-from monitor.config.keys import (
-    Context,
-    Key,
-    Section,
-    UnusableError,
-    expand,
-    matching,
-    one_of,
-    whole_number,
-)
+from monitor.config.document import Document
+from monitor.config.keys import Key, Section, expand, matching, one_of, whole_number
 from monitor.config.secrets import TokenSource, token_source
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Seconds, Severity
@@ -46,38 +38,35 @@ def _positive_duration(text: str) -> float:
     return seconds
 
 
-def _path(text: str, context: Context) -> Path:
+def _path(text: str, document: Document) -> Path:
     if not text:
         raise ValueError
-    return context.folder / text
+    return document.folder / text
 
 
-def _present_file(text: str, context: Context) -> Path:
-    path = _path(text, context)
+def _present_file(text: str, document: Document) -> Path:
+    path = _path(text, document)
     if not path.is_file():
-        raise UnusableError(f"{path} is not a file")
+        raise ValueError(f"{path} is not a file")
     return path
 
 
-def _authority(text: str, context: Context) -> Path:
-    path = _path(text, context)
-    try:
-        client_context(path)
-    except ValueError as error:
-        raise UnusableError(str(error)) from None
+def _authority(text: str, document: Document) -> Path:
+    path = _path(text, document)
+    client_context(path)
     return path
 
 
-def _new_file(text: str, context: Context) -> Path:
-    path = _path(text, context)
+def _new_file(text: str, document: Document) -> Path:
+    path = _path(text, document)
     if not path.parent.is_dir():
-        raise UnusableError(f"expected a file in a directory that is there; {path.parent} is not")
+        raise ValueError(f"expected a file in a directory that is there; {path.parent} is not")
     return path
 
 
-def _database(context: Context) -> Path:
+def _database(document: Document) -> Path:
     # systemd gives several directories where the unit names several; the first is ours.
-    folder = context.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    folder = document.environ.get("STATE_DIRECTORY", "").split(":")[0]
     return (Path(folder or ".") / "sftp-monitor.db").absolute()
 
 
@@ -87,15 +76,15 @@ def _secret(source: TokenSource) -> TokenSource:
     return source
 
 
-def _secret_file(text: str, context: Context) -> TokenSource:
-    return _secret(token_source(context.environ, file=_path(text, context)))
+def _secret_file(text: str, document: Document) -> TokenSource:
+    return _secret(token_source(document.environ, file=_path(text, document)))
 
 
-def _secret_variable(written: str, context: Context) -> TokenSource:
+def _secret_variable(written: str, document: Document) -> TokenSource:
     if not (reference := re.fullmatch(_REFERENCE, written)):
         raise ValueError
-    expand(written, context.environ)
-    return _secret(token_source(context.environ, variable=reference[1]))
+    expand(written, document.environ)
+    return _secret(token_source(document.environ, variable=reference[1]))
 
 
 def _text(
@@ -109,8 +98,8 @@ def _url(parse: Callable[[str], str], expected: str = "a URL", **more: Any) -> K
     return _text(parse, expected, schema={"format": "uri"}, secret=True, **more)
 
 
-def _file(parse: Callable[[str, Context], Any], **more: Any) -> Key:
-    return _text(parse, "a path", schema={"minLength": 1}, in_context=True, **more)
+def _file(parse: Callable[[str, Document], Any], **more: Any) -> Key:
+    return _text(parse, "a path", schema={"minLength": 1}, in_document=True, **more)
 
 
 def _duration(parse: Callable[[str], float], **more: Any) -> Key:
@@ -169,7 +158,7 @@ SECRET_VARIABLE = _text(
     show=lambda source: f"<secret>  # from ${{{source.variable}}}",
     expands=False,
     secret=True,
-    in_context=True,
+    in_document=True,
 )
 SecretVariable = Annotated[TokenSource, SECRET_VARIABLE]
 _REGEX = {"format": "regex"}

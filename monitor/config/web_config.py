@@ -12,7 +12,7 @@ from typing import Annotated
 from monitor.config import types as t
 from monitor.config.document import ConfigError, Problem
 from monitor.config.formats import is_loopback
-from monitor.config.keys import Conflict, Context, Section, key, matching, one_of
+from monitor.config.keys import Conflict, Section, key, matching, one_of
 from monitor.config.model import Web
 from monitor.config.yaml import parse, read_bytes
 from monitor.tls import trust
@@ -153,7 +153,7 @@ def read_access(path: Path | None) -> Access:
         return Access()
     document, tls = parse(read_bytes(path), str(path)), None
     # The format has no ${VAR}: with no variables at all, one that somebody wrote is reported.
-    file = document.read_as(WebFile, Context(path.absolute().parent, environ={}))
+    file = document.read_as(WebFile)
     if file and file.tls_server_config.cert_file and not document.problems:
         try:
             tls = file.tls_server_config.context()

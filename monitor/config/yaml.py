@@ -1,8 +1,10 @@
 """A YAML file → plain values with their places: what a scalar means is left to its key."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import yaml
@@ -41,7 +43,9 @@ def read_bytes(path: Path) -> bytes:
     return raw
 
 
-def parse(raw: bytes | str, file: str) -> Document:
+def parse(
+    raw: bytes | str, file: str, environ: Mapping[str, str] = MappingProxyType({})
+) -> Document:
     """Return the document in `raw`; ConfigError where it is none."""
     if isinstance(raw, bytes):
         try:
@@ -54,7 +58,7 @@ def parse(raw: bytes | str, file: str) -> Document:
     if not isinstance(root, yaml.MappingNode):
         why = "expected keys and values at the top, such as environments:"
         _stop(file, root.start_mark.line + 1, why)
-    document = Document(file)
+    document = Document(file, environ)
     document.value = _Walk(document).value(root, ())
     if not isinstance(document.value, dict):
         raise ConfigError(document.problems)
