@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from monitor.config import types as t
@@ -36,9 +35,7 @@ __all__ = [
 
 
 def load_config(
-    path: Path,
-    environ: Mapping[str, str],
-    flags: Mapping[str, str | Path | None] = MappingProxyType({}),
+    path: Path, environ: Mapping[str, str], flags: Mapping[str, str | Path | None] = {}
 ) -> Config:
     """Return the config in a file, with flags over it; ConfigError has every problem at once.
 
@@ -146,10 +143,9 @@ def _check_doubles(document: Document, place: Place, key: str, items: Any) -> No
     """Report items with the name or id of an earlier one, also by case and blanks alone."""
     seen: dict[str, tuple[int, str]] = {}
     for index, item in _mappings(items):
-        if not (value := _text(item.get(key), document)):
-            continue
+        value = _text(item.get(key), document)
         first, earlier = seen.setdefault(value.strip().casefold(), (index, value))
-        if first != index:
+        if value and first != index:
             where = (*place, first, key)
             alike = "" if earlier == value else " but for case or blanks"
             message = f"{key_path(where)} at line {document.line(where)} is the same{alike}"

@@ -17,19 +17,17 @@ from monitor.core.text import clean, redact
 
 S = TypeVar("S", bound=BaseModel)
 
+# Where a value stands in the document: keys and list indexes from the top down.
 Place = tuple[str | int, ...]
-"""Where a value stands in the document: keys and list indexes from the top down."""
-
 # What looks like a space, or a line's end, and is none.
 BLANK = "[\x85\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]"
 # What stands for a value that cannot be read: that was reported, and nothing about it is again.
 REPORTED = object()
 _FOUND: Mapping[type, str] = {type(None): "nothing", dict: "a mapping", list: "a list"}
-_EXPECTED = {
-    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "keys and values"),
-    "tuple_type": "a list",
-}
+_MAPPINGS = ("model_type", "model_attributes_type", "dict_type")
 _MESSAGES = {
+    **dict.fromkeys(_MAPPINGS, "expected keys and values, found {}"),
+    "tuple_type": "expected a list, found {}",
     "missing": "expected this key, which is required",
     "too_short": "expected at least one item",
 }
@@ -155,13 +153,13 @@ def _messages(
     if kind == "conflicts":
         conflicts: Iterable[tuple[Place, str]] = context["found"]
         return conflicts
-    if kind in _EXPECTED:
-        message = f"expected {_EXPECTED[kind]}, found {describe(found)}"
-    elif kind == "extra_forbidden":
+    if kind == "extra_forbidden":
         message = _unknown(section, place)
+    elif kind in _MESSAGES:
+        message = _MESSAGES[kind].format(describe(found))
     else:
         # The message of pydantic is ours with `Value error, ` before it.
-        message = _MESSAGES.get(kind) or str(context.get("error", detail["msg"]))
+        message = str(context.get("error", detail["msg"]))
     return [((), message)]
 
 

@@ -173,9 +173,11 @@ def targets(environment: Environment, roster: Roster) -> dict[str, Target]:
     }
     for listed in roster.campaigns.values():
         if listed.id not in found and _is_wanted(environment, listed):
-            target = _target(environment, _UNLISTED, listed, shared)
             found[listed.id] = replace(
-                target, campaign_id=listed.id, listed=False, listed_at=roster.seen_at(listed.id)
+                _target(environment, _UNLISTED, listed, shared),
+                campaign_id=listed.id,
+                listed=False,
+                listed_at=roster.seen_at(listed.id),
             )
     return found
 
@@ -204,7 +206,8 @@ def _target(
             shared[tuple(over)] = rules
     labels = dict(environment.labels)
     expected = campaign is not _UNLISTED or environment.discovery.expect_sftp
-    for said in (*overrides.values(), campaign):
+    layers: list[Override | Campaign] = [*overrides.values(), campaign]
+    for said in layers:
         labels |= said.labels
         expected = expected if said.expect_sftp is None else said.expect_sftp
     return Target(

@@ -20,13 +20,14 @@ _EXACT_ONLY = {"y", "w", "d"}
 DURATION_PATTERN = "^(0|(?=[0-9])" + "".join(f"([0-9]+{unit})?" for unit in _UNITS) + ")$"
 # Longer spans are slips of the pen, and sums with them leave the calendar.
 LONGEST: Seconds = 10 * _UNITS["y"]
+A_DURATION = "a duration such as 30s, 5m, 1h30m or 7d"
 # What was expected instead of text that begins so; the first one counts.
 _MISTAKES = {
     r"[0-9]+\Z": "a duration with a unit: write 30s, 5m, 1h30m or 7d",
     r"-\s*[0-9]": "a duration that is not negative, such as 30s or 5m",
     r"[0-9]*\.[0-9]": "a duration without a fraction: write 1h30m, not 1.5h",
     r"([0-9]+(ms|[ywdhms]))+\Z": "the units of a duration in the order y w d h m s ms, each once",
-    "": "a duration such as 30s, 5m, 1h30m or 7d",
+    "": A_DURATION,
 }
 
 

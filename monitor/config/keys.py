@@ -11,6 +11,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from monitor.config.document import Document, Place, describe
 
+# Reads text, and if `in_document` the Document with it; ValueError may say what is wrong.
+Parse = Callable[..., Any]
 # A place in a section, and what is wrong there.
 Conflict = tuple[Place, str]
 # The closing brace is optional, so that one left out is reported and not taken for text.
@@ -54,7 +56,7 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
 class Key:
     """The type of a key: how its scalar is read, what it takes, and how it is shown."""
 
-    parse: Callable[..., Any]  # of its text and, if `in_document`, the Document
+    parse: Parse
     expected: str
     schema: dict[str, Any]  # for editors
     show: Callable[[Any], Any] = literal
@@ -162,6 +164,4 @@ def whole_number(least: int, most: int) -> Key:
     """Return the type of a key that takes a whole number in this range."""
     expected = f"a whole number from {least:,} to {most:,}"
     schema = {"type": "integer", "minimum": least, "maximum": most}
-    return matching(
-        "[-+]?[0-9]{1,18}", expected, schema, int, lambda number: least <= number <= most
-    )
+    return matching("[-+]?[0-9]{1,18}", expected, schema, int, lambda it: least <= it <= most)

@@ -14,9 +14,8 @@ from monitor.config.formats import format_duration
 from monitor.config.keys import Conflict, Section, key, literal
 from monitor.core.model import MINUTE, Seconds, Severity
 
-RUNBOOKS = (
-    "https://github.com/sftp-config-monitor/sftp-config-monitor/blob/main/docs/runbooks/{rule}.md"
-)
+_PROJECT = "https://github.com/sftp-config-monitor/sftp-config-monitor"
+RUNBOOKS = f"{_PROJECT}/blob/main/docs/runbooks/{{rule}}.md"
 
 
 class Polling(Section):
@@ -39,17 +38,15 @@ class Polling(Section):
         intervals = {"interval": self.interval, "idle_interval": self.idle_interval}
         if self.unhealthy_interval != self.interval:
             intervals["unhealthy_interval"] = self.unhealthy_interval
-        limit = format_duration(self.timeout)
         for name, seconds in intervals.items():
+            default = "" if name in self.model_fields_set else ", the default"
+            found = f"found {format_duration(seconds)}{default}"
             if seconds < self.timeout:
-                default = "" if name in self.model_fields_set else ", the default"
-                found = format_duration(seconds) + default
-                message = f"expected an interval not shorter than timeout ({limit}), found {found}"
-                yield (name,), message
-        if self.unhealthy_interval > self.interval:
-            limit, found = format_duration(self.interval), format_duration(self.unhealthy_interval)
-            message = f"expected an interval not longer than interval ({limit}), found {found}"
-            yield ("unhealthy_interval",), message
+                limit = f"timeout ({format_duration(self.timeout)})"
+                yield (name,), f"expected an interval not shorter than {limit}, {found}"
+            if name == "unhealthy_interval" and seconds > self.interval:
+                limit = f"interval ({format_duration(self.interval)})"
+                yield (name,), f"expected an interval not longer than {limit}, {found}"
 
 
 class RemindEvery(Section):
@@ -129,10 +126,8 @@ class Apprise(Section):
 
 def _numbered(webhooks: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
     """Give those without a name their number."""
-    return tuple(
-        each if each.name else each.model_copy(update={"name": str(number)})
-        for number, each in enumerate(webhooks, start=1)
-    )
+    numbered = enumerate(webhooks, 1)
+    return tuple(one.model_copy(update={"name": one.name or str(n)}) for n, one in numbered)
 
 
 class Notify(Section):
@@ -212,10 +207,8 @@ class Config(Section):
     def sharing_with(self, before: "Config") -> "Config":
         """Return the same config, with the very environments of `before` where they are equal."""
         # So others see at a glance what has changed: to compare 10,000 campaigns takes 0.1 s.
-        known = {environment.name: environment for environment in before.environments}
-        shared = (
-            known[each.name] if known.get(each.name) == each else each for each in self.environments
-        )
+        known = {each.name: each for each in before.environments}
+        shared = [known[e.name] if known.get(e.name) == e else e for e in self.environments]
         return self.model_copy(update={"environments": tuple(shared)})
 
 
@@ -254,18 +247,14 @@ def effective_yaml(config: Config) -> str:
     if config.alerts.file.path is None:
         del shown["alerts"]["file"]
     for part, environment in zip(shown["environments"], config.environments, strict=True):
-        part["rules"] = t.as_written(environment.resolved.settings, in_full=True)
-        part["campaigns"] = [
-            {
-                "id": campaign.id,
-                "name": literal(target.name),
-                "labels": {name: literal(value) for name, value in target.labels.items()},
-                "rules": t.as_written(own_settings(environment, campaign)),
-                "expect_sftp": target.expected,
-            }
-            for campaign in environment.campaigns
-            for target in [environment.resolved.targets[campaign.id]]
-        ]
+        resolved = environment.resolved
+        part["rules"] = t.as_written(resolved.settings, in_full=True)
+        for campaign, entry in zip(environment.campaigns, part["campaigns"], strict=True):
+            target = resolved.targets[campaign.id]
+            entry["labels"] = {name: literal(value) for name, value in target.labels.items()}
+            # What overrides and the campaign itself set.
+            entry["rules"] = t.as_written(own_settings(environment, campaign))
+            entry["expect_sftp"] = target.expected
     # Text is not folded: nobody could search for it or paste it.
     text = yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**16)
     return _WITH_COMMENT.sub(r"\1", text)

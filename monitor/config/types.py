@@ -13,7 +13,7 @@ from pydantic_core import core_schema
 
 from monitor.config import formats as f
 from monitor.config.document import Document
-from monitor.config.keys import Key, Section, expand, matching, one_of, whole_number
+from monitor.config.keys import Key, Parse, Section, expand, matching, one_of, whole_number
 from monitor.config.secrets import TokenSource, token_source
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Seconds, Severity
@@ -29,6 +29,7 @@ LogFormat = Literal["json", "console"]
 # What is set of each rule: rule name → field → value. What is not in it has its default.
 RuleSettings = Mapping[str, Mapping[str, Any]]
 _REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
+_BOOLEAN = "true|True|TRUE|false|False|FALSE"
 _NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?"
 
 
@@ -70,46 +71,42 @@ def _database(document: Document) -> Path:
     return (Path(folder or ".") / "sftp-monitor.db").absolute()
 
 
-def _secret(source: TokenSource) -> TokenSource:
+def _secret_file(text: str, document: Document) -> TokenSource:
+    source = token_source(document.environ, file=_path(text, document))
     # Read once, so that a wrong one is reported here and not by the first poll.
     source.read()
     return source
-
-
-def _secret_file(text: str, document: Document) -> TokenSource:
-    return _secret(token_source(document.environ, file=_path(text, document)))
 
 
 def _secret_variable(written: str, document: Document) -> TokenSource:
     if not (reference := re.fullmatch(_REFERENCE, written)):
         raise ValueError
     expand(written, document.environ)
-    return _secret(token_source(document.environ, variable=reference[1]))
+    source = token_source(document.environ, variable=reference[1])
+    source.read()
+    return source
 
 
-def _text(
-    parse: Callable[..., Any], expected: str, schema: Mapping[str, Any] = {}, **more: Any
-) -> Key:
+def _text(parse: Parse, expected: str, schema: Mapping[str, Any] = {}, **more: Any) -> Key:
     return Key(parse, expected, {"type": "string", **schema}, **more)
 
 
-def _url(parse: Callable[[str], str], expected: str = "a URL", **more: Any) -> Key:
+def _url(parse: Parse, expected: str = "a URL", **more: Any) -> Key:
     # Not repeated in messages: people put passwords into URLs.
     return _text(parse, expected, schema={"format": "uri"}, secret=True, **more)
 
 
-def _file(parse: Callable[[str, Document], Any], **more: Any) -> Key:
+def _file(parse: Parse, **more: Any) -> Key:
     return _text(parse, "a path", schema={"minLength": 1}, in_document=True, **more)
 
 
-def _duration(parse: Callable[[str], float], **more: Any) -> Key:
-    expected, schema = "a duration such as 30s, 5m, 1h30m or 7d", {"pattern": f.DURATION_PATTERN}
-    return _text(parse, expected, schema={**schema, **more}, show=f.format_duration)
+def _duration(parse: Parse, **more: Any) -> Key:
+    schema = {"pattern": f.DURATION_PATTERN, **more}
+    return _text(parse, f.A_DURATION, schema=schema, show=f.format_duration)
 
 
 def _name(most: int) -> Key:
-    expected = f"a name of 1 to {most} of a-z, 0-9, _ and -"
-    return matching(f"[a-z0-9_-]{{1,{most}}}", expected)
+    return matching(f"[a-z0-9_-]{{1,{most}}}", f"a name of 1 to {most} of a-z, 0-9, _ and -")
 
 
 # Nothing may stand behind the key of a list: its last item was commented out.
@@ -121,27 +118,17 @@ Duration = Annotated[float, DURATION]
 PositiveDuration = Annotated[float, _duration(_positive_duration)]
 TrueOrFalse = Annotated[
     bool,
-    matching(
-        "true|True|TRUE|false|False|FALSE",
-        "true or false",
-        {"type": "boolean"},
-        lambda text: text.lower() == "true",
-    ),
+    matching(_BOOLEAN, "true or false", {"type": "boolean"}, lambda text: text.lower() == "true"),
 ]
 # Digits enough are infinity, too.
 Number = Annotated[float, matching(_NUMBER, "a number", {"type": "number"}, float, math.isfinite)]
 WholeNumber = Annotated[int, whole_number(0, 10**9)]
 Count = Annotated[int, whole_number(1, 10**6)]
 Concurrency = Annotated[int, whole_number(1, 1000)]
+_SHARE = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 Share = Annotated[
     float,
-    matching(
-        _NUMBER,
-        "a number above 0 and at most 1",
-        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-        float,
-        lambda part: 0 < part <= 1,
-    ),
+    matching(_NUMBER, "a number above 0 and at most 1", _SHARE, float, lambda part: 0 < part <= 1),
 ]
 Words = Annotated[str, _text(str, "text")]
 FilePath = Annotated[Path, _file(_path)]
@@ -188,10 +175,7 @@ AlertmanagerUrl = Annotated[str, _url(lambda text: f.url(text, "fragment", "quer
 # http to any host: receivers are mostly inside, and what they get is signed, not secret.
 ReceiverUrl = Annotated[
     str,
-    _url(
-        lambda text: f.url(text, "fragment"),
-        show=lambda url: f"{f.origin(url)}/<secret>",
-    ),
+    _url(lambda text: f.url(text, "fragment"), show=lambda url: f"{f.origin(url)}/<secret>"),
 ]
 RunbookUrl = Annotated[str, _text(f.runbook_url, "a URL with {rule} in it")]
 _PORT = {"pattern": ":[0-9]{1,5}$"}
@@ -259,9 +243,10 @@ def _set(section: Section) -> dict[str, Any]:
 def _rules_section(name: str, rules: tuple[Any, ...]) -> type[Section]:
     """Return the section in which these rules can be set: one class, wherever it is used."""
     # What is not set is not looked at: nine sections for each of 10,000 campaigns.
-    found: dict[str, Any] = {
-        cls.name: (_settings_section(cls), _field(None, cls.meaning, {})) for cls in rules
-    }
+    found: dict[str, Any] = {}
+    for cls in rules:
+        field = Field(None, description=cls.meaning, json_schema_extra={"default": {}})
+        found[cls.name] = (_settings_section(cls), field)
     return create_model(name, __base__=Section, **found)
 
 
@@ -271,12 +256,13 @@ def _settings_section(cls: Any) -> type[Section]:
     found: dict[str, Any] = {}
     for setting in fields(cls):
         kind, default = _OF_SETTINGS[hints[setting.name]], getattr(defaults, setting.name)
-        shown = TypeAdapter(kind).dump_python(default)
-        # `for_` is the key `for`.
-        alias = setting.name.rstrip("_")
-        found[setting.name] = (kind, _field(default, setting.metadata["help"], shown, alias=alias))
+        found[setting.name] = (
+            kind,
+            Field(
+                default,
+                description=setting.metadata["help"],
+                alias=setting.name.rstrip("_"),  # `for_` is the key `for`
+                json_schema_extra={"default": TypeAdapter(kind).dump_python(default)},
+            ),
+        )
     return create_model(f"{cls.__name__}Settings", __base__=Section, **found)
-
-
-def _field(default: Any, about: str, shown: Any, **more: Any) -> Any:
-    return Field(default, description=about, json_schema_extra={"default": shown}, **more)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NoReturn
 
 import yaml
@@ -43,9 +42,7 @@ def read_bytes(path: Path) -> bytes:
     return raw
 
 
-def parse(
-    raw: bytes | str, file: str, environ: Mapping[str, str] = MappingProxyType({})
-) -> Document:
+def parse(raw: bytes | str, file: str, environ: Mapping[str, str] = {}) -> Document:
     """Return the document in `raw`; ConfigError where it is none."""
     if isinstance(raw, bytes):
         try:
