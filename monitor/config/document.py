@@ -22,7 +22,7 @@ Place = tuple[str | int, ...]
 # What looks like a space, or a line's end, and is none.
 BLANK = "[\x85\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]"
 # What stands for a value that cannot be read: that was reported, and nothing about it is again.
-REPORTED = object()
+_REPORTED = object()
 _FOUND: Mapping[type, str] = {type(None): "nothing", dict: "a mapping", list: "a list"}
 _MAPPINGS = ("model_type", "model_attributes_type", "dict_type")
 _MESSAGES = {
@@ -102,8 +102,8 @@ class Document:
 
     def report(
         self, place: Place, message: str, line: int | None = None, *, exposed: bool = False
-    ) -> None:
-        """Add a problem with its line or its flag, without what looks like a token."""
+    ) -> object:
+        """Add a problem, without what looks like a token; return what may stand for the value."""
         if place in self.flags:
             found = Problem("command line", None, self.flags[place], message)
         else:
@@ -111,6 +111,7 @@ class Document:
             key = redact(clean(key_path(place), 256))
             found = Problem(self.file, line or self.line(place), key, redact(message), exposed)
         self.problems.append(found)
+        return _REPORTED
 
     def put(self, flag: str, written: str) -> None:
         """Put a flag in place of what the file says: --log.level stands for the key log.level."""
@@ -148,7 +149,7 @@ def _messages(
     kind, context, found = detail["type"], detail.get("ctx", {}), detail["input"]
     # Errors that follow from others; items that are wrong are none to pydantic.
     follows = kind == "default_factory_not_called" or (kind == "too_short" and found)
-    if follows or found is REPORTED:
+    if follows or found is _REPORTED:
         return ()
     if kind == "conflicts":
         conflicts: Iterable[tuple[Place, str]] = context["found"]

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
 from monitor.config import types as t
 from monitor.config.environments import Environment, own_settings
@@ -56,14 +56,14 @@ class RemindEvery(Section):
     warning: t.Duration = key("24h", "0 = never")
     info: t.Duration = key("0", "0 = never")
 
-
-def _one_for_all(value: object, info: ValidationInfo) -> object:
-    """Return a map of the severities where one duration is given for all of them."""
-    if not isinstance(value, str):
-        return value
-    # Read here only to fail once: spread first, a mistake would be reported once per severity.
-    t.DURATION.read(value, info.context)
-    return {severity.value: value for severity in Severity}
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_all(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        # Read here only to fail once: spread first, a mistake would be reported once per severity.
+        t.DURATION.read(value, info.context)
+        return dict.fromkeys(cls.model_fields, value)
 
 
 class AlertFile(Section):
@@ -75,7 +75,7 @@ class AlertFile(Section):
 class Alerts(Section):
     """How on-call is told."""
 
-    every: Annotated[RemindEvery, BeforeValidator(_one_for_all)] = key(
+    every: RemindEvery = key(
         {},
         "one duration, or one for each severity; 0 = never",
         alias="remind_every",

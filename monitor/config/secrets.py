@@ -13,6 +13,7 @@ from pydantic import SecretStr
 MAX_TOKEN_BYTES = 4096
 # What goes into an HTTP header: a line end within it would start another header.
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
+_STRANGE = "has blanks, control or non-ASCII characters: no token has"
 _BOM = b"\xef\xbb\xbf"
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
@@ -47,10 +48,22 @@ class TokenSource:
     def read(self) -> str:
         """Return the token as it is now, without its line end; SecretError says why not."""
         if self.file is not None:
-            return _checked(self._content(self.file), str(self.file))
-        value = self.value.get_secret_value() if self.value else ""
-        # os.environ has bytes that are no UTF-8 as surrogates, on which a plain encode would raise.
-        return _checked(value.encode("utf-8", "surrogateescape"), f"${{{self.variable}}}")
+            raw, origin = self._content(self.file), str(self.file)
+        else:
+            value = self.value.get_secret_value() if self.value else ""
+            # os.environ has bytes that are no UTF-8 as surrogates.
+            raw, origin = value.encode("utf-8", "surrogateescape"), f"${{{self.variable}}}"
+        token = raw.rstrip(b"\r\n")
+        for is_wrong, why in (
+            (len(raw) > MAX_TOKEN_BYTES, f"is longer than {MAX_TOKEN_BYTES:,} bytes: no token is"),
+            (not token, "is empty"),
+            (token.startswith(_BOM), "starts with a byte order mark: save it without one"),
+            (b"\n" in token or b"\r" in token, "has more than one line"),
+            (not _TOKEN.fullmatch(token), _STRANGE),
+        ):
+            if is_wrong:
+                raise SecretError(f"{origin} {why}")
+        return token.decode("ascii")
 
     def _content(self, path: Path) -> bytes:
         # Without O_NONBLOCK, opening a FIFO would wait for somebody to write into it.
@@ -104,17 +117,3 @@ def on_read_only_tmpfs(path: Path, mounts: str) -> bool:
             deepest = len(point.parts)
             found = "ro" in fields[5].split(",") and after.startswith("tmpfs ")
     return found
-
-
-def _checked(raw: bytes, origin: str) -> str:
-    token = raw.rstrip(b"\r\n")
-    for is_wrong, why in (
-        (len(raw) > MAX_TOKEN_BYTES, f"is longer than {MAX_TOKEN_BYTES:,} bytes: no token is"),
-        (not token, "is empty"),
-        (token.startswith(_BOM), "starts with a byte order mark: save it without one"),
-        (b"\n" in token or b"\r" in token, "has more than one line"),
-        (not _TOKEN.fullmatch(token), "has blanks, control or non-ASCII characters: no token has"),
-    ):
-        if is_wrong:
-            raise SecretError(f"{origin} {why}")
-    return token.decode("ascii")

@@ -11,16 +11,15 @@ from yaml.composer import Composer
 from yaml.error import MarkedYAMLError, YAMLError
 from yaml.reader import ReaderError
 
-from monitor.config.document import BLANK, REPORTED, ConfigError, Document, Place, Problem, no_space
+from monitor.config.document import BLANK, ConfigError, Document, Place, Problem, no_space
 from monitor.core.text import clean, redact
 
 # A hundred thousand campaigns fit into this many times; /dev/zero does not.
 _MAX_BYTES = 64 * 1024 * 1024
 # A config is 8 deep; Python gives up at some hundreds.
 _MAX_DEPTH = 64
+# So many values may come from aliases; a bomb of them reaches billions in ten lines.
 MAX_REPEATED = 10_000
-"""So many values may come from aliases; a bomb of them reaches billions in ten lines."""
-
 _TOO_DEEP = f"the file is nested more than {_MAX_DEPTH} deep"
 _CORE_TAGS = "tag:yaml.org,2002:"
 _NULL = f"{_CORE_TAGS}null"
@@ -76,7 +75,7 @@ class _Walk:
     repeated: int = 0
 
     def value(self, node: yaml.Node, place: Place) -> Any:
-        """Return the value of a node; for one that has none, which is reported, REPORTED."""
+        """Return the value of a node; what has none is reported."""
         # A value behind a key has the line of the key already, which is where people look.
         self.document.lines.setdefault(place, node.start_mark.line + 1)
         self.repeated += node in self.seen
@@ -88,9 +87,10 @@ class _Walk:
         if len(self.around) > _MAX_DEPTH:
             _stop(self.document.file, None, _TOO_DEEP)
         if node in self.around:
-            return self._unusable(place, "expected a value; this alias refers to what it stands in")
+            why = "expected a value; this alias refers to what it stands in"
+            return self.document.report(place, why)
         if not node.tag.startswith(_CORE_TAGS):
-            return self._unusable(place, "expected a value without a tag (!…)")
+            return self.document.report(place, "expected a value without a tag (!…)")
         if isinstance(node, yaml.ScalarNode):
             # JSON escapes an emoji as a pair of surrogates, which become the character they are.
             text: str = node.value
@@ -123,10 +123,6 @@ class _Walk:
                 continue
             self.document.report(here, message, line)
         return found
-
-    def _unusable(self, place: Place, message: str) -> object:
-        self.document.report(place, message)
-        return REPORTED
 
 
 class _Composer(Composer):
