@@ -34,6 +34,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+# Either gives an environment its token.
+_TOKENS = {"token_file": t.SECRET_FILE, "token": t.SECRET_VARIABLE}
+
+
 def load_config(
     path: Path, environ: Mapping[str, str], flags: Mapping[str, str | Path | None] = {}
 ) -> Config:
@@ -98,7 +102,7 @@ def _check_document(document: Document) -> None:
     _check_doubles(document, ("environments",), "name", environments)
     for index, environment in _mappings(environments):
         place: Place = ("environments", index)
-        given = [key for key in ("token_file", "token") if environment.get(key) is not None]
+        given = [key for key in _TOKENS if environment.get(key) is not None]
         if len(given) != 1:
             which = "either token_file or" if given else "token_file, or"
             document.report(place, f"expected {which} token: ${{VAR}}")
@@ -108,10 +112,10 @@ def _check_document(document: Document) -> None:
             document.report((*place, "campaigns"), "expected at least one campaign")
         _check_doubles(document, (*place, "campaigns"), "id", campaigns)
         for name in given:
-            key = t.SECRET_FILE if name == "token_file" else t.SECRET_VARIABLE
             # The key itself reports what is wrong with it. Two budgets would spend a limit twice.
             with suppress(ValueError):
-                owner = owners.setdefault(key.read(environment[name], document).read(), index)
+                token = _TOKENS[name].read(environment[name], document).read()
+                owner = owners.setdefault(token, index)
                 if owner != index:
                     message = f"duplicate token: environments[{owner}] uses it already"
                     document.report((*place, name), message)

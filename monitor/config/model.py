@@ -89,7 +89,7 @@ class Alerts(Section):
 
     @property
     def remind_every(self) -> Mapping[Severity, Seconds]:
-        """After how long an alert that still fires is told again."""
+        """After how many seconds an alert that still fires is sent again, by severity."""
         return {severity: getattr(self.every, severity.value) for severity in Severity}
 
 

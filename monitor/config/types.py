@@ -242,7 +242,7 @@ def _set(section: Section) -> dict[str, Any]:
 @cache
 def _rules_section(name: str, rules: tuple[Any, ...]) -> type[Section]:
     """Return the section in which these rules can be set: one class, wherever it is used."""
-    # What is not set is not looked at: nine sections for each of 10,000 campaigns.
+    # What is not set is not validated: nine sections for each of 10,000 campaigns.
     found: dict[str, Any] = {}
     for cls in rules:
         field = Field(None, description=cls.meaning, json_schema_extra={"default": {}})

@@ -76,7 +76,7 @@ class _Walk:
 
     def value(self, node: yaml.Node, place: Place) -> Any:
         """Return the value of a node; what has none is reported."""
-        # A value behind a key has the line of the key already, which is where people look.
+        # A value behind a key has the line of the key already.
         self.document.lines.setdefault(place, node.start_mark.line + 1)
         self.repeated += node in self.seen
         self.seen.add(node)
