@@ -1,6 +1,7 @@
 """The web config file: TLS and passwords, in the format of Prometheus' exporter-toolkit.
 
-What this server cannot do is refused, never ignored (docs/decisions.md), but for `http2`.
+What this server cannot do is refused, never ignored (docs/decisions.md). Only `http2` and
+`prefer_server_cipher_suites` are taken and have no effect.
 """
 
 import ssl
@@ -66,7 +67,7 @@ class TlsServer(Section):
     cipher_suites: t.Items[Annotated[str, one_of(**_SUITES)]] = key(
         [], "for TLS 1.2, the preferred one first"
     )
-    prefer_server_cipher_suites: t.TrueOrFalse = key(True, "")
+    prefer_server_cipher_suites: t.TrueOrFalse = key(True, "no effect, as in Go since 1.17")
 
     def _conflicts(self) -> Iterator[Conflict]:
         for name in ("cert_file", "key_file"):
@@ -93,8 +94,6 @@ class TlsServer(Section):
         context.set_alpn_protocols(["http/1.1"])
         if self.cipher_suites:
             context.set_ciphers(":".join(self.cipher_suites))
-        if not self.prefer_server_cipher_suites:
-            context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
         if self.client_ca_file is not None:
             trust(context, self.client_ca_file)
         try:
