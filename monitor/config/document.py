@@ -83,7 +83,8 @@ class Document:
     """A parsed file: dicts, lists, text as it is written, and None; their lines; what is wrong."""
 
     file: str
-    environ: Mapping[str, str] = field(default_factory=dict)  # what its ${VAR} mean
+    # What its ${VAR} mean: secrets, too.
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     value: Any = None
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
