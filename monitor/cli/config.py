@@ -45,24 +45,23 @@ def schema() -> None:
 
 def describe_budgets(config: Config) -> list[str]:
     """Return a line for each environment: its budget, and the interval it really gives."""
-    lines = []
+    lines, interval = [], config.polling.interval
     for environment in config.environments:
         budget, count = Budget(environment.budget_per_minute, 0.0), len(environment.campaigns)
-        really = effective_interval(budget.pace(0.0), count, config.polling.interval)
+        pace = budget.pace(0.0)
+        really = effective_interval(pace, count, interval)
         line = (
             f"{environment.name}: {count} campaigns, {budget.per_minute:g} requests a minute, "
             f"each read every {span(really)}"
         )
-        if really > config.polling.interval:
-            needed = count * 60 / config.polling.interval / PACE
+        if really > interval:
+            needed = count * 60 / interval / PACE
             # Rounded up: a share that is a little too small would bring the same complaint back.
             share = ceil(100 * needed / environment.requests_per_minute) / 100
-            wanted = format_duration(config.polling.interval)
-            line += f" instead of {wanted}" + (
-                f"; budget_share {share:.2f} would do" if share <= 1 else "; no share would do"
-            )
+            would_do = f"budget_share {share:.2f}" if share <= 1 else "no share"
+            line += f" instead of {format_duration(interval)}; {would_do} would do"
         if environment.discovery.enabled:
-            most = int(budget.pace(0.0) * config.polling.interval / MINUTE)
+            most = int(pace * interval / MINUTE)
             line += f"; discovered ones come on top, up to {most} in all keep that interval"
         lines.append(line)
     return lines

@@ -1,18 +1,13 @@
 """The config file: YAML, environment and secrets → one frozen, complete `Config`.
 
-From the text down: `yaml` (values with places), `keys` and `types` (how they are read), `model` and
-`environments` (each key declared once, and whom to watch). Whatever is wrong is a `Problem` with
-its file and line; all are reported at once.
-
 To add a key, declare it in `model` or `environments` and put it into config.example.yaml; a flag of
-`run` for it is a line in `cli.options`.
+`run` for it is a line in `cli.options`. Whatever is wrong is a `Problem` with its file and line.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from monitor.config import types as t
@@ -21,7 +16,7 @@ from monitor.config.environments import Discovery as DiscoveryConfig
 from monitor.config.environments import Environment as EnvironmentConfig
 from monitor.config.environments import narrowed, resolve, targets
 from monitor.config.formats import ascii_only, format_duration, origin, parse_duration, too_long
-from monitor.config.keys import Context, expand, literal
+from monitor.config.keys import expand, literal
 from monitor.config.model import Alerts as AlertsConfig
 from monitor.config.model import Config, Polling, effective_yaml, json_schema
 from monitor.config.model import Web as WebConfig
@@ -39,30 +34,31 @@ __all__ = [
 ]  # fmt: skip
 
 
+# Either gives an environment its token.
+_TOKENS = {"token_file": t.SECRET_FILE, "token": t.SECRET_VARIABLE}
+
+
 def load_config(
-    path: Path,
-    environ: Mapping[str, str],
-    flags: Mapping[str, str | Path | None] = MappingProxyType({}),
+    path: Path, environ: Mapping[str, str], flags: Mapping[str, str | Path | None] = {}
 ) -> Config:
     """Return the config in a file, with flags over it; ConfigError has every problem at once.
 
-    `environ` gives the values of `${VAR}`, $STATE_DIRECTORY and $CREDENTIALS_DIRECTORY. `flags`
-    has values by name, such as --web.listen-address; None says nothing. Secrets are read once, so
-    that a wrong one is reported here and not by the first poll.
+    `environ` has the environment variables, `flags` values by name, such as --web.listen-address;
+    None says nothing.
     """
     raw = read_bytes(path)
-    document = parse(raw, str(path))
-    context = Context(path.absolute().parent, environ)
-    _check_document(document, context)
-    config = document.read_as(Config, context)
-    if given := {flag: value for flag, value in flags.items() if value is not None}:
-        # Only now: what is wrong with the file is wrong whatever a flag says.
-        known, document.problems = document.problems, []
-        for flag, value in given.items():
+    document = parse(raw, str(path), environ)
+    _check_document(document)
+    config = document.read_as(Config)
+    for flag, value in flags.items():
+        if value is not None:
             # Paths of the command line start where it was typed.
             written = value.absolute() if isinstance(value, Path) else value
             document.put(flag, str(literal(written)))
-        config = document.read_as(Config, context)
+    if document.flags:
+        # Read again: what is wrong with the file is wrong whatever a flag says.
+        known, document.problems = document.problems, []
+        config = document.read_as(Config)
         document.problems = known + [new for new in document.problems if new not in known]
     # A key that is given twice can be read, but merging it would be guessing which one counts.
     if config is None or document.problems:
@@ -81,52 +77,51 @@ def load_config(
 
 def notes(config: Config) -> list[str]:
     """Return what is right in a config and may still not be what was meant, by the key."""
-    expressions = {}
+    found = []
     for index, environment in enumerate(config.environments):
-        key, discovery = f"environments[{index}]", environment.discovery
-        for name, listed in (("include", discovery.include), ("exclude", discovery.exclude)):
-            for number, expression in enumerate(listed):
-                expressions[f"{key}.discovery.{name}[{number}]"] = expression
-        for number, override in enumerate(environment.overrides):
-            expressions[f"{key}.overrides[{number}].match.name"] = override.match.name or ""
-    return [
-        f"{place}: note: {classes} matches ASCII alone; \\pL is any letter"
-        for place, expression in expressions.items()
-        if (classes := ascii_only(expression))
-    ]
+        discovery, overrides = environment.discovery, environment.overrides
+        expressions = {
+            "discovery.include[{}]": discovery.include,
+            "discovery.exclude[{}]": discovery.exclude,
+            "overrides[{}].match.name": [override.match.name or "" for override in overrides],
+        }
+        found += [
+            f"environments[{index}].{place.format(number)}: note: "
+            f"{classes} matches ASCII alone; \\pL is any letter"
+            for place, listed in expressions.items()
+            for number, expression in enumerate(listed)
+            if (classes := ascii_only(expression))
+        ]
+    return found
 
 
-def _check_document(document: Document, context: Context) -> None:
-    """Report what is wrong between keys, even where others have no value that could be used.
-
-    That is doubled names, ids and tokens, and environments without a token or campaigns.
-    """
-    # The request limit is the token's: two budgets on one token would spend it twice.
+def _check_document(document: Document) -> None:
+    """Report what is wrong between keys, even where others have no value that could be used."""
     owners: dict[str, int] = {}
     environments = document.value.get("environments")
-    _check_doubles(document, context, ("environments",), "name", environments)
+    _check_doubles(document, ("environments",), "name", environments)
     for index, environment in _mappings(environments):
         place: Place = ("environments", index)
-        given = [key for key in ("token_file", "token") if environment.get(key) is not None]
+        given = [key for key in _TOKENS if environment.get(key) is not None]
         if len(given) != 1:
             which = "either token_file or" if given else "token_file, or"
             document.report(place, f"expected {which} token: ${{VAR}}")
         discovery, campaigns = environment.get("discovery"), environment.get("campaigns")
         enabled = discovery.get("enabled") if isinstance(discovery, dict) else None
-        if campaigns in (None, []) and _text(enabled, context).lower() != "true":
+        if campaigns in (None, []) and _text(enabled, document).lower() != "true":
             document.report((*place, "campaigns"), "expected at least one campaign")
-        _check_doubles(document, context, (*place, "campaigns"), "id", campaigns)
+        _check_doubles(document, (*place, "campaigns"), "id", campaigns)
         for name in given:
-            key = t.SECRET_FILE if name == "token_file" else t.SECRET_VARIABLE
-            # The key itself reports what is wrong with it.
+            # The key itself reports what is wrong with it. Two budgets would spend a limit twice.
             with suppress(ValueError):
-                owner = owners.setdefault(key.read(environment[name], context).read(), index)
+                token = _TOKENS[name].read(environment[name], document).read()
+                owner = owners.setdefault(token, index)
                 if owner != index:
                     message = f"duplicate token: environments[{owner}] uses it already"
                     document.report((*place, name), message)
     notify, names = document.value.get("notify"), set[str]()
     for index, webhook in _mappings(notify.get("webhooks") if isinstance(notify, dict) else None):
-        name = _text(webhook.get("name"), context) or str(index + 1)
+        name = _text(webhook.get("name"), document) or str(index + 1)
         if name in names:
             message = f"expected another name: there is a webhook {name} already"
             document.report(("notify", "webhooks", index), message)
@@ -140,24 +135,21 @@ def _mappings(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
             yield index, item or {}
 
 
-def _text(value: Any, context: Context) -> str:
+def _text(value: Any, document: Document) -> str:
     """Return what a scalar means; nothing where it is none."""
     try:
-        return expand(value, context.environ) if isinstance(value, str) else ""
+        return expand(value, document.environ) if isinstance(value, str) else ""
     except ValueError:
         return ""
 
 
-def _check_doubles(
-    document: Document, context: Context, place: Place, key: str, items: Any
-) -> None:
+def _check_doubles(document: Document, place: Place, key: str, items: Any) -> None:
     """Report items with the name or id of an earlier one, also by case and blanks alone."""
     seen: dict[str, tuple[int, str]] = {}
     for index, item in _mappings(items):
-        if not (value := _text(item.get(key), context)):
-            continue
+        value = _text(item.get(key), document)
         first, earlier = seen.setdefault(value.strip().casefold(), (index, value))
-        if first != index:
+        if value and first != index:
             where = (*place, first, key)
             alike = "" if earlier == value else " but for case or blanks"
             message = f"{key_path(where)} at line {document.line(where)} is the same{alike}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from os import EX_CONFIG, EX_NOPERM
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -16,21 +17,17 @@ from monitor.core.text import clean, redact
 
 S = TypeVar("S", bound=BaseModel)
 
+# Where a value stands in the document: keys and list indexes from the top down.
 Place = tuple[str | int, ...]
-"""Where a value stands in the document: keys and list indexes from the top down."""
-
+# What looks like a space, or a line's end, and is none.
 BLANK = "[\x85\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]"
-"""A regular expression for a blank that looks like a space, or a line's end, and is none."""
-
-REPORTED = object()
-"""What stands for a value that cannot be read: that was reported, and nothing about it is again."""
-
+# What stands for a value that cannot be read: that was reported, and nothing about it is again.
+_REPORTED = object()
 _FOUND: Mapping[type, str] = {type(None): "nothing", dict: "a mapping", list: "a list"}
-_EXPECTED = {
-    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "keys and values"),
-    "tuple_type": "a list",
-}
+_MAPPINGS = ("model_type", "model_attributes_type", "dict_type")
 _MESSAGES = {
+    **dict.fromkeys(_MAPPINGS, "expected keys and values, found {}"),
+    "tuple_type": "expected a list, found {}",
     "missing": "expected this key, which is required",
     "too_short": "expected at least one item",
 }
@@ -54,17 +51,13 @@ def describe(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where it stands and what was expected, never a secret.
-
-    `line` counts from 1, `key` is empty for the file as a whole. `exposed_secret` marks a secret
-    file that others can read.
-    """
+    """One thing that is wrong: where it stands and what was expected, never a secret."""
 
     file: str
-    line: int | None
-    key: str
+    line: int | None  # from 1
+    key: str  # empty for the file as a whole
     message: str
-    exposed_secret: bool = False
+    exposed_secret: bool = False  # a secret file that others can read
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
@@ -87,16 +80,20 @@ class ConfigError(Exception):
 
 @dataclass
 class Document:
-    """A parsed file: dicts, lists, text as it is written, and None; their lines; what is wrong.
-
-    `flags` has the places at which a flag of the command line stands instead of the file.
-    """
+    """A parsed file: dicts, lists, text as it is written, and None; their lines; what is wrong."""
 
     file: str
+    # What its ${VAR} mean: secrets, too.
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     value: Any = None
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    flags: dict[Place, str] = field(default_factory=dict)
+    flags: dict[Place, str] = field(default_factory=dict)  # where a flag stands instead of the file
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of the file start."""
+        return Path(self.file).absolute().parent
 
     def line(self, place: Place) -> int | None:
         """Return the line of a place, or of the nearest one around it that is in the file."""
@@ -106,8 +103,8 @@ class Document:
 
     def report(
         self, place: Place, message: str, line: int | None = None, *, exposed: bool = False
-    ) -> None:
-        """Add a problem with its line or its flag, without what looks like a token."""
+    ) -> object:
+        """Add a problem, without what looks like a token; return what may stand for the value."""
         if place in self.flags:
             found = Problem("command line", None, self.flags[place], message)
         else:
@@ -115,6 +112,7 @@ class Document:
             key = redact(clean(key_path(place), 256))
             found = Problem(self.file, line or self.line(place), key, redact(message), exposed)
         self.problems.append(found)
+        return _REPORTED
 
     def put(self, flag: str, written: str) -> None:
         """Put a flag in place of what the file says: --log.level stands for the key log.level."""
@@ -125,10 +123,10 @@ class Document:
             around[place[1]] = written
             self.flags[place] = flag
 
-    def read_as(self, section: type[S], context: object) -> S | None:
+    def read_as(self, section: type[S]) -> S | None:
         """Return the document as such a section; what is wrong with it is reported."""
         try:
-            return section.model_validate(self.value, context=context)
+            return section.model_validate(self.value, context=self)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 # pydantic adds this part where a key itself is wrong, such as a label's name.
@@ -152,17 +150,19 @@ def _messages(
     kind, context, found = detail["type"], detail.get("ctx", {}), detail["input"]
     # Errors that follow from others; items that are wrong are none to pydantic.
     follows = kind == "default_factory_not_called" or (kind == "too_short" and found)
-    if follows or found is REPORTED:
+    if follows or found is _REPORTED:
         return ()
     if kind == "conflicts":
         conflicts: Iterable[tuple[Place, str]] = context["found"]
         return conflicts
-    if kind in _EXPECTED:
-        return [((), f"expected {_EXPECTED[kind]}, found {describe(found)}")]
     if kind == "extra_forbidden":
-        return [((), _unknown(section, place))]
-    # The message of pydantic is ours with `Value error, ` before it.
-    return [((), _MESSAGES.get(kind) or str(context.get("error", detail["msg"])))]
+        message = _unknown(section, place)
+    elif kind in _MESSAGES:
+        message = _MESSAGES[kind].format(describe(found))
+    else:
+        # The message of pydantic is ours with `Value error, ` before it.
+        message = str(context.get("error", detail["msg"]))
+    return [((), message)]
 
 
 def _unknown(section: type[BaseModel], place: Place) -> str:

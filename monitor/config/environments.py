@@ -1,4 +1,4 @@
-"""The environments of the config, and whom to watch: campaigns of the file and discovered ones."""
+"""The environments of the config, and what to poll: campaigns of the file and discovered ones."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,19 +18,14 @@ from monitor.core.rules import RULES, Unreadable
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What the settings of an environment come to, together with the global ones.
-
-    `settings` are of all rules, `rules` its own, the enabled ones; `targets` its campaigns by id
-    while no listing is known. `only` is not of the file: `check --campaign` wants these ids and no
-    others. `exported` names the labels that go on metrics.
-    """
+    """What the settings of an environment come to, together with the global ones."""
 
     settings: t.RuleSettings = field(default_factory=dict)
-    rules: Mapping[str, EnvironmentRule] = field(default_factory=dict)
+    rules: Mapping[str, EnvironmentRule] = field(default_factory=dict)  # its own, the enabled ones
     unreadable_after: Seconds = 0.0
-    targets: Mapping[str, Target] = field(default_factory=dict)
-    only: frozenset[str] | None = None
-    exported: tuple[str, ...] = ()
+    targets: Mapping[str, Target] = field(default_factory=dict)  # by id, without any listing
+    only: frozenset[str] | None = None  # not of the file: the ids that `check --campaign` wants
+    exported: tuple[str, ...] = ()  # the labels that go on metrics
 
 
 class Campaign(Section):
@@ -138,75 +133,71 @@ class Environment(Section):
         return source
 
 
+# What the file says of a campaign that is known from discovery alone.
 _UNLISTED = Campaign.model_construct(id="", name="", labels={}, rules={}, expect_sftp=None)
-"""What the file says of a campaign that is known from discovery alone."""
+# Rules by the overrides that set them.
+_Shared = dict[tuple[int, ...], Mapping[str, Rule]]
 
 
 def resolve(environment: Environment, rules: t.RuleSettings, exported: tuple[str, ...]) -> None:
     """Put into an environment that was just read what it comes to, with the global settings."""
     settings = t.merge(rules, environment.rules)
-    environment._resolved = Resolved(
-        settings=settings,
-        rules=resolve_rules(ENVIRONMENT_RULES, settings),
-        unreadable_after=Unreadable(**settings.get(Unreadable.name, {})).after,
-        exported=exported,
-    )
-    found = targets(environment, Roster())
-    environment._resolved = replace(environment.resolved, targets=found)
+    own = resolve_rules(ENVIRONMENT_RULES, settings)
+    after = Unreadable(**settings.get(Unreadable.name, {})).after
+    _put(environment, Resolved(settings, own, after, exported=exported))
 
 
 def narrowed(environment: Environment, wanted: Collection[str]) -> Environment:
     """Return the environment with these campaigns alone, listed or still to be discovered."""
     campaigns = tuple(one for one in environment.campaigns if one.id in wanted)
     copy = environment.model_copy(update={"campaigns": campaigns})
-    copy._resolved = replace(
-        environment.resolved, only=frozenset(wanted), targets=targets(copy, Roster())
-    )
+    _put(copy, replace(environment.resolved, only=frozenset(wanted)))
     return copy
 
 
+def _put(environment: Environment, resolved: Resolved) -> None:
+    environment._resolved = resolved
+    environment._resolved = replace(resolved, targets=targets(environment, Roster()))
+
+
 def targets(environment: Environment, roster: Roster) -> dict[str, Target]:
-    """Return the campaigns to watch by id: those of the file first, then the discovered ones.
+    """Return the campaigns to poll by id: those of the file first, then the discovered ones.
 
     What the file says of a campaign wins; its type and its status, and its name where the file has
-    none, come from the listing. Those with the same settings share their rules.
+    none, come from the listing.
     """
-    shared = dict[tuple[int, ...], Mapping[str, Rule]]()
+    shared: _Shared = {}
     found = {
         campaign.id: _target(environment, campaign, roster.campaigns.get(campaign.id), shared)
         for campaign in environment.campaigns
     }
     for listed in roster.campaigns.values():
         if listed.id not in found and _is_wanted(environment, listed):
-            target = _target(environment, _UNLISTED, listed, shared)
             found[listed.id] = replace(
-                target, campaign_id=listed.id, listed=False, listed_at=roster.seen_at(listed.id)
+                _target(environment, _UNLISTED, listed, shared),
+                campaign_id=listed.id,
+                listed=False,
+                listed_at=roster.seen_at(listed.id),
             )
     return found
 
 
 def own_settings(environment: Environment, campaign: Campaign) -> t.RuleSettings:
-    """Return what overrides and a campaign of the file itself set of its rules.
-
-    Without a listing its type is not known, so no override for a type matches it.
-    """
+    """Return what overrides by name and a campaign of the file itself set of its rules."""
     overrides = _matching(environment, campaign.name, "").values()
     return t.merge(*(override.rules for override in overrides), campaign.rules)
 
 
 def _target(
-    environment: Environment,
-    campaign: Campaign,
-    listed: Listed | None,
-    shared: dict[tuple[int, ...], Mapping[str, Rule]],
+    environment: Environment, campaign: Campaign, listed: Listed | None, shared: _Shared
 ) -> Target:
-    """Return a campaign as it is to be watched; those with the same overrides have shared rules."""
+    """Return a campaign as it is to be polled; those with the same overrides have shared rules."""
     name, kind, status = campaign.name, "", None
     if listed is not None:
         name, kind, status = name or listed.name, listed.campaign_type, listed.status
     overrides = _matching(environment, name, kind)
     over = {place: override.rules for place, override in overrides.items() if override.rules}
-    # Settings have no hash; which overrides they come from tells them apart as well.
+    # Settings have no hash; which overrides they come from distinguishes them as well.
     rules = None if campaign.rules else shared.get(tuple(over))
     if rules is None:
         settings = t.merge(environment.resolved.settings, *over.values(), campaign.rules)
@@ -243,7 +234,8 @@ def _matching(environment: Environment, name: str, kind: str) -> dict[int, Overr
 
 def _is_wanted(environment: Environment, listed: Listed) -> bool:
     discovery, only = environment.discovery, environment.resolved.only
-    if only is not None and listed.id not in only:
-        return False
-    included = not discovery.include or matches(discovery.include, listed.name)
-    return included and not matches(discovery.exclude, listed.name)
+    return (
+        (only is None or listed.id in only)
+        and (not discovery.include or matches(discovery.include, listed.name))
+        and not matches(discovery.exclude, listed.name)
+    )

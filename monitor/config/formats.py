@@ -1,7 +1,4 @@
-"""What single values look like: durations, addresses, names of labels, patterns.
-
-All that is parsed here raises ValueError, which says what was expected.
-"""
+"""What single values look like; ValueError says what was expected."""
 
 import json
 import re
@@ -21,19 +18,17 @@ _EXACT_ONLY = {"y", "w", "d"}
 
 # Every unit may be missing: without the lookahead empty text would be a duration.
 DURATION_PATTERN = "^(0|(?=[0-9])" + "".join(f"([0-9]+{unit})?" for unit in _UNITS) + ")$"
-"""A regular expression (ECMA 262 as well as Python's) for all that `parse_duration` takes."""
-
+# Longer spans are slips of the pen, and sums with them leave the calendar.
 LONGEST: Seconds = 10 * _UNITS["y"]
-"""Longer spans are slips of the pen, and sums with them leave the calendar."""
-
+A_DURATION = "a duration such as 30s, 5m, 1h30m or 7d"
+# What was expected instead of text that begins so; the first one counts.
 _MISTAKES = {
     r"[0-9]+\Z": "a duration with a unit: write 30s, 5m, 1h30m or 7d",
     r"-\s*[0-9]": "a duration that is not negative, such as 30s or 5m",
     r"[0-9]*\.[0-9]": "a duration without a fraction: write 1h30m, not 1.5h",
     r"([0-9]+(ms|[ywdhms]))+\Z": "the units of a duration in the order y w d h m s ms, each once",
-    "": "a duration such as 30s, 5m, 1h30m or 7d",
+    "": A_DURATION,
 }
-"""What was expected instead of text that begins so; the first one counts."""
 
 
 def parse_duration(text: str) -> Seconds:
@@ -52,10 +47,8 @@ def parse_duration(text: str) -> Seconds:
 
 
 def format_duration(seconds: Seconds) -> str:
-    """Return seconds as a duration that `parse_duration` reads back, to the millisecond.
-
-    As in Prometheus, days and longer are used only where they leave no rest: 26 h stay `26h`.
-    """
+    """Return seconds as a duration that `parse_duration` reads back, to the millisecond."""
+    # As in Prometheus, days and longer are used only where they leave no rest: 26 h stay `26h`.
     rest, text = round(seconds * 1000), ""
     for unit, length in _UNITS.items():
         size = round(length * 1000)
@@ -147,6 +140,7 @@ def origin(url: str) -> str:
 
 
 LABEL_NAME_PATTERN = "^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"
+# Names that no label of the operator's may have; a test reads them from the files in deploy/.
 RESERVED_LABELS = {*EVENT_FIELDS} | {
     # Those of the metrics …
     "alertstate", "auth_type", "campaign_id", "campaign_name", "endpoint", "environment",
@@ -155,7 +149,8 @@ RESERVED_LABELS = {*EVENT_FIELDS} | {
     # … and what Prometheus, its operator, Alertmanager or the shipped rules set or drop.
     "alertname", "container", "instance", "job", "namespace", "node", "pod", "quantile", "service",
 }  # fmt: skip
-"""Names that no label of the operator's may have; a test reads them from the files in deploy/."""
+# Bytes of labels as JSON, so that an alert's log line can hold them whatever else is in it.
+LABELS_LIMIT = 1024
 
 
 def label_name(text: str) -> str:
@@ -168,10 +163,6 @@ def label_name(text: str) -> str:
         users = "the monitor, its rules, Prometheus or Alertmanager set this one themselves"
         raise ValueError(f"expected another label name, such as {other}: {users}")
     return text
-
-
-LABELS_LIMIT = 1024
-"""Bytes of labels as JSON, so that an alert's log line can hold them whatever else is in it."""
 
 
 def too_long(labels: Mapping[str, str]) -> str | None:

@@ -1,24 +1,20 @@
-"""How a key of the file is declared, once: type, default, help, checks, and how it is shown.
-
-A `Key` reads a scalar, says what it expects, and shows it again. Whatever it needs beside the text,
-such as the folder that relative paths start at, comes as the `Context` of pydantic's validation.
-"""
+"""How a key of the file is declared, once: type, default, help, checks, and how it is shown."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 from unicodedata import category
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from monitor.config.document import Place, describe
+from monitor.config.document import Document, Place, describe
 
+# Reads text, and if `in_document` the Document with it; ValueError may say what is wrong.
+Parse = Callable[..., Any]
+# A place in a section, and what is wrong there.
 Conflict = tuple[Place, str]
-"""A place in a section, and what is wrong there."""
-
 # The closing brace is optional, so that one left out is reported and not taken for text.
 # A dollar before it makes it text: $${.
 _REFERENCES = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
@@ -31,10 +27,7 @@ def literal(value: object) -> object:
 
 
 def expand(written: str, environ: Mapping[str, str]) -> str:
-    """Return text with `${VAR}` and `${VAR:-default}` expanded once, and `$${` as a plain `${`.
-
-    The default is for a variable that is unset or empty. ValueError names all that are unset.
-    """
+    """Return text with `${VAR}` and `${VAR:-default}` expanded once, and `$${` as a plain `${`."""
     unset = []
 
     def value_of(match: re.Match[str]) -> str:
@@ -58,56 +51,36 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
     return value
 
 
-class UnusableError(ValueError):
-    """A key is right and names what cannot be used; `exposed` where others can read a secret."""
-
-    def __init__(self, message: str, *, exposed: bool = False) -> None:
-        super().__init__(message)
-        self.exposed = exposed
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Where the file is, and the environment variables that it is read with."""
-
-    folder: Path
-    environ: Mapping[str, str]
-
-
 # Compared by identity: typing hashes what is in Annotated, and `schema` has no hash.
 @dataclass(frozen=True, eq=False)
 class Key:
-    """The type of a key.
+    """The type of a key: how its scalar is read, what it takes, and how it is shown."""
 
-    `parse` reads its text, and the Context if it is `in_context` (ValueError may say what is
-    wrong); `expected` says what it takes, `schema` is for editors, `show` for `config show`. What
-    is `secret` is in no message; `otherwise` gives the value where the file has none.
-    """
-
-    parse: Callable[..., Any]
+    parse: Parse
     expected: str
-    schema: dict[str, Any]
+    schema: dict[str, Any]  # for editors
     show: Callable[[Any], Any] = literal
     expands: bool = True
-    secret: bool = False
-    in_context: bool = False
-    otherwise: Callable[[Context], Any] | None = None
+    secret: bool = False  # in no message
+    in_document: bool = False
+    otherwise: Callable[[Document], Any] | None = None  # the value where the file has none
 
-    def read(self, value: object, context: Context | None = None) -> Any:
+    def read(self, value: object, document: Document | None = None) -> Any:
         """Return the value that a scalar of the file means; ValueError says what was expected."""
-        if value is None and self.otherwise is not None and context is not None:
-            return self.otherwise(context)
+        if value is None and self.otherwise is not None and document is not None:
+            return self.otherwise(document)
         if not isinstance(value, str | int | float):
             raise self._error("", value)
         # A default is a value of Python's; all that comes from the file is text.
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if self.expands:
-            text = expand(text, context.environ if context else {})
+            text = expand(text, document.environ if document else {})
         try:
-            return self.parse(text, context) if self.in_context else self.parse(text)
-        except UnusableError:
-            raise
+            return self.parse(text, document) if self.in_document else self.parse(text)
         except ValueError as error:
+            # What the text refers to cannot be used: what is wrong is not how it is written.
+            if self.in_document and error.args:
+                raise
             raise self._error(str(error), value) from None
 
     def _error(self, why: str, value: object) -> ValueError:
@@ -136,10 +109,7 @@ def key(default: Any, about: str, **more: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A mapping of the file: frozen, and without keys that nobody knows.
-
-    A section without a value (`rules:` and nothing more) is as if it were left out.
-    """
+    """A mapping of the file: frozen, without keys that nobody knows; nothing is an empty one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -194,6 +164,4 @@ def whole_number(least: int, most: int) -> Key:
     """Return the type of a key that takes a whole number in this range."""
     expected = f"a whole number from {least:,} to {most:,}"
     schema = {"type": "integer", "minimum": least, "maximum": most}
-    return matching(
-        "[-+]?[0-9]{1,18}", expected, schema, int, lambda number: least <= number <= most
-    )
+    return matching("[-+]?[0-9]{1,18}", expected, schema, int, lambda it: least <= it <= most)

@@ -1,8 +1,4 @@
-"""The config: every key once, with its type, default, help text and checks.
-
-What is declared here is what the daemon uses, what `config show` prints and what editors get. It is
-frozen and complete; spans are seconds, and paths start nowhere but at the root.
-"""
+"""The config: every key once, as the daemon uses it, `config show` prints it and editors get it."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +6,7 @@ from importlib.util import find_spec
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
 from monitor.config import types as t
 from monitor.config.environments import Environment, own_settings
@@ -18,9 +14,8 @@ from monitor.config.formats import format_duration
 from monitor.config.keys import Conflict, Section, key, literal
 from monitor.core.model import MINUTE, Seconds, Severity
 
-RUNBOOKS = (
-    "https://github.com/sftp-config-monitor/sftp-config-monitor/blob/main/docs/runbooks/{rule}.md"
-)
+_PROJECT = "https://github.com/sftp-config-monitor/sftp-config-monitor"
+RUNBOOKS = f"{_PROJECT}/blob/main/docs/runbooks/{{rule}}.md"
 
 
 class Polling(Section):
@@ -43,17 +38,15 @@ class Polling(Section):
         intervals = {"interval": self.interval, "idle_interval": self.idle_interval}
         if self.unhealthy_interval != self.interval:
             intervals["unhealthy_interval"] = self.unhealthy_interval
-        limit = format_duration(self.timeout)
         for name, seconds in intervals.items():
+            default = "" if name in self.model_fields_set else ", the default"
+            found = f"found {format_duration(seconds)}{default}"
             if seconds < self.timeout:
-                default = "" if name in self.model_fields_set else ", the default"
-                found = format_duration(seconds) + default
-                message = f"expected an interval not shorter than timeout ({limit}), found {found}"
-                yield (name,), message
-        if self.unhealthy_interval > self.interval:
-            limit, found = format_duration(self.interval), format_duration(self.unhealthy_interval)
-            message = f"expected an interval not longer than interval ({limit}), found {found}"
-            yield ("unhealthy_interval",), message
+                limit = f"timeout ({format_duration(self.timeout)})"
+                yield (name,), f"expected an interval not shorter than {limit}, {found}"
+            if name == "unhealthy_interval" and seconds > self.interval:
+                limit = f"interval ({format_duration(self.interval)})"
+                yield (name,), f"expected an interval not longer than {limit}, {found}"
 
 
 class RemindEvery(Section):
@@ -63,14 +56,14 @@ class RemindEvery(Section):
     warning: t.Duration = key("24h", "0 = never")
     info: t.Duration = key("0", "0 = never")
 
-
-def _one_for_all(value: object, info: ValidationInfo) -> object:
-    """Return a map of the severities where one duration is given for all of them."""
-    if not isinstance(value, str):
-        return value
-    # Read here only to fail once: spread first, a mistake would be reported once per severity.
-    t.DURATION.read(value, info.context)
-    return {severity.value: value for severity in Severity}
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_all(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        # Read here only to fail once: spread first, a mistake would be reported once per severity.
+        t.DURATION.read(value, info.context)
+        return dict.fromkeys(cls.model_fields, value)
 
 
 class AlertFile(Section):
@@ -82,7 +75,7 @@ class AlertFile(Section):
 class Alerts(Section):
     """How on-call is told."""
 
-    every: Annotated[RemindEvery, BeforeValidator(_one_for_all)] = key(
+    every: RemindEvery = key(
         {},
         "one duration, or one for each severity; 0 = never",
         alias="remind_every",
@@ -96,7 +89,7 @@ class Alerts(Section):
 
     @property
     def remind_every(self) -> Mapping[Severity, Seconds]:
-        """After how long an alert that still fires is told again."""
+        """After how many seconds an alert that still fires is sent again, by severity."""
         return {severity: getattr(self.every, severity.value) for severity in Severity}
 
 
@@ -133,10 +126,8 @@ class Apprise(Section):
 
 def _numbered(webhooks: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
     """Give those without a name their number."""
-    return tuple(
-        each if each.name else each.model_copy(update={"name": str(number)})
-        for number, each in enumerate(webhooks, start=1)
-    )
+    numbered = enumerate(webhooks, 1)
+    return tuple(one.model_copy(update={"name": one.name or str(n)}) for n, one in numbered)
 
 
 class Notify(Section):
@@ -214,14 +205,10 @@ class Config(Section):
         return self._digest
 
     def sharing_with(self, before: "Config") -> "Config":
-        """Return the same config, with the very environments of `before` where they are equal.
-
-        So what has not changed is seen at a glance: to compare 10,000 campaigns takes 0.1 s.
-        """
-        known = {environment.name: environment for environment in before.environments}
-        shared = (
-            known[each.name] if known.get(each.name) == each else each for each in self.environments
-        )
+        """Return the same config, with the very environments of `before` where they are equal."""
+        # So others see at a glance what has changed: to compare 10,000 campaigns takes 0.1 s.
+        known = {each.name: each for each in before.environments}
+        shared = [known[e.name] if known.get(e.name) == e else e for e in self.environments]
         return self.model_copy(update={"environments": tuple(shared)})
 
 
@@ -254,28 +241,20 @@ def json_schema() -> dict[str, Any]:
 
 
 def effective_yaml(config: Config) -> str:
-    """Return the config as a file with every default filled in, and secrets as `<secret>`.
-
-    It loads again to the same config, but for a token from a variable and the path of a webhook.
-    A campaign shows its merged labels, and of its rules what overrides and itself set.
-    """
+    """Return the config as a file with every default filled in, and secrets as `<secret>`."""
     shown = config.model_dump(exclude_none=True, by_alias=True)
     shown["rules"] = t.as_written(config.rules, in_full=True)
     if config.alerts.file.path is None:
         del shown["alerts"]["file"]
     for part, environment in zip(shown["environments"], config.environments, strict=True):
-        part["rules"] = t.as_written(environment.resolved.settings, in_full=True)
-        part["campaigns"] = [
-            {
-                "id": campaign.id,
-                "name": literal(target.name),
-                "labels": {name: literal(value) for name, value in target.labels.items()},
-                "rules": t.as_written(own_settings(environment, campaign)),
-                "expect_sftp": target.expected,
-            }
-            for campaign in environment.campaigns
-            for target in [environment.resolved.targets[campaign.id]]
-        ]
+        resolved = environment.resolved
+        part["rules"] = t.as_written(resolved.settings, in_full=True)
+        for campaign, entry in zip(environment.campaigns, part["campaigns"], strict=True):
+            target = resolved.targets[campaign.id]
+            entry["labels"] = {name: literal(value) for name, value in target.labels.items()}
+            # What overrides and the campaign itself set.
+            entry["rules"] = t.as_written(own_settings(environment, campaign))
+            entry["expect_sftp"] = target.expected
     # Text is not folded: nobody could search for it or paste it.
     text = yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**16)
     return _WITH_COMMENT.sub(r"\1", text)

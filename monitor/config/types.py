@@ -12,16 +12,8 @@ from pydantic import BeforeValidator, Field, GetPydanticSchema, TypeAdapter, cre
 from pydantic_core import core_schema
 
 from monitor.config import formats as f
-from monitor.config.keys import (
-    Context,
-    Key,
-    Section,
-    UnusableError,
-    expand,
-    matching,
-    one_of,
-    whole_number,
-)
+from monitor.config.document import Document
+from monitor.config.keys import Key, Parse, Section, expand, matching, one_of, whole_number
 from monitor.config.secrets import TokenSource, token_source
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Seconds, Severity
@@ -33,15 +25,11 @@ from monitor.tls import client_context
 T = TypeVar("T")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-"""From which level on a log line is written."""
-
 LogFormat = Literal["json", "console"]
-"""For whom a log line is written: machines or people."""
-
+# What is set of each rule: rule name → field → value. What is not in it has its default.
 RuleSettings = Mapping[str, Mapping[str, Any]]
-"""What is set of each rule: rule name → field → value. What is not in it has its default."""
-
 _REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
+_BOOLEAN = "true|True|TRUE|false|False|FALSE"
 _NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?"
 
 
@@ -51,112 +39,100 @@ def _positive_duration(text: str) -> float:
     return seconds
 
 
-def _path(text: str, context: Context) -> Path:
+def _path(text: str, document: Document) -> Path:
     if not text:
         raise ValueError
-    return context.folder / text
+    return document.folder / text
 
 
-def _authority(text: str, context: Context) -> Path:
-    path = _path(text, context)
-    try:
-        client_context(path)
-    except ValueError as error:
-        raise UnusableError(str(error)) from None
+def _present_file(text: str, document: Document) -> Path:
+    path = _path(text, document)
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
     return path
 
 
-def _new_file(text: str, context: Context) -> Path:
-    path = _path(text, context)
+def _authority(text: str, document: Document) -> Path:
+    path = _path(text, document)
+    client_context(path)
+    return path
+
+
+def _new_file(text: str, document: Document) -> Path:
+    path = _path(text, document)
     if not path.parent.is_dir():
-        raise UnusableError(f"expected a file in a directory that is there; {path.parent} is not")
+        raise ValueError(f"expected a file in a directory that is there; {path.parent} is not")
     return path
 
 
-def _database(context: Context) -> Path:
+def _database(document: Document) -> Path:
     # systemd gives several directories where the unit names several; the first is ours.
-    folder = context.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    folder = document.environ.get("STATE_DIRECTORY", "").split(":")[0]
     return (Path(folder or ".") / "sftp-monitor.db").absolute()
 
 
-def _secret(source: TokenSource) -> TokenSource:
+def _secret_file(text: str, document: Document) -> TokenSource:
+    source = token_source(document.environ, file=_path(text, document))
     # Read once, so that a wrong one is reported here and not by the first poll.
     source.read()
     return source
 
 
-def _secret_file(text: str, context: Context) -> TokenSource:
-    return _secret(token_source(context.environ, file=_path(text, context)))
-
-
-def _secret_variable(written: str, context: Context) -> TokenSource:
+def _secret_variable(written: str, document: Document) -> TokenSource:
     if not (reference := re.fullmatch(_REFERENCE, written)):
         raise ValueError
-    expand(written, context.environ)
-    return _secret(token_source(context.environ, variable=reference[1]))
+    expand(written, document.environ)
+    source = token_source(document.environ, variable=reference[1])
+    source.read()
+    return source
 
 
-def _text(
-    parse: Callable[..., Any], expected: str, schema: Mapping[str, Any] = {}, **more: Any
-) -> Key:
+def _text(parse: Parse, expected: str, schema: Mapping[str, Any] = {}, **more: Any) -> Key:
     return Key(parse, expected, {"type": "string", **schema}, **more)
 
 
-def _url(parse: Callable[[str], str], expected: str = "a URL", **more: Any) -> Key:
+def _url(parse: Parse, expected: str = "a URL", **more: Any) -> Key:
     # Not repeated in messages: people put passwords into URLs.
     return _text(parse, expected, schema={"format": "uri"}, secret=True, **more)
 
 
-def _file(parse: Callable[[str, Context], Any], **more: Any) -> Key:
-    return _text(parse, "a path", schema={"minLength": 1}, in_context=True, **more)
+def _file(parse: Parse, **more: Any) -> Key:
+    return _text(parse, "a path", schema={"minLength": 1}, in_document=True, **more)
 
 
-def _duration(parse: Callable[[str], float], **more: Any) -> Key:
-    expected, schema = "a duration such as 30s, 5m, 1h30m or 7d", {"pattern": f.DURATION_PATTERN}
-    return _text(parse, expected, schema={**schema, **more}, show=f.format_duration)
+def _duration(parse: Parse, **more: Any) -> Key:
+    schema = {"pattern": f.DURATION_PATTERN, **more}
+    return _text(parse, f.A_DURATION, schema=schema, show=f.format_duration)
 
 
 def _name(most: int) -> Key:
-    expected = f"a name of 1 to {most} of a-z, 0-9, _ and -"
-    return matching(f"[a-z0-9_-]{{1,{most}}}", expected)
+    return matching(f"[a-z0-9_-]{{1,{most}}}", f"a name of 1 to {most} of a-z, 0-9, _ and -")
 
 
+# Nothing may stand behind the key of a list: its last item was commented out.
 Items = Annotated[tuple[T, ...], BeforeValidator(lambda value: [] if value is None else value)]
-"""A list, which has no items where nothing stands behind the key: the last was commented out."""
-
 OrNothing = BeforeValidator(lambda value: {} if value is None else value)
 
 DURATION = _duration(f.parse_duration, type=["string", "integer"], minimum=0, maximum=0)
 Duration = Annotated[float, DURATION]
-"""Seconds; a bare 0 is the only number that needs no unit."""
-
 PositiveDuration = Annotated[float, _duration(_positive_duration)]
 TrueOrFalse = Annotated[
     bool,
-    matching(
-        "true|True|TRUE|false|False|FALSE",
-        "true or false",
-        {"type": "boolean"},
-        lambda text: text.lower() == "true",
-    ),
+    matching(_BOOLEAN, "true or false", {"type": "boolean"}, lambda text: text.lower() == "true"),
 ]
 # Digits enough are infinity, too.
 Number = Annotated[float, matching(_NUMBER, "a number", {"type": "number"}, float, math.isfinite)]
 WholeNumber = Annotated[int, whole_number(0, 10**9)]
 Count = Annotated[int, whole_number(1, 10**6)]
 Concurrency = Annotated[int, whole_number(1, 1000)]
+_SHARE = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 Share = Annotated[
     float,
-    matching(
-        _NUMBER,
-        "a number above 0 and at most 1",
-        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-        float,
-        lambda part: 0 < part <= 1,
-    ),
+    matching(_NUMBER, "a number above 0 and at most 1", _SHARE, float, lambda part: 0 < part <= 1),
 ]
 Words = Annotated[str, _text(str, "text")]
 FilePath = Annotated[Path, _file(_path)]
+PresentFile = Annotated[Path, _file(_present_file)]
 NewFile = Annotated[Path, _file(_new_file)]
 StatePath = Annotated[Path, _file(_path, otherwise=_database)]
 AuthorityFile = Annotated[Path, _file(_authority)]
@@ -169,7 +145,7 @@ SECRET_VARIABLE = _text(
     show=lambda source: f"<secret>  # from ${{{source.variable}}}",
     expands=False,
     secret=True,
-    in_context=True,
+    in_document=True,
 )
 SecretVariable = Annotated[TokenSource, SECRET_VARIABLE]
 _REGEX = {"format": "regex"}
@@ -199,10 +175,7 @@ AlertmanagerUrl = Annotated[str, _url(lambda text: f.url(text, "fragment", "quer
 # http to any host: receivers are mostly inside, and what they get is signed, not secret.
 ReceiverUrl = Annotated[
     str,
-    _url(
-        lambda text: f.url(text, "fragment"),
-        show=lambda url: f"{f.origin(url)}/<secret>",
-    ),
+    _url(lambda text: f.url(text, "fragment"), show=lambda url: f"{f.origin(url)}/<secret>"),
 ]
 RunbookUrl = Annotated[str, _text(f.runbook_url, "a URL with {rule} in it")]
 _PORT = {"pattern": ":[0-9]{1,5}$"}
@@ -269,10 +242,11 @@ def _set(section: Section) -> dict[str, Any]:
 @cache
 def _rules_section(name: str, rules: tuple[Any, ...]) -> type[Section]:
     """Return the section in which these rules can be set: one class, wherever it is used."""
-    # What is not set is not looked at: nine sections for each of 10,000 campaigns.
-    found: dict[str, Any] = {
-        cls.name: (_settings_section(cls), _field(None, cls.meaning, {})) for cls in rules
-    }
+    # What is not set is not validated: nine sections for each of 10,000 campaigns.
+    found: dict[str, Any] = {}
+    for cls in rules:
+        field = Field(None, description=cls.meaning, json_schema_extra={"default": {}})
+        found[cls.name] = (_settings_section(cls), field)
     return create_model(name, __base__=Section, **found)
 
 
@@ -282,12 +256,13 @@ def _settings_section(cls: Any) -> type[Section]:
     found: dict[str, Any] = {}
     for setting in fields(cls):
         kind, default = _OF_SETTINGS[hints[setting.name]], getattr(defaults, setting.name)
-        shown = TypeAdapter(kind).dump_python(default)
-        # `for_` is the key `for`.
-        alias = setting.name.rstrip("_")
-        found[setting.name] = (kind, _field(default, setting.metadata["help"], shown, alias=alias))
+        found[setting.name] = (
+            kind,
+            Field(
+                default,
+                description=setting.metadata["help"],
+                alias=setting.name.rstrip("_"),  # `for_` is the key `for`
+                json_schema_extra={"default": TypeAdapter(kind).dump_python(default)},
+            ),
+        )
     return create_model(f"{cls.__name__}Settings", __base__=Section, **found)
-
-
-def _field(default: Any, about: str, shown: Any, **more: Any) -> Any:
-    return Field(default, description=about, json_schema_extra={"default": shown}, **more)

@@ -1,9 +1,7 @@
 """The web config file: TLS and passwords, in the format of Prometheus' exporter-toolkit.
 
-What this server cannot do as the format has it is refused, never ignored: certificates within the
-file, certificates of clients that nobody verifies, TLS below 1.2, a choice of curves. `http2` is
-taken and has no effect: HTTP/1.1 is what is served. An empty file is refused as well, for it would
-open what a file that is just being written protects.
+What this server cannot do is refused, never ignored (docs/decisions.md). Only `http2` and
+`prefer_server_cipher_suites` are taken and have no effect.
 """
 
 import ssl
@@ -13,27 +11,24 @@ from pathlib import Path
 from typing import Annotated
 
 from monitor.config import types as t
-from monitor.config.document import ConfigError, Document, Problem
+from monitor.config.document import ConfigError, Problem
 from monitor.config.formats import is_loopback
-from monitor.config.keys import Conflict, Context, Section, key, matching, one_of
+from monitor.config.keys import Conflict, Section, key, matching, one_of
 from monitor.config.model import Web
 from monitor.config.yaml import parse, read_bytes
 from monitor.tls import trust
 
-HIGHEST_COST = 16
-"""Of a bcrypt hash: each more doubles the time, and at 16 one password takes some seconds."""
-
+# Each more doubles the time: at a cost of 16 one password takes some seconds.
 _BCRYPT = r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}"
-
+_A_HASH = "a bcrypt hash with a cost from 4 to 16, such as `htpasswd -nBC 10 ''` prints"
+# Python cannot ask for a certificate without verifying it.
 _CLIENTS = {
     "NoClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
-"""Whether clients show a certificate; Python cannot ask for one without verifying it."""
-
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
-
+# Suites of TLS 1.2: Go's name and OpenSSL's. Those of 1.3 are always on.
 _SUITES = {
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
     "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
@@ -42,8 +37,7 @@ _SUITES = {
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
 }
-"""Suites of TLS 1.2: Go's name and OpenSSL's. Those of 1.3 are always on."""
-
+# Those that may be put on every answer, and the values of those that have few.
 _HEADERS: Mapping[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
     "X-Frame-Options": ("deny", "sameorigin"),
@@ -51,11 +45,6 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
     "X-XSS-Protection": (),
     "Strict-Transport-Security": (),
 }
-"""Headers that may be put on every answer; the values of those that have few."""
-
-_A_HASH = (
-    f"a bcrypt hash with a cost from 4 to {HIGHEST_COST}, such as `htpasswd -nBC 10 ''` prints"
-)
 
 Header = Annotated[str, one_of(*_HEADERS)]
 HeaderValue = Annotated[str, matching("[ -~]+", "printable ASCII")]
@@ -66,10 +55,10 @@ PasswordHash = Annotated[str, matching(_BCRYPT, _A_HASH, secret=True)]
 class TlsServer(Section):
     """How connections are encrypted, and whose certificates are wanted."""
 
-    cert_file: t.FilePath | None = key(None, "certificate and its chain, PEM")
-    key_file: t.FilePath | None = key(None, "the certificate's private key, PEM")
+    cert_file: t.PresentFile | None = key(None, "certificate and its chain, PEM")
+    key_file: t.PresentFile | None = key(None, "the certificate's private key, PEM")
     client_auth_type: Annotated[ssl.VerifyMode, one_of(**_CLIENTS)] = key("NoClientCert", "")
-    client_ca_file: t.FilePath | None = key(None, "who may sign clients' certificates")
+    client_ca_file: t.AuthorityFile | None = key(None, "who may sign clients' certificates")
     client_allowed_sans: t.Items[t.Words] = key(
         [], "names, one of which a client's certificate must have"
     )
@@ -78,7 +67,7 @@ class TlsServer(Section):
     cipher_suites: t.Items[Annotated[str, one_of(**_SUITES)]] = key(
         [], "for TLS 1.2, the preferred one first"
     )
-    prefer_server_cipher_suites: t.TrueOrFalse = key(True, "")
+    prefer_server_cipher_suites: t.TrueOrFalse = key(True, "no effect, as in Go since 1.17")
 
     def _conflicts(self) -> Iterator[Conflict]:
         for name in ("cert_file", "key_file"):
@@ -94,6 +83,29 @@ class TlsServer(Section):
             yield ("client_allowed_sans",), required
         if self.min_version > self.max_version:
             yield ("max_version",), f"expected at least {self.min_version}, which is min_version"
+
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS that a server speaks; ValueError says why the key cannot be used."""
+        assert self.cert_file is not None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = _VERSIONS[self.min_version]
+        context.maximum_version = _VERSIONS[self.max_version]
+        context.verify_mode = self.client_auth_type
+        context.set_alpn_protocols(["http/1.1"])
+        if self.cipher_suites:
+            context.set_ciphers(":".join(self.cipher_suites))
+        if self.client_ca_file is not None:
+            trust(context, self.client_ca_file)
+        try:
+            # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
+            context.load_cert_chain(self.cert_file, self.key_file, password="")
+        except ssl.SSLError:
+            why = f"{self.key_file} is not the unencrypted PEM key of {self.cert_file}"
+            raise ValueError(why) from None
+        except OSError as error:
+            why = f"{self.key_file} or {self.cert_file} cannot be read: {error.strerror}"
+            raise ValueError(why) from None
+        return context
 
 
 class HttpServer(Section):
@@ -123,8 +135,8 @@ class WebFile(Section):
 class Access:
     """Who may come in, and how: everybody and in plain text, unless it says something else.
 
-    `users` are bcrypt hashes by name, `headers` go on every answer. Of clients' certificates one
-    of the `allowed_sans` is wanted, if there are any. All of it comes from `files`.
+    `users` are bcrypt hashes by name, `headers` go on every answer; clients' certificates need one
+    of the `allowed_sans`, if there are any. All of it comes from `files`.
     """
 
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -135,25 +147,26 @@ class Access:
 
 
 def read_access(path: Path | None) -> Access:
-    """Return what a web config file says, now; ConfigError has all its problems at once.
-
-    Paths in it are relative to its folder. Without a file everybody may come in.
-    """
+    """Return what a web config file says, now; ConfigError has all its problems at once."""
     if path is None:
         return Access()
-    document = parse(read_bytes(path), str(path))
+    document, tls = parse(read_bytes(path), str(path)), None
     # The format has no ${VAR}: with no variables at all, one that somebody wrote is reported.
-    file = document.read_as(WebFile, Context(path.absolute().parent, environ={}))
+    file = document.read_as(WebFile)
+    if file and file.tls_server_config.cert_file and not document.problems:
+        try:
+            tls = file.tls_server_config.context()
+        except ValueError as error:
+            document.report(("tls_server_config", "key_file"), str(error))
     if file is None or document.problems:
         raise ConfigError(document.problems)
     server = file.tls_server_config
-    files = {name: path for name, path in server if isinstance(path, Path)}
     return Access(
         users=file.basic_auth_users,
         headers=file.http_server_config.headers,
-        tls=_context(document, server, files) if files else None,
+        tls=tls,
         allowed_sans=frozenset(server.client_allowed_sans),
-        files=(path, *files.values()),
+        files=(path, *(each for _, each in server if isinstance(each, Path))),
     )
 
 
@@ -175,46 +188,3 @@ def safe_access(web: Web) -> Access:
     if message := exposure(web, access):
         raise ConfigError([Problem(str(web.config_file), None, "", message)])
     return access
-
-
-def _context(document: Document, server: TlsServer, files: Mapping[str, Path]) -> ssl.SSLContext:
-    """Return the TLS that a server speaks; ConfigError tells which file cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _VERSIONS[server.min_version]
-    context.maximum_version = _VERSIONS[server.max_version]
-    context.verify_mode = server.client_auth_type
-    context.set_alpn_protocols(["http/1.1"])
-    if server.cipher_suites:
-        context.set_ciphers(":".join(server.cipher_suites))
-    if not server.prefer_server_cipher_suites:
-        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    _load(document, context, server, files)
-    if document.problems:
-        raise ConfigError(document.problems)
-    return context
-
-
-def _load(
-    document: Document, context: ssl.SSLContext, server: TlsServer, files: Mapping[str, Path]
-) -> None:
-    """Load the files into a context; which cannot be used, and why, is reported."""
-    place = "tls_server_config"
-    for name, path in files.items():
-        if not path.is_file():
-            document.report((place, name), f"{path} is not a file")
-    if not document.problems:
-        certificate, private_key = files["cert_file"], files["key_file"]
-        try:
-            # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
-            context.load_cert_chain(certificate, private_key, password="")
-        except ssl.SSLError:
-            why = f"{private_key} is not the unencrypted PEM key of {certificate}"
-            document.report((place, "key_file"), why)
-        except OSError as error:
-            why = f"{private_key} or {certificate} cannot be read: {error.strerror}"
-            document.report((place, "key_file"), why)
-    if server.client_ca_file is not None and server.client_ca_file.is_file():
-        try:
-            trust(context, server.client_ca_file)
-        except ValueError as error:
-            document.report((place, "client_ca_file"), str(error))

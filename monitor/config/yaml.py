@@ -1,9 +1,7 @@
-"""A YAML file → plain values with their places, and every problem of it that is known so far.
-
-What a scalar means is left to its key. PyYAML composes the nodes, on its C parser.
-"""
+"""A YAML file → plain values with their places: what a scalar means is left to its key."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,27 +11,16 @@ from yaml.composer import Composer
 from yaml.error import MarkedYAMLError, YAMLError
 from yaml.reader import ReaderError
 
-from monitor.config.document import (
-    BLANK,
-    REPORTED,
-    ConfigError,
-    Document,
-    Place,
-    Problem,
-    no_space,
-)
+from monitor.config.document import BLANK, ConfigError, Document, Place, Problem, no_space
 from monitor.core.text import clean, redact
 
-MAX_BYTES = 64 * 1024 * 1024
-"""A hundred thousand campaigns fit into this many times; /dev/zero does not."""
-
-MAX_DEPTH = 64
-"""A config is 8 deep; Python gives up at some hundreds."""
-
+# A hundred thousand campaigns fit into this many times; /dev/zero does not.
+_MAX_BYTES = 64 * 1024 * 1024
+# A config is 8 deep; Python gives up at some hundreds.
+_MAX_DEPTH = 64
+# So many values may come from aliases; a bomb of them reaches billions in ten lines.
 MAX_REPEATED = 10_000
-"""So many values may come from aliases; a bomb of them reaches billions in ten lines."""
-
-_TOO_DEEP = f"the file is nested more than {MAX_DEPTH} deep"
+_TOO_DEEP = f"the file is nested more than {_MAX_DEPTH} deep"
 _CORE_TAGS = "tag:yaml.org,2002:"
 _NULL = f"{_CORE_TAGS}null"
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|#.*")
@@ -45,17 +32,17 @@ def read_bytes(path: Path) -> bytes:
     """Return what is in a file; ConfigError says why not."""
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+            raw = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a path"
         _stop(str(path), None, f"cannot be read: {why}")
-    if len(raw) > MAX_BYTES:
+    if len(raw) > _MAX_BYTES:
         _stop(str(path), None, "is longer than 64 MiB")
     return raw
 
 
-def parse(raw: bytes | str, file: str) -> Document:
-    """Return the document in `raw`; ConfigError when it is none."""
+def parse(raw: bytes | str, file: str, environ: Mapping[str, str] = {}) -> Document:
+    """Return the document in `raw`; ConfigError where it is none."""
     if isinstance(raw, bytes):
         try:
             raw = raw.decode("utf-8-sig")
@@ -65,9 +52,9 @@ def parse(raw: bytes | str, file: str) -> Document:
     if root is None:
         _stop(file, None, "the file is empty")
     if not isinstance(root, yaml.MappingNode):
-        message = "expected keys and values at the top, such as environments:"
-        _stop(file, root.start_mark.line + 1, message)
-    document = Document(file)
+        why = "expected keys and values at the top, such as environments:"
+        _stop(file, root.start_mark.line + 1, why)
+    document = Document(file, environ)
     document.value = _Walk(document).value(root, ())
     if not isinstance(document.value, dict):
         raise ConfigError(document.problems)
@@ -88,21 +75,22 @@ class _Walk:
     repeated: int = 0
 
     def value(self, node: yaml.Node, place: Place) -> Any:
-        """Return the value of a node; for one that has none, which is reported, REPORTED."""
-        # A value behind a key has the line of the key already, which is where people look.
+        """Return the value of a node; what has none is reported."""
+        # A value behind a key has the line of the key already.
         self.document.lines.setdefault(place, node.start_mark.line + 1)
         self.repeated += node in self.seen
         self.seen.add(node)
         # Aliases can make a value of no end, in breadth or in depth.
         if self.repeated > MAX_REPEATED:
-            message = f"aliases (*name) repeat more than {MAX_REPEATED:,} values"
-            _stop(self.document.file, None, message)
-        if len(self.around) > MAX_DEPTH:
+            why = f"aliases (*name) repeat more than {MAX_REPEATED:,} values"
+            _stop(self.document.file, None, why)
+        if len(self.around) > _MAX_DEPTH:
             _stop(self.document.file, None, _TOO_DEEP)
         if node in self.around:
-            return self._unusable(place, "expected a value; this alias refers to what it stands in")
+            why = "expected a value; this alias refers to what it stands in"
+            return self.document.report(place, why)
         if not node.tag.startswith(_CORE_TAGS):
-            return self._unusable(place, "expected a value without a tag (!…)")
+            return self.document.report(place, "expected a value without a tag (!…)")
         if isinstance(node, yaml.ScalarNode):
             # JSON escapes an emoji as a pair of surrogates, which become the character they are.
             text: str = node.value
@@ -110,9 +98,8 @@ class _Walk:
                 text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
             return None if node.tag == _NULL else text
         self.around.append(node)
-        value: Any
         if isinstance(node, yaml.MappingNode):
-            value = self._mapping(node, place)
+            value: Any = self._mapping(node, place)
         else:
             value = [self.value(item, (*place, index)) for index, item in enumerate(node.value)]
         self.around.pop()
@@ -137,19 +124,11 @@ class _Walk:
             self.document.report(here, message, line)
         return found
 
-    def _unusable(self, place: Place, message: str) -> object:
-        self.document.report(place, message)
-        return REPORTED
-
 
 class _Composer(Composer):
-    """PyYAML's, which by itself takes no anchor twice and dies of a million brackets.
+    """PyYAML's, which by itself takes no anchor twice and dies of a million brackets."""
 
-    An alias is the very node that it stands for, which may be one around it. `open` has the events
-    that began the nodes which are being composed.
-    """
-
-    open: list[Any]
+    open: list[Any]  # the events that began the nodes which are being composed
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[attr-defined]
@@ -158,7 +137,7 @@ class _Composer(Composer):
             return self.compose_scalar_node(None)  # type: ignore[arg-type]
         if isinstance(event, yaml.AliasEvent):
             return super().compose_node(parent, index)
-        if len(self.open) > MAX_DEPTH:
+        if len(self.open) > _MAX_DEPTH:
             raise MarkedYAMLError(problem=_TOO_DEEP, problem_mark=event.start_mark)
         self.anchors.pop(event.anchor, None)
         self.open.append(event)
@@ -168,7 +147,7 @@ class _Composer(Composer):
 
 
 class _Loader(yaml.CBaseLoader, _Composer):
-    pass
+    """On the C parser."""
 
 
 class _PythonLoader(yaml.BaseLoader, _Composer):
@@ -200,8 +179,7 @@ def _compose(text: str, file: str, kind: Any = _Loader) -> yaml.Node | None:
         _stop(file, *_no_yaml(text, error, opened))
     except ReaderError as error:
         line = text.encode()[: error.position].count(b"\n") + 1
-        message = f"not YAML: the character U+{error.character:04X} is not allowed"
-        _stop(file, line, message)
+        _stop(file, line, f"not YAML: the character U+{error.character:04X} is not allowed")
     # Its scanner lets Python's own errors through, as for the escape "\UFFFFFFFF".
     except (YAMLError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError):
         _stop(file, None, "not YAML: it cannot be read")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from monitor.config import types as t
-from monitor.config.keys import Context, Section, key
+from monitor.config.keys import Section, key
 from monitor.config.yaml import parse
 
 
@@ -15,9 +15,8 @@ class Proxy(Section):
 
 
 def read(text: str) -> tuple[Proxy | None, list[str]]:
-    context = Context(Path("/etc"), {"SECONDS": "30s"})
-    document = parse(text, "file")
-    found = document.read_as(Proxy, context)
+    document = parse(text, "/etc/f", {"SECONDS": "30s"})
+    found = document.read_as(Proxy)
     return found, [str(problem) for problem in document.problems]
 
 
@@ -34,8 +33,8 @@ def test_its_default_is_that_of_the_declaration() -> None:
 
 def test_a_mistake_is_reported_with_its_place() -> None:
     assert read("timeout: 5\ncredential: x\n")[1] == [
-        "file:1: timeout: expected a duration with a unit: write 30s, 5m, 1h30m or 7d, found '5'",
-        "file:2: credential: unknown key; did you mean credentials?",
+        "/etc/f:1: timeout: expected a duration with a unit: write 30s, 5m, 1h30m or 7d, found '5'",
+        "/etc/f:2: credential: unknown key; did you mean credentials?",
     ]
 
 

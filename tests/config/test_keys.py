@@ -6,11 +6,12 @@ from typing import Any, get_args
 import pytest
 
 from monitor.config import types as t
+from monitor.config.document import Document
 from monitor.config.formats import ListenAddress
-from monitor.config.keys import Context, Key
+from monitor.config.keys import Key
 from monitor.core.model import Severity
 
-CONTEXT = Context(Path("/etc"), {"TOKEN": "talq_canary"})
+DOCUMENT = Document("/etc/config.yaml", {"TOKEN": "talq_canary"})
 
 
 def key_of(kind: Any) -> Key:
@@ -21,7 +22,7 @@ def key_of(kind: Any) -> Key:
 
 def refusal(kind: Any, value: object) -> str:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the caller compares it
-        key_of(kind).read(value, CONTEXT)
+        key_of(kind).read(value, DOCUMENT)
     return str(caught.value)
 
 
@@ -56,7 +57,7 @@ def refusal(kind: Any, value: object) -> str:
     ],
 )
 def test_a_key_reads_text_as_its_type(kind: Any, text: str, value: object) -> None:
-    assert key_of(kind).read(text, CONTEXT) == value
+    assert key_of(kind).read(text, DOCUMENT) == value
 
 
 @pytest.mark.matrix(fast=9)
@@ -127,7 +128,7 @@ def test_defaults_are_read_like_what_is_written(kind: Any, default: object, valu
 
 
 def test_a_reference_to_a_token_is_the_variable_and_not_its_value() -> None:
-    source = key_of(t.SecretVariable).read("${TOKEN}", CONTEXT)
+    source = key_of(t.SecretVariable).read("${TOKEN}", DOCUMENT)
     assert (source.variable, source.read()) == ("TOKEN", "talq_canary")
     assert "canary" not in repr(source)
 
@@ -143,5 +144,5 @@ def test_what_may_be_a_secret_is_not_repeated(kind: Any) -> None:
 
 
 def test_text_is_read_as_it_became_and_repeated_as_it_was_written() -> None:
-    assert key_of(t.Count).read("${N}", Context(Path("/etc"), {"N": "5"})) == 5
+    assert key_of(t.Count).read("${N}", Document("/etc/config.yaml", {"N": "5"})) == 5
     assert refusal(t.Count, "${TOKEN}").endswith("found '${TOKEN}'")
