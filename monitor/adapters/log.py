@@ -34,9 +34,11 @@ class LineWriter:
     def __init__(self, fd: int) -> None:
         """Start the thread. `fd` stays the caller's."""
         self.dropped = 0
+        """How many lines of `put` were lost, to a blocked stream or a failing one."""
+        self._counting = threading.Lock()
         self._fd = fd
         self._torn = False
-        self._items = queue.SimpleQueue[tuple[bytes, Future[None]] | None]()
+        self._items = queue.SimpleQueue[tuple[bytes, Future[None] | None] | None]()
         # A daemon thread: one that hangs in a full pipe must not keep the process from leaving.
         self._thread = threading.Thread(target=self._work, name="stdout", daemon=True)
         self._thread.start()
@@ -44,9 +46,9 @@ class LineWriter:
     def put(self, line: bytes) -> None:
         """Queue a line that may be lost: an operational one. Never blocks."""
         if self._items.qsize() >= LINES_WAITING:
-            self.dropped += 1
+            self._drop()
         else:
-            self._items.put((line, Future()))
+            self._items.put((line, None))
 
     async def write(self, line: bytes) -> None:
         """Write a line that may not be lost: returns when it is written, raises OSError if not."""
@@ -66,9 +68,18 @@ class LineWriter:
             line, done = item
             try:
                 self._write_all(line)
-                done.set_result(None)
             except OSError as error:
-                done.set_exception(error)
+                if done is None:
+                    self._drop()
+                else:
+                    done.set_exception(error)
+            else:
+                if done is not None:
+                    done.set_result(None)
+
+    def _drop(self) -> None:
+        with self._counting:
+            self.dropped += 1
 
     def _write_all(self, line: bytes) -> None:
         # After a line that broke off, a newline first: what follows must not be glued to it.
