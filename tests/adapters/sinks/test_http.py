@@ -20,11 +20,14 @@ async def test_of_a_long_answer_only_the_beginning_is_read() -> None:
         assert await post(to.url, b"{}") == (200, "x" * ANSWER_MAX)
 
 
-async def test_a_receiver_that_does_not_answer_is_given_up() -> None:
+async def test_a_receiver_that_does_not_answer_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("monitor.adapters.sinks.webhook.WITHIN", 0.1)
     async with receiver() as to:
         to.hold = asyncio.Event()
         with pytest.raises(OSError, match=f"{to.url}: no complete answer within 0.1 s"):
-            await post(to.url, b"{}", within=0.1)
+            await post(to.url, b"{}")
 
 
 async def test_what_is_no_http_is_an_oserror() -> None:
