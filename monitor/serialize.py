@@ -1,8 +1,7 @@
 """From annotated values to JSON and back, and to the JSON Schema that describes it.
 
-The fields of a dataclass and their types are the only declaration: log line, JSON API and OpenAPI
-all come of them, so they cannot differ. See `core.model` for the annotations. An alert event as it
-is shown everywhere is an `EventRecord`.
+A dataclass's fields and types (see `core.model`) are the only declaration of what the log, the JSON
+API and OpenAPI have; an alert event is an `EventRecord` in each of them.
 """
 
 import json

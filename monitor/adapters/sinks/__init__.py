@@ -26,8 +26,7 @@ class Sink(Protocol):
     async def deliver(self, event: Event) -> None:
         """Deliver one event, in order; return only when it is taken.
 
-        Raises OSError when it was not: it is tried again, and nothing overtakes it; or
-        RefusedError, when it never will be.
+        Raises OSError when it is to be tried again, RefusedError when it never will be taken.
         """
 
 
@@ -38,8 +37,7 @@ class ReadableSink(Sink, Protocol):
     async def has(self, event_id: str, before: str | None) -> bool | None:
         """Return whether an event was delivered before the last crash; None: nobody can know.
 
-        `before` is the id of the event before it, where there is one. Asked at the start, of what
-        waits. Raises OSError like `deliver`.
+        `before` is the id of the event before it, if there is one. Raises OSError like `deliver`.
         """
 
 

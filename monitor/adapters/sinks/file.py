@@ -45,9 +45,8 @@ class FileSink:
     async def has(self, event_id: str, before: str | None) -> bool | None:
         """Return whether the event is in the file, or in one that was rotated away.
 
-        False only where half of it is at the end of the file, or `before` is still in it: then the
-        event would follow. Otherwise it may have gone with what was truncated, compressed or
-        deleted. Raises OSError.
+        False only where half of it is at the file's end, or `before`, which it would follow, is in
+        it; else it may have gone with what was truncated or compressed. Raises OSError.
         """
         return await self._run(lambda: self._find(event_id, before))
 
