@@ -114,7 +114,7 @@ class AlertmanagerSink:
 
     async def _post(self, levels: Sequence[Level]) -> str | None:
         """Send these; where one of them is refused the others arrive. Returns why it was."""
-        status, text = await post(self._url, json.dumps(levels).encode())
+        status, text = await post(self._url, json.dumps(levels).encode(), {})
         if 200 <= status < 300:
             return None
         why = f"{self._url} answered {status}: {clean(text, 200)}"

@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 from monitor import __version__
 from monitor.config import SecretError, WebhookConfig, origin
@@ -62,18 +61,16 @@ class WebhookSink:
             raise OSError(what)
 
 
-async def post(
-    url: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
-) -> tuple[int, str]:
+async def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
     """Return the status of the answer to some JSON, and the beginning of its text.
 
     Over a connection of its own: events are rare, and one that was kept would be gone by then.
     Raises OSError where there was none; it names no more of the URL than its origin.
     """
+    parts = {"content": body, "headers": {**_HEADERS, **headers}}
     how = {"within": WITHIN, "most": ANSWER_MAX, "whole": False}
-    headers = {**_HEADERS, **headers}
     try:
-        status, answer = await request_once("POST", url, content=body, headers=headers, **how)
+        status, answer = await request_once("POST", url, **how, **parts)
     except OSError as error:
         raise OSError(f"{origin(url)}: {clean(str(error), 200)}") from None
     return status, answer.decode("utf-8", "replace")
