@@ -1,8 +1,7 @@
 """From annotated values to JSON and back, and to the JSON Schema that describes it.
 
-The fields of a dataclass and their types are the only declaration: log line, JSON API and OpenAPI
-all come of them, so they cannot differ. See `core.model` for the annotations. An alert event as it
-is shown everywhere is an `EventRecord`.
+A dataclass's fields and types (see `core.model`) are the only declaration of what the log, the JSON
+API and OpenAPI have; an alert event is an `EventRecord` in each of them.
 """
 
 import json
@@ -13,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from inspect import getdoc
+from operator import getitem
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union
 
@@ -77,7 +77,7 @@ def _form(kind: Any) -> tuple[Any, Any]:
     if origin is Literal:
         return Literal, arguments
     if origin is not None:
-        return (Mapping, arguments[1]) if issubclass(origin, Mapping) else (Sequence, arguments[0])
+        return Mapping if issubclass(origin, Mapping) else Sequence, arguments[-1]
     if is_dataclass(kind):
         return dataclass, kind
     return (StrEnum if issubclass(kind, StrEnum) else type), kind
@@ -87,16 +87,14 @@ def _form(kind: Any) -> tuple[Any, Any]:
 def _converter(kind: Any, *, reading: bool) -> _Convert:
     form, of = _form(kind)
     if form is dataclass:
-        fields = {
-            name: _converter(one, reading=reading) for name, one in shown_fields(kind).items()
-        }
-        if reading:
-            return lambda value, limit: kind(
-                **{name: convert(value[name], limit) for name, convert in fields.items()}
-            )
-        return lambda value, limit: {
-            name: convert(getattr(value, name), limit) for name, convert in fields.items()
-        }
+        shown, get = shown_fields(of).items(), getitem if reading else getattr
+        fields = [(name, _converter(one, reading=reading)) for name, one in shown]
+
+        def convert_fields(value: Any, limit: int) -> Any:
+            found = {name: convert(get(value, name), limit) for name, convert in fields}
+            return of(**found) if reading else found
+
+        return convert_fields
     whole = _readers(of) if reading else _WRITERS
     if form in whole:
         return whole[form]
@@ -245,10 +243,9 @@ def record_of(event: Event, links: Links) -> EventRecord:
     )
 
 
-def event_json(event: Event, links: Links) -> dict[str, Any]:
+def event_json(event: Event, links: Links) -> Any:
     """Return the event's fields as `json` takes them."""
-    fields: dict[str, Any] = to_json(record_of(event, links))
-    return fields
+    return to_json(record_of(event, links))
 
 
 def event_line(event: Event, links: Links) -> bytes:

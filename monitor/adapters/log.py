@@ -25,28 +25,35 @@ TEXT_LIMIT = 512
 """Characters of one text in an operational line."""
 
 TRACEBACK_LIMIT = 2048
-"""Characters of a traceback; its end tells most."""
+"""Characters of a traceback; its end says most."""
 
 
-class LineWriter:
+class LineWriter(logging.Handler):
     """Writes whole lines to a file descriptor, in order, from one thread of its own."""
 
     def __init__(self, fd: int) -> None:
         """Start the thread. `fd` stays the caller's."""
+        super().__init__()
         self.dropped = 0
+        """How many lines of `put` were lost, to a blocked stream or a failing one."""
+        self._counting = threading.Lock()
         self._fd = fd
         self._torn = False
-        self._items = queue.SimpleQueue[tuple[bytes, Future[None]] | None]()
+        self._items = queue.SimpleQueue[tuple[bytes, Future[None] | None] | None]()
         # A daemon thread: one that hangs in a full pipe must not keep the process from leaving.
         self._thread = threading.Thread(target=self._work, name="stdout", daemon=True)
         self._thread.start()
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue an operational record as one line."""
+        self.put(self.format(record).encode("utf-8", "replace") + b"\n")
+
     def put(self, line: bytes) -> None:
         """Queue a line that may be lost: an operational one. Never blocks."""
         if self._items.qsize() >= LINES_WAITING:
-            self.dropped += 1
+            self._drop()
         else:
-            self._items.put((line, Future()))
+            self._items.put((line, None))
 
     async def write(self, line: bytes) -> None:
         """Write a line that may not be lost: returns when it is written, raises OSError if not."""
@@ -60,15 +67,26 @@ class LineWriter:
         """Write what waits, for `timeout` seconds at most: a blocked pipe must not keep us."""
         self._items.put(None)
         self._thread.join(timeout)
+        super().close()
 
     def _work(self) -> None:
         while (item := self._items.get()) is not None:
             line, done = item
             try:
                 self._write_all(line)
-                done.set_result(None)
             except OSError as error:
-                done.set_exception(error)
+                if done is None:
+                    self._drop()
+                else:
+                    done.set_exception(error)
+            else:
+                if done is not None:
+                    done.set_result(None)
+
+    def _drop(self) -> None:
+        # Two threads may come here at once.
+        with self._counting:
+            self.dropped += 1
 
     def _write_all(self, line: bytes) -> None:
         # After a line that broke off, a newline first: what follows must not be glued to it.
@@ -80,48 +98,33 @@ class LineWriter:
 
 def configure(writer: LineWriter, now: Callable[[], Instant], *, level: str, output: str) -> None:
     """Send all operational records through `writer`: `output` is `json` or `console`."""
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.format_exc_info,
-        lambda _logger, _method, event: {"timestamp": rfc3339(now(), milliseconds=True), **event},
-        _harmless,
-    ]
+    formatter = structlog.stdlib.ProcessorFormatter
     structlog.configure(
-        processors=[
-            # First: a record below the level should not cost the rendering of a traceback.
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        # A record below the level costs no more than this.
+        processors=[structlog.stdlib.filter_by_level, formatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         # A cached logger would keep the clock of an earlier `configure`.
         cache_logger_on_first_use=False,
     )
     as_json = structlog.processors.JSONRenderer()
-    renderer = _render_for_people if output == "console" else as_json
-    formatter = structlog.stdlib.ProcessorFormatter
-    processors: list[Processor] = [formatter.remove_processors_meta, renderer]
-    handler = _Handler(writer)
-    handler.setFormatter(formatter(foreign_pre_chain=shared, processors=processors))
+    processors: list[Processor] = [
+        formatter.remove_processors_meta,
+        structlog.stdlib.add_log_level,
+        structlog.processors.format_exc_info,
+        lambda _logger, _method, event: {"timestamp": rfc3339(now(), milliseconds=True), **event},
+        _harmless,
+        _render_for_people if output == "console" else as_json,
+    ]
+    writer.setFormatter(formatter(processors=processors))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [writer]
     root.setLevel(level.upper())
     # At INFO httpx logs every request.
     for chatty in ("httpx", "httpcore", "asyncio", "aiohttp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # It logs each run that fails; `Jobs` logs the first.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
-
-
-class _Handler(logging.Handler):
-    def __init__(self, writer: LineWriter) -> None:
-        super().__init__()
-        self._writer = writer
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Queue the record as one line."""
-        self._writer.put(self.format(record).encode("utf-8", "replace") + b"\n")
 
 
 def _harmless(_logger: Any, _method: str, event: EventDict) -> EventDict:

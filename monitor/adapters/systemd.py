@@ -1,4 +1,4 @@
-"""What systemd is told by its notification protocol (`Type=notify`, `WatchdogSec=`)."""
+"""Notify systemd by its notification protocol (`Type=notify`, `WatchdogSec=`)."""
 
 import socket
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ log = structlog.get_logger()
 
 
 class ServiceManager:
-    """Tells the service manager that started us how we are; without one, nobody."""
+    """Notifies the service manager that started us, where there is one."""
 
     def __init__(self, environ: Mapping[str, str], pid: int) -> None:
-        """Talk to `$NOTIFY_SOCKET`, as the process with this id."""
+        """Send to `$NOTIFY_SOCKET`, as the process with this id."""
         address = environ.get("NOTIFY_SOCKET", "")
         # A leading @ stands for the NUL of an abstract socket; other schemes are not ours.
         address = f"\0{address[1:]}" if address.startswith("@") else address
@@ -25,23 +25,23 @@ class ServiceManager:
         self._failing = False
 
     def ready(self, status: str) -> None:
-        """Tell that the start, or a reload, is over; `status` is for people."""
-        self._tell(f"READY=1\nSTATUS={status}")
+        """Say that the start, or a reload, is over; `status` is for people."""
+        self._send(f"READY=1\nSTATUS={status}")
 
     def reloading(self, now: Seconds) -> None:
-        """Tell that a reload begins; `now` is the monotonic clock's."""
-        self._tell(f"RELOADING=1\nMONOTONIC_USEC={int(now * 1_000_000)}")
+        """Say that a reload begins; `now` is the monotonic clock's."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(now * 1_000_000)}")
 
     def stopping(self) -> None:
-        """Tell that we are about to leave."""
-        self._tell("STOPPING=1\nSTATUS=stopping")
+        """Say that we are about to leave."""
+        self._send("STOPPING=1\nSTATUS=stopping")
 
     def alive(self) -> None:
         """Feed the watchdog, if we have one."""
         if self._watched:
-            self._tell("WATCHDOG=1")
+            self._send("WATCHDOG=1")
 
-    def _tell(self, message: str) -> None:
+    def _send(self, message: str) -> None:
         if not self._address:
             return
         failing, self._failing = self._failing, False

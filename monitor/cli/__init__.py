@@ -5,11 +5,11 @@ neither click's 2 nor Python's 1 ever reads as a verdict.
 """
 
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
 from dataclasses import fields
-from enum import IntEnum
 
 import click
 
@@ -25,16 +25,6 @@ from monitor.config import ConfigError, SecretError, format_duration
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
-
-
-class Exit(IntEnum):
-    """The exit codes that are no verdict."""
-
-    USAGE = 64
-    INTERNAL = 70
-    CANNOT_OPEN = 74
-    LOCKED = 75
-    INTERRUPTED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -90,7 +80,7 @@ def _replace_closed_streams() -> None:
 
     Else the next file that is opened, the state for one, would get the stream's number.
     """
-    # Writing to standard output fails then, so that no alert that nobody sees counts as told.
+    # Writing to standard output fails then: no alert that nobody sees counts as delivered.
     for name, mode in (("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, mode), "w"))
@@ -103,27 +93,26 @@ def _main() -> int:
     except click.UsageError as error:
         with suppress(OSError):
             error.show()
-        return Exit.USAGE
+        return os.EX_USAGE
     except click.Abort:
-        return Exit.INTERRUPTED
+        return 128 + signal.SIGINT
     except ConfigError as error:
-        _tell("\n".join(str(problem) for problem in error.problems))
-        return error.exit_code
-    except (SecretError, StorageError, OSError) as error:
-        if not isinstance(error, BrokenPipeError):
-            _tell(f"error: {error}")
-        if isinstance(error, SecretError):
-            return error.exit_code
-        return Exit.LOCKED if isinstance(error, StateLocked) else Exit.CANNOT_OPEN
+        return _failed("\n".join(map(str, error.problems)), error.exit_code)
+    except SecretError as error:
+        return _failed(f"error: {error}", error.exit_code)
+    except (StorageError, OSError) as error:
+        locked = isinstance(error, StateLocked)
+        return _failed(f"error: {error}", os.EX_TEMPFAIL if locked else os.EX_IOERR)
     except SystemExit:
         # click leaves so, with 1, when who read our output has left: that is no verdict, either.
-        return Exit.CANNOT_OPEN
+        return os.EX_IOERR
     except Exception:
-        _tell(f"internal error, please report it:\n{traceback.format_exc()}")
-        return Exit.INTERNAL
+        text = f"internal error, please report it:\n{traceback.format_exc()}"
+        return _failed(text, os.EX_SOFTWARE)
 
 
-def _tell(text: str) -> None:
-    # The exit code counts, even where nobody can be told why.
+def _failed(text: str, code: int) -> int:
+    # The exit code counts, even where nobody can read why.
     with suppress(OSError):
         click.echo(text, err=True)
+    return code

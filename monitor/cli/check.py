@@ -3,11 +3,10 @@
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 
@@ -19,8 +18,7 @@ from monitor.adapters.web import schemas, serializers
 from monitor.cli import options
 from monitor.config import Config, narrowed
 from monitor.core.board import Board, Health, doubts
-from monitor.core.budget import Budget
-from monitor.core.model import Severity, Verdict
+from monitor.core.model import MINUTE, Severity, Verdict
 from monitor.core.text import rfc3339, span
 from monitor.daemon import SystemClock
 from monitor.polling import Fleet, Poller, talkover
@@ -29,23 +27,13 @@ from monitor.serialize import from_json, to_json
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
 """Exit codes. Of several campaigns the worst counts: critical, unknown, warning, healthy."""
 
-_OF_SEVERITY = {Severity.CRITICAL: Health.CRITICAL, Severity.WARNING: Health.WARNING}
-
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was found; the health of a campaign counts what is pending as its severity."""
+    """What was found."""
 
     environments: Sequence[schemas.EnvironmentAnswer]
     campaigns: Sequence[schemas.CampaignAnswer]
-
-
-class Row(NamedTuple):
-    """What is said of an environment or a campaign; its health counts what is pending, too."""
-
-    health: Health
-    name: str
-    lines: Sequence[str]
 
 
 @click.command()
@@ -70,23 +58,14 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
     # After a listing that failed nobody knows which campaigns there are.
     if not failed:
         _refuse_unknown(wanted, {campaign.campaign_id for campaign in known.campaigns})
-    campaigns = [_of_campaign(campaign) for campaign in known.campaigns]
-    own = [_of_environment(environment) for environment in known.environments]
-    counted = [
-        replace(campaign, health=row.health)
-        for campaign, row in zip(known.campaigns, campaigns, strict=True)
-    ]
-    rows = [row for row in own if row.lines] + sorted(
-        campaigns, key=lambda row: list(Health).index(row.health)
-    )
-    total = _total(known, campaigns, "would fire" if url is None else "firing")
-    table = "\n".join([*map(_block, rows), total])
-    options.show(output, to_json(replace(known, campaigns=counted)), table)
-    healths = {row.health for row in own} - {Health.HEALTHY} | {row.health for row in campaigns}
-    return VERDICTS[_worst(healths)]
-
-
-# --- what is asked --------------------------------------------------------------------------------
+    counted = [replace(one, health=_health_of(one)) for one in known.campaigns]
+    known = Checked(known.environments, counted)
+    worst_first = sorted(counted, key=lambda one: list(Health).index(one.health))
+    blocks = [*map(_environment_block, known.environments), *map(_campaign_block, worst_first)]
+    total = _total(known, "would fire" if url is None else "firing")
+    options.show(output, to_json(known), "\n".join([*filter(None, blocks), total]))
+    own = {_health_of_environment(one) for one in known.environments} - {Health.HEALTHY}
+    return VERDICTS[_worst(own | {one.health for one in counted})]
 
 
 def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
@@ -98,8 +77,7 @@ def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
         return Checked(status.environments, campaigns)
     campaigns = [one for one in campaigns if one.campaign_id in wanted]
     concerned = {one.environment for one in campaigns}
-    environments = [one for one in status.environments if one.name in concerned]
-    return Checked(environments, campaigns)
+    return Checked([one for one in status.environments if one.name in concerned], campaigns)
 
 
 def _swept(config: Config) -> Checked:
@@ -129,22 +107,18 @@ async def _sweep(config: Config) -> Board:
     store = Store(MEMORY, now=clock.wall())
     connect = talkover(clock, own)
     fleet = Fleet(store, clock, own, connect, lambda name, work: start(work, name=name))
-    polled, polls = asyncio.Event(), 0
-    _show_progress(config, 0, {one.name: len(one.campaigns) for one in config.environments})
+    polled, pollers = asyncio.Event(), fleet.pollers
     try:
         await fleet.take(*await fleet.prepare(config))
-        for poller in fleet.pollers.values():
+        for poller in pollers.values():
             poller.on_poll = polled.set
-        while not all(_done(poller) for poller in fleet.pollers.values()):
+        for polls in count():
+            _show_progress(pollers.values(), polls)
+            if all(map(_done, pollers.values())):
+                break
             await polled.wait()
             polled.clear()
-            polls += 1
-            known = {
-                name: len(poller.watch.settings.targets) for name, poller in fleet.pollers.items()
-            }
-            _show_progress(config, polls, known)
-        boards = {name: poller.board() for name, poller in fleet.pollers.items()}
-        return Board(boards, clock.wall())
+        return Board({name: poller.board() for name, poller in pollers.items()}, clock.wall())
     finally:
         await fleet.aclose()
         await store.aclose()
@@ -162,14 +136,14 @@ def _done(poller: Poller) -> bool:
     return status.swept_at is not None and not again
 
 
-def _show_progress(config: Config, polls: int, campaigns: Mapping[str, int]) -> None:
+def _show_progress(pollers: Collection[Poller], polls: int) -> None:
     """Overwrite the line of the terminal: how many polls are done, and how long all take."""
     if not sys.stderr.isatty():
         return
-    budgets = {one.name: Budget(one.budget_per_minute, 0.0) for one in config.environments}
-    expected = sum(campaigns.values())
-    # Environments are polled side by side, so the slowest one tells how long it takes.
-    seconds = max(count * budgets[name].spacing(0.0) for name, count in campaigns.items())
+    campaigns = [(len(poller.watch.settings.targets), poller.watch.pace) for poller in pollers]
+    expected = sum(known for known, _ in campaigns)
+    # Environments are polled side by side, so the slowest one says how long it takes.
+    seconds = max(known * MINUTE / pace for known, pace in campaigns)
     # Listings and 404s that are asked again are polls, too: never 13 of 12.
     done = f"{min(polls, expected)}/{expected} campaigns"
     click.echo(f"\r{done}, {span(seconds)} in all ", nl=False, err=True)
@@ -193,28 +167,37 @@ def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
         raise click.UsageError(f"no such campaign is configured: {', '.join(unknown)}")
 
 
-# --- what is said ---------------------------------------------------------------------------------
-
-
-def _of_environment(environment: schemas.EnvironmentAnswer) -> Row:
+def _health_of_environment(environment: schemas.EnvironmentAnswer) -> Health:
     stopped = environment.outage_since or environment.token_rejected_since
     unknown = stopped or environment.listing_error
-    health = _with_alerts(Health.UNKNOWN if unknown else Health.HEALTHY, environment.alerts)
+    return _with_alerts(Health.UNKNOWN if unknown else Health.HEALTHY, environment.alerts)
+
+
+def _health_of(campaign: schemas.CampaignAnswer) -> Health:
+    health = _with_alerts(campaign.health, campaign.alerts)
+    # What a rule cannot say is no verdict to end with 0 on.
+    return Health.UNKNOWN if health is Health.HEALTHY and _doubts_of(campaign) else health
+
+
+def _doubts_of(campaign: schemas.CampaignAnswer) -> list[str]:
+    return doubts((finding.verdict, finding.summary) for finding in campaign.findings or ())
+
+
+def _environment_block(environment: schemas.EnvironmentAnswer) -> str:
+    """Return its lines in the table; none where there is nothing to say."""
     # An outage is unknown to its rule until it has lasted: one sweep does not wait for that.
     coming = [
         f"{finding.rule}: {finding.summary}, would fire at {rfc3339(finding.recheck_at)}"
         for finding in environment.findings or ()
         if finding.verdict is Verdict.UNKNOWN and finding.recheck_at is not None
     ]
-    return Row(health, environment.name, [*map(_of_alert, environment.alerts), *coming])
+    if not environment.alerts and not coming:
+        return ""
+    health = _health_of_environment(environment)
+    return _block(health, environment.name, environment.alerts, coming)
 
 
-def _of_campaign(campaign: schemas.CampaignAnswer) -> Row:
-    health = _with_alerts(campaign.health, campaign.alerts)
-    unknown = doubts((finding.verdict, finding.summary) for finding in campaign.findings or ())
-    # What a rule cannot say is no verdict to end with 0 on.
-    if health is Health.HEALTHY and unknown:
-        health = Health.UNKNOWN
+def _campaign_block(campaign: schemas.CampaignAnswer) -> str:
     if campaign.polled_at is None:
         said = ["not polled: the API does not answer, or rejects the token"]
     elif campaign.error is not None:
@@ -223,10 +206,17 @@ def _of_campaign(campaign: schemas.CampaignAnswer) -> Row:
     elif campaign.findings is None:
         said = ["not read since the start"]
     else:
-        said = [f"unknown: {summary}" for summary in unknown]
+        said = [f"unknown: {summary}" for summary in _doubts_of(campaign)]
     host = f"  {campaign.config.host}" if campaign.config is not None else ""
     name = f"{campaign.environment}/{campaign.name or campaign.campaign_id}{host}"
-    return Row(health, name, [*map(_of_alert, campaign.alerts), *said])
+    return _block(campaign.health, name, campaign.alerts, said)
+
+
+def _block(
+    health: Health, name: str, alerts: Sequence[schemas.AlertAnswer], more: Sequence[str]
+) -> str:
+    lines = [f"{'':<9} {line}" for line in (*map(_of_alert, alerts), *more)]
+    return "\n".join([f"{health.upper():<9} {name}", *lines])
 
 
 def _of_alert(alert: schemas.AlertAnswer) -> str:
@@ -238,15 +228,10 @@ def _of_alert(alert: schemas.AlertAnswer) -> str:
     return f"{alert.rule}: {alert.summary}{change}"
 
 
-def _block(row: Row) -> str:
-    return "\n".join(
-        [f"{row.health.upper():<9} {row.name}", *(f"{'':<9} {line}" for line in row.lines)]
-    )
-
-
-def _total(known: Checked, campaigns: Sequence[Row], word: str) -> str:
+def _total(known: Checked, word: str) -> str:
     """Return the last line; `word` says that alerts are firing, or would fire."""
-    counts = ", ".join(f"{sum(row.health == h for row in campaigns)} {h}" for h in Health)
+    healths = Counter(campaign.health for campaign in known.campaigns)
+    counts = ", ".join(f"{healths[health]} {health}" for health in Health)
     alerts = [*(one.alerts for one in known.environments), *(one.alerts for one in known.campaigns)]
     states = Counter(alert.state for alert in chain(*alerts) if alert.muted_by is None)
     firing, pending = states["firing"], states["pending"]
@@ -254,13 +239,13 @@ def _total(known: Checked, campaigns: Sequence[Row], word: str) -> str:
         firing, pending = firing + pending, 0
     total = f"{firing} alert{'' if firing == 1 else 's'} {word}"
     more = f", {pending} pending" if pending else ""
-    return f"{len(campaigns)} campaigns: {counts}; {total}{more}"
+    return f"{len(known.campaigns)} campaigns: {counts}; {total}{more}"
 
 
 def _with_alerts(health: Health, alerts: Iterable[schemas.AlertAnswer]) -> Health:
     """Return the worst of a health and of these alerts, as if each that is pending fired."""
-    counted = [alert.severity for alert in alerts if alert.muted_by is None]
-    return _worst([health, *(_OF_SEVERITY.get(each, Health.HEALTHY) for each in counted)])
+    severities = {alert.severity for alert in alerts if alert.muted_by is None}
+    return _worst([health, *map(Health, severities - {Severity.INFO})])
 
 
 def _worst(healths: Iterable[Health]) -> Health:

@@ -13,7 +13,7 @@ from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
 from monitor.config import format_duration, parse_duration
 from monitor.core.board import HistoryQuery
-from monitor.core.model import Instant, Seconds
+from monitor.core.model import Seconds
 from monitor.core.text import clean, rfc3339
 from monitor.daemon import SystemClock
 from monitor.serialize import Links, event_json, to_json
@@ -49,9 +49,12 @@ def events(
     state_path: Path | None,
 ) -> None:
     """Show the alert history, newest first."""
-    from_instant = SystemClock().wall() - since
+    start = SystemClock().wall() - since
     if url is not None:
-        found = _ask(url, from_instant, campaign)
+        # httpx would send a None as `campaign_id=`, which is a filter, too.
+        params = {"since": rfc3339(start)} | ({"campaign_id": campaign} if campaign else {})
+        pages = options.ask(url, "/api/v1/events", params, EventsAnswer)
+        found = [to_json(event) for page in pages for event in page.events]
     else:
         links = Links("")
         if config_file is not None:
@@ -59,17 +62,10 @@ def events(
             links, state_path = links_of(config), state_path or config.state.path
         if state_path is None:
             raise click.UsageError("say where the history is: --config.file, --state.path or --url")
-        asked = HistoryQuery(since=from_instant, campaign_id=campaign, limit=sys.maxsize)
+        asked = HistoryQuery(since=start, campaign_id=campaign, limit=sys.maxsize)
         found = [event_json(event, links) for event in read_history(state_path, asked).values()]
     count = f"{len(found)} events in the last {format_duration(since)}"
     options.show(output, found, "\n".join([*map(_line, found), count]))
-
-
-def _ask(url: str, since: Instant, campaign: str | None) -> list[dict[str, Any]]:
-    # httpx would send a None as `campaign_id=`, which is a filter, too.
-    params = {"since": rfc3339(since)} | ({"campaign_id": campaign} if campaign else {})
-    pages = options.ask(url, "/api/v1/events", params, EventsAnswer)
-    return [to_json(event) for page in pages for event in page.events]
 
 
 def _line(event: Mapping[str, Any]) -> str:

@@ -16,9 +16,6 @@ from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds, Sev
 from monitor.core.text import clean
 from monitor.daemon import SystemClock
 
-# What stands for the rule and for the epoch in a test event: no real ones are like them.
-RULE, EPOCH = "notify_test", "test"
-
 ENDS_AFTER: Seconds = 5 * MINUTE
 """In Alertmanager a test alert ends by itself, after so long."""
 
@@ -45,18 +42,14 @@ def test(config_file: Path, severity: str) -> int:
     config, clock = options.load(config_file), SystemClock()
     writer = log.LineWriter(sys.stdout.fileno())
     log.configure(log.LineWriter(sys.stderr.fileno()), clock.wall, level="error", output="console")
-    nothing = Board({}, clock.wall())
+    nothing, event = Board({}, clock.wall()), _test_event(config, Severity(severity), clock.wall())
     situation = Situation(clock.wall, board=lambda: nothing, hold=ENDS_AFTER)
     sinks = sinks_of(config, writer.write, situation, threaded=True)
-    event = _test_event(config, Severity(severity), clock.wall())
-    try:
-        return asyncio.run(_try_all(sinks, event))
-    finally:
-        writer.close()
+    return asyncio.run(_try_all(sinks, event))
 
 
 async def _try_all(sinks: Sequence[Sink], event: Event) -> int:
-    """Say of each sink whether it takes the event; returns the exit code."""
+    """Show of each sink whether it takes the event; returns the exit code."""
     code = 0
     for sink in sinks:
         try:
@@ -70,12 +63,15 @@ async def _try_all(sinks: Sequence[Sink], event: Event) -> int:
 
 
 def _test_event(config: Config, severity: Severity, now: Instant) -> Event:
-    """Return an event of the first environment that says that it is a test."""
+    """Return an event of the first environment that says that it is a test.
+
+    Its rule and its epoch are like no real ones.
+    """
     environment = config.environments[0]
     return Event(
         status=EventStatus.FIRING,
         seq=int(now),
-        rule=RULE,
+        rule="notify_test",
         severity=severity,
         environment=environment.name,
         campaign_id=None,
@@ -86,5 +82,5 @@ def _test_event(config: Config, severity: Severity, now: Instant) -> Event:
         observed_at=now,
         decided_at=now,
         next_step="Nothing: somebody ran `sftp-monitor notify test`.",
-        epoch=EPOCH,
+        epoch="test",
     )

@@ -11,7 +11,6 @@ from typing import Any, TypeVar, get_args
 import click
 import httpx
 
-from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer
 from monitor.config import Config, LogFormat, LogLevel, load_config
 from monitor.core.model import Seconds
 from monitor.http import request_once
@@ -78,10 +77,7 @@ def run_flags(command: _F) -> _F:
 
 
 def load(path: Path, **flags: Any) -> Config:
-    """Return the config of the file at `path`, with the flags that were given in place.
-
-    Raises ConfigError with every problem of the file and the flags.
-    """
+    """Return the config at `path` with these flags; ConfigError has every problem of both."""
     return load_config(path, os.environ, {flag: flags.get(_name(flag)) for flag in _RUN_FLAGS})
 
 
@@ -93,20 +89,19 @@ def show(output: str, value: Any, table: str) -> None:
 def ask(url: str, path: str, params: Mapping[str, str], answer: type[_T]) -> Iterator[_T]:
     """Yield what a daemon answers on a path of its JSON API, and of a list every page.
 
-    `url` may have a user and a password (`https://user:password@host:10022`); no message has.
-    Raises OSError.
+    Raises OSError, without the user and the password that `url` may have.
     """
-    following: dict[str, str] | None = {}
-    while following is not None:
+    query = params
+    while True:
         try:
-            page = from_json(answer, json.loads(fetch(url, path, {**params, **following})))
+            page = from_json(answer, json.loads(fetch(url, path, query)))
         except (ValueError, LookupError, TypeError, AttributeError):
             problem = "unexpected response from --url: not sftp-monitor, or another version"
             raise OSError(problem) from None
         yield page
-        following = None
-        if isinstance(page, CampaignsAnswer | EventsAnswer) and page.next is not None:
-            following = {"next": page.next}
+        if (following := getattr(page, "next", None)) is None:
+            return
+        query = {**params, "next": following}
 
 
 def fetch(url: str, path: str, params: Mapping[str, str]) -> bytes:

@@ -209,6 +209,11 @@ def _worth_keeping(after: Alerts) -> dict[str, Alert]:
     return {name: alert for name, alert in after.items() if alert != Alert(rule=name)}
 
 
+def standing_event(alert: Alert, rule: BaseRule, subject: Subject) -> Event:
+    """Return the event that says how an alert that fires stands now."""
+    return _event(Telling(EventStatus.FIRING), alert, alert, rule, None, subject)
+
+
 def _event(
     telling: Telling,
     old: Alert,

@@ -124,6 +124,27 @@ async def test_fault_41_a_pipe_that_nobody_reads_blocks_nobody_else() -> None:
     os.close(reading)  # the writer's thread gets its error and comes to its end
 
 
+def test_fault_41_every_line_that_is_lost_on_a_full_disk_is_counted() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    writer = log.LineWriter(full)
+    # More than may wait: some are lost here, the others in the writer's thread.
+    for _ in range(3 * log.LINES_WAITING):
+        writer.put(b"lost\n")
+    writer.close(timeout=30)
+    assert writer.dropped == 3 * log.LINES_WAITING
+    os.close(full)
+
+
+async def test_an_alert_line_that_failed_is_not_counted_as_it_is_delivered_again() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    writer = log.LineWriter(full)
+    with pytest.raises(OSError, match="No space left"):
+        await writer.write(b"alert\n")
+    writer.close()
+    assert writer.dropped == 0
+    os.close(full)
+
+
 async def test_after_a_torn_line_the_next_one_begins_on_a_line_of_its_own(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -1,4 +1,4 @@
-"""The places that are told of alerts: one small module each. A new one is a line in `sinks_of`."""
+"""Where events are delivered to: a module for each sink. A new one is a line in `sinks_of`."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -12,38 +12,41 @@ from monitor.config import Config
 from monitor.core.model import Event
 from monitor.serialize import Links
 
+__all__ = [
+    "ReadableSink", "RefusedError", "RepeatingSink", "Sink", "Situation", "WriteLine",
+    "links_of", "sinks_of",
+]  # fmt: skip
+
 
 class Sink(Protocol):
-    """A place that is told. `name` is its key in the database and its metric label."""
+    """Where events are delivered to. `name` is its key in the database and its metric label."""
 
     name: str
 
     async def deliver(self, event: Event) -> None:
-        """Tell one event, in order; return only when it is told.
+        """Deliver one event, in order; return only when it is taken.
 
-        Raises OSError when it could not be: it is tried again, and nothing overtakes it; or
-        RefusedError, when it never can be.
+        Raises OSError when it is to be tried again, RefusedError when it never will be taken.
         """
 
 
 @runtime_checkable
 class ReadableSink(Sink, Protocol):
-    """A place that can be asked what it has; of any other nobody knows."""
+    """A sink that can be asked what it has; of any other nobody knows."""
 
     async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return whether an event was told before the last crash; None: nobody can know.
+        """Return whether an event was delivered before the last crash; None: nobody can know.
 
-        `before` is the id of the event that is told before it, where there is one. Asked at the
-        start, of what waits. Raises OSError like `deliver`.
+        `before` is the id of the event before it, if there is one. Raises OSError like `deliver`.
         """
 
 
 @runtime_checkable
 class RepeatingSink(Sink, Protocol):
-    """A place that forgets what it is not told again and again."""
+    """A sink that expires alerts which are not sent again and again."""
 
     async def repeat(self) -> None:
-        """Tell again all that is so now. Raises OSError like `deliver`."""
+        """Send again all that fires now. Raises OSError like `deliver`."""
 
 
 def links_of(config: Config) -> Links:
@@ -67,15 +70,3 @@ def sinks_of(
         *(WebhookSink(webhook, links, situation.now) for webhook in notify.webhooks),
         *(AppriseSink(number, service.url_file, links) for number, service in services),
     ]
-
-
-__all__ = [
-    "ReadableSink",
-    "RefusedError",
-    "RepeatingSink",
-    "Sink",
-    "Situation",
-    "WriteLine",
-    "links_of",
-    "sinks_of",
-]

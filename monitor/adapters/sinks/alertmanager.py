@@ -1,8 +1,7 @@
-"""An Alertmanager that is told directly, with the labels of the shipped Prometheus rules.
+"""Keep an Alertmanager up to date directly, with the labels of the shipped Prometheus rules.
 
-It is told levels, not edges: what fires now, at each event and again every minute, as Prometheus
-does. What is over is said once more every minute for a quarter of an hour, in case it has
-restarted meanwhile.
+It gets levels, not edges: what fires now, at each event and again every minute, as Prometheus
+does. An end is sent again every minute for a quarter of an hour, in case it has restarted.
 """
 
 import asyncio
@@ -14,6 +13,7 @@ from typing import Any
 import structlog
 
 from monitor.adapters.sinks.webhook import RefusedError, post
+from monitor.core.alerts import Subject, standing_event
 from monitor.core.board import Board, EnvironmentBoard
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds
@@ -22,10 +22,10 @@ from monitor.core.text import clean, rfc3339
 from monitor.serialize import Links
 
 HOLD: Seconds = HOUR
-"""What fires lasts so long without being told again: over our death, as the shipped rules do."""
+"""How long an alert that is not sent again still fires: over our death, as the shipped rules do."""
 
 TELL_ENDS_FOR: Seconds = 15 * MINUTE
-"""So long what is over is told again."""
+"""How long an end is sent again."""
 
 BATCH = 256
 """Alerts in one request."""
@@ -38,7 +38,7 @@ Level = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What there is to tell, by now."""
+    """What there is to send, by now."""
 
     now: Callable[[], Instant]
     board: Callable[[], Board]
@@ -49,26 +49,25 @@ class AlertmanagerSink:
     """Keeps one Alertmanager up to date; each of a cluster has a sink of its own."""
 
     def __init__(self, number: int, url: str, links: Links, situation: Situation) -> None:
-        """Tell the Alertmanager at `url`; `number` counts them from 1."""
+        """Send to the Alertmanager at `url`; `number` counts them from 1."""
         self.name = f"alertmanager-{number}"
         self._url = f"{url}/api/v2/alerts"
-        self._links = links
-        self._situation = situation
-        # By its labels, which are an alert's identity: since when it is over, and how it is told.
+        self._links, self._situation = links, situation
+        # By its labels, which are an alert's identity: since when it is over, and its level.
         self._over: dict[str, tuple[Instant, Level]] = {}
         self._refused: set[str] = set()
-        # What was read from the board must be told before anything newer.
+        # What was read from the board must arrive before anything newer.
         self._turn = asyncio.Lock()
 
     async def deliver(self, event: Event) -> None:
-        """Tell how the event's alert stands by now. Raises OSError or RefusedError."""
+        """Send how the event's alert stands by now. Raises OSError or RefusedError."""
         async with self._turn:
             refused = await self._post(self._levels(event))
         if refused:
             raise RefusedError(refused)
 
     async def repeat(self) -> None:
-        """Tell again all that fires, and what is over since a while. Raises OSError."""
+        """Send again all that fires, and what is over since a while. Raises OSError."""
         async with self._turn:
             levels = []
             for environment in self._situation.board().environments.values():
@@ -87,15 +86,14 @@ class AlertmanagerSink:
         if environment is None:
             now = None if event.status is EventStatus.RESOLVED else event
         else:
-            now = next(told_events(environment, event), None)
-        # Only the event knows as what it was told before: under another severity, or long ago.
+            told = _told_of(environment, event.campaign_id)
+            now = next((one for one in told if one.rule == event.rule), None)
+        # Only the event knows what was sent before: under another severity, or long ago.
         before = replace(event, severity=event.previous_severity or event.severity)
-        levels = []
-        if now is None or labels_of(before) != labels_of(now):
-            levels.append(self._level(before, over=True))
-        if now is not None:
-            levels.append(self._level(now, over=False))
-        return levels
+        if now is None:
+            return [self._level(before, over=True)]
+        moved = [self._level(before, over=True)] if labels_of(before) != labels_of(now) else []
+        return [*moved, self._level(now, over=False)]
 
     def _level(self, event: Event, *, over: bool) -> Level:
         now = self._situation.now()
@@ -115,8 +113,8 @@ class AlertmanagerSink:
         return level
 
     async def _post(self, levels: Sequence[Level]) -> str | None:
-        """Tell these; where one of them is refused the others are told. Returns why it was."""
-        status, text = await post(self._url, json.dumps(levels).encode())
+        """Send these; where one of them is refused the others arrive. Returns why it was."""
+        status, text = await post(self._url, json.dumps(levels).encode(), {})
         if 200 <= status < 300:
             return None
         why = f"{self._url} answered {status}: {clean(text, 200)}"
@@ -136,45 +134,30 @@ def _identity(level: Level) -> str:
     return json.dumps(level["labels"], sort_keys=True)
 
 
-def told_events(environment: EnvironmentBoard, only: Event | None = None) -> Iterator[Event]:
-    """Yield what is told by now of an environment, or of the alert of `only` this event.
+def told_events(environment: EnvironmentBoard) -> Iterator[Event]:
+    """Yield each alert that fires in an environment, as the event that would say so now."""
+    for campaign_id in (None, *environment.campaigns):
+        yield from _told_of(environment, campaign_id)
 
-    Each as the event that would tell it.
-    """
-    campaigns = environment.campaigns
-    entries = [campaigns.get(only.campaign_id or "")] if only else [None, *campaigns.values()]
-    for entry in entries:
-        about = entry or environment
-        campaign_id = entry.target.campaign_id if entry else None
-        for alert, rule, severity in about.active_alerts():
-            wanted = only is None or (only.campaign_id, only.rule) == (campaign_id, alert.rule)
-            if not alert.told or not wanted:
-                continue
-            labels = alert.fired_as or about.labels
-            yield Event(
-                status=EventStatus.FIRING,
-                seq=alert.seq,
-                rule=alert.rule,
-                severity=severity,
-                environment=environment.status.name,
-                campaign_id=campaign_id,
-                campaign_name=labels.campaign_name,
-                labels=labels.labels,
-                exported=labels.exported,
-                sftp_host=labels.sftp_host,
-                summary=alert.summary,
-                since=alert.since,
-                observed_at=environment.now,
-                decided_at=environment.now,
-                next_step=rule.next_step_for(alert),
-            )
+
+def _told_of(environment: EnvironmentBoard, campaign_id: str | None) -> Iterator[Event]:
+    about = environment if campaign_id is None else environment.campaigns.get(campaign_id)
+    if about is None:
+        return
+    subject = Subject(
+        environment=environment.status.name,
+        campaign_id=campaign_id,
+        labels=about.labels,
+        observed_at=environment.now,
+        decided_at=environment.now,
+    )
+    for alert, rule, _ in about.active_alerts():
+        if alert.told:
+            yield standing_event(alert, rule, subject)
 
 
 def labels_of(event: Event) -> dict[str, str]:
-    """Return the labels that the shipped rules give the event's alert in Alertmanager.
-
-    Without empty ones, which mean nothing to Prometheus.
-    """
+    """Return the labels that the shipped rules give the event's alert, without empty ones."""
     rule = RULES.get(event.rule) or ENVIRONMENT_RULES.get(event.rule)
     labels = {
         "alertname": rule.alertname if rule else event.rule,
@@ -198,7 +181,6 @@ def annotations_of(event: Event, links: Links) -> dict[str, str]:
         host = f", host {clean(event.sftp_host)}" if event.sftp_host else ""
         what = f"Campaign {name}({where}){host}"
     annotations = {
-        # As long as in the log.
         "summary": f"{where}: {clean(event.summary, 512)}",
         "description": f"{what}{since}.",
         "next_step": event.next_step,

@@ -1,6 +1,6 @@
-"""Everything else that tells people, through the package apprise: mail, PagerDuty, Slack, and more.
+"""Everything else that notifies people, through the package apprise: mail, PagerDuty, Slack, more.
 
-It is an extra, so it is imported when the first event is told.
+It is an extra, so it is imported when the first event is sent.
 """
 
 import asyncio
@@ -16,18 +16,17 @@ WITHIN: Seconds = 30.0
 
 
 class AppriseSink:
-    """Tells people through one apprise URL."""
+    """Notifies people through one apprise URL."""
 
     def __init__(self, number: int, url: TokenSource, links: Links) -> None:
-        """Tell through the URL that is in the file then; `number` counts the URLs from 1."""
+        """Send through the URL that is in the file then; `number` counts the URLs from 1."""
         self.name = f"apprise-{number}"
-        self._url = url
-        self._links = links
+        self._url, self._links = url, links
         # Its own: apprise blocks, and a service that hangs must hold up nothing else.
         self._thread = ThreadPoolExecutor(1, self.name)
 
     async def deliver(self, event: Event) -> None:
-        """Send the event. Raises OSError when apprise could not, which does not tell why."""
+        """Send the event. Raises OSError when apprise could not, which does not say why."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(WITHIN):
@@ -45,11 +44,10 @@ class AppriseSink:
         service = apprise.Apprise()
         if not service.add(self._url.read()):
             raise OSError("the file holds no URL that apprise knows")
-        kinds = {Severity.CRITICAL: "failure", Severity.WARNING: "warning", Severity.INFO: "info"}
+        kind = "failure" if event.severity is Severity.CRITICAL else event.severity.value
         over = event.status is EventStatus.RESOLVED
-        kind = "success" if over else kinds[event.severity]
         title, body = as_words(event, self._links)
-        if not service.notify(title=title, body=body, notify_type=kind):
+        if not service.notify(title=title, body=body, notify_type="success" if over else kind):
             raise OSError("the service was not reached, or refused the message")
 
 
@@ -70,5 +68,5 @@ def as_words(event: Event, links: Links) -> tuple[str, str]:
         "More": said["url"],
         "Event": said["event_id"],
     }
-    told_of = [f"{name}: {value}" for name, value in lines.items() if value]
-    return f"{loud} {said['rule']}: {who}", "\n".join([said["summary"], "", *told_of])
+    known = [f"{name}: {value}" for name, value in lines.items() if value]
+    return f"{loud} {said['rule']}: {who}", "\n".join([said["summary"], "", *known])

@@ -1,11 +1,11 @@
 """A file of alert events as JSON lines, in which each of them is once.
 
-Nothing is remembered of the file between two lines. It is opened anew for each, so it may be
-rotated by rename or by copytruncate at any time; and its end is looked at before each, so a line
-that broke off (full disk, kill -9) is completed.
+It is opened anew for each line, so it may be rotated by rename or by copytruncate at any time; its
+end is read before each, so a line that broke off (full disk, kill -9) is completed.
 """
 
 import asyncio
+import glob
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +34,7 @@ class FileSink:
 
     def __init__(self, path: Path, links: Links, *, threaded: bool = True) -> None:
         """Append to `path`, which is made where it is missing, but not its directory."""
-        self._path = path
-        self._links = links
+        self._path, self._links = path, links
         # Its own: a disk that hangs must hold up neither the loop nor the loop's DNS lookups.
         self._thread = ThreadPoolExecutor(1, "file-sink") if threaded else None
 
@@ -46,9 +45,8 @@ class FileSink:
     async def has(self, event_id: str, before: str | None) -> bool | None:
         """Return whether the event is in the file, or in one that was rotated away.
 
-        False only where half of it is at the end of the file, or `before` is still in it: then the
-        event would follow. Otherwise it may have gone with what was truncated, compressed or
-        deleted. Raises OSError.
+        False only where half of it is at the file's end, or `before`, which it would follow, is in
+        it; else it may have gone with what was truncated or compressed. Raises OSError.
         """
         return await self._run(lambda: self._find(event_id, before))
 
@@ -69,27 +67,28 @@ class FileSink:
             os.fsync(file)
 
     def _find(self, event_id: str, before: str | None) -> bool | None:
+        # With its quotes: the id that ends in -1 is the beginning of the one that ends in -12.
+        wanted = f'"{event_id}"'.encode()
         lines = torn = b""
         with suppress(FileNotFoundError):
             lines, torn = _whole_and_torn(self._path)
-        if _tells(lines, event_id):
+        if wanted in lines:
             return True
-        if _tells(torn, event_id) or (before is not None and _tells(lines, before)):
+        if wanted in torn or (before is not None and f'"{before}"'.encode() in lines):
             return False
         for path in self._rotated():
             # A copy that only root may read, or one that is deleted just now, is no answer.
             with suppress(OSError):
-                if _tells(_whole_and_torn(path)[0], event_id):
+                if wanted in _whole_and_torn(path)[0]:
                     return True
         return None
 
     def _rotated(self) -> list[Path]:
         """Return the newest files that were rotated away: `<name>.1`, …."""
         found = {}
-        for path in self._path.parent.iterdir():
-            if path.name.startswith(self._path.name) and path.name != self._path.name:
-                with suppress(OSError):
-                    found[path] = path.stat().st_mtime_ns
+        for path in self._path.parent.glob(f"{glob.escape(self._path.name)}?*"):
+            with suppress(OSError):
+                found[path] = path.stat().st_mtime_ns
         return sorted(found, key=found.__getitem__, reverse=True)[:ROTATED]
 
 
@@ -102,8 +101,3 @@ def _whole_and_torn(path: Path) -> tuple[bytes, bytes]:
 
 def _end(file: FileIO, size: int) -> bytes:
     return os.pread(file.fileno(), size, max(0, os.fstat(file.fileno()).st_size - size))
-
-
-def _tells(lines: bytes, event_id: str) -> bool:
-    # With its quotes: the id that ends in -1 is the beginning of the one that ends in -12.
-    return b'"%s"' % event_id.encode() in lines

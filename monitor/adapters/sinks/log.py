@@ -1,11 +1,9 @@
 """Standard output: alert events as JSON lines, or as lines for people.
 
-They do not go through `logging`, which swallows a full disk: this sink writes them itself and
-knows whether it worked.
+They do not go through `logging`, which swallows a full disk: this sink knows whether it worked.
 """
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 
 from monitor.core.model import Event, EventStatus
@@ -17,7 +15,7 @@ WriteLine = Callable[[bytes], Awaitable[None]]
 
 
 class LogSink:
-    """Tells alert events on standard output, as JSON for pipelines or else in words for people."""
+    """Writes alert events to standard output, as JSON for pipelines or as lines for people."""
 
     name = "log"
 
@@ -40,8 +38,7 @@ def as_console_line(event: Event) -> bytes:
     where = f"{event.environment}/{who}" if who else event.environment
     host = f" ({clean(event.sftp_host, 60)})" if event.sftp_host else ""
     why = f" [{event.reason}{f' by {event.muted_by}' if event.muted_by else ''}]" if over else ""
-    clock = datetime.fromtimestamp(event.decided_at, UTC).strftime("%H:%M:%S")
     since = "" if event.since is None or over else f", since {rfc3339(event.since)}"
     what = f"{clean(event.summary, 200)}{since}{why}"
-    line = f"{clock} {loud:<17} {event.rule:<19} {where}{host}: {what}"
+    line = f"{rfc3339(event.decided_at)[11:19]} {loud:<17} {event.rule:<19} {where}{host}: {what}"
     return line.encode("utf-8", "replace") + b"\n"

@@ -1,7 +1,7 @@
 """A receiver of alert events over HTTP: each as the log has it, signed, in order.
 
-The signature is an HMAC-SHA256 over the time, a dot, and the body, so that a receiver can tell
-who sent it and that it is no old one sent again. `post` is Alertmanager's way, too.
+The signature is an HMAC-SHA256 over the time, a dot, and the body: it shows who sent it, and that
+it is no old one sent again. `post` is Alertmanager's way, too.
 """
 
 import asyncio
@@ -40,9 +40,7 @@ class WebhookSink:
     def __init__(self, webhook: WebhookConfig, links: Links, now: Callable[[], Instant]) -> None:
         """Post to `webhook`, signed with its secret as it is by then, and the time `now`."""
         self.name = f"webhook-{webhook.name}"
-        self._webhook = webhook
-        self._links = links
-        self._now = now
+        self._webhook, self._links, self._now = webhook, links, now
 
     async def deliver(self, event: Event) -> None:
         """Post the event. Raises OSError while it is not taken, RefusedError if it never is."""
@@ -63,19 +61,16 @@ class WebhookSink:
             raise OSError(what)
 
 
-async def post(
-    url: str, body: bytes, headers: Mapping[str, str] | None = None, *, within: Seconds = WITHIN
-) -> tuple[int, str]:
+async def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
     """Return the status of the answer to some JSON, and the beginning of its text.
 
     Over a connection of its own: events are rare, and one that was kept would be gone by then.
     Raises OSError where there was none; it names no more of the URL than its origin.
     """
-    parts = {"content": body, "headers": {**_HEADERS, **(headers or {})}}
+    parts = {"content": body, "headers": {**_HEADERS, **headers}}
+    how = {"within": WITHIN, "most": ANSWER_MAX, "whole": False}
     try:
-        status, answer = await request_once(
-            "POST", url, within=within, most=ANSWER_MAX, whole=False, **parts
-        )
+        status, answer = await request_once("POST", url, **how, **parts)
     except OSError as error:
         raise OSError(f"{origin(url)}: {clean(str(error), 200)}") from None
     return status, answer.decode("utf-8", "replace")
