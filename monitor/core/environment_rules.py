@@ -1,8 +1,7 @@
 """The rules of an environment: what its breaker means for on-call."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from monitor.core.alerts import RemindEvery
 from monitor.core.model import MINUTE, AlertLabels, Finding, Instant, Reason, Seconds, Severity
@@ -23,8 +22,7 @@ class Facts:
     remind_every: RemindEvery = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class EnvironmentRule(BaseRule, ABC):
+class EnvironmentRule(BaseRule):
     """A rule of an environment: looks at the breaker right after a call."""
 
     @abstractmethod
@@ -32,13 +30,12 @@ class EnvironmentRule(BaseRule, ABC):
         """Return the verdict after a call."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ApiUnreachable(EnvironmentRule, alertname="TalkoverApiUnreachable"):
     """The breaker has been open for `after` or longer for want of answers."""
 
-    name: ClassVar[str] = "api_unreachable"
-    meaning: ClassVar[str] = "the TalkOver API does not answer, so nothing is known"
-    next_step: ClassVar[str] = (
+    name = "api_unreachable"
+    meaning = "the TalkOver API does not answer, so nothing is known"
+    next_step = (
         "Check TalkOver's status page, then base_url, DNS, proxy and firewall from this host."
     )
 
@@ -63,13 +60,12 @@ class ApiUnreachable(EnvironmentRule, alertname="TalkoverApiUnreachable"):
         return unhealthy(summary, evidence, since=first)
 
 
-@dataclass(frozen=True, kw_only=True)
 class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
     """The API rejects the environment's token: 401 twice, or a run of 403."""
 
-    name: ClassVar[str] = "token_rejected"
-    meaning: ClassVar[str] = "the API rejects the token, so nothing is known"
-    next_step: ClassVar[str] = (
+    name = "token_rejected"
+    meaning = "the API rejects the token, so nothing is known"
+    next_step = (
         "Make a new environment token in TalkOver and put it where token_file points; it is read "
         "again by itself."
     )
@@ -91,13 +87,12 @@ class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
         return healthy("the API accepts the token")
 
 
-@dataclass(frozen=True, kw_only=True)
 class BudgetInsufficient(EnvironmentRule, alertname="TalkoverBudgetInsufficient"):
     """The request budget gives a longer interval than a campaign may stay unread."""
 
-    name: ClassVar[str] = "budget_insufficient"
-    meaning: ClassVar[str] = "the request budget is too small for so many campaigns"
-    next_step: ClassVar[str] = (
+    name = "budget_insufficient"
+    meaning = "the request budget is too small for so many campaigns"
+    next_step = (
         "Raise budget_share, watch fewer campaigns, or have TalkOver raise the plan's limit."
     )
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 from monitor.core.model import (
     SECONDS,
@@ -48,8 +48,9 @@ def setting(default: Any, about: str) -> Any:
     return field(default=default, metadata={"help": about})
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True, kw_only=True)
-class BaseRule:
+class BaseRule(ABC):
     """What every rule has; `alertname` (in Alertmanager) is the class's name, or as it says."""
 
     name: ClassVar[str]
@@ -63,9 +64,10 @@ class BaseRule:
     keep_firing_for: Seconds = setting(0.0, "how long it must be healthy before it is resolved")
 
     def __init_subclass__(cls, alertname: str | None = None) -> None:
-        """Take the alert's name from the class statement."""
+        """Make each rule a frozen dataclass; its settings are its fields."""
         super().__init_subclass__()
         cls.alertname = alertname or cls.__name__
+        dataclass(frozen=True, kw_only=True)(cls)
 
     def next_step_for(self, found: Finding | Alert) -> str:
         """Return what to do about a finding or an alert: what it says itself, or else the rule."""
@@ -93,8 +95,7 @@ class Sight:
         return self.now if at is None else at + self.ahead
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule(BaseRule, ABC):
+class Rule(BaseRule):
     """A rule of a campaign."""
 
     mutes: ClassVar[tuple[str, ...]] = ()  # the rules that are not told while it is unhealthy
@@ -106,7 +107,6 @@ class Rule(BaseRule, ABC):
         """Return the verdict on what was seen."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ConfigRule(Rule):
     """A rule about what the config says: unknown unless one was just read."""
 
