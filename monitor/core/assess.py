@@ -90,23 +90,20 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     return Decision(replace(status, alerts=alerts), findings, told)
 
 
-def reconcile(status: CampaignStatus, target: Target, now: Instant) -> Decision:
-    """Decide what a start or a changed config means for what is remembered. Usually nothing."""
+def reconcile(
+    status: CampaignStatus, target: Target, now: Instant, gone: str | None = None
+) -> Decision:
+    """Decide what a start or a changed config means; `gone`: why it is not polled any more."""
+    subject, rules = _subject(status, target, now), target.rules if gone is None else {}
+    alerts, events = machine.reconcile(status.alerts, RULES, rules, subject, gone)
+    if gone is not None:
+        # A tombstone: the event counts, so that no event id is reused.
+        key = status.campaign_id
+        left = CampaignStatus(environment=status.environment, campaign_id=key, alerts=alerts)
+        return Decision(left, {}, events)
     # An instant from the future (the clock was wrong) would confirm a loss of today.
-    read_at = clamped(now)(status.memory.seen_at)
-    memory, subject = replace(status.memory, seen_at=read_at), _subject(status, target, now)
-    alerts, told = machine.reconcile(status.alerts, RULES, target.rules, subject)
-    return Decision(replace(status, alerts=alerts, memory=memory), {}, told)
-
-
-def remove(status: CampaignStatus, target: Target, reason: str, now: Instant) -> Decision:
-    """Decide what is to be told of a campaign that is no longer watched, for `reason`."""
-    subject = _subject(status, target, now)
-    alerts, told = machine.reconcile(status.alerts, RULES, {}, subject, reason)
-    # A tombstone: the event counts, so that no event id is reused.
-    environment, key = status.environment, status.campaign_id
-    left = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
-    return Decision(left, {}, told)
+    memory = replace(status.memory, seen_at=clamped(now)(status.memory.seen_at))
+    return Decision(replace(status, alerts=alerts, memory=memory), {}, events)
 
 
 class NextPoll(NamedTuple):

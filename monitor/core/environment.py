@@ -185,7 +185,7 @@ def reconcile(
     rules: Mapping[str, EnvironmentRule],
     now: Instant,
     labels: AlertLabels | None = None,
-    gone: str = "rule_removed",
+    gone: str | None = None,
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
     """Decide what a start or a changed config means; one that is `gone` has no `rules` left."""
     # A call from the future (the clock was wrong) would put off the next probe until then.

@@ -211,7 +211,9 @@ def _removal(
     # Without its breaker: an environment that comes back under this name starts closed.
     left = EnvironmentStatus(name=status.name, alerts=after.alerts)
     decisions = [
-        assess.remove(one, Target(environment=status.name, campaign_id=one.campaign_id), why, now)
+        assess.reconcile(
+            one, Target(environment=status.name, campaign_id=one.campaign_id), now, why
+        )
         for one in campaigns
     ]
     return Change(

@@ -159,7 +159,7 @@ class Watch:
                 continue
             else:
                 gone = Target(environment=self.name, campaign_id=key)
-                decision = assess.remove(before, gone, "campaign_removed", now)
+                decision = assess.reconcile(before, gone, now, "campaign_removed")
             if decision.status != before:
                 if entry is not None:
                     self.entries[key] = replace(entry, status=decision.status)

@@ -88,7 +88,7 @@ class WatchedEnvironment:
         self,
         rules: Mapping[str, Mapping[str, Any]] | None,
         now: Instant,
-        gone: str = "rule_removed",
+        gone: str | None = None,
     ) -> tuple[Event, ...]:
         """Take a changed config; None: the environment is not in it any more."""
         self.rules = {} if rules is None else resolve_rules(ENVIRONMENT_RULES, rules)
