@@ -7,31 +7,11 @@ from typing import NamedTuple
 from zlib import crc32
 
 from monitor.core import alerts as machine
-from monitor.core.model import (
-    HOUR,
-    Event,
-    Finding,
-    Instant,
-    NoConfig,
-    Observation,
-    PollError,
-    Reason,
-    Seconds,
-    SftpConfig,
-)
+from monitor.core.model import HOUR, Event, Finding, Instant, Observation, PollError, Seconds
 from monitor.core.rule import EVERY_OTHER_RULE, RULES, Sight, Target, judge_all
 from monitor.core.rules import Unreadable
 from monitor.core.schedule import Priority
-from monitor.core.status import (
-    OURS,
-    Ahead,
-    Alert,
-    AlertState,
-    CampaignStatus,
-    Failures,
-    Memory,
-    clamped,
-)
+from monitor.core.status import OURS, Ahead, Alert, AlertState, CampaignStatus, Memory, clamped
 
 # A deadline up to so many intervals after the regular poll is kept, in case that runs late.
 DEADLINES_KEPT = 3
@@ -72,8 +52,8 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
 
     `environment_alert` is the one that mutes `unreadable`, `others_read_at` the Sight's.
     """
-    observation = _trusted(observation, before.memory)
-    status = _remember(before, observation, now)
+    observation = before.memory.trusted(observation)
+    status = before.after(observation, now)
     sight = Sight(observation, status, target, now, others_read_at)
     findings = judge_all(target.rules, sight, ahead)
 
@@ -154,43 +134,6 @@ def next_poll(
     if deadline + machine.AFTER_DEADLINE < regular.at:
         return NextPoll(deadline + machine.AFTER_DEADLINE, Priority.DEADLINE)
     return regular._replace(deadline=deadline + machine.AFTER_DEADLINE)
-
-
-def _trusted(observation: Observation, memory: Memory) -> Observation:
-    # An API release that drops the fields of the test must not read as "never tested".
-    if isinstance(observation, SftpConfig) and not observation.has_test_fields:
-        known = memory.config is not None and memory.config.id == observation.id
-        if observation.is_enabled or (known and memory.tested_seen):
-            return PollError(Reason.SCHEMA_MISMATCH, "last_test_at or last_test_success is absent")
-    return observation
-
-
-def _remember(before: CampaignStatus, observation: Observation, now: Instant) -> CampaignStatus:
-    if isinstance(observation, PollError):
-        failures = before.failures or Failures(0, now)
-        failures = replace(failures, count=failures.count + 1)
-        return replace(before, polled_at=now, error=observation, failures=failures)
-    memory = replace(before.memory.redated(clamped(now)), seen_at=now)
-    if isinstance(observation, NoConfig):
-        memory = replace(memory, gone_at=memory.gone_at or now)
-    else:
-        memory = _remember_config(memory, observation, now)
-    return replace(before, memory=memory, polled_at=now, error=None, failures=None)
-
-
-def _remember_config(memory: Memory, config: SftpConfig, now: Instant) -> Memory:
-    # Made anew under another id it is another config: its graces start afresh.
-    if memory.config is None or memory.config.id != config.id:
-        memory = Memory(first_seen_at=now, seen_at=now, last_passed_at=memory.last_passed_at)
-    return replace(
-        memory,
-        config=config,
-        gone_at=None,
-        enabled_seen=config.is_enabled or memory.enabled_seen,
-        disabled_since=None if config.is_enabled else memory.disabled_since or now,
-        last_passed_at=config.last_test_at if config.last_test_success else memory.last_passed_at,
-        tested_seen=config.last_test_at is not None or memory.tested_seen,
-    )
 
 
 def _muter_of(

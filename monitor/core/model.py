@@ -68,11 +68,6 @@ class SftpConfig:
     has_test_fields: Annotated[bool, INTERNAL] = True  # of a test, null or not
 
     @property
-    def never_tested(self) -> bool:
-        """True when no test is on record."""
-        return self.last_test_at is None and self.last_test_success is None
-
-    @property
     def half_tested(self) -> bool:
         """True when only one of the two fields of a test is there."""
         return (self.last_test_at is None) != (self.last_test_success is None)
@@ -160,10 +155,12 @@ class Finding:
 
     verdict: Verdict
     summary: Sentence
-    evidence: Mapping[str, Text] = field(default_factory=dict)  # keys of `EVIDENCE_KEYS` only
+    evidence: Mapping[str, Text] = field(default_factory=dict)
     since: Instant | None = None  # when it became true as far as anyone can know
     recheck_at: Instant | None = None  # when time alone would change it
     next_step: str = ""  # what to do about it; empty: what its rule says
+    # What its rule raised, for the log alone.
+    error: Annotated[Exception | None, INTERNAL] = field(default=None, compare=False)
 
 
 class Severity(StrEnum):

@@ -23,13 +23,6 @@ from monitor.core.model import (
 from monitor.core.status import OURS, Ahead, Alert, CampaignStatus, Memory
 from monitor.core.text import rfc3339, span
 
-# Every key that `Finding.evidence` may have: log pipelines index by them.
-EVIDENCE_KEYS = frozenset({
-    "allowed", "created_at", "detail", "disabled_since", "effective_interval", "failures",
-    "first_failure_at", "gone_at", "grace", "is_enabled", "last_test_at", "last_test_success",
-    "max_age", "opened_at", "reason", "tolerance",
-})  # fmt: skip
-
 # The summary of every rule about a config where there is none: that is `missing`'s business.
 NO_CONFIG = "there is no SFTP config to look at"
 
@@ -206,13 +199,6 @@ def evidence_of_test(config: SftpConfig) -> dict[str, str]:
     return evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Broken(Finding):
-    """The finding of a rule that raised: unknown, and `error` says why, for the log alone."""
-
-    error: Exception | None = field(default=None, compare=False)
-
-
 def judge_all(rules: Mapping[str, Rule], sight: Sight, ahead: Ahead = OURS) -> dict[str, Finding]:
     """Return every rule's finding on what was seen; of two clocks both must give the verdict."""
     if ahead == OURS:
@@ -246,4 +232,4 @@ def _judge(rule: Rule, sight: Sight) -> Finding:
     except Exception as error:
         summary = f"internal error: {type(error).__name__}"
         evidence = {"reason": Reason.INTERNAL_ERROR.value}
-        return Broken(Verdict.UNKNOWN, summary, evidence, error=error)
+        return unknown(summary, evidence, error=error)

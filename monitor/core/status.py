@@ -8,6 +8,7 @@ from monitor.core.model import (
     AlertLabels,
     Instant,
     NoConfig,
+    Observation,
     PollError,
     Reason,
     Seconds,
@@ -111,6 +112,34 @@ class Memory:
             disabled_since=redate(self.disabled_since),
         )
 
+    def trusted(self, observation: Observation) -> Observation:
+        """Return an observation; one without the fields of a test, which were there, as an error."""
+        # An API release that drops them must not read as "never tested".
+        if isinstance(observation, SftpConfig) and not observation.has_test_fields:
+            known = self.config is not None and self.config.id == observation.id
+            if observation.is_enabled or (known and self.tested_seen):
+                absent = "last_test_at or last_test_success is absent"
+                return PollError(Reason.SCHEMA_MISMATCH, absent)
+        return observation
+
+    def after(self, seen: SftpConfig | NoConfig, now: Instant) -> "Memory":
+        """Return the memory after a definite answer at `now`."""
+        memory = replace(self.redated(clamped(now)), seen_at=now)
+        if isinstance(seen, NoConfig):
+            return replace(memory, gone_at=memory.gone_at or now)
+        # Made anew under another id it is another config: its graces start afresh.
+        if memory.config is None or memory.config.id != seen.id:
+            memory = Memory(first_seen_at=now, seen_at=now, last_passed_at=memory.last_passed_at)
+        return replace(
+            memory,
+            config=seen,
+            gone_at=None,
+            enabled_seen=seen.is_enabled or memory.enabled_seen,
+            disabled_since=None if seen.is_enabled else memory.disabled_since or now,
+            last_passed_at=seen.last_test_at if seen.last_test_success else memory.last_passed_at,
+            tested_seen=seen.last_test_at is not None or memory.tested_seen,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Failures:
@@ -186,3 +215,12 @@ class CampaignStatus:
     def known(self) -> SftpConfig | NoConfig | None:
         """What the last definite answer was; None before the first one."""
         return NoConfig() if self.memory.gone_at is not None else self.memory.config
+
+    def after(self, observation: Observation, now: Instant) -> "CampaignStatus":
+        """Return the status after a poll at `now`; its alerts are yet to be decided."""
+        if not isinstance(observation, PollError):
+            memory = self.memory.after(observation, now)
+            return replace(self, memory=memory, polled_at=now, error=None, failures=None)
+        before = self.failures or Failures(0, now)
+        failures = replace(before, count=before.count + 1)
+        return replace(self, polled_at=now, error=observation, failures=failures)

@@ -18,7 +18,7 @@ from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Roster
 from monitor.core.environment import Call
 from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Reason, Seconds
-from monitor.core.rule import Broken, Target
+from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus, moved
 from monitor.core.text import rfc3339
 from monitor.polling.settings import Clock, Settings
@@ -276,7 +276,7 @@ def _log_poll(before: Entry, after: Entry) -> None:
     broken = before.findings or {}
     for rule, finding in (after.findings or {}).items():
         # Each once; the core, where it was caught, cannot log.
-        if isinstance(finding, Broken) and not isinstance(broken.get(rule), Broken):
+        if finding.error is not None and (rule not in broken or broken[rule].error is None):
             log.error("rule_broke", **known, rule=rule, exc_info=finding.error)
 
 

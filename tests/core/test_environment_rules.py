@@ -4,8 +4,8 @@ import pytest
 
 from monitor.core.environment_rules import ENVIRONMENT_RULES, EnvironmentRule, firing_alert
 from monitor.core.model import HOUR, MINUTE, Event, NoConfig, Reason, Severity, Verdict
-from monitor.core.rule import EVIDENCE_KEYS, resolve_rules
-from support.builders import NOW
+from monitor.core.rule import resolve_rules
+from support.builders import EVIDENCE_KEYS, NOW
 from support.environments import READ, WatchedEnvironment, down, rejected
 from support.timeline import in_a_word
 

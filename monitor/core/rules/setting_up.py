@@ -74,7 +74,7 @@ class NeverTested(ConfigRule, alertname="SftpNeverTested"):
         """Return unhealthy `grace` after the creation (or, where unknown, the first sight)."""
         if config.half_tested:
             return unknown("the record of the last test is incomplete", evidence_of_test(config))
-        if not config.never_tested:
+        if config.last_test_at is not None:
             return healthy("a connection test is on record", evidence_of_test(config))
         seen = sight.dated(sight.memory.first_seen_at)
         created = seen if config.created_at is None else config.created_at
