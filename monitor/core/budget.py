@@ -7,16 +7,7 @@ a 429's pause are all this one number; a 429 and the API's rate headers can but 
 
 from dataclasses import dataclass, replace
 
-from monitor.core.model import (
-    MINUTE,
-    Answer,
-    Instant,
-    ListingAnswer,
-    PollError,
-    RateHint,
-    Reason,
-    Seconds,
-)
+from monitor.core.model import MINUTE, AnyAnswer, Instant, PollError, RateHint, Reason, Seconds
 
 PACE = 0.97  # the part of the budget that is used: what jitter may push into a 60 s window
 LONGEST_PAUSE: Seconds = 15 * MINUTE  # no 429 silences us for longer
@@ -73,13 +64,13 @@ class Budget:
         left = min(1.0, remaining / (CUSTOMERS_PART * limit))
         return replace(self, room=max(FLOOR, left * limit / plan))
 
-    def answered(self, answer: Answer | ListingAnswer, plan: float, now: Seconds) -> "Budget":
+    def answered(self, answer: AnyAnswer, plan: float, now: Seconds) -> "Budget":
         """Return the budget after an answer that came at `now`: its pause, a 429, its headers."""
         after = self.hinted(answer.rate, plan)
         if answer.pause is None:
             return after
         pause = min(answer.pause, LONGEST_PAUSE)
-        error = answer.page if isinstance(answer, ListingAnswer) else answer.observation
+        error = answer.observation
         if isinstance(error, PollError) and error.reason is Reason.RATE_LIMITED:
             return after.refused(now, pause)
         return after.pause(now, pause)

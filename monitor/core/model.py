@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
@@ -102,16 +102,6 @@ class RateHint:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What one call brought: its `Date`, unless a cache gave it; `pause` is what it asks for."""
-
-    observation: Observation
-    server_date: Instant | None = None
-    pause: Seconds | None = None
-    rate: RateHint | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Listed:
     """A campaign as the platform lists it."""
 
@@ -131,14 +121,28 @@ class ListingPage:
     total: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ListingAnswer:
-    """One call for a page of the listing; the last three as in `Answer`."""
+_Seen_co = TypeVar("_Seen_co", bound=Observation | ListingPage, covariant=True)
 
-    page: ListingPage | PollError
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[_Seen_co]):
+    """What one call brought: its `Date`, unless a cache gave it; `pause` is what it asks for."""
+
+    observation: _Seen_co
     server_date: Instant | None = None
     pause: Seconds | None = None
     rate: RateHint | None = None
+
+
+class Answer(Reply[Observation]):
+    """The reply to a call about one campaign."""
+
+
+class ListingAnswer(Reply[ListingPage | PollError]):
+    """The reply to a call for a page of the listing."""
+
+
+AnyAnswer = Answer | ListingAnswer
 
 
 class Verdict(StrEnum):

@@ -113,7 +113,7 @@ class Memory:
         )
 
     def trusted(self, observation: Observation) -> Observation:
-        """Return an observation; one without the fields of a test, which were there, as an error."""
+        """Return the observation; an error where it lacks the fields of a test that was there."""
         # An API release that drops them must not read as "never tested".
         if isinstance(observation, SftpConfig) and not observation.has_test_fields:
             known = self.config is not None and self.config.id == observation.id

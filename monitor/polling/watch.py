@@ -209,7 +209,7 @@ class Watch:
     def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
         """Take a page of the listing, or why there is none: for the breaker it is a call."""
         self._heed(answer)
-        call = Call(None, answer.page, token_generation)
+        call = Call(None, answer.observation, token_generation)
         events = self._observe(call, answer.server_date, self.now())
         self.save(Change(environments=(self.status,), events=events))
 
