@@ -32,17 +32,17 @@ RemindEvery = Mapping[Severity, Seconds]
 MuterOf = Callable[[str, Alerts], str | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Subject:
     """What the events of a decision are about; `labels` are those of an alert that fires now."""
 
     environment: str
-    campaign_id: str | None = None
     labels: AlertLabels
+    decided_at: Instant
+    observed_at: Instant | None = None  # None: when it was decided
+    campaign_id: str | None = None
     import_schedule: str = ""
     last_passed_at: Instant | None = None
-    observed_at: Instant
-    decided_at: Instant
     initial: bool = False
 
 
@@ -227,7 +227,7 @@ def _event(
         summary=said.summary,
         evidence=said.evidence,
         since=wrong.since,
-        observed_at=subject.observed_at,
+        observed_at=subject.observed_at or subject.decided_at,
         decided_at=subject.decided_at,
         next_step="" if over or rule is None else rule.next_step_for(new),
         reason=("recovered" if recovered else "muted") if over else None,

@@ -7,11 +7,31 @@ from typing import NamedTuple
 from zlib import crc32
 
 from monitor.core import alerts as machine
-from monitor.core.model import HOUR, Event, Finding, Instant, Observation, PollError, Seconds
+from monitor.core.clock import with_server_date
+from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentRule, Facts, observe
+from monitor.core.model import (
+    HOUR,
+    AlertLabels,
+    Event,
+    Finding,
+    Instant,
+    Observation,
+    PollError,
+    Seconds,
+)
 from monitor.core.rule import EVERY_OTHER_RULE, RULES, Sight, Target, judge_all
 from monitor.core.rules import Unreadable
 from monitor.core.schedule import Priority
-from monitor.core.status import OURS, Ahead, Alert, AlertState, CampaignStatus, Memory, clamped
+from monitor.core.status import (
+    OURS,
+    Ahead,
+    Alert,
+    AlertState,
+    CampaignStatus,
+    EnvironmentStatus,
+    Memory,
+    clamped,
+)
 
 # A deadline up to so many intervals after the regular poll is kept, in case that runs late.
 DEADLINES_KEPT = 3
@@ -136,6 +156,54 @@ def next_poll(
     return regular._replace(deadline=deadline + machine.AFTER_DEADLINE)
 
 
+def assess_environment(
+    before: EnvironmentStatus,
+    call: Call,
+    server_date: Instant | None,
+    rules: Mapping[str, EnvironmentRule],
+    facts: Facts,
+    now: Instant,
+) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
+    """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
+    status = observe(with_server_date(before, server_date, now), call, facts, now)
+    findings = {name: rule.judge(status, facts, now) for name, rule in rules.items()}
+    subject = machine.Subject(before.name, facts.labels, now)
+    alerts, events = machine.decide(before.alerts, findings, rules, subject, facts.remind_every)
+    return replace(status, alerts=alerts), findings, events
+
+
+def reconcile_environment(
+    before: EnvironmentStatus,
+    rules: Mapping[str, EnvironmentRule],
+    now: Instant,
+    labels: AlertLabels | None = None,
+    gone: str | None = None,
+) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
+    """Decide what a start or a changed config means; one that is `gone` has no `rules` left."""
+    # A call from the future (the clock was wrong) would put off the next probe until then.
+    kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
+    subject = machine.Subject(before.name, labels or AlertLabels(), now)
+    alerts, events = machine.reconcile(kept.alerts, ENVIRONMENT_RULES, rules, subject, gone)
+    return replace(kept, alerts=alerts), events
+
+
+def next_probe(
+    status: EnvironmentStatus,
+    rules: Mapping[str, EnvironmentRule],
+    facts: Facts,
+    probe_interval: Seconds,
+    token_probe_interval: Seconds,
+) -> Instant:
+    """Return when the open breaker lets its next probe through; a deadline may be earlier."""
+    called_at = status.called_at or 0.0
+    interval = token_probe_interval if status.outage_at is None else probe_interval
+    # As of the last call: a deadline that has passed since then is due, not forgotten.
+    findings = {name: rule.judge(status, facts, called_at) for name, rule in rules.items()}
+    deadline = machine.next_deadline(status.alerts, rules, findings, called_at)
+    regular = called_at + interval
+    return regular if deadline is None else min(regular, deadline + machine.AFTER_DEADLINE)
+
+
 def _muter_of(
     memory: Memory, target: Target, environment_alert: str | None, rule: str, alerts: machine.Alerts
 ) -> str | None:
@@ -163,8 +231,8 @@ def _subject(
         labels=target.labels_with(config),
         import_schedule=(config.import_schedule if config else None) or "",
         last_passed_at=status.memory.last_passed_at,
-        observed_at=status.polled_at or now,
         decided_at=now,
+        observed_at=status.polled_at,
         initial=initial,
     )
 

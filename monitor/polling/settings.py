@@ -18,7 +18,7 @@ from monitor.config import (
 from monitor.core.assess import Cadence
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import Roster
-from monitor.core.environment_rules import Facts
+from monitor.core.environment import Facts
 from monitor.core.model import Answer, Instant, ListingAnswer, Seconds
 from monitor.core.rule import Target
 

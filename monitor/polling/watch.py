@@ -9,7 +9,7 @@ from dataclasses import replace
 import structlog
 
 from monitor.adapters.store import Change
-from monitor.core import assess, clock, environment, environment_rules
+from monitor.core import assess, clock, environment
 from monitor.core.alerts import in_telling_order
 from monitor.core.assess import NextPoll
 from monitor.core.board import Entry, Findings, in_force
@@ -96,7 +96,7 @@ class Watch:
             settings.environment,
         )
         rules, labels = own.resolved.rules, own.alert_labels
-        self.status, events = environment.reconcile(before, rules, now, labels)
+        self.status, events = assess.reconcile_environment(before, rules, now, labels)
         if self.status != before:
             events = (*change.events, *events)
             change = replace(change, environments=(self.status,), events=events)
@@ -193,7 +193,7 @@ class Watch:
             observation,
             now,
             remind_every=self.settings.alerts.remind_every,
-            environment_alert=environment_rules.firing_alert(self.status),
+            environment_alert=environment.firing_alert(self.status),
             others_read_at=self._doubts.others_read_at(key, observation, self.entries),
             ahead=clock.ahead(self.status, now),
         )
@@ -226,7 +226,7 @@ class Watch:
 
     def _observe(self, call: Call, server_date: Instant | None, now: Instant) -> tuple[Event, ...]:
         before, rules = self.status, self.settings.environment.resolved.rules
-        self.status, self.findings, events = environment.step(
+        self.status, self.findings, events = assess.assess_environment(
             before, call, server_date, rules, self.settings.facts_at(self.pace), now
         )
         _log_environment(before, self.status)
@@ -254,7 +254,7 @@ class Watch:
     def next_probe(self) -> Instant:
         """Return when the open breaker lets its next probe through."""
         polling = self.settings.polling
-        return environment.next_probe(
+        return assess.next_probe(
             self.status,
             self.settings.environment.resolved.rules,
             self.settings.facts_at(self.pace),

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from monitor.core.environment import next_probe
-from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.assess import next_probe
+from monitor.core.environment import ENVIRONMENT_RULES
 from monitor.core.model import HOUR, MINUTE, EventStatus, Reason, Severity
 from monitor.core.rule import resolve_rules
 from monitor.core.status import Alert

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.alerts import AFTER_DEADLINE
-from monitor.core.assess import Cadence, next_poll
+from monitor.core.assess import Cadence, next_poll, next_probe
 from monitor.core.clock import MOVED_FOR, ahead, campaign_stepped, clock_stepped, with_server_date
-from monitor.core.environment import next_probe
 from monitor.core.model import (
     DAY,
     HOUR,

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from monitor.core.assess import assess
+from monitor.core.assess import assess, assess_environment
 from monitor.core.board import Board, Entry, EnvironmentBoard
-from monitor.core.environment import Call, step
-from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.environment import ENVIRONMENT_RULES, Call
 from monitor.core.model import (
     DAY,
     HOUR,
@@ -77,7 +76,7 @@ def after_calls(
     )
     for generation, at in enumerate(instants):
         call = Call("c-1", PollError(reason), generation)
-        status, _, _ = step(status, call, None, known, facts, at)
+        status, _, _ = assess_environment(status, call, None, known, facts, at)
     return status
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from monitor.core.alerts import RemindEvery
-from monitor.core.environment import Call, interpret, reconcile, step
-from monitor.core.environment_rules import ENVIRONMENT_RULES, Facts
+from monitor.core.assess import assess_environment, reconcile_environment
+from monitor.core.environment import ENVIRONMENT_RULES, Call, Facts, interpret
 from monitor.core.model import (
     MINUTE,
     AlertLabels,
@@ -72,7 +72,9 @@ class WatchedEnvironment:
         observation = PollError(outcome) if isinstance(outcome, Reason) else outcome
         observation = interpret(self.status, observation, self.facts.campaigns)
         call = Call(campaign_id, observation, generation, notified)
-        status, self.findings, events = step(self.status, call, None, self.rules, self.facts, at)
+        status, self.findings, events = assess_environment(
+            self.status, call, None, self.rules, self.facts, at
+        )
         return self._take((status, events))
 
     def calls(self, outcomes: Iterable[Outcome], *, at: Instant = NOW) -> None:
@@ -92,7 +94,7 @@ class WatchedEnvironment:
     ) -> tuple[Event, ...]:
         """Take a changed config; None: the environment is not in it any more."""
         self.rules = {} if rules is None else resolve_rules(ENVIRONMENT_RULES, rules)
-        return self._take(reconcile(self.status, self.rules, now, LABELS, gone))
+        return self._take(reconcile_environment(self.status, self.rules, now, LABELS, gone))
 
     def _take(self, decided: tuple[EnvironmentStatus, tuple[Event, ...]]) -> tuple[Event, ...]:
         self.status, events = decided
