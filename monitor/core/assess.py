@@ -9,34 +9,14 @@ from zlib import crc32
 from monitor.core import alerts as machine
 from monitor.core.clock import with_server_date
 from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentRule, Facts, observe
-from monitor.core.model import (
-    HOUR,
-    AlertLabels,
-    Event,
-    Finding,
-    Instant,
-    Observation,
-    PollError,
-    Seconds,
-)
+from monitor.core.model import AlertLabels, Event, Finding, Instant, Observation, PollError, Seconds
 from monitor.core.rule import EVERY_OTHER_RULE, RULES, Sight, Target, judge_all
 from monitor.core.rules import Unreadable
 from monitor.core.schedule import Priority
-from monitor.core.status import (
-    OURS,
-    Ahead,
-    Alert,
-    AlertState,
-    CampaignStatus,
-    EnvironmentStatus,
-    Memory,
-    clamped,
-)
+from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus, Memory, clamped
 
 # A deadline up to so many intervals after the regular poll is kept, in case that runs late.
 DEADLINES_KEPT = 3
-
-YOUNG: Seconds = HOUR  # how long a firing alert is polled at `unhealthy_interval`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +116,7 @@ def next_poll(
     if target.muted_status is not None:
         idle = max(cadence.idle_interval, cadence.interval)
         return NextPoll(_next_slot(status, polled_at, idle), Priority.ROUTINE)
-    watched = any(_needs_watching(alert, polled_at) for alert in status.alerts.values())
+    watched = any(alert.is_young(polled_at) for alert in status.alerts.values())
     if watched or status.error is not None:
         regular = NextPoll(polled_at + cadence.unhealthy_interval, Priority.UNHEALTHY)
     elif cadence.stretched:
@@ -176,13 +156,13 @@ def reconcile_environment(
     before: EnvironmentStatus,
     rules: Mapping[str, EnvironmentRule],
     now: Instant,
-    labels: AlertLabels | None = None,
+    labels: AlertLabels,
     gone: str | None = None,
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
     """Decide what a start or a changed config means; one that is `gone` has no `rules` left."""
     # A call from the future (the clock was wrong) would put off the next probe until then.
     kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
-    subject = machine.Subject(before.name, labels or AlertLabels(), now)
+    subject = machine.Subject(before.name, labels, now)
     alerts, events = machine.reconcile(kept.alerts, ENVIRONMENT_RULES, rules, subject, gone)
     return replace(kept, alerts=alerts), events
 
@@ -235,11 +215,6 @@ def _subject(
         observed_at=status.polled_at,
         initial=initial,
     )
-
-
-def _needs_watching(alert: Alert, now: Instant) -> bool:
-    young = alert.fired_at is not None and now - alert.fired_at < YOUNG
-    return alert.muted_by is None and (young or alert.state is AlertState.PENDING)
 
 
 def _next_slot(status: CampaignStatus, after: Instant, interval: Seconds) -> Instant:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from monitor.core.model import (
+    HOUR,
     AlertLabels,
     Instant,
     NoConfig,
@@ -77,6 +78,11 @@ class Alert:
         """The `alertstate` label: `pending`, `firing` (what is told), `muted` (would be sent)."""
         muted = self.state is AlertState.FIRING and self.muted_by is not None
         return "muted" if muted else self.state.value
+
+    def is_young(self, now: Instant) -> bool:
+        """Return whether it is pending, or has fired within the last hour, and is not muted."""
+        young = self.fired_at is not None and now - self.fired_at < HOUR
+        return self.muted_by is None and (young or self.state is AlertState.PENDING)
 
     def redated(self, redate: Redate) -> "Alert":
         """Return the alert with all that spans are counted from redated; `since` stays."""
