@@ -1,4 +1,4 @@
-"""(what was, what was seen, rules, now) → (what is, what to tell): the product in one function."""
+"""(status, observation, rules, now) → (status, findings, events): the product in one module."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,16 +21,16 @@ DEADLINES_KEPT = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cadence:
-    """How often to look."""
+    """How often to poll."""
 
     interval: Seconds  # what the budget really gives
     unhealthy_interval: Seconds
-    idle_interval: Seconds  # for campaigns that are not told
+    idle_interval: Seconds  # for campaigns that nobody is notified of
     stretched: bool = False  # `interval` is longer than wanted
 
 
 class Decision(NamedTuple):
-    """What came of one observation: the status after it, the findings, what to tell, in order."""
+    """What came of one observation: the status after it, the findings, the events in order."""
 
     status: CampaignStatus
     findings: Mapping[str, Finding]
@@ -48,17 +48,14 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     others_read_at: Instant | None = None,
     ahead: Ahead = OURS,
 ) -> Decision:
-    """Decide what an observation made at `now` of our clock means.
-
-    `environment_alert` is the one that mutes `unreadable`, `others_read_at` the Sight's.
-    """
+    """Decide what an observation at `now` of ours means; `environment_alert` mutes `unreadable`."""
     observation = before.memory.trusted(observation)
     status = before.after(observation, now)
     sight = Sight(observation, status, target, now, others_read_at)
     findings = judge_all(target.rules, sight, ahead)
 
     initial = before.memory.seen_at is None and status.memory.seen_at is not None
-    alerts, told = machine.decide(
+    alerts, events = machine.decide(
         before.alerts,
         findings,
         target.rules,
@@ -67,7 +64,7 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
         muter_of=partial(_muter_of, status.memory, target, environment_alert),
         definite=not isinstance(observation, PollError),
     )
-    return Decision(replace(status, alerts=alerts), findings, told)
+    return Decision(replace(status, alerts=alerts), findings, events)
 
 
 def reconcile(
@@ -87,7 +84,7 @@ def reconcile(
 
 
 class NextPoll(NamedTuple):
-    """When to look again and why; and the deadline for which it is too late should that be late."""
+    """When to poll next and why; should that be late, from `deadline` on because of a deadline."""
 
     at: Instant
     priority: Priority
@@ -103,11 +100,10 @@ def next_poll(
     *,
     findings: Mapping[str, Finding] | None = None,
 ) -> NextPoll | None:
-    """Return when to look again, and why; None for a campaign never polled: as soon as may be.
+    """Return when to poll next, and why; None for a campaign never polled: as soon as may be.
 
-    Computed from what is remembered alone, so it is the same after a restart. A deadline that
-    comes before the regular poll takes its place, one that passed since the last poll is due.
-    `findings` of the decision that `status` has just come from, by the same clocks, save a second.
+    Computed from what is remembered alone, so that it is the same after a restart; `findings` of
+    the decision that `status` has just come from, by the same clocks, save evaluating them again.
     """
     # From the future (our clock was set back) it would put off the next poll until then.
     polled_at = clamped(now)(status.polled_at)
@@ -125,7 +121,8 @@ def next_poll(
         regular = NextPoll(polled_at + cadence.interval, Priority.ROUTINE)
     else:
         regular = NextPoll(_next_slot(status, polled_at, cadence.interval), Priority.ROUTINE)
-    # After a poll that failed, what was read before it has its deadlines all the same.
+    # After a poll that failed, what was read before it has its deadlines all the same. One before
+    # the regular poll takes its place, one that has passed since the last poll is due.
     if status.known is not None and (findings is None or status.error is not None):
         findings = judge_all(target.rules, Sight(status.known, status, target, polled_at), ahead)
     deadline = machine.next_deadline(status.alerts, target.rules, findings or {}, polled_at)

@@ -34,7 +34,7 @@ UNANSWERED = frozenset(
 )  # fmt: skip
 """Outcomes that are no answer of the API: nothing came, or what came is not its own."""
 
-# These may be answered before anybody has looked at the token.
+# These may be answered before the token is checked.
 SAYS_NOTHING_OF_THE_TOKEN = UNANSWERED | {Reason.RATE_LIMITED, Reason.API_ERROR, Reason.NOT_FOUND}
 
 CALLS_TO_OPEN = 3  # so many unanswered calls in a row open the breaker
@@ -81,11 +81,7 @@ def interpret(status: EnvironmentStatus, observation: Observation, campaigns: in
 
 
 def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
-    """Return the breaker after one call.
-
-    A page of the listing shows that base URL and token are right. That it is refused (403, 404)
-    matters only where no campaign is known.
-    """
+    """Return the breaker after one call; a page of the listing shows base URL and token right."""
     reason = call.reason
     # A mistake of our own, or what a cache has kept, is no evidence of the API, neither way.
     if reason in (Reason.INTERNAL_ERROR, Reason.CACHED):
@@ -125,7 +121,7 @@ def _campaigns_to_open(reason: Reason, facts: Facts) -> int:
 
 def _is_refused(run: Run | None, call: Call, facts: Facts) -> bool:
     """Return whether refusals are the environment's matter by now, not single campaigns'."""
-    # None of none is all of them: where no campaign is known, the listing's refusal decides.
+    # None of none is all of them: only where no campaign is known, the listing's refusal decides.
     if call.campaign_id is None:
         return not facts.campaigns
     return run is not None and len(run.campaigns) >= _campaigns_to_open(run.reason, facts)
@@ -177,7 +173,7 @@ def of_campaigns(status: EnvironmentStatus, targets: Mapping[str, Target]) -> En
 
 
 class EnvironmentRule(BaseRule):
-    """A rule of an environment: looks at the breaker right after a call."""
+    """A rule of an environment: evaluates the breaker right after a call."""
 
     @abstractmethod
     def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
@@ -262,7 +258,7 @@ class BudgetInsufficient(EnvironmentRule, alertname="TalkoverBudgetInsufficient"
         return healthy(summary, evidence)
 
 
-# Every rule of an environment by its name, in the order in which events are told.
+# Every rule of an environment by its name, in the order in which events are sent.
 ENVIRONMENT_RULES: dict[str, type[EnvironmentRule]] = {
     cls.name: cls for cls in (ApiUnreachable, TokenRejected, BudgetInsufficient)
 }

@@ -202,11 +202,7 @@ class EventStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing to notify on-call of, as decided.
-
-    The store fills `epoch` (which start decided it) and `durable` (it is on disk); `redelivery`
-    says that it may have been delivered before a crash.
-    """
+    """One thing to notify on-call of, as decided; `epoch` and `durable` are filled by the store."""
 
     status: EventStatus
     seq: int
@@ -230,9 +226,9 @@ class Event:
     reason: str | None = None
     muted_by: str | None = None
     initial: bool = False
-    epoch: str = ""
-    redelivery: bool = False
-    durable: bool = True
+    epoch: str = ""  # which start decided it
+    redelivery: bool = False  # it may have been delivered before a crash
+    durable: bool = True  # it is on disk
 
     @property
     def fingerprint(self) -> str:

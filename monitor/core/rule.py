@@ -69,7 +69,7 @@ class BaseRule(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a rule may look at: what was seen, and the campaign's status with it taken in."""
+    """The evaluation input of a rule: what was seen, and the campaign's status with it taken in."""
 
     observation: Observation
     status: CampaignStatus
@@ -91,8 +91,8 @@ class Sight:
 class Rule(BaseRule):
     """A rule of a campaign."""
 
-    mutes: ClassVar[tuple[str, ...]] = ()  # the rules that are not told while it is unhealthy
-    needs_enabled: ClassVar[bool] = False  # it is not told while the config is switched off
+    mutes: ClassVar[tuple[str, ...]] = ()  # rules whose alerts are not sent while it is unhealthy
+    needs_enabled: ClassVar[bool] = False  # it is not sent while the config is switched off
     unknown_while: ClassVar[tuple[str, ...]] = ()  # rules whose being unhealthy spoils its evidence
 
     @abstractmethod
@@ -153,7 +153,7 @@ class Target:
     listed: bool = True  # false: known from discovery alone
     listed_at: Instant | None = None  # when the last complete listing had it; None: that had not
     expected: bool = True  # it must have a config, whether or not one was ever seen
-    muted_status: str | None = None  # its status, where that is not told
+    muted_status: str | None = None  # its status, where nobody is notified of it
 
     def is_as(self, before: "Target | None") -> bool:
         """Return whether nothing has changed but that a listing confirmed the campaign."""

@@ -54,10 +54,10 @@ class Alert:
     fired_at: Instant | None = None  # when it fired
     healthy_at: Instant | None = None  # when `keep_firing_for` began
     muted_by: str | None = None
-    told: bool = False  # what on-call was last told
+    told: bool = False  # what on-call was last notified of
     told_at: Instant | None = None  # the reminder clock
     told_severity: Severity | None = None
-    fired_as: AlertLabels | None = None  # as what it was told
+    fired_as: AlertLabels | None = None  # the labels that were sent
     seq: int = 0  # the number of its last event; it outlives the campaign
     summary: str = ""  # its texts are those of its last unhealthy finding
     evidence: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Alert:
 
     @property
     def shown_as(self) -> str:
-        """The `alertstate` label: `pending`, `firing` (what is told), `muted` (would be sent)."""
+        """The `alertstate` label: `pending`, `firing` (was sent), `muted` (would be sent)."""
         muted = self.state is AlertState.FIRING and self.muted_by is not None
         return "muted" if muted else self.state.value
 
@@ -101,10 +101,10 @@ class Memory:
 
     config: SftpConfig | None = None  # the last one seen
     gone_at: Instant | None = None  # there is none any more since then
-    first_seen_at: Instant | None = None  # the first sight of this very config
+    first_seen_at: Instant | None = None  # when this very config was first seen
     seen_at: Instant | None = None  # the last definite answer
     enabled_seen: bool = False
-    disabled_since: Instant | None = None  # the first sight of it off since it was last seen on
+    disabled_since: Instant | None = None  # first seen off after it was last seen on
     last_passed_at: Instant | None = None
     tested_seen: bool = False
 

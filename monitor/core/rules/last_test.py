@@ -85,7 +85,7 @@ class StaleTest(LastTestRule, alertname="SftpTestStale"):
 
 @campaign_rule
 class FutureTest(LastTestRule, alertname="SftpTestInFuture"):
-    """The last test lies in the future: a clock is wrong, and no age can be told."""
+    """The last test lies in the future: a clock is wrong, and no age is known."""
 
     name = "future_test"
     meaning = "the last test is dated in the future, so its age is unknown"

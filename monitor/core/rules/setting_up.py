@@ -71,7 +71,7 @@ class NeverTested(ConfigRule, alertname="SftpNeverTested"):
     grace: Seconds = setting(DAY, "how long a new config may stay untested")
 
     def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
-        """Return unhealthy `grace` after the creation (or, where unknown, the first sight)."""
+        """Return unhealthy `grace` after the creation (where unknown: since it was first seen)."""
         if config.half_tested:
             return unknown("the record of the last test is incomplete", evidence_of_test(config))
         if config.last_test_at is not None:
