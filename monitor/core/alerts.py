@@ -7,26 +7,14 @@ no transition to miss. Instants only come from findings; there are no timers.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from monitor.core.model import (
-    AlertLabels,
-    Event,
-    EventStatus,
-    Finding,
-    Instant,
-    Seconds,
-    Severity,
-    Verdict,
-)
-from monitor.core.rule import BaseRule
+from monitor.core.model import AlertLabels, Event, EventStatus, Finding, Instant, Severity, Verdict
+from monitor.core.rule import BaseRule, RemindEvery
 from monitor.core.status import Alert, AlertState, clamped
 
 # For a deadline D is polled at D + 1 s, so that it has passed on the platform's clock too.
-AFTER_DEADLINE: Seconds = 1.0
+AFTER_DEADLINE = 1.0
 
 Alerts = Mapping[str, Alert]
-
-# How often on-call is reminded of an alert, by severity; 0 or no entry: never.
-RemindEvery = Mapping[Severity, Seconds]
 
 # What mutes a rule's alert, given the alerts there are after the findings; None: nothing.
 MuterOf = Callable[[str, Alerts], str | None]

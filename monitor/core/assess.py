@@ -10,7 +10,7 @@ from monitor.core import alerts as machine
 from monitor.core.clock import with_server_date
 from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentRule, Facts, observe
 from monitor.core.model import AlertLabels, Event, Finding, Instant, Observation, PollError, Seconds
-from monitor.core.rule import EVERY_OTHER_RULE, RULES, Sight, Target, judge_all
+from monitor.core.rule import EVERY_OTHER_RULE, RULES, RemindEvery, Sight, Target, judge_all
 from monitor.core.rules import Unreadable
 from monitor.core.schedule import Priority
 from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus, Memory, clamped
@@ -43,7 +43,7 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     observation: Observation,
     now: Instant,
     *,
-    remind_every: machine.RemindEvery,
+    remind_every: RemindEvery,
     environment_alert: str | None = None,
     others_read_at: Instant | None = None,
     ahead: Ahead = OURS,
@@ -68,19 +68,21 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
 
 
 def reconcile(
-    status: CampaignStatus, target: Target, now: Instant, gone: str | None = None
+    status: CampaignStatus, target: Target | None, now: Instant, gone: str | None = None
 ) -> Decision:
-    """Decide what a start or a changed config means; `gone`: why it is not polled any more."""
-    subject, rules = _subject(status, target, now), target.rules if gone is None else {}
-    alerts, events = machine.reconcile(status.alerts, RULES, rules, subject, gone)
-    if gone is not None:
+    """Decide what a start or a changed config means; without a target it has left, for `gone`."""
+    environment, key = status.environment, status.campaign_id
+    known = target or Target(environment=environment, campaign_id=key)
+    subject = _subject(status, known, now)
+    alerts, events = machine.reconcile(status.alerts, RULES, known.rules, subject, gone)
+    if target is None:
         # A tombstone: the event counts, so that no event id is reused.
-        key = status.campaign_id
-        left = CampaignStatus(environment=status.environment, campaign_id=key, alerts=alerts)
-        return Decision(left, {}, events)
-    # An instant from the future (the clock was wrong) would confirm a loss of today.
-    memory = replace(status.memory, seen_at=clamped(now)(status.memory.seen_at))
-    return Decision(replace(status, alerts=alerts, memory=memory), {}, events)
+        after = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
+    else:
+        # An instant from the future (the clock was wrong) would confirm a loss of today.
+        memory = replace(status.memory, seen_at=clamped(now)(status.memory.seen_at))
+        after = replace(status, alerts=alerts, memory=memory)
+    return Decision(after, {}, events)
 
 
 class NextPoll(NamedTuple):

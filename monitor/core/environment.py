@@ -8,7 +8,6 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from monitor.core.alerts import RemindEvery
 from monitor.core.model import (
     MINUTE,
     AlertLabels,
@@ -22,7 +21,7 @@ from monitor.core.model import (
     Seconds,
     Severity,
 )
-from monitor.core.rule import BaseRule, Target, healthy, setting, unhealthy, unknown
+from monitor.core.rule import BaseRule, RemindEvery, Target, healthy, setting, unhealthy, unknown
 from monitor.core.status import EnvironmentStatus, Run
 from monitor.core.text import rfc3339, span
 

@@ -33,6 +33,9 @@ PositiveSeconds = Annotated[float, SECONDS, "above 0"]  # a span that cannot be 
 # How old something may be, by how often TalkOver imports, in its words: hourly, daily, manual.
 AgesBySchedule = Mapping[Annotated[str, "import schedule"], PositiveSeconds]
 
+# How often on-call is reminded of an alert, by severity; 0 or no entry: never.
+RemindEvery = Mapping[Severity, Seconds]
+
 
 def setting(default: Any, about: str) -> Any:
     """Declare a setting of a rule: its default and its help text for users."""

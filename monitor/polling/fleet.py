@@ -18,7 +18,6 @@ from monitor.config import Config, ConfigError, EnvironmentConfig, Problem
 from monitor.core import assess
 from monitor.core.discovery import Roster
 from monitor.core.model import AlertLabels, Instant
-from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Settings, Token
@@ -210,12 +209,7 @@ def _removal(
     after, events = assess.reconcile_environment(status, {}, now, AlertLabels(), why)
     # Without its breaker: an environment that comes back under this name starts closed.
     left = EnvironmentStatus(name=status.name, alerts=after.alerts)
-    decisions = [
-        assess.reconcile(
-            one, Target(environment=status.name, campaign_id=one.campaign_id), now, why
-        )
-        for one in campaigns
-    ]
+    decisions = [assess.reconcile(one, None, now, why) for one in campaigns]
     return Change(
         campaigns=tuple(one.status for one in decisions),
         environments=(left,),

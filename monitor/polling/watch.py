@@ -18,7 +18,6 @@ from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Roster
 from monitor.core.environment import Call
 from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Reason, Seconds
-from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus, moved
 from monitor.core.text import rfc3339
 from monitor.polling.settings import Clock, Settings
@@ -158,8 +157,7 @@ class Watch:
             elif self.settings.knows_nobody_else:
                 continue
             else:
-                gone = Target(environment=self.name, campaign_id=key)
-                decision = assess.reconcile(before, gone, now, "campaign_removed")
+                decision = assess.reconcile(before, None, now, "campaign_removed")
             if decision.status != before:
                 if entry is not None:
                     self.entries[key] = replace(entry, status=decision.status)

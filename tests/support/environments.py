@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from monitor.core.alerts import RemindEvery
 from monitor.core.assess import assess_environment, reconcile_environment
 from monitor.core.environment import ENVIRONMENT_RULES, Call, Facts, interpret
 from monitor.core.model import (
@@ -17,7 +16,7 @@ from monitor.core.model import (
     Reason,
     Seconds,
 )
-from monitor.core.rule import resolve_rules
+from monitor.core.rule import RemindEvery, resolve_rules
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW, a_config
 
