@@ -9,7 +9,7 @@ from zlib import crc32
 from monitor.core import alerts as machine
 from monitor.core.clock import with_server_date
 from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentRule, Facts, observe
-from monitor.core.model import AlertLabels, Event, Finding, Instant, Observation, PollError, Seconds
+from monitor.core.model import AlertLabels, Event, Finding, Instant, Observation, Seconds
 from monitor.core.rule import EVERY_OTHER_RULE, RULES, RemindEvery, Sight, Target, judge_all
 from monitor.core.rules import Unreadable
 from monitor.core.schedule import Priority
@@ -49,9 +49,8 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     ahead: Ahead = OURS,
 ) -> Decision:
     """Decide what an observation at `now` of ours means; `environment_alert` mutes `unreadable`."""
-    observation = before.memory.trusted(observation)
     status = before.after(observation, now)
-    sight = Sight(observation, status, target, now, others_read_at)
+    sight = Sight(status.error or observation, status, target, now, others_read_at)
     findings = judge_all(target.rules, sight, ahead)
 
     initial = before.memory.seen_at is None and status.memory.seen_at is not None
@@ -62,7 +61,7 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
         _subject(status, target, now, initial=initial),
         remind_every,
         muter_of=partial(_muter_of, status.memory, target, environment_alert),
-        definite=not isinstance(observation, PollError),
+        definite=status.error is None,
     )
     return Decision(replace(status, alerts=alerts), findings, events)
 

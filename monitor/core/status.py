@@ -118,16 +118,6 @@ class Memory:
             disabled_since=redate(self.disabled_since),
         )
 
-    def trusted(self, observation: Observation) -> Observation:
-        """Return the observation; an error where it lacks the fields of a test that was there."""
-        # An API release that drops them must not read as "never tested".
-        if isinstance(observation, SftpConfig) and not observation.has_test_fields:
-            known = self.config is not None and self.config.id == observation.id
-            if observation.is_enabled or (known and self.tested_seen):
-                absent = "last_test_at or last_test_success is absent"
-                return PollError(Reason.SCHEMA_MISMATCH, absent)
-        return observation
-
     def after(self, seen: SftpConfig | NoConfig, now: Instant) -> "Memory":
         """Return the memory after a definite answer at `now`."""
         memory = replace(self.redated(clamped(now)), seen_at=now)
@@ -223,10 +213,20 @@ class CampaignStatus:
         return NoConfig() if self.memory.gone_at is not None else self.memory.config
 
     def after(self, observation: Observation, now: Instant) -> "CampaignStatus":
-        """Return the status after a poll at `now`; its alerts are yet to be decided."""
+        """Return the status after a poll at `now`: an `error`, or the observation remembered."""
+        if isinstance(observation, SftpConfig) and self._lacks_its_test(observation):
+            absent = "last_test_at or last_test_success is absent"
+            observation = PollError(Reason.SCHEMA_MISMATCH, absent)
         if not isinstance(observation, PollError):
             memory = self.memory.after(observation, now)
             return replace(self, memory=memory, polled_at=now, error=None, failures=None)
         before = self.failures or Failures(0, now)
         failures = replace(before, count=before.count + 1)
         return replace(self, polled_at=now, error=observation, failures=failures)
+
+    def _lacks_its_test(self, config: SftpConfig) -> bool:
+        # An API release that drops the fields of the test must not read as "never tested".
+        memory = self.memory
+        known = memory.config is not None and memory.config.id == config.id
+        tested = config.is_enabled or (known and memory.tested_seen)
+        return tested and not config.has_test_fields
