@@ -8,7 +8,7 @@ from zlib import crc32
 
 from monitor.core import alerts as machine
 from monitor.core.clock import with_server_date
-from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentRule, Facts, observe
+from monitor.core.environment import ENVIRONMENT_RULES, Call, Facts, observe
 from monitor.core.model import AlertLabels, Event, Finding, Instant, Observation, Seconds
 from monitor.core.rule import EVERY_OTHER_RULE, RULES, RemindEvery, Sight, Target, judge_all
 from monitor.core.rules import Unreadable
@@ -135,49 +135,37 @@ def next_poll(
 
 
 def assess_environment(
-    before: EnvironmentStatus,
-    call: Call,
-    server_date: Instant | None,
-    rules: Mapping[str, EnvironmentRule],
-    facts: Facts,
-    now: Instant,
+    before: EnvironmentStatus, call: Call, server_date: Instant | None, facts: Facts, now: Instant
 ) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
     """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
     status = observe(with_server_date(before, server_date, now), call, facts, now)
+    rules, subject = facts.rules, machine.Subject(before.name, facts.labels, now)
     findings = {name: rule.judge(status, facts, now) for name, rule in rules.items()}
-    subject = machine.Subject(before.name, facts.labels, now)
     alerts, events = machine.decide(before.alerts, findings, rules, subject, facts.remind_every)
     return replace(status, alerts=alerts), findings, events
 
 
 def reconcile_environment(
-    before: EnvironmentStatus,
-    rules: Mapping[str, EnvironmentRule],
-    now: Instant,
-    labels: AlertLabels,
-    gone: str | None = None,
+    before: EnvironmentStatus, facts: Facts | None, now: Instant, gone: str | None = None
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
-    """Decide what a start or a changed config means; one that is `gone` has no `rules` left."""
+    """Decide what a start or a changed config means; without facts it has left, for `gone`."""
     # A call from the future (the clock was wrong) would put off the next probe until then.
     kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
+    rules, labels = (facts.rules, facts.labels) if facts else ({}, AlertLabels())
     subject = machine.Subject(before.name, labels, now)
     alerts, events = machine.reconcile(kept.alerts, ENVIRONMENT_RULES, rules, subject, gone)
     return replace(kept, alerts=alerts), events
 
 
 def next_probe(
-    status: EnvironmentStatus,
-    rules: Mapping[str, EnvironmentRule],
-    facts: Facts,
-    probe_interval: Seconds,
-    token_probe_interval: Seconds,
+    status: EnvironmentStatus, facts: Facts, probe_interval: Seconds, token_probe_interval: Seconds
 ) -> Instant:
     """Return when the open breaker lets its next probe through; a deadline may be earlier."""
     called_at = status.called_at or 0.0
     interval = token_probe_interval if status.outage_at is None else probe_interval
     # As of the last call: a deadline that has passed since then is due, not forgotten.
-    findings = {name: rule.judge(status, facts, called_at) for name, rule in rules.items()}
-    deadline = machine.next_deadline(status.alerts, rules, findings, called_at)
+    findings = {name: rule.judge(status, facts, called_at) for name, rule in facts.rules.items()}
+    deadline = machine.next_deadline(status.alerts, facts.rules, findings, called_at)
     regular = called_at + interval
     return regular if deadline is None else min(regular, deadline + machine.AFTER_DEADLINE)
 

@@ -66,6 +66,7 @@ class Facts:
     notified: int  # of so many of the campaigns on-call is notified
     effective_interval: Seconds
     unreadable_after: Seconds
+    rules: Mapping[str, "EnvironmentRule"] = field(default_factory=dict)  # the enabled ones
     labels: AlertLabels = AlertLabels()  # those of an alert that fires now
     remind_every: RemindEvery = field(default_factory=dict)
 

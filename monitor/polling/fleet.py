@@ -17,7 +17,7 @@ from monitor.adapters.talkover import Talkover
 from monitor.config import Config, ConfigError, EnvironmentConfig, Problem
 from monitor.core import assess
 from monitor.core.discovery import Roster
-from monitor.core.model import AlertLabels, Instant
+from monitor.core.model import Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Settings, Token
@@ -206,7 +206,7 @@ def _removal(
 ) -> Change:
     """Return what is left, and what is to be told, of an environment that is no longer watched."""
     why = "environment_removed"
-    after, events = assess.reconcile_environment(status, {}, now, AlertLabels(), why)
+    after, events = assess.reconcile_environment(status, None, now, why)
     # Without its breaker: an environment that comes back under this name starts closed.
     left = EnvironmentStatus(name=status.name, alerts=after.alerts)
     decisions = [assess.reconcile(one, None, now, why) for one in campaigns]

@@ -113,6 +113,7 @@ class Settings:
             notified=self.told,
             effective_interval=self.interval_at(pace),
             unreadable_after=self.environment.resolved.unreadable_after,
+            rules=self.environment.resolved.rules,
             labels=self.environment.alert_labels,
             remind_every=self.alerts.remind_every,
         )

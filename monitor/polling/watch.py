@@ -89,13 +89,9 @@ class Watch:
         now = self.now()
         self._aim(settings)
         self.unswept = set(settings.targets)
-        change, before, own = (
-            self._reconciled(self.campaigns, now),
-            self.status,
-            settings.environment,
-        )
-        rules, labels = own.resolved.rules, own.alert_labels
-        self.status, events = assess.reconcile_environment(before, rules, now, labels)
+        change, before = self._reconciled(self.campaigns, now), self.status
+        facts = settings.facts_at(self.pace)
+        self.status, events = assess.reconcile_environment(before, facts, now)
         if self.status != before:
             events = (*change.events, *events)
             change = replace(change, environments=(self.status,), events=events)
@@ -223,10 +219,9 @@ class Watch:
             log.info("yielding", environment=self.name, part=round(self.budget.room, 2))
 
     def _observe(self, call: Call, server_date: Instant | None, now: Instant) -> tuple[Event, ...]:
-        before, rules = self.status, self.settings.environment.resolved.rules
-        self.status, self.findings, events = assess.assess_environment(
-            before, call, server_date, rules, self.settings.facts_at(self.pace), now
-        )
+        before, facts = self.status, self.settings.facts_at(self.pace)
+        after = assess.assess_environment(before, call, server_date, facts, now)
+        self.status, self.findings, events = after
         _log_environment(before, self.status)
         return events
 
@@ -251,14 +246,9 @@ class Watch:
 
     def next_probe(self) -> Instant:
         """Return when the open breaker lets its next probe through."""
-        polling = self.settings.polling
-        return assess.next_probe(
-            self.status,
-            self.settings.environment.resolved.rules,
-            self.settings.facts_at(self.pace),
-            polling.probe_interval,
-            polling.token_probe_interval,
-        )
+        polling, facts = self.settings.polling, self.settings.facts_at(self.pace)
+        outage, token = polling.probe_interval, polling.token_probe_interval
+        return assess.next_probe(self.status, facts, outage, token)
 
 
 def _log_poll(before: Entry, after: Entry) -> None:

@@ -151,7 +151,9 @@ def test_a_call_that_was_not_answered_says_nothing_of_the_token() -> None:
 def test_while_404_comes_for_every_campaign_nothing_is_known_of_the_token() -> None:
     environment = WatchedEnvironment(campaigns=3)
     environment.calls([NoConfig(by_404=True)] * 3)
-    finding = environment.rules["token_rejected"].judge(environment.status, environment.facts, NOW)
+    finding = environment.facts.rules["token_rejected"].judge(
+        environment.status, environment.facts, NOW
+    )
     assert finding.verdict is Verdict.UNKNOWN
 
 

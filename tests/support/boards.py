@@ -70,13 +70,10 @@ def after_calls(
 ) -> EnvironmentStatus:
     """Return an environment whose calls at these instants failed for `reason`."""
     status = EnvironmentStatus(name=name)
-    facts, known = (
-        replace(facts_of(3), labels=labels),
-        resolve_rules(ENVIRONMENT_RULES, rules or {}),
-    )
+    facts = replace(facts_of(3, rules=rules), labels=labels)
     for generation, at in enumerate(instants):
         call = Call("c-1", PollError(reason), generation)
-        status, _, _ = assess_environment(status, call, None, known, facts, at)
+        status, _, _ = assess_environment(status, call, None, facts, at)
     return status
 
 
