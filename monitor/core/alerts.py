@@ -102,10 +102,7 @@ def recheck_at(alert: Alert, rule: BaseRule) -> Instant | None:
 
 
 def next_deadline(
-    alerts: Alerts,
-    rules: Mapping[str, BaseRule],
-    findings: Mapping[str, Finding],
-    after: Instant,
+    alerts: Alerts, rules: Mapping[str, BaseRule], findings: Mapping[str, Finding], after: Instant
 ) -> Instant | None:
     """Return the first instant after `after` at which time alone changes something."""
     instants = [recheck_at(alerts[name], rules[name]) for name in alerts.keys() & rules.keys()]
