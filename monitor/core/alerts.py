@@ -32,6 +32,7 @@ class Subject:
     import_schedule: str = ""
     last_passed_at: Instant | None = None
     initial: bool = False
+    definite: bool = False  # a campaign was read
 
 
 def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Alert:
@@ -116,9 +117,7 @@ def decide(
     rules: Mapping[str, BaseRule],
     subject: Subject,
     remind_every: RemindEvery,
-    *,
     muter_of: MuterOf = lambda _rule, _alerts: None,
-    definite: bool = False,
 ) -> tuple[dict[str, Alert], tuple[Event, ...]]:
     """Return the alerts after these findings, and the events in their order."""
     now, events = subject.decided_at, list[Event]()
@@ -137,7 +136,7 @@ def decide(
         rule, finding, alert = rules[name], findings[name], moved[name]
         known = finding.verdict is not Verdict.UNKNOWN
         # After a definite observation mutes are facts of their own, whatever the finding.
-        if not (known or definite):
+        if not (known or subject.definite):
             continue
         if alert.active:
             alert = replace(alert, muted_by=muter_of(name, moved))

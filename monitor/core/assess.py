@@ -52,16 +52,11 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     status = before.after(observation, now)
     sight = Sight(status.error or observation, status, target, now, others_read_at)
     findings = judge_all(target.rules, sight, ahead)
-
     initial = before.memory.seen_at is None and status.memory.seen_at is not None
+    subject = _subject(status, target, now, initial=initial)
+    muter_of = partial(_muter_of, status.memory, target, environment_alert)
     alerts, events = machine.decide(
-        before.alerts,
-        findings,
-        target.rules,
-        _subject(status, target, now, initial=initial),
-        remind_every,
-        muter_of=partial(_muter_of, status.memory, target, environment_alert),
-        definite=status.error is None,
+        before.alerts, findings, target.rules, subject, remind_every, muter_of
     )
     return Decision(replace(status, alerts=alerts), findings, events)
 
@@ -200,6 +195,7 @@ def _subject(
         decided_at=now,
         observed_at=status.polled_at,
         initial=initial,
+        definite=status.error is None,
     )
 
 
