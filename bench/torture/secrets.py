@@ -60,19 +60,16 @@ PAGES = (
 )  # fmt: skip
 
 BROKEN_RULE = """
-from dataclasses import dataclass
-from typing import ClassVar
 
 from monitor.core.rule import Rule
 from monitor.core.rules import campaign_rule
 
 
 @campaign_rule
-@dataclass(frozen=True, kw_only=True)
 class Breaks(Rule):
-    name: ClassVar[str] = "breaks"
-    meaning: ClassVar[str] = "it breaks, with all that a rule can know"
-    next_step: ClassVar[str] = "none"
+    name = "breaks"
+    meaning = "it breaks, with all that a rule can know"
+    next_step = "none"
 
     def judge(self, sight):
         raise RuntimeError(repr(sight))

@@ -10,7 +10,7 @@ from monitor.config.formats import matches
 from monitor.config.keys import Conflict, Section, key
 from monitor.config.secrets import TokenSource
 from monitor.core.discovery import Roster
-from monitor.core.environment_rules import ENVIRONMENT_RULES, EnvironmentRule
+from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentRule
 from monitor.core.model import AlertLabels, Listed, Seconds
 from monitor.core.rule import Rule, Target, resolve_rules
 from monitor.core.rules import RULES, Unreadable

@@ -15,7 +15,7 @@ from monitor.config import formats as f
 from monitor.config.document import Document
 from monitor.config.keys import Key, Parse, Section, expand, matching, one_of, whole_number
 from monitor.config.secrets import TokenSource, token_source
-from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.environment import ENVIRONMENT_RULES
 from monitor.core.model import Seconds, Severity
 from monitor.core.rule import AgesBySchedule, BaseRule, PositiveSeconds
 from monitor.core.rules import RULES

@@ -1,4 +1,4 @@
-"""(what was, what was seen, rules, now) → (what is, what to tell): the product in one function."""
+"""(status, observation, rules, now) → (status, findings, events): the product in one module."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,50 +7,30 @@ from typing import NamedTuple
 from zlib import crc32
 
 from monitor.core import alerts as machine
-from monitor.core.model import (
-    HOUR,
-    Event,
-    Finding,
-    Instant,
-    NoConfig,
-    Observation,
-    PollError,
-    Reason,
-    Seconds,
-    SftpConfig,
-)
-from monitor.core.rule import EVERY_OTHER_RULE, RULES, Sight, Target, judge_all
+from monitor.core.clock import with_server_date
+from monitor.core.environment import ENVIRONMENT_RULES, Call, Facts, observe
+from monitor.core.model import AlertLabels, Event, Finding, Instant, Observation, Seconds
+from monitor.core.rule import EVERY_OTHER_RULE, RULES, RemindEvery, Sight, Target, judge_all
 from monitor.core.rules import Unreadable
 from monitor.core.schedule import Priority
-from monitor.core.status import (
-    OURS,
-    Ahead,
-    Alert,
-    AlertState,
-    CampaignStatus,
-    Failures,
-    Memory,
-    clamped,
-)
+from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus, Memory, clamped
 
 # A deadline up to so many intervals after the regular poll is kept, in case that runs late.
 DEADLINES_KEPT = 3
 
-YOUNG: Seconds = HOUR  # how long a firing alert is polled at `unhealthy_interval`
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cadence:
-    """How often to look."""
+    """How often to poll."""
 
     interval: Seconds  # what the budget really gives
     unhealthy_interval: Seconds
-    idle_interval: Seconds  # for campaigns that are not told
+    idle_interval: Seconds  # for campaigns that nobody is notified of
     stretched: bool = False  # `interval` is longer than wanted
 
 
 class Decision(NamedTuple):
-    """What came of one observation: the status after it, the findings, what to tell, in order."""
+    """What came of one observation: the status after it, the findings, the events in order."""
 
     status: CampaignStatus
     findings: Mapping[str, Finding]
@@ -63,54 +43,44 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     observation: Observation,
     now: Instant,
     *,
-    remind_every: machine.RemindEvery,
+    remind_every: RemindEvery,
     environment_alert: str | None = None,
     others_read_at: Instant | None = None,
     ahead: Ahead = OURS,
 ) -> Decision:
-    """Decide what an observation made at `now` of our clock means.
-
-    `environment_alert` is the one that mutes `unreadable`, `others_read_at` the Sight's.
-    """
-    observation = _trusted(observation, before.memory)
-    status = _remember(before, observation, now)
-    sight = Sight(observation, status, target, now, others_read_at)
+    """Decide what an observation at `now` of ours means; `environment_alert` mutes `unreadable`."""
+    status = before.after(observation, now)
+    sight = Sight(status.error or observation, status, target, now, others_read_at)
     findings = judge_all(target.rules, sight, ahead)
-
     initial = before.memory.seen_at is None and status.memory.seen_at is not None
-    alerts, told = machine.decide(
-        before.alerts,
-        findings,
-        target.rules,
-        _subject(status, target, now, initial=initial),
-        remind_every,
-        muter_of=partial(_muter_of, status.memory, target, environment_alert),
-        definite=not isinstance(observation, PollError),
+    subject = _subject(status, target, now, initial=initial)
+    muter_of = partial(_muter_of, status.memory, target, environment_alert)
+    alerts, events = machine.decide(
+        before.alerts, findings, target.rules, subject, remind_every, muter_of
     )
-    return Decision(replace(status, alerts=alerts), findings, told)
+    return Decision(replace(status, alerts=alerts), findings, events)
 
 
-def reconcile(status: CampaignStatus, target: Target, now: Instant) -> Decision:
-    """Decide what a start or a changed config means for what is remembered. Usually nothing."""
-    # An instant from the future (the clock was wrong) would confirm a loss of today.
-    read_at = clamped(now)(status.memory.seen_at)
-    memory, subject = replace(status.memory, seen_at=read_at), _subject(status, target, now)
-    alerts, told = machine.reconcile(status.alerts, RULES, target.rules, subject)
-    return Decision(replace(status, alerts=alerts, memory=memory), {}, told)
-
-
-def remove(status: CampaignStatus, target: Target, reason: str, now: Instant) -> Decision:
-    """Decide what is to be told of a campaign that is no longer watched, for `reason`."""
-    subject = _subject(status, target, now)
-    alerts, told = machine.reconcile(status.alerts, RULES, {}, subject, reason)
-    # A tombstone: the event counts, so that no event id is reused.
+def reconcile(
+    status: CampaignStatus, target: Target | None, now: Instant, gone: str | None = None
+) -> Decision:
+    """Decide what a start or a changed config means; without a target it has left, for `gone`."""
     environment, key = status.environment, status.campaign_id
-    left = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
-    return Decision(left, {}, told)
+    known = target or Target(environment=environment, campaign_id=key)
+    subject = _subject(status, known, now)
+    alerts, events = machine.reconcile(status.alerts, RULES, known.rules, subject, gone)
+    if target is None:
+        # A tombstone: the event counts, so that no event id is reused.
+        after = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
+    else:
+        # An instant from the future (the clock was wrong) would confirm a loss of today.
+        memory = replace(status.memory, seen_at=clamped(now)(status.memory.seen_at))
+        after = replace(status, alerts=alerts, memory=memory)
+    return Decision(after, {}, events)
 
 
 class NextPoll(NamedTuple):
-    """When to look again and why; and the deadline for which it is too late should that be late."""
+    """When to poll next and why; should that be late, from `deadline` on because of a deadline."""
 
     at: Instant
     priority: Priority
@@ -126,11 +96,10 @@ def next_poll(
     *,
     findings: Mapping[str, Finding] | None = None,
 ) -> NextPoll | None:
-    """Return when to look again, and why; None for a campaign never polled: as soon as may be.
+    """Return when to poll next, and why; None for a campaign never polled: as soon as may be.
 
-    Computed from what is remembered alone, so it is the same after a restart. A deadline that
-    comes before the regular poll takes its place, one that passed since the last poll is due.
-    `findings` of the decision that `status` has just come from, by the same clocks, save a second.
+    Computed from what is remembered alone, so that it is the same after a restart; `findings` of
+    the decision that `status` has just come from, by the same clocks, save evaluating them again.
     """
     # From the future (our clock was set back) it would put off the next poll until then.
     polled_at = clamped(now)(status.polled_at)
@@ -139,7 +108,7 @@ def next_poll(
     if target.muted_status is not None:
         idle = max(cadence.idle_interval, cadence.interval)
         return NextPoll(_next_slot(status, polled_at, idle), Priority.ROUTINE)
-    watched = any(_needs_watching(alert, polled_at) for alert in status.alerts.values())
+    watched = any(alert.is_young(polled_at) for alert in status.alerts.values())
     if watched or status.error is not None:
         regular = NextPoll(polled_at + cadence.unhealthy_interval, Priority.UNHEALTHY)
     elif cadence.stretched:
@@ -148,7 +117,8 @@ def next_poll(
         regular = NextPoll(polled_at + cadence.interval, Priority.ROUTINE)
     else:
         regular = NextPoll(_next_slot(status, polled_at, cadence.interval), Priority.ROUTINE)
-    # After a poll that failed, what was read before it has its deadlines all the same.
+    # After a poll that failed, what was read before it has its deadlines all the same. One before
+    # the regular poll takes its place, one that has passed since the last poll is due.
     if status.known is not None and (findings is None or status.error is not None):
         findings = judge_all(target.rules, Sight(status.known, status, target, polled_at), ahead)
     deadline = machine.next_deadline(status.alerts, target.rules, findings or {}, polled_at)
@@ -159,41 +129,40 @@ def next_poll(
     return regular._replace(deadline=deadline + machine.AFTER_DEADLINE)
 
 
-def _trusted(observation: Observation, memory: Memory) -> Observation:
-    # An API release that drops the fields of the test must not read as "never tested".
-    if isinstance(observation, SftpConfig) and not observation.has_test_fields:
-        known = memory.config is not None and memory.config.id == observation.id
-        if observation.is_enabled or (known and memory.tested_seen):
-            return PollError(Reason.SCHEMA_MISMATCH, "last_test_at or last_test_success is absent")
-    return observation
+def assess_environment(
+    before: EnvironmentStatus, call: Call, server_date: Instant | None, facts: Facts, now: Instant
+) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
+    """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
+    status = observe(with_server_date(before, server_date, now), call, facts, now)
+    rules, subject = facts.rules, machine.Subject(before.name, facts.labels, now)
+    findings = {name: rule.judge(status, facts, now) for name, rule in rules.items()}
+    alerts, events = machine.decide(before.alerts, findings, rules, subject, facts.remind_every)
+    return replace(status, alerts=alerts), findings, events
 
 
-def _remember(before: CampaignStatus, observation: Observation, now: Instant) -> CampaignStatus:
-    if isinstance(observation, PollError):
-        failures = before.failures or Failures(0, now)
-        failures = replace(failures, count=failures.count + 1)
-        return replace(before, polled_at=now, error=observation, failures=failures)
-    memory = replace(before.memory.redated(clamped(now)), seen_at=now)
-    if isinstance(observation, NoConfig):
-        memory = replace(memory, gone_at=memory.gone_at or now)
-    else:
-        memory = _remember_config(memory, observation, now)
-    return replace(before, memory=memory, polled_at=now, error=None, failures=None)
+def reconcile_environment(
+    before: EnvironmentStatus, facts: Facts | None, now: Instant, gone: str | None = None
+) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
+    """Decide what a start or a changed config means; without facts it has left, for `gone`."""
+    # A call from the future (the clock was wrong) would put off the next probe until then.
+    kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
+    rules, labels = (facts.rules, facts.labels) if facts else ({}, AlertLabels())
+    subject = machine.Subject(before.name, labels, now)
+    alerts, events = machine.reconcile(kept.alerts, ENVIRONMENT_RULES, rules, subject, gone)
+    return replace(kept, alerts=alerts), events
 
 
-def _remember_config(memory: Memory, config: SftpConfig, now: Instant) -> Memory:
-    # Made anew under another id it is another config: its graces start afresh.
-    if memory.config is None or memory.config.id != config.id:
-        memory = Memory(first_seen_at=now, seen_at=now, last_passed_at=memory.last_passed_at)
-    return replace(
-        memory,
-        config=config,
-        gone_at=None,
-        enabled_seen=config.is_enabled or memory.enabled_seen,
-        disabled_since=None if config.is_enabled else memory.disabled_since or now,
-        last_passed_at=config.last_test_at if config.last_test_success else memory.last_passed_at,
-        tested_seen=config.last_test_at is not None or memory.tested_seen,
-    )
+def next_probe(
+    status: EnvironmentStatus, facts: Facts, probe_interval: Seconds, token_probe_interval: Seconds
+) -> Instant:
+    """Return when the open breaker lets its next probe through; a deadline may be earlier."""
+    called_at = status.called_at or 0.0
+    interval = token_probe_interval if status.outage_at is None else probe_interval
+    # As of the last call: a deadline that has passed since then is due, not forgotten.
+    findings = {name: rule.judge(status, facts, called_at) for name, rule in facts.rules.items()}
+    deadline = machine.next_deadline(status.alerts, facts.rules, findings, called_at)
+    regular = called_at + interval
+    return regular if deadline is None else min(regular, deadline + machine.AFTER_DEADLINE)
 
 
 def _muter_of(
@@ -223,15 +192,11 @@ def _subject(
         labels=target.labels_with(config),
         import_schedule=(config.import_schedule if config else None) or "",
         last_passed_at=status.memory.last_passed_at,
-        observed_at=status.polled_at or now,
         decided_at=now,
+        observed_at=status.polled_at,
         initial=initial,
+        definite=status.error is None,
     )
-
-
-def _needs_watching(alert: Alert, now: Instant) -> bool:
-    young = alert.fired_at is not None and now - alert.fired_at < YOUNG
-    return alert.muted_by is None and (young or alert.state is AlertState.PENDING)
 
 
 def _next_slot(status: CampaignStatus, after: Instant, interval: Seconds) -> Instant:

@@ -67,7 +67,7 @@ class Entry:
 
     @property
     def labels(self) -> AlertLabels:
-        """The labels of an alert that on-call is not told of."""
+        """The labels of an alert that on-call was not notified of."""
         return self.target.labels_with(self.status.memory.config)
 
 
@@ -84,7 +84,7 @@ class EnvironmentBoard:
     campaigns: Mapping[str, Entry] = field(default_factory=dict)
     interval: Seconds = 0.0  # the sweep time that the budget really gives
     stale_after: Seconds = float("inf")  # how old evidence may be
-    idle_stale_after: Seconds = float("inf")  # the same of campaigns which are not told
+    idle_stale_after: Seconds = float("inf")  # of campaigns that nobody is notified of
     per_minute: float = 0.0  # calls, as `available`
     available: int = 0
     lag: Seconds = 0.0  # how late the most overdue poll is
@@ -107,7 +107,7 @@ class EnvironmentBoard:
         seen_at = entry.status.memory.seen_at
         idle = entry.target.muted_status is not None
         allowed = self.idle_stale_after if idle else self.stale_after
-        # Dated further ahead (the clock was wrong), how old it is cannot be told, either.
+        # Dated further ahead (the clock was wrong), how old it is cannot be known, either.
         fresh = seen_at is not None and abs(self.now - seen_at) <= allowed
         return fresh and entry.status.error is None and not self.status.breaker_open
 
@@ -152,7 +152,7 @@ class Board:
 
 
 def worst_firing(alerts: Iterable[ActiveAlert]) -> Health:
-    """Return the health that alerts leave: the worst of those that on-call was told."""
+    """Return the health that alerts leave: the worst of those that on-call was notified of."""
     severities = {active.severity for active in alerts if active.alert.told}
     if Severity.CRITICAL in severities:
         return Health.CRITICAL
@@ -168,10 +168,7 @@ def doubts(found: Iterable[tuple[Verdict, str]]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryQuery:
-    """Which events are asked for, newest first; None is no limit.
-
-    `cursor` is the row of an event in the history: only those older than that one.
-    """
+    """Which events are asked for, newest first, older than row `cursor`; None is no limit."""
 
     limit: int = 100
     environment: str | None = None

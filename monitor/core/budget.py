@@ -1,24 +1,14 @@
 """How many calls may go out: one number per environment, the next instant at which one may.
 
-A generic cell rate algorithm without a burst: calls are paced evenly at 97 % of the budget, so
-that no window of 60 s holds more than the budget even when the network jitters. Start, restart and
-a 429's pause are all this one number; a 429 and the API's rate headers can but stretch the pace.
+A generic cell rate algorithm without a burst: calls are paced evenly. Start, restart and a 429's
+pause are all this number; a 429 and the API's rate headers can but stretch the pace.
 """
 
 from dataclasses import dataclass, replace
 
-from monitor.core.model import (
-    MINUTE,
-    Answer,
-    Instant,
-    ListingAnswer,
-    PollError,
-    RateHint,
-    Reason,
-    Seconds,
-)
+from monitor.core.model import MINUTE, AnyAnswer, Instant, PollError, RateHint, Reason, Seconds
 
-PACE = 0.97  # the part of the budget that is used: what jitter may push into a 60 s window
+PACE = 0.97  # of the budget is used: the rest is what jitter may push into a window of 60 s
 LONGEST_PAUSE: Seconds = 15 * MINUTE  # no 429 silences us for longer
 LEASE: Seconds = 5.0  # spending is written down so far ahead: a crash cannot spend it twice
 FLOOR = 0.1  # this part is used however little is left: else we would be blind for ever
@@ -64,22 +54,20 @@ class Budget:
         return replace(self, next_at=max(self.next_at, now + seconds))
 
     def hinted(self, hint: RateHint | None, plan: float) -> "Budget":
-        """Return the budget as the API's rate headers have it; `plan` is its limit a minute.
-
-        Where less of it remains than the customer needs, we yield in proportion.
-        """
+        """Return the budget as the API's rate headers have it; `plan` is its limit a minute."""
+        # Where less of it remains than the customer needs, we yield in proportion.
         limit = plan if hint is None or hint.limit is None else min(plan, hint.limit)
         remaining = limit if hint is None or hint.remaining is None else hint.remaining
         left = min(1.0, remaining / (CUSTOMERS_PART * limit))
         return replace(self, room=max(FLOOR, left * limit / plan))
 
-    def answered(self, answer: Answer | ListingAnswer, plan: float, now: Seconds) -> "Budget":
+    def answered(self, answer: AnyAnswer, plan: float, now: Seconds) -> "Budget":
         """Return the budget after an answer that came at `now`: its pause, a 429, its headers."""
         after = self.hinted(answer.rate, plan)
         if answer.pause is None:
             return after
         pause = min(answer.pause, LONGEST_PAUSE)
-        error = answer.page if isinstance(answer, ListingAnswer) else answer.observation
+        error = answer.observation
         if isinstance(error, PollError) and error.reason is Reason.RATE_LIMITED:
             return after.refused(now, pause)
         return after.pause(now, pause)
@@ -96,8 +84,8 @@ class Budget:
 def effective_interval(
     pace: float, told: int, interval: Seconds, idle: int = 0, idle_interval: Seconds = 1.0
 ) -> Seconds:
-    """Return the sweep time at `pace` calls a minute for `told` campaigns: `interval` or longer."""
-    # Those that are not told take a call every `idle_interval` each, and at most half of the pace.
+    """Return the sweep time at `pace` calls a minute for `told` campaigns, at least `interval`."""
+    # The idle ones take a call every `idle_interval` each, and at most half of the pace.
     left = pace - min(pace / 2, idle * MINUTE / idle_interval)
     return max(interval, told * MINUTE / left)
 

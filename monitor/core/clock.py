@@ -1,7 +1,6 @@
-"""Whose clock is right. What we see is dated by ours; the platform's instants have two candidates.
+"""Whose clock is right for the platform's instants: ours, or ours plus its median difference.
 
-They are our clock, and ours plus the median of the last differences to the API's `Date`. Where
-the differences agree and stay one of them counts alone, else both must give the same verdict.
+Where the last differences to the API's `Date` agree one counts alone, else both must agree.
 """
 
 from collections.abc import Sequence

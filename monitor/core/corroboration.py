@@ -1,7 +1,4 @@
-"""Whether a config that is gone is gone by itself: two others must be readable after that.
-
-A token of another environment, a wrong base URL or an API release give 404 for all campaigns.
-"""
+"""Whether a config that is gone is gone by itself: two others must be readable after that."""
 
 from collections.abc import Iterator, Mapping
 from heapq import nlargest
@@ -11,7 +8,8 @@ from monitor.core.model import Instant, NoConfig, Observation, Seconds, Verdict
 from monitor.core.rule import Sight
 from monitor.core.rules import Missing, Unreadable
 
-# So many other campaigns with a config must be asked after a first NoConfig, and be readable.
+# So many others with a config must be asked after a first NoConfig, and be readable: a token of
+# another environment, a wrong base URL or an API release give 404 for all campaigns.
 OTHERS = 2
 
 Entries = Mapping[str, Entry]  # the campaigns of one environment by id
@@ -55,7 +53,7 @@ class Corroboration:
         return settled
 
     def restore(self, entries: Entries) -> list[str]:
-        """Take who is watched after a start, a reload or a listing; return whom to poll next."""
+        """Take the campaigns after a start, a reload or a listing; return whom to poll next."""
         # All whose config is gone are decided again, unless others must be read before.
         lost = {key: at for key, entry in entries.items() if (at := _lost_at(entry)) is not None}
         others = self._others_read_at("", entries) if lost else None

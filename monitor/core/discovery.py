@@ -1,8 +1,4 @@
-"""Who is there to be watched: listings of all campaigns, and what is believed of them.
-
-A listing may lie or break off, so whom it lacks is not gone yet: to forget a campaign wrongly
-would resolve its alerts wrongly.
-"""
+"""The target set of an environment: listings of all campaigns, and what is believed of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +7,8 @@ from monitor.core.model import Instant, Listed, ListingPage
 
 PAGE_SIZE = 100  # how many campaigns a page of the platform's listing holds at most
 
-# So many complete listings in a row must lack a campaign, or be halved, to be believed.
+# So many complete listings in a row must lack a campaign, or be halved, to be believed: one may
+# lie or break off, and to forget a campaign wrongly would resolve its alerts wrongly.
 LISTINGS_TO_BELIEVE = 3
 
 
@@ -56,7 +53,7 @@ class Listing:
 
 
 def take(roster: Roster, listing: Listing, now: Instant) -> Roster:
-    """Return the roster after a listing that ended at `now`. An empty one changes nothing."""
+    """Return the target set after a listing that ended at `now`. An empty one changes nothing."""
     if not listing.campaigns:
         return roster
     # One that was given up brings campaigns in, but proves no absence.

@@ -1,19 +1,16 @@
-"""What an answer means for an environment: one step of its clock, its breaker and its alerts.
+"""What is wrong with an API: the breaker of an environment, and the rules that are views of it.
 
 The breaker sees the outcome of every call. Three calls in a row that were not answered open it,
 and so does a rejected token; open, it lets only probes through, and the first answer closes it.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from monitor.core.alerts import AFTER_DEADLINE, Subject, decide, next_deadline
-from monitor.core.alerts import reconcile as reconcile_alerts
-from monitor.core.clock import with_server_date
-from monitor.core.environment_rules import ENVIRONMENT_RULES, EnvironmentRule, Facts
 from monitor.core.model import (
+    MINUTE,
     AlertLabels,
-    Event,
     Finding,
     Instant,
     ListingPage,
@@ -22,9 +19,11 @@ from monitor.core.model import (
     PollError,
     Reason,
     Seconds,
+    Severity,
 )
-from monitor.core.rule import Target
-from monitor.core.status import EnvironmentStatus, Run, clamped
+from monitor.core.rule import BaseRule, RemindEvery, Target, healthy, setting, unhealthy, unknown
+from monitor.core.status import EnvironmentStatus, Run
+from monitor.core.text import rfc3339, span
 
 UNANSWERED = frozenset(
     {
@@ -34,7 +33,7 @@ UNANSWERED = frozenset(
 )  # fmt: skip
 """Outcomes that are no answer of the API: nothing came, or what came is not its own."""
 
-# These may be answered before anybody has looked at the token.
+# These may be answered before the token is checked.
 SAYS_NOTHING_OF_THE_TOKEN = UNANSWERED | {Reason.RATE_LIMITED, Reason.API_ERROR, Reason.NOT_FOUND}
 
 CALLS_TO_OPEN = 3  # so many unanswered calls in a row open the breaker
@@ -59,6 +58,19 @@ class Call:
         return self.observation.reason if isinstance(self.observation, PollError) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a decision on an environment depends on beside its status."""
+
+    campaigns: int
+    notified: int  # of so many of the campaigns on-call is notified
+    effective_interval: Seconds
+    unreadable_after: Seconds
+    rules: Mapping[str, "EnvironmentRule"] = field(default_factory=dict)  # the enabled ones
+    labels: AlertLabels = AlertLabels()  # those of an alert that fires now
+    remind_every: RemindEvery = field(default_factory=dict)
+
+
 def interpret(status: EnvironmentStatus, observation: Observation, campaigns: int) -> Observation:
     """Return what an observation means in its environment."""
     # A 404 where nothing was ever readable may be a wrong base URL as well as a missing config.
@@ -68,28 +80,8 @@ def interpret(status: EnvironmentStatus, observation: Observation, campaigns: in
     return observation
 
 
-def step(
-    before: EnvironmentStatus,
-    call: Call,
-    server_date: Instant | None,
-    rules: Mapping[str, EnvironmentRule],
-    facts: Facts,
-    now: Instant,
-) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
-    """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
-    status = observe(with_server_date(before, server_date, now), call, facts, now)
-    findings = {name: rule.judge(status, facts, now) for name, rule in rules.items()}
-    subject = _subject(before.name, facts.labels, now)
-    alerts, events = decide(before.alerts, findings, rules, subject, facts.remind_every)
-    return replace(status, alerts=alerts), findings, events
-
-
 def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
-    """Return the breaker after one call.
-
-    A page of the listing shows that base URL and token are right. That it is refused (403, 404)
-    matters only where no campaign is known.
-    """
+    """Return the breaker after one call; a page of the listing shows base URL and token right."""
     reason = call.reason
     # A mistake of our own, or what a cache has kept, is no evidence of the API, neither way.
     if reason in (Reason.INTERNAL_ERROR, Reason.CACHED):
@@ -129,7 +121,7 @@ def _campaigns_to_open(reason: Reason, facts: Facts) -> int:
 
 def _is_refused(run: Run | None, call: Call, facts: Facts) -> bool:
     """Return whether refusals are the environment's matter by now, not single campaigns'."""
-    # None of none is all of them: where no campaign is known, the listing's refusal decides.
+    # None of none is all of them: only where no campaign is known, the listing's refusal decides.
     if call.campaign_id is None:
         return not facts.campaigns
     return run is not None and len(run.campaigns) >= _campaigns_to_open(run.reason, facts)
@@ -180,37 +172,100 @@ def of_campaigns(status: EnvironmentStatus, targets: Mapping[str, Target]) -> En
     return replace(status, run=replace(run, campaigns=frozenset(count)))
 
 
-def reconcile(
-    before: EnvironmentStatus,
-    rules: Mapping[str, EnvironmentRule],
-    now: Instant,
-    labels: AlertLabels | None = None,
-    gone: str = "rule_removed",
-) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
-    """Decide what a start or a changed config means; one that is `gone` has no `rules` left."""
-    # A call from the future (the clock was wrong) would put off the next probe until then.
-    kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
-    subject = _subject(before.name, labels or AlertLabels(), now)
-    alerts, events = reconcile_alerts(kept.alerts, ENVIRONMENT_RULES, rules, subject, gone)
-    return replace(kept, alerts=alerts), events
+class EnvironmentRule(BaseRule):
+    """A rule of an environment: evaluates the breaker right after a call."""
+
+    @abstractmethod
+    def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
+        """Return the verdict after a call."""
 
 
-def next_probe(
-    status: EnvironmentStatus,
-    rules: Mapping[str, EnvironmentRule],
-    facts: Facts,
-    probe_interval: Seconds,
-    token_probe_interval: Seconds,
-) -> Instant:
-    """Return when the open breaker lets its next probe through; a deadline may be earlier."""
-    called_at = status.called_at or 0.0
-    interval = token_probe_interval if status.outage_at is None else probe_interval
-    # As of the last call: a deadline that has passed since then is due, not forgotten.
-    findings = {name: rule.judge(status, facts, called_at) for name, rule in rules.items()}
-    deadline = next_deadline(status.alerts, rules, findings, called_at)
-    regular = called_at + interval
-    return regular if deadline is None else min(regular, deadline + AFTER_DEADLINE)
+class ApiUnreachable(EnvironmentRule, alertname="TalkoverApiUnreachable"):
+    """The breaker has been open for `after` or longer for want of answers."""
+
+    name = "api_unreachable"
+    meaning = "the TalkOver API does not answer, so nothing is known"
+    next_step = (
+        "Check TalkOver's status page, then base_url, DNS, proxy and firewall from this host."
+    )
+
+    severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
+    after: Seconds = setting(5 * MINUTE, "how long the API must have been unreachable")
+
+    def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
+        """Return unhealthy once the breaker has been open for `after`; unknown before."""
+        if status.outage_at is None:
+            if status.unanswered:
+                return unknown(f"{status.unanswered} calls in a row were not answered")
+            return healthy("the API answers")
+        reason = (status.outage_reason or Reason.CONNECT_ERROR).value
+        evidence = {"reason": reason, "opened_at": rfc3339(status.outage_at)}
+        first = status.unanswered_at or status.outage_at
+        summary = f"the API does not answer since {rfc3339(first)}: {reason}"
+        if reason == Reason.NOT_FOUND:
+            what = "every campaign" if facts.campaigns else "the listing"
+            summary = f"404 for {what}: base_url is wrong, or the API has moved"
+        if now - status.outage_at < self.after:
+            return unknown(summary, evidence, recheck_at=status.outage_at + self.after)
+        return unhealthy(summary, evidence, since=first)
 
 
-def _subject(environment: str, labels: AlertLabels, now: Instant) -> Subject:
-    return Subject(environment=environment, labels=labels, observed_at=now, decided_at=now)
+class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
+    """The API rejects the environment's token: 401 twice, or a run of 403."""
+
+    name = "token_rejected"
+    meaning = "the API rejects the token, so nothing is known"
+    next_step = (
+        "Make a new environment token in TalkOver and put it where token_file points; it is read "
+        "again by itself."
+    )
+
+    severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
+    for_: Seconds = setting(3 * MINUTE, "how long it must be unhealthy before it fires")
+
+    def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
+        """Return unhealthy while the breaker is open with this cause and the API answers."""
+        if status.unanswered or status.outage_at is not None:
+            return unknown("the API does not answer")
+        if status.rejected_at is not None:
+            at, reason = rfc3339(status.rejected_at), status.rejected_by or Reason.UNAUTHORIZED
+            evidence = {"reason": reason.value, "opened_at": at}
+            summary = f"the API rejects the token since {at}: {reason.value}"
+            return unhealthy(summary, evidence, since=status.rejected_at)
+        if status.unauthorized_with is not None:
+            return unknown("the token was rejected once and is read again")
+        return healthy("the API accepts the token")
+
+
+class BudgetInsufficient(EnvironmentRule, alertname="TalkoverBudgetInsufficient"):
+    """The request budget gives a longer interval than a campaign may stay unread."""
+
+    name = "budget_insufficient"
+    meaning = "the request budget is too small for so many campaigns"
+    next_step = (
+        "Raise budget_share, watch fewer campaigns, or have TalkOver raise the plan's limit."
+    )
+
+    for_: Seconds = setting(30 * MINUTE, "how long it must be unhealthy before it fires")
+
+    def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
+        """Return unhealthy when one sweep takes longer than `unreadable.after`."""
+        interval, allowed = span(facts.effective_interval), span(facts.unreadable_after)
+        evidence = {"effective_interval": interval, "allowed": allowed}
+        summary = f"{facts.campaigns} campaigns are read every {interval}, wanted within {allowed}"
+        if facts.effective_interval > facts.unreadable_after:
+            return unhealthy(summary, evidence)
+        return healthy(summary, evidence)
+
+
+# Every rule of an environment by its name, in the order in which events are sent.
+ENVIRONMENT_RULES: dict[str, type[EnvironmentRule]] = {
+    cls.name: cls for cls in (ApiUnreachable, TokenRejected, BudgetInsufficient)
+}
+
+
+def firing_alert(status: EnvironmentStatus) -> str | None:
+    """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
+    names = (ApiUnreachable.name, TokenRejected.name)
+    firing = (name for name in names if name in status.alerts and status.alerts[name].unhealthy)
+    return next(firing, None)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
@@ -68,11 +68,6 @@ class SftpConfig:
     has_test_fields: Annotated[bool, INTERNAL] = True  # of a test, null or not
 
     @property
-    def never_tested(self) -> bool:
-        """True when no test is on record."""
-        return self.last_test_at is None and self.last_test_success is None
-
-    @property
     def half_tested(self) -> bool:
         """True when only one of the two fields of a test is there."""
         return (self.last_test_at is None) != (self.last_test_success is None)
@@ -107,16 +102,6 @@ class RateHint:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What one call brought: its `Date`, unless a cache gave it; `pause` is what it asks for."""
-
-    observation: Observation
-    server_date: Instant | None = None
-    pause: Seconds | None = None
-    rate: RateHint | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Listed:
     """A campaign as the platform lists it."""
 
@@ -136,14 +121,28 @@ class ListingPage:
     total: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ListingAnswer:
-    """One call for a page of the listing; the last three as in `Answer`."""
+_Seen_co = TypeVar("_Seen_co", bound=Observation | ListingPage, covariant=True)
 
-    page: ListingPage | PollError
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[_Seen_co]):
+    """What one call brought: its `Date`, unless a cache gave it; `pause` is what it asks for."""
+
+    observation: _Seen_co
     server_date: Instant | None = None
     pause: Seconds | None = None
     rate: RateHint | None = None
+
+
+class Answer(Reply[Observation]):
+    """The reply to a call about one campaign."""
+
+
+class ListingAnswer(Reply[ListingPage | PollError]):
+    """The reply to a call for a page of the listing."""
+
+
+AnyAnswer = Answer | ListingAnswer
 
 
 class Verdict(StrEnum):
@@ -160,10 +159,12 @@ class Finding:
 
     verdict: Verdict
     summary: Sentence
-    evidence: Mapping[str, Text] = field(default_factory=dict)  # keys of `EVIDENCE_KEYS` only
+    evidence: Mapping[str, Text] = field(default_factory=dict)
     since: Instant | None = None  # when it became true as far as anyone can know
     recheck_at: Instant | None = None  # when time alone would change it
     next_step: str = ""  # what to do about it; empty: what its rule says
+    # What its rule raised, for the log alone.
+    error: Annotated[Exception | None, INTERNAL] = field(default=None, compare=False)
 
 
 class Severity(StrEnum):
@@ -201,11 +202,7 @@ class EventStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing to notify on-call of, as decided.
-
-    The store fills `epoch` (which start decided it) and `durable` (it is on disk); `redelivery`
-    says that it may have been delivered before a crash.
-    """
+    """One thing to notify on-call of, as decided; `epoch` and `durable` are filled by the store."""
 
     status: EventStatus
     seq: int
@@ -229,9 +226,9 @@ class Event:
     reason: str | None = None
     muted_by: str | None = None
     initial: bool = False
-    epoch: str = ""
-    redelivery: bool = False
-    durable: bool = True
+    epoch: str = ""  # which start decided it
+    redelivery: bool = False  # it may have been delivered before a crash
+    durable: bool = True  # it is on disk
 
     @property
     def fingerprint(self) -> str:

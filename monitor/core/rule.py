@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 from monitor.core.model import (
     SECONDS,
@@ -23,13 +23,6 @@ from monitor.core.model import (
 from monitor.core.status import OURS, Ahead, Alert, CampaignStatus, Memory
 from monitor.core.text import rfc3339, span
 
-# Every key that `Finding.evidence` may have: log pipelines index by them.
-EVIDENCE_KEYS = frozenset({
-    "allowed", "created_at", "detail", "disabled_since", "effective_interval", "failures",
-    "first_failure_at", "gone_at", "grace", "is_enabled", "last_test_at", "last_test_success",
-    "max_age", "opened_at", "reason", "tolerance",
-})  # fmt: skip
-
 # The summary of every rule about a config where there is none: that is `missing`'s business.
 NO_CONFIG = "there is no SFTP config to look at"
 
@@ -40,6 +33,9 @@ PositiveSeconds = Annotated[float, SECONDS, "above 0"]  # a span that cannot be 
 # How old something may be, by how often TalkOver imports, in its words: hourly, daily, manual.
 AgesBySchedule = Mapping[Annotated[str, "import schedule"], PositiveSeconds]
 
+# How often on-call is reminded of an alert, by severity; 0 or no entry: never.
+RemindEvery = Mapping[Severity, Seconds]
+
 
 def setting(default: Any, about: str) -> Any:
     """Declare a setting of a rule: its default and its help text for users."""
@@ -48,8 +44,9 @@ def setting(default: Any, about: str) -> Any:
     return field(default=default, metadata={"help": about})
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True, kw_only=True)
-class BaseRule:
+class BaseRule(ABC):
     """What every rule has; `alertname` (in Alertmanager) is the class's name, or as it says."""
 
     name: ClassVar[str]
@@ -63,9 +60,10 @@ class BaseRule:
     keep_firing_for: Seconds = setting(0.0, "how long it must be healthy before it is resolved")
 
     def __init_subclass__(cls, alertname: str | None = None) -> None:
-        """Take the alert's name from the class statement."""
+        """Make each rule a frozen dataclass; its settings are its fields."""
         super().__init_subclass__()
         cls.alertname = alertname or cls.__name__
+        dataclass(frozen=True, kw_only=True)(cls)
 
     def next_step_for(self, found: Finding | Alert) -> str:
         """Return what to do about a finding or an alert: what it says itself, or else the rule."""
@@ -74,7 +72,7 @@ class BaseRule:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a rule may look at: what was seen, and the campaign's status with it taken in."""
+    """The evaluation input of a rule: what was seen, and the campaign's status with it taken in."""
 
     observation: Observation
     status: CampaignStatus
@@ -93,12 +91,11 @@ class Sight:
         return self.now if at is None else at + self.ahead
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule(BaseRule, ABC):
+class Rule(BaseRule):
     """A rule of a campaign."""
 
-    mutes: ClassVar[tuple[str, ...]] = ()  # the rules that are not told while it is unhealthy
-    needs_enabled: ClassVar[bool] = False  # it is not told while the config is switched off
+    mutes: ClassVar[tuple[str, ...]] = ()  # rules whose alerts are not sent while it is unhealthy
+    needs_enabled: ClassVar[bool] = False  # it is not sent while the config is switched off
     unknown_while: ClassVar[tuple[str, ...]] = ()  # rules whose being unhealthy spoils its evidence
 
     @abstractmethod
@@ -106,7 +103,6 @@ class Rule(BaseRule, ABC):
         """Return the verdict on what was seen."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ConfigRule(Rule):
     """A rule about what the config says: unknown unless one was just read."""
 
@@ -160,7 +156,7 @@ class Target:
     listed: bool = True  # false: known from discovery alone
     listed_at: Instant | None = None  # when the last complete listing had it; None: that had not
     expected: bool = True  # it must have a config, whether or not one was ever seen
-    muted_status: str | None = None  # its status, where that is not told
+    muted_status: str | None = None  # its status, where nobody is notified of it
 
     def is_as(self, before: "Target | None") -> bool:
         """Return whether nothing has changed but that a listing confirmed the campaign."""
@@ -206,13 +202,6 @@ def evidence_of_test(config: SftpConfig) -> dict[str, str]:
     return evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Broken(Finding):
-    """The finding of a rule that raised: unknown, and `error` says why, for the log alone."""
-
-    error: Exception | None = field(default=None, compare=False)
-
-
 def judge_all(rules: Mapping[str, Rule], sight: Sight, ahead: Ahead = OURS) -> dict[str, Finding]:
     """Return every rule's finding on what was seen; of two clocks both must give the verdict."""
     if ahead == OURS:
@@ -246,4 +235,4 @@ def _judge(rule: Rule, sight: Sight) -> Finding:
     except Exception as error:
         summary = f"internal error: {type(error).__name__}"
         evidence = {"reason": Reason.INTERNAL_ERROR.value}
-        return Broken(Verdict.UNKNOWN, summary, evidence, error=error)
+        return unknown(summary, evidence, error=error)

@@ -1,8 +1,6 @@
 """Which campaign is due next: a due-queue on the monotonic clock. It never sleeps.
 
-Several may be due at once, for the budget lets one call out at a time. Then deadlines go first,
-then campaigns never seen, then unhealthy ones (with at most a quarter of the calls, or 120 sick
-of 500 would starve the rest), then the longest overdue.
+Of several, deadlines go first, then campaigns never seen, unhealthy ones, the longest overdue.
 """
 
 import heapq
@@ -20,10 +18,11 @@ class Priority(IntEnum):
     ROUTINE = 3
 
 
-# Of so many calls one may go to an unhealthy campaign while routine polls are due as well.
+# Of so many calls one may go to an unhealthy campaign while routine polls are due as well: else 120
+# unhealthy ones of 500 would starve the rest.
 UNHEALTHY_SHARE = 4
 
-# When it is due, a number that tells its put from later ones, the campaign, and why.
+# When it is due, the number of its put, the campaign, and why.
 _Entry = tuple[Seconds, int, str, Priority]
 
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from monitor.core.model import (
+    HOUR,
     AlertLabels,
     Instant,
     NoConfig,
+    Observation,
     PollError,
     Reason,
     Seconds,
@@ -52,10 +54,10 @@ class Alert:
     fired_at: Instant | None = None  # when it fired
     healthy_at: Instant | None = None  # when `keep_firing_for` began
     muted_by: str | None = None
-    told: bool = False  # what on-call was last told
+    told: bool = False  # what on-call was last notified of
     told_at: Instant | None = None  # the reminder clock
     told_severity: Severity | None = None
-    fired_as: AlertLabels | None = None  # as what it was told
+    fired_as: AlertLabels | None = None  # the labels that were sent
     seq: int = 0  # the number of its last event; it outlives the campaign
     summary: str = ""  # its texts are those of its last unhealthy finding
     evidence: Mapping[str, str] = field(default_factory=dict)
@@ -73,9 +75,14 @@ class Alert:
 
     @property
     def shown_as(self) -> str:
-        """The `alertstate` label: `pending`, `firing` (what is told), `muted` (would be sent)."""
+        """The `alertstate` label: `pending`, `firing` (was sent), `muted` (would be sent)."""
         muted = self.state is AlertState.FIRING and self.muted_by is not None
         return "muted" if muted else self.state.value
+
+    def is_young(self, now: Instant) -> bool:
+        """Return whether it is pending, or has fired within the last hour, and is not muted."""
+        young = self.fired_at is not None and now - self.fired_at < HOUR
+        return self.muted_by is None and (young or self.state is AlertState.PENDING)
 
     def redated(self, redate: Redate) -> "Alert":
         """Return the alert with all that spans are counted from redated; `since` stays."""
@@ -94,10 +101,10 @@ class Memory:
 
     config: SftpConfig | None = None  # the last one seen
     gone_at: Instant | None = None  # there is none any more since then
-    first_seen_at: Instant | None = None  # the first sight of this very config
+    first_seen_at: Instant | None = None  # when this very config was first seen
     seen_at: Instant | None = None  # the last definite answer
     enabled_seen: bool = False
-    disabled_since: Instant | None = None  # the first sight of it off since it was last seen on
+    disabled_since: Instant | None = None  # first seen off after it was last seen on
     last_passed_at: Instant | None = None
     tested_seen: bool = False
 
@@ -109,6 +116,24 @@ class Memory:
             first_seen_at=redate(self.first_seen_at),
             seen_at=redate(self.seen_at),
             disabled_since=redate(self.disabled_since),
+        )
+
+    def after(self, seen: SftpConfig | NoConfig, now: Instant) -> "Memory":
+        """Return the memory after a definite answer at `now`."""
+        memory = replace(self.redated(clamped(now)), seen_at=now)
+        if isinstance(seen, NoConfig):
+            return replace(memory, gone_at=memory.gone_at or now)
+        # Made anew under another id it is another config: its graces start afresh.
+        if memory.config is None or memory.config.id != seen.id:
+            memory = Memory(first_seen_at=now, seen_at=now, last_passed_at=memory.last_passed_at)
+        return replace(
+            memory,
+            config=seen,
+            gone_at=None,
+            enabled_seen=seen.is_enabled or memory.enabled_seen,
+            disabled_since=None if seen.is_enabled else memory.disabled_since or now,
+            last_passed_at=seen.last_test_at if seen.last_test_success else memory.last_passed_at,
+            tested_seen=seen.last_test_at is not None or memory.tested_seen,
         )
 
 
@@ -186,3 +211,22 @@ class CampaignStatus:
     def known(self) -> SftpConfig | NoConfig | None:
         """What the last definite answer was; None before the first one."""
         return NoConfig() if self.memory.gone_at is not None else self.memory.config
+
+    def after(self, observation: Observation, now: Instant) -> "CampaignStatus":
+        """Return the status after a poll at `now`: an `error`, or the observation remembered."""
+        if isinstance(observation, SftpConfig) and self._lacks_its_test(observation):
+            absent = "last_test_at or last_test_success is absent"
+            observation = PollError(Reason.SCHEMA_MISMATCH, absent)
+        if not isinstance(observation, PollError):
+            memory = self.memory.after(observation, now)
+            return replace(self, memory=memory, polled_at=now, error=None, failures=None)
+        before = self.failures or Failures(0, now)
+        failures = replace(before, count=before.count + 1)
+        return replace(self, polled_at=now, error=observation, failures=failures)
+
+    def _lacks_its_test(self, config: SftpConfig) -> bool:
+        # An API release that drops the fields of the test must not read as "never tested".
+        memory = self.memory
+        known = memory.config is not None and memory.config.id == config.id
+        tested = config.is_enabled or (known and memory.tested_seen)
+        return tested and not config.has_test_fields

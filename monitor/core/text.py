@@ -1,7 +1,4 @@
-"""Words for people and machines: sanitise, cut, redact, and write instants and spans.
-
-What the API says never reaches a log, a label, a page or a terminal but through `clean`.
-"""
+"""Words for people and machines: what the API says reaches no log and no page but by `clean`."""
 
 import re
 import unicodedata
@@ -50,7 +47,7 @@ def rfc3339(at: Instant, *, milliseconds: bool = False) -> str:
 
 
 def span(seconds: Seconds) -> str:
-    """Return a span for people, rounded down in its largest telling unit: `31 d`, `26 h`."""
+    """Return a span for people, rounded down in its largest unit: `31 d`, `26 h`."""
     size = abs(seconds)
     for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
         if size >= 2 * unit or (size >= unit and size % unit == 0):

@@ -15,10 +15,9 @@ from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.store import Change, Loaded, Store
 from monitor.adapters.talkover import Talkover
 from monitor.config import Config, ConfigError, EnvironmentConfig, Problem
-from monitor.core import assess, environment
+from monitor.core import assess
 from monitor.core.discovery import Roster
 from monitor.core.model import Instant
-from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Settings, Token
@@ -207,13 +206,10 @@ def _removal(
 ) -> Change:
     """Return what is left, and what is to be told, of an environment that is no longer watched."""
     why = "environment_removed"
-    after, events = environment.reconcile(status, {}, now, gone=why)
+    after, events = assess.reconcile_environment(status, None, now, why)
     # Without its breaker: an environment that comes back under this name starts closed.
     left = EnvironmentStatus(name=status.name, alerts=after.alerts)
-    decisions = [
-        assess.remove(one, Target(environment=status.name, campaign_id=one.campaign_id), why, now)
-        for one in campaigns
-    ]
+    decisions = [assess.reconcile(one, None, now, why) for one in campaigns]
     return Change(
         campaigns=tuple(one.status for one in decisions),
         environments=(left,),

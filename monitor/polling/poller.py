@@ -261,7 +261,7 @@ class Poller:
 
     def _take_page(self, answer: ListingAnswer) -> None:
         before = self.watch.settings.targets
-        anew = self._discovery.take(answer.page)
+        anew = self._discovery.take(answer.observation)
         for key in before.keys() - self.watch.settings.targets.keys():
             self._queue.discard(key)
         # One under way, even if it had left, is planned when its call has ended.

@@ -18,7 +18,7 @@ from monitor.config import (
 from monitor.core.assess import Cadence
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import Roster
-from monitor.core.environment_rules import Facts
+from monitor.core.environment import Facts
 from monitor.core.model import Answer, Instant, ListingAnswer, Seconds
 from monitor.core.rule import Target
 
@@ -113,6 +113,7 @@ class Settings:
             notified=self.told,
             effective_interval=self.interval_at(pace),
             unreadable_after=self.environment.resolved.unreadable_after,
+            rules=self.environment.resolved.rules,
             labels=self.environment.alert_labels,
             remind_every=self.alerts.remind_every,
         )

@@ -9,7 +9,7 @@ from dataclasses import replace
 import structlog
 
 from monitor.adapters.store import Change
-from monitor.core import assess, clock, environment, environment_rules
+from monitor.core import assess, clock, environment
 from monitor.core.alerts import in_telling_order
 from monitor.core.assess import NextPoll
 from monitor.core.board import Entry, Findings, in_force
@@ -18,7 +18,6 @@ from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Roster
 from monitor.core.environment import Call
 from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Reason, Seconds
-from monitor.core.rule import Broken, Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus, moved
 from monitor.core.text import rfc3339
 from monitor.polling.settings import Clock, Settings
@@ -90,13 +89,9 @@ class Watch:
         now = self.now()
         self._aim(settings)
         self.unswept = set(settings.targets)
-        change, before, own = (
-            self._reconciled(self.campaigns, now),
-            self.status,
-            settings.environment,
-        )
-        rules, labels = own.resolved.rules, own.alert_labels
-        self.status, events = environment.reconcile(before, rules, now, labels)
+        change, before = self._reconciled(self.campaigns, now), self.status
+        facts = settings.facts_at(self.pace)
+        self.status, events = assess.reconcile_environment(before, facts, now)
         if self.status != before:
             events = (*change.events, *events)
             change = replace(change, environments=(self.status,), events=events)
@@ -158,8 +153,7 @@ class Watch:
             elif self.settings.knows_nobody_else:
                 continue
             else:
-                gone = Target(environment=self.name, campaign_id=key)
-                decision = assess.remove(before, gone, "campaign_removed", now)
+                decision = assess.reconcile(before, None, now, "campaign_removed")
             if decision.status != before:
                 if entry is not None:
                     self.entries[key] = replace(entry, status=decision.status)
@@ -193,7 +187,7 @@ class Watch:
             observation,
             now,
             remind_every=self.settings.alerts.remind_every,
-            environment_alert=environment_rules.firing_alert(self.status),
+            environment_alert=environment.firing_alert(self.status),
             others_read_at=self._doubts.others_read_at(key, observation, self.entries),
             ahead=clock.ahead(self.status, now),
         )
@@ -209,7 +203,7 @@ class Watch:
     def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
         """Take a page of the listing, or why there is none: for the breaker it is a call."""
         self._heed(answer)
-        call = Call(None, answer.page, token_generation)
+        call = Call(None, answer.observation, token_generation)
         events = self._observe(call, answer.server_date, self.now())
         self.save(Change(environments=(self.status,), events=events))
 
@@ -225,10 +219,9 @@ class Watch:
             log.info("yielding", environment=self.name, part=round(self.budget.room, 2))
 
     def _observe(self, call: Call, server_date: Instant | None, now: Instant) -> tuple[Event, ...]:
-        before, rules = self.status, self.settings.environment.resolved.rules
-        self.status, self.findings, events = environment.step(
-            before, call, server_date, rules, self.settings.facts_at(self.pace), now
-        )
+        before, facts = self.status, self.settings.facts_at(self.pace)
+        after = assess.assess_environment(before, call, server_date, facts, now)
+        self.status, self.findings, events = after
         _log_environment(before, self.status)
         return events
 
@@ -253,14 +246,9 @@ class Watch:
 
     def next_probe(self) -> Instant:
         """Return when the open breaker lets its next probe through."""
-        polling = self.settings.polling
-        return environment.next_probe(
-            self.status,
-            self.settings.environment.resolved.rules,
-            self.settings.facts_at(self.pace),
-            polling.probe_interval,
-            polling.token_probe_interval,
-        )
+        polling, facts = self.settings.polling, self.settings.facts_at(self.pace)
+        outage, token = polling.probe_interval, polling.token_probe_interval
+        return assess.next_probe(self.status, facts, outage, token)
 
 
 def _log_poll(before: Entry, after: Entry) -> None:
@@ -276,7 +264,7 @@ def _log_poll(before: Entry, after: Entry) -> None:
     broken = before.findings or {}
     for rule, finding in (after.findings or {}).items():
         # Each once; the core, where it was caught, cannot log.
-        if isinstance(finding, Broken) and not isinstance(broken.get(rule), Broken):
+        if finding.error is not None and (rule not in broken or broken[rule].error is None):
             log.error("rule_broke", **known, rule=rule, exc_info=finding.error)
 
 

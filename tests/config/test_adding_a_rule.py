@@ -1,9 +1,7 @@
 """A new rule touches one source file: here it is this one, and the config takes it up."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -15,13 +13,12 @@ from monitor.core.rules import RULES, campaign_rule
 from support.config_files import MINIMAL, loaded, problems_in
 
 
-@dataclass(frozen=True, kw_only=True)
 class OddPort(ConfigRule):
     """The config uses a port that is not expected."""
 
-    name: ClassVar[str] = "odd_port"
-    meaning: ClassVar[str] = "the port is not the usual one"
-    next_step: ClassVar[str] = "Ask the customer."
+    name = "odd_port"
+    meaning = "the port is not the usual one"
+    next_step = "Ask the customer."
 
     severity: Severity = setting(Severity.INFO, "critical, warning or info")
     port: int = setting(22, "the usual port")

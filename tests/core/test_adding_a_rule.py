@@ -1,8 +1,7 @@
 """A new rule touches one source file: here it is this one, and everything else takes it up."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import pytest
 
@@ -15,15 +14,14 @@ from support.builders import NOW, a_config, a_target
 from support.timeline import WatchedCampaign, in_a_word
 
 
-@dataclass(frozen=True, kw_only=True)
 class PasswordLogin(ConfigRule):
     """The config logs in by password, `grace` after it was last changed."""
 
-    name: ClassVar[str] = "password_login"
-    meaning: ClassVar[str] = "the platform logs in by password"
-    next_step: ClassVar[str] = "Ask the customer for a key."
-    mutes: ClassVar[tuple[str, ...]] = ("stale_test",)
-    needs_enabled: ClassVar[bool] = True
+    name = "password_login"
+    meaning = "the platform logs in by password"
+    next_step = "Ask the customer for a key."
+    mutes = ("stale_test",)
+    needs_enabled = True
 
     severity: Severity = setting(Severity.INFO, "critical, warning or info")
     grace: Seconds = setting(DAY, "how long a password may be used")

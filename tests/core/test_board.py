@@ -15,7 +15,7 @@ from monitor.core.board import (
     in_force,
     worst_firing,
 )
-from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.environment import ENVIRONMENT_RULES
 from monitor.core.model import HOUR, MINUTE, Finding, Severity, Verdict
 from monitor.core.rule import resolve_rules
 from monitor.core.status import Alert, AlertState, EnvironmentStatus, Memory

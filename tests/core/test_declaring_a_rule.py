@@ -1,7 +1,6 @@
 """What the class of a rule says is what the config, its schema and Alertmanager make of it."""
 
-from dataclasses import dataclass, fields
-from typing import ClassVar
+from dataclasses import fields
 
 import pytest
 
@@ -14,9 +13,8 @@ AGES = {"daily": DAY}
 def a_rule(alertname: str | None = None) -> type[ConfigRule]:
     """Return a rule that is declared now, as those of the product are when they are imported."""
 
-    @dataclass(frozen=True, kw_only=True)
     class Declared(ConfigRule, alertname=alertname):
-        name: ClassVar[str] = "declared"
+        name = "declared"
 
         severity: Severity = setting(Severity.INFO, "how loud it is")
         ages: AgesBySchedule = setting(AGES, "how old it may be")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from monitor.core.environment_rules import ENVIRONMENT_RULES, EnvironmentRule, firing_alert
+from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentRule, firing_alert
 from monitor.core.model import HOUR, MINUTE, Event, NoConfig, Reason, Severity, Verdict
-from monitor.core.rule import EVIDENCE_KEYS, resolve_rules
-from support.builders import NOW
+from monitor.core.rule import resolve_rules
+from support.builders import EVIDENCE_KEYS, NOW
 from support.environments import READ, WatchedEnvironment, down, rejected
 from support.timeline import in_a_word
 
@@ -151,7 +151,9 @@ def test_a_call_that_was_not_answered_says_nothing_of_the_token() -> None:
 def test_while_404_comes_for_every_campaign_nothing_is_known_of_the_token() -> None:
     environment = WatchedEnvironment(campaigns=3)
     environment.calls([NoConfig(by_404=True)] * 3)
-    finding = environment.rules["token_rejected"].judge(environment.status, environment.facts, NOW)
+    finding = environment.facts.rules["token_rejected"].judge(
+        environment.status, environment.facts, NOW
+    )
     assert finding.verdict is Verdict.UNKNOWN
 
 

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.environment import Call, interpret, reconcile, step
-from monitor.core.environment_rules import (
-    ENVIRONMENT_RULES,
+from monitor.core.assess import assess_environment, reconcile_environment
+from monitor.core.environment import (
     ApiUnreachable,
     BudgetInsufficient,
+    Call,
     EnvironmentRule,
     Facts,
     TokenRejected,
+    interpret,
 )
 from monitor.core.model import (
     MINUTE,
@@ -24,10 +25,9 @@ from monitor.core.model import (
     Severity,
     Verdict,
 )
-from monitor.core.rule import resolve_rules
 from monitor.core.status import AlertState, EnvironmentStatus
 from support.builders import NOW
-from support.environments import LABELS, READ, WatchedEnvironment, down, facts_of, rejected
+from support.environments import READ, WatchedEnvironment, down, facts_of, rejected
 from support.timeline import in_a_word
 
 FACTS = facts_of(10)
@@ -42,11 +42,12 @@ def judged(rule: EnvironmentRule, status: EnvironmentStatus, facts: Facts = FACT
 
 
 def test_an_outage_that_goes_on_is_told_again_as_often_as_is_asked_for() -> None:
-    status, told, rules = down().status, [], resolve_rules(ENVIRONMENT_RULES, {})
+    status, told = down().status, []
     facts = facts_of(10, remind_every={Severity.CRITICAL: 10 * MINUTE})
     call = Call("c-1", PollError(Reason.TIMEOUT))
     for minutes in range(5, 20):
-        status, _, events = step(status, call, None, rules, facts, NOW + minutes * MINUTE)
+        now = NOW + minutes * MINUTE
+        status, _, events = assess_environment(status, call, None, facts, now)
         told += [(minutes, in_a_word(event)) for event in events]
     assert told == [(5, "fired"), (15, "reminded")]
 
@@ -54,7 +55,9 @@ def test_an_outage_that_goes_on_is_told_again_as_often_as_is_asked_for() -> None
 def test_a_rule_that_was_switched_off_ends_its_alert_by_that_name() -> None:
     environment = down()
     environment.call(Reason.TIMEOUT, at=NOW + 5 * MINUTE)
-    _, (event,) = reconcile(environment.status, {}, NOW + 6 * MINUTE, LABELS)
+    _, (event,) = reconcile_environment(
+        environment.status, replace(environment.facts, rules={}), NOW + 6 * MINUTE
+    )
     assert event.reason == "rule_removed"
 
 

@@ -2,10 +2,8 @@
 
 from dataclasses import replace
 
-from monitor.core.environment import next_probe
-from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.assess import next_probe
 from monitor.core.model import HOUR, MINUTE, EventStatus, Reason, Severity
-from monitor.core.rule import resolve_rules
 from monitor.core.status import Alert
 from support.builders import NOW
 from support.environments import WatchedEnvironment, down, facts_of, rejected
@@ -15,7 +13,7 @@ from support.environments import WatchedEnvironment, down, facts_of, rejected
 
 def probe_after(environment: WatchedEnvironment) -> float:
     assert environment.status.called_at is not None
-    at = next_probe(environment.status, environment.rules, environment.facts, 30.0, 5 * MINUTE)
+    at = next_probe(environment.status, environment.facts, 30.0, 5 * MINUTE)
     return at - environment.status.called_at
 
 
@@ -52,8 +50,7 @@ def test_the_probe_that_tells_a_rejected_token_goes_out_a_second_after_its_deadl
 
 def test_a_breaker_that_was_open_at_the_start_is_probed_at_once() -> None:
     status = replace(down().status, called_at=None)
-    rules = resolve_rules(ENVIRONMENT_RULES, {})
-    assert next_probe(status, rules, facts_of(10), 30.0, 300.0) < NOW
+    assert next_probe(status, facts_of(10), 30.0, 300.0) < NOW
 
 
 # --- a start, or a changed config

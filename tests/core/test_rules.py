@@ -19,7 +19,7 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.rule import EVIDENCE_KEYS, ConfigRule, Rule, Sight, judge_all, resolve_rules
+from monitor.core.rule import ConfigRule, Rule, Sight, judge_all, resolve_rules
 from monitor.core.rules import (
     RULES,
     Disabled,
@@ -31,7 +31,15 @@ from monitor.core.rules import (
     campaign_rule,
 )
 from monitor.core.status import Failures
-from support.builders import NOW, a_config, a_sight, an_error, an_untested_config, some_rules
+from support.builders import (
+    EVIDENCE_KEYS,
+    NOW,
+    a_config,
+    a_sight,
+    an_error,
+    an_untested_config,
+    some_rules,
+)
 
 HEALTHY, UNHEALTHY, UNKNOWN = Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN
 
@@ -339,5 +347,5 @@ def test_fault_43_a_rule_that_breaks_costs_only_its_own_verdict() -> None:
     assert findings[rule.name].evidence == {"reason": "internal_error"}
     assert findings[rule.name].summary == "internal error: ZeroDivisionError"
     # For the log, which has room for a traceback.
-    assert isinstance(getattr(findings[rule.name], "error", None), ZeroDivisionError)
+    assert isinstance(findings[rule.name].error, ZeroDivisionError)
     assert findings["failed_test"].verdict is UNHEALTHY

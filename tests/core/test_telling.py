@@ -40,7 +40,7 @@ def test_what_is_told_carries_the_severity_of_the_moment_and_starts_the_reminder
     alert = Alert(rule="failed_test", state=AlertState.FIRING)
     after, telling = tell(alert, FailedTest(severity=Severity.WARNING), SUBJECT, {})
     assert telling is not None
-    assert telling.status is EventStatus.FIRING
+    assert telling is EventStatus.FIRING
     assert (after.told_severity, after.told_at, after.seq) == (Severity.WARNING, NOW, 1)
 
 
@@ -93,7 +93,7 @@ def test_a_reminder_goes_by_the_severity_that_was_told() -> None:
     every = {Severity.CRITICAL: HOUR}
     _, telling = tell(FIRING, FailedTest(severity=Severity.WARNING), SUBJECT, every)
     assert telling is not None
-    assert telling.status is EventStatus.REMINDER
+    assert telling is EventStatus.REMINDER
 
 
 # --- a changed config

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.alerts import AFTER_DEADLINE
-from monitor.core.assess import Cadence, next_poll
+from monitor.core.assess import Cadence, next_poll, next_probe
 from monitor.core.clock import MOVED_FOR, ahead, campaign_stepped, clock_stepped, with_server_date
-from monitor.core.environment import next_probe
 from monitor.core.model import (
     DAY,
     HOUR,
@@ -537,8 +536,7 @@ def test_the_next_probe_waits_neither_longer_nor_shorter_though_our_clock_steps(
 ) -> None:
     after = clock_stepped(environment.status, HOUR, NOW + HOUR)
     probes = [
-        next_probe(status, environment.rules, environment.facts, 30.0, 300.0)
-        for status in (environment.status, after)
+        next_probe(status, environment.facts, 30.0, 300.0) for status in (environment.status, after)
     ]
     assert probes[1] == probes[0] + HOUR
     assert after.rejected_at == (None if after.outage_at else NOW + HOUR)

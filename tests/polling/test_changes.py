@@ -1,6 +1,5 @@
 """What is logged of a campaign's polls: changes, each once."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +15,6 @@ from support.virtual import START, config, listed, run, virtual_seconds
 ERROR = ZeroDivisionError()
 
 
-@dataclass(frozen=True, kw_only=True)
 class Breaks(FailedTest, alertname="SftpFailedTest"):
     """A rule that raises for campaigns on port 0."""
 

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from monitor.core.assess import assess
+from monitor.core.assess import assess, assess_environment
 from monitor.core.board import Board, Entry, EnvironmentBoard
-from monitor.core.environment import Call, step
-from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.environment import ENVIRONMENT_RULES, Call
 from monitor.core.model import (
     DAY,
     HOUR,
@@ -71,13 +70,10 @@ def after_calls(
 ) -> EnvironmentStatus:
     """Return an environment whose calls at these instants failed for `reason`."""
     status = EnvironmentStatus(name=name)
-    facts, known = (
-        replace(facts_of(3), labels=labels),
-        resolve_rules(ENVIRONMENT_RULES, rules or {}),
-    )
+    facts = replace(facts_of(3, rules=rules), labels=labels)
     for generation, at in enumerate(instants):
         call = Call("c-1", PollError(reason), generation)
-        status, _, _ = step(status, call, None, known, facts, at)
+        status, _, _ = assess_environment(status, call, None, facts, at)
     return status
 
 

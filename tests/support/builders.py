@@ -23,6 +23,13 @@ from monitor.core.status import Alert, AlertState, CampaignStatus, Failures, Mem
 NOW: Instant = 1_800_000_000.0
 """2027-01-15T08:00:00Z: the present, in every test that has one."""
 
+EVIDENCE_KEYS = frozenset({
+    "allowed", "created_at", "detail", "disabled_since", "effective_interval", "failures",
+    "first_failure_at", "gone_at", "grace", "is_enabled", "last_test_at", "last_test_success",
+    "max_age", "opened_at", "reason", "tolerance",
+})  # fmt: skip
+"""Every key that a finding's evidence may have: log pipelines index by them."""
+
 BAD = Finding(Verdict.UNHEALTHY, "bad", {"reason": "bad"})
 
 FIRING = Alert(

@@ -1,11 +1,11 @@
 """An environment whose status is carried from call to call, as the daemon does."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from monitor.core.alerts import RemindEvery
-from monitor.core.environment import Call, interpret, reconcile, step
-from monitor.core.environment_rules import ENVIRONMENT_RULES, Facts
+from monitor.core.assess import assess_environment, reconcile_environment
+from monitor.core.environment import ENVIRONMENT_RULES, Call, Facts, interpret
 from monitor.core.model import (
     MINUTE,
     AlertLabels,
@@ -17,7 +17,7 @@ from monitor.core.model import (
     Reason,
     Seconds,
 )
-from monitor.core.rule import resolve_rules
+from monitor.core.rule import RemindEvery, resolve_rules
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW, a_config
 
@@ -31,6 +31,7 @@ def facts_of(
     notified: int | None = None,
     effective_interval: Seconds = 5 * MINUTE,
     remind_every: RemindEvery | None = None,
+    rules: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Facts:
     """Return what a decision depends on; `notified` None: on-call is notified of all campaigns."""
     return Facts(
@@ -38,6 +39,7 @@ def facts_of(
         notified=campaigns if notified is None else notified,
         effective_interval=effective_interval,
         unreadable_after=15 * MINUTE,
+        rules=resolve_rules(ENVIRONMENT_RULES, rules or {}),
         labels=LABELS,
         remind_every=remind_every or {},
     )
@@ -54,8 +56,7 @@ class WatchedEnvironment:
         notified: int | None = None,
     ) -> None:
         self.status = EnvironmentStatus(name="production")
-        self.rules = resolve_rules(ENVIRONMENT_RULES, rules or {})
-        self.facts = facts_of(campaigns, notified, effective_interval)
+        self.facts = facts_of(campaigns, notified, effective_interval, rules=rules)
         self.events: list[Event] = []
         self.findings: Mapping[str, Finding] = {}
 
@@ -72,7 +73,8 @@ class WatchedEnvironment:
         observation = PollError(outcome) if isinstance(outcome, Reason) else outcome
         observation = interpret(self.status, observation, self.facts.campaigns)
         call = Call(campaign_id, observation, generation, notified)
-        status, self.findings, events = step(self.status, call, None, self.rules, self.facts, at)
+        decided = assess_environment(self.status, call, None, self.facts, at)
+        status, self.findings, events = decided
         return self._take((status, events))
 
     def calls(self, outcomes: Iterable[Outcome], *, at: Instant = NOW) -> None:
@@ -88,11 +90,13 @@ class WatchedEnvironment:
         self,
         rules: Mapping[str, Mapping[str, Any]] | None,
         now: Instant,
-        gone: str = "rule_removed",
+        gone: str | None = None,
     ) -> tuple[Event, ...]:
         """Take a changed config; None: the environment is not in it any more."""
-        self.rules = {} if rules is None else resolve_rules(ENVIRONMENT_RULES, rules)
-        return self._take(reconcile(self.status, self.rules, now, LABELS, gone))
+        if rules is None:
+            return self._take(reconcile_environment(self.status, None, now, gone))
+        self.facts = replace(self.facts, rules=resolve_rules(ENVIRONMENT_RULES, rules))
+        return self._take(reconcile_environment(self.status, self.facts, now, gone))
 
     def _take(self, decided: tuple[EnvironmentStatus, tuple[Event, ...]]) -> tuple[Event, ...]:
         self.status, events = decided

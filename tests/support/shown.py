@@ -13,12 +13,11 @@ from monitor.adapters.web.handlers import as_json
 from monitor.adapters.web.schemas import FindingAnswer
 from monitor.adapters.web.serializers import status_page
 from monitor.config.environments import Resolved
-from monitor.core.alerts import RemindEvery
 from monitor.core.board import STALE_AFTER_INTERVALS, Board, EnvironmentBoard
 from monitor.core.discovery import Roster
-from monitor.core.environment_rules import ENVIRONMENT_RULES, Facts
+from monitor.core.environment import ENVIRONMENT_RULES, Facts
 from monitor.core.model import HOUR, MINUTE, AlertLabels, Finding, Instant, Seconds, Verdict
-from monitor.core.rule import NO_CONFIG, Target, resolve_rules
+from monitor.core.rule import NO_CONFIG, RemindEvery, Target, resolve_rules
 from monitor.core.rules import RULES
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339

@@ -15,7 +15,7 @@ import structlog
 from monitor.adapters.sinks.webhook import RefusedError, post
 from monitor.core.alerts import Subject, standing_event
 from monitor.core.board import Board, EnvironmentBoard
-from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.environment import ENVIRONMENT_RULES
 from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds
 from monitor.core.rules import RULES
 from monitor.core.text import clean, rfc3339

@@ -1,7 +1,6 @@
-"""What can be wrong with an SFTP config: one frozen dataclass per rule, a file per family.
+"""What can be wrong with an SFTP config: a class per rule, a file per family of them.
 
-Its fields are its settings (config keys, types, defaults, help), its class attributes say what it
-means and what to do, `judge` gives the verdict. docs/architecture.md says how to add one.
+A rule's fields are its settings; docs/architecture.md says how to add one.
 """
 
 # ruff: noqa: I001 - in the order of the table, in which the events of one decision are sent.

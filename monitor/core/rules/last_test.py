@@ -1,8 +1,6 @@
 """What the last connection test on record says: it failed, is too old, or lies in the future."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
 
 from monitor.core.model import DAY, MINUTE, Finding, Instant, Seconds, Severity, SftpConfig
 from monitor.core.rule import (
@@ -21,11 +19,10 @@ from monitor.core.rule import (
 from monitor.core.text import rfc3339, span
 
 
-@dataclass(frozen=True, kw_only=True)
 class LastTestRule(ConfigRule):
     """A rule about the last connection test: no test is `never_tested`'s business."""
 
-    needs_enabled: ClassVar[bool] = True
+    needs_enabled = True
 
     def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
         """Return the verdict on the test on record; unknown for half a record."""
@@ -41,13 +38,12 @@ class LastTestRule(ConfigRule):
 
 
 @campaign_rule
-@dataclass(frozen=True, kw_only=True)
 class FailedTest(LastTestRule, alertname="SftpTestFailed"):
     """The last connection test failed."""
 
-    name: ClassVar[str] = "failed_test"
-    meaning: ClassVar[str] = "the last connection test failed"
-    next_step: ClassVar[str] = (
+    name = "failed_test"
+    meaning = "the last connection test failed"
+    next_step = (
         "The API does not give the cause: run the connection test on the campaign's SFTP page and "
         "read its error (credentials, host, port, paths)."
     )
@@ -64,14 +60,13 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
 
 
 @campaign_rule
-@dataclass(frozen=True, kw_only=True)
 class StaleTest(LastTestRule, alertname="SftpTestStale"):
     """The last connection test is `max_age` old or older: nobody knows whether it still works."""
 
-    name: ClassVar[str] = "stale_test"
-    meaning: ClassVar[str] = "the connection was last tested too long ago to be trusted"
-    next_step: ClassVar[str] = "Run a connection test on the campaign's SFTP page."
-    unknown_while: ClassVar[tuple[str, ...]] = ("future_test",)
+    name = "stale_test"
+    meaning = "the connection was last tested too long ago to be trusted"
+    next_step = "Run a connection test on the campaign's SFTP page."
+    unknown_while = ("future_test",)
 
     max_age: PositiveSeconds = setting(30 * DAY, "how old the last test may be")
     max_age_by_schedule: AgesBySchedule = setting({}, "instead of max_age, by import_schedule")
@@ -89,13 +84,12 @@ class StaleTest(LastTestRule, alertname="SftpTestStale"):
 
 
 @campaign_rule
-@dataclass(frozen=True, kw_only=True)
 class FutureTest(LastTestRule, alertname="SftpTestInFuture"):
-    """The last test lies in the future: a clock is wrong, and no age can be told."""
+    """The last test lies in the future: a clock is wrong, and no age is known."""
 
-    name: ClassVar[str] = "future_test"
-    meaning: ClassVar[str] = "the last test is dated in the future, so its age is unknown"
-    next_step: ClassVar[str] = "Run a connection test; if the date stays wrong, ask TalkOver."
+    name = "future_test"
+    meaning = "the last test is dated in the future, so its age is unknown"
+    next_step = "Run a connection test; if the date stays wrong, ask TalkOver."
 
     tolerance: Seconds = setting(5 * MINUTE, "how far ahead of now a test may be dated")
 

@@ -1,7 +1,6 @@
 """A config that should be in use and is not: missing, never tested, or switched off."""
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 from monitor.core.model import DAY, Finding, PollError, Seconds, Severity, SftpConfig
 from monitor.core.rule import (
@@ -22,16 +21,15 @@ from monitor.core.text import rfc3339, span
 
 
 @campaign_rule
-@dataclass(frozen=True, kw_only=True)
 class Missing(Rule, alertname="SftpConfigMissing"):
     """NoConfig, where one is expected: said so (`expect_sftp`), or once seen with a config."""
 
-    name: ClassVar[str] = "missing"
-    meaning: ClassVar[str] = "the campaign has no SFTP config (any more)"
-    next_step: ClassVar[str] = (
+    name = "missing"
+    meaning = "the campaign has no SFTP config (any more)"
+    next_step = (
         "Ask who removed the SFTP config and create it again, or take the campaign off the list."
     )
-    mutes: ClassVar[tuple[str, ...]] = (EVERY_OTHER_RULE,)
+    mutes = (EVERY_OTHER_RULE,)
 
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
 
@@ -60,24 +58,23 @@ class Missing(Rule, alertname="SftpConfigMissing"):
 
 
 @campaign_rule
-@dataclass(frozen=True, kw_only=True)
 class NeverTested(ConfigRule, alertname="SftpNeverTested"):
     """No connection test on record, `grace` after the config was created."""
 
-    name: ClassVar[str] = "never_tested"
-    meaning: ClassVar[str] = "the SFTP connection was never tested"
-    next_step: ClassVar[str] = (
+    name = "never_tested"
+    meaning = "the SFTP connection was never tested"
+    next_step = (
         "Run a connection test on the campaign's SFTP page; it cannot be enabled before one passed."
     )
-    mutes: ClassVar[tuple[str, ...]] = ("disabled",)
+    mutes = ("disabled",)
 
     grace: Seconds = setting(DAY, "how long a new config may stay untested")
 
     def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
-        """Return unhealthy `grace` after the creation (or, where unknown, the first sight)."""
+        """Return unhealthy `grace` after the creation (where unknown: since it was first seen)."""
         if config.half_tested:
             return unknown("the record of the last test is incomplete", evidence_of_test(config))
-        if not config.never_tested:
+        if config.last_test_at is not None:
             return healthy("a connection test is on record", evidence_of_test(config))
         seen = sight.dated(sight.memory.first_seen_at)
         created = seen if config.created_at is None else config.created_at
@@ -88,13 +85,12 @@ class NeverTested(ConfigRule, alertname="SftpNeverTested"):
 
 
 @campaign_rule
-@dataclass(frozen=True, kw_only=True)
 class Disabled(ConfigRule, alertname="SftpConfigDisabled"):
     """The config has been switched off for `grace` or longer."""
 
-    name: ClassVar[str] = "disabled"
-    meaning: ClassVar[str] = "the SFTP config is switched off, so no list is imported"
-    next_step: ClassVar[str] = (
+    name = "disabled"
+    meaning = "the SFTP config is switched off, so no list is imported"
+    next_step = (
         "Ask who switched it off and why; enable it again, or take the campaign off the list."
     )
 

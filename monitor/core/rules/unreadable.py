@@ -1,8 +1,5 @@
 """Whether the config can be read: where it cannot, nothing is known about it."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from monitor.core.model import MINUTE, Finding, PollError, Seconds
 from monitor.core.rule import (
     Rule,
@@ -18,14 +15,13 @@ from monitor.core.text import rfc3339
 
 
 @campaign_rule
-@dataclass(frozen=True, kw_only=True)
 class Unreadable(Rule, alertname="SftpConfigUnreadable"):
     """The config could not be read for `after` or longer: nothing is known about it any more."""
 
-    FAILURES: ClassVar[int] = 3
-    name: ClassVar[str] = "unreadable"
-    meaning: ClassVar[str] = "the SFTP config cannot be read, so nothing is known about it"
-    next_step: ClassVar[str] = (
+    FAILURES = 3
+    name = "unreadable"
+    meaning = "the SFTP config cannot be read, so nothing is known about it"
+    next_step = (
         "Look at the reason: forbidden is a matter of the token's rights, the others of the API; "
         "open the campaign's SFTP page to verify."
     )

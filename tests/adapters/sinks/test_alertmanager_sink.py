@@ -22,7 +22,7 @@ from monitor.adapters.sinks.alertmanager import (
     told_events,
 )
 from monitor.core.board import Board
-from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.environment import ENVIRONMENT_RULES
 from monitor.core.model import Event, EventStatus, Severity
 from monitor.core.rules import RULES
 from monitor.serialize import Links

@@ -128,7 +128,7 @@ def test_fault_20_absent_test_fields_are_not_null_ones(gone: tuple[str, ...]) ->
 def test_fault_20_null_test_fields_mean_never_tested() -> None:
     seen = sftp(last_test_at=None, last_test_success=None)
     assert seen.has_test_fields
-    assert seen.never_tested
+    assert (seen.last_test_at, seen.last_test_success) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_fault_23_a_zero_time_without_success_means_never_tested(
     zero: str, success: object
 ) -> None:
     seen = sftp(last_test_at=zero, last_test_success=success)
-    assert seen.never_tested
+    assert (seen.last_test_at, seen.last_test_success) == (None, None)
     assert seen.has_test_fields
 
 

@@ -90,7 +90,7 @@ async def asked(script: Script, page: int = 1, **settings: Any) -> ListingAnswer
 
 
 async def reason_of(script: Script, **settings: Any) -> Reason | None:
-    return getattr((await asked(script, **settings)).page, "reason", None)
+    return getattr((await asked(script, **settings)).observation, "reason", None)
 
 
 OK = answer(listing(EXAMPLE, pagination={"current_page": 1, "per_page": 100, "total": 1}))
@@ -157,7 +157,7 @@ async def test_listings_and_polls_share_the_turns_of_a_client() -> None:
         assert len(server.requests) == 1
         let_go.set()
         assert isinstance((await poll).observation, SftpConfig)
-        assert isinstance((await page).page, ListingPage)
+        assert isinstance((await page).observation, ListingPage)
 
 
 @pytest.mark.matrix(fast=5)
@@ -196,7 +196,7 @@ async def test_fault_1_a_listing_is_not_tried_again_within_the_call() -> None:
 async def test_fault_2_success_false_is_an_api_error_with_what_it_says() -> None:
     body = {**listing(EXAMPLE), "success": False, "message": "in maintenance", "code": "BUSY"}
     got = await asked(replies(answer(body)))
-    assert got.page == PollError(Reason.API_ERROR, "BUSY: in maintenance")
+    assert got.observation == PollError(Reason.API_ERROR, "BUSY: in maintenance")
 
 
 @pytest.mark.parametrize("success", ["true", 1, None, [], 0, ABSENT])
@@ -224,7 +224,7 @@ def test_fault_4_an_sftp_config_is_no_listing() -> None:
 )
 async def test_fault_6_a_404_is_no_empty_listing(body: bytes, content_type: str) -> None:
     gone = answer(body, "404 Not Found", {"Content-Type": content_type})
-    assert (await asked(replies(gone))).page == PollError(Reason.NOT_FOUND, "404")
+    assert (await asked(replies(gone))).observation == PollError(Reason.NOT_FOUND, "404")
 
 
 async def test_fault_8_a_429_of_the_listing_pauses_the_environment() -> None:
@@ -467,7 +467,7 @@ async def test_fault_38_a_token_that_the_listing_echoes_is_in_no_answer(document
 async def test_fault_38_an_id_with_the_token_in_it_is_no_id() -> None:
     got = await asked(replies(answer(listing(entry(id=f"a-{CANARY}")))), token=CANARY)
     told = "Expected an id, got the token - at `$.data[0].id`"
-    assert got.page == PollError(Reason.SCHEMA_MISMATCH, told)
+    assert got.observation == PollError(Reason.SCHEMA_MISMATCH, told)
 
 
 def test_a_name_that_only_looks_like_a_secret_is_kept() -> None:
@@ -552,11 +552,11 @@ def test_an_honest_listing_is_read_to_its_end_whatever_hints_it_gives(
 def test_arbitrary_bytes_on_the_wire_never_raise(data: bytes, after_a_head: bool) -> None:
     head = b"HTTP/1.1 200 OK\r\n" if after_a_head else b""
     got = asyncio.run(asked(replies_and_closes(head + data), timeout=0.2))
-    assert isinstance(got.page, PollError)
+    assert isinstance(got.observation, PollError)
 
 
 @given(st.binary(min_size=1, max_size=4), st.integers(0, 10_000))
 def test_a_page_with_a_few_bytes_replaced_never_raises(noise: bytes, place: int) -> None:
     start = place % len(OK)
     broken = OK[:start] + noise + OK[start + len(noise) :]
-    definite(asyncio.run(asked(replies_and_closes(broken), timeout=0.2)).page, 1)
+    definite(asyncio.run(asked(replies_and_closes(broken), timeout=0.2)).observation, 1)

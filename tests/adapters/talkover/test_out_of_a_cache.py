@@ -52,7 +52,7 @@ def reason(seen: object) -> Reason | None:
 async def test_an_answer_of_no_great_age_counts_and_so_does_its_date(age: str | None) -> None:
     got = await asked(replies(aged(age, config())))
     page = await listed(aged(age, LISTING))
-    assert (reason(got.observation), reason(page.page)) == (None, None)
+    assert (reason(got.observation), reason(page.observation)) == (None, None)
     assert (got.server_date, page.server_date) == (SUNDAY_AT, SUNDAY_AT)
 
 
@@ -61,7 +61,7 @@ async def test_an_answer_of_no_great_age_counts_and_so_does_its_date(age: str | 
 async def test_from_30_seconds_on_it_is_a_poll_error_and_its_date_no_sample(age: str) -> None:
     got = await asked(replies(aged(age, config())))
     page = await listed(aged(age, LISTING))
-    assert (reason(got.observation), reason(page.page)) == (Reason.CACHED, Reason.CACHED)
+    assert (reason(got.observation), reason(page.observation)) == (Reason.CACHED, Reason.CACHED)
     assert (got.server_date, page.server_date) == (None, None)
 
 
@@ -76,7 +76,7 @@ async def test_the_error_says_how_old_it_was() -> None:
 async def test_an_answer_of_any_status_may_come_out_of_a_cache(status: str) -> None:
     got = await asked(replies(aged("45", b"", status)))
     assert (reason(got.observation), got.server_date) == (Reason.CACHED, None)
-    assert reason((await listed(aged("45", b"", status))).page) is Reason.CACHED
+    assert reason((await listed(aged("45", b"", status))).observation) is Reason.CACHED
 
 
 @pytest.mark.parametrize(
