@@ -182,7 +182,7 @@ def _worth_keeping(after: Alerts) -> dict[str, Alert]:
 
 def standing_event(alert: Alert, rule: BaseRule, subject: Subject) -> Event:
     """Return the event that says how an alert that fires stands now."""
-    return _event(Telling(EventStatus.FIRING), alert, alert, rule, None, subject)
+    return _event(EventStatus.FIRING, alert, alert, None, subject, rule)
 
 
 def _event(
