@@ -51,7 +51,7 @@ def demo(port: int) -> None:
 
 async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:
     def narrate(text: str) -> None:
-        """Tell a chapter through the log's writer, so that no line ends up within another."""
+        """Write a chapter by the log's writer, so that no line ends up within another."""
         writer.put(f"\n>>> {clean(text, 300)}\n".encode())
 
     platform = Platform(DEMO_TOKEN, SystemClock().wall, narrate)
@@ -62,7 +62,7 @@ async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:
     try:
         await daemon.start()
         writer.put(HINT.format(url=daemon.url).encode())
-        story = asyncio.create_task(platform.tell_story())
+        story = asyncio.create_task(platform.narrate())
         try:
             await daemon.run()
         finally:
