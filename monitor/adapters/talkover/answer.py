@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from monitor.core.model import HOUR, MINUTE, Instant, PollError, RateHint, Reason, Seconds
-from monitor.http import LOCATION, Received
+from monitor.http import Received
 
 PAUSE_MIN: Seconds = 1.0
 PAUSE_MAX: Seconds = 900.0
@@ -86,7 +86,7 @@ def _not_json(headers: httpx.Headers) -> PollError | None:
 def _location_host(headers: httpx.Headers) -> str:
     """Return the host alone: path and query of a Location may carry what no log should."""
     try:
-        return urlsplit(headers[LOCATION]).hostname or "the same host"
+        return urlsplit(headers["location"]).hostname or "the same host"
     except KeyError:
         return "nowhere"
     except ValueError:

@@ -5,7 +5,7 @@ Another endpoint is a method here and a shape in `decode`.
 
 import asyncio
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
+from monitor import __version__
 from monitor.adapters.talkover.answer import CACHED_FROM, Aside, age, body_of, read_aside
 from monitor.adapters.talkover.decode import PER_PAGE, decode_listing, observe_sftp
 from monitor.core.environment import UNANSWERED
@@ -27,32 +28,22 @@ from monitor.core.model import (
     Seconds,
 )
 from monitor.core.text import clean, redact, span
-from monitor.http import Lookup, Received, exchange, open_client
-from monitor.tls import client_context
+from monitor.http import HttpClient, Lookup, Received
 
 # What is no answer of the API's says so at any age, and another campaign's config is a matter of
 # security.
 _EVEN_CACHED = UNANSWERED | {Reason.WRONG_CAMPAIGN}
 
+_HEADERS = {
+    "Accept": "application/json",
+    "Cache-Control": "no-cache",
+    "User-Agent": f"sftp-config-monitor/{__version__}",
+}
+
 Observe = Callable[[str, Seconds, Reason | None], None]
 """Is called for every finished call: the endpoint, how long it took, why it failed or None."""
 
 _Seen = TypeVar("_Seen", Observation, ListingPage | PollError)
-
-
-class TokenAuth(httpx.Auth):
-    """Puts the token on a request to the API, and on none to anybody else."""
-
-    def __init__(self, token: str, base_url: httpx.URL) -> None:
-        self._token, self._base_url = token, base_url
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the header. Raises `RuntimeError` for a request to another origin."""
-        url, ours = request.url, self._base_url
-        if (url.scheme, url.host, url.port) != (ours.scheme, ours.host, ours.port):
-            raise RuntimeError("a request to another origin would carry the token")
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        yield request
 
 
 class Talkover:
@@ -74,12 +65,11 @@ class Talkover:
         now: Callable[[], Instant],
         monotonic: Callable[[], Seconds],
         observe: Observe,
-        user_agent: str,
         ca_file: Path | None = None,
         lookup: Lookup = socket.getaddrinfo,
     ) -> None:
         try:
-            self._base_url = httpx.URL(base_url.rstrip("/"))
+            self._base_url = str(httpx.URL(base_url.rstrip("/")))
         # Of hosts httpx knows more than the config does: what is no IPv4 address, and no IDNA.
         except httpx.InvalidURL as error:
             raise ValueError(f"not a base URL: {error}") from None
@@ -89,8 +79,7 @@ class Talkover:
         self._stopwatch = monotonic
         self._observe = observe
         self._turns = asyncio.Semaphore(concurrency)
-        sent = {"Accept": "application/json", "Cache-Control": "no-cache", "User-Agent": user_agent}
-        self._client = open_client(client_context(ca_file), sent, lookup)
+        self._client = HttpClient(_HEADERS, ca_file=ca_file, lookup=lookup)
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         """Return what the API says of the campaign's SFTP config; a failure is a `PollError`.
@@ -129,10 +118,12 @@ class Talkover:
         async with self._turns:
             # Kept, since `set_token` may come before the answer: this is the one to redact.
             token = self._token
-            auth = TokenAuth(token, self._base_url)
+            headers = {"Authorization": f"Bearer {token}"}
             url = f"{self._base_url}{path}"
             started = self._stopwatch()
-            received = await exchange(self._client, "GET", url, within=self._timeout, auth=auth)
+            received = await self._client.exchange(
+                "GET", url, within=self._timeout, headers=headers
+            )
             duration = self._stopwatch() - started
         seen, kept = read(received, token), age(received.headers)
         counts = not isinstance(seen, PollError) or seen.reason not in _EVEN_CACHED
