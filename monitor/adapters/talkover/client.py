@@ -1,7 +1,4 @@
-"""The API client of one environment: it makes the calls, and says what was answered.
-
-Another endpoint is a method here and a shape in `decode`.
-"""
+"""The API client of one environment; another endpoint is a method here and a shape in `decode`."""
 
 import asyncio
 import socket
@@ -51,8 +48,7 @@ class Talkover:
 
     `timeout` is for the whole of a call, `concurrency` how many may be under way at once. `now`
     is the wall clock, `monotonic` measures durations, `lookup` resolves host names. Raises
-    `ValueError` for a base URL or a `ca_file` that cannot be used; the token is one that the config
-    took: visible ASCII.
+    `ValueError` for a base URL or a `ca_file` that cannot be used.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword for each thing that the daemon decides
@@ -82,10 +78,7 @@ class Talkover:
         self._client = HttpClient(_HEADERS, ca_file=ca_file, lookup=lookup)
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
-        """Return what the API says of the campaign's SFTP config; a failure is a `PollError`.
-
-        Waiting for its turn does not count against the timeout. A cancelled call is not observed.
-        """
+        """Return what the API says of the campaign's SFTP config; a failure is a `PollError`."""
         path = f"/campaigns/{quote(campaign_id, safe='')}/sftp"
         seen, aside = await self._get(
             "sftp", path, lambda got, token: observe_sftp(got, campaign_id, token)
@@ -93,10 +86,7 @@ class Talkover:
         return Answer(seen, *aside)
 
     async def fetch_campaigns(self, page: int) -> ListingAnswer:
-        """Return a page, from 1, of all campaigns that the token sees, whatever their status.
-
-        A failure is a `PollError`. Turns, timeout and cancelling are as for `fetch_sftp`.
-        """
+        """Return a page, from 1, of all campaigns that the token sees, whatever their status."""
         path = f"/campaigns?per_page={PER_PAGE}&page={page}"
         seen, aside = await self._get(
             "campaigns", path, lambda got, token: decode_listing(body_of(got, 200), page, token)
@@ -115,6 +105,7 @@ class Talkover:
         self, endpoint: str, path: str, read: Callable[[Received, str], _Seen]
     ) -> tuple[_Seen, Aside]:
         """Return what `read` makes of the answer and of the token that was sent."""
+        # Waiting for a turn does not count against the timeout.
         async with self._turns:
             # Kept, since `set_token` may come before the answer: this is the one to redact.
             token = self._token
