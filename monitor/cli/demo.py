@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import tempfile
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -51,26 +52,20 @@ def demo(port: int) -> None:
 
 async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:
     def narrate(text: str) -> None:
-        """Write a chapter by the log's writer, so that no line ends up within another."""
+        # Through the log's writer, so that no line ends up within another.
         writer.put(f"\n>>> {clean(text, 300)}\n".encode())
 
     platform = Platform(DEMO_TOKEN, SystemClock().wall, narrate)
-    base_url = await platform.start()
-    file = _write_config(folder, base_url, port)
-    daemon = Daemon(partial(options.load, file), writer.write)
-    heed_signals(daemon)
-    try:
+    async with AsyncExitStack() as ends:
+        ends.push_async_callback(platform.stop)
+        file = _write_config(folder, await platform.start(), port)
+        daemon = Daemon(partial(options.load, file), writer.write)
+        heed_signals(daemon)
         await daemon.start()
+        ends.push_async_callback(daemon.stop)
         writer.put(HINT.format(url=daemon.url).encode())
-        story = asyncio.create_task(platform.narrate())
-        try:
-            await daemon.run()
-        finally:
-            story.cancel()
-            await asyncio.gather(story, return_exceptions=True)
-            await daemon.stop()
-    finally:
-        await platform.stop()
+        ends.callback(asyncio.create_task(platform.narrate()).cancel)
+        await daemon.run()
 
 
 def _write_config(folder: Path, base_url: str, port: int) -> Path:

@@ -220,11 +220,10 @@ def _migrate(connection: sqlite3.Connection, steps: Sequence[tuple[str, ...]]) -
 def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None:
     """Copy the database as it is before its migration, in place of an older copy like it."""
     part = path.with_name(f"{path.name}.new")
-    for suffix in ("", *_COMPANIONS):
-        part.with_name(part.name + suffix).unlink(missing_ok=True)
-    os.close(_open(part))
-    with closing(connect(part, "mode=rw")) as copy:
-        connection.backup(copy)
+    part.unlink(missing_ok=True)
+    with os.fdopen(_open(part), "rb") as file:
+        connection.execute("VACUUM INTO ?", (str(part),))
+        os.fsync(file.fileno())
     part.replace(path.with_name(f"{path.name}.v{version}"))
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -43,6 +43,7 @@ Observe = Callable[[str, Seconds, Reason | None], None]
 _Seen = TypeVar("_Seen", Observation, ListingPage | PollError)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Talkover:
     """The TalkOver API as one environment token sees it. Close it with `aclose`.
 
@@ -51,31 +52,25 @@ class Talkover:
     `ValueError` for a base URL or a `ca_file` that cannot be used.
     """
 
-    def __init__(  # noqa: PLR0913 - one keyword for each thing that the daemon decides
-        self,
-        *,
-        base_url: str,
-        token: str,
-        timeout: Seconds,
-        concurrency: int,
-        now: Callable[[], Instant],
-        monotonic: Callable[[], Seconds],
-        observe: Observe,
-        ca_file: Path | None = None,
-        lookup: Lookup = socket.getaddrinfo,
-    ) -> None:
+    base_url: str
+    token: str
+    timeout: Seconds
+    concurrency: int
+    now: Callable[[], Instant]
+    monotonic: Callable[[], Seconds]
+    observe: Observe
+    ca_file: Path | None = None
+    lookup: Lookup = socket.getaddrinfo
+
+    def __post_init__(self) -> None:
+        """Open no connection yet."""
         try:
-            self._base_url = str(httpx.URL(base_url.rstrip("/")))
+            self._base_url = str(httpx.URL(self.base_url.rstrip("/")))
         # Of hosts httpx knows more than the config does: what is no IPv4 address, and no IDNA.
         except httpx.InvalidURL as error:
             raise ValueError(f"not a base URL: {error}") from None
-        self._token = token
-        self._timeout = timeout
-        self._now = now
-        self._stopwatch = monotonic
-        self._observe = observe
-        self._turns = asyncio.Semaphore(concurrency)
-        self._client = HttpClient(_HEADERS, ca_file=ca_file, lookup=lookup)
+        self._turns = asyncio.Semaphore(self.concurrency)
+        self._client = HttpClient(_HEADERS, ca_file=self.ca_file, lookup=self.lookup)
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         """Return what the API says of the campaign's SFTP config; a failure is a `PollError`."""
@@ -95,7 +90,7 @@ class Talkover:
 
     def set_token(self, token: str) -> None:
         """Use another token from the next request on."""
-        self._token = token
+        self.token = token
 
     async def aclose(self) -> None:
         """Close every connection; calls under way fail."""
@@ -108,14 +103,12 @@ class Talkover:
         # Waiting for a turn does not count against the timeout.
         async with self._turns:
             # Kept, since `set_token` may come before the answer: this is the one to redact.
-            token = self._token
+            token = self.token
             headers = {"Authorization": f"Bearer {token}"}
             url = f"{self._base_url}{path}"
-            started = self._stopwatch()
-            received = await self._client.exchange(
-                "GET", url, within=self._timeout, headers=headers
-            )
-            duration = self._stopwatch() - started
+            started = self.monotonic()
+            received = await self._client.exchange("GET", url, within=self.timeout, headers=headers)
+            duration = self.monotonic() - started
         seen, kept = read(received, token), age(received.headers)
         counts = not isinstance(seen, PollError) or seen.reason not in _EVEN_CACHED
         if kept >= CACHED_FROM and counts:
@@ -124,5 +117,5 @@ class Talkover:
         if isinstance(seen, PollError):
             # The API may echo us. Redacted before it is cut: half a token is still a secret.
             seen = replace(seen, detail=clean(redact(seen.detail, token), 200))
-        self._observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
-        return seen, read_aside(received, self._now)
+        self.observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
+        return seen, read_aside(received, self.now)
