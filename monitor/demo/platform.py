@@ -1,7 +1,6 @@
-"""The stand-in TalkOver API over HTTP, for the demo and for whoever tries things.
+"""The stand-in TalkOver API over HTTP: as its reference says, and where that is silent as Laravel.
 
-It answers as the real platform does where its reference says how, and in Laravel's way where it is
-silent. Run alone, it prints its URL and narrates the story:
+Run alone, it prints its URL and narrates the story:
 
     python -m monitor.demo.platform --port 8900 --token any-word
 """
@@ -51,10 +50,7 @@ class Platform:
         self._runner = web.AppRunner(application, access_log=None)
 
     async def start(self, port: int = 0) -> str:
-        """Listen, on a free port if `port` is 0; returns the base URL, without a slash at its end.
-
-        Raises `OSError` if the port cannot be had.
-        """
+        """Listen, if `port` is 0 on a free one; returns the base URL. Raises OSError."""
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port).start()
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}{_PREFIX}"

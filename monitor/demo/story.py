@@ -1,9 +1,7 @@
-"""The story of the stand-in platform: a dozen campaigns, and two minutes of incidents.
+"""The story of the stand-in platform; instants are seconds since the epoch, UTC.
 
-A new campaign is a line in `CAMPAIGNS`, a new incident one chapter in `STORY`. The times leave room
-for the demo's monitor, which polls every 5 s and asks a platform that does not answer every 2 s: an
-incident of less than 12 s might not be seen before it is over. Instants are seconds since the
-epoch, UTC.
+The times leave room for the demo's monitor, which polls every 5 s and asks a platform that does not
+answer every 2 s: an incident of less than 12 s might not be seen before it is over.
 """
 
 from collections.abc import Mapping
@@ -33,9 +31,8 @@ _HOSTS = {
 class Campaign:
     """A calling campaign and its SFTP import; ages are in seconds at the start of the story.
 
-    `status`, `auth_type` and `import_schedule` take the API's own words. `tested_age` is None where
-    no connection test was ever run; such a config is switched off, because the platform lets nobody
-    enable what was never tested. `passed` is what that test found.
+    `tested_age` is None where no connection test was ever run; such a config is switched off, for
+    the platform lets nobody enable what was never tested. `passed` is what that test found.
     """
 
     name: str
@@ -95,8 +92,7 @@ class Api(Enum):
 class Chapter:
     """One thing that happens: `at` seconds into the story, narrated in one sentence.
 
-    The API is as `api` says until the next chapter. `tests` are connection tests that are run, each
-    with whether it passes; then the campaign has a config that is enabled, whatever became of it.
+    The API is as `api` says until the next chapter. `tests` are run, each with whether it passes.
     """
 
     at: float
@@ -110,65 +106,54 @@ class Chapter:
 STORY: Final[tuple[Chapter, ...]] = (
     Chapter(
         0,
-        "You watch twelve campaigns, and ten of them are fine: but the connection test of Motor "
-        "claims has just failed, and that of Vaccination recall is 41 days old, 30 are allowed.",
+        "Motor claims has failed its connection test; that of Vaccination recall is 41 days old.",
     ),
     Chapter(
         10,
-        "The password of Retail leads was rotated on the customer's server: its next connection "
-        "test fails, and without an alert nobody would know why no leads come in.",
+        "The password of Retail leads was rotated on the customer's server: its next test fails.",
         tests={RETAIL_LEADS: False},
     ),
     Chapter(
         20,
-        "Nobody touched Cruise bookings, but at this very second its last connection test turns 30 "
-        "days old: the monitor knew when that would be, asks once more, and warns.",
+        "The last test of Cruise bookings turns 30 days old at this very second: a warning.",
     ),
     Chapter(
         28,
-        "The server of Motor claims can be reached again, and its new connection test passes: the "
-        "critical alert is resolved.",
+        "The server of Motor claims can be reached again, and its test passes: resolved.",
         tests={MOTOR_CLAIMS: True},
     ),
     Chapter(
         36,
-        "Somebody runs the connection test of Cruise bookings, it passes, and so the warning about "
-        "its age is resolved too.",
+        "Somebody runs the connection test of Cruise bookings, and it passes: resolved, too.",
         tests={CRUISE_BOOKINGS: True},
     ),
     Chapter(
         43,
-        "Retail leads is switched off until the new password is known: its alert is resolved as "
-        "muted, because what is off on purpose should keep nobody's page open.",
+        "Retail leads is switched off: its alert is resolved as muted, for that is on purpose.",
         switched_off=RETAIL_LEADS,
     ),
     Chapter(
         50,
-        "The customer's own calls have used up the plan's rate limit: the API answers 429 and asks "
-        "for 5 seconds, and the monitor waits that long, with no alert.",
+        "The customer's own calls have used up the rate limit: the API answers 429, wait for 5 s.",
         api=Api.RATE_LIMITED,
     ),
     # Sooner than the 5 s asked for are over, so that one 429 is all the monitor meets.
     Chapter(
         53,
-        "The API has room for us again: the monitor sits out its 5 seconds and then goes on more "
-        "slowly than the plan would allow.",
+        "The API has room again: the monitor sits out its 5 s, and then goes on more slowly.",
     ),
     Chapter(
         60,
-        "The API breaks down and answers every call with 500: that is one alert about the API, and "
-        "not twelve about campaigns that may well be fine.",
+        "The API answers every call with 500: that is one alert about the API, and not twelve.",
         api=Api.DOWN,
     ),
     Chapter(
         76,
-        "The API is back: the first answer resolves the alert about the outage, and Vaccination "
-        "recall has kept its warning all the while.",
+        "The API is back: its alert is resolved, and Vaccination recall has kept its warning.",
     ),
     Chapter(
         82,
-        "An administrator revokes the API token by mistake: every call is answered with 401, and "
-        "again it is one alert that says what to do.",
+        "An administrator revokes the API token by mistake: again one alert that says what to do.",
         api=Api.TOKEN_REVOKED,
     ),
     Chapter(
@@ -178,14 +163,12 @@ STORY: Final[tuple[Chapter, ...]] = (
     # Not before the monitor has had 5 s to poll every campaign again.
     Chapter(
         102,
-        "Somebody deletes the SFTP config of Clinic reminders: the API answers 404, and for a "
-        "config that was there before this is critical.",
+        "The SFTP config of Clinic reminders is deleted: a 404 where one was before is critical.",
         deleted=CLINIC_REMINDERS,
     ),
     Chapter(
         114,
-        "Everything is put right and tested, so every alert is resolved; in a few seconds the "
-        "story begins again.",
+        "Everything is put right and tested: all is resolved, and soon the story begins again.",
         tests={RETAIL_LEADS: True, CLINIC_REMINDERS: True, VACCINATION_RECALL: True},
     ),
 )

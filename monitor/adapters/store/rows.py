@@ -118,8 +118,8 @@ class Loaded:
 class Entry:
     """An event that waits for the sinks. Until its COMMIT it has `columns` and no `row_id`.
 
-    `before` is the id of the event before it, where it comes from the last process. `delivered_to`
-    are the sinks that had it before its COMMIT.
+    `before` is the id of the event before it, where the last process decided it; `delivered_to` has
+    the sinks that had it before its COMMIT.
     """
 
     event: Event

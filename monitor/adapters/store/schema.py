@@ -1,8 +1,7 @@
 """The database file: locked, made, recognised, migrated, and set aside when it is corrupt.
 
 A later version adds an entry to `MIGRATIONS` and to `TABLES`; one that was released is never
-changed. Before a migration the file is copied to `<name>.v<schema>`: to go back is to put that
-copy in its place. But for AUTOINCREMENT the tables are such as PostgreSQL takes, too.
+changed. But for AUTOINCREMENT the tables are such as PostgreSQL takes, too.
 """
 
 import fcntl
@@ -136,12 +135,10 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """Return a connection that is opened in this mode (`mode=ro`). Raises sqlite3.Error."""
-    # Opened by one thread and used by another, but never by two at once. Nobody else writes (the
-    # lock), so nothing but a reader's recovery ever makes it wait for its second.
     name = f"file:{quote(str(path))}?{mode}"
-    return sqlite3.connect(
-        name, timeout=1.0, isolation_level=None, check_same_thread=False, uri=True
-    )
+    # Opened by one thread and used by another, but never by two at once. Nobody else writes (the
+    # lock): only a reader's recovery ever makes it wait, as long as a second.
+    return sqlite3.connect(name, 1.0, isolation_level=None, check_same_thread=False, uri=True)
 
 
 def read_foreign(path: Path, query: Callable[[sqlite3.Connection], _T]) -> _T:
