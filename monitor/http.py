@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ from monitor.tls import client_context
 # general: aiohttp's DNS and TLS errors are connector errors as well.
 _KNOWN: dict[type[BaseException], tuple[Reason, str]] = {
     aiohttp.ClientConnectorDNSError: (Reason.DNS_ERROR, ""),
-    aiohttp.ClientSSLError: (Reason.TLS_ERROR, ""),
     ssl.SSLError: (Reason.TLS_ERROR, ""),
     aiohttp.ClientConnectorError: (Reason.CONNECT_ERROR, ""),
     httpx.UnsupportedProtocol: (Reason.CONNECT_ERROR, "no address that can be connected to"),
@@ -43,7 +42,6 @@ _KNOWN: dict[type[BaseException], tuple[Reason, str]] = {
     # phrase that is not UTF-8, which httpx-aiohttp cannot encode again; a host that is no IDNA, or
     # has a label that is empty or too long.
     HttpProcessingError: (Reason.PROTOCOL_ERROR, ""),
-    aiohttp.ClientResponseError: (Reason.PROTOCOL_ERROR, ""),
     UnicodeEncodeError: (Reason.PROTOCOL_ERROR, "the reason phrase is not UTF-8"),
     UnicodeError: (Reason.DNS_ERROR, "not a host name"),
 }
@@ -64,22 +62,21 @@ class Received:
     body: bytes | PollError
 
 
+@dataclass(eq=False, repr=False)
 class HttpClient:
     """Sends requests with these headers over connections that it keeps. Close it with `aclose`.
 
     `ca_file` and ValueError are as for `client_context`; `lookup` resolves host names.
     """
 
-    def __init__(
-        self,
-        headers: Mapping[str, str] | None = None,
-        *,
-        ca_file: Path | None = None,
-        lookup: Lookup = socket.getaddrinfo,
-    ) -> None:
-        self._headers = {"Accept-Encoding": "identity", **(headers or {})}
-        self._tls = client_context(ca_file)
-        self._resolver = _Resolver(lookup)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ca_file: Path | None = None
+    lookup: Lookup = socket.getaddrinfo
+
+    def __post_init__(self) -> None:
+        """Open no connection yet."""
+        self._tls = client_context(self.ca_file)
+        self._resolver = _Resolver(self.lookup)
         self._transport = AiohttpTransport(verify=self._tls, client=self._open_session)
 
     async def exchange(
@@ -112,9 +109,10 @@ class HttpClient:
         return Received(status, answered, body)
 
     def _request(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, **parts: Any
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **parts: Any
     ) -> httpx.Request:
-        request = httpx.Request(method, url, headers={**self._headers, **(headers or {})}, **parts)
+        sent = {"Accept-Encoding": "identity", **self.headers, **(headers or {})}
+        request = httpx.Request(method, url, headers=sent, **parts)
         if request.url.userinfo:
             # Not left to aiohttp, which would have it in Latin-1.
             user = httpx.BasicAuth(request.url.username, request.url.password)

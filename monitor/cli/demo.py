@@ -22,11 +22,11 @@ from monitor.demo.story import CAMPAIGNS, DEMO_TOKEN
 TOKEN_VARIABLE = "SFTP_MONITOR_DEMO_TOKEN"  # noqa: S105 - the name of a variable
 
 HINT = """\
-A stand-in TalkOver API plays two minutes of incidents, over and over; the monitor watches it.
+A stand-in TalkOver API plays two minutes of incidents, over and over; the monitor polls it.
   status page  {url}/
   metrics      {url}/metrics
   alerts       {url}/api/v1/alerts
-Lines with >>> tell what happens at the customer's; all others are what the monitor makes of it.
+Lines with >>> say what happens at the customer's; all others are what the monitor makes of it.
 Ctrl-C ends it.
 """
 

@@ -54,8 +54,6 @@ MIGRATIONS: Sequence[tuple[str, ...]] = ()
 HEADER = b"SQLite format 3\0"
 """What every SQLite database begins with."""
 
-_COMPANIONS = ("-wal", "-shm", "-journal")
-
 _NOT_OURS = "this is not a database of sftp-monitor; give state.path another name"
 
 
@@ -235,7 +233,7 @@ def _set_aside(path: Path, now: Instant) -> str:
     while path.with_name(aside).exists():
         n += 1
         aside = f"{path.name}.corrupt-{stamp}.{n}"
-    for suffix in (*_COMPANIONS, ""):
+    for suffix in ("-wal", "-shm", "-journal", ""):
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
     return aside

@@ -104,7 +104,7 @@ def load_json(body: bytes) -> object:
             parse_float=_finite,
             parse_int=_sensible,
         )
-        # Only an escape can bring half a pair in; encoding tells it from a whole one.
+        # Only an escape can bring half a pair in; encoding refuses what has no other half.
         if _SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError:
