@@ -55,7 +55,7 @@ async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:
         # Through the log's writer, so that no line ends up within another.
         writer.put(f"\n>>> {clean(text, 300)}\n".encode())
 
-    platform = Platform(DEMO_TOKEN, SystemClock().wall, narrate)
+    platform = Platform(DEMO_TOKEN, SystemClock().wall)
     async with AsyncExitStack() as ends:
         ends.push_async_callback(platform.stop)
         file = _write_config(folder, await platform.start(), port)
@@ -64,7 +64,7 @@ async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:
         await daemon.start()
         ends.push_async_callback(daemon.stop)
         writer.put(HINT.format(url=daemon.url).encode())
-        ends.callback(asyncio.create_task(platform.narrate()).cancel)
+        ends.callback(asyncio.create_task(platform.narrate(narrate)).cancel)
         await daemon.run()
 
 

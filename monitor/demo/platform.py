@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from functools import partial
 from itertools import count
 from typing import Final
 
@@ -31,16 +32,12 @@ _RETRY_AFTER = 5
 class Platform:
     """A TalkOver platform of one environment, its story, and the server for both.
 
-    `now` is the only clock, in seconds since the epoch, UTC; the story begins at `started_at`, at
-    once. `narrate` is called with the sentence of each chapter when it is due.
+    `now` is the only clock, in seconds since the epoch, UTC; the story begins at once.
     """
 
-    def __init__(
-        self, token: str, now: Callable[[], float], narrate: Callable[[str], None]
-    ) -> None:
+    def __init__(self, token: str, now: Callable[[], float]) -> None:
         self._authorization = f"Bearer {token}"
         self._now = now
-        self._narrate = narrate
         # The API's times have no fraction: only from a whole second does a test age on time.
         self.started_at = float(math.floor(now()))
         application = web.Application(middlewares=[self._answer])
@@ -59,8 +56,12 @@ class Platform:
         """Close the socket and every connection."""
         await self._runner.cleanup()
 
-    async def narrate(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Narrate each chapter when it is due, for ever; `sleep` waits that many seconds."""
+    async def narrate(
+        self,
+        say: Callable[[str], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Say the sentence of each chapter when it is due, for ever; `sleep` waits for seconds."""
         for loop in count():
             begins = self.started_at + loop * LOOP_SECONDS
             for chapter in STORY:
@@ -68,7 +69,7 @@ class Platform:
                     await sleep(left)
                 # A laptop that slept does not narrate a night's worth of incidents at once.
                 if self._now() < begins + LOOP_SECONDS:
-                    self._narrate(chapter.text)
+                    say(chapter.text)
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -99,7 +100,7 @@ class Platform:
 
     async def _list_campaigns(self, request: web.Request) -> web.Response:
         """List a page of the campaigns; as on the platform, with nothing of SFTP."""
-        size, page = (int(request.query.get(*one)) for one in (("per_page", "20"), ("page", "1")))
+        page, size = int(request.query.get("page", 1)), int(request.query.get("per_page", 20))
         listed = [
             {"id": one.id, "name": one.name, "status": one.status, "campaign_type": "sales"}
             for one in CAMPAIGNS[(page - 1) * size : page * size]
@@ -121,10 +122,10 @@ def _error(status: int, code: str, message: str = "The request cannot be served"
 
 
 async def _run_alone(port: int, token: str) -> None:
-    platform = Platform(token, time.time, lambda text: print(text, flush=True))
+    platform = Platform(token, time.time)
     try:
         print(f"The stand-in TalkOver API is at {await platform.start(port=port)}", flush=True)
-        await platform.narrate()
+        await platform.narrate(partial(print, flush=True))
     finally:
         await platform.stop()
 

@@ -70,8 +70,8 @@ def narrated() -> list[str]:
 
 
 @pytest.fixture
-async def platform(clock: Clock, narrated: list[str]) -> AsyncIterator[Platform]:
-    platform = Platform(DEMO_TOKEN, clock, narrated.append)
+async def platform(clock: Clock) -> AsyncIterator[Platform]:
+    platform = Platform(DEMO_TOKEN, clock)
     yield platform
     await platform.stop()
 
@@ -255,7 +255,7 @@ async def test_the_base_url_is_that_of_a_free_port_on_loopback(api: Caller) -> N
 
 
 async def test_two_platforms_stand_side_by_side(api: Caller, clock: Clock) -> None:
-    other = Platform("another-token", clock, lambda text: None)
+    other = Platform("another-token", clock)
     try:
         other_url = await other.start()
         assert other_url != api.base_url
@@ -268,7 +268,7 @@ async def test_two_platforms_stand_side_by_side(api: Caller, clock: Clock) -> No
 
 async def test_a_port_that_is_taken_is_an_os_error(api: Caller, clock: Clock) -> None:
     port = int(api.base_url.split(":")[2].split("/")[0])
-    other = Platform(DEMO_TOKEN, clock, lambda text: None)
+    other = Platform(DEMO_TOKEN, clock)
     with pytest.raises(OSError, match="address already in use"):
         await other.start(port=port)
     await other.stop()
@@ -303,7 +303,7 @@ async def test_the_story_sleeps_from_chapter_to_chapter_and_over_the_end(
 ) -> None:
     naps = Naps(clock, most=len(STORY) + 1)
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(sleep=naps)
+        await platform.narrate(narrated.append, sleep=naps)
     assert narrated == [chapter.text for chapter in (*STORY, STORY[0], STORY[1])]
     assert sum(naps.taken[: len(STORY)]) == 120.0
     assert clock.now == START + 130.0
@@ -318,7 +318,7 @@ async def test_a_sleep_that_ends_early_tells_nothing_early(
         clock.now += seconds - 0.001
 
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(sleep=wake_early)
+        await platform.narrate(narrated.append, sleep=wake_early)
     assert narrated == [STORY[0].text]
 
 
@@ -327,17 +327,17 @@ async def test_a_sleep_over_many_loops_narrates_only_the_present_one(
 ) -> None:
     clock.now = START + 300 * LOOP_SECONDS + 12.0
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(sleep=Naps(clock, most=0))
+        await platform.narrate(narrated.append, sleep=Naps(clock, most=0))
     assert narrated == [STORY[0].text, STORY[1].text]
 
 
 async def test_the_story_begins_on_a_whole_second_because_the_api_tells_no_fraction(
     narrated: list[str],
 ) -> None:
-    platform = Platform(DEMO_TOKEN, Clock(START + 0.75), narrated.append)
+    platform = Platform(DEMO_TOKEN, Clock(START + 0.75))
     naps = Naps(Clock(), most=1)
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(sleep=naps)
+        await platform.narrate(narrated.append, sleep=naps)
     assert naps.taken == [9.25]
     await platform.stop()
 

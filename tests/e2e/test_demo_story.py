@@ -64,7 +64,7 @@ async def test_prometheus_accepts_the_metrics_in_every_chapter(
     tmp_path: Path, check_metrics: Check
 ) -> None:
     clock = CountingClock()
-    platform = Platform(DEMO_TOKEN, clock.now, lambda _: None)
+    platform = Platform(DEMO_TOKEN, clock.now)
     here = FakePlatform(await platform.start())
     try:
         config = write_config(tmp_path, here, [one.id for one in CAMPAIGNS])
