@@ -6,7 +6,7 @@ SQLite itself commits to a deleted or emptied file without a word.
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,18 +32,16 @@ class Database:
     def __init__(self, path: Path, now: Instant) -> None:
         """Open it. Raises StorageError."""
         self.path = path
-        # First of all: opening may migrate the file, or set it aside.
-        self._lock = None if path == schema.MEMORY else schema.lock(path)
-        try:
+        on_disk = path != schema.MEMORY
+        with ExitStack() as lock:
+            if on_disk:  # first of all: opening may migrate the file, or set it aside
+                lock.callback(os.close, schema.lock(path))
             self._connection, self.notice = schema.open_or_set_aside(path, now)
             self.newest = rows.newest(self._connection)
-        except BaseException:
-            if self._lock is not None:
-                os.close(self._lock)
-            raise
-        # Held open until the connection is closed: to close any descriptor of a file drops the
-        # locks that SQLite has on it.
-        self._file = None if self._lock is None else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # Held open until the connection is closed: to close any descriptor of a file drops the
+            # locks that SQLite has on it.
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if on_disk else None
+            self._lock = lock.pop_all()
         self._damage: StorageError | None = None
 
     def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -85,8 +83,7 @@ class Database:
         else:
             if self._file is not None:
                 os.close(self._file)
-        if self._lock is not None:
-            os.close(self._lock)
+        self._lock.close()
 
     @contextmanager
     def _checked(self, what: str) -> Iterator[None]:
