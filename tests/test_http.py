@@ -23,13 +23,16 @@ async def got(script: Script, method: str = "GET", **parts: Any) -> Received:
         return await client.exchange(method, server.url, within=10, **parts)
 
 
-async def test_a_user_in_the_url_becomes_a_header_and_leaves_the_url() -> None:
-    # aiohttp refuses a request that has both.
+@pytest.mark.parametrize(("quoted", "password"), [("p%40ss", "p@ss"), ("p%D0%B6", "p\u0436")])
+async def test_a_user_in_the_url_becomes_a_header_and_leaves_the_url(
+    quoted: str, password: str
+) -> None:
     async with Misbehaving(replies(answer({}))) as server:
-        url = server.url.replace("//", "//me:p%40ss@")
+        url = server.url.replace("//", f"//me:{quoted}@")
         assert await request_once("GET", url, within=10) == (200, b"{}")
     (request,) = server.requests
-    assert request.headers["authorization"] == f"Basic {base64.b64encode(b'me:p@ss').decode()}"
+    expected = base64.b64encode(f"me:{password}".encode()).decode()
+    assert request.headers["authorization"] == f"Basic {expected}"
     assert "me" not in request.headers["host"]
 
 
