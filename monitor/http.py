@@ -1,7 +1,7 @@
-"""Calls over HTTP: httpx is what we write against, aiohttp below it moves the bytes.
+"""Calls over HTTP: httpx says what a request and an answer are, aiohttp moves the bytes.
 
-httpx's own pool costs three to ten times the CPU and leaks slots when a call is cancelled. What is
-to be repaired of the pair stands here, once for all: one call of `exchange` is one request on the
+httpx's own pool costs three to ten times the CPU and leaks slots when a call is cancelled; its
+client parses redirects and keeps cookies. One call of `HttpClient.exchange` is one request on the
 wire, or none, and nothing of the environment changes it. No cookies, no redirects, no proxies, no
 netrc, no decompression, no second attempt.
 """
@@ -11,8 +11,10 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -24,30 +26,22 @@ from httpx_aiohttp import AiohttpTransport
 from monitor.core.model import PollError, Reason, Seconds
 from monitor.tls import client_context
 
-LOCATION = "x-unfollowed-location"
-"""The header under which an answer's `Location` is found."""
-
-_NO_ADDRESS = "no address that can be connected to"
-
 # What each type means, in words of ours where its own say too much or too little. httpx's classes
 # do not say: through httpx-aiohttp 0.2 a reset, a refused and a dropped connection are all a
 # `ConnectTimeout`, and a broken header is an unmapped aiohttp exception. The special before the
 # general: aiohttp's DNS and TLS errors are connector errors as well.
 _KNOWN: dict[type[BaseException], tuple[Reason, str]] = {
     aiohttp.ClientConnectorDNSError: (Reason.DNS_ERROR, ""),
-    aiohttp.ClientSSLError: (Reason.TLS_ERROR, ""),
     ssl.SSLError: (Reason.TLS_ERROR, ""),
     aiohttp.ClientConnectorError: (Reason.CONNECT_ERROR, ""),
-    aiohttp.InvalidURL: (Reason.CONNECT_ERROR, _NO_ADDRESS),
-    aiohttp.NonHttpUrlClientError: (Reason.CONNECT_ERROR, _NO_ADDRESS),
-    httpx.InvalidURL: (Reason.CONNECT_ERROR, _NO_ADDRESS),
+    httpx.UnsupportedProtocol: (Reason.CONNECT_ERROR, "no address that can be connected to"),
+    httpx.InvalidURL: (Reason.CONNECT_ERROR, "no address that can be connected to"),
     # Nobody broke the protocol, the connection was cut.
     PayloadEncodingError: (Reason.CONNECTION_LOST, "the connection ended before the body did"),
     # These slip through both libraries: a broken chunk where aiohttp parses in Python; a reason
     # phrase that is not UTF-8, which httpx-aiohttp cannot encode again; a host that is no IDNA, or
     # has a label that is empty or too long.
     HttpProcessingError: (Reason.PROTOCOL_ERROR, ""),
-    aiohttp.ClientResponseError: (Reason.PROTOCOL_ERROR, ""),
     UnicodeEncodeError: (Reason.PROTOCOL_ERROR, "the reason phrase is not UTF-8"),
     UnicodeError: (Reason.DNS_ERROR, "not a host name"),
 }
@@ -68,49 +62,76 @@ class Received:
     body: bytes | PollError
 
 
-def open_client(
-    tls: ssl.SSLContext, headers: Mapping[str, str], lookup: Lookup = socket.getaddrinfo
-) -> httpx.AsyncClient:
-    """Return a client that sends these headers, and `lookup`s hosts; it opens none by itself.
+@dataclass(eq=False, repr=False)
+class HttpClient:
+    """Sends requests with these headers over connections that it keeps. Close it with `aclose`.
 
-    It has no deadline of its own (httpx's never fire against a server that drips): `exchange` has.
+    `ca_file` and ValueError are as for `client_context`; `lookup` resolves host names.
     """
-    return httpx.AsyncClient(
-        transport=_Transport(tls, lookup),
-        headers={"Accept-Encoding": "identity", **headers},
-        timeout=None,  # noqa: S113
-        trust_env=False,
-        follow_redirects=False,
-    )
 
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ca_file: Path | None = None
+    lookup: Lookup = socket.getaddrinfo
 
-async def exchange(
-    client: httpx.AsyncClient,
-    method: str,
-    url: str,
-    *,
-    within: Seconds,
-    most: int = 1024 * 1024,
-    whole: bool = True,
-    **parts: Any,
-) -> Received:
-    """Return what one request brought within so many seconds, from connecting to the last byte.
+    def __post_init__(self) -> None:
+        """Open no connection yet."""
+        self._tls = client_context(self.ca_file)
+        self._resolver = _Resolver(self.lookup)
+        self._transport = AiohttpTransport(verify=self._tls, client=self._open_session)
 
-    A body of more than `most` bytes is an error; without `whole` its beginning is taken. `parts`
-    are httpx's: auth, params, headers, content. A status that came counts even where its body did
-    not: a 429 is one.
-    """
-    status, headers = 0, httpx.Headers()
-    try:
-        async with asyncio.timeout(within), client.stream(method, url, **parts) as response:
-            status, headers = response.status_code, response.headers
-            # What is left unread closes the connection.
-            body = await _read(response, most, whole=whole)
-    except TimeoutError:
-        body = PollError(Reason.TIMEOUT, f"no complete answer within {within:g} s")
-    except _FAILURES as error:
-        body = classify_error(error)
-    return Received(status, headers, body)
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        within: Seconds,
+        most: int = 1024 * 1024,
+        whole: bool = True,
+        **parts: Any,
+    ) -> Received:
+        """Return what one request brought within so many seconds, from connecting to the last byte.
+
+        A body of more than `most` bytes is an error; without `whole` its beginning is taken. A
+        status counts even where its body did not come: a 429 is one. `parts` are httpx's: headers,
+        params, content.
+        """
+        status, answered = 0, httpx.Headers()
+        try:
+            sending = self._transport.handle_async_request(self._request(method, url, **parts))
+            async with asyncio.timeout(within), aclosing(await sending) as response:
+                status, answered = response.status_code, response.headers
+                # What is left unread closes the connection.
+                body = await _read(response, most, whole=whole)
+        except TimeoutError:
+            body = PollError(Reason.TIMEOUT, f"no complete answer within {within:g} s")
+        except _FAILURES as error:
+            body = _classify(error)
+        return Received(status, answered, body)
+
+    def _request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **parts: Any
+    ) -> httpx.Request:
+        sent = {"Accept-Encoding": "identity", **self.headers, **(headers or {})}
+        request = httpx.Request(method, url, headers=sent, **parts)
+        if request.url.userinfo:
+            # Not left to aiohttp, which would have it in Latin-1.
+            user = httpx.BasicAuth(request.url.username, request.url.password)
+            request = next(user.sync_auth_flow(request))
+            request.url = request.url.copy_with(userinfo=b"")
+        return request
+
+    async def aclose(self) -> None:
+        """Close all connections; calls under way fail."""
+        await self._transport.aclose()
+        await self._resolver.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        # No limit here: a client has turns of its own; waiting in a pool would cost the deadline.
+        connector = aiohttp.TCPConnector(ssl=self._tls, resolver=self._resolver, limit=0)
+        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        # aiohttp repeats a GET when a kept-alive connection dropped: a call no budget knows of.
+        session._retry_connection = False
+        return session
 
 
 async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
@@ -118,8 +139,8 @@ async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
 
     `how` is as for `exchange`. Raises OSError where no answer came whole; it names no URL.
     """
-    async with open_client(client_context(), {}) as client:
-        answer = await exchange(client, method, url, **how)
+    async with aclosing(HttpClient()) as client:
+        answer = await client.exchange(method, url, **how)
     if isinstance(answer.body, PollError):
         raise OSError(answer.body.detail)
     return answer.status, answer.body
@@ -142,19 +163,15 @@ async def _read(response: httpx.Response, most: int, *, whole: bool) -> bytes | 
     return bytes(body)
 
 
-def classify_error(error: BaseException) -> PollError:
-    """Return why a call failed that raised `error`; what is unknown is a lost connection.
-
-    The first known type in the chain of causes decides; the words are the innermost's: the outer
-    ones repeat it with more noise. They never quote the peer.
-    """
+def _classify(error: BaseException) -> PollError:
+    # The first known type in the chain of causes decides; the words are the innermost's: the outer
+    # ones repeat it with more noise. They never quote the peer.
     chain = [error]
     while (cause := chain[-1].__cause__) is not None:
         chain.append(cause)
-    known = [(one, *_KNOWN[kind]) for one in chain for kind in _KNOWN if isinstance(one, kind)]
-    reason = known[0][1] if known else Reason.CONNECTION_LOST
-    ours = (words for one, _, words in known if one is chain[-1] and words)
-    return PollError(reason, next(ours, "") or _words(chain[-1]))
+    known = (said for one in chain for kind, said in _KNOWN.items() if isinstance(one, kind))
+    reason, words = next(known, (Reason.CONNECTION_LOST, ""))
+    return PollError(reason, words or _words(chain[-1]))
 
 
 def _words(cause: BaseException) -> str:
@@ -170,39 +187,6 @@ def _words(cause: BaseException) -> str:
         case OSError(strerror=str(words)):
             return words
     return "the connection was closed"
-
-
-class _Transport(AiohttpTransport):
-    """httpx-aiohttp's, with a session and a resolver of our own, and two things repaired."""
-
-    def __init__(self, tls: ssl.SSLContext, lookup: Lookup) -> None:
-        self._resolver = _Resolver(lookup)
-        super().__init__(verify=tls, trust_env=False, client=self._open_session)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request without the URL's user; hide the answer's cookies and `Location`."""
-        # httpx has made a header of it, and aiohttp refuses both in one request.
-        if request.url.userinfo:
-            request.url = request.url.copy_with(userinfo=b"")
-        response = await super().handle_async_request(request)
-        # httpx parses it even where it does not follow, and raises on `mailto:`.
-        if "location" in response.headers:
-            response.headers[LOCATION] = response.headers.pop("location")
-        response.headers.pop("set-cookie", None)
-        return response
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await super().aclose()
-        await self._resolver.close()
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        # No limit here: a client has turns of its own; waiting in a pool would cost the deadline.
-        connector = aiohttp.TCPConnector(ssl=self.ssl_context, resolver=self._resolver, limit=0)
-        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        # aiohttp repeats a GET when a kept-alive connection dropped: a call no budget knows of.
-        session._retry_connection = False
-        return session
 
 
 class _Resolver(AbstractResolver):

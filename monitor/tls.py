@@ -1,7 +1,4 @@
-"""Whom we trust by TLS: every context of a client, and the authorities of any other.
-
-`config check` calls the very function that makes the daemon's contexts: what it accepts works.
-"""
+"""Whom we trust by TLS; `config check` makes the daemon's own contexts: what it accepts works."""
 
 import ssl
 from functools import lru_cache
@@ -9,9 +6,9 @@ from pathlib import Path
 
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Return a verifying TLS 1.2+ context that trusts `ca_file` alone, or else the system's roots.
+    """Return a verifying context that trusts `ca_file` alone, or else the system's roots.
 
-    One context for all that trust the same (each costs 35 ms). Raises ValueError as `trust` does.
+    Raises ValueError as `trust` does.
     """
     return _client(None if ca_file is None else _authorities(ca_file))
 
@@ -19,12 +16,12 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
 def trust(context: ssl.SSLContext, ca_file: Path) -> None:
     """Have a context trust the certificates in a PEM file.
 
-    Raises ValueError, fit for whoever wrote the config, where it cannot be read, is no regular
-    file, or has no certificate (a CRL, a key and OpenSSL's TRUSTED CERTIFICATE are none).
+    Raises ValueError, fit for whoever wrote the config, where it is no readable file or has none.
     """
     context.load_verify_locations(cadata=_authorities(ca_file))
 
 
+# One for all that trust the same: each costs 35 ms.
 @lru_cache
 def _client(authorities: str | None) -> ssl.SSLContext:
     # Not `create_default_context`: that writes the keys of every connection to SSLKEYLOGFILE.
@@ -39,7 +36,7 @@ def _client(authorities: str | None) -> ssl.SSLContext:
 
 def _authorities(ca_file: Path) -> str:
     try:
-        # Anything else would be waited for: a FIFO, for one.
+        # A FIFO would be waited for.
         if ca_file.is_file():
             # What is not ASCII is a comment: the name of an authority, in many a bundle.
             text = ca_file.read_text("ascii", "ignore")

@@ -326,7 +326,6 @@ def test_what_the_real_client_refuses_is_a_problem_of_the_config(
             "now": world.clock.wall,
             "monotonic": world.clock.elapsed,
             "observe": lambda *_: None,
-            "user_agent": "test",
         }
         more = {"ca_file": tmp_path / "nowhere"} if "ca_file" in broken else broken
         return Talkover(**{**known, **more})

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import tempfile
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +22,11 @@ from monitor.demo.story import CAMPAIGNS, DEMO_TOKEN
 TOKEN_VARIABLE = "SFTP_MONITOR_DEMO_TOKEN"  # noqa: S105 - the name of a variable
 
 HINT = """\
-A stand-in TalkOver API plays two minutes of incidents, over and over; the monitor watches it.
+A stand-in TalkOver API plays two minutes of incidents, over and over; the monitor polls it.
   status page  {url}/
   metrics      {url}/metrics
   alerts       {url}/api/v1/alerts
-Lines with >>> tell what happens at the customer's; all others are what the monitor makes of it.
+Lines with >>> say what happens at the customer's; all others are what the monitor makes of it.
 Ctrl-C ends it.
 """
 
@@ -51,26 +52,20 @@ def demo(port: int) -> None:
 
 async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:
     def narrate(text: str) -> None:
-        """Tell a chapter through the log's writer, so that no line ends up within another."""
+        # Through the log's writer, so that no line ends up within another.
         writer.put(f"\n>>> {clean(text, 300)}\n".encode())
 
-    platform = Platform(DEMO_TOKEN, SystemClock().wall, narrate)
-    base_url = await platform.start()
-    file = _write_config(folder, base_url, port)
-    daemon = Daemon(partial(options.load, file), writer.write)
-    heed_signals(daemon)
-    try:
+    platform = Platform(DEMO_TOKEN, SystemClock().wall)
+    async with AsyncExitStack() as ends:
+        ends.push_async_callback(platform.stop)
+        file = _write_config(folder, await platform.start(), port)
+        daemon = Daemon(partial(options.load, file), writer.write)
+        heed_signals(daemon)
         await daemon.start()
+        ends.push_async_callback(daemon.stop)
         writer.put(HINT.format(url=daemon.url).encode())
-        story = asyncio.create_task(platform.tell_story())
-        try:
-            await daemon.run()
-        finally:
-            story.cancel()
-            await asyncio.gather(story, return_exceptions=True)
-            await daemon.stop()
-    finally:
-        await platform.stop()
+        ends.callback(asyncio.create_task(platform.narrate(narrate)).cancel)
+        await daemon.run()
 
 
 def _write_config(folder: Path, base_url: str, port: int) -> Path:

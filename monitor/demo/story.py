@@ -1,16 +1,16 @@
-"""The story of the stand-in platform, as data: a dozen campaigns, and two minutes of incidents.
+"""The story of the stand-in platform; instants are seconds since the epoch, UTC.
 
-A new campaign is a line in `CAMPAIGNS`, a new incident one chapter in `STORY`. The times leave room
-for the demo's monitor, which polls every 5 s and asks a platform that does not answer every 2 s: an
-incident of less than 12 s might not be seen before it is over.
+The times leave room for the demo's monitor, which polls every 5 s and asks a platform that does not
+answer every 2 s: an incident of less than 12 s might not be seen before it is over.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from random import Random
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 DEMO_TOKEN: Final = "token-of-the-demo"  # noqa: S105 - opens nothing but the stand-in
 
@@ -31,10 +31,8 @@ _HOSTS = {
 class Campaign:
     """A calling campaign and its SFTP import; ages are in seconds at the start of the story.
 
-    `status`, `auth_type` and `import_schedule` take the API's own words. `tested_age` is None where
-    no connection test was ever run; such a config is switched off, because the platform lets nobody
-    enable what was never tested. `login_error` is what a connection test would meet on the
-    customer's server, None when it would pass.
+    `tested_age` is None where no connection test was ever run; such a config is switched off, for
+    the platform lets nobody enable what was never tested. `passed` is what that test found.
     """
 
     name: str
@@ -44,7 +42,7 @@ class Campaign:
     auth_type: str = "password"
     status: str = "active"
     created_age: float = 200 * _DAY
-    login_error: str | None = None
+    passed: bool = True
 
     @property
     def id(self) -> str:
@@ -58,10 +56,8 @@ class Campaign:
 
 
 RETAIL_LEADS: Final = Campaign("Retail leads", "retail", 2 * _DAY, "hourly")
-MOTOR_CLAIMS: Final = Campaign(
-    "Motor claims", "insurance", 60.0, "hourly", login_error="Connection timed out"
-)
-# Twenty seconds short of what counts as stale by default: it grows stale as one watches.
+MOTOR_CLAIMS: Final = Campaign("Motor claims", "insurance", 60.0, "hourly", passed=False)
+# Twenty seconds short of what counts as stale by default: it grows stale before one's eyes.
 CRUISE_BOOKINGS: Final = Campaign("Cruise bookings", "travel", 30 * _DAY - 20.0)
 CLINIC_REMINDERS: Final = Campaign("Clinic reminders", "health", 5 * _DAY, auth_type="private_key")
 VACCINATION_RECALL: Final = Campaign("Vaccination recall", "health", 41 * _DAY)
@@ -96,15 +92,13 @@ class Api(Enum):
 class Chapter:
     """One thing that happens: `at` seconds into the story, narrated in one sentence.
 
-    The API is as `api` says until the next chapter. `tests` are connection tests that are run, each
-    with what the customer's server says from now on: an error or, with None, nothing; then the
-    campaign has a config that is enabled, whatever became of it before.
+    The API is as `api` says until the next chapter. `tests` are run, each with whether it passes.
     """
 
     at: float
     text: str
     api: Api = Api.NORMAL
-    tests: Mapping[Campaign, str | None] = field(default_factory=dict)
+    tests: Mapping[Campaign, bool] = field(default_factory=dict)
     switched_off: Campaign | None = None
     deleted: Campaign | None = None
 
@@ -112,65 +106,54 @@ class Chapter:
 STORY: Final[tuple[Chapter, ...]] = (
     Chapter(
         0,
-        "You watch twelve campaigns, and ten of them are fine: but the connection test of Motor "
-        "claims has just failed, and that of Vaccination recall is 41 days old, 30 are allowed.",
+        "Motor claims has failed its connection test; that of Vaccination recall is 41 days old.",
     ),
     Chapter(
         10,
-        "The password of Retail leads was rotated on the customer's server: its next connection "
-        "test fails, and without an alert nobody would know why no leads come in.",
-        tests={RETAIL_LEADS: "Authentication failed"},
+        "The password of Retail leads was rotated on the customer's server: its next test fails.",
+        tests={RETAIL_LEADS: False},
     ),
     Chapter(
         20,
-        "Nobody touched Cruise bookings, but at this very second its last connection test turns 30 "
-        "days old: the monitor knew when that would be, asks once more, and warns.",
+        "The last test of Cruise bookings turns 30 days old at this very second: a warning.",
     ),
     Chapter(
         28,
-        "The server of Motor claims can be reached again, and its new connection test passes: the "
-        "critical alert is resolved.",
-        tests={MOTOR_CLAIMS: None},
+        "The server of Motor claims can be reached again, and its test passes: resolved.",
+        tests={MOTOR_CLAIMS: True},
     ),
     Chapter(
         36,
-        "Somebody runs the connection test of Cruise bookings, it passes, and so the warning about "
-        "its age is resolved too.",
-        tests={CRUISE_BOOKINGS: None},
+        "Somebody runs the connection test of Cruise bookings, and it passes: resolved, too.",
+        tests={CRUISE_BOOKINGS: True},
     ),
     Chapter(
         43,
-        "Retail leads is switched off until the new password is known: its alert is resolved as "
-        "muted, because what is off on purpose should keep nobody's page open.",
+        "Retail leads is switched off: its alert is resolved as muted, for that is on purpose.",
         switched_off=RETAIL_LEADS,
     ),
     Chapter(
         50,
-        "The customer's own calls have used up the plan's rate limit: the API answers 429 and asks "
-        "for 5 seconds, and the monitor waits that long, with no alert.",
+        "The customer's own calls have used up the rate limit: the API answers 429, wait for 5 s.",
         api=Api.RATE_LIMITED,
     ),
     # Sooner than the 5 s asked for are over, so that one 429 is all the monitor meets.
     Chapter(
         53,
-        "The API has room for us again: the monitor sits out its 5 seconds and then goes on more "
-        "slowly than the plan would allow.",
+        "The API has room again: the monitor sits out its 5 s, and then goes on more slowly.",
     ),
     Chapter(
         60,
-        "The API breaks down and answers every call with 500: that is one alert about the API, and "
-        "not twelve about campaigns that may well be fine.",
+        "The API answers every call with 500: that is one alert about the API, and not twelve.",
         api=Api.DOWN,
     ),
     Chapter(
         76,
-        "The API is back: the first answer resolves the alert about the outage, and Vaccination "
-        "recall has kept its warning all the while.",
+        "The API is back: its alert is resolved, and Vaccination recall has kept its warning.",
     ),
     Chapter(
         82,
-        "An administrator revokes the API token by mistake: every call is answered with 401, and "
-        "again it is one alert that says what to do.",
+        "An administrator revokes the API token by mistake: again one alert that says what to do.",
         api=Api.TOKEN_REVOKED,
     ),
     Chapter(
@@ -180,15 +163,77 @@ STORY: Final[tuple[Chapter, ...]] = (
     # Not before the monitor has had 5 s to poll every campaign again.
     Chapter(
         102,
-        "Somebody deletes the SFTP config of Clinic reminders: the API answers 404, and for a "
-        "config that was there before this is critical.",
+        "The SFTP config of Clinic reminders is deleted: a 404 where one was before is critical.",
         deleted=CLINIC_REMINDERS,
     ),
     Chapter(
         114,
-        "Everything is put right and tested, so every alert is resolved; in a few seconds the "
-        "story begins again.",
-        tests={RETAIL_LEADS: None, CLINIC_REMINDERS: None, VACCINATION_RECALL: None},
+        "Everything is put right and tested: all is resolved, and soon the story begins again.",
+        tests={RETAIL_LEADS: True, CLINIC_REMINDERS: True, VACCINATION_RECALL: True},
     ),
 )
-"""What happens, in order; the state at any time follows from it and the start alone."""
+"""What happens, in order."""
+
+
+@dataclass(slots=True)
+class SftpConfig:
+    """The SFTP config of one campaign, with the last connection test on record."""
+
+    campaign: Campaign
+    created_at: float
+    is_enabled: bool = False
+    last_test_at: float | None = None
+    last_test_success: bool | None = None
+
+    def record_test(self, at: float, *, passed: bool) -> None:
+        """Put a connection test on record; one that passed switches the import on."""
+        self.last_test_at, self.last_test_success = at, passed
+        self.is_enabled = self.is_enabled or passed
+
+    def as_json(self) -> dict[str, object]:
+        """The `data` of `GET /campaigns/{id}/sftp`: like the real one, never with a secret."""
+        campaign = self.campaign
+        return {
+            # Derived, so that a config has the same id in every loop of the story.
+            "id": str(uuid5(UUID(campaign.id), "sftp")),
+            "campaign_id": campaign.id,
+            "host": campaign.host,
+            "port": 22,
+            "username": campaign.name.lower().replace(" ", "_"),
+            "auth_type": campaign.auth_type,
+            "import_path": "/inbox",
+            "export_path": "/outbox",
+            "import_schedule": campaign.import_schedule,
+            "is_enabled": self.is_enabled,
+            "last_test_at": None if self.last_test_at is None else _timestamp(self.last_test_at),
+            "last_test_success": self.last_test_success,
+            "created_at": _timestamp(self.created_at),
+        }
+
+
+def state_at(now: float, started_at: float) -> tuple[Api, dict[str, SftpConfig]]:
+    """Return how the API is, and the configs by campaign id; every loop begins as the first did."""
+    begun = started_at + (now - started_at) // LOOP_SECONDS * LOOP_SECONDS
+    api, configs = Api.NORMAL, dict[str, SftpConfig]()
+    for one in CAMPAIGNS:
+        config = configs[one.id] = SftpConfig(one, begun - one.created_age)
+        if one.tested_age is not None:
+            config.record_test(begun - one.tested_age, passed=one.passed)
+            config.is_enabled = True
+    for chapter in STORY:
+        at = begun + chapter.at
+        if at > now:
+            break
+        api = chapter.api
+        for campaign, passed in chapter.tests.items():
+            config = configs.setdefault(campaign.id, SftpConfig(campaign, created_at=at))
+            config.record_test(at, passed=passed)
+        if chapter.switched_off is not None:
+            configs[chapter.switched_off.id].is_enabled = False
+        if chapter.deleted is not None:
+            del configs[chapter.deleted.id]
+    return api, configs
+
+
+def _timestamp(instant: float) -> str:
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

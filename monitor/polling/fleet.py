@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from monitor import __version__
 from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.store import Change, Loaded, Store
 from monitor.adapters.talkover import Talkover
@@ -49,7 +48,6 @@ def talkover(clock: Clock, own: OwnMetrics) -> Connect:
             now=clock.wall,
             monotonic=clock.elapsed,
             observe=partial(own.call_made, environment.name),
-            user_agent=f"sftp-config-monitor/{__version__}",
             ca_file=environment.ca_file,
         )
 

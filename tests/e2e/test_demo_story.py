@@ -64,7 +64,7 @@ async def test_prometheus_accepts_the_metrics_in_every_chapter(
     tmp_path: Path, check_metrics: Check
 ) -> None:
     clock = CountingClock()
-    platform = Platform(DEMO_TOKEN, clock.now, lambda _: None, requests_per_minute=60_000)
+    platform = Platform(DEMO_TOKEN, clock.now)
     here = FakePlatform(await platform.start())
     try:
         config = write_config(tmp_path, here, [one.id for one in CAMPAIGNS])
@@ -72,7 +72,7 @@ async def test_prometheus_accepts_the_metrics_in_every_chapter(
         async with daemon(config) as monitor, asyncio.timeout(120):
             await check_metrics(await monitor.text("/metrics"))
             for chapter in STORY:
-                platform.advance_to(chapter.at)
+                platform.started_at = now() - chapter.at
                 await clock.advance(4)
                 await check_metrics(await monitor.text("/metrics"))
             assert await monitor.process.end(signal.SIGTERM) == 0

@@ -46,7 +46,7 @@ async def test_campaigns_join_are_muted_and_leave_as_they_are_listed(tmp_path: P
 
 @pytest.mark.slow
 async def test_every_campaign_of_the_demo_is_found_and_its_status_heeded(tmp_path: Path) -> None:
-    platform = Platform(DEMO_TOKEN, now, lambda _: None)
+    platform = Platform(DEMO_TOKEN, now)
     stand_in = FakePlatform(await platform.start())
     try:
         config = write_config(

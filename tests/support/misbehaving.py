@@ -245,7 +245,6 @@ async def client_of(base_url: str, **settings: Any) -> AsyncIterator[Talkover]:
         "now": lambda: NOW,
         "monotonic": calls.monotonic,
         "observe": calls.observe,
-        "user_agent": "sftp-monitor/test",
     }
     client = Talkover(base_url=base_url, **{**usual, **settings})
     try:

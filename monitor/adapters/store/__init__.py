@@ -1,8 +1,7 @@
 """The state on disk: what is remembered, which events there were, and which still wait for a sink.
 
-SQLite in WAL mode. One writer commits a status together with its events; the events table is
-history and outbox in one, and each sink has cursors in it: nothing is lost, and nothing doubled.
-Start reading at `store.Store`; a new table or column is one more entry in `schema.MIGRATIONS`.
+SQLite in WAL mode. A status is committed together with its events; their table is history and
+outbox in one, and each sink has cursors in it. Start reading at `store.Store`.
 """
 
 from monitor.adapters.store.rows import Change, Loaded

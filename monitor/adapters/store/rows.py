@@ -28,7 +28,7 @@ class Body(Generic[_T]):
 
     adapter: TypeAdapter[_T]
     dump: Mapping[str, Any]
-    key: Callable[[_T], tuple[str, ...]] = lambda _: ()
+    key: Callable[[_T], str | tuple[str, str] | None] = lambda _: None
 
     def encode(self, value: _T) -> str:
         """Return the JSON. ValueError: text that is no Unicode (a lone surrogate)."""
@@ -56,7 +56,7 @@ CAMPAIGN = Body(
 ENVIRONMENT = Body(
     TypeAdapter(EnvironmentStatus),
     {"include": STORED_OF_ENVIRONMENT, "exclude_none": True},
-    lambda status: (status.name,),
+    lambda status: status.name,
 )
 ROSTER = Body(TypeAdapter(Roster), {"exclude_none": True})
 # Under a name of its own, for pydantic takes no settings for a dataclass. No two events have the
@@ -103,7 +103,7 @@ class Change:
     removed: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """What was remembered, by (environment, id) or environment; `problems` names damaged rows."""
 
@@ -118,8 +118,8 @@ class Loaded:
 class Entry:
     """An event that waits for the sinks. Until its COMMIT it has `columns` and no `row_id`.
 
-    `before` is the id of the event before it, where it comes from the last process. `delivered_to`
-    are the sinks that had it before its COMMIT.
+    `before` is the id of the event before it, where the last process decided it; `delivered_to` has
+    the sinks that had it before its COMMIT.
     """
 
     event: Event
@@ -133,9 +133,10 @@ def writes(change: Change) -> Writes:
     """Return the rows of a change but for its events. ValueError: something cannot be encoded."""
     rows: Writes = {(PUT_LEASE, (name,)): at for name, at in change.next_call_at.items()}
     for campaign in change.campaigns:
-        rows[PUT_CAMPAIGN, CAMPAIGN.key(campaign)] = CAMPAIGN.encode(campaign)
+        key = (campaign.environment, campaign.campaign_id)
+        rows[PUT_CAMPAIGN, key] = CAMPAIGN.encode(campaign)
     for environment in change.environments:
-        rows[PUT_ENVIRONMENT, ENVIRONMENT.key(environment)] = ENVIRONMENT.encode(environment)
+        rows[PUT_ENVIRONMENT, (environment.name,)] = ENVIRONMENT.encode(environment)
     for name, roster in change.rosters.items():
         rows[PUT_ROSTER, (name,)] = ROSTER.encode(roster)
     return rows
@@ -153,30 +154,24 @@ def load(connection: sqlite3.Connection) -> Loaded:
     """Return everything that is remembered but the events. Each row stands for itself."""
     problems: list[str] = []
 
-    def read(what: str, body: Body[_T], query: str) -> dict[tuple[str, ...], _T]:
+    def read(what: str, body: Body[_T], query: str) -> dict[Any, _T]:
         found = {}
         for *place, text in connection.execute(query):
-            value = body.decode(text)
-            if value is None or body.key(value) not in ((), tuple(place)):
+            value, key = body.decode(text), tuple(place) if len(place) > 1 else place[0]
+            if value is None or body.key(value) not in (None, key):
                 problems.append(f"the stored {what} {'/'.join(place)} cannot be read")
             else:
-                found[tuple(place)] = value
+                found[key] = value
         return found
 
     campaigns = read("status of", CAMPAIGN, "SELECT environment, campaign_id, status FROM campaign")
-    environments = read(
-        "status of environment", ENVIRONMENT, "SELECT name, status FROM environment"
-    )
+    query = "SELECT name, status FROM environment"
+    environments = read("status of environment", ENVIRONMENT, query)
     rosters = read("listing of environment", ROSTER, "SELECT environment, body FROM listing")
     # Where its own row is damaged: else its campaigns would be nobody's.
     implied = {name: EnvironmentStatus(name=name) for name, _ in campaigns}
-    return Loaded(
-        campaigns={(name, key): status for (name, key), status in campaigns.items()},
-        environments=implied | {name: status for (name,), status in environments.items()},
-        rosters={name: roster for (name,), roster in rosters.items()},
-        next_call_at=dict(connection.execute("SELECT environment, next_call_at FROM lease")),
-        problems=tuple(problems),
-    )
+    leases = dict(connection.execute("SELECT environment, next_call_at FROM lease"))
+    return Loaded(campaigns, implied | environments, leases, rosters, tuple(problems))
 
 
 def newest(connection: sqlite3.Connection) -> int:

@@ -1,8 +1,7 @@
 """The database file: locked, made, recognised, migrated, and set aside when it is corrupt.
 
 A later version adds an entry to `MIGRATIONS` and to `TABLES`; one that was released is never
-changed. Before a migration the file is copied to `<name>.v<schema>`: to go back is to put that
-copy in its place. But for AUTOINCREMENT the tables are such as PostgreSQL takes, too.
+changed. But for AUTOINCREMENT the tables are such as PostgreSQL takes, too.
 """
 
 import fcntl
@@ -54,8 +53,6 @@ MIGRATIONS: Sequence[tuple[str, ...]] = ()
 
 HEADER = b"SQLite format 3\0"
 """What every SQLite database begins with."""
-
-_COMPANIONS = ("-wal", "-shm", "-journal")
 
 _NOT_OURS = "this is not a database of sftp-monitor; give state.path another name"
 
@@ -136,12 +133,10 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """Return a connection that is opened in this mode (`mode=ro`). Raises sqlite3.Error."""
-    # Opened by one thread and used by another, but never by two at once. Nobody else writes (the
-    # lock), so nothing but a reader's recovery ever makes it wait for its second.
     name = f"file:{quote(str(path))}?{mode}"
-    return sqlite3.connect(
-        name, timeout=1.0, isolation_level=None, check_same_thread=False, uri=True
-    )
+    # Opened by one thread and used by another, but never by two at once. Nobody else writes (the
+    # lock): only a reader's recovery ever makes it wait, as long as a second.
+    return sqlite3.connect(name, 1.0, isolation_level=None, check_same_thread=False, uri=True)
 
 
 def read_foreign(path: Path, query: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -220,11 +215,10 @@ def _migrate(connection: sqlite3.Connection, steps: Sequence[tuple[str, ...]]) -
 def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None:
     """Copy the database as it is before its migration, in place of an older copy like it."""
     part = path.with_name(f"{path.name}.new")
-    for suffix in ("", *_COMPANIONS):
-        part.with_name(part.name + suffix).unlink(missing_ok=True)
-    os.close(_open(part))
-    with closing(connect(part, "mode=rw")) as copy:
-        connection.backup(copy)
+    part.unlink(missing_ok=True)
+    with os.fdopen(_open(part), "rb") as file:
+        connection.execute("VACUUM INTO ?", (str(part),))
+        os.fsync(file.fileno())
     part.replace(path.with_name(f"{path.name}.v{version}"))
 
 
@@ -239,7 +233,7 @@ def _set_aside(path: Path, now: Instant) -> str:
     while path.with_name(aside).exists():
         n += 1
         aside = f"{path.name}.corrupt-{stamp}.{n}"
-    for suffix in (*_COMPANIONS, ""):
+    for suffix in ("-wal", "-shm", "-journal", ""):
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
     return aside

@@ -1,32 +1,53 @@
 """The store as the daemon sees it: save and go on, lease and wait, deliver in order.
 
-It is for the loop's thread, but for the history. After the start nothing is read back: what waits
+It is for the loop's thread, but for the history. One task commits, on an executor of one thread;
+without one the caller does. Whatever is saved while a COMMIT runs goes into the next one, after
+what failed: the order is kept, nothing is lost. After the start nothing is read back: what waits
 for the sinks, and what is left of removed environments, is in memory.
 """
 
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from monitor.adapters.store import rows, schema
-from monitor.adapters.store.database import Database, KeepRunning, Outcome
+from monitor.adapters.store.database import Database, Outcome
 from monitor.adapters.store.rows import Change, Entry, Loaded
 from monitor.adapters.store.schema import StorageError
 from monitor.core.board import HistoryQuery
-from monitor.core.model import Event, Instant
+from monitor.core.model import Event, Instant, Seconds
+
+_T = TypeVar("_T")
+
+LINGER: Seconds = 5.0
+"""So long at most what is not urgent waits for what is; what failed is tried again so often."""
+
+KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
+"""Starts a task that must run for ever, by its name."""
 
 
-class Store(Database):
+@dataclass(slots=True)
+class _Batch:
+    """One transaction to be; `tried` is done once it was attempted, with the error if it failed."""
+
+    writes: rows.Writes = field(default_factory=dict)
+    events: list[Entry] = field(default_factory=list)
+    tried: asyncio.Future[StorageError | None] | None = None
+
+
+class Store:
     """The state of one daemon; its hooks may be set right after it is made.
 
     `epoch` is this start's, in the ids of all events that it decides: so no id stands for two
-    occurrences, whatever database is put back.
+    occurrences, whatever database is put back. `problem` is why the last transaction failed,
+    `notice` says that a file was set aside, or None.
     """
 
     def __init__(
@@ -42,20 +63,39 @@ class Store(Database):
         `now` dates a file that is set aside. `executor` has one thread, and ends with the store.
         """
         self.epoch = secrets.token_hex(4)
+        self.problem: StorageError | None = None
         self.on_error: Callable[[StorageError], None] = lambda _error: None
+        self._database = Database(path, now)
+        self.notice = self._database.notice
+        self._newest = self._database.newest
         self._queues: dict[str, deque[Entry]] = {}
         self._wakes: list[Callable[[], None]] = []
-        self._loaded = False
+        self._loaded = self._closed = False
         self._lost: set[str] = set()
         self._left: dict[str, Change] = {}
         self._leases: dict[str, Instant] = {}
-        super().__init__(path, now, executor, keep_running)
-        self._newest = rows.newest(self._connection)
+        self._next, self._woken = _Batch(), asyncio.Event()
+        self._executor = executor
+        self._writing = None if executor is None else keep_running("storing", self._keep_writing())
+
+    async def aclose(self) -> None:
+        """Write what is queued, or lose it, and let another daemon have the file."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._writing is None:
+            self._write_here()
+        else:
+            self._woken.set()
+            await self._writing
+        await self._on_thread(self._database.close)
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
 
     async def load(self) -> Loaded:
         """Return what is remembered; later of removed environments alone. Raises StorageError."""
         if not self._loaded:
-            loaded = await self._on_thread(partial(self._read, rows.load))
+            loaded = await self._on_thread(partial(self._database.read, rows.load))
             self._loaded, self._leases = True, dict(loaded.next_call_at) | self._leases
             return replace(loaded, problems=(*loaded.problems, *sorted(self._lost)))
         left = self._left.values()
@@ -103,7 +143,7 @@ class Store(Database):
         """
         self._wakes.append(wake)
         if sink not in self._queues:
-            waiting = self._read(partial(rows.waiting, sink=sink, lost=self._lost))
+            waiting = self._database.read(partial(rows.waiting, sink=sink, lost=self._lost))
             if waiting is None:
                 # Else a crash may let events pass it by.
                 self._move_cursor(sink, self._newest, "")
@@ -141,10 +181,58 @@ class Store(Database):
 
     def history(self, wanted: HistoryQuery | None = None) -> dict[int, Event]:
         """Return events by row, newest first, in any thread. Raises StorageError."""
-        return self._read(partial(rows.history, wanted=wanted or HistoryQuery()))
+        return self._database.read(partial(rows.history, wanted=wanted or HistoryQuery()))
 
-    def _settled(self, outcome: Outcome) -> None:
+    def _submit(self, writes: rows.Writes, events: Sequence[Entry] = ()) -> None:
+        """Have this committed, with the next event or lease at the latest; never blocks."""
+        if self._closed:
+            raise RuntimeError("the store is closed")
+        self._next.writes.update(writes)
+        self._next.events += events
+        if self._executor is None:
+            self._write_here()
+        elif events or self._next.tried:
+            self._woken.set()
+
+    async def _written(self, writes: rows.Writes) -> None:
+        """Return after the first attempt at this and all before it. Raises StorageError."""
+        tried = self._next.tried = self._next.tried or asyncio.get_running_loop().create_future()
+        self._submit(writes)
+        # Who waits no more must not take it from the others.
+        error = await asyncio.shield(tried)
+        if error is not None:
+            raise error
+
+    async def _on_thread(self, work: Callable[[], _T]) -> _T:
+        """Return what the work gives, done where transactions are."""
+        if self._executor is None:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    async def _keep_writing(self) -> None:
+        closing = False
+        while not closing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER):
+                    await self._woken.wait()
+            self._woken.clear()
+            # Read before: what was submitted up to now is in this batch, and nothing comes after.
+            closing = self._closed
+            batch, self._next = self._next, _Batch()
+            write = partial(self._database.write, batch.writes, batch.events)
+            self._settle(batch, await self._on_thread(write))
+
+    def _write_here(self) -> None:
+        batch, self._next = self._next, _Batch()
+        self._settle(batch, self._database.write(batch.writes, batch.events))
+
+    def _settle(self, batch: _Batch, outcome: Outcome) -> None:
+        """Take note of what became of a transaction."""
+        self.problem = outcome if isinstance(outcome, StorageError) else None
         if isinstance(outcome, StorageError):
+            # Before what came meanwhile.
+            self._next.writes = batch.writes | self._next.writes
+            self._next.events = batch.events + self._next.events
             self.on_error(outcome)
         else:
             for entry, row_id in outcome:
@@ -153,6 +241,8 @@ class Store(Database):
             # What cannot be committed goes out from memory: a full disk must not hold back a page.
             for wake in self._wakes:
                 wake()
+        if batch.tried is not None:
+            batch.tried.set_result(self.problem)
 
     def _committed(self, entry: Entry, row_id: int | None) -> None:
         if row_id is None:
@@ -160,7 +250,7 @@ class Store(Database):
                 with suppress(ValueError):
                     queue.remove(entry)
             why = f"the event id {entry.event.event_id} came twice"
-            return self.on_error(StorageError(self.path, why))
+            return self.on_error(StorageError(self._database.path, why))
         entry.row_id, entry.columns, self._newest = row_id, (), row_id
         # Delivered while it was being written: with the next one its cursor passes it.
         for sink in () if self._closed else entry.delivered_to:

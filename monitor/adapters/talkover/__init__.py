@@ -1,7 +1,4 @@
-"""The TalkOver API: a GET goes out, an answer comes back, whatever happens in between.
-
-`client` makes the call, `answer` reads what came up to its JSON, `decode` what the JSON says.
-"""
+"""The TalkOver API: `client` calls, `answer` reads up to the JSON, `decode` what the JSON says."""
 
 from monitor.adapters.talkover.client import Talkover
 

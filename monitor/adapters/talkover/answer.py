@@ -1,9 +1,8 @@
 """An answer of the API up to its JSON: status, type, clock, age, pause, rate limit; strict JSON.
 
-The vendor does not name the headers of the rate limit, so Laravel's (`X-RateLimit-*`,
-`Retry-After`) and the IETF drafts' (`RateLimit-*`, `RateLimit`, `RateLimit-Policy`) are all taken,
-and any may be missing. The standard library reads the JSON, since other parsers accept duplicate
-keys, and bad numbers in fields that they skip.
+The vendor does not name the headers of the rate limit: Laravel's and the IETF drafts' are taken.
+The standard library reads the JSON: other parsers accept duplicate keys, and bad numbers in fields
+that they skip.
 """
 
 import json
@@ -20,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from monitor.core.model import HOUR, MINUTE, Instant, PollError, RateHint, Reason, Seconds
-from monitor.http import LOCATION, Received
+from monitor.http import Received
 
 PAUSE_MIN: Seconds = 1.0
 PAUSE_MAX: Seconds = 900.0
@@ -51,10 +50,7 @@ _REFUSALS = {
 
 
 def body_of(received: Received, *answered: int) -> bytes | PollError:
-    """Return the JSON under one of these statuses; any other counts even where its body broke off.
-
-    Of another status it says what it means, and what the API's own error body says.
-    """
+    """Return the JSON under one of these statuses; of any other what it means, in its own words."""
     status, headers, body = received.status, received.headers, received.body
     if status in answered or not status:
         return body if isinstance(body, PollError) else _not_json(headers) or body
@@ -86,7 +82,7 @@ def _not_json(headers: httpx.Headers) -> PollError | None:
 def _location_host(headers: httpx.Headers) -> str:
     """Return the host alone: path and query of a Location may carry what no log should."""
     try:
-        return urlsplit(headers[LOCATION]).hostname or "the same host"
+        return urlsplit(headers["location"]).hostname or "the same host"
     except KeyError:
         return "nowhere"
     except ValueError:
@@ -96,7 +92,7 @@ def _location_host(headers: httpx.Headers) -> str:
 def load_json(body: bytes) -> object:
     """Return the document, of UTF-8 JSON with unique keys, finite numbers and whole characters.
 
-    Raises `ValueError`, with a message that quotes nothing of the body.
+    Raises `ValueError`, which quotes nothing of the body.
     """
     try:
         # Not left to json.loads(): of bytes it takes UTF-16 and lone surrogates, too.
@@ -108,7 +104,7 @@ def load_json(body: bytes) -> object:
             parse_float=_finite,
             parse_int=_sensible,
         )
-        # Only an escape can bring half a pair in; encoding tells it from a whole one.
+        # Only an escape can bring half a pair in; encoding refuses what has no other half.
         if _SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError:
@@ -138,8 +134,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        named = not text[-1].isdigit()
-        raise ValueError(f"{text} is no JSON" if named else "a number beyond all bounds")
+        raise ValueError("a number that is not finite")
     return number
 
 
@@ -151,23 +146,18 @@ def _sensible(text: str) -> int:
 
 
 def parse_http_date(text: str) -> Instant | None:
-    """Return the instant of an HTTP date (`Date`, `Retry-After`), None where it is none.
-
-    All three forms of RFC 9110 §5.6.7 are taken; one without a zone is UTC, never local time.
-    """
+    """Return the instant of an HTTP date in any form of RFC 9110 §5.6.7, None where it is none."""
     try:
         # It calls int(), which takes digits of any script.
         at = parsedate_to_datetime(text if text.isascii() else "")
     except (ValueError, OverflowError):
         return None
+    # One without a zone is UTC, never local time.
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def read_aside(received: Received, now: Callable[[], Instant]) -> Aside:
-    """Return what an answer says of the API itself, as far as it does. `now` is our clock.
-
-    What a cache has kept says nothing of the clock and the limit.
-    """
+    """Return what an answer says of the API itself; a cached one knows neither clock nor limit."""
     status, headers = received.status, received.headers
     if age(headers) >= CACHED_FROM:
         return None, pause(status, headers, now()), None
@@ -177,10 +167,7 @@ def read_aside(received: Received, now: Callable[[], Instant]) -> Aside:
 
 
 def age(headers: httpx.Headers) -> Seconds:
-    """Return how long a cache has kept the answer; 0 where none says so in digits.
-
-    Of several caches, or a header that is there twice, the longest counts.
-    """
+    """Return how long a cache has kept the answer, of several the longest; 0 where none says so."""
     said = [one.strip() for one in headers.get("age", "").split(",")]
     # Not int(), which refuses more than 4,300 digits.
     known = [float(one) for one in said if _DIGITS.fullmatch(one)]
@@ -190,27 +177,21 @@ def age(headers: httpx.Headers) -> Seconds:
 def pause(status: int, headers: httpx.Headers, now: Instant) -> Seconds | None:
     """Return for how many seconds the API asks us to leave it alone, None where it does not.
 
-    A 429 always does; a 503 where it has `Retry-After`. Where that makes no sense it is a minute.
-    `now` is the API's clock if known.
+    A 429 always does; a 503 where it has `Retry-After`. Where that makes no sense it is a minute,
+    as the limit is one per minute. `now` is the API's clock if known.
     """
     text = headers.get("retry-after", "").strip()
     if status != 429 and not (status == 503 and "retry-after" in headers):
         return None
     at = parse_http_date(text)
+    seconds = at - now if at is not None and at >= now else MINUTE
     if _DIGITS.fullmatch(text):
         seconds = float(text)
-    elif at is not None and at >= now:
-        seconds = at - now
-    else:
-        return MINUTE  # The limit is one per minute.
     return min(max(seconds, PAUSE_MIN), PAUSE_MAX)
 
 
 def rate_hint(headers: httpx.Headers, now: Instant) -> RateHint | None:
-    """Return what the headers say of the rate limit, as far as it is plausible.
-
-    `now` is the API's clock if known: a reset that is an instant is taken against it.
-    """
+    """Return what is plausible of the rate limit; a reset may be an instant: `now` is the API's."""
     limit = _first(headers, "limit", "q", range(1, _LIMIT_MAX + 1))
     remaining = _first(headers, "remaining", "r", range((limit or _LIMIT_MAX) + 1))
     at = _first(headers, "reset", "t", range(10**12))

@@ -1,18 +1,16 @@
-"""The API client of one environment: it makes the calls, and says what was answered.
-
-Another endpoint is a method here and a shape in `decode`.
-"""
+"""The API client of one environment; another endpoint is a method here and a shape in `decode`."""
 
 import asyncio
 import socket
-from collections.abc import Callable, Generator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
 
+from monitor import __version__
 from monitor.adapters.talkover.answer import CACHED_FROM, Aside, age, body_of, read_aside
 from monitor.adapters.talkover.decode import PER_PAGE, decode_listing, observe_sftp
 from monitor.core.environment import UNANSWERED
@@ -27,12 +25,17 @@ from monitor.core.model import (
     Seconds,
 )
 from monitor.core.text import clean, redact, span
-from monitor.http import Lookup, Received, exchange, open_client
-from monitor.tls import client_context
+from monitor.http import HttpClient, Lookup, Received
 
 # What is no answer of the API's says so at any age, and another campaign's config is a matter of
 # security.
 _EVEN_CACHED = UNANSWERED | {Reason.WRONG_CAMPAIGN}
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Cache-Control": "no-cache",
+    "User-Agent": f"sftp-config-monitor/{__version__}",
+}
 
 Observe = Callable[[str, Seconds, Reason | None], None]
 """Is called for every finished call: the endpoint, how long it took, why it failed or None."""
@@ -40,63 +43,37 @@ Observe = Callable[[str, Seconds, Reason | None], None]
 _Seen = TypeVar("_Seen", Observation, ListingPage | PollError)
 
 
-class TokenAuth(httpx.Auth):
-    """Puts the token on a request to the API, and on none to anybody else."""
-
-    def __init__(self, token: str, base_url: httpx.URL) -> None:
-        self._token, self._base_url = token, base_url
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the header. Raises `RuntimeError` for a request to another origin."""
-        url, ours = request.url, self._base_url
-        if (url.scheme, url.host, url.port) != (ours.scheme, ours.host, ours.port):
-            raise RuntimeError("a request to another origin would carry the token")
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        yield request
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class Talkover:
     """The TalkOver API as one environment token sees it. Close it with `aclose`.
 
     `timeout` is for the whole of a call, `concurrency` how many may be under way at once. `now`
     is the wall clock, `monotonic` measures durations, `lookup` resolves host names. Raises
-    `ValueError` for a base URL or a `ca_file` that cannot be used; the token is one that the config
-    took: visible ASCII.
+    `ValueError` for a base URL or a `ca_file` that cannot be used.
     """
 
-    def __init__(  # noqa: PLR0913 - one keyword for each thing that the daemon decides
-        self,
-        *,
-        base_url: str,
-        token: str,
-        timeout: Seconds,
-        concurrency: int,
-        now: Callable[[], Instant],
-        monotonic: Callable[[], Seconds],
-        observe: Observe,
-        user_agent: str,
-        ca_file: Path | None = None,
-        lookup: Lookup = socket.getaddrinfo,
-    ) -> None:
+    base_url: str
+    token: str
+    timeout: Seconds
+    concurrency: int
+    now: Callable[[], Instant]
+    monotonic: Callable[[], Seconds]
+    observe: Observe
+    ca_file: Path | None = None
+    lookup: Lookup = socket.getaddrinfo
+
+    def __post_init__(self) -> None:
+        """Open no connection yet."""
         try:
-            self._base_url = httpx.URL(base_url.rstrip("/"))
+            self._base_url = str(httpx.URL(self.base_url.rstrip("/")))
         # Of hosts httpx knows more than the config does: what is no IPv4 address, and no IDNA.
         except httpx.InvalidURL as error:
             raise ValueError(f"not a base URL: {error}") from None
-        self._token = token
-        self._timeout = timeout
-        self._now = now
-        self._stopwatch = monotonic
-        self._observe = observe
-        self._turns = asyncio.Semaphore(concurrency)
-        sent = {"Accept": "application/json", "Cache-Control": "no-cache", "User-Agent": user_agent}
-        self._client = open_client(client_context(ca_file), sent, lookup)
+        self._turns = asyncio.Semaphore(self.concurrency)
+        self._client = HttpClient(_HEADERS, ca_file=self.ca_file, lookup=self.lookup)
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
-        """Return what the API says of the campaign's SFTP config; a failure is a `PollError`.
-
-        Waiting for its turn does not count against the timeout. A cancelled call is not observed.
-        """
+        """Return what the API says of the campaign's SFTP config; a failure is a `PollError`."""
         path = f"/campaigns/{quote(campaign_id, safe='')}/sftp"
         seen, aside = await self._get(
             "sftp", path, lambda got, token: observe_sftp(got, campaign_id, token)
@@ -104,10 +81,7 @@ class Talkover:
         return Answer(seen, *aside)
 
     async def fetch_campaigns(self, page: int) -> ListingAnswer:
-        """Return a page, from 1, of all campaigns that the token sees, whatever their status.
-
-        A failure is a `PollError`. Turns, timeout and cancelling are as for `fetch_sftp`.
-        """
+        """Return a page, from 1, of all campaigns that the token sees, whatever their status."""
         path = f"/campaigns?per_page={PER_PAGE}&page={page}"
         seen, aside = await self._get(
             "campaigns", path, lambda got, token: decode_listing(body_of(got, 200), page, token)
@@ -116,7 +90,7 @@ class Talkover:
 
     def set_token(self, token: str) -> None:
         """Use another token from the next request on."""
-        self._token = token
+        self.token = token
 
     async def aclose(self) -> None:
         """Close every connection; calls under way fail."""
@@ -126,14 +100,15 @@ class Talkover:
         self, endpoint: str, path: str, read: Callable[[Received, str], _Seen]
     ) -> tuple[_Seen, Aside]:
         """Return what `read` makes of the answer and of the token that was sent."""
+        # Waiting for a turn does not count against the timeout.
         async with self._turns:
             # Kept, since `set_token` may come before the answer: this is the one to redact.
-            token = self._token
-            auth = TokenAuth(token, self._base_url)
+            token = self.token
+            headers = {"Authorization": f"Bearer {token}"}
             url = f"{self._base_url}{path}"
-            started = self._stopwatch()
-            received = await exchange(self._client, "GET", url, within=self._timeout, auth=auth)
-            duration = self._stopwatch() - started
+            started = self.monotonic()
+            received = await self._client.exchange("GET", url, within=self.timeout, headers=headers)
+            duration = self.monotonic() - started
         seen, kept = read(received, token), age(received.headers)
         counts = not isinstance(seen, PollError) or seen.reason not in _EVEN_CACHED
         if kept >= CACHED_FROM and counts:
@@ -142,5 +117,5 @@ class Talkover:
         if isinstance(seen, PollError):
             # The API may echo us. Redacted before it is cut: half a token is still a secret.
             seen = replace(seen, detail=clean(redact(seen.detail, token), 200))
-        self._observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
-        return seen, read_aside(received, self._now)
+        self.observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
+        return seen, read_aside(received, self.now)

@@ -1,8 +1,7 @@
 """An answer → what it says: strict JSON, strict types, clean text, or else a `PollError`.
 
-pydantic holds the JSON against what the API's reference says. Another field is a line in a shape
-here, and one in the core's model. What a page of the listing says of the pages beside it
-(`pagination`) is a hint that may be missing or a lie.
+Another field of the API is a line in a shape here, and one in the core's model. What a page of the
+listing says of the pages beside it (`pagination`) is a hint that may be missing or a lie.
 """
 
 import re
@@ -37,10 +36,7 @@ _RFC3339 = re.compile(
     r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 
-# Kinds of errors, by the order in which they count: what is no config at all is not one of another
-# campaign, and only then its content (a validator's ValueError) matters.
 _CAMPAIGN = "campaign"
-_RANK = {_CAMPAIGN: 1, "value_error": 2}
 
 # What pydantic and Python call a type that JSON, or on-call, knows by another name.
 _NAMES = {"model": "object", "dict": "object", "list": "array", "string": "str", "NoneType": "null"}
@@ -144,11 +140,9 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
 def observe_sftp(received: Received, campaign_id: str, token: str) -> Observation:
-    """Return what an answer to GET /campaigns/{id}/sftp says, without `token`. Never raises.
-
-    The API's own 404 says that there is no config; a proxy's or a web server's page says nothing.
-    """
+    """Return what an answer to GET /campaigns/{id}/sftp says, without `token`. Never raises."""
     body = body_of(received, 200, 404)
+    # The API's own 404 says that there is no config; a proxy's or a web server's page says nothing.
     # An empty body has no type to speak of: frameworks answer a missing resource like that.
     if received.status == 404 and (received.body == b"" or isinstance(body, bytes)):
         return NoConfig(by_404=True)
@@ -156,11 +150,7 @@ def observe_sftp(received: Received, campaign_id: str, token: str) -> Observatio
 
 
 def decode_sftp(body: bytes | PollError, campaign_id: str, token: str) -> Observation:
-    """Return what a 200 says of the campaign's SFTP config, without `token`. Never raises.
-
-    A body that is not what the API's reference describes is a `PollError`, and so is one about
-    another campaign than the one asked for.
-    """
+    """Return what a 200 says of the SFTP config of the campaign asked for. Never raises."""
     answer = _read(body, _SftpAnswer, _Asked(token, campaign_id))
     if isinstance(answer, PollError):
         return answer
@@ -177,10 +167,9 @@ def decode_sftp(body: bytes | PollError, campaign_id: str, token: str) -> Observ
 
 
 def decode_listing(body: bytes | PollError, page: int, token: str) -> ListingPage | PollError:
-    """Return what a 200 lists on this page, from 1, without `token`. Never raises.
+    """Return what a 200 lists on the page asked for, from 1. Never raises.
 
-    Errors are as for `decode_sftp`, and so is another page than the one asked for. Of campaigns
-    that are there twice the first counts.
+    Of campaigns that are there twice the first counts.
     """
     answer = _read(body, _ListingAnswer, _Asked(token))
     if isinstance(answer, PollError):
@@ -197,10 +186,8 @@ def decode_listing(body: bytes | PollError, page: int, token: str) -> ListingPag
 
 
 def _is_last(said: dict[str, Any], page: int, found: int) -> bool:
-    """Whether no page follows one of `found` campaigns.
-
-    In doubt one does: that costs one call, while to stop too early loses campaigns.
-    """
+    """Whether no page follows one of `found` campaigns."""
+    # In doubt one does: that costs one call, while to stop too early loses campaigns.
     if not found:
         return True
     pages = _count(said, "last_page", at_least=1) or _count(said, "total_pages", at_least=1)
@@ -213,17 +200,13 @@ def _is_last(said: dict[str, Any], page: int, found: int) -> bool:
 
 
 def _count(said: dict[str, Any], key: str, at_least: int = 0, at_most: int = 10**6) -> int | None:
-    """Return the number that is said under this key, None where it makes no sense.
-
-    No customer has more than a million campaigns or pages.
-    """
+    """Return the number that is said under this key, None where it makes no sense."""
     value = said.get(key)
-    # Not isinstance(): True is an int, too.
+    # Not isinstance(): True is an int, too. Nobody has more than a million campaigns or pages.
     return value if type(value) is int and at_least <= value <= at_most else None
 
 
 def _read(body: bytes | PollError, shape: type[_Answer], asked: _Asked) -> _Answer | PollError:
-    """Return the body of a 200 in this shape, or why it has another. Never raises."""
     if isinstance(body, PollError):
         return body
     try:
@@ -236,14 +219,15 @@ def _read(body: bytes | PollError, shape: type[_Answer], asked: _Asked) -> _Answ
     try:
         return shape.model_validate(document, context=asked)
     except ValidationError as error:
-        first = min(error.errors(), key=lambda one: _RANK.get(one["type"], 0))
+        # Whatever else is wrong with it: another campaign's config is a matter of security.
+        first = min(error.errors(), key=lambda one: one["type"] != _CAMPAIGN)
     if first["type"] == _CAMPAIGN:
         return PollError(Reason.WRONG_CAMPAIGN, first["msg"])
     return PollError(Reason.SCHEMA_MISMATCH, _explained(first))
 
 
 def _explained(error: ErrorDetails) -> str:
-    """Return what was expected where, and of which type that is which came; never its value."""
+    """Return what was expected where, and which type came; never its value."""
     kind, place = error["type"], error["loc"]
     if kind == "missing":
         place, said = place[:-1], f"Object missing required field `{place[-1]}`"

@@ -61,7 +61,7 @@ async def test_an_event_that_is_being_written_is_not_handed_out_yet(path: Path) 
 
 async def test_what_is_not_committed_yet_is_not_read(path: Path) -> None:
     store = Store(path, now=NOW)
-    connection = store._connection
+    connection = store._database._connection
     connection.execute("BEGIN")
     connection.execute(rows.ADD_EVENT, rows.columns(an_event(epoch="0badcafe"))).fetchall()
     assert store.history() == {}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.store import Change, StorageError, Store, database, schema
+from monitor.adapters.store import Change, StorageError, Store, schema
+from monitor.adapters.store import store as module
 from monitor.adapters.store.database import Outcome
 from support.builders import NOW, a_status
 from support.state_files import events, full_disk, select
@@ -18,7 +19,7 @@ from support.state_files import events, full_disk, select
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have what is not urgent, and what failed, written soon."""
-    monkeypatch.setattr(database, "LINGER", 0.01)
+    monkeypatch.setattr(module, "LINGER", 0.01)
 
 
 class Watched(Store):
@@ -28,8 +29,8 @@ class Watched(Store):
         self.attempts = asyncio.Queue[Outcome]()
         super().__init__(path, now=NOW, executor=executor)
 
-    def _settled(self, outcome: Outcome) -> None:
-        super()._settled(outcome)
+    def _settle(self, batch: module._Batch, outcome: Outcome) -> None:
+        super()._settle(batch, outcome)
         self.attempts.put_nowait(outcome)
 
     async def attempt(self, *, fails: bool) -> Outcome:
