@@ -3,16 +3,16 @@
 import asyncio
 import resource
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
 
 import structlog
 
 from monitor import __version__
 from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.store import Change, Loaded, Store
+from monitor.adapters.store.database import KeepRunning
 from monitor.adapters.talkover import Talkover
 from monitor.config import Config, ConfigError, EnvironmentConfig, Problem
 from monitor.core import assess, environment
@@ -21,19 +21,19 @@ from monitor.core.model import Instant
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.poller import Poller
-from monitor.polling.settings import Api, Clock, Connect, Settings, Token
+from monitor.polling.settings import Api, Clock, Connect, Connection, Settings
 from monitor.polling.watch import Watch
 
 log = structlog.get_logger()
+
+Part = tuple[Settings, Connection]
+"""What one environment is to be polled under and with."""
 
 MOST_CALLS_AT_ONCE = 1024
 """More under way at once would only make each of them late on one core."""
 
 FILES_A_CALL = 4
 """Of the open files that the process may have (`RLIMIT_NOFILE`) so many for each call at once."""
-
-KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
-"""Starts a task that must run for ever, by its name, unless it is cancelled."""
 
 
 def talkover(clock: Clock, own: OwnMetrics) -> Connect:
@@ -57,28 +57,18 @@ def talkover(clock: Clock, own: OwnMetrics) -> Connect:
     return connect
 
 
-class _Part(NamedTuple):
-    """What one environment is to be polled under and with."""
-
-    name: str
-    settings: Settings
-    token: Token
-    api: Api
-
-
+@dataclass
 class Fleet:
-    """One poller for each environment."""
+    """One poller for each environment: `prepare` and `take` bring them."""
 
-    def __init__(
-        self, store: Store, clock: Clock, own: OwnMetrics, connect: Connect, keep: KeepRunning
-    ) -> None:
-        """Start with no environment; `prepare` and `take` bring them."""
+    store: Store
+    clock: Clock
+    own: OwnMetrics
+    connect: Connect
+    keep_running: KeepRunning
+
+    def __post_init__(self) -> None:
         self.pollers: dict[str, Poller] = {}
-        self._store = store
-        self._clock = clock
-        self._own = own
-        self._connect = connect
-        self._keep_running = keep
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leftovers: set[asyncio.Task[None]] = set()
         # Each call has a socket, and kept ones do, too.
@@ -86,33 +76,31 @@ class Fleet:
         self._at_once = max(8, min(MOST_CALLS_AT_ONCE, files // FILES_A_CALL))
         self._closed = False
 
-    async def prepare(self, config: Config) -> tuple[Sequence[_Part], Loaded]:
+    async def prepare(self, config: Config) -> tuple[Sequence[Part], Loaded]:
         """Make all that a config needs, and change nothing: whatever can fail of it fails here.
 
         Environment by environment, so that the loop goes on meanwhile. Raises ConfigError,
         SecretError or StorageError.
         """
-        loaded = await self._store.load()
+        loaded = await self.store.load()
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
-        parts: list[_Part] = []
+        parts: list[Part] = []
         try:
             for env in config.environments:
-                token = Token(env.name, env.token_source)
                 settings = self._settings(env, config, loaded)
                 try:
-                    api = self._connect(settings, token.value)
+                    parts.append((settings, Connection(settings, self.connect)))
                 except ValueError as error:
                     raise ConfigError([Problem("", None, env.name, str(error))]) from error
-                parts.append(_Part(env.name, settings, token, api))
                 await asyncio.sleep(0)
         except BaseException:
-            for part in parts:
-                await part.api.aclose()
+            for _, connection in parts:
+                await connection.api.aclose()
             raise
         return parts, loaded
 
-    async def take(self, parts: Sequence[_Part], loaded: Loaded) -> None:
+    async def take(self, parts: Sequence[Part], loaded: Loaded) -> None:
         """Put in force what was prepared; one at a time. It ends when what was removed has ended.
 
         Environment by environment, so that the loop goes on: they share nothing.
@@ -126,19 +114,18 @@ class Fleet:
         if len(parts) > self._at_once:
             wanted = FILES_A_CALL * len(parts)
             log.warning("few_open_files", environments=len(parts), wanted=wanted)
-        names, now = {part.name for part in parts}, self._clock.wall()
+        names = {settings.environment.name for settings, _ in parts}
         for name in loaded.environments.keys() - names - self.pollers.keys():
-            self._save(_removal(loaded.environments[name], campaigns[name].values(), now))
+            status, now = loaded.environments[name], self.clock.wall()
+            self._save(_removal(status, campaigns[name].values(), now))
         ends = [self._remove(name) for name in self.pollers.keys() - names]
-        for part in parts:
-            if part.name not in self.pollers:
-                self._add(part, loaded, campaigns[part.name])
+        for settings, connection in parts:
+            name = settings.environment.name
+            if name in self.pollers:
+                self._leave(self.pollers[name].configure(settings, connection))
             else:
-                poller = self.pollers[part.name]
-                replaced = poller.api
-                poller.configure(part.settings, part.api, part.token)
-                self._leave(asyncio.create_task(poller.retire(replaced)))
-            self.pollers[part.name].share = share
+                self._add(settings, connection, loaded, campaigns[name])
+            self.pollers[name].share = share
             await asyncio.sleep(0)
             # A stop that came meanwhile would not end what is added after it.
             if self._closed:
@@ -165,29 +152,32 @@ class Fleet:
             if same and before.alerts == config.alerts:
                 return before
             roster = before.roster
-        return Settings(
-            environment=env, polling=config.polling, alerts=config.alerts, roster=roster
-        )
+        return Settings(env, config.polling, config.alerts, roster)
 
-    def _add(self, part: _Part, loaded: Loaded, campaigns: Mapping[str, CampaignStatus]) -> None:
-        name, clock, own = part.name, self._clock, self._own
+    def _add(
+        self,
+        settings: Settings,
+        connection: Connection,
+        loaded: Loaded,
+        campaigns: dict[str, CampaignStatus],
+    ) -> None:
+        name = settings.environment.name
         status = loaded.environments.get(name, EnvironmentStatus(name=name))
-        watch = Watch(part.settings, clock, self._save, status, campaigns)
-        lease = loaded.next_call_at.get(name)
-        own.prepare(name)
-        poller = Poller(watch, part.api, part.token, self._store, clock, own, lease)
+        watch = Watch(settings, self.clock, self._save, status, campaigns)
+        lease = loaded.next_call_at.get(name, self.clock.wall())
+        self.own.prepare(name)
+        poller = Poller(watch, connection, self.store, self.own, lease)
         self.pollers[name] = poller
-        self._tasks[name] = self._keep_running(f"polling {name}", poller.run())
+        self._tasks[name] = self.keep_running(f"polling {name}", poller.run())
 
     def _remove(self, name: str) -> asyncio.Task[None]:
         """End an environment that is gone; return its task, which is about to end."""
-        watch = self.pollers.pop(name).watch
+        watch, task = self.pollers.pop(name).watch, self._tasks.pop(name)
         self._save(_removal(watch.status, watch.campaigns.values(), watch.now()))
         watch.save = lambda _: None  # an answer that is on its way would bring it back
-        task = self._tasks.pop(name)
         task.cancel()
         # Only then: what was under way would have counted itself once more.
-        task.add_done_callback(lambda _: self._own.forget(name))
+        task.add_done_callback(lambda _: self.own.forget(name))
         self._leave(task)
         return task
 
@@ -198,14 +188,14 @@ class Fleet:
 
     def _save(self, change: Change) -> None:
         for event in change.events:
-            self._own.event_told(event.environment, event.severity, event.status)
-        self._store.save(change)
+            self.own.event_told(event.environment, event.severity, event.status)
+        self.store.save(change)
 
 
 def _removal(
     status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant
 ) -> Change:
-    """Return what is left, and what is to be told, of an environment that is no longer watched."""
+    """Return what is left of an environment that is no longer polled, and its last events."""
     why = "environment_removed"
     after, events = environment.reconcile(status, {}, now, gone=why)
     # Without its breaker: an environment that comes back under this name starts closed.

@@ -3,15 +3,14 @@
 So a poll happened whole or not at all, whatever is cancelled when.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment, environment_rules
 from monitor.core.alerts import in_telling_order
-from monitor.core.assess import NextPoll
 from monitor.core.board import Entry, Findings, in_force
 from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.corroboration import Corroboration
@@ -29,40 +28,35 @@ STEP: Seconds = 2.0
 log = structlog.get_logger()
 
 
+@dataclass
 class Watch:
-    """All that is known about one environment and its campaigns."""
+    """All that is known about one environment and its campaigns; `save` takes every change of it.
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        save: Callable[[Change], None],
-        status: EnvironmentStatus,
-        campaigns: Mapping[str, CampaignStatus],
-    ) -> None:
-        """Continue from what is remembered; every change goes to `save`, events in it.
+    `entries`, made by `configure`, are the campaigns as the board shows them: never changed.
+    """
 
-        `entries`, made by `configure`, are the campaigns as the board shows them: never changed.
-        """
-        self.name = status.name
-        self.settings = settings
-        self.status = status
-        self.campaigns = dict(campaigns)
+    settings: Settings
+    clock: Clock
+    save: Callable[[Change], None]
+    status: EnvironmentStatus
+    campaigns: dict[str, CampaignStatus]
+
+    def __post_init__(self) -> None:
+        settings, mono = self.settings, self.clock.elapsed()
+        self.name = self.status.name
         self.entries: dict[str, Entry] = {}
         self.findings: Findings | None = None
-        self.budget = Budget(settings.environment.budget_per_minute, clock.elapsed())
-        self.pace = self.budget.pace(clock.elapsed())
+        self.budget = Budget(settings.environment.budget_per_minute, mono)
+        self.pace = self.budget.pace(mono)
         self.unswept = set(settings.targets)
         self.awaits_listing = settings.discovers
-        self._clock = clock
-        self.save = save
         self._doubts = Corroboration()
-        self._offset = clock.wall() - clock.elapsed()
+        self._offset = self.clock.wall() - mono
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
-        wall = self._clock.wall()
-        offset = wall - self._clock.elapsed()
+        wall = self.clock.wall()
+        offset = wall - self.clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
             self._step(step, wall)
@@ -84,17 +78,14 @@ class Watch:
         if not settings.discovers and settings.roster.campaigns:
             settings = replace(settings, roster=Roster())
             self.save(Change(rosters={self.name: settings.roster}))
-        self.budget = replace(self.budget, per_minute=settings.environment.budget_per_minute)
+        own = settings.environment
+        self.budget = replace(self.budget, per_minute=own.budget_per_minute)
         waits = self.awaits_listing or not self.settings.discovers
         self.awaits_listing = settings.discovers and waits
         now = self.now()
         self._aim(settings)
         self.unswept = set(settings.targets)
-        change, before, own = (
-            self._reconciled(self.campaigns, now),
-            self.status,
-            settings.environment,
-        )
+        change, before = self._reconciled(self.campaigns, now), self.status
         rules, labels = own.resolved.rules, own.alert_labels
         self.status, events = environment.reconcile(before, rules, now, labels)
         if self.status != before:
@@ -105,12 +96,11 @@ class Watch:
         return self._doubts.restore(self.entries)
 
     def discover(self, roster: Roster | None) -> list[str]:
-        """Take what a listing came to, None where it failed; return whom to look at anew.
+        """Take what a listing came to, None where it failed; return whom to poll at once.
 
-        The sweep that runs goes on, with those that joined; the first one has waited for it. Whom
-        a listing has confirmed to be there without its config, or to be told or muted, is decided
-        at once.
+        Those it has confirmed to be there without a config, or whose status has changed.
         """
+        # The sweep that runs goes on, with those that joined; the first one has waited for this.
         now, status, before = self.now(), self.status, self.settings
         change, anew = Change(), list[str]()
         if roster is not None:
@@ -137,9 +127,8 @@ class Watch:
         self.findings = in_force(self.findings, settings.environment.resolved.rules)
         before, entries = self.entries, dict[str, Entry]()
         for key, target in settings.targets.items():
-            status = self.campaigns.get(key)
-            if status is None:
-                status = CampaignStatus(environment=self.name, campaign_id=key)
+            known = self.campaigns.get(key)
+            status = known or CampaignStatus(environment=self.name, campaign_id=key)
             kept = in_force(before[key].findings, target.rules) if key in before else None
             entries[key] = Entry(target, status, kept)
         self.entries = entries
@@ -147,16 +136,15 @@ class Watch:
     def _reconciled(self, keys: Iterable[str], now: Instant) -> Change:
         """Return what the config means for these campaigns, and take it.
 
-        What is left of one that is gone is a tombstone, so that its numbering goes on if it comes
-        back. As long as no listing has told who is there, none is gone.
+        Of one that is gone a tombstone is left: if it comes back, its numbering goes on.
         """
-        changed, told = list[CampaignStatus](), list[Event]()
+        changed, events = list[CampaignStatus](), list[Event]()
         for key in keys:
             before, entry = self.campaigns[key], self.entries.get(key)
             if entry is not None:
                 decision = assess.reconcile(before, entry.target, now)
             elif self.settings.knows_nobody_else:
-                continue
+                continue  # until a listing has shown who is there, none is gone
             else:
                 gone = Target(environment=self.name, campaign_id=key)
                 decision = assess.remove(before, gone, "campaign_removed", now)
@@ -164,17 +152,14 @@ class Watch:
                 if entry is not None:
                     self.entries[key] = replace(entry, status=decision.status)
                 changed.append(decision.status)
-                told += decision.events
+                events += decision.events
         self.campaigns |= {one.campaign_id: one for one in changed}
-        return Change(campaigns=tuple(changed), events=tuple(told))
+        return Change(campaigns=tuple(changed), events=tuple(events))
 
     def decide(
         self, key: str, answer: Answer, generation: int, took: Seconds
     ) -> tuple[list[str], Findings | None]:
-        """Take an answer: breaker first, then campaign, then events.
-
-        Return whom to poll next; and the findings, where it was decided on.
-        """
+        """Take an answer; return whom to poll next, and the findings where it was decided on."""
         self._heed(answer)
         now, targets = self.now(), self.settings.targets
         if key not in targets:
@@ -202,8 +187,8 @@ class Watch:
         _log_poll(before, after)
         self.unswept.discard(key)
         self._end_sweep(now)
-        told = in_telling_order([*events, *decision.events])
-        self.save(Change(campaigns=(status,), environments=(self.status,), events=told))
+        ordered = in_telling_order([*events, *decision.events])
+        self.save(Change(campaigns=(status,), environments=(self.status,), events=ordered))
         return self._doubts.take(key, now - took, self.entries), decision.findings
 
     def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
@@ -215,7 +200,7 @@ class Watch:
 
     def _heed(self, answer: Answer | ListingAnswer) -> None:
         """Take what an answer says of the API's limits."""
-        plan, mono = self.settings.environment.requests_per_minute, self._clock.elapsed()
+        plan, mono = self.settings.environment.requests_per_minute, self.clock.elapsed()
         before, self.budget = self.budget, self.budget.answered(answer, plan, mono)
         self.pace = self.budget.pace(mono)
         if answer.pause is not None:
@@ -241,26 +226,6 @@ class Watch:
         """Return the campaigns that answered 404 while no base URL was known to be right."""
         read = self.campaigns.items()
         return sorted(k for k, one in read if one.error and one.error.reason is Reason.NOT_FOUND)
-
-    def next_poll(self, key: str, now: Instant, findings: Findings | None) -> NextPoll | None:
-        """Return when to look at a campaign again, and why; None: never polled, at once.
-
-        `findings` are those of the decision on it that has just been made, if one has.
-        """
-        entry, cadence = self.entries[key], self.settings.cadence
-        ahead = clock.ahead(self.status, now)
-        return assess.next_poll(entry.status, entry.target, cadence, now, ahead, findings=findings)
-
-    def next_probe(self) -> Instant:
-        """Return when the open breaker lets its next probe through."""
-        polling = self.settings.polling
-        return environment.next_probe(
-            self.status,
-            self.settings.environment.resolved.rules,
-            self.settings.facts_at(self.pace),
-            polling.probe_interval,
-            polling.token_probe_interval,
-        )
 
 
 def _log_poll(before: Entry, after: Entry) -> None:

@@ -111,7 +111,7 @@ def a_watch(
     """Return a watch over one campaign that has just started."""
     settings = some_settings(target)
     known = status or EnvironmentStatus(name=target.environment)
-    watch = Watch(settings, clock, nothing_saved, known, campaigns or {})
+    watch = Watch(settings, clock, nothing_saved, known, dict(campaigns or {}))
     watch.configure(settings)
     return watch
 
