@@ -24,18 +24,13 @@ from monitor.adapters.web import WebContext, WebServer
 from monitor.config import Access, Config, ConfigError, SecretError, safe_access
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
-from monitor.polling import STEP, Clock, Connect, Fleet, talkover
+from monitor.polling import STEP, Clock, Connect, Fleet
 from monitor.reporting import Report
 from monitor.telling import Teller
 
-DRAIN: Seconds = 3.0
-"""How long a stop waits for deliveries; what is left waits in the database."""
-
-TICK: Seconds = 1.0
-"""How often the event loop's lag is measured, the clocks are compared, the watchdog may be fed."""
-
-RETENTION_EVERY: Seconds = 3600.0
-"""How often events that are older than `state.retention` are dropped."""
+DRAIN: Seconds = 3.0  # how long a stop waits for deliveries; what is left waits in the database
+TICK: Seconds = 1.0  # how often the loop's lag is measured, clocks compared, the watchdog fed
+RETENTION_EVERY: Seconds = 3600.0  # how often events older than `state.retention` are dropped
 
 log = structlog.get_logger()
 
@@ -84,7 +79,7 @@ class Daemon:
         self._clock = clock or SystemClock()
         self._threaded = threaded
         self._own = OwnMetrics(__version__, lines_dropped=lines_dropped)
-        self._connect = connect or talkover(self._clock, self._own)
+        self._connect = connect
         self._jobs = Jobs()
         self._reloading = asyncio.Lock()
         self._stopping = self._ended = self._loaded = self._disk_fails = False
@@ -93,10 +88,7 @@ class Daemon:
         self._closing = AsyncExitStack()
 
     async def start(self) -> None:
-        """Build and start everything.
-
-        Raises ConfigError, SecretError, StorageError, or OSError for the port.
-        """
+        """Build and start everything. Raises ConfigError, SecretError, StorageError or OSError."""
         try:
             config = self._load()
             self._build(config)
@@ -137,7 +129,7 @@ class Daemon:
         )
         self._closing.push_async_callback(store.aclose)
         self._store = store
-        self._fleet = Fleet(store, clock, self._own, self._connect, self._keep_running)
+        self._fleet = Fleet(store, clock, self._own, self._keep_running, self._connect)
         # The report is made after the sinks.
         situation = Situation(clock.wall, board=lambda: self.report.board())  # noqa: PLW0108
         sinks = sinks_of(config, self._write, situation, threaded=self._threaded)

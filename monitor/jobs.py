@@ -13,8 +13,8 @@ from apscheduler.triggers.base import BaseTrigger
 
 from monitor.core.model import Instant, Seconds
 
+# What may become of a job that was due, beside its end, as the log says it.
 FAILURES = {events.EVENT_JOB_ERROR: "raised", events.EVENT_JOB_MAX_INSTANCES: "still running"}
-"""What may become of a job that was due, beside its end, as the log says it."""
 
 log = structlog.get_logger()
 

@@ -16,12 +16,10 @@ from monitor.adapters.sinks import ReadableSink, RefusedError, RepeatingSink, Si
 from monitor.adapters.store import Store
 from monitor.core.model import Event, Seconds
 
+# A sink that failed is tried again after a second, doubling up to a minute; nothing overtakes.
 FIRST_RETRY: Seconds = 1.0
 LAST_RETRY: Seconds = 60.0
-"""A sink that failed is tried again after 1 s, doubling up to a minute; nothing overtakes."""
-
-REPEAT_EVERY: Seconds = 60.0
-"""Resend interval, for sinks that expire alerts (Alertmanager)."""
+REPEAT_EVERY: Seconds = 60.0  # resend interval, for sinks that expire alerts (Alertmanager)
 
 log = structlog.get_logger()
 

@@ -108,7 +108,7 @@ SEAMS: dict[str, tuple[object, str]] = {
     "a token is read": (fleet_module, "Connection"),
     "a token's file is read": (TokenSource, "read"),
     "whom to watch is worked out": (fleet_module, "Settings"),
-    "a client is made": (fleet_module.Fleet, "connect"),
+    "a client is made": (fleet_module.Fleet, "_connect"),
 }
 """Whatever runs between the file and the first change, by what it does."""
 
@@ -152,7 +152,7 @@ def test_a_reload_that_fails_leaves_the_old_config_whole(
             for error in ERRORS:
                 with pytest.MonkeyPatch.context() as patch:
                     # Those two are attributes of what runs, not of its class.
-                    part = {"_load": daemon, "connect": daemon._fleet}.get(name, owner)
+                    part = {"_load": daemon, "_connect": daemon._fleet}.get(name, owner)
                     patch.setattr(part, name, _raises(error))
                     await _refused(daemon, by)
                 assert _configs(daemon) == before, error
@@ -250,7 +250,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing_behind(tmp_path: Path, s
         for error, code in CODES:
             with pytest.MonkeyPatch.context() as patch:
                 # Those two are attributes of what runs, not of its class.
-                if name == "connect":
+                if name == "_connect":
                     patch.setattr(World, "connect", _raises(error))
                 elif name == "_load":
                     patch.setattr(World, "_load", lambda *_, error=error: _raises(error))
@@ -260,7 +260,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing_behind(tmp_path: Path, s
                     async with world.daemon():
                         pass
             # What no client can be made of, and a token that cannot be read, have a place there.
-            kinds = {"connect": (ValueError,), "read": (ValueError, SecretError)}
+            kinds = {"_connect": (ValueError,), "read": (ValueError, SecretError)}
             is_bad_config = isinstance(error, kinds.get(name, ConfigError))
             assert isinstance(raised.value, ConfigError if is_bad_config else type(error))
             exposed = isinstance(error, SecretError) and error.exposed
@@ -333,7 +333,7 @@ def test_what_the_real_client_refuses_is_a_problem_of_the_config(
     async def story() -> list[str]:
         world.configure()
         async with world.daemon() as daemon:
-            daemon._fleet.connect = connect
+            daemon._fleet._connect = connect
             return list(await daemon.reload())
 
     (problem,) = run(story())

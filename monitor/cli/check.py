@@ -23,7 +23,7 @@ from monitor.core.budget import Budget
 from monitor.core.model import Severity, Verdict
 from monitor.core.text import rfc3339, span
 from monitor.daemon import SystemClock
-from monitor.polling import Fleet, Poller, talkover
+from monitor.polling import Fleet, Poller
 from monitor.serialize import from_json, to_json
 
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
@@ -126,8 +126,7 @@ async def _sweep(config: Config) -> Board:
     """
     clock, own, start = SystemClock(), OwnMetrics(__version__), asyncio.create_task
     store = Store(MEMORY, now=clock.wall())
-    connect = talkover(clock, own)
-    fleet = Fleet(store, clock, own, connect, lambda name, work: start(work, name=name))
+    fleet = Fleet(store, clock, own, lambda name, work: start(work, name=name))
     polled, polls = asyncio.Event(), 0
     _show_progress(config, 0, {one.name: len(one.campaigns) for one in config.environments})
     try:

@@ -21,8 +21,8 @@ from monitor.config import Config
 from monitor.core.model import Seconds
 from monitor.daemon import Daemon, SystemClock, TaskEndedError
 
+# A stop that hangs for so long is cut short: a kill -9 loses nothing, so neither does that.
 LEAVE_WITHIN: Seconds = 8.0
-"""A stop that hangs for so long is cut short: a kill -9 loses nothing, so neither does that."""
 
 
 @click.command()

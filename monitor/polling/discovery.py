@@ -8,8 +8,7 @@ from monitor.core.model import ListingPage, PollError, Seconds
 from monitor.core.schedule import Priority
 from monitor.polling.watch import Watch
 
-LISTING = "*"
-"""The listing's key in the due-queue: no campaign can have this id."""
+LISTING = "*"  # the listing's key in the due-queue: no campaign can have this id
 
 log = structlog.get_logger()
 

@@ -26,49 +26,26 @@ from monitor.polling.watch import Watch
 
 log = structlog.get_logger()
 
-Part = tuple[Settings, Connection]
-"""What one environment is to be polled under and with."""
-
-MOST_CALLS_AT_ONCE = 1024
-"""More under way at once would only make each of them late on one core."""
-
-FILES_A_CALL = 4
-"""Of the open files that the process may have (`RLIMIT_NOFILE`) so many for each call at once."""
-
-
-def talkover(clock: Clock, own: OwnMetrics) -> Connect:
-    """Return what connects to the real API; each call is counted in `own`."""
-
-    def connect(settings: Settings, token: str) -> Api:
-        """Return the client of one environment."""
-        environment = settings.environment
-        return Talkover(
-            base_url=environment.base_url,
-            token=token,
-            timeout=settings.polling.timeout,
-            concurrency=settings.polling.concurrency,
-            now=clock.wall,
-            monotonic=clock.elapsed,
-            observe=partial(own.call_made, environment.name),
-            user_agent=f"sftp-config-monitor/{__version__}",
-            ca_file=environment.ca_file,
-        )
-
-    return connect
+MOST_CALLS_AT_ONCE = 1024  # more under way would only make each of them late on one core
+FILES_A_CALL = 4  # of the open files that the process may have so many for each call at once
 
 
 @dataclass
 class Fleet:
-    """One poller for each environment: `prepare` and `take` bring them."""
+    """One poller for each environment: `prepare` and `take` bring them.
+
+    `connect` connects to the API of one environment; by default to the real one.
+    """
 
     store: Store
     clock: Clock
     own: OwnMetrics
-    connect: Connect
     keep_running: KeepRunning
+    connect: Connect | None = None
 
     def __post_init__(self) -> None:
         self.pollers: dict[str, Poller] = {}
+        self._connect = self.connect or self._talkover
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leftovers: set[asyncio.Task[None]] = set()
         # Each call has a socket, and kept ones do, too.
@@ -76,7 +53,7 @@ class Fleet:
         self._at_once = max(8, min(MOST_CALLS_AT_ONCE, files // FILES_A_CALL))
         self._closed = False
 
-    async def prepare(self, config: Config) -> tuple[Sequence[Part], Loaded]:
+    async def prepare(self, config: Config) -> tuple[Sequence[Connection], Loaded]:
         """Make all that a config needs, and change nothing: whatever can fail of it fails here.
 
         Environment by environment, so that the loop goes on meanwhile. Raises ConfigError,
@@ -85,22 +62,22 @@ class Fleet:
         loaded = await self.store.load()
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
-        parts: list[Part] = []
+        parts: list[Connection] = []
         try:
             for env in config.environments:
                 settings = self._settings(env, config, loaded)
                 try:
-                    parts.append((settings, Connection(settings, self.connect)))
+                    parts.append(Connection(settings, self._connect))
                 except ValueError as error:
                     raise ConfigError([Problem("", None, env.name, str(error))]) from error
                 await asyncio.sleep(0)
         except BaseException:
-            for _, connection in parts:
+            for connection in parts:
                 await connection.api.aclose()
             raise
         return parts, loaded
 
-    async def take(self, parts: Sequence[Part], loaded: Loaded) -> None:
+    async def take(self, parts: Sequence[Connection], loaded: Loaded) -> None:
         """Put in force what was prepared; one at a time. It ends when what was removed has ended.
 
         Environment by environment, so that the loop goes on: they share nothing.
@@ -114,17 +91,17 @@ class Fleet:
         if len(parts) > self._at_once:
             wanted = FILES_A_CALL * len(parts)
             log.warning("few_open_files", environments=len(parts), wanted=wanted)
-        names = {settings.environment.name for settings, _ in parts}
+        names = {connection.settings.environment.name for connection in parts}
         for name in loaded.environments.keys() - names - self.pollers.keys():
             status, now = loaded.environments[name], self.clock.wall()
             self._save(_removal(status, campaigns[name].values(), now))
         ends = [self._remove(name) for name in self.pollers.keys() - names]
-        for settings, connection in parts:
-            name = settings.environment.name
+        for connection in parts:
+            name = connection.settings.environment.name
             if name in self.pollers:
-                self._leave(self.pollers[name].configure(settings, connection))
+                self._leave(self.pollers[name].configure(connection))
             else:
-                self._add(settings, connection, loaded, campaigns[name])
+                self._add(connection, loaded, campaigns[name])
             self.pollers[name].share = share
             await asyncio.sleep(0)
             # A stop that came meanwhile would not end what is added after it.
@@ -154,20 +131,29 @@ class Fleet:
             roster = before.roster
         return Settings(env, config.polling, config.alerts, roster)
 
+    def _talkover(self, settings: Settings, token: str) -> Api:
+        environment = settings.environment
+        return Talkover(
+            base_url=environment.base_url,
+            token=token,
+            timeout=settings.polling.timeout,
+            concurrency=settings.polling.concurrency,
+            now=self.clock.wall,
+            monotonic=self.clock.elapsed,
+            observe=partial(self.own.call_made, environment.name),
+            user_agent=f"sftp-config-monitor/{__version__}",
+            ca_file=environment.ca_file,
+        )
+
     def _add(
-        self,
-        settings: Settings,
-        connection: Connection,
-        loaded: Loaded,
-        campaigns: dict[str, CampaignStatus],
+        self, connection: Connection, loaded: Loaded, campaigns: dict[str, CampaignStatus]
     ) -> None:
-        name = settings.environment.name
+        name = connection.settings.environment.name
         status = loaded.environments.get(name, EnvironmentStatus(name=name))
-        watch = Watch(settings, self.clock, self._save, status, campaigns)
+        watch = Watch(connection.settings, self.clock, self._save, status, campaigns)
         lease = loaded.next_call_at.get(name, self.clock.wall())
         self.own.prepare(name)
-        poller = Poller(watch, connection, self.store, self.own, lease)
-        self.pollers[name] = poller
+        self.pollers[name] = poller = Poller(watch, connection, self.store, self.own, lease)
         self._tasks[name] = self.keep_running(f"polling {name}", poller.run())
 
     def _remove(self, name: str) -> asyncio.Task[None]:

@@ -23,8 +23,8 @@ from monitor.polling.discovery import LISTING, Discovery
 from monitor.polling.settings import Api, Connection, Settings
 from monitor.polling.watch import Watch
 
+# The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it.
 TURN: Seconds = 5.0
-"""The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it."""
 
 log = structlog.get_logger()
 
@@ -58,14 +58,14 @@ class Poller:
         self.watch.budget = replace(self.watch.budget, next_at=mono + wait)
         self._take_settings(self.watch.settings)
 
-    def configure(self, settings: Settings, connection: Connection) -> asyncio.Task[None]:
+    def configure(self, connection: Connection) -> asyncio.Task[None]:
         """Take a config, perhaps a changed one; what is in flight ends under it.
 
         Returns what closes the API of before, once the calls that are under way have ended.
         """
         # Counted from 0, no 401 to it would ever look later than one to its predecessor.
         connection.generation = self.connection.generation + 1
-        before, self.connection = self.connection, connection
+        before, self.connection, settings = self.connection, connection, connection.settings
         # A listing may have ended since the settings were prepared.
         if settings.roster is not self.watch.settings.roster:
             settings = replace(settings, roster=self.watch.settings.roster)

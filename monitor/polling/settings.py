@@ -114,12 +114,12 @@ Connect = Callable[[Settings, str], Api]
 
 
 class Connection:
-    """An environment's API, and its token; `generation` counts how often that was read."""
+    """An environment's API and token under one config; `generation` counts reads of the token."""
 
     def __init__(self, settings: Settings, connect: Connect) -> None:
         """Read the token and connect with it. Raises SecretError or ValueError."""
-        self.environment = settings.environment
-        self.token = self.environment.token_source.read()
+        self.settings = settings
+        self.token = settings.environment.token_source.read()
         self.generation = 0
         self.api = connect(settings, self.token)
 
@@ -131,16 +131,16 @@ class Connection:
 
     def token_changed(self) -> bool:
         """Use another token if its source has one by now; a broken file keeps the old one."""
-        name = self.environment.name
+        environment = self.settings.environment
         try:
-            token = self.environment.token_source.read()
+            token = environment.token_source.read()
         except SecretError as error:
-            log.warning("token_unreadable", environment=name, problem=str(error))
+            log.warning("token_unreadable", environment=environment.name, problem=str(error))
             return False
         if token == self.token:
             return False
         self.token = token
         self.generation += 1
         self.api.set_token(token)
-        log.info("token_changed", environment=name)
+        log.info("token_changed", environment=environment.name)
         return True

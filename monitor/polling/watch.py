@@ -22,8 +22,7 @@ from monitor.core.status import CampaignStatus, EnvironmentStatus, moved
 from monitor.core.text import rfc3339
 from monitor.polling.settings import Clock, Settings
 
-STEP: Seconds = 2.0
-"""From here on a difference between the wall clock and the monotonic one is a step."""
+STEP: Seconds = 2.0  # from here on the wall clock and the monotonic one differ by a step
 
 log = structlog.get_logger()
 

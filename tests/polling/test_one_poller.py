@@ -51,7 +51,7 @@ def test_a_call_under_way_ends_under_the_settings_it_began_with(settings: Settin
         await virtual_seconds(1)
         polling_config = settings.polling.model_copy(update={"timeout": 1.0})
         after = replace(settings, polling=polling_config)
-        retiring = poller.configure(after, Connection(after, lambda *_: new))
+        retiring = poller.configure(Connection(after, lambda *_: new))
         await virtual_seconds(48)
         early = old.closed
         await virtual_seconds(2)
@@ -67,7 +67,7 @@ def test_many_reloads_do_not_put_first_polls_off(settings: Settings) -> None:
         api = FakeApi(VirtualClock())
         poller = _poller(settings, api, share=2)
         for _ in range(100):
-            await poller.configure(replace(settings), Connection(settings, lambda *_: api))
+            await poller.configure(Connection(replace(settings), lambda *_: api))
         polling = asyncio.create_task(poller.run())
         await virtual_seconds(15)
         await _ended(polling)
