@@ -82,7 +82,7 @@ class Daemon:
         self._connect = connect
         self._jobs = Jobs()
         self._reloading = asyncio.Lock()
-        self._stopping = self._ended = self._loaded = self._disk_fails = False
+        self._ended = self._loaded = self._disk_fails = False
         # Of its own: at the end nobody waits for one that hangs, as for the loop's.
         self._thread = ThreadPoolExecutor(1, "loading")
         self._closing = AsyncExitStack()
@@ -110,7 +110,6 @@ class Daemon:
             self._jobs.start()
             self._closing.callback(self._jobs.stop)
         except BaseException:
-            self._stopping = True
             await self._closing.aclose()
             raise
         environments = len(self._fleet.pollers)
@@ -153,7 +152,6 @@ class Daemon:
         """Stop everything in reverse; what could not be delivered waits in the database."""
         log.info("stopping")
         self._manager.stopping()
-        self._stopping = True
         await self._closing.aclose()
 
     async def _drain(self) -> None:
@@ -171,7 +169,8 @@ class Daemon:
         return task
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and not self._stopping:
+        # At a stop they are cancelled, or asked to return.
+        if not task.cancelled() and task.exception() is not None:
             log.critical("task_ended", task=task.get_name(), exc_info=task.exception())
             self._ended = self._ended or not self.stop_requested.is_set()
             self.stop_requested.set()

@@ -99,12 +99,12 @@ def reconcile(status: CampaignStatus, target: Target, now: Instant) -> Decision:
     return Decision(replace(status, alerts=alerts, memory=memory), {}, told)
 
 
-def remove(status: CampaignStatus, target: Target, reason: str, now: Instant) -> Decision:
+def remove(status: CampaignStatus, reason: str, now: Instant) -> Decision:
     """Decide what is to be told of a campaign that is no longer watched, for `reason`."""
-    subject = _subject(status, target, now)
+    environment, key = status.environment, status.campaign_id
+    subject = _subject(status, Target(environment=environment, campaign_id=key), now)
     alerts, told = machine.reconcile(status.alerts, RULES, {}, subject, reason)
     # A tombstone: the event counts, so that no event id is reused.
-    environment, key = status.environment, status.campaign_id
     left = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
     return Decision(left, {}, told)
 

@@ -18,7 +18,6 @@ from monitor.config import Config, ConfigError, EnvironmentConfig, Problem
 from monitor.core import assess, environment
 from monitor.core.discovery import Roster
 from monitor.core.model import Instant
-from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Connection, Settings
@@ -186,10 +185,7 @@ def _removal(
     after, events = environment.reconcile(status, {}, now, gone=why)
     # Without its breaker: an environment that comes back under this name starts closed.
     left = EnvironmentStatus(name=status.name, alerts=after.alerts)
-    decisions = [
-        assess.remove(one, Target(environment=status.name, campaign_id=one.campaign_id), why, now)
-        for one in campaigns
-    ]
+    decisions = [assess.remove(one, why, now) for one in campaigns]
     return Change(
         campaigns=tuple(one.status for one in decisions),
         environments=(left,),

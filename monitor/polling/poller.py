@@ -98,7 +98,7 @@ class Poller:
         """Return this environment as it is known now."""
         watch, mono = self.watch, self._clock.elapsed()
         settings, due = watch.settings, self._queue.next_due()
-        interval = settings.interval_at(watch.pace)
+        interval = settings.facts_at(watch.pace).effective_interval
         late = 0.0 if due is None or watch.status.breaker_open else max(0.0, mono - due)
         return EnvironmentBoard(
             now=watch.now(),

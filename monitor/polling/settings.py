@@ -84,7 +84,7 @@ class Settings:
         # While that is throttled polls run late, evenly; they are back in their slots after it.
         whole = Budget(self.environment.budget_per_minute, 0.0).pace(0.0)
         # A budget that is too small stretches all intervals alike.
-        stretch = self.interval_at(whole) / self.polling.interval
+        stretch = self.facts_at(whole).effective_interval / self.polling.interval
         return Cadence(
             interval=self.polling.interval * stretch,
             stretched=stretch > 1,
@@ -92,17 +92,15 @@ class Settings:
             idle_interval=self.polling.idle_interval,
         )
 
-    def interval_at(self, pace: float) -> Seconds:
-        """Return the sweep time that so many calls a minute really give, in seconds."""
-        polling, idle = self.polling, len(self.targets) - self.told
-        return effective_interval(pace, self.told, polling.interval, idle, polling.idle_interval)
-
     def facts_at(self, pace: float) -> Facts:
         """Return what a decision on the environment depends on, at so many calls a minute."""
+        polling, known, told = self.polling, len(self.targets), self.told
         return Facts(
-            campaigns=len(self.targets),
-            notified=self.told,
-            effective_interval=self.interval_at(pace),
+            campaigns=known,
+            notified=told,
+            effective_interval=effective_interval(
+                pace, told, polling.interval, known - told, polling.idle_interval
+            ),
             unreadable_after=self.environment.resolved.unreadable_after,
             labels=self.environment.alert_labels,
             remind_every=self.alerts.remind_every,

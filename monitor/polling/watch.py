@@ -17,7 +17,7 @@ from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Roster
 from monitor.core.environment import Call
 from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Reason, Seconds
-from monitor.core.rule import Broken, Target
+from monitor.core.rule import Broken
 from monitor.core.status import CampaignStatus, EnvironmentStatus, moved
 from monitor.core.text import rfc3339
 from monitor.polling.settings import Clock, Settings
@@ -145,8 +145,7 @@ class Watch:
             elif self.settings.knows_nobody_else:
                 continue  # until a listing has shown who is there, none is gone
             else:
-                gone = Target(environment=self.name, campaign_id=key)
-                decision = assess.remove(before, gone, "campaign_removed", now)
+                decision = assess.remove(before, "campaign_removed", now)
             if decision.status != before:
                 if entry is not None:
                     self.entries[key] = replace(entry, status=decision.status)

@@ -41,7 +41,7 @@ def test_a_changed_severity_is_told_once_as_an_update_with_what_it_was() -> None
 
 def test_a_changed_config_and_a_removal_find_nothing_by_themselves() -> None:
     status, target = firing().status, a_target()
-    for decision in (reconcile(status, target, NOW), remove(status, target, "gone", NOW)):
+    for decision in (reconcile(status, target, NOW), remove(status, "gone", NOW)):
         assert decision.findings == {}
 
 

@@ -76,9 +76,6 @@ class SomeSettings:
     def told(self) -> int:
         return len(self.targets)
 
-    def interval_at(self, pace: float) -> Seconds:
-        return Settings.interval_at(cast(Settings, self), pace)
-
     def facts_at(self, pace: float) -> Facts:
         return Settings.facts_at(cast(Settings, self), pace)
 
@@ -122,7 +119,7 @@ def nothing_saved(_change: Change) -> None:
 
 def board_of(watch: Watch) -> EnvironmentBoard:
     """Return the watch's environment as it is known now, as its poller gives it."""
-    interval = watch.settings.interval_at(watch.pace)
+    interval = watch.settings.facts_at(watch.pace).effective_interval
     return EnvironmentBoard(
         now=watch.now(),
         status=watch.status,
