@@ -93,10 +93,7 @@ class Daemon:
             config = self._load()
             self._build(config)
             # Before the log's first line, which would be glued to the one that a crash broke off.
-            tellers = self._tellers
-            self._delivering = [
-                self._keep_running(f"sink {one.name}", one.run()) for one in tellers
-            ]
+            self._delivering = [self._keep_running(one.name, one.run()) for one in self._tellers]
             # Undone from the last: polling ends before the drain, so that all it decided goes out.
             self._closing.push_async_callback(self._drain)
             # The port before the first call: a start that fails must not spend any of the budget.

@@ -84,14 +84,11 @@ class Watch:
         now = self.now()
         self._aim(settings)
         self.unswept = set(settings.targets)
-        change, before = self._reconciled(self.campaigns, now), self.status
-        rules, labels = own.resolved.rules, own.alert_labels
+        self._reconcile(self.campaigns, now)
+        before, rules, labels = self.status, own.resolved.rules, own.alert_labels
         self.status, events = environment.reconcile(before, rules, now, labels)
         if self.status != before:
-            events = (*change.events, *events)
-            change = replace(change, environments=(self.status,), events=events)
-        if change != Change():
-            self.save(change)
+            self.save(Change(environments=(self.status,), events=events))
         return self._doubts.restore(self.entries)
 
     def discover(self, roster: Roster | None) -> list[str]:
@@ -101,7 +98,7 @@ class Watch:
         """
         # The sweep that runs goes on, with those that joined; the first one has waited for this.
         now, status, before = self.now(), self.status, self.settings
-        change, anew = Change(), list[str]()
+        anew, rosters = list[str](), dict[str, Roster]()
         if roster is not None:
             self._aim(replace(before, roster=roster))
             targets, known = self.settings.targets, before.targets
@@ -109,15 +106,15 @@ class Watch:
             anew += self._doubts.restore(self.entries)
             self.unswept = (self.unswept & targets.keys()) | (targets.keys() - known.keys())
             gone = [key for key in self.campaigns if key not in targets]
-            change = self._reconciled([*gone, *(key for key in anew if key in self.campaigns)], now)
+            self._reconcile([*gone, *(key for key in anew if key in self.campaigns)], now)
             self.status = replace(self.status, listed_at=roster.listed_at)
             # A roster is large: where only its instant is new, that in the status is enough.
             if replace(roster, listed_at=before.roster.listed_at) != before.roster:
-                change = replace(change, rosters={self.name: roster})
+                rosters[self.name] = roster
         self.awaits_listing = False
         self._end_sweep(now)
-        if self.status != status or change != Change():
-            self.save(replace(change, environments=(self.status,)))
+        if self.status != status or rosters:
+            self.save(Change(environments=(self.status,), rosters=rosters))
         return anew
 
     def _aim(self, settings: Settings) -> None:
@@ -132,12 +129,8 @@ class Watch:
             entries[key] = Entry(target, status, kept)
         self.entries = entries
 
-    def _reconciled(self, keys: Iterable[str], now: Instant) -> Change:
-        """Return what the config means for these campaigns, and take it.
-
-        Of one that is gone a tombstone is left: if it comes back, its numbering goes on.
-        """
-        changed, events = list[CampaignStatus](), list[Event]()
+    def _reconcile(self, keys: Iterable[str], now: Instant) -> None:
+        """Take what the config means for these campaigns; of one that is gone a tombstone stays."""
         for key in keys:
             before, entry = self.campaigns[key], self.entries.get(key)
             if entry is not None:
@@ -147,12 +140,10 @@ class Watch:
             else:
                 decision = assess.remove(before, "campaign_removed", now)
             if decision.status != before:
+                self.campaigns[key] = decision.status
                 if entry is not None:
                     self.entries[key] = replace(entry, status=decision.status)
-                changed.append(decision.status)
-                events += decision.events
-        self.campaigns |= {one.campaign_id: one for one in changed}
-        return Change(campaigns=tuple(changed), events=tuple(events))
+                self.save(Change(campaigns=(decision.status,), events=decision.events))
 
     def decide(
         self, key: str, answer: Answer, generation: int, took: Seconds

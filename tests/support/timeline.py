@@ -96,7 +96,7 @@ class WatchedCampaign:
 
     def remove(self, reason: str, now: Instant) -> tuple[Event, ...]:
         """Watch it no longer; a tombstone is left."""
-        return self._take(assess.remove(self.status, self.target, reason, now))
+        return self._take(assess.remove(self.status, reason, now))
 
     def _take(self, decision: Decision) -> tuple[Event, ...]:
         self.status = decision.status
