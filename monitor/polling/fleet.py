@@ -61,19 +61,15 @@ class Fleet:
         loaded = await self.store.load()
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
+        # One that was never used has nothing to close: it opens its first socket at its first call.
         parts: list[Connection] = []
-        try:
-            for env in config.environments:
-                settings = self._settings(env, config, loaded)
-                try:
-                    parts.append(Connection(settings, self._connect))
-                except ValueError as error:
-                    raise ConfigError([Problem("", None, env.name, str(error))]) from error
-                await asyncio.sleep(0)
-        except BaseException:
-            for connection in parts:
-                await connection.api.aclose()
-            raise
+        for env in config.environments:
+            settings = self._settings(env, config, loaded)
+            try:
+                parts.append(Connection(settings, self._connect))
+            except ValueError as error:
+                raise ConfigError([Problem("", None, env.name, str(error))]) from error
+            await asyncio.sleep(0)
         return parts, loaded
 
     async def take(self, parts: Sequence[Connection], loaded: Loaded) -> None:

@@ -94,13 +94,12 @@ class Settings:
 
     def facts_at(self, pace: float) -> Facts:
         """Return what a decision on the environment depends on, at so many calls a minute."""
-        polling, known, told = self.polling, len(self.targets), self.told
+        polling, told, idle = self.polling, self.told, len(self.targets) - self.told
+        interval = effective_interval(pace, told, polling.interval, idle, polling.idle_interval)
         return Facts(
-            campaigns=known,
+            campaigns=len(self.targets),
             notified=told,
-            effective_interval=effective_interval(
-                pace, told, polling.interval, known - told, polling.idle_interval
-            ),
+            effective_interval=interval,
             unreadable_after=self.environment.resolved.unreadable_after,
             labels=self.environment.alert_labels,
             remind_every=self.alerts.remind_every,
