@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -51,35 +52,30 @@ class TaskEndedError(Exception):
     """A task that must run for ever has ended: the process is to be restarted."""
 
 
+@dataclass(eq=False)
 class Daemon:
-    """The monitor as a whole: `start`, then `run` until `stop_requested`, then `stop`."""
+    """The monitor as a whole: `start`, then `run` until `stop_requested`, then `stop`.
 
-    def __init__(
-        self,
-        load: Callable[[], Config],
-        write: WriteLine,
-        *,
-        manager: ServiceManager | None = None,
-        clock: Clock | None = None,
-        connect: Connect | None = None,
-        threaded: bool = True,
-        lines_dropped: Callable[[], int] = int,
-    ) -> None:
-        """Run on what `load` returns, now and at each reload; `write` writes the log's events.
+    It runs on what `load_config` returns, now and at each reload; `write` writes the events to the
+    log. `clock`, `connect` and `threaded=False` put the whole on virtual time. `lines_dropped`
+    counts the lines that the log has lost.
+    """
 
-        `clock`, `connect` and `threaded=False` put the whole on virtual time. `lines_dropped`
-        counts the lines that the log has lost.
-        """
-        self.stop_requested = asyncio.Event()
-        self.reload_requested = asyncio.Event()
+    load_config: Callable[[], Config]
+    write: WriteLine
+    _: KW_ONLY
+    manager: ServiceManager | None = None
+    clock: Clock | None = None
+    connect: Connect | None = None
+    threaded: bool = True
+    lines_dropped: Callable[[], int] = int
+
+    def __post_init__(self) -> None:
+        self.stop_requested, self.reload_requested = asyncio.Event(), asyncio.Event()
         self.url = ""
-        self._load = load
-        self._write = write
-        self._manager = manager or ServiceManager({}, 0)
-        self._clock = clock or SystemClock()
-        self._threaded = threaded
-        self._own = OwnMetrics(__version__, lines_dropped=lines_dropped)
-        self._connect = connect
+        self._manager = self.manager or ServiceManager({}, 0)
+        self._clock = self.clock or SystemClock()
+        self._own = OwnMetrics(__version__, lines_dropped=self.lines_dropped)
         self._jobs = Jobs()
         self._reloading = asyncio.Lock()
         self._ended = self._loaded = self._disk_fails = False
@@ -90,7 +86,7 @@ class Daemon:
     async def start(self) -> None:
         """Build and start everything. Raises ConfigError, SecretError, StorageError or OSError."""
         try:
-            config = self._load()
+            config = self.load_config()
             self._build(config)
             # Before the log's first line, which would be glued to the one that a crash broke off.
             self._delivering = [self._keep_running(one.name, one.run()) for one in self._tellers]
@@ -120,15 +116,15 @@ class Daemon:
         store = Store(
             config.state.path,
             now=clock.wall(),
-            executor=ThreadPoolExecutor(1, "state") if self._threaded else None,
+            executor=ThreadPoolExecutor(1, "state") if self.threaded else None,
             keep_running=self._keep_running,
         )
         self._closing.push_async_callback(store.aclose)
         self._store = store
-        self._fleet = Fleet(store, clock, self._own, self._keep_running, self._connect)
+        self._fleet = Fleet(store, clock, self._own, self._keep_running, self.connect)
         # The report is made after the sinks.
         situation = Situation(clock.wall, board=lambda: self.report.board())  # noqa: PLW0108
-        sinks = sinks_of(config, self._write, situation, threaded=self._threaded)
+        sinks = sinks_of(config, self.write, situation, threaded=self.threaded)
         names = tuple(sink.name for sink in sinks)
         self.report = Report(config, self._fleet, store, names, self._own, clock)
         for name in names:
@@ -186,7 +182,7 @@ class Daemon:
 
     async def _reload(self) -> Sequence[str]:
         try:
-            if self._threaded:
+            if self.threaded:
                 # It takes long, and polls go on meanwhile.
                 loop = asyncio.get_running_loop()
                 config, access = await loop.run_in_executor(self._thread, self._read)
@@ -220,7 +216,7 @@ class Daemon:
             await self.reload()
 
     def _read(self) -> tuple[Config, Access]:
-        return self._load().sharing_with(self.report.config), self._web.web_config.read()
+        return self.load_config().sharing_with(self.report.config), self._web.web_config.read()
 
     def _take(self, config: Config) -> None:
         """Note that a config is in force; nothing here depends on what a file or a peer says."""

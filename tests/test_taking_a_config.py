@@ -101,7 +101,7 @@ def _raises(error: Exception) -> Callable[..., Any]:
 
 
 SEAMS: dict[str, tuple[object, str]] = {
-    "the file, its secrets, authorities and web config are read": (Daemon, "_load"),
+    "the file, its secrets, authorities and web config are read": (Daemon, "load_config"),
     "the config is shared with the one before": (config_package.Config, "sharing_with"),
     "what was saved is written": (Store, "flush"),
     "what is remembered is read": (Store, "load"),
@@ -152,7 +152,7 @@ def test_a_reload_that_fails_leaves_the_old_config_whole(
             for error in ERRORS:
                 with pytest.MonkeyPatch.context() as patch:
                     # Those two are attributes of what runs, not of its class.
-                    part = {"_load": daemon, "_connect": daemon._fleet}.get(name, owner)
+                    part = {"load_config": daemon, "_connect": daemon._fleet}.get(name, owner)
                     patch.setattr(part, name, _raises(error))
                     await _refused(daemon, by)
                 assert _configs(daemon) == before, error
@@ -252,7 +252,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing_behind(tmp_path: Path, s
                 # Those two are attributes of what runs, not of its class.
                 if name == "_connect":
                     patch.setattr(World, "connect", _raises(error))
-                elif name == "_load":
+                elif name == "load_config":
                     patch.setattr(World, "_load", lambda *_, error=error: _raises(error))
                 else:
                     patch.setattr(owner, name, _raises(error))

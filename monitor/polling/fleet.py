@@ -29,7 +29,7 @@ MOST_CALLS_AT_ONCE = 1024  # more under way would only make each of them late on
 FILES_A_CALL = 4  # of the open files that the process may have so many for each call at once
 
 
-@dataclass
+@dataclass(eq=False)
 class Fleet:
     """One poller for each environment: `prepare` and `take` bring them.
 

@@ -29,7 +29,7 @@ TURN: Seconds = 5.0
 log = structlog.get_logger()
 
 
-@dataclass
+@dataclass(eq=False)
 class Poller:
     """Polls one environment for as long as `run` runs.
 

@@ -27,7 +27,7 @@ STEP: Seconds = 2.0  # from here on the wall clock and the monotonic one differ 
 log = structlog.get_logger()
 
 
-@dataclass
+@dataclass(eq=False)
 class Watch:
     """All that is known about one environment and its campaigns; `save` takes every change of it.
 
