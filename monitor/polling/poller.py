@@ -207,14 +207,11 @@ class Poller:
         if base_url != watch.settings.environment.base_url:
             self._poll_next([key])
             return
-        before, anew, findings = watch.status, list[str](), None
-        if not isinstance(answer, ListingAnswer):
-            anew, findings = watch.decide(key, answer, token, took=self._clock.elapsed() - asked)
-        else:
-            watch.observe_listing(answer, token)
-            # Unless a reload has ended the one that this is a page of.
-            if listing is self._discovery.listing:
-                self._take_page(answer)
+        before, took = watch.status, self._clock.elapsed() - asked
+        anew, findings = watch.decide(key, answer, token, took)
+        # Unless a reload has ended the listing that this is a page of.
+        if isinstance(answer, ListingAnswer) and listing is self._discovery.listing:
+            self._take_page(answer)
         self.called = True
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
         if watch.status.unauthorized_with == token == self.connection.generation:

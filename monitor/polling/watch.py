@@ -146,11 +146,16 @@ class Watch:
                 self.save(Change(campaigns=(decision.status,), events=decision.events))
 
     def decide(
-        self, key: str, answer: Answer, generation: int, took: Seconds
+        self, key: str, answer: Answer | ListingAnswer, generation: int, took: Seconds
     ) -> tuple[list[str], Findings | None]:
         """Take an answer; return whom to poll next, and the findings where it was decided on."""
         self._heed(answer)
         now, targets = self.now(), self.settings.targets
+        if isinstance(answer, ListingAnswer):
+            # Whatever it lists: for the breaker it is a call.
+            events = self._observe(Call(None, answer.page, generation), answer.server_date, now)
+            self.save(Change(environments=(self.status,), events=events))
+            return [], None
         if key not in targets:
             return [], None
         target, before = targets[key], self.entries[key]
@@ -179,13 +184,6 @@ class Watch:
         ordered = in_telling_order([*events, *decision.events])
         self.save(Change(campaigns=(status,), environments=(self.status,), events=ordered))
         return self._doubts.take(key, now - took, self.entries), decision.findings
-
-    def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
-        """Take a page of the listing, or why there is none: for the breaker it is a call."""
-        self._heed(answer)
-        call = Call(None, answer.page, token_generation)
-        events = self._observe(call, answer.server_date, self.now())
-        self.save(Change(environments=(self.status,), events=events))
 
     def _heed(self, answer: Answer | ListingAnswer) -> None:
         """Take what an answer says of the API's limits."""
