@@ -67,11 +67,9 @@ class Jobs:
 
 
 class _Every(BaseTrigger):  # type: ignore[misc] # APScheduler ships no types
-    """So many seconds after the last run.
+    """So many seconds after the last run."""
 
-    Its own counts every run that a clock jumped over: 6 million where one boots in 1970.
-    """
-
+    # APScheduler's own counts all runs that a clock has jumped over: 6 million since 1970.
     def __init__(self, seconds: Seconds) -> None:
         self.seconds = seconds
 

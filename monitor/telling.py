@@ -8,13 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 import structlog
 
 from monitor.adapters.sinks import ReadableSink, RefusedError, RepeatingSink, Sink
 from monitor.adapters.store import Store
-from monitor.core.model import Event, Seconds
+from monitor.core.model import Seconds
 
 # A sink that failed is tried again after a second, doubling up to a minute; nothing overtakes.
 FIRST_RETRY: Seconds = 1.0
@@ -22,8 +21,6 @@ LAST_RETRY: Seconds = 60.0
 REPEAT_EVERY: Seconds = 60.0  # resend interval, for sinks that expire alerts (Alertmanager)
 
 log = structlog.get_logger()
-
-_T = TypeVar("_T")
 
 
 class Teller:
@@ -73,7 +70,8 @@ class Teller:
         while (event := self._store.undelivered(self.name)) is not None:
             had = await self._had(event.event_id)
             if not had:
-                await self._deliver(replace(event, redelivery=had is None))
+                deliver = partial(self._sink.deliver, replace(event, redelivery=had is None))
+                await self._insist(event.event_id, deliver)
             self._store.mark_delivered(self.name, event.event_id)
             if event.durable:
                 await self._store.flush()
@@ -84,27 +82,23 @@ class Teller:
             return False
         sink, before, had = self._sink, self._perhaps_had[event_id], None
         if isinstance(sink, ReadableSink):
-            had = await self._insist(partial(sink.has, event_id, before))
+            had = await self._insist(event_id, partial(sink.has, event_id, before))
         if not had:
             # Nothing overtakes: of those after it none was delivered.
             self._perhaps_had.clear()
         return had
 
-    async def _deliver(self, event: Event) -> None:
-        try:
-            await self._insist(partial(self._sink.deliver, event))
-        except RefusedError as error:
-            self._failed(self.name)
-            problem = str(error)
-            log.error("event_refused", sink=self.name, event_id=event.event_id, problem=problem)
-
-    async def _insist(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what the sink answers, however often it must be tried."""
+    async def _insist(
+        self, event_id: str, attempt: Callable[[], Awaitable[bool | None]]
+    ) -> bool | None:
+        """Return what the sink answers about an event, however often it must be tried."""
         while True:
             try:
                 answer = await attempt()
-            except RefusedError:
-                raise
+            except RefusedError as error:
+                self._failed(self.name)
+                log.error("event_refused", sink=self.name, event_id=event_id, problem=str(error))
+                return None
             # Whatever it is: a fault of one sink must not end the delivery to all others.
             except Exception as error:
                 self._note(error)

@@ -53,11 +53,7 @@ class Fleet:
         self._closed = False
 
     async def prepare(self, config: Config) -> tuple[Sequence[Connection], Loaded]:
-        """Make all that a config needs, and change nothing: whatever can fail of it fails here.
-
-        Environment by environment, so that the loop goes on meanwhile. Raises ConfigError,
-        SecretError or StorageError.
-        """
+        """Make all that a config needs, or raise ConfigError, SecretError or StorageError."""
         loaded = await self.store.load()
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
@@ -69,14 +65,11 @@ class Fleet:
                 parts.append(Connection(settings, self._connect))
             except ValueError as error:
                 raise ConfigError([Problem("", None, env.name, str(error))]) from error
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the loop goes on meanwhile, as in `take`
         return parts, loaded
 
     async def take(self, parts: Sequence[Connection], loaded: Loaded) -> None:
-        """Put in force what was prepared; one at a time. It ends when what was removed has ended.
-
-        Environment by environment, so that the loop goes on: they share nothing.
-        """
+        """Put in force what was prepared, one at a time; end when what was removed has ended."""
         # Once for all: to look through 100,000 campaigns for each of 1,000 environments takes 10 s.
         campaigns = defaultdict[str, dict[str, CampaignStatus]](dict)
         for (name, key), known in loaded.campaigns.items():

@@ -59,10 +59,7 @@ class Poller:
         self._take_settings(self.watch.settings)
 
     def configure(self, connection: Connection) -> asyncio.Task[None]:
-        """Take a config, perhaps a changed one; what is in flight ends under it.
-
-        Returns what closes the API of before, once the calls that are under way have ended.
-        """
+        """Take a config; return what closes the API of before once calls under way have ended."""
         # Counted from 0, no 401 to it would ever look later than one to its predecessor.
         connection.generation = self.connection.generation + 1
         before, self.connection, settings = self.connection, connection, connection.settings

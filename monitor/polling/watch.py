@@ -92,16 +92,14 @@ class Watch:
         return self._doubts.restore(self.entries)
 
     def discover(self, roster: Roster | None) -> list[str]:
-        """Take what a listing came to, None where it failed; return whom to poll at once.
-
-        Those it has confirmed to be there without a config, or whose status has changed.
-        """
+        """Take what a listing came to, None where it failed; return whom to poll at once."""
         # The sweep that runs goes on, with those that joined; the first one has waited for this.
         now, status, before = self.now(), self.status, self.settings
         anew, rosters = list[str](), dict[str, Roster]()
         if roster is not None:
             self._aim(replace(before, roster=roster))
             targets, known = self.settings.targets, before.targets
+            # Who joined or changed, and whom it has confirmed to be there without a config.
             anew = [key for key, target in targets.items() if not target.is_as(known.get(key))]
             anew += self._doubts.restore(self.entries)
             self.unswept = (self.unswept & targets.keys()) | (targets.keys() - known.keys())
