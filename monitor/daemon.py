@@ -1,14 +1,15 @@
 """The shell: builds everything, starts it, keeps it running, tears it down in reverse.
 
-The only module that reads a clock. Everything flows one way: pollers look and decide, the store
-remembers, tellers tell, the web shows the board.
+The only module that reads a clock. Everything flows one way: pollers poll and decide, the store
+remembers, its events are delivered to the sinks, the web shows the board.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -24,18 +25,13 @@ from monitor.adapters.web import WebServer
 from monitor.config import Config, ConfigError, SecretError, safe_access
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
-from monitor.polling import STEP, Clock, Connect, Fleet, talkover
+from monitor.polling import STEP, Clock, Connect, Fleet
 from monitor.reporting import Report
-from monitor.telling import Tellers
+from monitor.telling import Teller
 
-DRAIN: Seconds = 3.0
-"""How long a stop waits for what is still to be told; what is left waits in the database."""
-
-TICK: Seconds = 1.0
-"""How often the event loop's lag is measured, the clocks are compared, the watchdog may be fed."""
-
-RETENTION_EVERY: Seconds = 3600.0
-"""How often events that are older than `state.retention` are dropped."""
+DRAIN: Seconds = 3.0  # how long a stop waits for deliveries; what is left waits in the database
+TICK: Seconds = 1.0  # how often the loop's lag is measured, clocks compared, the watchdog fed
+RETENTION_EVERY: Seconds = 3600.0  # how often events older than `state.retention` are dropped
 
 log = structlog.get_logger()
 
@@ -56,55 +52,45 @@ class TaskEndedError(Exception):
     """A task that must run for ever has ended: the process is to be restarted."""
 
 
+@dataclass(eq=False)
 class Daemon:
-    """The monitor as a whole: `start`, then `run` until `stop_requested`, then `stop`."""
+    """The monitor as a whole: `start`, then `run` until `stop_requested`, then `stop`.
 
-    def __init__(
-        self,
-        load: Callable[[], Config],
-        write: WriteLine,
-        *,
-        manager: ServiceManager | None = None,
-        clock: Clock | None = None,
-        connect: Connect | None = None,
-        threaded: bool = True,
-        lines_dropped: Callable[[], int] = int,
-    ) -> None:
-        """Run on what `load` returns, now and at each reload, telling alerts through `write`.
+    It runs on what `load_config` returns, now and at each reload; `write` writes the events to the
+    log. `clock`, `connect` and `threaded=False` put the whole on virtual time. `lines_dropped`
+    counts the lines that the log has lost.
+    """
 
-        `manager` is told how it goes. `clock`, `connect` and `threaded=False` put the whole on
-        virtual time. `lines_dropped` counts the lines that the log has lost.
-        """
-        self.stop_requested = asyncio.Event()
-        self.reload_requested = asyncio.Event()
+    load_config: Callable[[], Config]
+    write: WriteLine
+    _: KW_ONLY
+    manager: ServiceManager | None = None
+    clock: Clock | None = None
+    connect: Connect | None = None
+    threaded: bool = True
+    lines_dropped: Callable[[], int] = int
+
+    def __post_init__(self) -> None:
+        self.stop_requested, self.reload_requested = asyncio.Event(), asyncio.Event()
         self.url = ""
-        self._load = load
-        self._write = write
-        self._manager = manager or ServiceManager({}, 0)
-        self._clock = clock or SystemClock()
-        self._threaded = threaded
-        self._own = OwnMetrics(__version__, lines_dropped=lines_dropped)
-        self._connect = connect or talkover(self._clock, self._own)
+        self._manager = self.manager or ServiceManager({}, 0)
+        self._clock = self.clock or SystemClock()
+        self._own = OwnMetrics(__version__, lines_dropped=self.lines_dropped)
         self._jobs = Jobs()
-        self._ended = asyncio.Event()
         self._reloading = asyncio.Lock()
-        self._stopping = False
-        self._loaded = self._disk_fails = False
+        self._ended = self._loaded = self._disk_fails = False
         # Of its own: at the end nobody waits for one that hangs, as for the loop's.
         self._thread = ThreadPoolExecutor(1, "loading")
         self._closing = AsyncExitStack()
 
     async def start(self) -> None:
-        """Build and start everything.
-
-        Raises ConfigError, SecretError, StorageError, or OSError for the port.
-        """
+        """Build and start everything. Raises ConfigError, SecretError, StorageError or OSError."""
         try:
-            config = self._load()
+            config = self.load_config()
             self._build(config)
             # Before the log's first line, which would be glued to the one that a crash broke off.
-            self._telling = self._keep_running("telling", self._tellers.run())
-            # Undone from the last: polling ends before the drain, so that all it decided is told.
+            self._delivering = [self._keep_running(one.name, one.run()) for one in self._tellers]
+            # Undone from the last: polling ends before the drain, so that all it decided goes out.
             self._closing.push_async_callback(self._drain)
             # The port before the first call: a start that fails must not spend any of the budget.
             await self._open_web(config)
@@ -117,13 +103,12 @@ class Daemon:
             self._jobs.start()
             self._closing.callback(self._jobs.stop)
         except BaseException:
-            self._stopping = True
             await self._closing.aclose()
             raise
-        count = len(self._fleet.pollers)
-        log.info("started", version=__version__, url=self.url, environments=count)
+        environments = len(self._fleet.pollers)
+        log.info("started", version=__version__, url=self.url, environments=environments)
         # Not as late as /-/ready: an API that is down must not keep the service from starting.
-        self._manager.ready(f"watching {count} environments at {self.url}")
+        self._report_ready()
 
     def _build(self, config: Config) -> None:
         clock = self._clock
@@ -131,15 +116,15 @@ class Daemon:
         store = Store(
             config.state.path,
             now=clock.wall(),
-            executor=ThreadPoolExecutor(1, "state") if self._threaded else None,
+            executor=ThreadPoolExecutor(1, "state") if self.threaded else None,
             keep_running=self._keep_running,
         )
         self._closing.push_async_callback(store.aclose)
         self._store = store
-        self._fleet = Fleet(store, clock, self._own, self._connect, self._keep_running)
+        self._fleet = Fleet(store, clock, self._own, self._keep_running, self.connect)
         # The report is made after the sinks.
         situation = Situation(clock.wall, board=lambda: self.report.board())  # noqa: PLW0108
-        sinks = sinks_of(config, self._write, situation, threaded=self._threaded)
+        sinks = sinks_of(config, self.write, situation, threaded=self.threaded)
         names = tuple(sink.name for sink in sinks)
         self.report = Report(
             config, self._fleet, store, names, self._own, clock, lambda: self._loaded, self.reload
@@ -147,33 +132,31 @@ class Daemon:
         for name in names:
             self._own.prepare_sink(name)
         # Before the first save: without its cursor a crash would let events pass a sink by.
-        self._tellers = Tellers(sinks, store, self._own.sink_failed)
+        self._tellers = [Teller(sink, store, self._own.sink_failed) for sink in sinks]
         store.on_error = self._storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
 
     async def run(self) -> None:
         """Run until `stop_requested`. Raises TaskEndedError when an essential task ends before."""
-        waits = [asyncio.create_task(e.wait()) for e in (self.stop_requested, self._ended)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        if self._ended.is_set() and not self.stop_requested.is_set():
+        await self.stop_requested.wait()
+        if self._ended:
             raise TaskEndedError("a task that must run for ever has ended")
 
     async def stop(self) -> None:
-        """Stop everything in reverse; what could not be told waits in the database."""
+        """Stop everything in reverse; what could not be delivered waits in the database."""
         log.info("stopping")
         self._manager.stopping()
-        self._stopping = True
         await self._closing.aclose()
 
     async def _drain(self) -> None:
-        # Not cancelled but asked: a delivery cut off would be told again, by the next process.
+        # Not cancelled but asked: a delivery cut off would be made again, by the next process.
         await self._store.flush()
-        self._tellers.finish()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._telling, DRAIN)
+        for teller in self._tellers:
+            teller.finish()
+        _, late = await asyncio.wait(self._delivering, timeout=DRAIN)
+        for task in late:
+            task.cancel()
 
     def _keep_running(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -181,9 +164,11 @@ class Daemon:
         return task
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and not self._stopping:
+        # At a stop they are cancelled, or asked to return.
+        if not task.cancelled() and task.exception() is not None:
             log.critical("task_ended", task=task.get_name(), exc_info=task.exception())
-            self._ended.set()
+            self._ended = self._ended or not self.stop_requested.is_set()
+            self.stop_requested.set()
 
     async def reload(self) -> Sequence[str]:
         """Read the config again and take it; a bad one changes nothing. Returns its problems."""
@@ -191,13 +176,15 @@ class Daemon:
         async with self._reloading:
             self._manager.reloading(self._clock.elapsed())
             problems = await self._reload()
-            watched = f"watching {len(self._fleet.pollers)} environments at {self.url}"
-            self._manager.ready(f"{watched}; the last reload was refused" if problems else watched)
+            self._report_ready("; the last reload was refused" if problems else "")
             return problems
+
+    def _report_ready(self, more: str = "") -> None:
+        self._manager.ready(f"watching {len(self._fleet.pollers)} environments at {self.url}{more}")
 
     async def _reload(self) -> Sequence[str]:
         try:
-            if self._threaded:
+            if self.threaded:
                 # It takes long, and polls go on meanwhile.
                 loop = asyncio.get_running_loop()
                 config = await loop.run_in_executor(self._thread, self._read)
@@ -231,7 +218,7 @@ class Daemon:
             await self.reload()
 
     def _read(self) -> Config:
-        return self._load().sharing_with(self.report.config)
+        return self.load_config().sharing_with(self.report.config)
 
     def _take(self, config: Config) -> None:
         """Note that a config is in force; nothing here depends on what a file or a peer says."""

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from apscheduler import events
@@ -12,29 +13,24 @@ from apscheduler.triggers.base import BaseTrigger
 
 from monitor.core.model import Instant, Seconds
 
-FAILURES = {
-    events.EVENT_JOB_ERROR: "raised",
-    events.EVENT_JOB_MISSED: "missed",
-    events.EVENT_JOB_MAX_INSTANCES: "still running",
-}
-"""What may become of a job that was due, beside its end, as the log says it."""
+# What may become of a job that was due, beside its end, as the log says it.
+FAILURES = {events.EVENT_JOB_ERROR: "raised", events.EVENT_JOB_MAX_INSTANCES: "still running"}
 
 log = structlog.get_logger()
 
 
 class Jobs:
-    """Calendar jobs on the running event loop, in UTC.
-
-    The scheduler lives by the wall clock: after a step of it, `clock_stepped` must be told.
-    """
+    """Calendar jobs on the running event loop, in UTC; `clock_stepped` keeps them on time."""
 
     def __init__(self) -> None:
-        """Make the scheduler; `start` it inside the loop."""
+        """Make the scheduler: `start` it inside the loop, and `stop` it once it was started."""
         # A job that was late (a suspended machine) still runs, once, and never beside itself.
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         self._scheduler = AsyncIOScheduler(timezone="UTC", job_defaults=defaults)
         self._scheduler.add_listener(self._ran, events.EVENT_JOB_EXECUTED | sum(FAILURES))
         self._failures = Counter[str]()
+        # It cannot wait for a job that runs: with wait=True that would be cancelled just so.
+        self.start, self.stop = self._scheduler.start, partial(self._scheduler.shutdown, wait=False)
 
     def every(self, seconds: Seconds, name: str, job: Callable[[], Awaitable[None]]) -> None:
         """Run `job` on the loop every so many seconds (0: never), instead of one of that name."""
@@ -43,19 +39,9 @@ class Jobs:
         if known is not None and known.trigger.seconds == seconds:
             return
         if known is not None:
-            self._scheduler.remove_job(name)
+            known.remove()
         if seconds > 0:
             self._scheduler.add_job(job, _Every(seconds), id=name)
-
-    def start(self) -> None:
-        """Start on the running event loop."""
-        self._scheduler.start()
-
-    def stop(self) -> None:
-        """Stop; a running job is cancelled. Harmless before `start`."""
-        if self._scheduler.running:
-            # It cannot wait for coroutines: with wait=True they would be cancelled just so.
-            self._scheduler.shutdown(wait=False)
 
     def clock_stepped(self, seconds: Seconds, now: Instant) -> None:
         """Have every job run when it would have without this step of the wall clock to `now`."""
@@ -67,7 +53,7 @@ class Jobs:
             job.modify(next_run_time=min(moved, latest))
 
     def _ran(self, event: events.JobEvent) -> None:
-        """Count runs that failed, were missed or would overlap; log the first and the recovery."""
+        """Count runs that failed or would overlap; log the first and the recovery."""
         name, error = event.job_id, getattr(event, "exception", None)
         if isinstance(error, asyncio.CancelledError):
             return  # by `stop`
@@ -81,12 +67,9 @@ class Jobs:
 
 
 class _Every(BaseTrigger):  # type: ignore[misc] # APScheduler ships no types
-    """So many seconds after the last run.
+    """So many seconds after the last run."""
 
-    APScheduler's own counts every run that a clock has jumped over, one by one: 6 million of them
-    when a machine that booted in 1970 learns the time.
-    """
-
+    # APScheduler's own counts all runs that a clock has jumped over: 6 million since 1970.
     def __init__(self, seconds: Seconds) -> None:
         self.seconds = seconds
 

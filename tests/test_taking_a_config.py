@@ -101,11 +101,11 @@ def _raises(error: Exception) -> Callable[..., Any]:
 
 
 SEAMS: dict[str, tuple[object, str]] = {
-    "the file, its secrets, authorities and web config are read": (Daemon, "_load"),
+    "the file, its secrets, authorities and web config are read": (Daemon, "load_config"),
     "the config is shared with the one before": (config_package.Config, "sharing_with"),
     "what was saved is written": (Store, "flush"),
     "what is remembered is read": (Store, "load"),
-    "a token is read": (fleet_module, "Token"),
+    "a token is read": (fleet_module, "Connection"),
     "a token's file is read": (TokenSource, "read"),
     "whom to watch is worked out": (fleet_module, "Settings"),
     "a client is made": (fleet_module.Fleet, "_connect"),
@@ -122,7 +122,7 @@ def _configs(daemon: Daemon) -> tuple[object, ...]:
     pollers = daemon._fleet.pollers
     return (
         daemon.report.config,
-        [(name, one.watch.settings, one.api, one._token) for name, one in pollers.items()],
+        [(name, one.watch.settings, one.connection) for name, one in pollers.items()],
         _metric(daemon, "config_hash"),
         daemon._web.web_config.access,
     )
@@ -152,7 +152,7 @@ def test_a_reload_that_fails_leaves_the_old_config_whole(
             for error in ERRORS:
                 with pytest.MonkeyPatch.context() as patch:
                     # Those two are attributes of what runs, not of its class.
-                    part = {"_load": daemon, "_connect": daemon._fleet}.get(name, owner)
+                    part = {"load_config": daemon, "_connect": daemon._fleet}.get(name, owner)
                     patch.setattr(part, name, _raises(error))
                     await _refused(daemon, by)
                 assert _configs(daemon) == before, error
@@ -252,7 +252,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing_behind(tmp_path: Path, s
                 # Those two are attributes of what runs, not of its class.
                 if name == "_connect":
                     patch.setattr(World, "connect", _raises(error))
-                elif name == "_load":
+                elif name == "load_config":
                     patch.setattr(World, "_load", lambda *_, error=error: _raises(error))
                 else:
                     patch.setattr(owner, name, _raises(error))
@@ -299,7 +299,7 @@ def test_no_step_of_a_start_is_left_out() -> None:
         "_build", "_keep_running", "run", "push_async_callback", "callback", "_open_web", "_take",
         "_prepare", "_reload_when_asked", "len", "info", "error", "ready", "wall", "board", "tuple",
         "ThreadPoolExecutor", "Fleet", "Situation", "prepare_sink", "partial",
-        "Tellers", "start", "_tick", "aclose",
+        "Teller", "start", "_tick", "aclose", "_report_ready",
     }  # fmt: skip
     assert set(_calls(source)) - harmless - names == set(), "make it fail, too: add it to STARTS"
 

@@ -9,7 +9,7 @@ import structlog
 
 from monitor.adapters.store import Store
 from monitor.core.model import Event
-from monitor.telling import Teller, Tellers
+from monitor.telling import Teller
 from support.state_files import events, full_disk
 from support.virtual import START, run, virtual_seconds
 
@@ -276,15 +276,16 @@ def test_fault_43_a_fault_of_a_sink_is_logged_once_and_tried_again(path: Path) -
 def test_fault_41_a_sink_that_is_down_delays_no_other(path: Path) -> None:
     async def story() -> tuple[list[int], list[int]]:
         store, well, down = _open(path), ASink(), ASink(failures=1000, name="file")
-        tellers = Tellers([well, down], store, lambda _: None)
-        telling = asyncio.create_task(tellers.run())
+        tellers = [_teller(store, sink) for sink in (well, down)]
+        telling = [asyncio.create_task(teller.run()) for teller in tellers]
         for seq in (1, 2):
             store.save(events(seq))
             await virtual_seconds(1)
             assert well.seqs[-1] == seq
         down.failures = 0
-        tellers.finish()
-        await telling
+        for teller in tellers:
+            teller.finish()
+        await asyncio.gather(*telling)
         await store.aclose()
         return well.seqs, down.seqs
 

@@ -40,7 +40,7 @@ from monitor.core.board import Board
 from monitor.core.model import Answer, SftpConfig
 from monitor.core.status import CampaignStatus, Memory
 from monitor.daemon import SystemClock
-from monitor.polling import Fleet, talkover
+from monitor.polling import Fleet
 from monitor.reporting import Report
 
 ONE_ENVIRONMENT = """
@@ -181,7 +181,7 @@ async def measure(environments: int, campaigns: int) -> None:
     await watch.step("idle", asyncio.sleep(1))
     config = config_of(environments, campaigns)
     store = Store(MEMORY, now=clock.wall())
-    fleet = Fleet(store, clock, own, talkover(clock, own), _not_started)
+    fleet = Fleet(store, clock, own, _not_started)
     loaded = known(config, clock.wall())
     await watch.step("start: plan all polls", _applied(fleet, config, loaded))
     await watch.step("reload: nothing changed", _applied(fleet, config, loaded))

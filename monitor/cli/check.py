@@ -21,7 +21,7 @@ from monitor.core.board import Board, Health, doubts
 from monitor.core.model import MINUTE, Severity, Verdict
 from monitor.core.text import rfc3339, span
 from monitor.daemon import SystemClock
-from monitor.polling import Fleet, Poller, talkover
+from monitor.polling import Fleet, Poller
 from monitor.serialize import from_json, to_json
 
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
@@ -105,8 +105,7 @@ async def _sweep(config: Config) -> Board:
     """
     clock, own, start = SystemClock(), OwnMetrics(__version__), asyncio.create_task
     store = Store(MEMORY, now=clock.wall())
-    connect = talkover(clock, own)
-    fleet = Fleet(store, clock, own, connect, lambda name, work: start(work, name=name))
+    fleet = Fleet(store, clock, own, lambda name, work: start(work, name=name))
     polled, pollers = asyncio.Event(), fleet.pollers
     try:
         await fleet.take(*await fleet.prepare(config))

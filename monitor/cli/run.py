@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from monitor.config import Config
 from monitor.core.model import Seconds
 from monitor.daemon import Daemon, SystemClock, TaskEndedError
 
+# A stop that hangs for so long is cut short: a kill -9 loses nothing, so neither does that.
 LEAVE_WITHIN: Seconds = 8.0
-"""A stop that hangs for so long is cut short: a kill -9 loses nothing, so neither does that."""
 
 
 @click.command()
@@ -29,7 +30,7 @@ LEAVE_WITHIN: Seconds = 8.0
 @options.run_flags
 def run(config_file: Path, **flags: Any) -> None:
     """Run the monitor until SIGTERM or SIGINT; SIGHUP reads the config file again."""
-    # Until the loop heeds them: nothing is open yet, and the config is about to be read anyway.
+    # Until the loop has them: nothing is open yet, and the config is about to be read anyway.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -40,10 +41,8 @@ def run(config_file: Path, **flags: Any) -> None:
     # A socket for every environment: the soft limit of 1,024 is there for programs with select().
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    try:
+    with closing(writer):
         code = asyncio.run(_run(load, writer))
-    finally:
-        writer.close()
     # Nothing is left to do, and a thread that hangs in a system call must not keep us.
     os._exit(code)
 
@@ -51,11 +50,11 @@ def run(config_file: Path, **flags: Any) -> None:
 async def _run(load: Callable[[], Config], writer: log.LineWriter) -> int:
     manager = ServiceManager(os.environ, os.getpid())
     daemon = Daemon(load, writer.write, manager=manager, lines_dropped=lambda: writer.dropped)
-    # Before the start: a SIGTERM or SIGHUP that comes meanwhile must not kill us halfway.
+    # Before the start: a signal that comes meanwhile must not kill us halfway.
     heed_signals(daemon)
     await daemon.start()
-    # What was loaded stays. Looking through it again and again, 100,000 campaigns and their
-    # counters, the collector would stop the loop for a quarter of a second each time.
+    # What was loaded stays: through 100,000 campaigns and their counters the collector takes a
+    # quarter of a second, each time.
     gc.collect()
     gc.freeze()
     code = 0
@@ -73,7 +72,7 @@ def heed_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        """Ask the daemon to stop; asked once more, leave at once."""
+        """Ask the daemon to stop."""
         if daemon.stop_requested.is_set():
             os._exit(0)
         daemon.stop_requested.set()

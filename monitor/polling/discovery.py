@@ -6,11 +6,9 @@ from monitor.config import DiscoveryConfig
 from monitor.core.discovery import Listing, Roster, take
 from monitor.core.model import ListingPage, PollError, Seconds
 from monitor.core.schedule import Priority
-from monitor.polling.settings import Clock
 from monitor.polling.watch import Watch
 
-LISTING = "*"
-"""The listing's key in the due-queue: no campaign can have this id."""
+LISTING = "*"  # the listing's key in the due-queue: no campaign can have this id
 
 log = structlog.get_logger()
 
@@ -21,11 +19,10 @@ class Discovery:
     `listing` is the one that runs, or is to begin; `due` is its next page, on the monotonic clock.
     """
 
-    def __init__(self, watch: Watch, clock: Clock) -> None:
+    def __init__(self, watch: Watch) -> None:
         """Discover for `watch`."""
         self.error: PollError | None = None
         self._watch = watch
-        self._clock = clock
         self._doubt: tuple[str, int, int] | None = None
         self._config: DiscoveryConfig | None = None
         self.configure()
@@ -35,15 +32,15 @@ class Discovery:
         config = self._watch.settings.environment.discovery
         if config != self._config:
             self._config, self.listing = config, Listing(config.max_campaigns)
-            self.due = (self._clock.elapsed(), Priority.NEVER_SEEN)
+            self.due = (self._watch.clock.elapsed(), Priority.NEVER_SEEN)
 
     def take(self, page: ListingPage | PollError) -> list[str]:
-        """Take the page that was asked for; return the campaigns that are to be looked at anew."""
+        """Take the page that was asked for; return the campaigns that are to be polled at once."""
         over = isinstance(page, PollError) or not self.listing.add(page)
         anew = self._ended(page) if over else []
         # The first one is due as long as its first page was: it stays ahead of the campaigns.
         if not self._watch.awaits_listing:
-            self.due = (self._clock.elapsed() + self._wait(), Priority.ROUTINE)
+            self.due = (self._watch.clock.elapsed() + self._wait(), Priority.ROUTINE)
         return anew
 
     def _ended(self, last: ListingPage | PollError) -> list[str]:
@@ -58,9 +55,8 @@ class Discovery:
             return watch.discover(None)
         if before is not None:
             log.info("listing_recovered", environment=watch.name, after=before.reason)
-        now = watch.now()
         roster = watch.settings.roster
-        after = take(roster, listing, now)
+        after = take(roster, listing, watch.now())
         self._log(roster, after, listing)
         return watch.discover(after)
 
@@ -77,10 +73,9 @@ class Discovery:
         """Log changes: who joined and left, and that a listing is not believed, or in part."""
         name, listed, known = self._watch.name, len(listing.campaigns), len(before.campaigns)
         doubt = None
-        if after.distrusted or not listed:
-            doubt = ("listing_distrusted", listed, known)
-        elif not listing.complete:
-            doubt = ("listing_given_up", listed, known)
+        if after.distrusted or not listed or not listing.complete:
+            why = "listing_distrusted" if after.distrusted or not listed else "listing_given_up"
+            doubt = (why, listed, known)
         if doubt is not None and doubt != self._doubt:
             log.warning(doubt[0], environment=name, listed=listed, known=known)
         self._doubt = doubt

@@ -1,4 +1,4 @@
-"""When one environment is looked at: its budget, its due-queue, its breaker's probes.
+"""When one environment is polled: its budget, its due-queue, its breaker's probes.
 
 Environments share nothing, so that one that hangs, throttles or rejects delays no other.
 """
@@ -6,69 +6,62 @@ Environments share nothing, so that one that hangs, throttles or rejects delays 
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
 from monitor.adapters.metrics import OwnMetrics
 from monitor.adapters.store import Change, StorageError, Store
+from monitor.core.assess import next_poll, next_probe
 from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard, Findings
 from monitor.core.budget import LEASE, wait_of_lease
 from monitor.core.clock import ahead
 from monitor.core.model import Answer, Instant, ListingAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
 from monitor.polling.discovery import LISTING, Discovery
-from monitor.polling.settings import Api, Clock, Settings, Token
+from monitor.polling.settings import Api, Connection, Settings
 from monitor.polling.watch import Watch
 
+# The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it.
 TURN: Seconds = 5.0
-"""The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it."""
 
 log = structlog.get_logger()
 
 
+@dataclass(eq=False)
 class Poller:
-    """Polls one environment for as long as `run` runs."""
+    """Polls one environment for as long as `run` runs.
 
-    def __init__(
-        self,
-        watch: Watch,
-        api: Api,
-        token: Token,
-        store: Store,
-        clock: Clock,
-        own: OwnMetrics,
-        next_call_at: Instant | None = None,
-    ) -> None:
-        """Poll for `watch` through `api`; `next_call_at` is the stored lease of the budget.
+    `leased_until` is what its budget's lease is on disk, `share` how many calls may be under way at
+    once; `called`: one ended, now or before the start.
+    """
 
-        `share` is how many calls may be under way at once; `called`: one ended, now or before.
-        """
-        self.watch = watch
-        self.api = api
-        self.share = 1
-        self.called = watch.status.called_at is not None
-        self.on_poll: Callable[[], None] = lambda: None
-        self.turned_at = clock.elapsed()
-        self._token = token
-        self._store = store
-        self._clock = clock
-        self._own = own
+    watch: Watch
+    connection: Connection
+    store: Store
+    own: OwnMetrics
+    leased_until: Instant
+    share: int = 1
+    on_poll: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self._clock = self.watch.clock
+        self.called = self.watch.status.called_at is not None
+        self.turned_at = mono = self._clock.elapsed()
         self._queue, self._woken = DueQueue(), asyncio.Event()
-        self._in_flight, self._again, self._broken = set[str](), set[str](), set[str]()
-        self._polls = set[asyncio.Task[None]]()
+        self._in_flight = dict[str, asyncio.Task[None] | None]()
+        self._again, self._broken = set[str](), set[str]()
         self._probed, self._next_first_poll = 0, 0.0
-        self._discovery = Discovery(watch, clock)
-        self._leased_until = clock.wall() if next_call_at is None else next_call_at
-        wait = wait_of_lease(self._leased_until, clock.wall())
-        watch.budget = replace(watch.budget, next_at=clock.elapsed() + wait)
-        self._take_settings(watch.settings)
+        self._discovery = Discovery(self.watch)
+        wait = wait_of_lease(self.leased_until, self._clock.wall())
+        self.watch.budget = replace(self.watch.budget, next_at=mono + wait)
+        self._take_settings(self.watch.settings)
 
-    def configure(self, settings: Settings, api: Api, token: Token) -> None:
-        """Take a config, perhaps a changed one; what is in flight ends under it."""
+    def configure(self, connection: Connection) -> asyncio.Task[None]:
+        """Take a config; return what closes the API of before once calls under way have ended."""
         # Counted from 0, no 401 to it would ever look later than one to its predecessor.
-        token.generation = self._token.generation + 1
-        self.api, self._token = api, token
+        connection.generation = self.connection.generation + 1
+        before, self.connection, settings = self.connection, connection, connection.settings
         # A listing may have ended since the settings were prepared.
         if settings.roster is not self.watch.settings.roster:
             settings = replace(settings, roster=self.watch.settings.roster)
@@ -76,10 +69,11 @@ class Poller:
         if settings is not self.watch.settings:
             self._take_settings(settings)
         self._woken.set()
+        return asyncio.create_task(self._retire(before.api))
 
-    async def retire(self, api: Api) -> None:
-        """Close a client that was replaced, once the calls that are under way have ended."""
-        await asyncio.gather(*self._polls, return_exceptions=True)
+    async def _retire(self, api: Api) -> None:
+        under_way = [task for task in self._in_flight.values() if task is not None]
+        await asyncio.gather(*under_way, return_exceptions=True)
         await api.aclose()
 
     def _take_settings(self, settings: Settings) -> None:
@@ -90,7 +84,7 @@ class Poller:
         self._discovery.configure()
         if not settings.discovers:
             self._queue.discard(LISTING)
-        # The listing first: it may say that on-call is not to be told of a campaign of the file.
+        # The listing first: it may say that on-call is not notified of a campaign of the file.
         for key in (LISTING, *settings.targets):
             if key not in self._in_flight and self._is_watched(key):
                 self._plan(key)
@@ -100,7 +94,7 @@ class Poller:
         """Return this environment as it is known now."""
         watch, mono = self.watch, self._clock.elapsed()
         settings, due = watch.settings, self._queue.next_due()
-        interval = settings.interval_at(watch.pace)
+        interval = settings.facts_at(watch.pace).effective_interval
         late = 0.0 if due is None or watch.status.breaker_open else max(0.0, mono - due)
         return EnvironmentBoard(
             now=watch.now(),
@@ -121,25 +115,23 @@ class Poller:
         )
 
     async def run(self) -> None:
-        """Poll for ever. Cancelled, it writes down what it really spent of its lease, and ends."""
+        """Poll for ever. Cancelled, it writes down what it really spent of its lease."""
         try:
             async with asyncio.TaskGroup() as polls:
                 while True:
                     key, probing = await self._next(), self.watch.status.breaker_open
-                    self._in_flight.add(key)
+                    self._in_flight[key] = None
                     await self._spend()
                     # A reload, or another answer, may have spoken against it meanwhile.
                     if self._is_watched(key) and self.watch.status.breaker_open == probing:
-                        poll = polls.create_task(self._poll(key))
-                        self._polls.add(poll)
-                        poll.add_done_callback(self._polls.discard)
+                        self._in_flight[key] = polls.create_task(self._poll(key))
                     else:
-                        self._in_flight.discard(key)
+                        del self._in_flight[key]
                         self._poll_next([key])
         finally:
             next_call_at = self._on_the_wall(self.watch.budget.next_at)
-            self._store.save(Change(next_call_at={self.watch.name: next_call_at}))
-            await self.api.aclose()
+            self.store.save(Change(next_call_at={self.watch.name: next_call_at}))
+            await self.connection.api.aclose()
 
     async def _next(self) -> str:
         """Return the campaign to poll, once one is due and the share and the budget allow."""
@@ -157,7 +149,8 @@ class Poller:
 
     def _wait(self, mono: Seconds) -> Seconds:
         """Return how many seconds to wait until there is something to poll."""
-        status, polling = self.watch.status, self.watch.settings.polling
+        status, settings = self.watch.status, self.watch.settings
+        polling = settings.polling
         most = 1 if status.breaker_open else min(self.share, polling.concurrency)
         if len(self._in_flight) >= most:
             return TURN
@@ -165,11 +158,12 @@ class Poller:
             due = self._queue.next_due()
             return TURN if due is None else due - mono
         # At each turn, so that a token that was replaced works in seconds, not at the next probe.
-        if status.rejected_at is not None and self._token.changed():
-            self.api.set_token(self._token.value)
+        if status.rejected_at is not None and self.connection.token_changed():
             # The next probe is due at once: there is reason to hope.
-            self.watch.status = replace(status, called_at=None)
-        return self.watch.next_probe() - self.watch.now()
+            self.watch.status = status = replace(status, called_at=None)
+        facts = settings.facts_at(self.watch.pace)
+        intervals = polling.probe_interval, polling.token_probe_interval
+        return next_probe(status, facts, *intervals) - self.watch.now()
 
     def _probe(self) -> str | None:
         # Each probe asks for another campaign, so that one broken campaign is no outage.
@@ -185,11 +179,11 @@ class Poller:
         self.watch.budget = self.watch.budget.spend(self._clock.elapsed())
         until = self._on_the_wall(self.watch.budget.next_at)
         # One further ahead than a lease reaches was written before our clock went back.
-        if until <= self._leased_until <= until + LEASE:
+        if until <= self.leased_until <= until + LEASE:
             return
-        self._leased_until = until + LEASE
+        self.leased_until = until + LEASE
         try:
-            await self._store.lease(self.watch.name, self._leased_until)
+            await self.store.lease(self.watch.name, self.leased_until)
         except StorageError:
             log.warning("lease_not_stored", environment=self.watch.name)
 
@@ -201,7 +195,7 @@ class Poller:
         return self._clock.wall() + mono - self._clock.elapsed()
 
     async def _poll(self, key: str) -> None:
-        watch, token = self.watch, self._token.generation
+        watch, token = self.watch, self.connection.generation
         listing, base_url = self._discovery.listing, watch.settings.environment.base_url
         asked = self._clock.elapsed()
         answer = await self._call(key, asked)
@@ -209,19 +203,15 @@ class Poller:
         if base_url != watch.settings.environment.base_url:
             self._poll_next([key])
             return
-        before, anew, findings = watch.status, list[str](), None
-        if not isinstance(answer, ListingAnswer):
-            anew, findings = watch.decide(key, answer, token, took=self._clock.elapsed() - asked)
-        else:
-            watch.observe_listing(answer, token)
-            # Unless a reload has ended the one that this is a page of.
-            if listing is self._discovery.listing:
-                self._take_page(answer)
+        before, took = watch.status, self._clock.elapsed() - asked
+        anew, findings = watch.decide(key, answer, token, took)
+        # Unless a reload has ended the listing that this is a page of.
+        if isinstance(answer, ListingAnswer) and listing is self._discovery.listing:
+            self._take_page(answer)
         self.called = True
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
-        if watch.status.unauthorized_with == token == self._token.generation:
-            self._token.read_again()
-            self.api.set_token(self._token.value)
+        if watch.status.unauthorized_with == token == self.connection.generation:
+            self.connection.read_again()
         if self._is_watched(key):
             self._plan(key, findings)
         # The base URL is right after all: 404s that were distrusted are asked again, and believed.
@@ -234,27 +224,25 @@ class Poller:
         self.on_poll()
 
     async def _call(self, key: str, started: Seconds) -> Answer | ListingAnswer:
-        """Return the API's answer; a call that raises is an `internal_error`, which is counted.
-
-        It is logged with its traceback at the first of those calls for the same campaign in a row.
-        """
+        """Return the API's answer; a call that raises is an `internal_error`: counted, logged."""
         self._again.discard(key)
         try:
-            api, page = self.api, self._discovery.listing.next_page or 1
+            api, page = self.connection.api, self._discovery.listing.next_page or 1
             answer: Answer | ListingAnswer = (
                 await api.fetch_campaigns(page) if key == LISTING else await api.fetch_sftp(key)
             )
         except Exception as error:
             endpoint, campaign_id = ("campaigns", "") if key == LISTING else ("sftp", key)
             name, took = self.watch.name, self._clock.elapsed() - started
-            self._own.call_made(name, endpoint, took, Reason.INTERNAL_ERROR)
+            self.own.call_made(name, endpoint, took, Reason.INTERNAL_ERROR)
+            # With its traceback at the first in a row for the same campaign.
             if key not in self._broken:
                 log.error("poll_broke", environment=name, campaign_id=campaign_id, exc_info=error)
                 self._broken.add(key)
             failed = PollError(Reason.INTERNAL_ERROR, type(error).__name__)
             return ListingAnswer(failed) if key == LISTING else Answer(failed)
         finally:
-            self._in_flight.discard(key)
+            del self._in_flight[key]
             self._woken.set()
         self._broken.discard(key)
         return answer
@@ -286,7 +274,9 @@ class Poller:
         if key == LISTING:
             self._queue.put(key, *self._discovery.due)
             return
-        planned = self.watch.next_poll(key, now, findings)
+        entry, cadence = self.watch.entries[key], self.watch.settings.cadence
+        skew = ahead(self.watch.status, now)
+        planned = next_poll(entry.status, entry.target, cadence, now, skew, findings=findings)
         if planned is None:
             # At the budget's even pace from the start on: so nothing of it is late.
             due = max(mono, self._next_first_poll)

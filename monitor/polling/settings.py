@@ -1,4 +1,4 @@
-"""What an environment is polled under: the clocks, its part of the config, its token, its API."""
+"""What an environment is polled under: the clocks, its part of the config, its API and token."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,7 @@ from typing import Protocol
 
 import structlog
 
-from monitor.config import (
-    AlertsConfig,
-    EnvironmentConfig,
-    Polling,
-    SecretError,
-    TokenSource,
-    targets,
-)
+from monitor.config import AlertsConfig, EnvironmentConfig, Polling, SecretError, targets
 from monitor.core.assess import Cadence
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import Roster
@@ -51,11 +44,11 @@ class Api(Protocol):
         """Close the connections."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Settings:
-    """An environment's part of the config, replaced whole by a reload, and its campaigns by id.
+    """An environment's part of the config, replaced whole by a reload; `targets` follow from it.
 
-    `roster` is what its listings came to; a listing replaces it. `targets` follow from both.
+    `roster` is what its listings came to: each replaces it.
     """
 
     environment: EnvironmentConfig
@@ -77,23 +70,21 @@ class Settings:
 
     @property
     def knows_nobody_else(self) -> bool:
-        """True while no listing has told who is there beside the campaigns of the file."""
+        """True while no listing has shown who is there beside the campaigns of the file."""
         return self.discovers and not self.roster.campaigns
 
     @cached_property
     def told(self) -> int:
-        """How many campaigns on-call is told of; the others are polled now and then."""
+        """Of how many campaigns on-call is notified; the others are polled now and then."""
         return sum(target.muted_status is None for target in self.targets.values())
 
     @cached_property
     def cadence(self) -> Cadence:
-        """How often to look at a campaign, as far as the whole budget allows.
-
-        While that is throttled polls run late, evenly; they are back in their slots after it.
-        """
+        """How often to poll a campaign, as far as the whole budget allows."""
+        # While that is throttled polls run late, evenly; they are back in their slots after it.
         whole = Budget(self.environment.budget_per_minute, 0.0).pace(0.0)
         # A budget that is too small stretches all intervals alike.
-        stretch = self.interval_at(whole) / self.polling.interval
+        stretch = self.facts_at(whole).effective_interval / self.polling.interval
         return Cadence(
             interval=self.polling.interval * stretch,
             stretched=stretch > 1,
@@ -101,17 +92,14 @@ class Settings:
             idle_interval=self.polling.idle_interval,
         )
 
-    def interval_at(self, pace: float) -> Seconds:
-        """Return the sweep time that so many calls a minute really give, in seconds."""
-        polling, idle = self.polling, len(self.targets) - self.told
-        return effective_interval(pace, self.told, polling.interval, idle, polling.idle_interval)
-
     def facts_at(self, pace: float) -> Facts:
         """Return what a decision on the environment depends on, at so many calls a minute."""
+        polling, told, idle = self.polling, self.told, len(self.targets) - self.told
+        interval = effective_interval(pace, told, polling.interval, idle, polling.idle_interval)
         return Facts(
             campaigns=len(self.targets),
-            notified=self.told,
-            effective_interval=self.interval_at(pace),
+            notified=told,
+            effective_interval=interval,
             unreadable_after=self.environment.resolved.unreadable_after,
             rules=self.environment.resolved.rules,
             labels=self.environment.alert_labels,
@@ -123,32 +111,34 @@ Connect = Callable[[Settings, str], Api]
 """Makes an environment's API client, of its part of the config and the token."""
 
 
-class Token:
-    """A token and where it comes from. `generation` counts how often it was read."""
+class Connection:
+    """An environment's API and token under one config; `generation` counts reads of the token."""
 
-    def __init__(self, environment: str, source: TokenSource) -> None:
-        """Read the token; raises SecretError when it cannot be."""
+    def __init__(self, settings: Settings, connect: Connect) -> None:
+        """Read the token and connect with it. Raises SecretError or ValueError."""
+        self.settings = settings
+        self.token = settings.environment.token_source.read()
         self.generation = 0
-        self.value = source.read()
-        self._environment = environment
-        self._source = source
+        self.api = connect(settings, self.token)
 
     def read_again(self) -> None:
         """Read the token again, after it was rejected; the same one counts as read, too."""
         # The breaker waits for a 401 to a later generation, be it of the same token.
-        if not self.changed():
+        if not self.token_changed():
             self.generation += 1
 
-    def changed(self) -> bool:
-        """Take another token if the source has one by now; a broken file keeps the old one."""
+    def token_changed(self) -> bool:
+        """Use another token if its source has one by now; a broken file keeps the old one."""
+        environment = self.settings.environment
         try:
-            value = self._source.read()
+            token = environment.token_source.read()
         except SecretError as error:
-            log.warning("token_unreadable", environment=self._environment, problem=str(error))
+            log.warning("token_unreadable", environment=environment.name, problem=str(error))
             return False
-        if value == self.value:
+        if token == self.token:
             return False
-        self.value = value
+        self.token = token
         self.generation += 1
-        log.info("token_changed", environment=self._environment)
+        self.api.set_token(token)
+        log.info("token_changed", environment=environment.name)
         return True

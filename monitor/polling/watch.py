@@ -3,15 +3,14 @@
 So a poll happened whole or not at all, whatever is cancelled when.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
 from monitor.core.alerts import in_telling_order
-from monitor.core.assess import NextPoll
 from monitor.core.board import Entry, Findings, in_force
 from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.corroboration import Corroboration
@@ -22,46 +21,40 @@ from monitor.core.status import CampaignStatus, EnvironmentStatus, moved
 from monitor.core.text import rfc3339
 from monitor.polling.settings import Clock, Settings
 
-STEP: Seconds = 2.0
-"""From here on a difference between the wall clock and the monotonic one is a step."""
+STEP: Seconds = 2.0  # from here on the wall clock and the monotonic one differ by a step
 
 log = structlog.get_logger()
 
 
+@dataclass(eq=False)
 class Watch:
-    """All that is known about one environment and its campaigns."""
+    """All that is known about one environment and its campaigns; `save` takes every change of it.
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        save: Callable[[Change], None],
-        status: EnvironmentStatus,
-        campaigns: Mapping[str, CampaignStatus],
-    ) -> None:
-        """Continue from what is remembered; every change goes to `save`, events in it.
+    `entries`, made by `configure`, are the campaigns as the board shows them: never changed.
+    """
 
-        `entries`, made by `configure`, are the campaigns as the board shows them: never changed.
-        """
-        self.name = status.name
-        self.settings = settings
-        self.status = status
-        self.campaigns = dict(campaigns)
+    settings: Settings
+    clock: Clock
+    save: Callable[[Change], None]
+    status: EnvironmentStatus
+    campaigns: dict[str, CampaignStatus]
+
+    def __post_init__(self) -> None:
+        settings, mono = self.settings, self.clock.elapsed()
+        self.name = self.status.name
         self.entries: dict[str, Entry] = {}
         self.findings: Findings | None = None
-        self.budget = Budget(settings.environment.budget_per_minute, clock.elapsed())
-        self.pace = self.budget.pace(clock.elapsed())
+        self.budget = Budget(settings.environment.budget_per_minute, mono)
+        self.pace = self.budget.pace(mono)
         self.unswept = set(settings.targets)
         self.awaits_listing = settings.discovers
-        self._clock = clock
-        self.save = save
         self._doubts = Corroboration()
-        self._offset = clock.wall() - clock.elapsed()
+        self._offset = self.clock.wall() - mono
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
-        wall = self._clock.wall()
-        offset = wall - self._clock.elapsed()
+        wall = self.clock.wall()
+        offset = wall - self.clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
             self._step(step, wall)
@@ -89,41 +82,35 @@ class Watch:
         now = self.now()
         self._aim(settings)
         self.unswept = set(settings.targets)
-        change, before = self._reconciled(self.campaigns, now), self.status
-        facts = settings.facts_at(self.pace)
+        self._reconcile(self.campaigns, now)
+        before, facts = self.status, settings.facts_at(self.pace)
         self.status, events = assess.reconcile_environment(before, facts, now)
         if self.status != before:
-            events = (*change.events, *events)
-            change = replace(change, environments=(self.status,), events=events)
-        if change != Change():
-            self.save(change)
+            self.save(Change(environments=(self.status,), events=events))
         return self._doubts.restore(self.entries)
 
     def discover(self, roster: Roster | None) -> list[str]:
-        """Take what a listing came to, None where it failed; return whom to look at anew.
-
-        The sweep that runs goes on, with those that joined; the first one has waited for it. Whom
-        a listing has confirmed to be there without its config, or to be told or muted, is decided
-        at once.
-        """
+        """Take what a listing came to, None where it failed; return whom to poll at once."""
+        # The sweep that runs goes on, with those that joined; the first one has waited for this.
         now, status, before = self.now(), self.status, self.settings
-        change, anew = Change(), list[str]()
+        anew, rosters = list[str](), dict[str, Roster]()
         if roster is not None:
             self._aim(replace(before, roster=roster))
             targets, known = self.settings.targets, before.targets
+            # Who joined or changed, and whom it has confirmed to be there without a config.
             anew = [key for key, target in targets.items() if not target.is_as(known.get(key))]
             anew += self._doubts.restore(self.entries)
             self.unswept = (self.unswept & targets.keys()) | (targets.keys() - known.keys())
             gone = [key for key in self.campaigns if key not in targets]
-            change = self._reconciled([*gone, *(key for key in anew if key in self.campaigns)], now)
+            self._reconcile([*gone, *(key for key in anew if key in self.campaigns)], now)
             self.status = replace(self.status, listed_at=roster.listed_at)
             # A roster is large: where only its instant is new, that in the status is enough.
             if replace(roster, listed_at=before.roster.listed_at) != before.roster:
-                change = replace(change, rosters={self.name: roster})
+                rosters[self.name] = roster
         self.awaits_listing = False
         self._end_sweep(now)
-        if self.status != status or change != Change():
-            self.save(replace(change, environments=(self.status,)))
+        if self.status != status or rosters:
+            self.save(Change(environments=(self.status,), rosters=rosters))
         return anew
 
     def _aim(self, settings: Settings) -> None:
@@ -132,45 +119,40 @@ class Watch:
         self.findings = in_force(self.findings, settings.environment.resolved.rules)
         before, entries = self.entries, dict[str, Entry]()
         for key, target in settings.targets.items():
-            status = self.campaigns.get(key)
-            if status is None:
-                status = CampaignStatus(environment=self.name, campaign_id=key)
+            known = self.campaigns.get(key)
+            status = known or CampaignStatus(environment=self.name, campaign_id=key)
             kept = in_force(before[key].findings, target.rules) if key in before else None
             entries[key] = Entry(target, status, kept)
         self.entries = entries
 
-    def _reconciled(self, keys: Iterable[str], now: Instant) -> Change:
-        """Return what the config means for these campaigns, and take it.
-
-        What is left of one that is gone is a tombstone, so that its numbering goes on if it comes
-        back. As long as no listing has told who is there, none is gone.
-        """
-        changed, told = list[CampaignStatus](), list[Event]()
+    def _reconcile(self, keys: Iterable[str], now: Instant) -> None:
+        """Take what the config means for these campaigns; of one that is gone a tombstone stays."""
         for key in keys:
             before, entry = self.campaigns[key], self.entries.get(key)
             if entry is not None:
                 decision = assess.reconcile(before, entry.target, now)
             elif self.settings.knows_nobody_else:
-                continue
+                continue  # until a listing has shown who is there, none is gone
             else:
                 decision = assess.reconcile(before, None, now, "campaign_removed")
             if decision.status != before:
+                self.campaigns[key] = decision.status
                 if entry is not None:
                     self.entries[key] = replace(entry, status=decision.status)
-                changed.append(decision.status)
-                told += decision.events
-        self.campaigns |= {one.campaign_id: one for one in changed}
-        return Change(campaigns=tuple(changed), events=tuple(told))
+                self.save(Change(campaigns=(decision.status,), events=decision.events))
 
     def decide(
-        self, key: str, answer: Answer, generation: int, took: Seconds
+        self, key: str, answer: Answer | ListingAnswer, generation: int, took: Seconds
     ) -> tuple[list[str], Findings | None]:
-        """Take an answer: breaker first, then campaign, then events.
-
-        Return whom to poll next; and the findings, where it was decided on.
-        """
+        """Take an answer; return whom to poll next, and the findings where it was decided on."""
         self._heed(answer)
         now, targets = self.now(), self.settings.targets
+        if isinstance(answer, ListingAnswer):
+            # Whatever it lists: for the breaker it is a call.
+            call = Call(None, answer.observation, generation)
+            events = self._observe(call, answer.server_date, now)
+            self.save(Change(environments=(self.status,), events=events))
+            return [], None
         if key not in targets:
             return [], None
         target, before = targets[key], self.entries[key]
@@ -196,20 +178,13 @@ class Watch:
         _log_poll(before, after)
         self.unswept.discard(key)
         self._end_sweep(now)
-        told = in_telling_order([*events, *decision.events])
-        self.save(Change(campaigns=(status,), environments=(self.status,), events=told))
+        ordered = in_telling_order([*events, *decision.events])
+        self.save(Change(campaigns=(status,), environments=(self.status,), events=ordered))
         return self._doubts.take(key, now - took, self.entries), decision.findings
-
-    def observe_listing(self, answer: ListingAnswer, token_generation: int) -> None:
-        """Take a page of the listing, or why there is none: for the breaker it is a call."""
-        self._heed(answer)
-        call = Call(None, answer.observation, token_generation)
-        events = self._observe(call, answer.server_date, self.now())
-        self.save(Change(environments=(self.status,), events=events))
 
     def _heed(self, answer: Answer | ListingAnswer) -> None:
         """Take what an answer says of the API's limits."""
-        plan, mono = self.settings.environment.requests_per_minute, self._clock.elapsed()
+        plan, mono = self.settings.environment.requests_per_minute, self.clock.elapsed()
         before, self.budget = self.budget, self.budget.answered(answer, plan, mono)
         self.pace = self.budget.pace(mono)
         if answer.pause is not None:
@@ -234,21 +209,6 @@ class Watch:
         """Return the campaigns that answered 404 while no base URL was known to be right."""
         read = self.campaigns.items()
         return sorted(k for k, one in read if one.error and one.error.reason is Reason.NOT_FOUND)
-
-    def next_poll(self, key: str, now: Instant, findings: Findings | None) -> NextPoll | None:
-        """Return when to look at a campaign again, and why; None: never polled, at once.
-
-        `findings` are those of the decision on it that has just been made, if one has.
-        """
-        entry, cadence = self.entries[key], self.settings.cadence
-        ahead = clock.ahead(self.status, now)
-        return assess.next_poll(entry.status, entry.target, cadence, now, ahead, findings=findings)
-
-    def next_probe(self) -> Instant:
-        """Return when the open breaker lets its next probe through."""
-        polling, facts = self.settings.polling, self.settings.facts_at(self.pace)
-        outage, token = polling.probe_interval, polling.token_probe_interval
-        return assess.next_probe(self.status, facts, outage, token)
 
 
 def _log_poll(before: Entry, after: Entry) -> None:

@@ -31,7 +31,7 @@ async def test_a_test_that_grows_stale_in_30_seconds_is_told_within_5(tmp_path: 
 @pytest.mark.slow
 async def test_a_test_that_was_run_a_moment_earlier_prevents_the_alert(tmp_path: Path) -> None:
     async with fake_platform() as platform:
-        platform.set("c-1", last_test_at=now() + 3 - 30 * DAY)
+        platform.set("c-1", last_test_at=now() + 10 - 30 * DAY)
         config = write_config(tmp_path, platform, ["c-1"], polling=EVERY_5_MINUTES)
         async with daemon(config) as monitor:
             await monitor.process.record(event="sweep_complete")

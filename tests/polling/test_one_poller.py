@@ -11,7 +11,7 @@ from monitor.adapters.store import MEMORY, Store
 from monitor.config import load_config
 from monitor.core.status import EnvironmentStatus
 from monitor.polling import Api, Poller, Settings
-from monitor.polling.settings import Token
+from monitor.polling.settings import Connection
 from monitor.polling.watch import Watch
 from support.virtual import START, FakeApi, VirtualClock, run, virtual_seconds
 
@@ -33,10 +33,8 @@ def _poller(settings: Settings, api: Api, share: int) -> Poller:
     store, clock = Store(MEMORY, now=START), VirtualClock()
     status = EnvironmentStatus(name="production")
     watch = Watch(settings, clock, store.save, status, {})
-    token = Token("production", settings.environment.token_source)
-    poller = Poller(watch, api, token, store, clock, OwnMetrics("test"))
-    poller.share = share
-    return poller
+    connection = Connection(settings, lambda *_: api)
+    return Poller(watch, connection, store, OwnMetrics("test"), START, share)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
@@ -51,10 +49,9 @@ def test_a_call_under_way_ends_under_the_settings_it_began_with(settings: Settin
         poller = _poller(settings, old, share=1)
         polling = asyncio.create_task(poller.run())
         await virtual_seconds(1)
-        token = Token("production", settings.environment.token_source)
         polling_config = settings.polling.model_copy(update={"timeout": 1.0})
-        poller.configure(replace(settings, polling=polling_config), new, token)
-        retiring = asyncio.create_task(poller.retire(old))
+        after = replace(settings, polling=polling_config)
+        retiring = poller.configure(Connection(after, lambda *_: new))
         await virtual_seconds(48)
         early = old.closed
         await virtual_seconds(2)
@@ -69,9 +66,8 @@ def test_many_reloads_do_not_put_first_polls_off(settings: Settings) -> None:
     async def story() -> int:
         api = FakeApi(VirtualClock())
         poller = _poller(settings, api, share=2)
-        token = Token("production", settings.environment.token_source)
         for _ in range(100):
-            poller.configure(replace(settings), api, token)
+            await poller.configure(Connection(replace(settings), lambda *_: api))
         polling = asyncio.create_task(poller.run())
         await virtual_seconds(15)
         await _ended(polling)

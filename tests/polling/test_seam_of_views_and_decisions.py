@@ -82,7 +82,8 @@ class Watched:
     def outage(self, at: Instant) -> None:
         """Have three calls for the listing unanswered: the breaker opens, nobody was polled."""
         for _ in range(CALLS_TO_OPEN):
-            self.watch.observe_listing(ListingAnswer(PollError(Reason.TIMEOUT)), self.generation)
+            answer = ListingAnswer(PollError(Reason.TIMEOUT))
+            self.watch.decide("*", answer, self.generation, 0.0)
         self._compare_environment(at)
         compare(self.watch, self.key, self.decided)
 

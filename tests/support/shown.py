@@ -73,9 +73,6 @@ class SomeSettings:
     def told(self) -> int:
         return len(self.targets)
 
-    def interval_at(self, pace: float) -> Seconds:
-        return Settings.interval_at(cast(Settings, self), pace)
-
     def facts_at(self, pace: float) -> Facts:
         return Settings.facts_at(cast(Settings, self), pace)
 
@@ -108,7 +105,7 @@ def a_watch(
     """Return a watch over one campaign that has just started."""
     settings = some_settings(target)
     known = status or EnvironmentStatus(name=target.environment)
-    watch = Watch(settings, clock, nothing_saved, known, campaigns or {})
+    watch = Watch(settings, clock, nothing_saved, known, dict(campaigns or {}))
     watch.configure(settings)
     return watch
 
@@ -119,7 +116,7 @@ def nothing_saved(_change: Change) -> None:
 
 def board_of(watch: Watch) -> EnvironmentBoard:
     """Return the watch's environment as it is known now, as its poller gives it."""
-    interval = watch.settings.interval_at(watch.pace)
+    interval = watch.settings.facts_at(watch.pace).effective_interval
     return EnvironmentBoard(
         now=watch.now(),
         status=watch.status,
