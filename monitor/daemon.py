@@ -17,17 +17,17 @@ from typing import Any
 import structlog
 
 from monitor import __version__
-from monitor.adapters.metrics import OwnMetrics
-from monitor.adapters.sinks import Situation, WriteLine, sinks_of
+from monitor.adapters.metrics import SelfMetrics
+from monitor.adapters.sinks import AlertmanagerContext, WriteLine, sinks_of
 from monitor.adapters.store import StorageError, Store
-from monitor.adapters.systemd import ServiceManager
+from monitor.adapters.systemd import SystemdNotifier
 from monitor.adapters.web import WebServer
 from monitor.config import Config, ConfigError, SecretError, safe_access
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
-from monitor.polling import STEP, Clock, Connect, Fleet
+from monitor.notifier import SinkWorker
+from monitor.polling import STEP, Clock, Connect, PollerManager
 from monitor.reporting import Report
-from monitor.telling import Teller
 
 DRAIN: Seconds = 3.0  # how long a stop waits for deliveries; what is left waits in the database
 TICK: Seconds = 1.0  # how often the loop's lag is measured, clocks compared, the watchdog fed
@@ -64,7 +64,7 @@ class Daemon:
     load_config: Callable[[], Config]
     write: WriteLine
     _: KW_ONLY
-    manager: ServiceManager | None = None
+    systemd: SystemdNotifier | None = None
     clock: Clock | None = None
     connect: Connect | None = None
     threaded: bool = True
@@ -73,9 +73,9 @@ class Daemon:
     def __post_init__(self) -> None:
         self.stop_requested, self.reload_requested = asyncio.Event(), asyncio.Event()
         self.url = ""
-        self._manager = self.manager or ServiceManager({}, 0)
+        self._systemd = self.systemd or SystemdNotifier({}, 0)
         self._clock = self.clock or SystemClock()
-        self._own = OwnMetrics(__version__, lines_dropped=self.lines_dropped)
+        self._self_metrics = SelfMetrics(__version__, lines_dropped=self.lines_dropped)
         self._jobs = Jobs()
         self._reloading = asyncio.Lock()
         self._ended = self._loaded = self._disk_fails = False
@@ -89,13 +89,13 @@ class Daemon:
             config = self.load_config()
             self._build(config)
             # Before the log's first line, which would be glued to the one that a crash broke off.
-            self._delivering = [self._keep_running(one.name, one.run()) for one in self._tellers]
+            self._delivering = [self._keep_running(one.name, one.run()) for one in self._workers]
             # Undone from the last: polling ends before the drain, so that all it decided goes out.
             self._closing.push_async_callback(self._drain)
             # The port before the first call: a start that fails must not spend any of the budget.
             await self._open_web(config)
-            self._closing.push_async_callback(self._fleet.aclose)
-            await self._fleet.take(*await self._fleet.prepare(config))
+            self._closing.push_async_callback(self._manager.aclose)
+            await self._manager.take(*await self._manager.prepare(config))
             self._take(config)
             for name, work in (("ticking", self._tick()), ("reloading", self._reload_when_asked())):
                 self._closing.callback(self._keep_running(name, work).cancel)
@@ -105,7 +105,7 @@ class Daemon:
         except BaseException:
             await self._closing.aclose()
             raise
-        environments = len(self._fleet.pollers)
+        environments = len(self._manager.pollers)
         log.info("started", version=__version__, url=self.url, environments=environments)
         # Not as late as /-/ready: an API that is down must not keep the service from starting.
         self._report_ready()
@@ -121,18 +121,27 @@ class Daemon:
         )
         self._closing.push_async_callback(store.aclose)
         self._store = store
-        self._fleet = Fleet(store, clock, self._own, self._keep_running, self.connect)
+        self._manager = PollerManager(
+            store, clock, self._self_metrics, self._keep_running, self.connect
+        )
         # The report is made after the sinks.
-        situation = Situation(clock.wall, board=lambda: self.report.board())  # noqa: PLW0108
-        sinks = sinks_of(config, self.write, situation, threaded=self.threaded)
+        context = AlertmanagerContext(clock.wall, snapshot=lambda: self.report.snapshot())  # noqa: PLW0108
+        sinks = sinks_of(config, self.write, context, threaded=self.threaded)
         names = tuple(sink.name for sink in sinks)
         self.report = Report(
-            config, self._fleet, store, names, self._own, clock, lambda: self._loaded, self.reload
+            config,
+            self._manager,
+            store,
+            names,
+            self._self_metrics,
+            clock,
+            lambda: self._loaded,
+            self.reload,
         )
         for name in names:
-            self._own.prepare_sink(name)
+            self._self_metrics.prepare_sink(name)
         # Before the first save: without its cursor a crash would let events pass a sink by.
-        self._tellers = [Teller(sink, store, self._own.sink_failed) for sink in sinks]
+        self._workers = [SinkWorker(sink, store, self._self_metrics.sink_failed) for sink in sinks]
         store.on_error = self._storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
@@ -146,14 +155,14 @@ class Daemon:
     async def stop(self) -> None:
         """Stop everything in reverse; what could not be delivered waits in the database."""
         log.info("stopping")
-        self._manager.stopping()
+        self._systemd.stopping()
         await self._closing.aclose()
 
     async def _drain(self) -> None:
         # Not cancelled but asked: a delivery cut off would be made again, by the next process.
         await self._store.flush()
-        for teller in self._tellers:
-            teller.finish()
+        for worker in self._workers:
+            worker.finish()
         _, late = await asyncio.wait(self._delivering, timeout=DRAIN)
         for task in late:
             task.cancel()
@@ -174,13 +183,15 @@ class Daemon:
         """Read the config again and take it; a bad one changes nothing. Returns its problems."""
         # One after the other, or an older file could be put in force after a newer one.
         async with self._reloading:
-            self._manager.reloading(self._clock.elapsed())
+            self._systemd.reloading(self._clock.elapsed())
             problems = await self._reload()
             self._report_ready("; the last reload was refused" if problems else "")
             return problems
 
     def _report_ready(self, more: str = "") -> None:
-        self._manager.ready(f"watching {len(self._fleet.pollers)} environments at {self.url}{more}")
+        self._systemd.ready(
+            f"watching {len(self._manager.pollers)} environments at {self.url}{more}"
+        )
 
     async def _reload(self) -> Sequence[str]:
         try:
@@ -192,16 +203,16 @@ class Daemon:
                 config = self._read()
             await self._store.flush()
             # All that can fail comes before the first change.
-            await self._fleet.take(*await self._fleet.prepare(config))
+            await self._manager.take(*await self._manager.prepare(config))
             self._take(config)
             self._web.web_config.reload()
         except Exception as error:
             return self._refused(error)
-        log.info("reloaded", environments=len(self._fleet.pollers))
+        log.info("reloaded", environments=len(self._manager.pollers))
         return []
 
     def _refused(self, error: Exception) -> Sequence[str]:
-        self._own.config_refused()
+        self._self_metrics.config_refused()
         problems, more = [str(one) for one in getattr(error, "problems", (error,))], {}
         if not isinstance(error, ConfigError | SecretError | StorageError):
             # Without its text, in which a secret may be: this is shown to whoever asks.
@@ -228,7 +239,7 @@ class Daemon:
                 log.warning("restart_needed", changed=part)
         self._jobs.every(config.alerts.heartbeat_every, "heartbeat", self.report.heartbeat)
         self._jobs.every(RETENTION_EVERY, "retention", self._prune)
-        self._own.config_loaded(self._clock.wall(), config.digest)
+        self._self_metrics.config_loaded(self._clock.wall(), config.digest)
 
     async def _open_web(self, config: Config) -> None:
         host, port = config.web.listen_address
@@ -245,7 +256,7 @@ class Daemon:
         while True:
             due = clock.elapsed() + TICK
             await asyncio.sleep(TICK)
-            self._own.loop_lagged(max(0.0, clock.elapsed() - due))
+            self._self_metrics.loop_lagged(max(0.0, clock.elapsed() - due))
             step = clock.wall() - clock.elapsed() - known
             # The offset is kept up to the threshold, so that small steps add up to one.
             if abs(step) > STEP:
@@ -255,7 +266,7 @@ class Daemon:
             # Only work that was done feeds it: a loop that merely lives would hide one that hangs.
             if self.report.turned_since(fed_at):
                 fed_at = clock.elapsed()
-                self._manager.alive()
+                self._systemd.alive()
             if self._disk_fails and self._store.problem is None:
                 self._disk_fails = False
                 log.info("state_written_again")
@@ -264,7 +275,7 @@ class Daemon:
         await self._store.prune(self._clock.wall() - self.report.config.state.retention)
 
     def _storage_failed(self, error: Exception) -> None:
-        self._own.storage_failed()
+        self._self_metrics.storage_failed()
         # The first one is logged, and the one that works again.
         if not self._disk_fails:
             log.error("state_not_written", problem=str(error))

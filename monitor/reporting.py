@@ -10,15 +10,15 @@ from typing import Any
 import structlog
 
 from monitor import __version__
-from monitor.adapters.metrics import Exposition, OwnMetrics
+from monitor.adapters.metrics import Exposition, SelfMetrics
 from monitor.adapters.sinks import links_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.web import EventsAnswer, HistoryUnreadableError
 from monitor.config import Config
-from monitor.core.board import Board, HistoryQuery
 from monitor.core.model import Instant, Seconds
+from monitor.core.snapshot import HistoryQuery, Snapshot
 from monitor.core.text import rfc3339
-from monitor.polling import Clock, Fleet
+from monitor.polling import Clock, PollerManager
 from monitor.serialize import record_of
 
 STANDS_STILL: Seconds = 30.0
@@ -32,10 +32,10 @@ class Report:
     """Views of the pollers and the store, made when asked; a reload replaces `config`."""
 
     config: Config
-    fleet: Fleet
+    manager: PollerManager
     store: Store
     sinks: tuple[str, ...]
-    own: OwnMetrics
+    own: SelfMetrics
     clock: Clock
     loaded: Callable[[], bool]
     reload: Callable[[], Awaitable[Sequence[str]]]
@@ -47,16 +47,16 @@ class Report:
         self._exposition = Exposition(self.own)
         self.own.show_state(lambda: self.store.problem is None)
 
-    def board(self) -> Board:
+    def snapshot(self) -> Snapshot:
         """Return all environments as they are known now."""
-        environments = {name: poller.board() for name, poller in self.fleet.pollers.items()}
-        return Board(environments, self.clock.wall())
+        environments = {name: poller.snapshot() for name, poller in self.manager.pollers.items()}
+        return Snapshot(environments, self.clock.wall())
 
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""
         # The board is made here, on the loop: frozen, it may be rendered while pollers go on.
-        board, sinks = self.board(), {name: self.store.pending(name) for name in self.sinks}
-        return partial(self._exposition.render, board, sinks, openmetrics=openmetrics)
+        snapshot, sinks = self.snapshot(), {name: self.store.pending(name) for name in self.sinks}
+        return partial(self._exposition.render, snapshot, sinks, openmetrics=openmetrics)
 
     def history(self, *, limit: int, next: int | None = None, **wanted: Any) -> EventsAnswer:
         """Return events as the log has them, newest first, in a thread.
@@ -79,7 +79,7 @@ class Report:
 
     def turned_since(self, mono: Seconds) -> bool:
         """Say whether every poll loop has turned after this instant of the monotonic clock."""
-        return all(poller.turned_at > mono for poller in self.fleet.pollers.values())
+        return all(poller.turned_at > mono for poller in self.manager.pollers.values())
 
     def ready(self) -> str | None:
         """Return why the monitor is not ready, or None when it is."""
@@ -89,15 +89,17 @@ class Report:
             return f"the state database: {self.store.problem.reason}"
         if not self.healthy():
             return "the poll loop stands still"
-        waiting = [name for name, poller in self.fleet.pollers.items() if not poller.called]
+        waiting = [name for name, poller in self.manager.pollers.items() if not poller.called]
         return f"no call was made yet for {', '.join(waiting)}" if waiting else None
 
     async def heartbeat(self) -> None:
         """Log that the monitor lives, so that silence is not health."""
         counts, seen = Counter[str](), list[Instant | None]()
-        for environment in self.board().environments.values():
+        for environment in self.snapshot().environments.values():
             counts.update({health.value: n for health, n in environment.counts().items()})
-            seen += [entry.status.memory.seen_at for entry in environment.campaigns.values()]
+            seen += [
+                entry.status.last_known.last_read_at for entry in environment.campaigns.values()
+            ]
             # 100,000 campaigns in one go would hold up the polls.
             await asyncio.sleep(0)
         oldest = min((at for at in seen if at is not None), default=None)

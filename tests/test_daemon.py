@@ -78,9 +78,9 @@ def test_a_restart_tells_nothing_and_keeps_since(world: World) -> None:
         for _ in range(3):
             async with world.daemon() as daemon:
                 await virtual_seconds(20 * MINUTE)
-                board = daemon.report.board().environments["production"]
-                alert = board.campaigns["c-1"].status.alerts["failed_test"]
-                since.append(f"{alert.since} {alert.told_at} {alert.seq}")
+                snapshot = daemon.report.snapshot().environments["production"]
+                alert = snapshot.campaigns["c-1"].status.alerts["failed_test"]
+                since.append(f"{alert.since} {alert.notified_at} {alert.seq}")
         return since
 
     since = run(story())
@@ -196,7 +196,7 @@ def test_faults_7_and_37_a_rejected_token_stops_the_sweep_until_its_file_changes
             token.write_text("talq_new\n")
             await virtual_seconds(10)
             assert world.told()[-1] == ("resolved", "token_rejected", None)
-            assert daemon.report.board().environments["production"].status.up
+            assert daemon.report.snapshot().environments["production"].status.up
 
     run(story())
 
@@ -564,7 +564,7 @@ def test_with_many_sick_campaigns_every_one_is_read_within_three_intervals(world
             api.says[key] = config(key, START, last_test_success=False)
         async with world.daemon() as daemon:
             await virtual_seconds(90 * MINUTE)
-            return api.calls, daemon.report.board().environments["production"].interval
+            return api.calls, daemon.report.snapshot().environments["production"].interval
 
     calls, interval = run(story())
     last = dict.fromkeys(keys, 0.0)
@@ -603,7 +603,7 @@ def test_a_first_sweep_takes_its_budget_and_hardly_longer(world: World) -> None:
         world.configure([f"c-{n}" for n in range(300)])
         async with world.daemon() as daemon:
             await virtual_seconds(10 * MINUTE)
-            swept_at = daemon.report.board().environments["production"].status.swept_at
+            swept_at = daemon.report.snapshot().environments["production"].status.swept_at
         assert swept_at is not None
         return world.api().calls[299][0]
 
@@ -627,7 +627,7 @@ def test_after_a_restart_it_is_ready_at_once_where_every_environment_was_called_
         async with world.daemon() as daemon:
             await virtual_seconds(20 * MINUTE)
         async with world.daemon() as daemon:
-            assert daemon.report.board().environments["production"].status.breaker_open
+            assert daemon.report.snapshot().environments["production"].status.breaker_open
             seen.append(daemon.report.ready())
         return seen
 
@@ -675,7 +675,7 @@ def test_a_reload_with_a_shorter_timeout_cuts_no_poll_that_is_under_way(world: W
             seen.append(api.closed)
             await virtual_seconds(5)
             seen.append(api.closed)
-            seen.append(daemon.report.board().environments["production"].status.up is True)
+            seen.append(daemon.report.snapshot().environments["production"].status.up is True)
         return seen
 
     assert run(story()) == [False, True, True]

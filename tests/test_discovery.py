@@ -36,7 +36,7 @@ def discovering(world: World, *lines: str, keys: str = "", more: str = "") -> No
 
 
 def watched(daemon: Daemon) -> list[str]:
-    return list(daemon.report.board().environments["production"].campaigns)
+    return list(daemon.report.snapshot().environments["production"].campaigns)
 
 
 def failing(world: World, *campaigns: str) -> None:
@@ -347,7 +347,7 @@ def test_a_config_that_is_gone_is_missing_once_a_listing_still_has_the_campaign(
 ) -> None:
     told = _without_config(world, lambda: None)
     assert told == [("firing", "missing", "c-3")]
-    gone = world.events()[0]["evidence"]["gone_at"]
+    gone = world.events()[0]["evidence"]["missing_since"]
     assert world.events()[0]["timestamp"] >= "2027-01-15T08:15"
     assert gone < "2027-01-15T08:15"
 
@@ -363,7 +363,7 @@ def test_a_discovered_campaign_without_a_config_does_not_use_sftp(world: World) 
         world.api().says = {f"c-{n}": NoConfig(by_404=True) for n in (1, 2, 3)}
         async with world.daemon() as daemon:
             await virtual_seconds(EVERY)
-            counts = daemon.report.board().environments["production"].counts()
+            counts = daemon.report.snapshot().environments["production"].counts()
             return {health.value: count for health, count in counts.items() if count}
 
     assert run(story()) == {"healthy": 3}
@@ -405,7 +405,7 @@ def test_a_restart_knows_when_the_last_listing_was_that_merely_confirmed_who_is_
             return [before, listed_at(daemon)]
 
     def listed_at(daemon: Daemon) -> float | None:
-        (entry,) = daemon.report.board().environments["production"].campaigns.values()
+        (entry,) = daemon.report.snapshot().environments["production"].campaigns.values()
         return entry.target.listed_at
 
     before, after = run(story())
@@ -559,7 +559,7 @@ def test_a_listing_that_is_refused_beside_readable_campaigns_is_no_alert(
         world.api().listing = PollError(reason)
         async with world.daemon() as daemon:
             await virtual_seconds(4 * EVERY)
-            assert daemon.report.board().environments["production"].status.swept_at is not None
+            assert daemon.report.snapshot().environments["production"].status.swept_at is not None
 
     run(story())
     assert world.told() == []

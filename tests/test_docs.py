@@ -23,7 +23,7 @@ from monitor.core.model import Reason
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
 from monitor.serialize import Links, event_json
-from support.boards import a_rich_board
+from support.boards import a_rich_snapshot
 from support.builders import NOW
 from support.events import FIRING
 from support.scrapes import scrape
@@ -244,7 +244,7 @@ def test_the_changelog_has_a_place_for_what_is_not_released_yet() -> None:
 def rendered() -> dict[str, tuple[str, set[str]]]:
     """Return type and labels of each metric of ours that a page with everything on it has."""
     found = {}
-    for family in scrape(a_rich_board(), sinks={"log": (1, NOW)}).families:
+    for family in scrape(a_rich_snapshot(), sinks={"log": (1, NOW)}).families:
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels}
         found[name] = (family.type, labels - {"le"})

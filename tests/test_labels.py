@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.sinks.alertmanager import labels_of, told_events
+from monitor.adapters.sinks.alertmanager import labels_of, standing_events
 from monitor.adapters.web import serializers
 from monitor.core.model import PollError, Reason
 from monitor.daemon import Daemon
@@ -71,8 +71,8 @@ def identities(daemon: Daemon) -> list[tuple[tuple[str, str], ...]]:
     shown = [tuple(sorted(_parsed(line).items())) for line in series]
     told = [
         tuple(sorted(labels_of(event).items()))
-        for environment in daemon.report.board().environments.values()
-        for event in told_events(environment)
+        for environment in daemon.report.snapshot().environments.values()
+        for event in standing_events(environment)
     ]
     return shown + told
 
@@ -81,7 +81,7 @@ def answers(daemon: Daemon) -> list[dict[str, Any]]:
     """Return what the JSON API says of each alert, of what on-call was told."""
     return [
         {"campaign_name": one.campaign_name, "labels": dict(one.labels)}
-        for one in serializers.alerts_page(daemon.report.board(), 1000, None).alerts
+        for one in serializers.alerts_page(daemon.report.snapshot(), 1000, None).alerts
     ]
 
 
@@ -152,7 +152,7 @@ def test_the_campaigns_own_fields_and_info_have_the_current_ones(world: World) -
             await virtual_seconds(20 * MINUTE)
             page = daemon.report.metrics(False)().decode().splitlines()
             (info,) = [one for one in page if one.startswith("sftp_monitor_campaign_info{")]
-            campaign = serializers.campaign(*next(daemon.report.board().entries()))
+            campaign = serializers.campaign(*next(daemon.report.snapshot().entries()))
             return info, campaign
 
     info, campaign = run(told())
@@ -178,7 +178,7 @@ def test_a_campaign_that_is_renamed_at_the_platform_keeps_the_name_it_fired_with
             before = identities(daemon)
             api.listing = [listed("c-1", name="Renamed")]
             await virtual_seconds(25 * MINUTE)
-            entry = daemon.report.board().environments["production"].campaigns["c-1"]
+            entry = daemon.report.snapshot().environments["production"].campaigns["c-1"]
             assert entry.target.name == "Renamed"
             assert identities(daemon) == before
             story.say(passed=True)

@@ -19,7 +19,7 @@ import pytest
 
 from monitor import daemon as daemon_module
 from monitor.adapters.store import Store
-from monitor.core.model import Answer, Instant, ListingAnswer, PollError, Reason
+from monitor.core.model import Answer, Instant, PageAnswer, PollError, Reason
 from monitor.daemon import Daemon
 from support.daemons import World
 from support.virtual import START, FakeApi, config, run, virtual_seconds
@@ -48,7 +48,7 @@ class SteppedApi(FakeApi):
             says = self.says.get(campaign_id) or config(campaign_id, START)
             return Answer(says() if callable(says) else says)
 
-    async def fetch_campaigns(self, page: int) -> ListingAnswer:
+    async def fetch_campaigns(self, page: int) -> PageAnswer:
         with self._under_way("*"):
             if self.held == "*" and self.hang is not None:
                 self.calls.append((self.clock.elapsed(), "*"))
@@ -198,8 +198,8 @@ class Case:
         assert self.over(), self.events()
         calls = len(self.api.calls)
         await virtual_seconds(3 * MINUTE)
-        board = daemon.report.board().environments
-        assert "staging" not in board or "c-2" not in board["staging"].campaigns
+        snapshot = daemon.report.snapshot().environments
+        assert "staging" not in snapshot or "c-2" not in snapshot["staging"].campaigns
         asked = {key for _, key in self.api.calls[calls:]}
         assert "c-2" not in asked
         assert bool(asked) is (self.what == "campaign")
@@ -386,7 +386,7 @@ def test_its_poll_is_queued(case: Case, known: str) -> None:
 def test_its_poll_waits_for_the_end_of_another(case: Case) -> None:
     async def story() -> None:
         async with watched(case) as daemon:
-            daemon._fleet.pollers["staging"].share = 1
+            daemon._manager.pollers["staging"].share = 1
             case.fails(True)
             await virtual_seconds(MINUTE)
             other = await case.under_way("c-1")
@@ -492,7 +492,7 @@ def test_its_probe_is_answered_around_the_removal(case: Case, says: Reason | Non
                 await virtual_seconds(3 * MINUTE)
                 for key in ("c-1", "c-2"):
                     case.api.says[key] = PollError(Reason.TIMEOUT)
-                while not daemon.report.board().environments["staging"].status.breaker_open:
+                while not daemon.report.snapshot().environments["staging"].status.breaker_open:
                     await virtual_seconds(1)
                 answer = await case.under_way("c-2")
                 case.api.says.clear()
@@ -604,7 +604,7 @@ def test_a_reload_changes_discovery_around_a_page_of_a_listing(
                 case.api.hang = None
                 await around(steps, answer, change)
                 await virtual_seconds(10)
-                campaigns = set(daemon.report.board().environments["staging"].campaigns)
+                campaigns = set(daemon.report.snapshot().environments["staging"].campaigns)
                 wanted = {"c-1", "c-2", "c-4"} - ({"c-1"} if becomes == "without c-1" else set())
                 assert campaigns == wanted
                 file.write_text(good)

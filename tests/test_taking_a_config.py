@@ -25,7 +25,7 @@ from monitor.adapters.web import WebServer
 from monitor.config import ConfigError, SecretError, TokenSource, load_config
 from monitor.config.document import Problem
 from monitor.daemon import Daemon
-from monitor.polling import fleet as fleet_module
+from monitor.polling import manager as manager_module
 from monitor.tls import client_context
 from support.command import daemon as process
 from support.command import finished, write_config
@@ -105,10 +105,10 @@ SEAMS: dict[str, tuple[object, str]] = {
     "the config is shared with the one before": (config_package.Config, "sharing_with"),
     "what was saved is written": (Store, "flush"),
     "what is remembered is read": (Store, "load"),
-    "a token is read": (fleet_module, "Connection"),
+    "a token is read": (manager_module, "Connection"),
     "a token's file is read": (TokenSource, "read"),
-    "whom to watch is worked out": (fleet_module, "Settings"),
-    "a client is made": (fleet_module.Fleet, "_connect"),
+    "whom to watch is worked out": (manager_module, "Settings"),
+    "a client is made": (manager_module.PollerManager, "_connect"),
 }
 """Whatever runs between the file and the first change, by what it does."""
 
@@ -119,10 +119,10 @@ def _metric(daemon: Daemon, name: str) -> str:
 
 
 def _configs(daemon: Daemon) -> tuple[object, ...]:
-    pollers = daemon._fleet.pollers
+    pollers = daemon._manager.pollers
     return (
         daemon.report.config,
-        [(name, one.watch.settings, one.connection) for name, one in pollers.items()],
+        [(name, one.state.settings, one.connection) for name, one in pollers.items()],
         _metric(daemon, "config_hash"),
         daemon._web.web_config.access,
     )
@@ -152,7 +152,7 @@ def test_a_reload_that_fails_leaves_the_old_config_whole(
             for error in ERRORS:
                 with pytest.MonkeyPatch.context() as patch:
                     # Those two are attributes of what runs, not of its class.
-                    part = {"load_config": daemon, "_connect": daemon._fleet}.get(name, owner)
+                    part = {"load_config": daemon, "_connect": daemon._manager}.get(name, owner)
                     patch.setattr(part, name, _raises(error))
                     await _refused(daemon, by)
                 assert _configs(daemon) == before, error
@@ -165,7 +165,7 @@ def test_a_reload_that_fails_leaves_the_old_config_whole(
             assert world.told() == [("firing", "failed_test", "c-2")]
             # And the next reload puts the new one in force.
             assert await daemon.reload() == []
-            assert set(daemon._fleet.pollers) == {"production", "staging"}
+            assert set(daemon._manager.pollers) == {"production", "staging"}
             assert _metric(daemon, "config_last_reload_successful").endswith(" 1.0")
 
     # Nobody reads the tracebacks, and to print them takes seconds.
@@ -191,13 +191,13 @@ def test_no_step_of_a_reload_is_left_out() -> None:
         for part in (
             Daemon._reload,
             Daemon._read,
-            fleet_module.Fleet.prepare,
-            fleet_module.Fleet._settings,
+            manager_module.PollerManager.prepare,
+            manager_module.PollerManager._settings,
         )
     )
     harmless = {
         "str", "type", "isinstance", "frozenset", "len", "error", "info", "append",
-        "sleep", "elsewhere", "get", "Prepared", "_Part", "Roster", "ConfigError",
+        "sleep", "elsewhere", "get", "Prepared", "_Part", "TargetSet", "ConfigError",
         "Problem", "discard", "prepare", "load_in", "_aside", "_prepare", "_settings", "_api",
         "_take", "take", "_refused", "read", "partial", "replace", "aclose", "get_running_loop",
         "run_in_executor", "_read", "reload",
@@ -234,8 +234,8 @@ STARTS: dict[str, tuple[object, str]] = {
     "the board is made": (daemon_module, "Report"),
     "what is served is made": (daemon_module, "WebServer"),
     "the port is opened": (WebServer, "start"),
-    "a config is prepared": (fleet_module.Fleet, "prepare"),
-    "the config is put in force": (fleet_module.Fleet, "take"),
+    "a config is prepared": (manager_module.PollerManager, "prepare"),
+    "the config is put in force": (manager_module.PollerManager, "take"),
 }
 """Whatever runs between the file and the first poll: what a reload runs, and what it keeps."""
 
@@ -260,11 +260,12 @@ def test_a_start_that_fails_says_why_and_leaves_nothing_behind(tmp_path: Path, s
                     async with world.daemon():
                         pass
             # What no client can be made of, and a token that cannot be read, have a place there.
-            kinds = {"_connect": (ValueError,), "read": (ValueError, SecretError)}
-            is_bad_config = isinstance(error, kinds.get(name, ConfigError))
+            placed = name in {"connect", "_connect", "Connection", "read"}
+            is_bad_config = isinstance(error, ConfigError) or (
+                placed and isinstance(error, ValueError | SecretError)
+            )
             assert isinstance(raised.value, ConfigError if is_bad_config else type(error))
-            # A client reads no file: whatever it says is about the config.
-            exposed = isinstance(error, SecretError) and error.exposed and name != "_connect"
+            exposed = isinstance(error, SecretError) and error.exposed
             wanted = (77 if exposed else 78) if is_bad_config else code
             assert _exit_code(raised.value) == wanted
             # No request was made, no task runs on, and neither lock nor port is held.
@@ -297,9 +298,9 @@ def test_no_step_of_a_start_is_left_out() -> None:
     # for lack of memory.
     harmless = {
         "_build", "_keep_running", "run", "push_async_callback", "callback", "_open_web", "_take",
-        "_prepare", "_reload_when_asked", "len", "info", "error", "ready", "wall", "board", "tuple",
-        "ThreadPoolExecutor", "Fleet", "Situation", "prepare_sink", "partial",
-        "Teller", "start", "_tick", "aclose", "_report_ready",
+        "_prepare", "_reload_when_asked", "len", "info", "error", "ready", "wall", "snapshot",
+        "tuple", "ThreadPoolExecutor", "PollerManager", "AlertmanagerContext", "prepare_sink",
+        "partial", "SinkWorker", "start", "_tick", "aclose", "_report_ready",
     }  # fmt: skip
     assert set(_calls(source)) - harmless - names == set(), "make it fail, too: add it to STARTS"
 
@@ -333,7 +334,7 @@ def test_what_the_real_client_refuses_is_a_problem_of_the_config(
     async def story() -> list[str]:
         world.configure()
         async with world.daemon() as daemon:
-            daemon._fleet._connect = connect
+            daemon._manager._connect = connect
             return list(await daemon.reload())
 
     (problem,) = run(story())

@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.adapters.store import StorageError
 from monitor.config import load_config
-from monitor.core.board import HistoryQuery
 from monitor.core.model import Event
+from monitor.core.snapshot import HistoryQuery
 from monitor.daemon import Daemon, SystemClock
 from monitor.polling import Api, Settings
 from support.scrapes import Scrape
@@ -159,7 +159,7 @@ class Monitor:
             lines_dropped=lambda: 12,
         )
         await daemon.start()
-        for poller in daemon._fleet.pollers.values():
+        for poller in daemon._manager.pollers.values():
             poller.called = True  # or it would not be ready before the next poll is due
         try:
             async with httpx.AsyncClient(base_url=daemon.url, trust_env=False) as client:

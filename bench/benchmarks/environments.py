@@ -100,17 +100,17 @@ async def measure(file: Path, minutes: float) -> None:
     begun, cpu = time.monotonic(), _cpu()
     while time.monotonic() - begun < minutes * 60:
         await asyncio.sleep(REPORT_EVERY)
-        boards = list(daemon.report.board().environments.values())
+        boards = list(daemon.report.snapshot().environments.values())
         seen = sum(
-            entry.status.memory.seen_at is not None
-            for board in boards
-            for entry in board.campaigns.values()
+            entry.status.last_known.last_read_at is not None
+            for snapshot in boards
+            for entry in snapshot.campaigns.values()
         )
-        now, lag = _cpu(), max(board.lag for board in boards)
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        now, lag = _cpu(), max(snapshot.lag for snapshot in boards)
+        last_known = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"{time.monotonic() - begun:6.0f} s  {seen:>7} campaigns read"
-            f"  CPU {(now - cpu) / REPORT_EVERY:4.0%}  lag {lag:6.1f} s  RSS {memory:.0f} MB",
+            f"  CPU {(now - cpu) / REPORT_EVERY:4.0%}  lag {lag:6.1f} s  RSS {last_known:.0f} MB",
             flush=True,
         )
         cpu = now

@@ -119,36 +119,36 @@ def settings(polls: int) -> list[Setting]:
 def compare(setting: Setting) -> Comparison:
     """Run one setting: the same history of the same campaigns for each way of polling."""
     nature = Nature()
-    fleet = histories(setting.campaigns, setting.days, nature, SEED)
-    happened = incidents(fleet, setting.days, nature)
-    monitor = Monitor(fleet, setting.per_minute, nature)
+    manager = histories(setting.campaigns, setting.days, nature, SEED)
+    happened = incidents(manager, setting.days, nature)
+    monitor = Monitor(manager, setting.per_minute, nature)
     monitor.run(START + setting.days * DAY)
 
     spent = monitor.requests / (setting.days * DAY / MINUTE)
-    late = overruns(happened, monitor.told_at, monitor.budget.spacing(START))
+    late = overruns(happened, monitor.notified_at, monitor.budget.spacing(START))
     return Comparison(
         setting=setting,
         ours=Outcome(
             policy="sftp-monitor",
-            interval=monitor.cadence.interval,
+            interval=monitor.intervals.interval,
             requests_per_minute=spent,
             refused_per_minute=monitor.limit.refused / (setting.days * DAY / MINUTE),
-            failed=delays(happened, FAILED, monitor.told_at),
+            failed=delays(happened, FAILED, monitor.notified_at),
             expected=monitor.gaps.expected_delay,
-            stale=delays(happened, STALE, monitor.told_at),
+            stale=delays(happened, STALE, monitor.notified_at),
         ),
-        equal=_equal_requests(fleet, happened, spent),
-        minutely=_every_minute(fleet, happened, setting.per_minute),
+        equal=_equal_requests(manager, happened, spent),
+        minutely=_every_minute(manager, happened, setting.per_minute),
         late=len(late),
         by=max(late, default=0.0),
     )
 
 
-def _equal_requests(fleet: Iterable[str], happened: list[Incident], spent: float) -> Outcome:
-    phases = _phases(fleet)
+def _equal_requests(manager: Iterable[str], happened: list[Incident], spent: float) -> Outcome:
+    phases = _phases(manager)
     interval = len(phases) / spent * MINUTE
 
-    def told_at(incident: Incident) -> Instant:
+    def notified_at(incident: Incident) -> Instant:
         return fixed_interval(incident, phases[incident.campaign], interval)
 
     return Outcome(
@@ -156,17 +156,17 @@ def _equal_requests(fleet: Iterable[str], happened: list[Incident], spent: float
         interval=interval,
         requests_per_minute=spent,
         refused_per_minute=0.0,
-        failed=delays(happened, FAILED, told_at),
+        failed=delays(happened, FAILED, notified_at),
         expected=interval / 2 + LATENCY,
-        stale=delays(happened, STALE, told_at),
+        stale=delays(happened, STALE, notified_at),
     )
 
 
-def _every_minute(fleet: Iterable[str], happened: list[Incident], limit: int) -> Outcome:
-    phases, random = _phases(fleet), Random(SEED)
+def _every_minute(manager: Iterable[str], happened: list[Incident], limit: int) -> Outcome:
+    phases, random = _phases(manager), Random(SEED)
     answered = min(1.0, limit / len(phases))
 
-    def told_at(incident: Incident) -> Instant:
+    def notified_at(incident: Incident) -> Instant:
         return every_minute(incident, phases[incident.campaign], answered, random)
 
     return Outcome(
@@ -174,36 +174,36 @@ def _every_minute(fleet: Iterable[str], happened: list[Incident], limit: int) ->
         interval=MINUTE,
         requests_per_minute=len(phases),
         refused_per_minute=max(0, len(phases) - limit),
-        failed=delays(happened, FAILED, told_at),
+        failed=delays(happened, FAILED, notified_at),
         expected=(1 / answered - 0.5) * MINUTE + LATENCY,
-        stale=delays(happened, STALE, told_at),
+        stale=delays(happened, STALE, notified_at),
     )
 
 
-def _phases(fleet: Iterable[str]) -> dict[str, float]:
+def _phases(manager: Iterable[str]) -> dict[str, float]:
     # Evenly spread: the best that a fixed interval can do.
-    keys = list(fleet)
+    keys = list(manager)
     return {key: number / len(keys) for number, key in enumerate(keys)}
 
 
-def delays(happened: Iterable[Incident], rule: str, told_at: TellsAt) -> Delays:
+def delays(happened: Iterable[Incident], rule: str, notified_at: TellsAt) -> Delays:
     """Return how long a rule's incidents took to be told."""
-    spans = sorted(told_at(i) - i.begins for i in happened if i.rule == rule)
+    spans = sorted(notified_at(i) - i.begins for i in happened if i.rule == rule)
     told = [span for span in spans if span < inf]
     p99 = told[ceil(0.99 * len(told)) - 1] if told else 0.0
     return Delays(len(told), len(spans) - len(told), mean(told) if told else 0.0, p99)
 
 
-def overruns(happened: Iterable[Incident], told_at: TellsAt, slot: Seconds) -> list[Seconds]:
+def overruns(happened: Iterable[Incident], notified_at: TellsAt, slot: Seconds) -> list[Seconds]:
     """Return by how much stale tests broke the promise, for those that did.
 
     The promise: each deadline gets the first slot after it that no earlier deadline needs.
     """
     found, free = [], 0.0
     for incident in happened:
-        if incident.rule == STALE and told_at(incident) < inf:
+        if incident.rule == STALE and notified_at(incident) < inf:
             free = max(incident.begins + AFTER_DEADLINE, free) + slot
-            late = told_at(incident) - (free + PROMPT - AFTER_DEADLINE)
+            late = notified_at(incident) - (free + PROMPT - AFTER_DEADLINE)
             if late > 0:
                 found.append(late)
     return found

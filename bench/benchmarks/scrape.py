@@ -31,16 +31,16 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from monitor.adapters.metrics import OwnMetrics
+from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.metrics.exposition import CAMPAIGN_FAMILIES, campaign_values
 from monitor.adapters.store import MEMORY, Loaded, Store
 from monitor.adapters.web.handlers import GZIP_LEVEL
 from monitor.config import Config, EnvironmentConfig, load_config, narrowed
-from monitor.core.board import Board
 from monitor.core.model import Answer, SftpConfig
-from monitor.core.status import CampaignStatus, Memory
+from monitor.core.snapshot import Snapshot
+from monitor.core.status import CampaignStatus, LastKnown
 from monitor.daemon import SystemClock
-from monitor.polling import Fleet
+from monitor.polling import PollerManager
 from monitor.reporting import Report
 
 ONE_ENVIRONMENT = """
@@ -53,8 +53,8 @@ web: {listen_address: "127.0.0.1:0"}
 class PlainCollector(Collector):
     """The gauges of campaigns as prometheus-client's documentation has it."""
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._board = snapshot
 
     def collect(self) -> Iterator[Metric]:
         """Yield every gauge of the campaigns."""
@@ -93,14 +93,20 @@ def known(config: Config, now: float) -> Loaded:
     statuses = {}
     for environment in config.environments:
         for place, key in enumerate(environment.resolved.targets):
-            seen_at = now - place % 300
-            memory = Memory(
-                config=answer(key, now), first_seen_at=now - 1e5, seen_at=seen_at, enabled_seen=True
+            last_read_at = now - place % 300
+            last_known = LastKnown(
+                config=answer(key, now),
+                first_seen_at=now - 1e5,
+                last_read_at=last_read_at,
+                enabled_seen=True,
             )
             statuses[environment.name, key] = CampaignStatus(
-                environment=environment.name, campaign_id=key, memory=memory, polled_at=seen_at
+                environment=environment.name,
+                campaign_id=key,
+                last_known=last_known,
+                polled_at=last_read_at,
             )
-    return Loaded(campaigns=statuses, environments={}, next_call_at={}, rosters={}, problems=())
+    return Loaded(campaigns=statuses, environments={}, next_call_at={}, target_sets={}, problems=())
 
 
 def answer(key: str, now: float) -> SftpConfig:
@@ -161,65 +167,65 @@ async def _not_reloaded() -> Sequence[str]:
     return []
 
 
-def change(fleet: Fleet, part: float, now: float) -> None:
+def change(manager: PollerManager, part: float, now: float) -> None:
     """Have this part of all campaigns polled."""
-    for poller in fleet.pollers.values():
-        keys = list(poller.watch.settings.targets)
+    for poller in manager.pollers.values():
+        keys = list(poller.state.settings.targets)
         for key in keys[: max(1, round(len(keys) * part))]:
-            poller.watch.decide(key, Answer(answer(key, now)), 0, 0.0)
+            poller.state.decide(key, Answer(answer(key, now)), 0, 0.0)
 
 
-async def _applied(fleet: Fleet, config: Config, loaded: Loaded) -> None:
-    parts, _ = await fleet.prepare(config)
-    await fleet.take(parts, loaded)
+async def _applied(manager: PollerManager, config: Config, loaded: Loaded) -> None:
+    parts, _ = await manager.prepare(config)
+    await manager.take(parts, loaded)
 
 
 async def measure(environments: int, campaigns: int) -> None:
     """Measure everything and print it."""
-    clock, own, watch = SystemClock(), OwnMetrics("benchmark"), Stopwatch()
+    clock, own, watch = SystemClock(), SelfMetrics("benchmark"), Stopwatch()
     ticking = asyncio.create_task(watch.tick())
     await watch.step("idle", asyncio.sleep(1))
     config = config_of(environments, campaigns)
     store = Store(MEMORY, now=clock.wall())
-    fleet = Fleet(store, clock, own, _not_started)
+    manager = PollerManager(store, clock, own, _not_started)
     loaded = known(config, clock.wall())
-    await watch.step("start: plan all polls", _applied(fleet, config, loaded))
-    await watch.step("reload: nothing changed", _applied(fleet, config, loaded))
+    await watch.step("start: plan all polls", _applied(manager, config, loaded))
+    await watch.step("reload: nothing changed", _applied(manager, config, loaded))
     del loaded
     # As `sftp-monitor run` does it, once everything is loaded.
     gc.collect()
     gc.freeze()
-    report = Report(config, fleet, store, (), own, clock, lambda: True, _not_reloaded)
-    await measure_scrapes(watch, fleet, report)
+    report = Report(config, manager, store, (), own, clock, lambda: True, _not_reloaded)
+    await measure_scrapes(watch, manager, report)
     ticking.cancel()
 
 
-async def measure_scrapes(watch: Stopwatch, fleet: Fleet, report: Report) -> None:
+async def measure_scrapes(watch: Stopwatch, manager: PollerManager, report: Report) -> None:
     """Scrape while nothing, little and everything has changed; the others for comparison."""
     now, threads, loop = time.time(), ThreadPoolExecutor(1), asyncio.get_running_loop()
 
     def aside(work: Callable[[], bytes]) -> Awaitable[bytes]:
         return loop.run_in_executor(threads, work)
 
-    async def board() -> Board:
-        return report.board()
+    async def snapshot() -> Snapshot:
+        return report.snapshot()
 
     async def scrape() -> bytes:
         return await aside(report.metrics(openmetrics=False))
 
-    await watch.step("board, on the loop", board())
+    await watch.step("board, on the loop", snapshot())
     await watch.step("scrape: the first", scrape())
     await watch.step("scrape: nothing changed", scrape())
-    change(fleet, 0.01, now)
+    change(manager, 0.01, now)
     await watch.step("scrape: 1 % changed", scrape())
-    change(fleet, 1.0, now)
+    change(manager, 1.0, now)
     page: bytes = await watch.step("scrape: all changed", scrape())
     print(f"the page has {len(page) / 1e6:.0f} MB, {page.count(b'campaign_id=')} series")
     await watch.step("gzip of it", aside(partial(gzip.compress, page, GZIP_LEVEL)))
     del page
     await watch.step("heartbeat", report.heartbeat())
     registry = CollectorRegistry()
-    registry.register(PlainCollector(report.board()))
+    registry.register(PlainCollector(report.snapshot()))
     await watch.step("plain, 8 of 11 families", aside(partial(generate_latest, registry)))
 
 

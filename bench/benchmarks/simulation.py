@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import ceil, inf
 from random import Random
 
-from monitor.core.assess import Cadence, assess, next_poll
+from monitor.core.assess import PollIntervals, assess, next_poll
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.model import (
     DAY,
@@ -132,10 +132,10 @@ def _history(random: Random, nature: Nature, end: Instant) -> Iterator[Record]:
         yield last
 
 
-def incidents(fleet: Histories, days: float, nature: Nature) -> list[Incident]:
+def incidents(manager: Histories, days: float, nature: Nature) -> list[Incident]:
     """Return the incidents that begin within the measured time, in order."""
     found = []
-    for key, records in fleet.items():
+    for key, records in manager.items():
         for record, following in pairwise(records):
             stale_at = record.at + nature.max_age
             if not record.passed:
@@ -167,27 +167,27 @@ class RateLimit:
 
 
 class Monitor:
-    """The real core on one environment; compare `Poller` and `Watch` in monitor/polling."""
+    """The real core on one environment; see `Poller` and `EnvironmentState` in monitor/polling."""
 
-    def __init__(self, fleet: Histories, per_minute: int, nature: Nature) -> None:
+    def __init__(self, manager: Histories, per_minute: int, nature: Nature) -> None:
         self.requests = 0
         self.limit = RateLimit(per_minute)
         self.gaps = Gaps()
         self.told: dict[tuple[str, str, Instant | None], Instant] = {}
-        self._platform = {key: iter(pairwise(records)) for key, records in fleet.items()}
+        self._platform = {key: iter(pairwise(records)) for key, records in manager.items()}
         self._on_record = {key: next(platform) for key, platform in self._platform.items()}
         # The other rules never change their mind here, and would take two thirds of the time.
         rules = resolve_rules(RULES, {STALE: {"max_age": nature.max_age}})
         rules = {name: rules[name] for name in (FAILED, STALE)}
         self._targets = {
-            key: Target(environment="simulated", campaign_id=key, rules=rules) for key in fleet
+            key: Target(environment="simulated", campaign_id=key, rules=rules) for key in manager
         }
         self._campaigns = {
-            key: CampaignStatus(environment="simulated", campaign_id=key) for key in fleet
+            key: CampaignStatus(environment="simulated", campaign_id=key) for key in manager
         }
         self.budget = Budget(per_minute, START)
-        interval = effective_interval(self.budget.pace(START), len(fleet), INTERVAL)
-        self.cadence = Cadence(
+        interval = effective_interval(self.budget.pace(START), len(manager), INTERVAL)
+        self.intervals = PollIntervals(
             interval=interval,
             unhealthy_interval=UNHEALTHY_INTERVAL * interval / INTERVAL,
             idle_interval=IDLE_INTERVAL,
@@ -196,7 +196,7 @@ class Monitor:
         self._queue = DueQueue()
         self._passed_at: dict[str, Instant] = {}
         self._in_flight: deque[tuple[Instant, str, Observation]] = deque()
-        for key in fleet:
+        for key in manager:
             self._queue.put(key, START, Priority.NEVER_SEEN)
 
     def run(self, end: Instant) -> None:
@@ -250,12 +250,12 @@ class Monitor:
         for event in decision.events:
             if event.status is EventStatus.FIRING:
                 self.told[key, event.rule, event.since] = now
-        planned = next_poll(decision.status, target, self.cadence, now)
+        planned = next_poll(decision.status, target, self.intervals, now)
         assert planned is not None, "it was polled"
         latest = None if planned.deadline is None else max(now, planned.deadline)
         self._queue.put(key, max(now, planned.at), planned.priority, latest)
 
-    def told_at(self, incident: Incident) -> Instant:
+    def notified_at(self, incident: Incident) -> Instant:
         """Return when on-call was told of an incident; infinity: never."""
         return self.told.get((incident.campaign, incident.rule, incident.begins), inf)
 

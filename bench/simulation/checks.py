@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from monitor.adapters.store import read_history
-from monitor.core.board import HistoryQuery
 from monitor.core.model import DAY, Answer, Event, PollError, Seconds, SftpConfig
+from monitor.core.snapshot import HistoryQuery
 from monitor.daemon import Daemon
 from simulation.clocks import Clocks
 from simulation.opinion import Opinion, Pages
 from simulation.platform import CAMPAIGNS, Platform
 from simulation.rhythm import THROTTLED, Rhythm
-from simulation.settings import REMIND_EVERY, Listed
-from simulation.shown import Shown, Subject
+from simulation.settings import REMIND_EVERY, ListedCampaign
+from simulation.shown import EventSource, Shown
 from support.model import Line, OnCall, Page, Policies
 from support.state_files import select
 
@@ -56,8 +56,8 @@ class Checks:
         self._clocks = clocks
         self._daemon: Daemon | None = None
         self._database = Path()
-        self._expected: dict[Subject, list[tuple[Seconds, Page]]] = defaultdict(list)
-        self._told: Counter[Subject] = Counter()
+        self._expected: dict[EventSource, list[tuple[Seconds, Page]]] = defaultdict(list)
+        self._told: Counter[EventSource] = Counter()
         self._ids: list[str] = []
         self._undone: dict[str, list[Line]] = {}
         self._prunable = 0
@@ -97,7 +97,13 @@ class Checks:
     # -- what happens ----------------------------------------------------------------------
 
     def starting(
-        self, database: Path, policies: Policies, listed: Listed, team: str, *, crashed: bool
+        self,
+        database: Path,
+        policies: Policies,
+        listed: ListedCampaign,
+        team: str,
+        *,
+        crashed: bool,
     ) -> None:
         """Take a start of the daemon, on this state and this config."""
         self._database = database
@@ -108,7 +114,7 @@ class Checks:
             told = opinion.restart(policies, set(listed[environment]), team, self._clocks.wall())
             self._expect(environment, told)
             for line in self._undone.pop(environment, []):
-                line.told_at = self._clocks.wall()
+                line.notified_at = self._clocks.wall()
 
     def started(self, daemon: Daemon) -> None:
         """Compare what a start made of what was remembered."""
@@ -139,7 +145,7 @@ class Checks:
                 if page.what == "updated" and not committed:
                     self._undone[environment].append(of_it.lines[page.rule])
 
-    def reloading(self, policies: Policies, listed: Listed, team: str) -> None:
+    def reloading(self, policies: Policies, listed: ListedCampaign, team: str) -> None:
         """Take a reload of this config."""
         self.rhythm.plan_anew()
         for environment, opinion in self.opinions.items():
@@ -174,8 +180,8 @@ class Checks:
         stale_before = on_call.lines["stale_test"].firing
         pages = opinion.answered(key, answer, reading, self._clocks.wall(), took)
         self._expect(environment, pages)
-        for subject, page in pages:
-            if failed and subject is not None and page.rule != "unreadable":
+        for source, page in pages:
+            if failed and source is not None and page.rule != "unreadable":
                 self.fail(f"the model tells {page.rule} of {key} on a failed poll")
         if isinstance(observation, SftpConfig):
             if not stale_before:
@@ -219,11 +225,11 @@ class Checks:
 
     def told(self, record: Mapping[str, Any], *, unhindered: bool) -> None:
         """Take a line that the sink was given; `unhindered` by sink and disk it comes at once."""
-        subject = (record["environment"], record["campaign_id"])
+        source = (record["environment"], record["campaign_id"])
         first, self._first_of_life = self._first_of_life, False
         event_id = record["event_id"]
         # Without its id, which has the epoch of a database: the same story has the same lines.
-        self.note(f"    told of {subject[0]}/{subject[1]}: {_page(record)}")
+        self.note(f"    told of {source[0]}/{source[1]}: {_page(record)}")
         self.visited["told"] += 1
         self.must(first or not record["redelivery"], f"{event_id} is marked without a crash")
         if self._ids and event_id == self._ids[-1]:
@@ -231,7 +237,7 @@ class Checks:
             self.must(may and record["redelivery"], f"{event_id} was told twice")
             self.visited["redelivered"] += 1
             return
-        expected, position = self._expected[subject], self._told[subject]
+        expected, position = self._expected[source], self._told[source]
         if position >= len(expected):
             self.fail(f"told what nobody expected: {_page(record)}")
             return
@@ -240,7 +246,7 @@ class Checks:
         late = self._clocks.elapsed() - at
         if unhindered and at >= self.rhythm.started:
             self.must(late <= AT_ONCE, f"{wanted} was told {late:.1f} s after it was decided")
-        self._told[subject] += 1
+        self._told[source] += 1
         self._ids.append(event_id)
         if record["durable"]:
             row = select(self._database, f"SELECT 1 FROM event WHERE event_id = '{event_id}'")
@@ -250,10 +256,10 @@ class Checks:
 
     def all_is_told(self, within: Seconds = TOLD_WITHIN) -> None:
         """Look whether everything that was decided by so many seconds ago is told."""
-        for subject, expected in self._expected.items():
-            for at, page in expected[self._told[subject] :]:
+        for source, expected in self._expected.items():
+            for at, page in expected[self._told[source] :]:
                 if self._clocks.elapsed() - at >= within:
-                    self.fail(f"never told of {subject}: {page}")
+                    self.fail(f"never told of {source}: {page}")
 
     def at_the_end(self) -> None:
         """Look whether all is told and resolved, and the history has all of it in order."""
@@ -274,7 +280,7 @@ class Checks:
     def compare(self) -> None:
         """Compare the board with the second opinion."""
         if self._daemon is not None:
-            self._shown.compare_board(self._daemon.report.board())
+            self._shown.compare_board(self._daemon.report.snapshot())
 
     def compare_metrics(self) -> None:
         """Compare the page for Prometheus with the second opinion."""

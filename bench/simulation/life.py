@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from monitor.config import Config
-from monitor.core.model import Answer, ListingAnswer, PollError, Reason
+from monitor.core.model import Answer, PageAnswer, PollError, Reason
 from monitor.daemon import Daemon
 from monitor.polling import Api, Settings
 from simulation.checks import Checks
@@ -13,7 +13,7 @@ from simulation.platform import Platform
 
 
 class Life:
-    """A daemon on the config that `load` returns, which tells through `tell`.
+    """A daemon on the config that `load` returns, which tells through `due_event`.
 
     Once it is `dead`, nothing that it does has any effect.
     """
@@ -24,7 +24,7 @@ class Life:
         platform: Platform,
         checks: Checks,
         clocks: Clocks,
-        tell: Callable[[bytes], None],
+        due_event: Callable[[bytes], None],
     ) -> None:
         self.platform = platform
         self.checks = checks
@@ -36,7 +36,7 @@ class Life:
             connect=self._connect,
             threaded=False,
         )
-        self._tell = tell
+        self._tell = due_event
 
     def _connect(self, settings: Settings, token: str) -> Api:
         return LifeApi(self, settings.environment.name)
@@ -67,9 +67,9 @@ class LifeApi:
         checks.answered(environment, campaign_id, answer, reading, took)
         return answer
 
-    async def fetch_campaigns(self, page: int) -> ListingAnswer:
+    async def fetch_campaigns(self, page: int) -> PageAnswer:
         """List nothing: nobody discovers here."""
-        return ListingAnswer(PollError(Reason.INTERNAL_ERROR))
+        return PageAnswer(PollError(Reason.INTERNAL_ERROR))
 
     def set_token(self, token: str) -> None:
         """Take the token that was read again."""

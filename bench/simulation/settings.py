@@ -9,7 +9,7 @@ Value = str | bool | Seconds
 Rules = dict[str, dict[str, Value]]
 """Rule → key of the file → value; durations in seconds."""
 
-Listed = Mapping[str, set[str]]
+ListedCampaign = Mapping[str, set[str]]
 """Environment → the ids of its campaigns that are in the file."""
 
 INTERVAL: Seconds = 15 * MINUTE
@@ -67,7 +67,7 @@ def policies(rules: Rules) -> Policies:
     }
 
 
-def as_yaml(rules: Rules, listed: Listed, team: str, state: str) -> str:
+def as_yaml(rules: Rules, listed: ListedCampaign, team: str, state: str) -> str:
     """Return the config file; `team` is the label of all."""
     lines = ["environments:"]
     for environment, keys in listed.items():

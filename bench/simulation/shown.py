@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from monitor.core.board import Board, EnvironmentBoard, Health
 from monitor.core.model import Instant, Seconds
+from monitor.core.snapshot import EnvironmentSnapshot, Health, Snapshot
 from monitor.core.status import Alert, AlertState
 from simulation.clocks import Clocks
 from simulation.opinion import Opinion
 from support.model import Line
 
-Subject = tuple[str, str | None]
+EventSource = tuple[str, str | None]
 """An environment, and one of its campaigns or None for itself: its events have one order."""
 
 NO_STEP: Seconds = 2.0
@@ -29,43 +29,43 @@ class Shown:
         self._clocks = clocks
         self._opinions = opinions
         self._fail = fail
-        self._since: dict[tuple[Subject, str], Instant | None] = {}
+        self._since: dict[tuple[EventSource, str], Instant | None] = {}
 
-    def compare_board(self, shown: Board) -> None:
+    def compare_board(self, shown: Snapshot) -> None:
         """Compare all alerts, who is watched, who is healthy, and what time it is."""
-        for environment, board in shown.environments.items():
+        for environment, snapshot in shown.environments.items():
             opinion = self._opinions[environment]
-            off = board.now + board.ahead - opinion.clock.times(self._clocks.wall())[0]
+            off = snapshot.now + snapshot.ahead - opinion.clock.times(self._clocks.wall())[0]
             if abs(off) >= NO_STEP:
                 self._fail(f"now is {off:.1f} s off {environment}")
-            if board.campaigns.keys() != opinion.listed:
+            if snapshot.campaigns.keys() != opinion.listed:
                 self._fail(f"{environment}: others are shown")
-            self._compare_alerts((environment, None), board.status.alerts, opinion.breaker.lines)
-            for key, entry in board.campaigns.items():
+            self._compare_alerts((environment, None), snapshot.status.alerts, opinion.breaker.lines)
+            for key, entry in snapshot.campaigns.items():
                 lines = opinion.campaigns[key].lines
                 self._compare_alerts((environment, key), entry.status.alerts, lines)
-            self._compare_health(board, opinion)
+            self._compare_health(snapshot, opinion)
 
     def _compare_alerts(
-        self, subject: Subject, alerts: Mapping[str, Alert], lines: Mapping[str, Line]
+        self, source: EventSource, alerts: Mapping[str, Alert], lines: Mapping[str, Line]
     ) -> None:
         for rule, line in lines.items():
             alert = alerts.get(rule, NOTHING)
-            found = (alert.state.value, alert.told, alert.seq, alert.muted_by)
+            found = (alert.state.value, alert.notified, alert.seq, alert.muted_by)
             wanted = (line.state, line.told, line.seq, line.muter)
             if found != wanted:
-                self._fail(f"{subject} {rule} is {found}, expected {wanted}")
-            if alert.told != (alert.state is AlertState.FIRING and alert.muted_by is None):
-                self._fail(f"{subject} {rule}: told is not what is so")
-            before = self._since.get((subject, rule))
+                self._fail(f"{source} {rule} is {found}, expected {wanted}")
+            if alert.notified != (alert.state is AlertState.FIRING and alert.muted_by is None):
+                self._fail(f"{source} {rule}: told is not what is so")
+            before = self._since.get((source, rule))
             if before is not None and alert.active and alert.since != before:
-                self._fail(f"{subject} {rule}: since has moved")
-            self._since[subject, rule] = alert.since
+                self._fail(f"{source} {rule}: since has moved")
+            self._since[source, rule] = alert.since
 
-    def _compare_health(self, board: EnvironmentBoard, opinion: Opinion) -> None:
-        for key, entry in board.campaigns.items():
+    def _compare_health(self, snapshot: EnvironmentSnapshot, opinion: Opinion) -> None:
+        for key, entry in snapshot.campaigns.items():
             known = key in opinion.read and key not in opinion.failing and not opinion.breaker.open
-            if not known and board.health(entry) is Health.HEALTHY:
+            if not known and snapshot.health(entry) is Health.HEALTHY:
                 self._fail(f"{key} is shown as healthy, and nobody knows")
 
     def compare_metrics(self, page: bytes) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.adapters.store import read_history
-from monitor.core.board import HistoryQuery
+from monitor.core.snapshot import HistoryQuery
 from support.command import Daemon, daemon, write_config
 from support.fake_platform import CLOCK, FakePlatform, fake_platform
 from support.peers import require_peer
@@ -139,11 +139,11 @@ async def suffer(kind: str, told: Told, path: Path, outcome: Outcome) -> None:
         outcome.not_ready += (await monitor.web.get("/-/ready")).status_code == 503
         outcome.counted += await storage_errors(monitor) > before
         healed = sum("state_written_again" in line for line in monitor.process.out)
-    gone_at = CLOCK.elapsed()
+    missing_since = CLOCK.elapsed()
     await monitor.process.until(
         lambda: sum("state_written_again" in line for line in monitor.process.out) > healed
     )
-    outcome.slowest = max(outcome.slowest, CLOCK.elapsed() - gone_at)
+    outcome.slowest = max(outcome.slowest, CLOCK.elapsed() - missing_since)
     assert (await monitor.web.get("/-/ready")).status_code == 200
 
 

@@ -20,8 +20,8 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from monitor.adapters.store import read_history
-from monitor.core.board import HistoryQuery
 from monitor.core.model import Event
+from monitor.core.snapshot import HistoryQuery
 from support.command import Record, running, write_config
 from support.fake_platform import FakePlatform, fake_platform
 from torture.figures import Figure

@@ -61,7 +61,7 @@ MINUTES_TO_JUDGE_MEMORY = 15.0
 class Sample:
     """What the daemon takes at one instant: memory in MiB, and how many of what else."""
 
-    memory: float
+    last_known: float
     blocks: int
     files: int
     threads: int
@@ -95,7 +95,7 @@ class Daemon:
         # Polls come and go all the time; what a leak leaves is there at every look.
         looks = [await self._look() for _ in range(LOOKS)]
         return Sample(
-            memory=int((self._proc / "statm").read_text().split()[1]) * PAGE_MIB,
+            last_known=int((self._proc / "statm").read_text().split()[1]) * PAGE_MIB,
             blocks=min(blocks for _, _, _, blocks in looks),
             files=min(files for files, _, _, _ in looks),
             threads=min(threads for _, threads, _, _ in looks),
@@ -247,7 +247,7 @@ def _slope(soaked: Soaked, values: Sequence[float]) -> tuple[float, float, float
 
 
 def _memory(soaked: Soaked, how: str) -> Figure:
-    samples = [sample.memory for sample in _after_warm_up(soaked.all)]
+    samples = [sample.last_known for sample in _after_warm_up(soaked.all)]
     slope, low, high = _slope(soaked, samples)
     # One page from a sample to the next: less could not be told from nothing by any sample.
     told_apart = PAGE_MIB * SCRAPES_PER_CYCLE * 3600 / soaked.weather.cycle

@@ -10,7 +10,7 @@ from monitor.core.model import Seconds
 log = structlog.get_logger()
 
 
-class ServiceManager:
+class SystemdNotifier:
     """Notifies the service manager that started us, where there is one."""
 
     def __init__(self, environ: Mapping[str, str], pid: int) -> None:
@@ -53,4 +53,4 @@ class ServiceManager:
         except OSError as error:
             self._failing = True
             if not failing:
-                log.warning("manager_not_told", problem=str(error))
+                log.warning("systemd_not_notified", problem=str(error))

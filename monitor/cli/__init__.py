@@ -30,7 +30,7 @@ from monitor.core.rules import RULES
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sftp-monitor")
 def app() -> None:
-    """Tell on-call which TalkOver campaign's SFTP import is broken, since when, and why."""
+    """Report to on-call which TalkOver campaign's SFTP import is broken, since when, and why."""
 
 
 @app.command()

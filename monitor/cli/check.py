@@ -12,16 +12,16 @@ import click
 
 from monitor import __version__
 from monitor.adapters import log
-from monitor.adapters.metrics import OwnMetrics
+from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import MEMORY, Store
 from monitor.adapters.web import schemas, serializers
 from monitor.cli import options
 from monitor.config import Config, narrowed
-from monitor.core.board import Board, Health, doubts
 from monitor.core.model import MINUTE, Severity, Verdict
+from monitor.core.snapshot import Health, Snapshot, doubts
 from monitor.core.text import rfc3339, span
 from monitor.daemon import SystemClock
-from monitor.polling import Fleet, Poller
+from monitor.polling import Poller, PollerManager
 from monitor.serialize import from_json, to_json
 
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
@@ -86,29 +86,29 @@ def _swept(config: Config) -> Checked:
     writer = log.LineWriter(sys.stderr.fileno())
     log.configure(writer, SystemClock().wall, level="error", output="console")
     try:
-        board = asyncio.run(_sweep(config))
+        snapshot = asyncio.run(_sweep(config))
     finally:
         writer.close()
         if sys.stderr.isatty():
             click.echo(err=True)
-    environments = [serializers.environment(one) for one in board.environments.values()]
-    known = Checked(environments, [serializers.campaign(*each) for each in board.entries()])
+    environments = [serializers.environment(one) for one in snapshot.environments.values()]
+    known = Checked(environments, [serializers.campaign(*each) for each in snapshot.entries()])
     # As a daemon would say it: nothing of the API's texts reaches a terminal as it is.
     return from_json(Checked, to_json(known))
 
 
-async def _sweep(config: Config) -> Board:
+async def _sweep(config: Config) -> Snapshot:
     """Poll every campaign once: the pollers without the daemon around them, state in memory.
 
     Where campaigns are discovered it lists them first. An environment whose breaker opens is given
     up: its campaigns stay unknown. It spends no more than the budget. Raises SecretError.
     """
-    clock, own, start = SystemClock(), OwnMetrics(__version__), asyncio.create_task
+    clock, own, start = SystemClock(), SelfMetrics(__version__), asyncio.create_task
     store = Store(MEMORY, now=clock.wall())
-    fleet = Fleet(store, clock, own, lambda name, work: start(work, name=name))
-    polled, pollers = asyncio.Event(), fleet.pollers
+    manager = PollerManager(store, clock, own, lambda name, work: start(work, name=name))
+    polled, pollers = asyncio.Event(), manager.pollers
     try:
-        await fleet.take(*await fleet.prepare(config))
+        await manager.take(*await manager.prepare(config))
         for poller in pollers.values():
             poller.on_poll = polled.set
         for polls in count():
@@ -117,14 +117,14 @@ async def _sweep(config: Config) -> Board:
                 break
             await polled.wait()
             polled.clear()
-        return Board({name: poller.board() for name, poller in pollers.items()}, clock.wall())
+        return Snapshot({name: poller.snapshot() for name, poller in pollers.items()}, clock.wall())
     finally:
-        await fleet.aclose()
+        await manager.aclose()
         await store.aclose()
 
 
 def _done(poller: Poller) -> bool:
-    status, watch = poller.watch.status, poller.watch
+    status, watch = poller.state.status, poller.state
     # Probing until it closes may take for ever, and `check` is to end.
     if status.breaker_open:
         return True
@@ -139,7 +139,7 @@ def _show_progress(pollers: Collection[Poller], polls: int) -> None:
     """Overwrite the line of the terminal: how many polls are done, and how long all take."""
     if not sys.stderr.isatty():
         return
-    campaigns = [(len(poller.watch.settings.targets), poller.watch.pace) for poller in pollers]
+    campaigns = [(len(poller.state.settings.targets), poller.state.pace) for poller in pollers]
     expected = sum(known for known, _ in campaigns)
     # Environments are polled side by side, so the slowest one says how long it takes.
     seconds = max(known * MINUTE / pace for known, pace in campaigns)

@@ -13,7 +13,7 @@ import yaml
 
 from monitor.adapters import log
 from monitor.cli import options
-from monitor.cli.run import heed_signals
+from monitor.cli.run import handle_signals
 from monitor.core.text import clean
 from monitor.daemon import Daemon, SystemClock
 from monitor.demo.platform import REQUESTS_PER_MINUTE, Platform
@@ -60,7 +60,7 @@ async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:
         ends.push_async_callback(platform.stop)
         file = _write_config(folder, await platform.start(), port)
         daemon = Daemon(partial(options.load, file), writer.write)
-        heed_signals(daemon)
+        handle_signals(daemon)
         await daemon.start()
         ends.push_async_callback(daemon.stop)
         writer.put(HINT.format(url=daemon.url).encode())

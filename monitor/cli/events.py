@@ -12,8 +12,8 @@ from monitor.adapters.store import read_history
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
 from monitor.config import format_duration, parse_duration
-from monitor.core.board import HistoryQuery
 from monitor.core.model import Seconds
+from monitor.core.snapshot import HistoryQuery
 from monitor.core.text import clean, rfc3339
 from monitor.daemon import SystemClock
 from monitor.serialize import Links, event_json, to_json

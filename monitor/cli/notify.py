@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from monitor.adapters import log
-from monitor.adapters.sinks import RefusedError, Sink, Situation, sinks_of
+from monitor.adapters.sinks import AlertmanagerContext, PermanentDeliveryError, Sink, sinks_of
 from monitor.cli import options
 from monitor.config import Config
-from monitor.core.board import Board
 from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds, Severity
+from monitor.core.snapshot import Snapshot
 from monitor.core.text import clean
 from monitor.daemon import SystemClock
 
@@ -42,9 +42,12 @@ def test(config_file: Path, severity: str) -> int:
     config, clock = options.load(config_file), SystemClock()
     writer = log.LineWriter(sys.stdout.fileno())
     log.configure(log.LineWriter(sys.stderr.fileno()), clock.wall, level="error", output="console")
-    nothing, event = Board({}, clock.wall()), _test_event(config, Severity(severity), clock.wall())
-    situation = Situation(clock.wall, board=lambda: nothing, hold=ENDS_AFTER)
-    sinks = sinks_of(config, writer.write, situation, threaded=True)
+    nothing, event = (
+        Snapshot({}, clock.wall()),
+        _test_event(config, Severity(severity), clock.wall()),
+    )
+    context = AlertmanagerContext(clock.wall, snapshot=lambda: nothing, hold=ENDS_AFTER)
+    sinks = sinks_of(config, writer.write, context, threaded=True)
     return asyncio.run(_try_all(sinks, event))
 
 
@@ -54,7 +57,7 @@ async def _try_all(sinks: Sequence[Sink], event: Event) -> int:
     for sink in sinks:
         try:
             await sink.deliver(event)
-        except (OSError, RefusedError) as error:
+        except (OSError, PermanentDeliveryError) as error:
             click.echo(f"{sink.name}: failed: {clean(str(error), 300)}")
             code = 1
         else:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from monitor.adapters import log
-from monitor.adapters.systemd import ServiceManager
+from monitor.adapters.systemd import SystemdNotifier
 from monitor.cli import options
 from monitor.config import Config
 from monitor.core.model import Seconds
@@ -48,10 +48,10 @@ def run(config_file: Path, **flags: Any) -> None:
 
 
 async def _run(load: Callable[[], Config], writer: log.LineWriter) -> int:
-    manager = ServiceManager(os.environ, os.getpid())
-    daemon = Daemon(load, writer.write, manager=manager, lines_dropped=lambda: writer.dropped)
+    systemd = SystemdNotifier(os.environ, os.getpid())
+    daemon = Daemon(load, writer.write, systemd=systemd, lines_dropped=lambda: writer.dropped)
     # Before the start: a signal that comes meanwhile must not kill us halfway.
-    heed_signals(daemon)
+    handle_signals(daemon)
     await daemon.start()
     # What was loaded stays: through 100,000 campaigns and their counters the collector takes a
     # quarter of a second, each time.
@@ -67,7 +67,7 @@ async def _run(load: Callable[[], Config], writer: log.LineWriter) -> int:
     return code
 
 
-def heed_signals(daemon: Daemon) -> None:
+def handle_signals(daemon: Daemon) -> None:
     """Have SIGTERM and SIGINT stop the daemon (twice: at once), and SIGHUP reload it."""
     loop = asyncio.get_running_loop()
 

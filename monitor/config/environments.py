@@ -9,9 +9,9 @@ from monitor.config import types as t
 from monitor.config.formats import matches
 from monitor.config.keys import Conflict, Section, key
 from monitor.config.secrets import TokenSource
-from monitor.core.discovery import Roster
+from monitor.core.discovery import TargetSet
 from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentRule
-from monitor.core.model import AlertLabels, Listed, Seconds
+from monitor.core.model import AlertLabels, ListedCampaign, Seconds
 from monitor.core.rule import Rule, Target, resolve_rules
 from monitor.core.rules import RULES, Unreadable
 
@@ -74,7 +74,7 @@ class Discovery(Section):
     enabled: t.TrueOrFalse = key(False, "beside `campaigns`, watch what is listed")
     every: t.PositiveDuration = key("15m", "how often campaigns are listed")
     statuses: t.Items[t.CampaignStatusName] = key(
-        ["active"], "whose alerts are told; the others are polled at idle_interval, and muted"
+        ["active"], "whose alerts are sent; the others are polled at idle_interval, and muted"
     )
     include: t.Items[t.Expression] = key(
         [], "regular expressions, one of which the whole name must match; empty = all"
@@ -157,10 +157,10 @@ def narrowed(environment: Environment, wanted: Collection[str]) -> Environment:
 
 def _put(environment: Environment, resolved: Resolved) -> None:
     environment._resolved = resolved
-    environment._resolved = replace(resolved, targets=targets(environment, Roster()))
+    environment._resolved = replace(resolved, targets=targets(environment, TargetSet()))
 
 
-def targets(environment: Environment, roster: Roster) -> dict[str, Target]:
+def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target]:
     """Return the campaigns to poll by id: those of the file first, then the discovered ones.
 
     What the file says of a campaign wins; its type and its status, and its name where the file has
@@ -168,16 +168,16 @@ def targets(environment: Environment, roster: Roster) -> dict[str, Target]:
     """
     shared: _Shared = {}
     found = {
-        campaign.id: _target(environment, campaign, roster.campaigns.get(campaign.id), shared)
+        campaign.id: _target(environment, campaign, target_set.campaigns.get(campaign.id), shared)
         for campaign in environment.campaigns
     }
-    for listed in roster.campaigns.values():
+    for listed in target_set.campaigns.values():
         if listed.id not in found and _is_wanted(environment, listed):
             found[listed.id] = replace(
                 _target(environment, _UNLISTED, listed, shared),
                 campaign_id=listed.id,
                 listed=False,
-                listed_at=roster.seen_at(listed.id),
+                listed_at=target_set.last_read_at(listed.id),
             )
     return found
 
@@ -189,7 +189,7 @@ def own_settings(environment: Environment, campaign: Campaign) -> t.RuleSettings
 
 
 def _target(
-    environment: Environment, campaign: Campaign, listed: Listed | None, shared: _Shared
+    environment: Environment, campaign: Campaign, listed: ListedCampaign | None, shared: _Shared
 ) -> Target:
     """Return a campaign as it is to be polled; those with the same overrides have shared rules."""
     name, kind, status = campaign.name, "", None
@@ -232,7 +232,7 @@ def _matching(environment: Environment, name: str, kind: str) -> dict[int, Overr
     }
 
 
-def _is_wanted(environment: Environment, listed: Listed) -> bool:
+def _is_wanted(environment: Environment, listed: ListedCampaign) -> bool:
     discovery, only = environment.discovery, environment.resolved.only
     return (
         (only is None or listed.id in only)

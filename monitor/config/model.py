@@ -28,7 +28,7 @@ class Polling(Section):
         description="a pending or young alert, or a failed poll; not longer than interval",
         json_schema_extra={"default": "1m"},
     )
-    idle_interval: t.PositiveDuration = key("30m", "campaigns that are not told")
+    idle_interval: t.PositiveDuration = key("30m", "campaigns whose alerts are muted")
     timeout: t.PositiveDuration = key("10s", "a whole request, body included")
     concurrency: t.Concurrency = key(8, "requests at once, per environment")
     probe_interval: t.PositiveDuration = key("30s", "probes while the API is unreachable")
@@ -50,7 +50,7 @@ class Polling(Section):
 
 
 class RemindEvery(Section):
-    """After how long an alert that still fires is told again, by severity."""
+    """After how long an alert that still fires is sent again, by severity."""
 
     critical: t.Duration = key("4h", "0 = never")
     warning: t.Duration = key("24h", "0 = never")
@@ -73,7 +73,7 @@ class AlertFile(Section):
 
 
 class Alerts(Section):
-    """How on-call is told."""
+    """How on-call is notified."""
 
     every: RemindEvery = key(
         {},
@@ -94,10 +94,10 @@ class Alerts(Section):
 
 
 class Alertmanager(Section):
-    """Alertmanagers that are told directly, with the labels of the shipped Prometheus rules."""
+    """Alertmanagers that are notified directly, with the labels of the shipped Prometheus rules."""
 
     urls: t.Items[t.AlertmanagerUrl] = key(
-        [], "each of them is told, as the peers of a cluster must be"
+        [], "each of them is notified, as the peers of a cluster must be"
     )
 
     def _conflicts(self) -> Iterator[Conflict]:
@@ -131,9 +131,9 @@ def _numbered(webhooks: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
 
 
 class Notify(Section):
-    """Who is told beside the log, without Prometheus' rules."""
+    """Who is notified beside the log, without Prometheus' rules."""
 
-    alertmanager: Alertmanager = key({}, "Alertmanagers that are told directly")
+    alertmanager: Alertmanager = key({}, "Alertmanagers that are notified directly")
     webhooks: Annotated[t.Items[Webhook], AfterValidator(_numbered)] = key(
         [], "receivers of events as JSON"
     )
@@ -190,8 +190,8 @@ class Config(Section):
     )
     polling: Polling = key({}, "how often the API is asked")
     rules: t.Rules = key({}, "settings of rules, for all campaigns and environments")
-    alerts: Alerts = key({}, "how on-call is told")
-    notify: Notify = key({}, "who is told beside the log, without Prometheus' rules")
+    alerts: Alerts = key({}, "how on-call is notified")
+    notify: Notify = key({}, "who is notified beside the log, without Prometheus' rules")
     metrics: Metrics = key({}, "what Prometheus is given")
     web: Web = key({}, "the page, the JSON API and the metrics")
     state: State = key({}, "what is remembered over a restart")

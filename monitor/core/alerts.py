@@ -1,7 +1,7 @@
 """When a finding becomes an alert, when it is over, and which events come of it.
 
-Level, not edge: `tell` compares what on-call was last notified of with the state now, so there is
-no transition to miss. Instants only come from findings; there are no timers.
+Level, not edge: `due_event` compares what on-call was last notified of with the state now, so
+there is no transition to miss. Instants only come from findings; there are no timers.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,11 +17,11 @@ AFTER_DEADLINE = 1.0
 Alerts = Mapping[str, Alert]
 
 # What mutes a rule's alert, given the alerts there are after the findings; None: nothing.
-MuterOf = Callable[[str, Alerts], str | None]
+InhibitorOf = Callable[[str, Alerts], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class EventSource:
     """What the events of a decision are about; `labels` are those of an alert that fires now."""
 
     environment: str
@@ -60,39 +60,41 @@ def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Ale
 
 
 def ended(alert: Alert) -> Alert:
-    """Return the alert as inactive. What on-call was notified of stays: `tell` compares with it."""
+    """Return the alert as inactive; what on-call was notified of stays, for `due_event`."""
     return Alert(
         rule=alert.rule,
-        told=alert.told,
-        told_at=alert.told_at,
-        told_severity=alert.told_severity,
+        notified=alert.notified,
+        notified_at=alert.notified_at,
+        notified_severity=alert.notified_severity,
         fired_as=alert.fired_as,
         seq=alert.seq,
     )
 
 
-def tell(
-    alert: Alert, rule: BaseRule, subject: Subject, remind_every: RemindEvery
+def due_event(
+    alert: Alert, rule: BaseRule, source: EventSource, remind_every: RemindEvery
 ) -> tuple[Alert, EventStatus | None]:
     """Return the alert as on-call is notified of it now, and by which event, if by one."""
-    now, to_tell = subject.decided_at, alert.state is AlertState.FIRING and alert.muted_by is None
-    if to_tell and not alert.told:
-        fired = replace(alert, told=True, told_severity=rule.severity, fired_as=subject.labels)
+    now, to_notify = source.decided_at, alert.state is AlertState.FIRING and alert.muted_by is None
+    if to_notify and not alert.notified:
+        fired = replace(
+            alert, notified=True, notified_severity=rule.severity, fired_as=source.labels
+        )
         return _counted(fired, now), EventStatus.FIRING
-    if alert.told and not to_tell:
+    if alert.notified and not to_notify:
         return _resolved(alert), EventStatus.RESOLVED
-    every = remind_every.get(alert.told_severity or rule.severity, 0)
-    if alert.told and every > 0 and now >= (alert.told_at or 0.0) + every:
+    every = remind_every.get(alert.notified_severity or rule.severity, 0)
+    if alert.notified and every > 0 and now >= (alert.notified_at or 0.0) + every:
         return _counted(alert, now), EventStatus.REMINDER
     return alert, None
 
 
-def _counted(alert: Alert, told_at: Instant | None) -> Alert:
-    return replace(alert, told_at=told_at, seq=alert.seq + 1)
+def _counted(alert: Alert, notified_at: Instant | None) -> Alert:
+    return replace(alert, notified_at=notified_at, seq=alert.seq + 1)
 
 
 def _resolved(alert: Alert) -> Alert:
-    return _counted(replace(alert, told=False, told_severity=None, fired_as=None), None)
+    return _counted(replace(alert, notified=False, notified_severity=None, fired_as=None), None)
 
 
 def recheck_at(alert: Alert, rule: BaseRule) -> Instant | None:
@@ -115,12 +117,12 @@ def decide(
     before: Alerts,
     findings: Mapping[str, Finding],
     rules: Mapping[str, BaseRule],
-    subject: Subject,
+    source: EventSource,
     remind_every: RemindEvery,
-    muter_of: MuterOf = lambda _rule, _alerts: None,
+    inhibitor_of: InhibitorOf = lambda _rule, _alerts: None,
 ) -> tuple[dict[str, Alert], tuple[Event, ...]]:
     """Return the alerts after these findings, and the events in their order."""
-    now, events = subject.decided_at, list[Event]()
+    now, events = source.decided_at, list[Event]()
     # A rule that never had an alert needs one only for an unhealthy finding: nearly all have none.
     concerned = {
         name: before.get(name) or Alert(rule=name)
@@ -136,21 +138,21 @@ def decide(
         rule, finding, alert = rules[name], findings[name], moved[name]
         known = finding.verdict is not Verdict.UNKNOWN
         # After a definite observation mutes are facts of their own, whatever the finding.
-        if not (known or subject.definite):
+        if not (known or source.definite):
             continue
         if alert.active:
-            alert = replace(alert, muted_by=muter_of(name, moved))
-        after[name], status = tell(alert, rule, subject, remind_every if known else {})
+            alert = replace(alert, muted_by=inhibitor_of(name, moved))
+        after[name], status = due_event(alert, rule, source, remind_every if known else {})
         if status is not None:
-            events.append(_event(status, old, after[name], finding, subject, rule))
-    return _worth_keeping(after), in_telling_order(events)
+            events.append(_event(status, old, after[name], finding, source, rule))
+    return _worth_keeping(after), in_sending_order(events)
 
 
 def reconcile(
     before: Alerts,
     table: Iterable[str],
     rules: Mapping[str, BaseRule],
-    subject: Subject,
+    source: EventSource,
     gone: str | None = None,
 ) -> tuple[dict[str, Alert], tuple[Event, ...]]:
     """Return the alerts under a changed config and the events; `gone`: why one has no rule left."""
@@ -159,18 +161,18 @@ def reconcile(
     for name in dict.fromkeys(name for name in (*table, *before) if name in before):
         old, rule = before[name], rules.get(name)
         new = ended(old) if rule is None else old
-        if rule is None and old.told:
+        if rule is None and old.notified:
             new = _resolved(new)
-            resolved = _event(EventStatus.RESOLVED, old, new, None, subject)
+            resolved = _event(EventStatus.RESOLVED, old, new, None, source)
             events.append(replace(resolved, reason=gone or "rule_removed"))
-        elif rule is not None and old.told and old.told_severity != rule.severity:
-            new = _counted(replace(old, told_severity=rule.severity), subject.decided_at)
-            events.append(_event(EventStatus.UPDATED, old, new, None, subject, rule))
+        elif rule is not None and old.notified and old.notified_severity != rule.severity:
+            new = _counted(replace(old, notified_severity=rule.severity), source.decided_at)
+            events.append(_event(EventStatus.UPDATED, old, new, None, source, rule))
         after[name] = new
-    return _worth_keeping(after), in_telling_order(events)
+    return _worth_keeping(after), in_sending_order(events)
 
 
-def in_telling_order(events: Iterable[Event]) -> tuple[Event, ...]:
+def in_sending_order(events: Iterable[Event]) -> tuple[Event, ...]:
     """Return events with those that fire before those that resolve, else in their order."""
     return tuple(sorted(events, key=lambda event: event.status is EventStatus.RESOLVED))
 
@@ -180,9 +182,9 @@ def _worth_keeping(after: Alerts) -> dict[str, Alert]:
     return {name: alert for name, alert in after.items() if alert != Alert(rule=name)}
 
 
-def standing_event(alert: Alert, rule: BaseRule, subject: Subject) -> Event:
+def standing_event(alert: Alert, rule: BaseRule, source: EventSource) -> Event:
     """Return the event that says how an alert that fires stands now."""
-    return _event(EventStatus.FIRING, alert, alert, None, subject, rule)
+    return _event(EventStatus.FIRING, alert, alert, None, source, rule)
 
 
 def _event(
@@ -190,11 +192,11 @@ def _event(
     old: Alert,
     new: Alert,
     finding: Finding | None,
-    subject: Subject,
+    source: EventSource,
     rule: BaseRule | None = None,
 ) -> Event:
     over = status is EventStatus.RESOLVED
-    labels = new.fired_as or old.fired_as or subject.labels
+    labels = new.fired_as or old.fired_as or source.labels
     # Muted or gone, nothing has recovered: what was wrong is still the thing to say.
     wrong, recovered = old if over else new, over and new.muted_by is None
     said = finding if finding is not None and recovered else wrong
@@ -203,23 +205,23 @@ def _event(
         seq=new.seq,
         rule=new.rule,
         # A resolved event has the severity that on-call was paged with, whatever is configured now.
-        severity=new.told_severity or old.told_severity or Severity.INFO,
-        previous_severity=old.told_severity if status is EventStatus.UPDATED else None,
-        environment=subject.environment,
-        campaign_id=subject.campaign_id,
+        severity=new.notified_severity or old.notified_severity or Severity.INFO,
+        previous_severity=old.notified_severity if status is EventStatus.UPDATED else None,
+        environment=source.environment,
+        campaign_id=source.campaign_id,
         campaign_name=labels.campaign_name,
         labels=labels.labels,
         exported=labels.exported,
         sftp_host=labels.sftp_host,
-        import_schedule=subject.import_schedule,
-        last_passed_at=subject.last_passed_at,
+        import_schedule=source.import_schedule,
+        last_passed_at=source.last_passed_at,
         summary=said.summary,
         evidence=said.evidence,
         since=wrong.since,
-        observed_at=subject.observed_at or subject.decided_at,
-        decided_at=subject.decided_at,
+        observed_at=source.observed_at or source.decided_at,
+        decided_at=source.decided_at,
         next_step="" if over or rule is None else rule.next_step_for(new),
         reason=("recovered" if recovered else "muted") if over else None,
         muted_by=new.muted_by,
-        initial=subject.initial,
+        initial=source.initial,
     )

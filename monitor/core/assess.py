@@ -8,19 +8,26 @@ from zlib import crc32
 
 from monitor.core import alerts as machine
 from monitor.core.clock import with_server_date
-from monitor.core.environment import ENVIRONMENT_RULES, Call, Facts, observe
+from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentContext, observe
 from monitor.core.model import AlertLabels, Event, Finding, Instant, Observation, Seconds
-from monitor.core.rule import EVERY_OTHER_RULE, RULES, RemindEvery, Sight, Target, judge_all
+from monitor.core.rule import (
+    EVERY_OTHER_RULE,
+    RULES,
+    EvaluationInput,
+    RemindEvery,
+    Target,
+    evaluate_all,
+)
 from monitor.core.rules import Unreadable
 from monitor.core.schedule import Priority
-from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus, Memory, clamped
+from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus, LastKnown, clamped
 
 # A deadline up to so many intervals after the regular poll is kept, in case that runs late.
 DEADLINES_KEPT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cadence:
+class PollIntervals:
     """How often to poll."""
 
     interval: Seconds  # what the budget really gives
@@ -50,13 +57,13 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
 ) -> Decision:
     """Decide what an observation at `now` of ours means; `environment_alert` mutes `unreadable`."""
     status = before.after(observation, now)
-    sight = Sight(status.error or observation, status, target, now, others_read_at)
-    findings = judge_all(target.rules, sight, ahead)
-    initial = before.memory.seen_at is None and status.memory.seen_at is not None
-    subject = _subject(status, target, now, initial=initial)
-    muter_of = partial(_muter_of, status.memory, target, environment_alert)
+    inputs = EvaluationInput(status.error or observation, status, target, now, others_read_at)
+    findings = evaluate_all(target.rules, inputs, ahead)
+    initial = before.last_known.last_read_at is None and status.last_known.last_read_at is not None
+    source = _source(status, target, now, initial=initial)
+    inhibitor_of = partial(_inhibitor_of, status.last_known, target, environment_alert)
     alerts, events = machine.decide(
-        before.alerts, findings, target.rules, subject, remind_every, muter_of
+        before.alerts, findings, target.rules, source, remind_every, inhibitor_of
     )
     return Decision(replace(status, alerts=alerts), findings, events)
 
@@ -67,15 +74,17 @@ def reconcile(
     """Decide what a start or a changed config means; without a target it has left, for `gone`."""
     environment, key = status.environment, status.campaign_id
     known = target or Target(environment=environment, campaign_id=key)
-    subject = _subject(status, known, now)
-    alerts, events = machine.reconcile(status.alerts, RULES, known.rules, subject, gone)
+    source = _source(status, known, now)
+    alerts, events = machine.reconcile(status.alerts, RULES, known.rules, source, gone)
     if target is None:
         # A tombstone: the event counts, so that no event id is reused.
         after = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
     else:
         # An instant from the future (the clock was wrong) would confirm a loss of today.
-        memory = replace(status.memory, seen_at=clamped(now)(status.memory.seen_at))
-        after = replace(status, alerts=alerts, memory=memory)
+        last_known = replace(
+            status.last_known, last_read_at=clamped(now)(status.last_known.last_read_at)
+        )
+        after = replace(status, alerts=alerts, last_known=last_known)
     return Decision(after, {}, events)
 
 
@@ -90,7 +99,7 @@ class NextPoll(NamedTuple):
 def next_poll(
     status: CampaignStatus,
     target: Target,
-    cadence: Cadence,
+    intervals: PollIntervals,
     now: Instant,
     ahead: Ahead = OURS,
     *,
@@ -106,23 +115,25 @@ def next_poll(
     if polled_at is None:
         return None
     if target.muted_status is not None:
-        idle = max(cadence.idle_interval, cadence.interval)
+        idle = max(intervals.idle_interval, intervals.interval)
         return NextPoll(_next_slot(status, polled_at, idle), Priority.ROUTINE)
     watched = any(alert.is_young(polled_at) for alert in status.alerts.values())
     if watched or status.error is not None:
-        regular = NextPoll(polled_at + cadence.unhealthy_interval, Priority.UNHEALTHY)
-    elif cadence.stretched:
+        regular = NextPoll(polled_at + intervals.unhealthy_interval, Priority.UNHEALTHY)
+    elif intervals.stretched:
         # Without requests to spare nothing keeps its slot: in turn, each as long after its last
         # poll as the others, is the evenest that there is.
-        regular = NextPoll(polled_at + cadence.interval, Priority.ROUTINE)
+        regular = NextPoll(polled_at + intervals.interval, Priority.ROUTINE)
     else:
-        regular = NextPoll(_next_slot(status, polled_at, cadence.interval), Priority.ROUTINE)
+        regular = NextPoll(_next_slot(status, polled_at, intervals.interval), Priority.ROUTINE)
     # After a poll that failed, what was read before it has its deadlines all the same. One before
     # the regular poll takes its place, one that has passed since the last poll is due.
     if status.known is not None and (findings is None or status.error is not None):
-        findings = judge_all(target.rules, Sight(status.known, status, target, polled_at), ahead)
+        findings = evaluate_all(
+            target.rules, EvaluationInput(status.known, status, target, polled_at), ahead
+        )
     deadline = machine.next_deadline(status.alerts, target.rules, findings or {}, polled_at)
-    if deadline is None or deadline > regular.at + DEADLINES_KEPT * cadence.interval:
+    if deadline is None or deadline > regular.at + DEADLINES_KEPT * intervals.interval:
         return regular
     if deadline + machine.AFTER_DEADLINE < regular.at:
         return NextPoll(deadline + machine.AFTER_DEADLINE, Priority.DEADLINE)
@@ -130,51 +141,67 @@ def next_poll(
 
 
 def assess_environment(
-    before: EnvironmentStatus, call: Call, server_date: Instant | None, facts: Facts, now: Instant
+    before: EnvironmentStatus,
+    call: Call,
+    server_date: Instant | None,
+    context: EnvironmentContext,
+    now: Instant,
 ) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
     """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
-    status = observe(with_server_date(before, server_date, now), call, facts, now)
-    rules, subject = facts.rules, machine.Subject(before.name, facts.labels, now)
-    findings = {name: rule.judge(status, facts, now) for name, rule in rules.items()}
-    alerts, events = machine.decide(before.alerts, findings, rules, subject, facts.remind_every)
+    status = observe(with_server_date(before, server_date, now), call, context, now)
+    rules, source = context.rules, machine.EventSource(before.name, context.labels, now)
+    findings = {name: rule.evaluate(status, context, now) for name, rule in rules.items()}
+    alerts, events = machine.decide(before.alerts, findings, rules, source, context.remind_every)
     return replace(status, alerts=alerts), findings, events
 
 
 def reconcile_environment(
-    before: EnvironmentStatus, facts: Facts | None, now: Instant, gone: str | None = None
+    before: EnvironmentStatus,
+    context: EnvironmentContext | None,
+    now: Instant,
+    gone: str | None = None,
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
     """Decide what a start or a changed config means; without facts it has left, for `gone`."""
     # A call from the future (the clock was wrong) would put off the next probe until then.
     kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
-    rules, labels = (facts.rules, facts.labels) if facts else ({}, AlertLabels())
-    subject = machine.Subject(before.name, labels, now)
-    alerts, events = machine.reconcile(kept.alerts, ENVIRONMENT_RULES, rules, subject, gone)
+    rules, labels = (context.rules, context.labels) if context else ({}, AlertLabels())
+    source = machine.EventSource(before.name, labels, now)
+    alerts, events = machine.reconcile(kept.alerts, ENVIRONMENT_RULES, rules, source, gone)
     return replace(kept, alerts=alerts), events
 
 
 def next_probe(
-    status: EnvironmentStatus, facts: Facts, probe_interval: Seconds, token_probe_interval: Seconds
+    status: EnvironmentStatus,
+    context: EnvironmentContext,
+    probe_interval: Seconds,
+    token_probe_interval: Seconds,
 ) -> Instant:
     """Return when the open breaker lets its next probe through; a deadline may be earlier."""
     called_at = status.called_at or 0.0
     interval = token_probe_interval if status.outage_at is None else probe_interval
     # As of the last call: a deadline that has passed since then is due, not forgotten.
-    findings = {name: rule.judge(status, facts, called_at) for name, rule in facts.rules.items()}
-    deadline = machine.next_deadline(status.alerts, facts.rules, findings, called_at)
+    findings = {
+        name: rule.evaluate(status, context, called_at) for name, rule in context.rules.items()
+    }
+    deadline = machine.next_deadline(status.alerts, context.rules, findings, called_at)
     regular = called_at + interval
     return regular if deadline is None else min(regular, deadline + machine.AFTER_DEADLINE)
 
 
-def _muter_of(
-    memory: Memory, target: Target, environment_alert: str | None, rule: str, alerts: machine.Alerts
+def _inhibitor_of(
+    last_known: LastKnown,
+    target: Target,
+    environment_alert: str | None,
+    rule: str,
+    alerts: machine.Alerts,
 ) -> str | None:
     """Return what mutes a rule, by the order of precedence of the rules' table; None: nothing."""
     for name, other in target.rules.items():
-        muted = rule in other.mutes or (EVERY_OTHER_RULE in other.mutes and rule != name)
+        muted = rule in other.inhibits or (EVERY_OTHER_RULE in other.inhibits and rule != name)
         if muted and name in alerts and alerts[name].unhealthy:
             return name
     # From memory, not from the observation: it stays in force through polls that fail.
-    switched_off = memory.config is not None and not memory.config.is_enabled
+    switched_off = last_known.config is not None and not last_known.config.is_enabled
     if switched_off and target.rules[rule].needs_enabled:
         return "disabled"
     if target.muted_status is not None:
@@ -182,16 +209,16 @@ def _muter_of(
     return environment_alert if rule == Unreadable.name else None
 
 
-def _subject(
+def _source(
     status: CampaignStatus, target: Target, now: Instant, *, initial: bool = False
-) -> machine.Subject:
-    config = status.memory.config
-    return machine.Subject(
+) -> machine.EventSource:
+    config = status.last_known.config
+    return machine.EventSource(
         environment=target.environment,
         campaign_id=target.campaign_id,
         labels=target.labels_with(config),
         import_schedule=(config.import_schedule if config else None) or "",
-        last_passed_at=status.memory.last_passed_at,
+        last_passed_at=status.last_known.last_passed_at,
         decided_at=now,
         observed_at=status.polled_at,
         initial=initial,

@@ -53,7 +53,7 @@ class Budget:
         """Return the budget with no call before `now + seconds`: what a 503 may ask for."""
         return replace(self, next_at=max(self.next_at, now + seconds))
 
-    def hinted(self, hint: RateHint | None, plan: float) -> "Budget":
+    def with_rate_hint(self, hint: RateHint | None, plan: float) -> "Budget":
         """Return the budget as the API's rate headers have it; `plan` is its limit a minute."""
         # Where less of it remains than the customer needs, we yield in proportion.
         limit = plan if hint is None or hint.limit is None else min(plan, hint.limit)
@@ -63,7 +63,7 @@ class Budget:
 
     def answered(self, answer: AnyAnswer, plan: float, now: Seconds) -> "Budget":
         """Return the budget after an answer that came at `now`: its pause, a 429, its headers."""
-        after = self.hinted(answer.rate, plan)
+        after = self.with_rate_hint(answer.rate, plan)
         if answer.pause is None:
             return after
         pause = min(answer.pause, LONGEST_PAUSE)
@@ -82,12 +82,12 @@ class Budget:
 
 
 def effective_interval(
-    pace: float, told: int, interval: Seconds, idle: int = 0, idle_interval: Seconds = 1.0
+    pace: float, notified: int, interval: Seconds, idle: int = 0, idle_interval: Seconds = 1.0
 ) -> Seconds:
-    """Return the sweep time at `pace` calls a minute for `told` campaigns, at least `interval`."""
+    """Return the sweep time at `pace` calls a minute for so many campaigns, at least `interval`."""
     # The idle ones take a call every `idle_interval` each, and at most half of the pace.
     left = pace - min(pace / 2, idle * MINUTE / idle_interval)
-    return max(interval, told * MINUTE / left)
+    return max(interval, notified * MINUTE / left)
 
 
 def wait_of_lease(leased_until: Instant, now: Instant) -> Seconds:

@@ -62,11 +62,11 @@ def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
     later, failures = moved(step), status.failures
     # Back with it, not forward: a machine that slept has not read anything since, but an answer
     # from the future would confirm whatever is asked today.
-    seen_at = moved(min(step, 0.0))(status.memory.seen_at)
+    last_read_at = moved(min(step, 0.0))(status.last_known.last_read_at)
     return replace(
         status,
         polled_at=later(status.polled_at),
-        memory=replace(status.memory.redated(later), seen_at=seen_at),
+        last_known=replace(status.last_known.redated(later), last_read_at=last_read_at),
         failures=failures and replace(failures, first_at=failures.first_at + step),
         alerts={name: alert.redated(later) for name, alert in status.alerts.items()},
     )

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from heapq import nlargest
 
-from monitor.core.board import Entry
 from monitor.core.model import Instant, NoConfig, Observation, Seconds, Verdict
-from monitor.core.rule import Sight
+from monitor.core.rule import EvaluationInput
 from monitor.core.rules import Missing, Unreadable
+from monitor.core.snapshot import Entry
 
 # So many others with a config must be asked after a first NoConfig, and be readable: a token of
 # another environment, a wrong base URL or an API release give 404 for all campaigns.
@@ -25,7 +25,7 @@ class Corroboration:
 
     def others_read_at(self, key: str, seen: Observation, entries: Entries) -> Instant | None:
         """Return when two others were asked and read; None: no two, or nothing is lost."""
-        if not isinstance(seen, NoConfig) or entries[key].status.memory.config is None:
+        if not isinstance(seen, NoConfig) or entries[key].status.last_known.config is None:
             return None
         return self._others_read_at(key, entries)
 
@@ -34,10 +34,10 @@ class Corroboration:
         entry = entries[key]
         if entry.status.error is None:
             self._doubted.pop(key, None)
-            gone_at = _lost_at(entry)
-            others = None if gone_at is None else self._others_read_at(key, entries)
-            if gone_at is not None and others is not None and others < gone_at:
-                self._doubted[key] = gone_at
+            missing_since = _lost_at(entry)
+            others = None if missing_since is None else self._others_read_at(key, entries)
+            if missing_since is not None and others is not None and others < missing_since:
+                self._doubted[key] = missing_since
                 return self._witnesses(entries)
         if not self._doubted:
             self._asked_at.clear()
@@ -81,25 +81,25 @@ def _with_config(but: str, entries: Entries) -> Iterator[tuple[str, Instant]]:
     """Yield the campaigns that have a config, with their last definite answer."""
     # Not one that is `unreadable`: who waits for it would be in doubt for ever.
     for key, entry in entries.items():
-        memory = entry.status.memory
-        has_one = memory.config is not None and memory.gone_at is None
+        last_known = entry.status.last_known
+        has_one = last_known.config is not None and last_known.missing_since is None
         if key != but and has_one and not _is_unreadable(entry):
-            yield key, memory.seen_at or 0.0
+            yield key, last_known.last_read_at or 0.0
 
 
 def _is_unreadable(entry: Entry) -> bool:
     status, target = entry.status, entry.target
     if status.error is None or status.polled_at is None:
         return False
-    sight = Sight(status.error, status, target, status.polled_at)
+    inputs = EvaluationInput(status.error, status, target, status.polled_at)
     rule = target.rules.get(Unreadable.name) or Unreadable()
-    return rule.judge(sight).verdict is Verdict.UNHEALTHY
+    return rule.evaluate(inputs).verdict is Verdict.UNHEALTHY
 
 
 def _lost_at(entry: Entry) -> Instant | None:
     """Return when an expected config was first seen to be gone, if no alert says so yet."""
-    memory, target = entry.status.memory, entry.target
+    last_known, target = entry.status.last_known, entry.target
     alert = entry.status.alerts.get(Missing.name)
     alerted = Missing.name not in target.rules or (alert is not None and alert.active)
-    expected = target.expected or memory.config is not None
-    return memory.gone_at if expected and not alerted else None
+    expected = target.expected or last_known.config is not None
+    return last_known.missing_since if expected and not alerted else None

@@ -13,9 +13,9 @@ from monitor.core.model import (
     AlertLabels,
     Finding,
     Instant,
-    ListingPage,
     NoConfig,
     Observation,
+    Page,
     PollError,
     Reason,
     Seconds,
@@ -48,7 +48,7 @@ class Call:
     """The outcome of one call."""
 
     campaign_id: str | None  # None: for a page of the listing
-    observation: Observation | ListingPage
+    observation: Observation | Page
     token_generation: int = 0  # how often the token was read
     notified: bool = True  # on-call is notified of the campaign
 
@@ -59,7 +59,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class EnvironmentContext:
     """What a decision on an environment depends on beside its status."""
 
     campaigns: int
@@ -80,7 +80,9 @@ def interpret(status: EnvironmentStatus, observation: Observation, campaigns: in
     return observation
 
 
-def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
+def observe(
+    before: EnvironmentStatus, call: Call, context: EnvironmentContext, now: Instant
+) -> EnvironmentStatus:
     """Return the breaker after one call; a page of the listing shows base URL and token right."""
     reason = call.reason
     # A mistake of our own, or what a cache has kept, is no evidence of the API, neither way.
@@ -94,12 +96,12 @@ def observe(before: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -
         if status.unanswered < CALLS_TO_OPEN:
             return status
         return replace(status, outage_at=status.outage_at or now, outage_reason=reason)
-    run = _run(status.run, call, facts, now)
+    run = _run(status.run, call, context, now)
     status = replace(status, run=run, unanswered=0, unanswered_at=None)
-    return _token(_outage(status, call, facts, now), call, facts, now)
+    return _token(_outage(status, call, context, now), call, context, now)
 
 
-def _run(run: Run | None, call: Call, facts: Facts, now: Instant) -> Run | None:
+def _run(run: Run | None, call: Call, context: EnvironmentContext, now: Instant) -> Run | None:
     """Return the run of the same refusal after an answer; another one about a campaign ends it."""
     reason = call.reason
     # A listing is no answer about a campaign.
@@ -108,28 +110,30 @@ def _run(run: Run | None, call: Call, facts: Facts, now: Instant) -> Run | None:
     if run is None or run.reason is not reason:
         run = Run(reason, 0, now)
     campaigns, counts = run.campaigns, call.notified or reason is Reason.NOT_FOUND
-    if counts and len(campaigns) < _campaigns_to_open(reason, facts):
+    if counts and len(campaigns) < _campaigns_to_open(reason, context):
         campaigns |= {call.campaign_id}
     return replace(run, count=run.count + 1, campaigns=campaigns)
 
 
-def _campaigns_to_open(reason: Reason, facts: Facts) -> int:
+def _campaigns_to_open(reason: Reason, context: EnvironmentContext) -> int:
     # A wrong base URL gives 404 for all; a token may lose its rights to some campaigns alone.
-    wanted = min(RUN_TO_OPEN, facts.notified)
-    return max(CAMPAIGNS_TO_OPEN, facts.campaigns if reason is Reason.NOT_FOUND else wanted)
+    wanted = min(RUN_TO_OPEN, context.notified)
+    return max(CAMPAIGNS_TO_OPEN, context.campaigns if reason is Reason.NOT_FOUND else wanted)
 
 
-def _is_refused(run: Run | None, call: Call, facts: Facts) -> bool:
+def _is_refused(run: Run | None, call: Call, context: EnvironmentContext) -> bool:
     """Return whether refusals are the environment's matter by now, not single campaigns'."""
     # None of none is all of them: only where no campaign is known, the listing's refusal decides.
     if call.campaign_id is None:
-        return not facts.campaigns
-    return run is not None and len(run.campaigns) >= _campaigns_to_open(run.reason, facts)
+        return not context.campaigns
+    return run is not None and len(run.campaigns) >= _campaigns_to_open(run.reason, context)
 
 
-def _outage(status: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
+def _outage(
+    status: EnvironmentStatus, call: Call, context: EnvironmentContext, now: Instant
+) -> EnvironmentStatus:
     if call.reason is Reason.NOT_FOUND:
-        if status.outage_at is None and _is_refused(status.run, call, facts):
+        if status.outage_at is None and _is_refused(status.run, call, context):
             return replace(status, outage_at=now, outage_reason=call.reason)
         if status.outage_reason is Reason.NOT_FOUND:
             return status
@@ -139,7 +143,9 @@ def _outage(status: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -
     return replace(status, outage_at=None, outage_reason=None, readable_seen=seen)
 
 
-def _token(status: EnvironmentStatus, call: Call, facts: Facts, now: Instant) -> EnvironmentStatus:
+def _token(
+    status: EnvironmentStatus, call: Call, context: EnvironmentContext, now: Instant
+) -> EnvironmentStatus:
     reason = call.reason
     if reason is Reason.UNAUTHORIZED:
         first = status.unauthorized_with
@@ -151,10 +157,10 @@ def _token(status: EnvironmentStatus, call: Call, facts: Facts, now: Instant) ->
     if reason in SAYS_NOTHING_OF_THE_TOKEN:
         return status
     status = replace(status, unauthorized_with=None)
-    proves_nothing = reason is Reason.FORBIDDEN or (facts.campaigns and call.campaign_id is None)
+    proves_nothing = reason is Reason.FORBIDDEN or (context.campaigns and call.campaign_id is None)
     if proves_nothing and status.rejected_by is Reason.FORBIDDEN:
         return status
-    if reason is Reason.FORBIDDEN and _is_refused(status.run, call, facts):
+    if reason is Reason.FORBIDDEN and _is_refused(status.run, call, context):
         return replace(status, rejected_at=now, rejected_by=reason)
     return replace(status, rejected_at=None, rejected_by=None)
 
@@ -176,7 +182,9 @@ class EnvironmentRule(BaseRule):
     """A rule of an environment: evaluates the breaker right after a call."""
 
     @abstractmethod
-    def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
+    def evaluate(
+        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
+    ) -> Finding:
         """Return the verdict after a call."""
 
 
@@ -192,7 +200,9 @@ class ApiUnreachable(EnvironmentRule, alertname="TalkoverApiUnreachable"):
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
     after: Seconds = setting(5 * MINUTE, "how long the API must have been unreachable")
 
-    def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
+    def evaluate(
+        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
+    ) -> Finding:
         """Return unhealthy once the breaker has been open for `after`; unknown before."""
         if status.outage_at is None:
             if status.unanswered:
@@ -203,7 +213,7 @@ class ApiUnreachable(EnvironmentRule, alertname="TalkoverApiUnreachable"):
         first = status.unanswered_at or status.outage_at
         summary = f"the API does not answer since {rfc3339(first)}: {reason}"
         if reason == Reason.NOT_FOUND:
-            what = "every campaign" if facts.campaigns else "the listing"
+            what = "every campaign" if context.campaigns else "the listing"
             summary = f"404 for {what}: base_url is wrong, or the API has moved"
         if now - status.outage_at < self.after:
             return unknown(summary, evidence, recheck_at=status.outage_at + self.after)
@@ -223,7 +233,9 @@ class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
     for_: Seconds = setting(3 * MINUTE, "how long it must be unhealthy before it fires")
 
-    def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
+    def evaluate(
+        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
+    ) -> Finding:
         """Return unhealthy while the breaker is open with this cause and the API answers."""
         if status.unanswered or status.outage_at is not None:
             return unknown("the API does not answer")
@@ -248,12 +260,16 @@ class BudgetInsufficient(EnvironmentRule, alertname="TalkoverBudgetInsufficient"
 
     for_: Seconds = setting(30 * MINUTE, "how long it must be unhealthy before it fires")
 
-    def judge(self, status: EnvironmentStatus, facts: Facts, now: Instant) -> Finding:
+    def evaluate(
+        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
+    ) -> Finding:
         """Return unhealthy when one sweep takes longer than `unreadable.after`."""
-        interval, allowed = span(facts.effective_interval), span(facts.unreadable_after)
+        interval, allowed = span(context.effective_interval), span(context.unreadable_after)
         evidence = {"effective_interval": interval, "allowed": allowed}
-        summary = f"{facts.campaigns} campaigns are read every {interval}, wanted within {allowed}"
-        if facts.effective_interval > facts.unreadable_after:
+        summary = (
+            f"{context.campaigns} campaigns are read every {interval}, wanted within {allowed}"
+        )
+        if context.effective_interval > context.unreadable_after:
             return unhealthy(summary, evidence)
         return healthy(summary, evidence)
 

@@ -102,7 +102,7 @@ class RateHint:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedCampaign:
     """A campaign as the platform lists it."""
 
     id: str
@@ -112,16 +112,16 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class ListingPage:
+class Page:
     """One page of GET /campaigns. `last`: no page follows; `total`: of all pages, if it is said."""
 
-    campaigns: tuple[Listed, ...]
+    campaigns: tuple[ListedCampaign, ...]
     page: int
     last: bool
     total: int | None
 
 
-_Seen_co = TypeVar("_Seen_co", bound=Observation | ListingPage, covariant=True)
+_Seen_co = TypeVar("_Seen_co", bound=Observation | Page, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +138,11 @@ class Answer(Reply[Observation]):
     """The reply to a call about one campaign."""
 
 
-class ListingAnswer(Reply[ListingPage | PollError]):
+class PageAnswer(Reply[Page | PollError]):
     """The reply to a call for a page of the listing."""
 
 
-AnyAnswer = Answer | ListingAnswer
+AnyAnswer = Answer | PageAnswer
 
 
 class Verdict(StrEnum):

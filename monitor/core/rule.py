@@ -20,7 +20,7 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.status import OURS, Ahead, Alert, CampaignStatus, Memory
+from monitor.core.status import OURS, Ahead, Alert, CampaignStatus, LastKnown
 from monitor.core.text import rfc3339, span
 
 # The summary of every rule about a config where there is none: that is `missing`'s business.
@@ -71,7 +71,7 @@ class BaseRule(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class EvaluationInput:
     """The evaluation input of a rule: what was seen, and the campaign's status with it taken in."""
 
     observation: Observation
@@ -82,9 +82,9 @@ class Sight:
     ahead: Seconds = 0.0  # how far that clock is ahead of ours, which dates what we saw
 
     @property
-    def memory(self) -> Memory:
+    def last_known(self) -> LastKnown:
         """What is remembered of the campaign's config."""
-        return self.status.memory
+        return self.status.last_known
 
     def dated(self, at: Instant | None) -> Instant:
         """Return an instant at which we saw something on the clock of `now`; None: now."""
@@ -94,30 +94,32 @@ class Sight:
 class Rule(BaseRule):
     """A rule of a campaign."""
 
-    mutes: ClassVar[tuple[str, ...]] = ()  # rules whose alerts are not sent while it is unhealthy
+    inhibits: ClassVar[
+        tuple[str, ...]
+    ] = ()  # rules whose alerts are not sent while it is unhealthy
     needs_enabled: ClassVar[bool] = False  # it is not sent while the config is switched off
     unknown_while: ClassVar[tuple[str, ...]] = ()  # rules whose being unhealthy spoils its evidence
 
     @abstractmethod
-    def judge(self, sight: Sight) -> Finding:
+    def evaluate(self, inputs: EvaluationInput) -> Finding:
         """Return the verdict on what was seen."""
 
 
 class ConfigRule(Rule):
     """A rule about what the config says: unknown unless one was just read."""
 
-    def judge(self, sight: Sight) -> Finding:
+    def evaluate(self, inputs: EvaluationInput) -> Finding:
         """Return the verdict on the config, if that is what was seen."""
-        match sight.observation:
+        match inputs.observation:
             case SftpConfig() as config:
-                return self.judge_config(config, sight)
+                return self.evaluate_config(config, inputs)
             case NoConfig():
                 return unknown(NO_CONFIG)
             case PollError() as error:
                 return unread(error)
 
     @abstractmethod
-    def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
+    def evaluate_config(self, config: SftpConfig, inputs: EvaluationInput) -> Finding:
         """Return the verdict on a config that was just read."""
 
 
@@ -202,11 +204,13 @@ def evidence_of_test(config: SftpConfig) -> dict[str, str]:
     return evidence
 
 
-def judge_all(rules: Mapping[str, Rule], sight: Sight, ahead: Ahead = OURS) -> dict[str, Finding]:
+def evaluate_all(
+    rules: Mapping[str, Rule], inputs: EvaluationInput, ahead: Ahead = OURS
+) -> dict[str, Finding]:
     """Return every rule's finding on what was seen; of two clocks both must give the verdict."""
     if ahead == OURS:
-        return _judge_by(rules, sight)
-    by_clock = [_judge_by(rules, replace(sight, now=sight.now + by, ahead=by)) for by in ahead]
+        return _evaluate_by(rules, inputs)
+    by_clock = [_evaluate_by(rules, replace(inputs, now=inputs.now + by, ahead=by)) for by in ahead]
     return {name: _agreed([found[name] for found in by_clock], ahead) for name in rules}
 
 
@@ -219,8 +223,8 @@ def _agreed(findings: Sequence[Finding], ahead: Ahead) -> Finding:
     return replace(first, recheck_at=max(rechecks, default=None))
 
 
-def _judge_by(rules: Mapping[str, Rule], sight: Sight) -> dict[str, Finding]:
-    findings = {name: _judge(rule, sight) for name, rule in rules.items()}
+def _evaluate_by(rules: Mapping[str, Rule], inputs: EvaluationInput) -> dict[str, Finding]:
+    findings = {name: _evaluate(rule, inputs) for name, rule in rules.items()}
     for name, rule in rules.items():
         for spoiler in rule.unknown_while:
             if spoiler in findings and findings[spoiler].verdict is Verdict.UNHEALTHY:
@@ -228,10 +232,10 @@ def _judge_by(rules: Mapping[str, Rule], sight: Sight) -> dict[str, Finding]:
     return findings
 
 
-def _judge(rule: Rule, sight: Sight) -> Finding:
+def _evaluate(rule: Rule, inputs: EvaluationInput) -> Finding:
     # A rule that breaks must cost only its own verdict, never the campaign's other alerts.
     try:
-        return rule.judge(sight)
+        return rule.evaluate(inputs)
     except Exception as error:
         summary = f"internal error: {type(error).__name__}"
         evidence = {"reason": Reason.INTERNAL_ERROR.value}

@@ -54,9 +54,9 @@ class Alert:
     fired_at: Instant | None = None  # when it fired
     healthy_at: Instant | None = None  # when `keep_firing_for` began
     muted_by: str | None = None
-    told: bool = False  # what on-call was last notified of
-    told_at: Instant | None = None  # the reminder clock
-    told_severity: Severity | None = None
+    notified: bool = False  # what on-call was last notified of
+    notified_at: Instant | None = None  # the reminder clock
+    notified_severity: Severity | None = None
     fired_as: AlertLabels | None = None  # the labels that were sent
     seq: int = 0  # the number of its last event; it outlives the campaign
     summary: str = ""  # its texts are those of its last unhealthy finding
@@ -91,49 +91,53 @@ class Alert:
             pending_at=redate(self.pending_at),
             fired_at=redate(self.fired_at),
             healthy_at=redate(self.healthy_at),
-            told_at=redate(self.told_at),
+            notified_at=redate(self.notified_at),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class LastKnown:
     """What is remembered of a campaign's SFTP config between polls."""
 
     config: SftpConfig | None = None  # the last one seen
-    gone_at: Instant | None = None  # there is none any more since then
+    missing_since: Instant | None = None  # there is none any more since then
     first_seen_at: Instant | None = None  # when this very config was first seen
-    seen_at: Instant | None = None  # the last definite answer
+    last_read_at: Instant | None = None  # the last definite answer
     enabled_seen: bool = False
     disabled_since: Instant | None = None  # first seen off after it was last seen on
     last_passed_at: Instant | None = None
     tested_seen: bool = False
 
-    def redated(self, redate: Redate) -> "Memory":
+    def redated(self, redate: Redate) -> "LastKnown":
         """Return the memory with all that we have seen redated."""
         return replace(
             self,
-            gone_at=redate(self.gone_at),
+            missing_since=redate(self.missing_since),
             first_seen_at=redate(self.first_seen_at),
-            seen_at=redate(self.seen_at),
+            last_read_at=redate(self.last_read_at),
             disabled_since=redate(self.disabled_since),
         )
 
-    def after(self, seen: SftpConfig | NoConfig, now: Instant) -> "Memory":
+    def after(self, seen: SftpConfig | NoConfig, now: Instant) -> "LastKnown":
         """Return the memory after a definite answer at `now`."""
-        memory = replace(self.redated(clamped(now)), seen_at=now)
+        last_known = replace(self.redated(clamped(now)), last_read_at=now)
         if isinstance(seen, NoConfig):
-            return replace(memory, gone_at=memory.gone_at or now)
+            return replace(last_known, missing_since=last_known.missing_since or now)
         # Made anew under another id it is another config: its graces start afresh.
-        if memory.config is None or memory.config.id != seen.id:
-            memory = Memory(first_seen_at=now, seen_at=now, last_passed_at=memory.last_passed_at)
+        if last_known.config is None or last_known.config.id != seen.id:
+            last_known = LastKnown(
+                first_seen_at=now, last_read_at=now, last_passed_at=last_known.last_passed_at
+            )
         return replace(
-            memory,
+            last_known,
             config=seen,
-            gone_at=None,
-            enabled_seen=seen.is_enabled or memory.enabled_seen,
-            disabled_since=None if seen.is_enabled else memory.disabled_since or now,
-            last_passed_at=seen.last_test_at if seen.last_test_success else memory.last_passed_at,
-            tested_seen=seen.last_test_at is not None or memory.tested_seen,
+            missing_since=None,
+            enabled_seen=seen.is_enabled or last_known.enabled_seen,
+            disabled_since=None if seen.is_enabled else last_known.disabled_since or now,
+            last_passed_at=seen.last_test_at
+            if seen.last_test_success
+            else last_known.last_passed_at,
+            tested_seen=seen.last_test_at is not None or last_known.tested_seen,
         )
 
 
@@ -201,7 +205,7 @@ class CampaignStatus:
 
     environment: str
     campaign_id: str
-    memory: Memory = Memory()
+    last_known: LastKnown = LastKnown()
     alerts: Mapping[str, Alert] = field(default_factory=dict)
     polled_at: Instant | None = None
     error: PollError | None = None
@@ -210,7 +214,7 @@ class CampaignStatus:
     @property
     def known(self) -> SftpConfig | NoConfig | None:
         """What the last definite answer was; None before the first one."""
-        return NoConfig() if self.memory.gone_at is not None else self.memory.config
+        return NoConfig() if self.last_known.missing_since is not None else self.last_known.config
 
     def after(self, observation: Observation, now: Instant) -> "CampaignStatus":
         """Return the status after a poll at `now`: an `error`, or the observation remembered."""
@@ -218,15 +222,15 @@ class CampaignStatus:
             absent = "last_test_at or last_test_success is absent"
             observation = PollError(Reason.SCHEMA_MISMATCH, absent)
         if not isinstance(observation, PollError):
-            memory = self.memory.after(observation, now)
-            return replace(self, memory=memory, polled_at=now, error=None, failures=None)
+            last_known = self.last_known.after(observation, now)
+            return replace(self, last_known=last_known, polled_at=now, error=None, failures=None)
         before = self.failures or Failures(0, now)
         failures = replace(before, count=before.count + 1)
         return replace(self, polled_at=now, error=observation, failures=failures)
 
     def _lacks_its_test(self, config: SftpConfig) -> bool:
         # An API release that drops the fields of the test must not read as "never tested".
-        memory = self.memory
-        known = memory.config is not None and memory.config.id == config.id
-        tested = config.is_enabled or (known and memory.tested_seen)
+        last_known = self.last_known
+        known = last_known.config is not None and last_known.config.id == config.id
+        tested = config.is_enabled or (known and last_known.tested_seen)
         return tested and not config.has_test_fields

@@ -3,10 +3,10 @@
 import structlog
 
 from monitor.config import DiscoveryConfig
-from monitor.core.discovery import Listing, Roster, take
-from monitor.core.model import ListingPage, PollError, Seconds
+from monitor.core.discovery import Listing, TargetSet, take
+from monitor.core.model import Page, PollError, Seconds
 from monitor.core.schedule import Priority
-from monitor.polling.watch import Watch
+from monitor.polling.environment_state import EnvironmentState
 
 LISTING = "*"  # the listing's key in the due-queue: no campaign can have this id
 
@@ -19,49 +19,49 @@ class Discovery:
     `listing` is the one that runs, or is to begin; `due` is its next page, on the monotonic clock.
     """
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, state: EnvironmentState) -> None:
         """Discover for `watch`."""
         self.error: PollError | None = None
-        self._watch = watch
+        self._state = state
         self._doubt: tuple[str, int, int] | None = None
         self._config: DiscoveryConfig | None = None
         self.configure()
 
     def configure(self) -> None:
         """Have the campaigns listed at once where that was not done under this config."""
-        config = self._watch.settings.environment.discovery
+        config = self._state.settings.environment.discovery
         if config != self._config:
             self._config, self.listing = config, Listing(config.max_campaigns)
-            self.due = (self._watch.clock.elapsed(), Priority.NEVER_SEEN)
+            self.due = (self._state.clock.elapsed(), Priority.NEVER_SEEN)
 
-    def take(self, page: ListingPage | PollError) -> list[str]:
+    def take(self, page: Page | PollError) -> list[str]:
         """Take the page that was asked for; return the campaigns that are to be polled at once."""
         over = isinstance(page, PollError) or not self.listing.add(page)
         anew = self._ended(page) if over else []
         # The first one is due as long as its first page was: it stays ahead of the campaigns.
-        if not self._watch.awaits_listing:
-            self.due = (self._watch.clock.elapsed() + self._wait(), Priority.ROUTINE)
+        if not self._state.awaits_listing:
+            self.due = (self._state.clock.elapsed() + self._wait(), Priority.ROUTINE)
         return anew
 
-    def _ended(self, last: ListingPage | PollError) -> list[str]:
-        watch, listing = self._watch, self.listing
-        self.listing = Listing(watch.settings.environment.discovery.max_campaigns)
+    def _ended(self, last: Page | PollError) -> list[str]:
+        state, listing = self._state, self.listing
+        self.listing = Listing(state.settings.environment.discovery.max_campaigns)
         before, self.error = self.error, last if isinstance(last, PollError) else None
         if self.error is not None:
             # From page 1 again: by the next try pages may have shifted, and someone fall between.
             if before is None or before.reason is not self.error.reason:
                 reason, detail = self.error.reason.value, self.error.detail
-                log.warning("listing_failed", environment=watch.name, reason=reason, detail=detail)
-            return watch.discover(None)
+                log.warning("listing_failed", environment=state.name, reason=reason, detail=detail)
+            return state.discover(None)
         if before is not None:
-            log.info("listing_recovered", environment=watch.name, after=before.reason)
-        roster = watch.settings.roster
-        after = take(roster, listing, watch.now())
-        self._log(roster, after, listing)
-        return watch.discover(after)
+            log.info("listing_recovered", environment=state.name, after=before.reason)
+        target_set = state.settings.target_set
+        after = take(target_set, listing, state.now())
+        self._log(target_set, after, listing)
+        return state.discover(after)
 
     def _wait(self) -> Seconds:
-        settings = self._watch.settings
+        settings = self._state.settings
         if self.listing.next_page != 1:
             return 0.0
         every = settings.environment.discovery.every
@@ -69,9 +69,9 @@ class Discovery:
             return min(every, settings.polling.unhealthy_interval)
         return every
 
-    def _log(self, before: Roster, after: Roster, listing: Listing) -> None:
+    def _log(self, before: TargetSet, after: TargetSet, listing: Listing) -> None:
         """Log changes: who joined and left, and that a listing is not believed, or in part."""
-        name, listed, known = self._watch.name, len(listing.campaigns), len(before.campaigns)
+        name, listed, known = self._state.name, len(listing.campaigns), len(before.campaigns)
         doubt = None
         if after.distrusted or not listed or not listing.complete:
             why = "listing_distrusted" if after.distrusted or not listed else "listing_given_up"

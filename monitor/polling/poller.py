@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from monitor.adapters.metrics import OwnMetrics
+from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import Change, StorageError, Store
 from monitor.core.assess import next_poll, next_probe
-from monitor.core.board import STALE_AFTER_INTERVALS, EnvironmentBoard, Findings
 from monitor.core.budget import LEASE, wait_of_lease
 from monitor.core.clock import ahead
-from monitor.core.model import Answer, Instant, ListingAnswer, PollError, Reason, Seconds
+from monitor.core.model import Answer, Instant, PageAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
+from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot, Findings
 from monitor.polling.discovery import LISTING, Discovery
+from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.settings import Api, Connection, Settings
-from monitor.polling.watch import Watch
 
 # The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it.
 TURN: Seconds = 5.0
@@ -36,26 +36,26 @@ class Poller:
     once; `called`: one ended, now or before the start.
     """
 
-    watch: Watch
+    state: EnvironmentState
     connection: Connection
     store: Store
-    own: OwnMetrics
+    own: SelfMetrics
     leased_until: Instant
     share: int = 1
     on_poll: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        self._clock = self.watch.clock
-        self.called = self.watch.status.called_at is not None
+        self._clock = self.state.clock
+        self.called = self.state.status.called_at is not None
         self.turned_at = mono = self._clock.elapsed()
         self._queue, self._woken = DueQueue(), asyncio.Event()
         self._in_flight = dict[str, asyncio.Task[None] | None]()
         self._again, self._broken = set[str](), set[str]()
         self._probed, self._next_first_poll = 0, 0.0
-        self._discovery = Discovery(self.watch)
+        self._discovery = Discovery(self.state)
         wait = wait_of_lease(self.leased_until, self._clock.wall())
-        self.watch.budget = replace(self.watch.budget, next_at=mono + wait)
-        self._take_settings(self.watch.settings)
+        self.state.budget = replace(self.state.budget, next_at=mono + wait)
+        self._take_settings(self.state.settings)
 
     def configure(self, connection: Connection) -> asyncio.Task[None]:
         """Take a config; return what closes the API of before once calls under way have ended."""
@@ -63,10 +63,10 @@ class Poller:
         connection.generation = self.connection.generation + 1
         before, self.connection, settings = self.connection, connection, connection.settings
         # A listing may have ended since the settings were prepared.
-        if settings.roster is not self.watch.settings.roster:
-            settings = replace(settings, roster=self.watch.settings.roster)
+        if settings.target_set is not self.state.settings.target_set:
+            settings = replace(settings, target_set=self.state.settings.target_set)
         # To plan 10,000 polls takes most of a second: only where there is something to plan.
-        if settings is not self.watch.settings:
+        if settings is not self.state.settings:
             self._take_settings(settings)
         self._woken.set()
         return asyncio.create_task(self._retire(before.api))
@@ -77,9 +77,9 @@ class Poller:
         await api.aclose()
 
     def _take_settings(self, settings: Settings) -> None:
-        for key in set(self.watch.settings.targets) - set(settings.targets):
+        for key in set(self.state.settings.targets) - set(settings.targets):
             self._queue.discard(key)
-        anew = self.watch.configure(settings)
+        anew = self.state.configure(settings)
         self._next_first_poll = 0.0
         self._discovery.configure()
         if not settings.discovers:
@@ -90,27 +90,27 @@ class Poller:
                 self._plan(key)
         self._poll_next(anew)
 
-    def board(self) -> EnvironmentBoard:
+    def snapshot(self) -> EnvironmentSnapshot:
         """Return this environment as it is known now."""
-        watch, mono = self.watch, self._clock.elapsed()
-        settings, due = watch.settings, self._queue.next_due()
-        interval = settings.facts_at(watch.pace).effective_interval
-        late = 0.0 if due is None or watch.status.breaker_open else max(0.0, mono - due)
-        return EnvironmentBoard(
-            now=watch.now(),
-            ahead=ahead(watch.status, watch.now())[0],
-            status=watch.status,
+        state, mono = self.state, self._clock.elapsed()
+        settings, due = state.settings, self._queue.next_due()
+        interval = settings.context_at(state.pace).effective_interval
+        late = 0.0 if due is None or state.status.breaker_open else max(0.0, mono - due)
+        return EnvironmentSnapshot(
+            now=state.now(),
+            ahead=ahead(state.status, state.now())[0],
+            status=state.status,
             labels=settings.environment.alert_labels,
             rules=settings.environment.resolved.rules,
-            findings=watch.findings,
-            campaigns=dict(watch.entries),
+            findings=state.findings,
+            campaigns=dict(state.entries),
             interval=interval,
             stale_after=STALE_AFTER_INTERVALS * interval,
             idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
-            per_minute=watch.budget.per_minute,
-            available=watch.budget.available(mono),
+            per_minute=state.budget.per_minute,
+            available=state.budget.available(mono),
             lag=late,
-            swept=len(settings.targets) - len(watch.unswept),
+            swept=len(settings.targets) - len(state.unswept),
             listing_error=self._discovery.error,
         )
 
@@ -119,26 +119,26 @@ class Poller:
         try:
             async with asyncio.TaskGroup() as polls:
                 while True:
-                    key, probing = await self._next(), self.watch.status.breaker_open
+                    key, probing = await self._next(), self.state.status.breaker_open
                     self._in_flight[key] = None
                     await self._spend()
                     # A reload, or another answer, may have spoken against it meanwhile.
-                    if self._is_watched(key) and self.watch.status.breaker_open == probing:
+                    if self._is_watched(key) and self.state.status.breaker_open == probing:
                         self._in_flight[key] = polls.create_task(self._poll(key))
                     else:
                         del self._in_flight[key]
                         self._poll_next([key])
         finally:
-            next_call_at = self._on_the_wall(self.watch.budget.next_at)
-            self.store.save(Change(next_call_at={self.watch.name: next_call_at}))
+            next_call_at = self._on_the_wall(self.state.budget.next_at)
+            self.store.save(Change(next_call_at={self.state.name: next_call_at}))
             await self.connection.api.aclose()
 
     async def _next(self) -> str:
         """Return the campaign to poll, once one is due and the share and the budget allow."""
         while True:
             self.turned_at = mono = self._clock.elapsed()
-            wait = max(self.watch.budget.delay(mono), self._wait(mono))
-            probing = self.watch.status.breaker_open
+            wait = max(self.state.budget.delay(mono), self._wait(mono))
+            probing = self.state.status.breaker_open
             if wait <= 0 and (key := self._probe() if probing else self._queue.pop(mono)):
                 return key
             # Nothing has awaited since the queue was looked at: no wake-up gets lost here.
@@ -149,7 +149,7 @@ class Poller:
 
     def _wait(self, mono: Seconds) -> Seconds:
         """Return how many seconds to wait until there is something to poll."""
-        status, settings = self.watch.status, self.watch.settings
+        status, settings = self.state.status, self.state.settings
         polling = settings.polling
         most = 1 if status.breaker_open else min(self.share, polling.concurrency)
         if len(self._in_flight) >= most:
@@ -160,97 +160,97 @@ class Poller:
         # At each turn, so that a token that was replaced works in seconds, not at the next probe.
         if status.rejected_at is not None and self.connection.token_changed():
             # The next probe is due at once: there is reason to hope.
-            self.watch.status = status = replace(status, called_at=None)
-        facts = settings.facts_at(self.watch.pace)
+            self.state.status = status = replace(status, called_at=None)
+        context = settings.context_at(self.state.pace)
         intervals = polling.probe_interval, polling.token_probe_interval
-        return next_probe(status, facts, *intervals) - self.watch.now()
+        return next_probe(status, context, *intervals) - self.state.now()
 
     def _probe(self) -> str | None:
         # Each probe asks for another campaign, so that one broken campaign is no outage.
         # A listing is one only where it alone can close the breaker: it says nothing of configs.
-        keys, settings = list(self.watch.settings.targets), self.watch.settings
-        if settings.discovers and (not keys or self.watch.status.outage_reason is Reason.NOT_FOUND):
+        keys, settings = list(self.state.settings.targets), self.state.settings
+        if settings.discovers and (not keys or self.state.status.outage_reason is Reason.NOT_FOUND):
             keys.append(LISTING)
         self._probed += 1
         return keys[self._probed % len(keys)] if keys else None
 
     async def _spend(self) -> None:
         # Written down before it is spent, so that a crash loop cannot spend a minute twice.
-        self.watch.budget = self.watch.budget.spend(self._clock.elapsed())
-        until = self._on_the_wall(self.watch.budget.next_at)
+        self.state.budget = self.state.budget.spend(self._clock.elapsed())
+        until = self._on_the_wall(self.state.budget.next_at)
         # One further ahead than a lease reaches was written before our clock went back.
         if until <= self.leased_until <= until + LEASE:
             return
         self.leased_until = until + LEASE
         try:
-            await self.store.lease(self.watch.name, self.leased_until)
+            await self.store.lease(self.state.name, self.leased_until)
         except StorageError:
-            log.warning("lease_not_stored", environment=self.watch.name)
+            log.warning("lease_not_stored", environment=self.state.name)
 
     def _is_watched(self, key: str) -> bool:
-        known = self.watch.settings
+        known = self.state.settings
         return known.discovers if key == LISTING else key in known.targets
 
     def _on_the_wall(self, mono: Seconds) -> Instant:
         return self._clock.wall() + mono - self._clock.elapsed()
 
     async def _poll(self, key: str) -> None:
-        watch, token = self.watch, self.connection.generation
-        listing, base_url = self._discovery.listing, watch.settings.environment.base_url
+        state, token = self.state, self.connection.generation
+        listing, base_url = self._discovery.listing, state.settings.environment.base_url
         asked = self._clock.elapsed()
         answer = await self._call(key, asked)
         # A reload may have pointed the environment at another API: of that one this says nothing.
-        if base_url != watch.settings.environment.base_url:
+        if base_url != state.settings.environment.base_url:
             self._poll_next([key])
             return
-        before, took = watch.status, self._clock.elapsed() - asked
-        anew, findings = watch.decide(key, answer, token, took)
+        before, took = state.status, self._clock.elapsed() - asked
+        anew, findings = state.decide(key, answer, token, took)
         # Unless a reload has ended the listing that this is a page of.
-        if isinstance(answer, ListingAnswer) and listing is self._discovery.listing:
+        if isinstance(answer, PageAnswer) and listing is self._discovery.listing:
             self._take_page(answer)
         self.called = True
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
-        if watch.status.unauthorized_with == token == self.connection.generation:
+        if state.status.unauthorized_with == token == self.connection.generation:
             self.connection.read_again()
         if self._is_watched(key):
             self._plan(key, findings)
         # The base URL is right after all: 404s that were distrusted are asked again, and believed.
-        if watch.status.readable_seen and not before.readable_seen:
-            anew += [key for key in watch.distrusted() if key not in self._in_flight]
+        if state.status.readable_seen and not before.readable_seen:
+            anew += [key for key in state.distrusted() if key not in self._in_flight]
         self._poll_next([*anew, *({key} & self._again)])
-        if before.swept_at is None and watch.status.swept_at is not None:
-            counts = {health.value: n for health, n in self.board().counts().items()}
-            log.info("sweep_complete", environment=watch.name, **counts)
+        if before.swept_at is None and state.status.swept_at is not None:
+            counts = {health.value: n for health, n in self.snapshot().counts().items()}
+            log.info("sweep_complete", environment=state.name, **counts)
         self.on_poll()
 
-    async def _call(self, key: str, started: Seconds) -> Answer | ListingAnswer:
+    async def _call(self, key: str, started: Seconds) -> Answer | PageAnswer:
         """Return the API's answer; a call that raises is an `internal_error`: counted, logged."""
         self._again.discard(key)
         try:
             api, page = self.connection.api, self._discovery.listing.next_page or 1
-            answer: Answer | ListingAnswer = (
+            answer: Answer | PageAnswer = (
                 await api.fetch_campaigns(page) if key == LISTING else await api.fetch_sftp(key)
             )
         except Exception as error:
             endpoint, campaign_id = ("campaigns", "") if key == LISTING else ("sftp", key)
-            name, took = self.watch.name, self._clock.elapsed() - started
+            name, took = self.state.name, self._clock.elapsed() - started
             self.own.call_made(name, endpoint, took, Reason.INTERNAL_ERROR)
             # With its traceback at the first in a row for the same campaign.
             if key not in self._broken:
                 log.error("poll_broke", environment=name, campaign_id=campaign_id, exc_info=error)
                 self._broken.add(key)
             failed = PollError(Reason.INTERNAL_ERROR, type(error).__name__)
-            return ListingAnswer(failed) if key == LISTING else Answer(failed)
+            return PageAnswer(failed) if key == LISTING else Answer(failed)
         finally:
             del self._in_flight[key]
             self._woken.set()
         self._broken.discard(key)
         return answer
 
-    def _take_page(self, answer: ListingAnswer) -> None:
-        before = self.watch.settings.targets
+    def _take_page(self, answer: PageAnswer) -> None:
+        before = self.state.settings.targets
         anew = self._discovery.take(answer.observation)
-        for key in before.keys() - self.watch.settings.targets.keys():
+        for key in before.keys() - self.state.settings.targets.keys():
             self._queue.discard(key)
         # One under way, even if it had left, is planned when its call has ended.
         for key in [key for key in anew if key not in self._in_flight]:
@@ -264,23 +264,23 @@ class Poller:
         for key in keys:
             if key in self._in_flight:
                 self._again.add(key)
-            elif key in self.watch.settings.targets:
+            elif key in self.state.settings.targets:
                 self._queue.put(key, self._clock.elapsed(), Priority.NEVER_SEEN)
             elif self._is_watched(key):
                 self._plan(key)
 
     def _plan(self, key: str, findings: Findings | None = None) -> None:
-        mono, now = self._clock.elapsed(), self.watch.now()
+        mono, now = self._clock.elapsed(), self.state.now()
         if key == LISTING:
             self._queue.put(key, *self._discovery.due)
             return
-        entry, cadence = self.watch.entries[key], self.watch.settings.cadence
-        skew = ahead(self.watch.status, now)
-        planned = next_poll(entry.status, entry.target, cadence, now, skew, findings=findings)
+        entry, intervals = self.state.entries[key], self.state.settings.intervals
+        skew = ahead(self.state.status, now)
+        planned = next_poll(entry.status, entry.target, intervals, now, skew, findings=findings)
         if planned is None:
             # At the budget's even pace from the start on: so nothing of it is late.
             due = max(mono, self._next_first_poll)
-            self._next_first_poll = due + self.watch.budget.spacing(mono)
+            self._next_first_poll = due + self.state.budget.spacing(mono)
             self._queue.put(key, due, Priority.NEVER_SEEN)
         else:
             deadline, due = planned.deadline, mono + max(0.0, planned.at - now)

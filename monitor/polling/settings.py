@@ -8,11 +8,11 @@ from typing import Protocol
 import structlog
 
 from monitor.config import AlertsConfig, EnvironmentConfig, Polling, SecretError, targets
-from monitor.core.assess import Cadence
+from monitor.core.assess import PollIntervals
 from monitor.core.budget import Budget, effective_interval
-from monitor.core.discovery import Roster
-from monitor.core.environment import Facts
-from monitor.core.model import Answer, Instant, ListingAnswer, Seconds
+from monitor.core.discovery import TargetSet
+from monitor.core.environment import EnvironmentContext
+from monitor.core.model import Answer, Instant, PageAnswer, Seconds
 from monitor.core.rule import Target
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ class Api(Protocol):
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         """Return the answer for one campaign's SFTP config; a failure is an answer, too."""
 
-    async def fetch_campaigns(self, page: int) -> ListingAnswer:
+    async def fetch_campaigns(self, page: int) -> PageAnswer:
         """Return the answer for a page of the listing of all campaigns, from 1; likewise."""
 
     def set_token(self, token: str) -> None:
@@ -48,19 +48,19 @@ class Api(Protocol):
 class Settings:
     """An environment's part of the config, replaced whole by a reload; `targets` follow from it.
 
-    `roster` is what its listings came to: each replaces it.
+    `target_set` is what its listings came to: each replaces it.
     """
 
     environment: EnvironmentConfig
     polling: Polling
     alerts: AlertsConfig
-    roster: Roster = Roster()
+    target_set: TargetSet = TargetSet()
     targets: Mapping[str, Target] = field(init=False)
 
     def __post_init__(self) -> None:
         # At once: whatever can fail of a config fails before anything of it is in force.
         explicit = self.environment.resolved.targets
-        found = targets(self.environment, self.roster) if self.discovers else explicit
+        found = targets(self.environment, self.target_set) if self.discovers else explicit
         object.__setattr__(self, "targets", found)
 
     @property
@@ -71,34 +71,34 @@ class Settings:
     @property
     def knows_nobody_else(self) -> bool:
         """True while no listing has shown who is there beside the campaigns of the file."""
-        return self.discovers and not self.roster.campaigns
+        return self.discovers and not self.target_set.campaigns
 
     @cached_property
-    def told(self) -> int:
+    def notified(self) -> int:
         """Of how many campaigns on-call is notified; the others are polled now and then."""
         return sum(target.muted_status is None for target in self.targets.values())
 
     @cached_property
-    def cadence(self) -> Cadence:
+    def intervals(self) -> PollIntervals:
         """How often to poll a campaign, as far as the whole budget allows."""
         # While that is throttled polls run late, evenly; they are back in their slots after it.
         whole = Budget(self.environment.budget_per_minute, 0.0).pace(0.0)
         # A budget that is too small stretches all intervals alike.
-        stretch = self.facts_at(whole).effective_interval / self.polling.interval
-        return Cadence(
+        stretch = self.context_at(whole).effective_interval / self.polling.interval
+        return PollIntervals(
             interval=self.polling.interval * stretch,
             stretched=stretch > 1,
             unhealthy_interval=self.polling.unhealthy_interval * stretch,
             idle_interval=self.polling.idle_interval,
         )
 
-    def facts_at(self, pace: float) -> Facts:
+    def context_at(self, pace: float) -> EnvironmentContext:
         """Return what a decision on the environment depends on, at so many calls a minute."""
-        polling, told, idle = self.polling, self.told, len(self.targets) - self.told
-        interval = effective_interval(pace, told, polling.interval, idle, polling.idle_interval)
-        return Facts(
+        polling, notified, idle = self.polling, self.notified, len(self.targets) - self.notified
+        interval = effective_interval(pace, notified, polling.interval, idle, polling.idle_interval)
+        return EnvironmentContext(
             campaigns=len(self.targets),
-            notified=told,
+            notified=notified,
             effective_interval=interval,
             unreadable_after=self.environment.resolved.unreadable_after,
             rules=self.environment.resolved.rules,

@@ -6,7 +6,7 @@ import pytest
 
 from monitor.core.model import DAY, HOUR, MINUTE, AlertLabels, NoConfig, PollError, Reason, Severity
 from monitor.core.status import EnvironmentStatus
-from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
+from support.boards import a_rich_snapshot, a_snapshot, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config, an_untested_config
 from support.scrapes import Scrape, scrape
 
@@ -24,7 +24,7 @@ GAUGES_OF_A_CONFIG = (
 def scrape_of(*history: object, **target: object) -> Scrape:
     """Return the scrape of one campaign `c-1` after these observations, a minute apart."""
     polls = [(NOW - (len(history) - i) * MINUTE, seen) for i, seen in enumerate(history)]
-    return scrape(a_board(an_environment(an_entry("c-1", *polls, **target))))  # type: ignore[arg-type]
+    return scrape(a_snapshot(an_environment(an_entry("c-1", *polls, **target))))  # type: ignore[arg-type]
 
 
 def info_of(page: Scrape) -> dict[str, str]:
@@ -81,7 +81,7 @@ def test_values_are_sanitised() -> None:
 
 
 def test_the_series_of_a_campaign_disappear_with_it() -> None:
-    page = scrape(a_board(an_environment()))
+    page = scrape(a_snapshot(an_environment()))
     assert not any("campaign_id" in dict(labels) for _, labels in page.series)
 
 
@@ -197,7 +197,7 @@ def test_the_severity_is_the_rules_where_nothing_was_told() -> None:
 def test_the_told_severity_stays_until_the_change_is_told() -> None:
     entry = an_entry("c-1", (NOW, a_config(last_test_success=False)))
     changed = an_entry("c-1", rules={"failed_test": {"severity": Severity.WARNING}}).target
-    page = scrape(a_board(an_environment(replace(entry, target=changed))))
+    page = scrape(a_snapshot(an_environment(replace(entry, target=changed))))
     (labels,) = page.labels("alert")
     assert labels["severity"] == "critical"
 
@@ -223,13 +223,13 @@ def test_unknown_holds_an_alert() -> None:
 def test_an_alert_of_a_rule_that_was_switched_off_is_left_out() -> None:
     entry = an_entry("c-1", (NOW, a_config(last_test_success=False)))
     off = an_entry("c-1", rules={"failed_test": {"enabled": False}}).target
-    page = scrape(a_board(an_environment(replace(entry, target=off))))
+    page = scrape(a_snapshot(an_environment(replace(entry, target=off))))
     assert page.labels("alert") == page.labels("alert_since_timestamp_seconds") == []
 
 
 def test_an_alert_of_the_environment_has_neither_campaign_nor_host() -> None:
     status = after_calls("production", Reason.TIMEOUT, NOW - 900, NOW - 890, NOW - 880, NOW)
-    page = scrape(a_board(an_environment(status=status)))
+    page = scrape(a_snapshot(an_environment(status=status)))
     assert page.labels("alert") == [
         {
             "environment": "production",
@@ -261,7 +261,7 @@ def test_campaign_labels_of_the_environment_are_on_its_own_alerts() -> None:
     own = AlertLabels(labels={"team": "platform"}, exported=("team",))
     calls = (NOW - 900, NOW - 890, NOW - 880, NOW)
     status = after_calls("production", Reason.TIMEOUT, *calls, labels=own)
-    (labels,) = scrape(a_board(an_environment(status=status))).labels("alert")
+    (labels,) = scrape(a_snapshot(an_environment(status=status))).labels("alert")
     assert labels["team"] == "platform"
 
 
@@ -269,14 +269,14 @@ def test_campaign_labels_of_the_environment_are_on_its_own_alerts() -> None:
 
 
 def test_all_four_counts_are_there_even_without_a_campaign() -> None:
-    page = scrape(a_board(an_environment()))
+    page = scrape(a_snapshot(an_environment()))
     counts = {labels["health"] for labels in page.labels("campaigns")}
     assert counts == {"critical", "unknown", "warning", "healthy"}
     assert page.value("campaigns", environment="production", health="healthy") == 0
 
 
 def test_campaigns_are_counted_by_health() -> None:
-    page = scrape(a_rich_board())
+    page = scrape(a_rich_snapshot())
     counts = {
         health: page.value("campaigns", environment="production", health=health)
         for health in ("critical", "unknown", "warning", "healthy")
@@ -287,20 +287,20 @@ def test_campaigns_are_counted_by_health() -> None:
 @pytest.mark.parametrize("up", [True, False])
 def test_the_api_is_up_or_not_after_the_first_call(up: bool) -> None:
     status = EnvironmentStatus(name="production", up=up)
-    page = scrape(a_board(an_environment(status=status)))
+    page = scrape(a_snapshot(an_environment(status=status)))
     assert page.value("api_up", environment="production") == up
 
 
 def test_before_the_first_call_and_sweep_nothing_is_said_of_them() -> None:
     status = EnvironmentStatus(name="production")
-    page = scrape(a_board(an_environment(status=status)))
+    page = scrape(a_snapshot(an_environment(status=status)))
     assert page.value("api_up", environment="production") is None
     assert page.value("environment_swept_timestamp_seconds", environment="production") is None
 
 
 def test_an_environment_tells_its_budget_and_its_pace() -> None:
-    board = an_environment(per_minute=50.0, available=3, interval=300.0, lag=7.5)
-    page = scrape(a_board(board))
+    snapshot = an_environment(per_minute=50.0, available=3, interval=300.0, lag=7.5)
+    page = scrape(a_snapshot(snapshot))
     key = {"environment": "production"}
     assert page.value("budget_requests_per_minute", **key) == 50
     assert page.value("budget_available_requests", **key) == 3

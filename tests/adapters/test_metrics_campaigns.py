@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from monitor.adapters.metrics import Exposition
 from monitor.adapters.metrics.exposition import Lines
-from monitor.core.board import Board, Entry
 from monitor.core.model import MINUTE
-from support.boards import a_board, a_rich_board, an_entry, an_environment
+from monitor.core.snapshot import Entry, Snapshot
+from support.boards import a_rich_snapshot, a_snapshot, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.scrapes import Scrape, some_own_metrics
 
@@ -22,8 +22,8 @@ NEW = an_entry("c-1", (NOW, a_config(host="new.example", last_test_success=False
 OTHER = an_entry("c-2", (NOW, a_config()))
 
 
-def board_of(*entries: Entry) -> Board:
-    return a_board(an_environment(*entries))
+def board_of(*entries: Entry) -> Snapshot:
+    return a_snapshot(an_environment(*entries))
 
 
 def made_anew(before: Sequence[Lines], after: Sequence[Lines]) -> list[bool]:
@@ -39,13 +39,13 @@ def test_fault_47_lines_are_made_for_the_campaigns_that_changed_and_for_no_other
 
 
 def test_fault_47_time_alone_makes_no_line_anew() -> None:
-    lines_of, board = Exposition(some_own_metrics()).campaign_lines, a_rich_board()
-    first = lines_of(board)
+    lines_of, snapshot = Exposition(some_own_metrics()).campaign_lines, a_rich_snapshot()
+    first = lines_of(snapshot)
     environments = {
         name: replace(environment, now=NOW + 10 * MINUTE, lag=1.0)
-        for name, environment in board.environments.items()
+        for name, environment in snapshot.environments.items()
     }
-    assert not any(made_anew(first, lines_of(Board(environments, NOW + 10 * MINUTE))))
+    assert not any(made_anew(first, lines_of(Snapshot(environments, NOW + 10 * MINUTE))))
 
 
 def test_other_labels_make_all_lines_anew() -> None:
@@ -61,8 +61,8 @@ def test_other_labels_make_all_lines_anew() -> None:
 
 def test_the_same_id_in_two_environments_is_two_campaigns() -> None:
     entries = [an_entry("c-1", (NOW, a_config()), environment=name) for name in ("a", "b")]
-    board = a_board(*(an_environment(each, name=each.target.environment) for each in entries))
-    first, second = Exposition(some_own_metrics()).campaign_lines(board)
+    snapshot = a_snapshot(*(an_environment(each, name=each.target.environment) for each in entries))
+    first, second = Exposition(some_own_metrics()).campaign_lines(snapshot)
     assert (b'environment="a"' in first[0], b'environment="b"' in second[0]) == (True, True)
 
 
@@ -86,9 +86,9 @@ def test_fault_48_a_renamed_host_leaves_no_old_series_on_the_next_page(openmetri
 
 
 def test_one_exposition_gives_both_formats_of_the_same_board() -> None:
-    exposition, board = Exposition(some_own_metrics()), a_rich_board("team")
-    text = exposition.render(board, {}, openmetrics=False).decode()
-    openmetrics = exposition.render(board, {}, openmetrics=True).decode()
+    exposition, snapshot = Exposition(some_own_metrics()), a_rich_snapshot("team")
+    text = exposition.render(snapshot, {}, openmetrics=False).decode()
+    openmetrics = exposition.render(snapshot, {}, openmetrics=True).decode()
     pages = Scrape(read_text(text)), Scrape(read_openmetrics(openmetrics))  # type: ignore[no-untyped-call]
     shown = [{key for key in page.series if "campaign_id" in dict(key[1])} for page in pages]
     assert shown[0] == shown[1] != set()

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.adapters.metrics import Exposition
-from monitor.core.board import Board
-from support.boards import a_board, a_rich_board, an_entry, an_environment
+from monitor.core.snapshot import Snapshot
+from support.boards import a_rich_snapshot, a_snapshot, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.peers import require_peer
 from support.scrapes import Scrape, scrape, some_own_metrics
@@ -64,25 +64,25 @@ both_formats = pytest.mark.parametrize("openmetrics", [False, True], ids=["text"
 
 @both_formats
 def test_the_page_has_every_metric_of_the_contract_and_no_other(openmetrics: bool) -> None:
-    page = scrape(a_rich_board(), sinks=SINKS, openmetrics=openmetrics)
+    page = scrape(a_rich_snapshot(), sinks=SINKS, openmetrics=openmetrics)
     ours = {name for name in page.names() if not name.startswith(("process_", "python_"))}
     assert ours == CONTRACT
 
 
 @both_formats
 def test_there_is_no_created_series(openmetrics: bool) -> None:
-    page = scrape(a_rich_board(), openmetrics=openmetrics)
+    page = scrape(a_rich_snapshot(), openmetrics=openmetrics)
     assert [name for name, _ in page.series if name.endswith("_created")] == []
 
 
 @both_formats
 def test_every_metric_says_what_it_means(openmetrics: bool) -> None:
-    page = scrape(a_rich_board(), sinks=SINKS, openmetrics=openmetrics)
+    page = scrape(a_rich_snapshot(), sinks=SINKS, openmetrics=openmetrics)
     assert [family.name for family in page.families if not family.documentation] == []
 
 
 def test_gauges_are_gauges_unless_they_end_in_total() -> None:
-    page = scrape(a_rich_board(), sinks=SINKS)
+    page = scrape(a_rich_snapshot(), sinks=SINKS)
     ours = [family for family in page.families if family.name.startswith("sftp_monitor_")]
     types = {family.name: family.type for family in ours}
     assert types.pop("sftp_monitor_api_request_duration_seconds") == "histogram"
@@ -95,9 +95,9 @@ def test_gauges_are_gauges_unless_they_end_in_total() -> None:
 
 def test_the_page_is_made_of_instants_and_never_of_ages() -> None:
     # Ten minutes later, with the same knowledge, the campaigns' series are the same.
-    board = a_board(an_environment(an_entry("c-1", (NOW, a_config()))))
-    later = Board(board.environments, NOW + 600)
-    assert campaign_series(scrape(board)) == campaign_series(scrape(later))
+    snapshot = a_snapshot(an_environment(an_entry("c-1", (NOW, a_config()))))
+    later = Snapshot(snapshot.environments, NOW + 600)
+    assert campaign_series(scrape(snapshot)) == campaign_series(scrape(later))
 
 
 def campaign_series(page: Scrape) -> dict[object, float]:
@@ -111,20 +111,20 @@ def test_fault_48_every_page_can_be_read_whatever_the_api_said(
 ) -> None:
     config = a_config(host=host, import_schedule=schedule, auth_type=auth, last_test_success=False)
     entry = an_entry("c-1", (NOW, config), name=name, labels={"team": label}, exported=("team",))
-    board = a_board(an_environment(entry))
-    page = scrape(board, openmetrics=openmetrics)
+    snapshot = a_snapshot(an_environment(entry))
+    page = scrape(snapshot, openmetrics=openmetrics)
     assert len(page.labels("campaign_info")) == len(page.labels("alert")) == 1
 
 
 def test_openmetrics_ends_with_eof_and_text_does_not() -> None:
-    make = partial(Exposition(some_own_metrics()).render, a_rich_board(), SINKS)
+    make = partial(Exposition(some_own_metrics()).render, a_rich_snapshot(), SINKS)
     assert make(openmetrics=True).endswith(b"# EOF\n")
     assert b"# EOF" not in make(openmetrics=False)
 
 
 def test_rendering_twice_gives_the_same_page_but_for_the_process() -> None:
-    board, own = a_rich_board("team"), Exposition(some_own_metrics())
-    pages = [own.render(board, SINKS, openmetrics=False).decode() for _ in range(2)]
+    snapshot, own = a_rich_snapshot("team"), Exposition(some_own_metrics())
+    pages = [own.render(snapshot, SINKS, openmetrics=False).decode() for _ in range(2)]
     ours = [re.findall(r"^sftp_monitor_.*$", page, re.MULTILINE) for page in pages]
     assert ours[0] == ours[1]
 
@@ -132,7 +132,7 @@ def test_rendering_twice_gives_the_same_page_but_for_the_process() -> None:
 @pytest.mark.e2e
 def test_fault_48_promtool_finds_nothing_wrong_with_the_page() -> None:
     promtool = require_peer("promtool")
-    page = Exposition(some_own_metrics()).render(a_rich_board("team"), SINKS, openmetrics=False)
+    page = Exposition(some_own_metrics()).render(a_rich_snapshot("team"), SINKS, openmetrics=False)
     found = subprocess.run(
         [promtool, "check", "metrics"], input=page, capture_output=True, check=False, timeout=60
     )

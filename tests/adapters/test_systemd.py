@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from monitor.adapters.systemd import ServiceManager
+from monitor.adapters.systemd import SystemdNotifier
 
 PID = 4711
 
@@ -33,14 +33,14 @@ def heard(systemd: socket.socket) -> list[str]:
 
 def test_it_hears_the_whole_life(address: str, systemd: socket.socket) -> None:
     environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(PID)}
-    manager = ServiceManager(environ, PID)
-    manager.ready("watching 3 environments")
+    notifier = SystemdNotifier(environ, PID)
+    notifier.ready("watching 3 environments")
     assert heard(systemd) == ["READY=1", "STATUS=watching 3 environments"]
-    manager.alive()
+    notifier.alive()
     assert heard(systemd) == ["WATCHDOG=1"]
-    manager.reloading(12.5)
+    notifier.reloading(12.5)
     assert heard(systemd) == ["RELOADING=1", "MONOTONIC_USEC=12500000"]
-    manager.stopping()
+    notifier.stopping()
     assert heard(systemd)[0] == "STOPPING=1"
 
 
@@ -55,22 +55,22 @@ def test_it_hears_the_whole_life(address: str, systemd: socket.socket) -> None:
 def test_a_watchdog_that_is_not_ours_is_not_fed(
     address: str, systemd: socket.socket, environ: dict[str, str]
 ) -> None:
-    manager = ServiceManager({"NOTIFY_SOCKET": address, **environ}, PID)
-    manager.alive()
-    manager.stopping()
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": address, **environ}, PID)
+    notifier.alive()
+    notifier.stopping()
     assert heard(systemd)[0] == "STOPPING=1"
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative"])
 def test_without_a_socket_that_we_know_nobody_is_told(address: str) -> None:
     with capture_logs() as logged:
-        ServiceManager({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1"}, PID).alive()
+        SystemdNotifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1"}, PID).alive()
     assert logged == []
 
 
 def test_a_manager_that_does_not_listen_is_logged_once_and_holds_nothing_up(tmp_path: Path) -> None:
-    manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "gone")}, PID)
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}, PID)
     with capture_logs() as logged:
-        manager.ready("")
-        manager.stopping()
-    assert [one["event"] for one in logged] == ["manager_not_told"]
+        notifier.ready("")
+        notifier.stopping()
+    assert [one["event"] for one in logged] == ["systemd_not_notified"]

@@ -53,18 +53,18 @@ def slot(per_minute: int) -> float:
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Histories:
+def manager() -> Histories:
     return histories(20, 1.0, RESTLESS, seed=7)
 
 
 @pytest.fixture(scope="module")
-def happened(fleet: Histories) -> list[Incident]:
-    return incidents(fleet, 1.0, RESTLESS)
+def happened(manager: Histories) -> list[Incident]:
+    return incidents(manager, 1.0, RESTLESS)
 
 
 @pytest.fixture(scope="module")
-def monitor(fleet: Histories) -> Monitor:
-    watching = Monitor(fleet, 50, RESTLESS)
+def monitor(manager: Histories) -> Monitor:
+    watching = Monitor(manager, 50, RESTLESS)
     watching.run(START + DAY)
     return watching
 
@@ -77,15 +77,15 @@ def result() -> Comparison:
 # -- what happens --------------------------------------------------------------------------
 
 
-def test_the_same_seed_gives_the_same_history(fleet: Histories) -> None:
-    assert histories(20, 1.0, RESTLESS, seed=7) == fleet
-    assert histories(20, 1.0, RESTLESS, seed=8) != fleet
+def test_the_same_seed_gives_the_same_history(manager: Histories) -> None:
+    assert histories(20, 1.0, RESTLESS, seed=7) == manager
+    assert histories(20, 1.0, RESTLESS, seed=8) != manager
 
 
 def test_every_history_begins_before_the_start_and_ends_after_the_virtual_time(
-    fleet: Histories,
+    manager: Histories,
 ) -> None:
-    for records in fleet.values():
+    for records in manager.values():
         assert records[0].at < START
         assert records[-1].at > START + DAY
         assert list(records) == sorted(records, key=lambda record: record.at)
@@ -93,14 +93,14 @@ def test_every_history_begins_before_the_start_and_ends_after_the_virtual_time(
 
 def test_a_failed_test_is_an_incident_until_the_next_test() -> None:
     begins, ends = START + 5 * HOUR, START + 6 * HOUR
-    fleet = {"a": [Record(START, True), Record(begins, False), Record(ends, True)]}
-    assert incidents(fleet, 1.0, Nature()) == [Incident("a", FAILED, begins, ends)]
+    manager = {"a": [Record(START, True), Record(begins, False), Record(ends, True)]}
+    assert incidents(manager, 1.0, Nature()) == [Incident("a", FAILED, begins, ends)]
 
 
 def test_a_test_that_passed_is_an_incident_from_max_age_until_the_next_test() -> None:
-    fleet = {"a": [Record(START, True), Record(START + 9 * HOUR, True)]}
+    manager = {"a": [Record(START, True), Record(START + 9 * HOUR, True)]}
     stale = Incident("a", STALE, START + 8 * HOUR, START + 9 * HOUR)
-    assert incidents(fleet, 1.0, RESTLESS) == [stale]
+    assert incidents(manager, 1.0, RESTLESS) == [stale]
 
 
 def test_incidents_of_the_first_and_the_last_hour_are_not_measured(
@@ -125,8 +125,8 @@ def test_what_is_above_the_limit_in_any_60_seconds_is_refused() -> None:
 
 
 def test_a_request_that_is_refused_makes_the_monitor_pause_and_slow_down() -> None:
-    fleet = {key: [Record(START, True), Record(FAR, True)] for key in "ab"}
-    monitor = Monitor(fleet, 50, Nature())
+    manager = {key: [Record(START, True), Record(FAR, True)] for key in "ab"}
+    monitor = Monitor(manager, 50, Nature())
     monitor.limit = RateLimit(1)
     monitor.run(START + 50)
     assert monitor.requests == 2
@@ -169,12 +169,12 @@ def test_a_stale_test_is_told_in_the_first_slot_after_its_deadline(
 ) -> None:
     stale = [incident for incident in happened if incident.rule == STALE]
     assert len(stale) >= 10
-    assert overruns(happened, monitor.told_at, slot(50)) == []
+    assert overruns(happened, monitor.notified_at, slot(50)) == []
 
 
 def test_stale_tests_whose_deadlines_coincide_are_told_in_a_slot_each() -> None:
-    fleet = {key: [Record(START - 5 * HOUR, True), Record(FAR, True)] for key in "abcde"}
-    monitor = Monitor(fleet, 50, RESTLESS)
+    manager = {key: [Record(START - 5 * HOUR, True), Record(FAR, True)] for key in "abcde"}
+    monitor = Monitor(manager, 50, RESTLESS)
     monitor.run(START + 4 * HOUR)
     told = sorted(monitor.told.values())
     assert told[0] == pytest.approx(START + 3 * HOUR + 1 + LATENCY)
@@ -186,15 +186,17 @@ def test_a_failed_test_is_told_within_an_interval_and_a_half(
     monitor: Monitor, happened: list[Incident]
 ) -> None:
     failed = [incident for incident in happened if incident.rule == FAILED]
-    late = [i for i in failed if monitor.told_at(i) > i.begins + 1.5 * monitor.cadence.interval]
+    late = [
+        i for i in failed if monitor.notified_at(i) > i.begins + 1.5 * monitor.intervals.interval
+    ]
     assert len(failed) >= 10
-    assert all(monitor.told_at(incident) == inf for incident in late)
+    assert all(monitor.notified_at(incident) == inf for incident in late)
     assert len(late) <= len(failed) / 5
 
 
 @pytest.mark.slow
 def test_our_requests_are_never_refused(monitor: Monitor) -> None:
-    assert monitor.requests > 20 * DAY / monitor.cadence.interval
+    assert monitor.requests > 20 * DAY / monitor.intervals.interval
     assert monitor.limit.refused == 0
 
 

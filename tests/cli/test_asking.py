@@ -9,7 +9,7 @@ import pytest
 from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer, StatusAnswer
 from monitor.cli.options import ask
 from monitor.serialize import Links, record_of
-from support.boards import a_board, an_entry, an_environment
+from support.boards import a_snapshot, an_entry, an_environment
 from support.events import FIRING
 from support.web import HOST, a_program, listening
 
@@ -28,14 +28,14 @@ async def read(work: Any, *args: Any) -> Any:
 
 @pytest.mark.slow
 async def test_a_list_is_read_to_its_last_page() -> None:
-    board = a_board(an_environment(*(an_entry(f"c-{number}") for number in range(2001))))
-    async with listening(a_program(board=lambda: board, history=history)) as port:
+    snapshot = a_snapshot(an_environment(*(an_entry(f"c-{number}") for number in range(2001))))
+    async with listening(a_program(snapshot=lambda: snapshot, history=history)) as port:
         url = f"http://{HOST}:{port}"
         campaigns = await read(ask, url, "/api/v1/campaigns", {}, CampaignsAnswer)
         events = await read(ask, url, "/api/v1/events", {}, EventsAnswer)
     assert [len(page.campaigns) for page in campaigns] == [1000, 1000, 1]
     ids = [one.campaign_id for page in campaigns for one in page.campaigns]
-    assert sorted(ids) == sorted(board.environments["production"].campaigns)
+    assert sorted(ids) == sorted(snapshot.environments["production"].campaigns)
     assert [event for page in events for event in page.events] == [AN_EVENT] * 5
 
 

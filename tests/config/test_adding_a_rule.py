@@ -8,7 +8,7 @@ import pytest
 from monitor.config import Config, effective_yaml, json_schema
 from monitor.config.environments import Campaign, Environment, Override
 from monitor.core.model import DAY, HOUR, Finding, Seconds, Severity, SftpConfig
-from monitor.core.rule import ConfigRule, Sight, healthy, setting
+from monitor.core.rule import ConfigRule, EvaluationInput, healthy, setting
 from monitor.core.rules import RULES, campaign_rule
 from support.config_files import MINIMAL, loaded, problems_in
 
@@ -27,7 +27,7 @@ class OddPort(ConfigRule):
     grace: Seconds = setting(DAY, "how long it may differ")
     grace_by_vendor: Mapping[str, Seconds] = setting({}, "instead of grace, by vendor")
 
-    def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
+    def evaluate_config(self, config: SftpConfig, inputs: EvaluationInput) -> Finding:
         return healthy("any port will do", {})
 
 

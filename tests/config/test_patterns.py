@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from monitor.config import notes, targets
 from monitor.config.formats import ascii_only, expression, matches
-from monitor.core.discovery import Roster
-from monitor.core.model import Listed
+from monitor.core.discovery import TargetSet
+from monitor.core.model import ListedCampaign
 from support.config_files import an_environment, loaded
 
 LONG = "Retail_leads_germany_autumn_2026_reactivation_v2 (copy)!"
@@ -38,8 +38,10 @@ def test_field_case_7_a_listing_is_matched_with_patterns_that_would_backtrack_fo
         r"overrides: [{match: {name: '(\w+\s?)*!'}, labels: {team: a}}]",
     )
     names = [LONG, "a" * 5000 + "!", "Retail leads", "aab"]
-    listed = {f"l-{n}": Listed(f"l-{n}", name, "active", "") for n, name in enumerate(names)}
-    found = targets(loaded(tmp_path, text).environments[0], Roster(campaigns=listed))
+    listed = {
+        f"l-{n}": ListedCampaign(f"l-{n}", name, "active", "") for n, name in enumerate(names)
+    }
+    found = targets(loaded(tmp_path, text).environments[0], TargetSet(campaigns=listed))
     assert list(found) == ["c-1", "l-0", "l-2"]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from monitor.config import EnvironmentConfig, targets
-from monitor.core.discovery import Roster
-from monitor.core.model import DAY, Listed
+from monitor.core.discovery import TargetSet
+from monitor.core.model import DAY, ListedCampaign
 from monitor.core.rule import Target
 from monitor.core.rules import StaleTest
 from support.config_files import loaded
@@ -38,13 +38,15 @@ def environment(folder: Path, discovery: str = "every: 15m", on: str = "true") -
     return loaded(folder, FILE.format(enabled=on, discovery=discovery)).environments[0]
 
 
-def listed(campaign_id: str, name: str = "", status: str = "active", kind: str = "") -> Listed:
-    return Listed(campaign_id, name or f"Campaign {campaign_id}", status, kind)
+def listed(
+    campaign_id: str, name: str = "", status: str = "active", kind: str = ""
+) -> ListedCampaign:
+    return ListedCampaign(campaign_id, name or f"Campaign {campaign_id}", status, kind)
 
 
-def a_roster(*campaigns: Listed, **fields: Any) -> Roster:
+def a_target_set(*campaigns: ListedCampaign, **fields: Any) -> TargetSet:
     known = {one.id: one for one in campaigns}
-    return Roster(**{"campaigns": known, "listed_at": LISTED_AT, **fields})
+    return TargetSet(**{"campaigns": known, "listed_at": LISTED_AT, **fields})
 
 
 def max_age(target: Target) -> float:
@@ -54,22 +56,22 @@ def max_age(target: Target) -> float:
 
 
 def test_campaigns_of_the_file_come_first_and_then_the_discovered_ones(tmp_path: Path) -> None:
-    roster = a_roster(listed("new"), listed("nameless"), listed("newer"))
-    found = targets(environment(tmp_path), roster)
+    target_set = a_target_set(listed("new"), listed("nameless"), listed("newer"))
+    found = targets(environment(tmp_path), target_set)
     assert list(found) == ["named", "nameless", "new", "newer"]
     assert [target.listed for target in found.values()] == [True, True, False, False]
 
 
 def test_without_a_listing_there_are_the_campaigns_of_the_file(tmp_path: Path) -> None:
     production = environment(tmp_path)
-    assert targets(production, Roster()) == production.resolved.targets
+    assert targets(production, TargetSet()) == production.resolved.targets
 
 
 def test_what_the_file_says_wins_and_the_listing_adds_what_it_does_not_say(tmp_path: Path) -> None:
-    roster = a_roster(
+    target_set = a_target_set(
         listed("named", "Other name", kind="sales"), listed("nameless", "Retail shop")
     )
-    found = targets(environment(tmp_path), roster)
+    found = targets(environment(tmp_path), target_set)
     assert found["named"].name == "Retail leads"
     assert found["named"].labels == {"team": "own", "desk": "sales"}
     assert max_age(found["named"]) == 5 * DAY
@@ -91,7 +93,7 @@ def test_what_the_file_says_wins_and_the_listing_adds_what_it_does_not_say(tmp_p
 def test_overrides_give_labels_and_rules_by_name_and_type(
     tmp_path: Path, name: str, kind: str, labels: dict[str, str], days: float
 ) -> None:
-    found = targets(environment(tmp_path), a_roster(listed("new", name, kind=kind)))["new"]
+    found = targets(environment(tmp_path), a_target_set(listed("new", name, kind=kind)))["new"]
     assert (found.name, dict(found.labels), max_age(found)) == (name, labels, days * DAY)
 
 
@@ -110,13 +112,15 @@ def test_overrides_give_labels_and_rules_by_name_and_type(
 def test_include_and_exclude_match_whole_names(
     tmp_path: Path, discovery: str, names: list[str]
 ) -> None:
-    roster = a_roster(listed("1", "Retail A"), listed("2", "Retail test"), listed("3", "Wholesale"))
-    found = targets(environment(tmp_path, discovery), roster)
+    target_set = a_target_set(
+        listed("1", "Retail A"), listed("2", "Retail test"), listed("3", "Wholesale")
+    )
+    found = targets(environment(tmp_path, discovery), target_set)
     assert [target.name for target in found.values() if not target.listed] == names
 
 
 def test_a_campaign_of_the_file_is_watched_whatever_is_excluded(tmp_path: Path) -> None:
-    found = targets(environment(tmp_path, "exclude: ['.*']"), a_roster(listed("named")))
+    found = targets(environment(tmp_path, "exclude: ['.*']"), a_target_set(listed("named")))
     assert list(found) == ["named", "nameless"]
 
 
@@ -133,14 +137,16 @@ def test_a_campaign_of_the_file_is_watched_whatever_is_excluded(tmp_path: Path) 
 def test_a_status_that_is_not_told_mutes_listed_and_discovered_alike(
     tmp_path: Path, discovery: str, status: str, muted: str | None
 ) -> None:
-    roster = a_roster(listed("named", status=status), listed("new", status=status))
-    found = targets(environment(tmp_path, discovery), roster)
+    target_set = a_target_set(listed("named", status=status), listed("new", status=status))
+    found = targets(environment(tmp_path, discovery), target_set)
     assert [found[key].muted_status for key in ("named", "nameless", "new")] == [muted, None, muted]
 
 
 def test_a_discovered_campaign_knows_when_a_listing_last_had_it(tmp_path: Path) -> None:
-    roster = a_roster(listed("there"), listed("not-now"), listed("named"), absent={"not-now": 1})
-    found = targets(environment(tmp_path), roster)
+    target_set = a_target_set(
+        listed("there"), listed("not-now"), listed("named"), absent={"not-now": 1}
+    )
+    found = targets(environment(tmp_path), target_set)
     assert {key: target.listed_at for key, target in found.items()} == {
         "named": None,
         "nameless": None,
@@ -150,8 +156,10 @@ def test_a_discovered_campaign_knows_when_a_listing_last_had_it(tmp_path: Path) 
 
 
 def test_campaigns_with_the_same_overrides_share_their_rules(tmp_path: Path) -> None:
-    roster = a_roster(listed("1", "Retail A"), listed("2", "Retail B"), listed("3", "Autumn"))
-    found = targets(environment(tmp_path), roster)
+    target_set = a_target_set(
+        listed("1", "Retail A"), listed("2", "Retail B"), listed("3", "Autumn")
+    )
+    found = targets(environment(tmp_path), target_set)
     assert found["1"].rules is found["2"].rules
     assert found["1"].rules is not found["3"].rules
 
@@ -209,8 +217,8 @@ def test_what_must_have_a_config_can_be_said_without_having_seen_one(
         own=f", {own}" if own else "",
     )
     production = loaded(tmp_path, text).environments[0]
-    roster = a_roster(listed("found", "Retail shop"), listed("other", "Wholesale"))
-    found = targets(production, roster)
+    target_set = a_target_set(listed("found", "Retail shop"), listed("other", "Wholesale"))
+    found = targets(production, target_set)
     expected = {key: target.expected for key, target in found.items()}
     assert expected == {"listed": of_listed, "found": of_found, "other": of_other}
     # What is known from the file stays so, whatever is expected of it.
@@ -219,10 +227,10 @@ def test_what_must_have_a_config_can_be_said_without_having_seen_one(
         "found": False,
         "other": False,
     }
-    assert targets(production, Roster())["listed"].expected is of_listed
+    assert targets(production, TargetSet())["listed"].expected is of_listed
 
 
 def test_a_status_from_the_listing_changes_nothing_of_what_is_expected(tmp_path: Path) -> None:
     production = environment(tmp_path, "expect_sftp: true")
-    found = targets(production, a_roster(listed("new", status="paused")))
+    found = targets(production, a_target_set(listed("new", status="paused")))
     assert found["new"].expected

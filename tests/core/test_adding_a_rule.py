@@ -5,9 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.assess import Cadence, next_poll
+from monitor.core.assess import PollIntervals, next_poll
 from monitor.core.model import DAY, HOUR, MINUTE, Finding, Seconds, Severity, SftpConfig
-from monitor.core.rule import ConfigRule, Sight, healthy, resolve_rules, setting, unhealthy
+from monitor.core.rule import (
+    ConfigRule,
+    EvaluationInput,
+    healthy,
+    resolve_rules,
+    setting,
+    unhealthy,
+)
 from monitor.core.rules import RULES, campaign_rule
 from monitor.core.schedule import Priority
 from support.builders import NOW, a_config, a_target
@@ -20,18 +27,18 @@ class PasswordLogin(ConfigRule):
     name = "password_login"
     meaning = "the platform logs in by password"
     next_step = "Ask the customer for a key."
-    mutes = ("stale_test",)
+    inhibits = ("stale_test",)
     needs_enabled = True
 
     severity: Severity = setting(Severity.INFO, "critical, warning or info")
     grace: Seconds = setting(DAY, "how long a password may be used")
 
-    def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
+    def evaluate_config(self, config: SftpConfig, inputs: EvaluationInput) -> Finding:
         """Return unhealthy for a password that was set `grace` ago."""
         if config.auth_type != "password":
             return healthy("logs in by key", {})
-        deadline = (config.updated_at or sight.now) + self.grace
-        if sight.now < deadline:
+        deadline = (config.updated_at or inputs.now) + self.grace
+        if inputs.now < deadline:
             return healthy("a new password", {}, recheck_at=deadline)
         # A finding may know better than its rule what to do.
         step = "Ask root for a key." if config.username == "root" else ""
@@ -104,8 +111,8 @@ def test_it_mutes_and_is_muted() -> None:
 def test_its_deadline_moves_the_next_poll() -> None:
     campaign = WatchedCampaign(a_target())
     campaign.poll(replace(OLD_PASSWORD, updated_at=NOW - DAY + 10), NOW)
-    cadence = Cadence(interval=5 * MINUTE, unhealthy_interval=MINUTE, idle_interval=1800.0)
-    found = next_poll(campaign.status, campaign.target, cadence, NOW)
+    intervals = PollIntervals(interval=5 * MINUTE, unhealthy_interval=MINUTE, idle_interval=1800.0)
+    found = next_poll(campaign.status, campaign.target, intervals, NOW)
     assert found == (NOW + 11, Priority.DEADLINE, None)
 
 
@@ -113,4 +120,4 @@ def test_a_poll_that_failed_leaves_it_as_it_was() -> None:
     campaign = WatchedCampaign(a_target())
     campaign.poll(OLD_PASSWORD, NOW)
     assert campaign.poll("?", NOW + 1) == ()
-    assert campaign.status.alerts["password_login"].told
+    assert campaign.status.alerts["password_login"].notified

@@ -136,7 +136,7 @@ def test_unhealthy_again_stops_keep_firing_for() -> None:
         Alert(rule="failed_test", state=AlertState.PENDING, since=NOW, pending_at=NOW),
         FIRING,
         replace(FIRING, healthy_at=NOW),
-        replace(FIRING, muted_by="disabled", told=False),
+        replace(FIRING, muted_by="disabled", notified=False),
     ],
     ids=["inactive", "pending", "firing", "keeps firing", "muted"],
 )
@@ -167,8 +167,8 @@ def test_an_alert_keeps_the_evidence_of_its_last_unhealthy_finding() -> None:
 def test_what_ended_is_as_new_but_for_what_was_told() -> None:
     over = ended(FIRING)
     assert over.seq == 1
-    assert over.told
-    assert replace(over, told=False, told_at=None, told_severity=None, seq=0) == Alert(
+    assert over.notified
+    assert replace(over, notified=False, notified_at=None, notified_severity=None, seq=0) == Alert(
         rule="failed_test"
     )
 
@@ -188,12 +188,17 @@ def test_the_end_of_a_running_span_is_a_deadline() -> None:
 def test_stored_instants_from_the_future_are_clamped_by_what_is_known_and_since_stays() -> None:
     future = NOW + DAY
     alert = replace(
-        FIRING, since=future, pending_at=future, fired_at=future, healthy_at=future, told_at=future
+        FIRING,
+        since=future,
+        pending_at=future,
+        fired_at=future,
+        healthy_at=future,
+        notified_at=future,
     )
     lingering = FailedTest(keep_firing_for=HOUR)
     clamped = advance(alert, GOOD, lingering, NOW)
     assert clamped.since == future
-    instants = (clamped.pending_at, clamped.fired_at, clamped.healthy_at, clamped.told_at)
+    instants = (clamped.pending_at, clamped.fired_at, clamped.healthy_at, clamped.notified_at)
     assert instants == (NOW,) * 4
     assert advance(alert, NO_IDEA, lingering, NOW) == alert
 

@@ -16,7 +16,7 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.status import CampaignStatus, Failures, Memory
+from monitor.core.status import CampaignStatus, Failures, LastKnown
 from support.builders import NOW, a_config, a_status, a_target, an_error, an_untested_config, only
 from support.timeline import WatchedCampaign, in_a_word
 
@@ -39,10 +39,14 @@ def test_a_config_that_went_is_remembered_with_the_instant_from_which_it_is_gone
     campaign = WatchedCampaign()
     for second, sign in enumerate(".-?-"):
         campaign.poll(sign, NOW + second)
-    memory = campaign.status.memory
-    assert (memory.config, memory.gone_at, memory.seen_at) == (a_config(), NOW + 1, NOW + 3)
+    last_known = campaign.status.last_known
+    assert (last_known.config, last_known.missing_since, last_known.last_read_at) == (
+        a_config(),
+        NOW + 1,
+        NOW + 3,
+    )
     campaign.poll(".", NOW + 4)
-    assert campaign.status.memory.gone_at is None
+    assert campaign.status.last_known.missing_since is None
 
 
 def test_failed_polls_in_a_row_are_counted_from_the_first_and_forgotten_at_an_answer() -> None:
@@ -50,7 +54,7 @@ def test_failed_polls_in_a_row_are_counted_from_the_first_and_forgotten_at_an_an
     for second, sign in enumerate(".???"):
         campaign.poll(sign, NOW + second)
     assert campaign.status.failures == Failures(3, NOW + 1)
-    assert campaign.status.memory.seen_at == NOW
+    assert campaign.status.last_known.last_read_at == NOW
     campaign.poll("-", NOW + 4)
     assert campaign.status == replace(campaign.status, failures=None, error=None)
 
@@ -72,7 +76,7 @@ def test_failures_are_counted_anew_after_a_restart_and_a_firing_alert_fires_on()
     assert campaign.restart(NOW + 3) == ()
     assert campaign.poll("?", NOW + 4) == ()
     assert campaign.status.failures == Failures(1, NOW + 4)
-    assert campaign.status.alerts["unreadable"].told
+    assert campaign.status.alerts["unreadable"].notified
     assert [in_a_word(event) for event in campaign.poll(".", NOW + 5)] == ["resolved"]
 
 
@@ -80,10 +84,10 @@ def test_a_switch_counts_from_the_first_sight_of_it_since_it_was_last_on() -> No
     campaign = WatchedCampaign()
     for hour, sign in enumerate(".oo?o"):
         campaign.poll(sign, NOW + hour * HOUR)
-    assert campaign.status.memory.disabled_since == NOW + HOUR
+    assert campaign.status.last_known.disabled_since == NOW + HOUR
     campaign.poll(".", NOW + 5 * HOUR)
     campaign.poll("o", NOW + 6 * HOUR)
-    assert campaign.status.memory.disabled_since == NOW + 6 * HOUR
+    assert campaign.status.last_known.disabled_since == NOW + 6 * HOUR
 
 
 def test_a_config_that_took_the_place_of_another_starts_anew() -> None:
@@ -92,9 +96,9 @@ def test_a_config_that_took_the_place_of_another_starts_anew() -> None:
     campaign.poll("o", NOW + 1)
     other = an_untested_config(id="sftp-2", created_at=None)
     campaign.poll(other, NOW + DAY)
-    memory = campaign.status.memory
-    assert (memory.enabled_seen, memory.tested_seen) == (False, False)
-    assert memory.disabled_since == NOW + DAY
+    last_known = campaign.status.last_known
+    assert (last_known.enabled_seen, last_known.tested_seen) == (False, False)
+    assert last_known.disabled_since == NOW + DAY
 
 
 @pytest.mark.parametrize("before", ["-", "."], ids=["no config before", "another config before"])
@@ -135,7 +139,7 @@ def test_fault_20_absent_test_fields_are_a_mismatch_where_a_test_must_have_been(
     campaign.poll(without_test_fields(config), NOW)
     detail = "last_test_at or last_test_success is absent"
     assert campaign.status.error == PollError(Reason.SCHEMA_MISMATCH, detail)
-    assert campaign.status.memory.config == before
+    assert campaign.status.last_known.config == before
 
 
 @pytest.mark.parametrize("before", [None, an_untested_config(), a_config(id="another")])
@@ -203,8 +207,8 @@ def test_a_decision_has_a_finding_of_every_enabled_rule() -> None:
 
 
 def test_what_was_before_is_never_changed() -> None:
-    memory = Memory()
-    before = CampaignStatus(environment="production", campaign_id="c-1", memory=memory)
+    last_known = LastKnown()
+    before = CampaignStatus(environment="production", campaign_id="c-1", last_known=last_known)
     campaign = WatchedCampaign()
     campaign.status = before
     campaign.poll("x", NOW)

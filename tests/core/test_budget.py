@@ -192,11 +192,13 @@ def test_a_429_after_the_pause_halves_again_but_never_below_a_tenth() -> None:
     ],
 )
 def test_fault_9_rate_headers_only_slow_us_down(hint: RateHint | None, part: float) -> None:
-    assert Budget(50, 0.0).hinted(hint, 100).pace(0.0) == pytest.approx(50 * 0.97 * part)
+    assert Budget(50, 0.0).with_rate_hint(hint, 100).pace(0.0) == pytest.approx(50 * 0.97 * part)
 
 
 def test_where_room_comes_back_the_pace_does_at_once() -> None:
-    budget = Budget(50, 0.0).hinted(RateHint(100, 3), 100).hinted(RateHint(100, 80), 100)
+    budget = (
+        Budget(50, 0.0).with_rate_hint(RateHint(100, 3), 100).with_rate_hint(RateHint(100, 80), 100)
+    )
     assert budget.pace(0.0) == pytest.approx(48.5)
 
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from monitor.core.model import DAY, Finding, Severity, SftpConfig
-from monitor.core.rule import AgesBySchedule, ConfigRule, Sight, healthy, setting
+from monitor.core.rule import AgesBySchedule, ConfigRule, EvaluationInput, healthy, setting
 
 AGES = {"daily": DAY}
 
@@ -19,7 +19,7 @@ def a_rule(alertname: str | None = None) -> type[ConfigRule]:
         severity: Severity = setting(Severity.INFO, "how loud it is")
         ages: AgesBySchedule = setting(AGES, "how old it may be")
 
-        def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
+        def evaluate_config(self, config: SftpConfig, inputs: EvaluationInput) -> Finding:
             return healthy("all is well", {})
 
     return Declared

@@ -6,18 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.discovery import LISTINGS_TO_BELIEVE, PAGE_SIZE, Listing, Roster, take
-from monitor.core.model import Listed, ListingPage
+from monitor.core.discovery import LISTINGS_TO_BELIEVE, PAGE_SIZE, Listing, TargetSet, take
+from monitor.core.model import ListedCampaign, Page
 from support.builders import NOW
 
 ENOUGH = 10_000
 
 
-def a_page(
-    ids: Iterable[str], page: int = 1, *, last: bool = True, status: str = "active"
-) -> ListingPage:
-    listed = tuple(Listed(one, f"Campaign {one}", status, "sales") for one in ids)
-    return ListingPage(listed, page, last, None)
+def a_page(ids: Iterable[str], page: int = 1, *, last: bool = True, status: str = "active") -> Page:
+    listed = tuple(ListedCampaign(one, f"Campaign {one}", status, "sales") for one in ids)
+    return Page(listed, page, last, None)
 
 
 def a_listing(*ids: str, status: str = "active", max_campaigns: int = ENOUGH) -> Listing:
@@ -37,10 +35,10 @@ def given_up(*ids: str, max_campaigns: int = ENOUGH) -> Listing:
 
 def after(*listings: str, start: str = "") -> list[str]:
     """Return who is known after each of these complete listings; a letter is a campaign."""
-    roster, known = take(Roster(), a_listing(*start), NOW), []
+    target_set, known = take(TargetSet(), a_listing(*start), NOW), []
     for number, letters in enumerate(listings):
-        roster = take(roster, a_listing(*letters), NOW + number)
-        known.append("".join(sorted(roster.campaigns)))
+        target_set = take(target_set, a_listing(*letters), NOW + number)
+        known.append("".join(sorted(target_set.campaigns)))
     return known
 
 
@@ -84,7 +82,7 @@ def test_fault_31_an_endless_listing_is_given_up_after_a_page_more_than_it_takes
 def test_fault_31_a_page_of_a_million_ends_the_listing() -> None:
     listing = Listing(max_campaigns=10)
     assert listing.add(a_page(map(str, range(1000)), last=False)) is None
-    assert len(take(Roster(), listing, NOW).campaigns) == 10
+    assert len(take(TargetSet(), listing, NOW).campaigns) == 10
 
 
 def test_fault_31_of_a_campaign_that_comes_twice_the_first_word_counts() -> None:
@@ -102,24 +100,24 @@ def test_a_new_campaign_joins_at_once() -> None:
 
 
 def test_what_is_said_of_a_known_campaign_is_taken() -> None:
-    roster = take(Roster(), a_listing("a"), NOW)
-    roster = take(roster, a_listing("a", status="paused"), NOW)
-    assert roster.campaigns["a"].status == "paused"
+    target_set = take(TargetSet(), a_listing("a"), NOW)
+    target_set = take(target_set, a_listing("a", status="paused"), NOW)
+    assert target_set.campaigns["a"].status == "paused"
 
 
 def test_no_more_join_than_there_is_room_for_and_the_known_ones_stay() -> None:
-    roster = take(Roster(), a_listing("x", "y", max_campaigns=3), NOW)
-    roster = take(roster, a_listing("a", "b", "c", "x", "y", max_campaigns=3), NOW)
-    assert list(roster.campaigns) == ["x", "y", "a"]
+    target_set = take(TargetSet(), a_listing("x", "y", max_campaigns=3), NOW)
+    target_set = take(target_set, a_listing("a", "b", "c", "x", "y", max_campaigns=3), NOW)
+    assert list(target_set.campaigns) == ["x", "y", "a"]
 
 
 def test_a_listing_that_was_given_up_brings_campaigns_in_but_takes_none_away() -> None:
-    roster = take(Roster(), a_listing("a", "b"), NOW)
+    target_set = take(TargetSet(), a_listing("a", "b"), NOW)
     for _ in range(2 * LISTINGS_TO_BELIEVE):
-        roster = take(roster, given_up("b", "c"), NOW + 1)
-    assert list(roster.campaigns) == ["a", "b", "c"]
-    assert roster.absent == {}
-    assert roster.listed_at == NOW
+        target_set = take(target_set, given_up("b", "c"), NOW + 1)
+    assert list(target_set.campaigns) == ["a", "b", "c"]
+    assert target_set.absent == {}
+    assert target_set.listed_at == NOW
 
 
 # --- who leaves
@@ -135,10 +133,10 @@ def test_a_campaign_that_comes_back_is_as_before() -> None:
 
 
 def test_a_campaign_that_is_seen_in_a_listing_that_was_given_up_is_not_absent() -> None:
-    roster = take(Roster(), a_listing("a", "b", "c"), NOW)
+    target_set = take(TargetSet(), a_listing("a", "b", "c"), NOW)
     for listing in (a_listing("a", "b"), a_listing("a", "b"), given_up("c"), a_listing("a", "b")):
-        roster = take(roster, listing, NOW)
-    assert list(roster.campaigns) == ["a", "b", "c"]
+        target_set = take(target_set, listing, NOW)
+    assert list(target_set.campaigns) == ["a", "b", "c"]
 
 
 def test_an_empty_listing_is_never_believed() -> None:
@@ -174,10 +172,10 @@ def test_more_than_half_is_believed_at_once() -> None:
 
 
 def test_the_last_complete_listing_tells_when_who_was_there() -> None:
-    roster = take(Roster(), a_listing("a", "b", "c"), NOW)
-    roster = take(roster, a_listing("a", "b"), NOW + 900)
-    assert (roster.listed_at, dict(roster.absent)) == (NOW + 900, {"c": 1})
-    assert take(roster, a_listing(), NOW + 1800) == roster
+    target_set = take(TargetSet(), a_listing("a", "b", "c"), NOW)
+    target_set = take(target_set, a_listing("a", "b"), NOW + 900)
+    assert (target_set.listed_at, dict(target_set.absent)) == (NOW + 900, {"c": 1})
+    assert take(target_set, a_listing(), NOW + 1800) == target_set
 
 
 # --- whatever is listed
@@ -206,9 +204,9 @@ def test_what_is_listed_often_enough_is_what_is_known(history: Sequence[str]) ->
 
 @given(st.lists(LETTERS, max_size=12), st.integers(1, 4))
 def test_never_more_are_known_than_there_is_room_for(history: Sequence[str], most: int) -> None:
-    roster = Roster()
+    target_set = TargetSet()
     for letters in history:
-        roster = take(roster, a_listing(*letters, max_campaigns=most), NOW)
-        assert len(roster.campaigns) <= most
-        assert roster.absent.keys() <= roster.campaigns.keys()
-        assert all(times > 0 for times in roster.absent.values())
+        target_set = take(target_set, a_listing(*letters, max_campaigns=most), NOW)
+        assert len(target_set.campaigns) <= most
+        assert target_set.absent.keys() <= target_set.campaigns.keys()
+        assert all(times > 0 for times in target_set.absent.values())

@@ -28,7 +28,7 @@ def test_the_rules_stand_in_order_with_their_default_severities() -> None:
 
 def test_a_rule_that_does_not_judge_cannot_be_made() -> None:
     unfinished: type = EnvironmentRule
-    with pytest.raises(TypeError, match="judge"):
+    with pytest.raises(TypeError, match="evaluate"):
         unfinished()
 
 
@@ -137,7 +137,7 @@ def test_an_outage_while_the_token_is_rejected_holds_the_alert() -> None:
     for second in range(4):
         environment.call(Reason.TIMEOUT, at=NOW + 4 * MINUTE + second)
     assert [event.rule for event in environment.events] == ["token_rejected"]
-    assert environment.status.alerts["token_rejected"].told
+    assert environment.status.alerts["token_rejected"].notified
 
 
 def test_a_call_that_was_not_answered_says_nothing_of_the_token() -> None:
@@ -151,8 +151,8 @@ def test_a_call_that_was_not_answered_says_nothing_of_the_token() -> None:
 def test_while_404_comes_for_every_campaign_nothing_is_known_of_the_token() -> None:
     environment = WatchedEnvironment(campaigns=3)
     environment.calls([NoConfig(by_404=True)] * 3)
-    finding = environment.facts.rules["token_rejected"].judge(
-        environment.status, environment.facts, NOW
+    finding = environment.context.rules["token_rejected"].evaluate(
+        environment.status, environment.context, NOW
     )
     assert finding.verdict is Verdict.UNKNOWN
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.alerts import in_telling_order
+from monitor.core.alerts import in_sending_order
 from monitor.core.model import DAY, MINUTE, Event, EventStatus, Severity, fingerprint
 from support.builders import NOW, a_config, a_target, an_untested_config, only
 from support.timeline import WatchedCampaign, in_a_word
@@ -141,7 +141,7 @@ def test_reminders_and_updates_come_before_what_resolves() -> None:
         an_event("d", EventStatus.RESOLVED),
         an_event("e", EventStatus.FIRING),
     ]
-    assert [event.rule for event in in_telling_order(events)] == ["b", "c", "e", "a", "d"]
+    assert [event.rule for event in in_sending_order(events)] == ["b", "c", "e", "a", "d"]
 
 
 def test_seq_counts_the_events_of_one_fingerprint_without_a_gap() -> None:

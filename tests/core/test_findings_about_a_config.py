@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason
-from monitor.core.rule import Rule, Sight, judge_all
+from monitor.core.rule import EvaluationInput, Rule, evaluate_all
 from monitor.core.rules import (
     RULES,
     Disabled,
@@ -17,7 +17,7 @@ from monitor.core.rules import (
     Unreadable,
 )
 from monitor.core.status import Failures
-from support.builders import NOW, a_config, a_sight, an_untested_config, some_rules
+from support.builders import NOW, a_config, an_input, an_untested_config, some_rules
 
 AN_HOUR_AGO, NOW_TEXT, IN_AN_HOUR = (
     "2027-01-15T07:00:00Z",
@@ -27,15 +27,15 @@ AN_HOUR_AGO, NOW_TEXT, IN_AN_HOUR = (
 TESTED = {"last_test_at": AN_HOUR_AGO, "last_test_success": "true"}
 HALF_A_RECORD = "the record of the last test is incomplete"
 
-SEEN = a_sight(a_config(last_test_at=NOW - HOUR))
-HALF = a_sight(a_config(last_test_at=NOW - HOUR, last_test_success=None))
-GONE = a_sight(NoConfig(), config=a_config(), gone_at=NOW - HOUR)
-UNTESTED = a_sight(an_untested_config(created_at=NOW - HOUR))
-FIRST_SEEN = a_sight(an_untested_config(created_at=None), first_seen_at=NOW - HOUR)
-DATED_AHEAD = a_sight(a_config(last_test_at=NOW + HOUR))
-OFF = a_sight(a_config(is_enabled=False), enabled_seen=True, disabled_since=NOW - HOUR)
-NEVER_ON = a_sight(a_config(is_enabled=False))
-UNREAD = a_sight(PollError(Reason.FORBIDDEN, "403 no"), failures=Failures(3, NOW - HOUR))
+SEEN = an_input(a_config(last_test_at=NOW - HOUR))
+HALF = an_input(a_config(last_test_at=NOW - HOUR, last_test_success=None))
+GONE = an_input(NoConfig(), config=a_config(), missing_since=NOW - HOUR)
+UNTESTED = an_input(an_untested_config(created_at=NOW - HOUR))
+FIRST_SEEN = an_input(an_untested_config(created_at=None), first_seen_at=NOW - HOUR)
+DATED_AHEAD = an_input(a_config(last_test_at=NOW + HOUR))
+OFF = an_input(a_config(is_enabled=False), enabled_seen=True, disabled_since=NOW - HOUR)
+NEVER_ON = an_input(a_config(is_enabled=False))
+UNREAD = an_input(PollError(Reason.FORBIDDEN, "403 no"), failures=Failures(3, NOW - HOUR))
 
 CREATED = {"created_at": AN_HOUR_AGO}
 SWITCHED_OFF = {"is_enabled": "false", "disabled_since": AN_HOUR_AGO}
@@ -46,18 +46,18 @@ FAILURES = {
     "first_failure_at": AN_HOUR_AGO,
 }
 
-FINDINGS: list[tuple[Rule, Sight, str, dict[str, str]]] = [
+FINDINGS: list[tuple[Rule, EvaluationInput, str, dict[str, str]]] = [
     (Missing(), SEEN, "the campaign has an SFTP config", {}),
     (Missing(), UNREAD, "the last poll failed: forbidden", {"reason": "forbidden"}),
-    (Missing(), a_sight(NoConfig(), expected=False, gone_at=NOW - HOUR),
+    (Missing(), an_input(NoConfig(), expected=False, missing_since=NOW - HOUR),
      "the campaign does not use SFTP", {}),
-    (Missing(), a_sight(NoConfig(), listed=False, config=a_config(), gone_at=NOW - HOUR),
+    (Missing(), an_input(NoConfig(), listed=False, config=a_config(), missing_since=NOW - HOUR),
      "no SFTP config; the next listing says whether the campaign is there", {}),
     (Missing(), replace(GONE, others_read_at=NOW - 2 * HOUR),
      "the SFTP config is gone; two other campaigns are asked first", {}),
-    (Missing(), GONE, "the SFTP config that was there is gone", {"gone_at": AN_HOUR_AGO}),
-    (Missing(), a_sight(NoConfig()),
-     "the platform has no SFTP config for this campaign", {"gone_at": NOW_TEXT}),
+    (Missing(), GONE, "the SFTP config that was there is gone", {"missing_since": AN_HOUR_AGO}),
+    (Missing(), an_input(NoConfig()),
+     "the platform has no SFTP config for this campaign", {"missing_since": NOW_TEXT}),
     (NeverTested(), GONE, "there is no SFTP config to look at", {}),
     (NeverTested(), SEEN, "a connection test is on record", TESTED),
     (NeverTested(), HALF, HALF_A_RECORD, {"last_test_at": AN_HOUR_AGO}),
@@ -67,10 +67,10 @@ FINDINGS: list[tuple[Rule, Sight, str, dict[str, str]]] = [
     (NeverTested(grace=HOUR), FIRST_SEEN,
      f"no connection test on record, created {AN_HOUR_AGO}, allowed 1 h",
      {**CREATED, "grace": "1 h"}),
-    (NeverTested(grace=HOUR), a_sight(an_untested_config(created_at=None)),
+    (NeverTested(grace=HOUR), an_input(an_untested_config(created_at=None)),
      f"no connection test on record, created {NOW_TEXT}, allowed 1 h;"
      f" the limit is at {IN_AN_HOUR}", {"created_at": NOW_TEXT, "grace": "1 h"}),
-    (Disabled(grace=HOUR), a_sight(a_config(is_enabled=False, created_at=None)),
+    (Disabled(grace=HOUR), an_input(a_config(is_enabled=False, created_at=None)),
      f"disabled since {NOW_TEXT} or earlier (allowed: 1 h); the limit is at {IN_AN_HOUR}",
      {"is_enabled": "false", "disabled_since": NOW_TEXT, "grace": "1 h"}),
     (Disabled(), SEEN, "the SFTP config is enabled", {"is_enabled": "true"}),
@@ -94,7 +94,7 @@ FINDINGS: list[tuple[Rule, Sight, str, dict[str, str]]] = [
     (FutureTest(), DATED_AHEAD, f"last test dated 1 h ahead ({IN_AN_HOUR})",
      {"last_test_at": IN_AN_HOUR, "last_test_success": "true", "tolerance": "5 min"}),
     (Unreadable(), SEEN, "the SFTP config can be read", {}),
-    (Unreadable(), a_sight(PollError(Reason.FORBIDDEN, "403 no")),
+    (Unreadable(), an_input(PollError(Reason.FORBIDDEN, "403 no")),
      "the last poll failed: forbidden", {"reason": "forbidden"}),
     (Unreadable(after=DAY), UNREAD,
      f"3 polls in a row failed since {AN_HOUR_AGO}: forbidden", FAILURES),
@@ -107,15 +107,15 @@ def test_every_rule_is_in_the_table() -> None:
     assert {rule.name for rule, *_ in FINDINGS} == RULES.keys()
 
 
-@pytest.mark.parametrize(("rule", "sight", "summary", "evidence"), FINDINGS)
+@pytest.mark.parametrize(("rule", "inputs", "summary", "evidence"), FINDINGS)
 def test_each_finding_has_its_words_and_its_evidence(
-    rule: Rule, sight: Sight, summary: str, evidence: dict[str, str]
+    rule: Rule, inputs: EvaluationInput, summary: str, evidence: dict[str, str]
 ) -> None:
-    finding = rule.judge(sight)
+    finding = rule.evaluate(inputs)
     assert (finding.summary, finding.evidence) == (summary, evidence)
 
 
 def test_a_rule_whose_evidence_another_has_spoiled_names_it() -> None:
-    finding = judge_all(some_rules("stale_test", "future_test"), DATED_AHEAD)["stale_test"]
+    finding = evaluate_all(some_rules("stale_test", "future_test"), DATED_AHEAD)["stale_test"]
     assert finding.summary == "unknown while future_test is unhealthy"
     assert finding.evidence == {}

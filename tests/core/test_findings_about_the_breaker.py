@@ -9,8 +9,8 @@ from monitor.core.environment import (
     ApiUnreachable,
     BudgetInsufficient,
     Call,
+    EnvironmentContext,
     EnvironmentRule,
-    Facts,
     TokenRejected,
     interpret,
 )
@@ -30,24 +30,26 @@ from support.builders import NOW
 from support.environments import READ, WatchedEnvironment, down, facts_of, rejected
 from support.timeline import in_a_word
 
-FACTS = facts_of(10)
+CONTEXT = facts_of(10)
 SINCE = "2027-01-15T08:00:00Z"
 FRESH = EnvironmentStatus(name="production")
 UNANSWERED = replace(FRESH, unanswered=2, unanswered_at=NOW)
 ONCE_REJECTED = replace(FRESH, unauthorized_with=0)
 
 
-def judged(rule: EnvironmentRule, status: EnvironmentStatus, facts: Facts = FACTS) -> Finding:
-    return rule.judge(status, facts, NOW + MINUTE)
+def evaluated(
+    rule: EnvironmentRule, status: EnvironmentStatus, context: EnvironmentContext = CONTEXT
+) -> Finding:
+    return rule.evaluate(status, context, NOW + MINUTE)
 
 
 def test_an_outage_that_goes_on_is_told_again_as_often_as_is_asked_for() -> None:
     status, told = down().status, []
-    facts = facts_of(10, remind_every={Severity.CRITICAL: 10 * MINUTE})
+    context = facts_of(10, remind_every={Severity.CRITICAL: 10 * MINUTE})
     call = Call("c-1", PollError(Reason.TIMEOUT))
     for minutes in range(5, 20):
         now = NOW + minutes * MINUTE
-        status, _, events = assess_environment(status, call, None, facts, now)
+        status, _, events = assess_environment(status, call, None, context, now)
         told += [(minutes, in_a_word(event)) for event in events]
     assert told == [(5, "fired"), (15, "reminded")]
 
@@ -56,7 +58,7 @@ def test_a_rule_that_was_switched_off_ends_its_alert_by_that_name() -> None:
     environment = down()
     environment.call(Reason.TIMEOUT, at=NOW + 5 * MINUTE)
     _, (event,) = reconcile_environment(
-        environment.status, replace(environment.facts, rules={}), NOW + 6 * MINUTE
+        environment.status, replace(environment.context, rules={}), NOW + 6 * MINUTE
     )
     assert event.reason == "rule_removed"
 
@@ -95,17 +97,17 @@ def test_a_404_of_a_base_url_that_was_never_right_says_so() -> None:
 def test_each_verdict_has_its_words(
     rule: EnvironmentRule, status: EnvironmentStatus, verdict: Verdict, summary: str
 ) -> None:
-    finding = judged(rule, status)
+    finding = evaluated(rule, status)
     assert (finding.verdict, finding.summary) == (verdict, summary)
 
 
 @pytest.mark.parametrize("rule", [ApiUnreachable(), TokenRejected()])
 def test_where_all_is_well_there_is_no_evidence(rule: EnvironmentRule) -> None:
-    assert judged(rule, FRESH).evidence == {}
+    assert evaluated(rule, FRESH).evidence == {}
 
 
 def test_an_open_breaker_is_evidence_before_it_is_an_alert() -> None:
-    finding = judged(ApiUnreachable(), down().status)
+    finding = evaluated(ApiUnreachable(), down().status)
     assert finding.verdict is Verdict.UNKNOWN
     assert finding.recheck_at == NOW + 5 * MINUTE
     assert finding.summary == "the API does not answer since 2027-01-15T07:59:58Z: timeout"
@@ -115,18 +117,18 @@ def test_an_open_breaker_is_evidence_before_it_is_an_alert() -> None:
 @pytest.mark.parametrize(("campaigns", "what"), [(10, "every campaign"), (0, "the listing")])
 def test_a_404_for_all_there_is_names_what_was_asked_for(campaigns: int, what: str) -> None:
     status = replace(FRESH, outage_at=NOW, outage_reason=Reason.NOT_FOUND)
-    finding = judged(ApiUnreachable(), status, replace(FACTS, campaigns=campaigns))
+    finding = evaluated(ApiUnreachable(), status, replace(CONTEXT, campaigns=campaigns))
     assert finding.summary == f"404 for {what}: base_url is wrong, or the API has moved"
 
 
 def test_a_rejected_token_is_rejected_since_the_breaker_opened() -> None:
-    finding = judged(TokenRejected(), rejected().status)
+    finding = evaluated(TokenRejected(), rejected().status)
     assert (finding.verdict, finding.since) == (Verdict.UNHEALTHY, NOW)
     assert finding.summary == f"the API rejects the token since {SINCE}: unauthorized"
 
 
 def test_a_budget_that_suffices_says_by_how_much() -> None:
-    evidence = judged(BudgetInsufficient(), FRESH).evidence
+    evidence = evaluated(BudgetInsufficient(), FRESH).evidence
     assert evidence == {"effective_interval": "5 min", "allowed": "15 min"}
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.board import Entry, Health
 from monitor.core.budget import effective_interval
 from monitor.core.model import HOUR, MINUTE
+from monitor.core.snapshot import Entry, Health
 from support.boards import an_entry, an_environment
 from support.builders import NOW, a_config
 
@@ -28,8 +28,8 @@ def seen(ago: float, muted_status: str | None) -> Entry:
 def test_what_is_polled_less_often_may_have_older_evidence(
     ago: float, muted_status: str | None, health: Health
 ) -> None:
-    board = an_environment(stale_after=15 * MINUTE, idle_stale_after=3 * HOUR)
-    assert board.health(seen(ago, muted_status)) is health
+    snapshot = an_environment(stale_after=15 * MINUTE, idle_stale_after=3 * HOUR)
+    assert snapshot.health(seen(ago, muted_status)) is health
 
 
 def test_idle_campaigns_take_a_call_each_in_their_own_interval() -> None:

@@ -5,18 +5,18 @@ from dataclasses import replace
 import pytest
 
 from monitor.core.environment import UNANSWERED, Call, interpret, observe
-from monitor.core.model import Listed, ListingPage, NoConfig, PollError, Reason
+from monitor.core.model import ListedCampaign, NoConfig, Page, PollError, Reason
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW, a_config
 from support.environments import facts_of
 
 FRESH = EnvironmentStatus(name="production")
-PAGE = ListingPage((Listed("c-1", "One", "active", ""),), 1, True, 1)
+PAGE = Page((ListedCampaign("c-1", "One", "active", ""),), 1, True, 1)
 NOT_FOUND = NoConfig(by_404=True)
 
 
 def listed(
-    status: EnvironmentStatus, *outcomes: ListingPage | Reason, campaigns: int = 3
+    status: EnvironmentStatus, *outcomes: Page | Reason, campaigns: int = 3
 ) -> EnvironmentStatus:
     """Return the breaker after these calls for the listing."""
     for generation, outcome in enumerate(outcomes):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.assess import Cadence, NextPoll, assess, next_poll
+from monitor.core.assess import NextPoll, PollIntervals, assess, next_poll
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds
 from monitor.core.rule import Target
 from monitor.core.schedule import Priority
@@ -14,22 +14,24 @@ from monitor.core.status import OURS, Ahead, CampaignStatus
 from support.builders import NOW, RuleSettings, a_config, a_status, a_target, an_untested_config
 from support.timeline import SIGNS, WatchedCampaign
 
-CADENCE = Cadence(interval=5 * MINUTE, unhealthy_interval=MINUTE, idle_interval=1800.0)
+INTERVALS = PollIntervals(interval=5 * MINUTE, unhealthy_interval=MINUTE, idle_interval=1800.0)
 
 
 def watched(rules: RuleSettings | None = None) -> WatchedCampaign:
     return WatchedCampaign(a_target(rules))
 
 
-def due(campaign: WatchedCampaign, cadence: Cadence = CADENCE) -> tuple[Instant, Priority]:
+def due(
+    campaign: WatchedCampaign, intervals: PollIntervals = INTERVALS
+) -> tuple[Instant, Priority]:
     now = campaign.status.polled_at or NOW
-    found = next_poll(campaign.status, campaign.target, cadence, now)
+    found = next_poll(campaign.status, campaign.target, intervals, now)
     assert found is not None
     return found.at, found.priority
 
 
 def test_a_campaign_that_was_never_polled_is_due_as_soon_as_may_be() -> None:
-    assert next_poll(a_status(), a_target(), CADENCE, NOW) is None
+    assert next_poll(a_status(), a_target(), INTERVALS, NOW) is None
 
 
 # --- the regular poll
@@ -37,9 +39,9 @@ def test_a_campaign_that_was_never_polled_is_due_as_soon_as_may_be() -> None:
 
 def test_a_poll_that_lies_in_the_future_puts_the_next_one_off_by_no_more_than_an_interval() -> None:
     status = a_status(polled_at=NOW + 3600)
-    found = next_poll(status, a_target(), CADENCE, NOW)
+    found = next_poll(status, a_target(), INTERVALS, NOW)
     assert found is not None
-    assert NOW < found.at <= NOW + 1.5 * CADENCE.interval
+    assert NOW < found.at <= NOW + 1.5 * INTERVALS.interval
 
 
 @pytest.mark.slow
@@ -51,7 +53,7 @@ def test_a_healthy_campaign_is_polled_in_its_slot_about_one_interval_later(
     found = next_poll(
         status,
         Target(environment="e", campaign_id=campaign_id),
-        Cadence(interval=interval, unhealthy_interval=MINUTE, idle_interval=1800.0),
+        PollIntervals(interval=interval, unhealthy_interval=MINUTE, idle_interval=1800.0),
         polled_at,
     )
     assert found is not None
@@ -74,7 +76,7 @@ def test_fault_29_slots_of_many_campaigns_are_spread_over_the_interval() -> None
     tenths = set()
     for number in range(200):
         status = a_status(campaign_id=f"c-{number}", polled_at=NOW)
-        found = next_poll(status, a_target(campaign_id=f"c-{number}"), CADENCE, NOW)
+        found = next_poll(status, a_target(campaign_id=f"c-{number}"), INTERVALS, NOW)
         assert found is not None
         tenths.add(int((found[0] % 300) // 30))
     assert tenths == set(range(10))
@@ -82,7 +84,7 @@ def test_fault_29_slots_of_many_campaigns_are_spread_over_the_interval() -> None
 
 def test_the_slot_is_another_in_another_environment() -> None:
     slots = {
-        next_poll(a_status(environment=name, polled_at=NOW), a_target(), CADENCE, NOW)
+        next_poll(a_status(environment=name, polled_at=NOW), a_target(), INTERVALS, NOW)
         for name in ("a", "b", "c")
     }
     assert len(slots) == 3
@@ -236,27 +238,27 @@ def test_with_the_findings_of_the_decision_nothing_else_comes_of_it(
         now = NOW + number * apart
         found = assess(status, target, SIGNS[sign], now, remind_every={}, ahead=ahead)
         status = found.status
-        assert next_poll(status, target, CADENCE, now, ahead, findings=found.findings) == next_poll(
-            status, target, CADENCE, now, ahead
-        )
+        assert next_poll(
+            status, target, INTERVALS, now, ahead, findings=found.findings
+        ) == next_poll(status, target, INTERVALS, now, ahead)
 
 
 def test_a_longer_interval_of_a_small_budget_stretches_the_slots() -> None:
     campaign = watched()
     campaign.poll(".", NOW)
-    at, _priority = due(campaign, replace(CADENCE, interval=HOUR))
+    at, _priority = due(campaign, replace(INTERVALS, interval=HOUR))
     assert HOUR / 2 <= at - NOW <= 1.5 * HOUR
 
 
 # --- a deadline that comes after the regular poll, a budget that is too small, no one to tell
 
 
-def a_poll_with_a_deadline(after: float, cadence: Cadence = CADENCE) -> NextPoll:
+def a_poll_with_a_deadline(after: float, intervals: PollIntervals = INTERVALS) -> NextPoll:
     """Return the next poll of a sick campaign whose deadline lies `after` the regular one."""
     campaign = watched()
     campaign.poll(a_config(last_test_at=NOW + MINUTE + after - 30 * DAY), NOW - 10)
     campaign.poll("?", NOW)
-    found = next_poll(campaign.status, campaign.target, cadence, NOW)
+    found = next_poll(campaign.status, campaign.target, intervals, NOW)
     assert found is not None
     return found
 
@@ -280,7 +282,7 @@ def test_a_deadline_within_three_intervals_is_kept_in_case_the_regular_poll_is_l
 def test_without_requests_to_spare_a_campaign_is_polled_an_interval_after_its_last_poll() -> None:
     campaign = watched()
     campaign.poll(".", NOW)
-    assert due(campaign, replace(CADENCE, stretched=True)) == (NOW + 5 * MINUTE, Priority.ROUTINE)
+    assert due(campaign, replace(INTERVALS, stretched=True)) == (NOW + 5 * MINUTE, Priority.ROUTINE)
 
 
 @pytest.mark.parametrize(("idle", "slots"), [(1800.0, 1800.0), (60.0, 5 * MINUTE)])
@@ -291,7 +293,7 @@ def test_a_campaign_that_is_not_told_has_slots_of_its_own_but_no_more_of_them(
     campaign.poll("x", NOW)
     polls = []
     for _ in range(3):
-        at, priority = due(campaign, replace(CADENCE, idle_interval=idle))
+        at, priority = due(campaign, replace(INTERVALS, idle_interval=idle))
         campaign.poll("?", at)
         polls.append((at, priority))
     assert 0 < polls[0][0] - NOW <= 1.5 * slots

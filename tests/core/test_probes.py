@@ -13,7 +13,7 @@ from support.environments import WatchedEnvironment, down, facts_of, rejected
 
 def probe_after(environment: WatchedEnvironment) -> float:
     assert environment.status.called_at is not None
-    at = next_probe(environment.status, environment.facts, 30.0, 5 * MINUTE)
+    at = next_probe(environment.status, environment.context, 30.0, 5 * MINUTE)
     return at - environment.status.called_at
 
 
@@ -102,12 +102,12 @@ def test_an_environment_status_from_the_future_is_clamped() -> None:
 
 def test_an_alert_of_an_environment_from_the_future_is_clamped_by_the_first_call() -> None:
     environment = firing()
-    told_at = environment.status.alerts["api_unreachable"].told_at
+    notified_at = environment.status.alerts["api_unreachable"].notified_at
     environment.reload({"api_unreachable": {"after": 0.0}}, NOW - HOUR)
-    assert environment.status.alerts["api_unreachable"].told_at == told_at
+    assert environment.status.alerts["api_unreachable"].notified_at == notified_at
     environment.call(Reason.TIMEOUT, at=NOW - HOUR)
     alert = environment.status.alerts["api_unreachable"]
-    assert (alert.told_at, alert.fired_at) == (NOW - HOUR, NOW - HOUR)
+    assert (alert.notified_at, alert.fired_at) == (NOW - HOUR, NOW - HOUR)
 
 
 def test_a_rejection_and_a_sweep_from_the_future_are_clamped_too() -> None:

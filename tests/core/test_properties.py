@@ -7,12 +7,12 @@ from hypothesis import event as note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.adapters.sinks.alertmanager import told_events
+from monitor.adapters.sinks.alertmanager import standing_events
 from monitor.adapters.web.serializers import alerts_page
-from monitor.core.board import Entry
 from monitor.core.model import MINUTE, Event, EventStatus
+from monitor.core.snapshot import Entry
 from monitor.core.status import Alert, AlertState
-from support.boards import a_board, an_environment
+from support.boards import a_snapshot, an_environment
 from support.builders import NOW, a_target, only
 from support.histories import (
     Poll,
@@ -55,7 +55,7 @@ def test_the_core_and_the_model_are_of_one_mind(
             note(told.what)
         for rule, line in on_call.lines.items():
             alert = campaign.status.alerts.get(rule, Alert(rule=rule))
-            assert (alert.state.value, alert.told, alert.muted_by, alert.seq) == (
+            assert (alert.state.value, alert.notified, alert.muted_by, alert.seq) == (
                 line.state,
                 line.told,
                 line.muter,
@@ -106,7 +106,7 @@ def test_after_every_decision_what_was_told_is_what_is_so(
         take(campaign, step)
         for alert in campaign.status.alerts.values():
             firing = alert.state is AlertState.FIRING
-            assert alert.told is (firing and alert.muted_by is None)
+            assert alert.notified is (firing and alert.muted_by is None)
 
 
 @settings(max_examples=EXAMPLES // 2)
@@ -120,8 +120,8 @@ def test_an_alert_never_shows_what_it_is_not(policies: Policies, history: list[S
             assert (alert.pending_at is None) is (alert.state is AlertState.INACTIVE)
             assert (alert.fired_at is not None) is (alert.state is AlertState.FIRING)
             assert alert.healthy_at is None or alert.state is AlertState.FIRING
-            assert (alert.told_at is not None) is alert.told
-            assert (alert.told_severity is not None) is alert.told
+            assert (alert.notified_at is not None) is alert.notified
+            assert (alert.notified_severity is not None) is alert.notified
 
 
 @settings(max_examples=EXAMPLES // 4)
@@ -137,19 +137,19 @@ def test_from_firing_to_resolved_an_alert_has_one_set_of_labels_wherever_it_is_s
             assert shown_of(event) == known[event.rule]
             note(event.status.value)
         entry = Entry(campaign.target, campaign.status)
-        board = a_board(an_environment(entry))
+        snapshot = a_snapshot(an_environment(entry))
         exported = {
             labels["rule"]: labels
-            for labels in scrape(board).labels("alert")
+            for labels in scrape(snapshot).labels("alert")
             if labels["alertstate"] == "firing"
         }
-        for told in told_events(board.environments["production"]):
+        for told in standing_events(snapshot.environments["production"]):
             assert shown_of(told) == known[told.rule]
             labels = exported.pop(told.rule)
             assert labels["sftp_host"] == told.sftp_host
             assert labels["team"] == told.labels["team"]
         assert exported == {}
-        for answer in alerts_page(board, 1000, None).alerts:
+        for answer in alerts_page(snapshot, 1000, None).alerts:
             if answer.state == "firing":
                 assert answer.labels["team"] == known[answer.rule]["team"]
 
@@ -166,7 +166,7 @@ def told_of(events: list[Event]) -> list[Event]:
     return [replace(event, initial=False) for event in events]
 
 
-@given(WITHOUT_UNREADABLE, some_polls(mutes=False))
+@given(WITHOUT_UNREADABLE, some_polls(inhibits=False))
 def test_removing_every_failed_poll_from_a_history_leaves_its_events_as_they_were(
     policies: Policies, history: list[Step]
 ) -> None:
@@ -233,8 +233,8 @@ def test_a_history_with_restarts_is_told_like_one_without(
     assert restarted.events == without.events
     assert restarted.status.alerts == without.status.alerts
     # Where the clock was set back, a restart brings an answer of the future back to its instant.
-    read_at = restarted.status.memory.seen_at
-    assert restarted.status.memory == replace(without.status.memory, seen_at=read_at)
+    read_at = restarted.status.last_known.last_read_at
+    assert restarted.status.last_known == replace(without.status.last_known, last_read_at=read_at)
 
 
 @given(some_policies(), some_polls(backward=True))
@@ -250,7 +250,7 @@ def test_a_restart_by_itself_tells_nothing_and_changes_nothing_that_is_stored(
 # --- muting
 
 
-@given(WITHOUT_UNREADABLE, some_polls(mutes=False), st.sets(st.integers(0, 15)))
+@given(WITHOUT_UNREADABLE, some_polls(inhibits=False), st.sets(st.integers(0, 15)))
 def test_muting_loses_nothing(policies: Policies, history: list[Step], muted: set[int]) -> None:
     """Un-muted, on-call knows what it would have known without any mute."""
     polls = [step for step in history if isinstance(step, Poll)]
@@ -259,7 +259,7 @@ def test_muting_loses_nothing(policies: Policies, history: list[Step], muted: se
     ]
     last = Poll(polls[-1].at + MINUTE, Seen("config", tested_at=NOW))
     told = {
-        event_set: {rule for rule, alert in campaign.status.alerts.items() if alert.told}
+        event_set: {rule for rule, alert in campaign.status.alerts.items() if alert.notified}
         for event_set, campaign in {
             "muted": run(policies, [*some_muted, last]),
             "never": run(policies, [*polls, last]),
@@ -268,7 +268,7 @@ def test_muting_loses_nothing(policies: Policies, history: list[Step], muted: se
     assert told["muted"] == told["never"]
 
 
-@given(some_policies(), some_polls(mutes=False))
+@given(some_policies(), some_polls(inhibits=False))
 def test_while_everything_is_muted_nothing_is_told(policies: Policies, history: list[Step]) -> None:
     polls = [replace(step, status_told=False) for step in history if isinstance(step, Poll)]
     assert run(policies, polls).events == []
@@ -327,7 +327,7 @@ def test_keep_firing_for_resolves_at_the_first_good_finding_so_long_after_the_re
 # --- a clock that steps
 
 
-@given(some_polls(mutes=False), st.sampled_from([-3600.0, 3600.0]))
+@given(some_polls(inhibits=False), st.sampled_from([-3600.0, 3600.0]))
 def test_a_clock_step_by_itself_tells_nothing(history: list[Step], step: float) -> None:
     """Seen again as it was last seen, with no span running, a campaign is not news."""
     policies = {rule: Policy("info", limit=3600.0) for rule in ("missing", "failed_test")}

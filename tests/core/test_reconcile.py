@@ -116,7 +116,7 @@ def test_a_status_from_the_future_is_clamped_and_brings_no_burst_of_reminders(
     assert not restarts or campaign.restart(NOW) == ()
     assert campaign.poll("x", NOW + 1) == ()
     alert = campaign.status.alerts["failed_test"]
-    assert (alert.told_at, alert.fired_at, alert.since) == (NOW + 1, NOW + 1, NOW - DAY)
+    assert (alert.notified_at, alert.fired_at, alert.since) == (NOW + 1, NOW + 1, NOW - DAY)
     assert campaign.poll("x", NOW + HOUR) == ()
     assert len(campaign.poll("x", NOW + HOUR + 1)) == 1
     assert campaign.poll("x", NOW + HOUR + 2) == ()
@@ -138,11 +138,15 @@ def test_what_is_remembered_from_the_future_is_clamped_as_well() -> None:
     for day, sign in enumerate(".o-"):
         campaign.poll(sign, NOW + year + day * DAY)
     campaign.poll("-", NOW)
-    memory = campaign.status.memory
+    last_known = campaign.status.last_known
     assert campaign.status.polled_at == NOW
-    assert (memory.first_seen_at, memory.seen_at, memory.gone_at) == (NOW, NOW, NOW)
-    assert memory.disabled_since == NOW
-    assert memory.config == a_config(last_test_success=False, is_enabled=False)
+    assert (last_known.first_seen_at, last_known.last_read_at, last_known.missing_since) == (
+        NOW,
+        NOW,
+        NOW,
+    )
+    assert last_known.disabled_since == NOW
+    assert last_known.config == a_config(last_test_success=False, is_enabled=False)
 
 
 def test_an_alert_of_a_campaign_that_was_never_polled_is_resolved_as_of_now() -> None:
@@ -185,4 +189,4 @@ def test_a_campaign_that_merely_answers_404_resolves_nothing_but_by_its_mute() -
     campaign = WatchedCampaign(a_target({"missing": {"enabled": False}}))
     campaign.poll("x", NOW)
     assert campaign.poll(NoConfig(by_404=True), NOW + 1) == ()
-    assert campaign.status.alerts["failed_test"].told
+    assert campaign.status.alerts["failed_test"].notified

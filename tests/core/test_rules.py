@@ -19,7 +19,7 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.rule import ConfigRule, Rule, Sight, judge_all, resolve_rules
+from monitor.core.rule import ConfigRule, EvaluationInput, Rule, evaluate_all, resolve_rules
 from monitor.core.rules import (
     RULES,
     Disabled,
@@ -35,8 +35,8 @@ from support.builders import (
     EVIDENCE_KEYS,
     NOW,
     a_config,
-    a_sight,
     an_error,
+    an_input,
     an_untested_config,
     some_rules,
 )
@@ -44,14 +44,14 @@ from support.builders import (
 HEALTHY, UNHEALTHY, UNKNOWN = Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN
 
 ALL_SIGHTS = [
-    a_sight(a_config()),
-    a_sight(a_config(last_test_success=False)),
-    a_sight(a_config(last_test_success=None)),
-    a_sight(a_config(last_test_at=NOW - 90 * DAY)),
-    a_sight(a_config(last_test_at=NOW + DAY)),
-    a_sight(an_untested_config(created_at=NOW - 90 * DAY)),
-    a_sight(NoConfig(), config=a_config(), gone_at=NOW),
-    a_sight(an_error(), failures=Failures(3, NOW - DAY)),
+    an_input(a_config()),
+    an_input(a_config(last_test_success=False)),
+    an_input(a_config(last_test_success=None)),
+    an_input(a_config(last_test_at=NOW - 90 * DAY)),
+    an_input(a_config(last_test_at=NOW + DAY)),
+    an_input(an_untested_config(created_at=NOW - 90 * DAY)),
+    an_input(NoConfig(), config=a_config(), missing_since=NOW),
+    an_input(an_error(), failures=Failures(3, NOW - DAY)),
 ]
 
 
@@ -116,19 +116,19 @@ def test_a_second_rule_of_the_same_name_is_refused() -> None:
 @pytest.mark.parametrize("name", [name for name in RULES if name != "unreadable"])
 @pytest.mark.parametrize("reason", Reason)
 def test_a_failed_poll_leaves_every_rule_but_unreadable_unknown(name: str, reason: Reason) -> None:
-    finding = RULES[name]().judge(a_sight(PollError(reason), config=a_config()))
+    finding = RULES[name]().evaluate(an_input(PollError(reason), config=a_config()))
     assert finding.verdict is UNKNOWN
     assert finding.evidence == {"reason": reason.value}
 
 
 @pytest.mark.parametrize("name", [n for n in RULES if n not in {"missing", "unreadable"}])
 def test_no_config_leaves_every_rule_but_missing_and_unreadable_unknown(name: str) -> None:
-    assert RULES[name]().judge(a_sight(NoConfig(), config=a_config())).verdict is UNKNOWN
+    assert RULES[name]().evaluate(an_input(NoConfig(), config=a_config())).verdict is UNKNOWN
 
 
-@pytest.mark.parametrize("sight", ALL_SIGHTS)
-def test_evidence_has_keys_of_the_closed_set_only(sight: Sight) -> None:
-    for finding in judge_all(resolve_rules(RULES, {}), sight).values():
+@pytest.mark.parametrize("inputs", ALL_SIGHTS)
+def test_evidence_has_keys_of_the_closed_set_only(inputs: EvaluationInput) -> None:
+    for finding in evaluate_all(resolve_rules(RULES, {}), inputs).values():
         assert set(finding.evidence) <= EVIDENCE_KEYS
         assert finding.summary
 
@@ -137,20 +137,20 @@ def test_evidence_has_keys_of_the_closed_set_only(sight: Sight) -> None:
 
 
 EARLIER, LATER = NOW - HOUR, NOW + HOUR
-ONCE_SEEN = {"config": a_config(), "gone_at": NOW}
+ONCE_SEEN = {"config": a_config(), "missing_since": NOW}
 
 
 @pytest.mark.parametrize(
-    ("observation", "expected", "memory", "others_read_at", "verdict"),
+    ("observation", "expected", "last_known", "others_read_at", "verdict"),
     [
         (a_config(), True, {}, None, HEALTHY),
         (a_config(), False, {}, None, HEALTHY),
-        (NoConfig(), True, {"gone_at": NOW}, None, UNHEALTHY),
-        (NoConfig(by_404=True), True, {"gone_at": NOW}, None, UNHEALTHY),
-        (NoConfig(), False, {"gone_at": NOW}, None, HEALTHY),
+        (NoConfig(), True, {"missing_since": NOW}, None, UNHEALTHY),
+        (NoConfig(by_404=True), True, {"missing_since": NOW}, None, UNHEALTHY),
+        (NoConfig(), False, {"missing_since": NOW}, None, HEALTHY),
         # One that never had a config needs nobody's word, whatever the others say.
-        (NoConfig(), True, {"gone_at": NOW}, EARLIER, UNHEALTHY),
-        (NoConfig(), False, {"gone_at": NOW}, EARLIER, HEALTHY),
+        (NoConfig(), True, {"missing_since": NOW}, EARLIER, UNHEALTHY),
+        (NoConfig(), False, {"missing_since": NOW}, EARLIER, HEALTHY),
         # One that had is believed once two others were asked after it and read, or there are none.
         (NoConfig(), True, ONCE_SEEN, None, UNHEALTHY),
         (NoConfig(), True, ONCE_SEEN, EARLIER, UNKNOWN),
@@ -166,12 +166,12 @@ ONCE_SEEN = {"config": a_config(), "gone_at": NOW}
 def test_missing_is_unhealthy_where_a_config_is_expected_or_was_seen(
     observation: Observation,
     expected: bool,
-    memory: dict[str, Any],
+    last_known: dict[str, Any],
     others_read_at: float | None,
     verdict: Verdict,
 ) -> None:
-    sight = a_sight(observation, expected=expected, others_read_at=others_read_at, **memory)
-    assert Missing().judge(sight).verdict is verdict
+    inputs = an_input(observation, expected=expected, others_read_at=others_read_at, **last_known)
+    assert Missing().evaluate(inputs).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -181,12 +181,12 @@ def test_missing_is_unhealthy_where_a_config_is_expected_or_was_seen(
 def test_a_discovered_campaign_waits_for_the_listing_only_if_a_config_is_expected(
     expected: bool, config: SftpConfig | None, verdict: Verdict
 ) -> None:
-    known: dict[str, Any] = {"expected": expected, "config": config, "gone_at": NOW}
-    gone = a_sight(NoConfig(), listed=False, **known)
-    assert Missing().judge(gone).verdict is verdict
-    confirmed = a_sight(NoConfig(), listed=False, listed_at=NOW + 1, **known)
+    known: dict[str, Any] = {"expected": expected, "config": config, "missing_since": NOW}
+    gone = an_input(NoConfig(), listed=False, **known)
+    assert Missing().evaluate(gone).verdict is verdict
+    confirmed = an_input(NoConfig(), listed=False, listed_at=NOW + 1, **known)
     expected_now = HEALTHY if verdict is HEALTHY else UNHEALTHY
-    assert Missing().judge(confirmed).verdict is expected_now
+    assert Missing().evaluate(confirmed).verdict is expected_now
 
 
 @pytest.mark.parametrize(
@@ -196,22 +196,22 @@ def test_a_discovered_campaign_waits_for_the_listing_only_if_a_config_is_expecte
 def test_a_discovered_campaign_misses_its_config_once_a_later_listing_still_has_it(
     listed_at: float | None, verdict: Verdict
 ) -> None:
-    known: dict[str, Any] = {"listed_at": listed_at, "config": a_config(), "gone_at": NOW}
-    assert Missing().judge(a_sight(NoConfig(), listed=False, **known)).verdict is verdict
-    assert Missing().judge(a_sight(NoConfig(), listed=True, **known)).verdict is UNHEALTHY
+    known: dict[str, Any] = {"listed_at": listed_at, "config": a_config(), "missing_since": NOW}
+    assert Missing().evaluate(an_input(NoConfig(), listed=False, **known)).verdict is verdict
+    assert Missing().evaluate(an_input(NoConfig(), listed=True, **known)).verdict is UNHEALTHY
 
 
 def test_a_campaign_that_does_not_use_sftp_is_healthy_and_says_so() -> None:
-    assert Missing().judge(a_sight(NoConfig(), listed=False)).summary == (
+    assert Missing().evaluate(an_input(NoConfig(), listed=False)).summary == (
         "the campaign does not use SFTP"
     )
 
 
 def test_missing_tells_a_config_that_went_from_one_that_never_was() -> None:
-    gone = Missing().judge(a_sight(NoConfig(), config=a_config(), gone_at=NOW))
+    gone = Missing().evaluate(an_input(NoConfig(), config=a_config(), missing_since=NOW))
     assert gone.summary == "the SFTP config that was there is gone"
-    assert gone.evidence == {"gone_at": "2027-01-15T08:00:00Z"}
-    never = Missing().judge(a_sight(NoConfig()))
+    assert gone.evidence == {"missing_since": "2027-01-15T08:00:00Z"}
+    never = Missing().evaluate(an_input(NoConfig()))
     assert never.summary == "the platform has no SFTP config for this campaign"
 
 
@@ -226,7 +226,7 @@ def test_never_tested_is_unhealthy_from_creation_plus_grace_on(
     age: float, verdict: Verdict
 ) -> None:
     created = NOW - age
-    finding = NeverTested().judge(a_sight(an_untested_config(created_at=created)))
+    finding = NeverTested().evaluate(an_input(an_untested_config(created_at=created)))
     assert finding.verdict is verdict
     if verdict is UNHEALTHY:
         assert finding.since == created + DAY
@@ -237,18 +237,18 @@ def test_never_tested_is_unhealthy_from_creation_plus_grace_on(
 
 def test_never_tested_counts_from_the_first_sight_where_the_creation_is_unknown() -> None:
     config = an_untested_config(created_at=None)
-    early = NeverTested().judge(a_sight(config, first_seen_at=NOW - DAY + 1))
+    early = NeverTested().evaluate(an_input(config, first_seen_at=NOW - DAY + 1))
     assert (early.verdict, early.recheck_at) == (HEALTHY, NOW + 1)
-    late = NeverTested().judge(a_sight(config, first_seen_at=NOW - DAY))
+    late = NeverTested().evaluate(an_input(config, first_seen_at=NOW - DAY))
     assert (late.verdict, late.since) == (UNHEALTHY, NOW)
 
 
 def test_never_tested_is_healthy_once_a_test_is_on_record_even_a_failed_one() -> None:
-    assert NeverTested().judge(a_sight(a_config(last_test_success=False))).verdict is HEALTHY
+    assert NeverTested().evaluate(an_input(a_config(last_test_success=False))).verdict is HEALTHY
 
 
 def test_never_tested_says_what_it_found_and_what_was_allowed() -> None:
-    finding = NeverTested(grace=HOUR).judge(a_sight(an_untested_config(created_at=NOW - HOUR)))
+    finding = NeverTested(grace=HOUR).evaluate(an_input(an_untested_config(created_at=NOW - HOUR)))
     assert finding.summary == (
         "no connection test on record, created 2027-01-15T07:00:00Z, allowed 1 h"
     )
@@ -273,20 +273,20 @@ def test_disabled_is_unhealthy_once_seen_so_or_never_enabled_for_grace(
     enabled_seen: bool, disabled_for: float, age: float | None, verdict: Verdict
 ) -> None:
     config = a_config(is_enabled=False, created_at=None if age is None else NOW - age)
-    sight = a_sight(config, enabled_seen=enabled_seen, disabled_since=NOW - disabled_for)
-    assert Disabled().judge(sight).verdict is verdict
+    inputs = an_input(config, enabled_seen=enabled_seen, disabled_since=NOW - disabled_for)
+    assert Disabled().evaluate(inputs).verdict is verdict
 
 
 def test_disabled_is_rechecked_when_its_grace_ends_and_counts_from_the_first_observation() -> None:
     config = a_config(is_enabled=False)
-    early = Disabled().judge(a_sight(config, enabled_seen=True, disabled_since=NOW - HOUR))
+    early = Disabled().evaluate(an_input(config, enabled_seen=True, disabled_since=NOW - HOUR))
     assert early.recheck_at == NOW + 23 * HOUR
-    late = Disabled().judge(a_sight(config, enabled_seen=True, disabled_since=NOW - 2 * DAY))
+    late = Disabled().evaluate(an_input(config, enabled_seen=True, disabled_since=NOW - 2 * DAY))
     assert (late.verdict, late.since, late.recheck_at) == (UNHEALTHY, None, None)
 
 
 def test_an_enabled_config_is_not_disabled() -> None:
-    assert Disabled().judge(a_sight(a_config(), disabled_since=0.0)).verdict is HEALTHY
+    assert Disabled().evaluate(an_input(a_config(), disabled_since=0.0)).verdict is HEALTHY
 
 
 # --- unreadable
@@ -306,7 +306,7 @@ def test_unreadable_takes_three_failures_and_a_while(
     count: int, first_ago: float, verdict: Verdict
 ) -> None:
     failures = Failures(count, NOW - first_ago)
-    finding = Unreadable().judge(a_sight(an_error(Reason.FORBIDDEN), failures=failures))
+    finding = Unreadable().evaluate(an_input(an_error(Reason.FORBIDDEN), failures=failures))
     assert finding.verdict is verdict
     assert finding.evidence["reason"] == "forbidden"
     assert finding.evidence["failures"] == str(count)
@@ -316,11 +316,11 @@ def test_unreadable_takes_three_failures_and_a_while(
 
 @pytest.mark.parametrize("observation", [a_config(), NoConfig(), NoConfig(by_404=True)])
 def test_unreadable_is_healthy_at_the_first_definite_answer(observation: Observation) -> None:
-    assert Unreadable().judge(a_sight(observation)).verdict is HEALTHY
+    assert Unreadable().evaluate(an_input(observation)).verdict is HEALTHY
 
 
 def test_unreadable_is_unknown_where_no_failure_is_remembered() -> None:
-    assert Unreadable().judge(a_sight(an_error())).verdict is UNKNOWN
+    assert Unreadable().evaluate(an_input(an_error())).verdict is UNKNOWN
 
 
 # --- a rule that breaks
@@ -329,7 +329,7 @@ def test_unreadable_is_unknown_where_no_failure_is_remembered() -> None:
 class Broken(Rule):
     name: ClassVar[str] = "broken"
 
-    def judge(self, sight: Sight) -> Any:
+    def evaluate(self, inputs: EvaluationInput) -> Any:
         raise ZeroDivisionError
 
 
@@ -342,7 +342,7 @@ def test_a_rule_that_judges_nothing_cannot_be_made() -> None:
 def test_fault_43_a_rule_that_breaks_costs_only_its_own_verdict() -> None:
     rule = Broken()
     rules = {rule.name: rule, **some_rules("failed_test")}
-    findings = judge_all(rules, a_sight(a_config(last_test_success=False)))
+    findings = evaluate_all(rules, an_input(a_config(last_test_success=False)))
     assert findings[rule.name].verdict is UNKNOWN
     assert findings[rule.name].evidence == {"reason": "internal_error"}
     assert findings[rule.name].summary == "internal error: ZeroDivisionError"

@@ -3,9 +3,9 @@
 import pytest
 
 from monitor.core.model import DAY, HOUR, MINUTE, SftpConfig, Verdict
-from monitor.core.rule import Rule, judge_all
+from monitor.core.rule import Rule, evaluate_all
 from monitor.core.rules import FailedTest, FutureTest, LastTestRule, NeverTested, StaleTest
-from support.builders import NOW, a_config, a_sight, an_untested_config, some_rules
+from support.builders import NOW, a_config, an_input, an_untested_config, some_rules
 
 HEALTHY, UNHEALTHY, UNKNOWN = Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN
 
@@ -18,7 +18,7 @@ def half_records() -> list[SftpConfig]:
 def test_without_a_test_on_record_the_rules_of_the_last_test_are_healthy(
     cls: type[LastTestRule],
 ) -> None:
-    assert cls().judge(a_sight(an_untested_config(created_at=0.0))).verdict is HEALTHY
+    assert cls().evaluate(an_input(an_untested_config(created_at=0.0))).verdict is HEALTHY
 
 
 @pytest.mark.parametrize("cls", [NeverTested, FailedTest, StaleTest, FutureTest])
@@ -26,7 +26,7 @@ def test_without_a_test_on_record_the_rules_of_the_last_test_are_healthy(
 def test_half_a_record_makes_the_rules_of_the_test_unknown(
     cls: type[Rule], config: SftpConfig
 ) -> None:
-    finding = cls().judge(a_sight(config))
+    finding = cls().evaluate(an_input(config))
     assert (finding.verdict, finding.recheck_at) == (UNKNOWN, None)
 
 
@@ -43,11 +43,11 @@ def test_half_a_record_is_neither_a_test_nor_none(config: SftpConfig) -> None:
     ],
 )
 def test_a_test_of_right_now_is_not_ahead(tested_at: float, summary: str) -> None:
-    assert FailedTest().judge(a_sight(a_config(last_test_at=tested_at))).summary == summary
+    assert FailedTest().evaluate(an_input(a_config(last_test_at=tested_at))).summary == summary
 
 
 def test_failed_test_is_unhealthy_since_the_test_that_failed() -> None:
-    finding = FailedTest().judge(a_sight(a_config(last_test_success=False)))
+    finding = FailedTest().evaluate(an_input(a_config(last_test_success=False)))
     assert (finding.verdict, finding.since) == (UNHEALTHY, NOW - DAY)
     assert finding.summary == "last test failed 1 d ago (2027-01-14T08:00:00Z)"
     assert finding.evidence == {
@@ -57,7 +57,7 @@ def test_failed_test_is_unhealthy_since_the_test_that_failed() -> None:
 
 
 def test_failed_test_is_healthy_after_a_test_that_passed_however_old() -> None:
-    assert FailedTest().judge(a_sight(a_config(last_test_at=0.0))).verdict is HEALTHY
+    assert FailedTest().evaluate(an_input(a_config(last_test_at=0.0))).verdict is HEALTHY
 
 
 @pytest.mark.parametrize("passed", [True, False])
@@ -75,7 +75,9 @@ def test_stale_test_is_unhealthy_from_max_age_on_whatever_its_outcome(
     age: float, verdict: Verdict, passed: bool
 ) -> None:
     tested = NOW - age
-    finding = StaleTest().judge(a_sight(a_config(last_test_at=tested, last_test_success=passed)))
+    finding = StaleTest().evaluate(
+        an_input(a_config(last_test_at=tested, last_test_success=passed))
+    )
     assert finding.verdict is verdict
     if verdict is UNHEALTHY:
         assert (finding.since, finding.recheck_at) == (tested + 30 * DAY, None)
@@ -99,12 +101,12 @@ def test_max_age_goes_by_the_import_schedule_where_that_is_set(
     rule = StaleTest(max_age_by_schedule={"hourly": DAY, "daily": 3 * DAY})
     config = a_config(import_schedule=schedule, last_test_at=NOW - max_age)
     assert rule.max_age_for(config) == max_age
-    assert rule.judge(a_sight(config)).verdict is UNHEALTHY
-    assert rule.judge(a_sight(config, now=NOW - 1)).verdict is HEALTHY
+    assert rule.evaluate(an_input(config)).verdict is UNHEALTHY
+    assert rule.evaluate(an_input(config, now=NOW - 1)).verdict is HEALTHY
 
 
 def test_stale_test_says_the_age_the_instant_and_what_is_allowed() -> None:
-    finding = StaleTest().judge(a_sight(a_config(last_test_at=NOW - 31 * DAY)))
+    finding = StaleTest().evaluate(an_input(a_config(last_test_at=NOW - 31 * DAY)))
     assert finding.summary == "last test 31 d ago (2026-12-15T08:00:00Z), allowed 30 d"
 
 
@@ -119,7 +121,7 @@ def test_stale_test_says_the_age_the_instant_and_what_is_allowed() -> None:
     ],
 )
 def test_future_test_is_unhealthy_beyond_its_tolerance(ahead: float, verdict: Verdict) -> None:
-    finding = FutureTest().judge(a_sight(a_config(last_test_at=NOW + ahead)))
+    finding = FutureTest().evaluate(an_input(a_config(last_test_at=NOW + ahead)))
     assert finding.verdict is verdict
     if verdict is UNHEALTHY:
         assert (finding.since, finding.recheck_at) == (None, NOW + ahead - 5 * MINUTE)
@@ -127,18 +129,18 @@ def test_future_test_is_unhealthy_beyond_its_tolerance(ahead: float, verdict: Ve
 
 def test_future_test_is_healthy_at_the_instant_at_which_it_is_rechecked() -> None:
     config = a_config(last_test_at=NOW + HOUR)
-    recheck_at = FutureTest().judge(a_sight(config)).recheck_at
+    recheck_at = FutureTest().evaluate(an_input(config)).recheck_at
     assert recheck_at is not None
-    assert FutureTest().judge(a_sight(config, now=recheck_at)).verdict is HEALTHY
+    assert FutureTest().evaluate(an_input(config, now=recheck_at)).verdict is HEALTHY
 
 
 def test_while_the_test_lies_in_the_future_its_age_is_unknown() -> None:
-    sight = a_sight(a_config(last_test_at=NOW + HOUR))
-    findings = judge_all(some_rules("stale_test", "future_test"), sight)
+    inputs = an_input(a_config(last_test_at=NOW + HOUR))
+    findings = evaluate_all(some_rules("stale_test", "future_test"), inputs)
     assert findings["future_test"].verdict is UNHEALTHY
     assert (findings["stale_test"].verdict, findings["stale_test"].recheck_at) == (UNKNOWN, None)
 
 
 def test_with_future_test_switched_off_stale_test_stands_alone() -> None:
-    findings = judge_all(some_rules("stale_test"), a_sight(a_config(last_test_at=NOW + HOUR)))
+    findings = evaluate_all(some_rules("stale_test"), an_input(a_config(last_test_at=NOW + HOUR)))
     assert findings["stale_test"].verdict is HEALTHY

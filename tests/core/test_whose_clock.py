@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.alerts import AFTER_DEADLINE
-from monitor.core.assess import Cadence, next_poll, next_probe
+from monitor.core.assess import PollIntervals, next_poll, next_probe
 from monitor.core.clock import MOVED_FOR, ahead, campaign_stepped, clock_stepped, with_server_date
 from monitor.core.model import (
     DAY,
@@ -24,7 +24,7 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.rule import judge_all, resolve_rules
+from monitor.core.rule import evaluate_all, resolve_rules
 from monitor.core.rules import RULES
 from monitor.core.schedule import Priority
 from monitor.core.status import OURS, Ahead, EnvironmentStatus, Failures
@@ -32,10 +32,10 @@ from support.builders import (
     FIRING,
     NOW,
     a_config,
-    a_sight,
     a_status,
     a_target,
     an_error,
+    an_input,
     an_untested_config,
     only,
     some_rules,
@@ -231,7 +231,7 @@ def test_what_is_kept_of_the_past_is_5_minutes_long() -> None:
 
 
 def found(rule: str, config: SftpConfig, clocks: Ahead) -> Finding:
-    return judge_all(some_rules(rule), a_sight(config), clocks)[rule]
+    return evaluate_all(some_rules(rule), an_input(config), clocks)[rule]
 
 
 STALE_BY_1H = a_config(last_test_at=NOW - 30 * DAY - HOUR)
@@ -268,30 +268,30 @@ def test_a_clock_that_counts_alone_decides_alone() -> None:
 def test_what_we_saw_ourselves_is_measured_by_our_own_clock(clocks: Ahead) -> None:
     rules = resolve_rules(RULES, {})
     off = a_config(is_enabled=False)
-    sight = a_sight(off, enabled_seen=True, disabled_since=NOW - DAY + 1)
-    assert judge_all(rules, sight, clocks)["disabled"].verdict is Verdict.HEALTHY
-    assert judge_all(rules, sight, clocks)["disabled"].recheck_at == pytest.approx(NOW + 1)
-    sight = replace(sight, now=NOW + 1.001)
-    assert judge_all(rules, sight, clocks)["disabled"].verdict is Verdict.UNHEALTHY
-    unborn = a_sight(an_untested_config(created_at=None), first_seen_at=NOW - DAY + 1)
-    assert judge_all(rules, unborn, clocks)["never_tested"].verdict is Verdict.HEALTHY
+    inputs = an_input(off, enabled_seen=True, disabled_since=NOW - DAY + 1)
+    assert evaluate_all(rules, inputs, clocks)["disabled"].verdict is Verdict.HEALTHY
+    assert evaluate_all(rules, inputs, clocks)["disabled"].recheck_at == pytest.approx(NOW + 1)
+    inputs = replace(inputs, now=NOW + 1.001)
+    assert evaluate_all(rules, inputs, clocks)["disabled"].verdict is Verdict.UNHEALTHY
+    unborn = an_input(an_untested_config(created_at=None), first_seen_at=NOW - DAY + 1)
+    assert evaluate_all(rules, unborn, clocks)["never_tested"].verdict is Verdict.HEALTHY
     for since, verdict in ((899, Verdict.UNKNOWN), (901, Verdict.UNHEALTHY)):
-        failed = a_sight(an_error(), failures=Failures(3, NOW - since))
-        assert judge_all(rules, failed, clocks)["unreadable"].verdict is verdict
+        failed = an_input(an_error(), failures=Failures(3, NOW - since))
+        assert evaluate_all(rules, failed, clocks)["unreadable"].verdict is verdict
 
 
 def test_one_rule_is_no_other_ones_doubt() -> None:
     config = a_config(last_test_at=NOW - 30 * DAY + HOUR, last_test_success=False)
-    findings = judge_all(resolve_rules(RULES, {}), a_sight(config), (0.0, 2 * HOUR))
+    findings = evaluate_all(resolve_rules(RULES, {}), an_input(config), (0.0, 2 * HOUR))
     assert findings["failed_test"].verdict is Verdict.UNHEALTHY
     assert findings["future_test"].verdict is Verdict.HEALTHY
     assert findings["stale_test"].verdict is Verdict.UNKNOWN
 
 
 def test_what_is_ahead_by_one_clock_only_leaves_the_age_unknown_too() -> None:
-    findings = judge_all(
+    findings = evaluate_all(
         some_rules("stale_test", "future_test"),
-        a_sight(a_config(last_test_at=NOW + HOUR)),
+        an_input(a_config(last_test_at=NOW + HOUR)),
         (0.0, HOUR),
     )
     assert {finding.verdict for finding in findings.values()} == {Verdict.UNKNOWN}
@@ -300,7 +300,7 @@ def test_what_is_ahead_by_one_clock_only_leaves_the_age_unknown_too() -> None:
 # --- when to look again
 
 
-CADENCE = Cadence(interval=HOUR, unhealthy_interval=HOUR, idle_interval=HOUR)
+INTERVALS = PollIntervals(interval=HOUR, unhealthy_interval=HOUR, idle_interval=HOUR)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_a_deadline_is_looked_at_when_every_clock_that_counts_has_passed_it(
     target = a_target(only("stale_test", "never_tested", "future_test"))
     campaign = WatchedCampaign(target)
     campaign.poll(config, NOW)
-    found = next_poll(campaign.status, target, CADENCE, NOW, clocks)
+    found = next_poll(campaign.status, target, INTERVALS, NOW, clocks)
     assert found is not None
     assert found[:2] == (NOW + after + AFTER_DEADLINE, Priority.DEADLINE)
 
@@ -339,7 +339,7 @@ def test_the_end_of_a_for_is_on_our_clock_whatever_the_others_say() -> None:
     campaign = WatchedCampaign(target)
     campaign.poll("x", NOW)
     for clocks in (OURS, (9 * HOUR,), (0.0, -9 * HOUR)):
-        found = next_poll(campaign.status, target, CADENCE, NOW, clocks)
+        found = next_poll(campaign.status, target, INTERVALS, NOW, clocks)
         assert found is not None
         assert found.at == NOW + 10 * MINUTE + AFTER_DEADLINE
 
@@ -452,8 +452,8 @@ def test_fault_24_where_most_dates_agree_and_our_clock_is_off_theirs_decides(
     clocks = ahead(status, at)
     assert len(clocks) == 1
     assert clocks[0] == pytest.approx(-off, abs=0.5)
-    ours = judge_all(resolve_rules(RULES, {}), a_sight(config, now=at), clocks)
-    true = judge_all(resolve_rules(RULES, {}), a_sight(config, now=at + clocks[0]), OURS)
+    ours = evaluate_all(resolve_rules(RULES, {}), an_input(config, now=at), clocks)
+    true = evaluate_all(resolve_rules(RULES, {}), an_input(config, now=at + clocks[0]), OURS)
     dated = {"disabled", "never_tested"} if config.created_at is None else set()
     for rule in ours.keys() - dated:
         assert ours[rule].verdict is true[rule].verdict, rule
@@ -536,7 +536,8 @@ def test_the_next_probe_waits_neither_longer_nor_shorter_though_our_clock_steps(
 ) -> None:
     after = clock_stepped(environment.status, HOUR, NOW + HOUR)
     probes = [
-        next_probe(status, environment.facts, 30.0, 300.0) for status in (environment.status, after)
+        next_probe(status, environment.context, 30.0, 300.0)
+        for status in (environment.status, after)
     ]
     assert probes[1] == probes[0] + HOUR
     assert after.rejected_at == (None if after.outage_at else NOW + HOUR)
@@ -553,7 +554,11 @@ def test_an_alert_that_waits_or_was_told_goes_on_as_if_our_clock_had_not_stepped
     campaign = a_status(alerts={"failed_test": healthy})
     (one,) = clock_stepped(environment, -HOUR, NOW - HOUR).alerts.values()
     (other,) = campaign_stepped(campaign, -HOUR).alerts.values()
-    assert (one.pending_at, one.told_at, one.since) == (NOW - HOUR, NOW - 2 * HOUR, FIRING.since)
+    assert (one.pending_at, one.notified_at, one.since) == (
+        NOW - HOUR,
+        NOW - 2 * HOUR,
+        FIRING.since,
+    )
     assert (other.healthy_at, other.fired_at) == (NOW - MINUTE - HOUR, NOW - 2 * HOUR)
 
 
@@ -567,10 +572,10 @@ def test_what_a_campaign_counts_from_goes_along_but_when_it_was_read_only_back(s
     before, after = campaign.status, campaign_stepped(campaign.status, step)
     assert after.polled_at == NOW + 1 + step
     assert after.failures == Failures(1, NOW + 1 + step)
-    assert after.memory == replace(
-        before.memory,
-        gone_at=NOW + step,
+    assert after.last_known == replace(
+        before.last_known,
+        missing_since=NOW + step,
         first_seen_at=NOW - HOUR + step,
         disabled_since=NOW - MINUTE + step,
-        seen_at=NOW + min(step, 0.0),
+        last_read_at=NOW + min(step, 0.0),
     )

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from monitor.config.model import RUNBOOKS
-from support.boards import a_rich_board
+from support.boards import a_rich_snapshot
 from support.builders import NOW
 from support.scrapes import scrape
 
@@ -51,7 +51,7 @@ def query(name: str) -> str:
 def exported() -> dict[str, set[str]]:
     """Return the labels of every metric that the monitor exports, or Prometheus records of it."""
     found = {name: set(labels) for name, labels in RECORDED.items()}
-    for family in scrape(a_rich_board(), sinks={"log": (1, NOW)}).families:
+    for family in scrape(a_rich_snapshot(), sinks={"log": (1, NOW)}).families:
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found

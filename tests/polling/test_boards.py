@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.core.board import Entry
+from monitor.core.snapshot import Entry
 from monitor.daemon import Daemon
 from support.daemons import World
 from support.virtual import run, virtual_seconds
@@ -29,7 +29,7 @@ def world(tmp_path: Path) -> World:
 
 
 def entries(daemon: Daemon) -> Mapping[str, Entry]:
-    return daemon.report.board().environments["production"].campaigns
+    return daemon.report.snapshot().environments["production"].campaigns
 
 
 def replaced(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> list[str]:
@@ -58,11 +58,11 @@ def test_fault_47_a_board_makes_nothing_anew_of_what_nobody_polled(world: World)
 def test_a_board_stays_as_it_was_when_it_was_taken(world: World) -> None:
     async def story() -> tuple[int, int]:
         async with world.daemon() as daemon:
-            board = entries(daemon)
+            snapshot = entries(daemon)
             await virtual_seconds(2 * MINUTE)
             seen = [
                 sum(e.status.polled_at is not None for e in each.values())
-                for each in (board, entries(daemon))
+                for each in (snapshot, entries(daemon))
             ]
             return seen[0], seen[1]
 

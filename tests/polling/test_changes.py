@@ -5,8 +5,8 @@ from typing import cast
 
 from structlog.testing import capture_logs
 
-from monitor.core.model import MINUTE, Answer, Finding, Listed
-from monitor.core.rule import Sight, Target, healthy
+from monitor.core.model import MINUTE, Answer, Finding, ListedCampaign
+from monitor.core.rule import EvaluationInput, Target, healthy
 from monitor.core.rules import FailedTest
 from support.daemons import World
 from support.shown import SteeredClock, a_watch
@@ -18,9 +18,9 @@ ERROR = ZeroDivisionError()
 class Breaks(FailedTest, alertname="SftpFailedTest"):
     """A rule that raises for campaigns on port 0."""
 
-    def judge(self, sight: Sight) -> Finding:
+    def evaluate(self, inputs: EvaluationInput) -> Finding:
         """Raise, or return healthy."""
-        if getattr(sight.observation, "port", 0) == 0:
+        if getattr(inputs.observation, "port", 0) == 0:
             raise ERROR
         return healthy("", {})
 
@@ -50,7 +50,7 @@ def test_fault_43_a_listing_that_breaks_is_logged_once_until_one_works(tmp_path:
         async with world.daemon():
             for listing in (None, [listed("c-1")], None):
                 # What is no list of campaigns breaks our own reading of it.
-                world.api().listing = cast("list[Listed]", listing)
+                world.api().listing = cast("list[ListedCampaign]", listing)
                 await virtual_seconds(5 * MINUTE)
 
     with capture_logs() as logged:

@@ -140,8 +140,8 @@ def test_fault_7_a_403_is_that_campaigns_own_matter(world: World) -> None:
         world.api().says["c-2"] = PollError(Reason.FORBIDDEN, "403")
         async with world.daemon() as daemon:
             await virtual_seconds(30 * MINUTE)
-            board = daemon.report.board().environments["production"]
-            assert not board.status.breaker_open
+            snapshot = daemon.report.snapshot().environments["production"]
+            assert not snapshot.status.breaker_open
 
     run(story())
     assert world.told() == [("firing", "unreadable", "c-2")]

@@ -33,8 +33,8 @@ def world(tmp_path: Path) -> World:
 
 def shown(daemon: Daemon, key: str = "c-1") -> Any:
     """Return a campaign as the JSON API shows it."""
-    board = daemon.report.board()
-    (one,) = (each for each in board.entries() if each[1].target.campaign_id == key)
+    snapshot = daemon.report.snapshot()
+    (one,) = (each for each in snapshot.entries() if each[1].target.campaign_id == key)
     return serializers.campaign(*one)
 
 
@@ -46,7 +46,7 @@ def verdicts(daemon: Daemon, key: str = "c-1") -> dict[str, str] | None:
 
 def environment(daemon: Daemon) -> EnvironmentAnswer:
     """Return the environment as the JSON API shows it."""
-    return serializers.environment(daemon.report.board().environments["production"])
+    return serializers.environment(daemon.report.snapshot().environments["production"])
 
 
 def healthy_until(instant: float, then: Any, world: World) -> Callable[[], Any]:
@@ -81,7 +81,7 @@ def test_a_listing_leaves_the_findings_of_those_who_stay_and_has_none_of_who_is_
             api.lists("c-1", "c-2")
             api.latency = 30.0
             await virtual_seconds(90)
-            assert daemon.report.board().environments["production"].campaigns.keys() == {
+            assert daemon.report.snapshot().environments["production"].campaigns.keys() == {
                 *("c-1", "c-2")
             }
             assert set((verdicts(daemon) or {}).values()) == {"healthy"}

@@ -82,7 +82,7 @@ def test_the_next_polls_go_to_two_others_and_then_to_the_campaign_itself(
     assert len({one, other, "c-3"}) == 3
     assert last - at <= 3 * SPACING + 1
     assert told(world) == [("firing", "c-3")]
-    assert world.events()[0]["evidence"]["gone_at"] < world.events()[0]["observed_at"]
+    assert world.events()[0]["evidence"]["missing_since"] < world.events()[0]["observed_at"]
 
 
 def test_the_two_are_those_that_were_readable_last(world: World) -> None:
@@ -99,7 +99,7 @@ def test_where_there_are_no_two_others_it_counts_at_once(world: World, count: in
     watch(world, count, 10, lambda: None)
     assert told(world) == [("firing", "c-0")]
     (event,) = world.events()
-    assert event["evidence"]["gone_at"][:19] == event["observed_at"][:19]
+    assert event["evidence"]["missing_since"][:19] == event["observed_at"][:19]
 
 
 def test_one_that_never_had_a_config_counts_at_once(world: World) -> None:
@@ -244,7 +244,7 @@ def test_a_breaker_that_opens_meanwhile_is_waited_for(world: World) -> None:
             goes_down()
             await virtual_seconds(7 * MINUTE)
             assert told(world) == []
-            assert daemon.report.board().environments["production"].status.outage_at is not None
+            assert daemon.report.snapshot().environments["production"].status.outage_at is not None
             for key in campaigns(20):
                 if key != "c-3":
                     world.api().says.pop(key)
@@ -428,7 +428,7 @@ def test_a_campaign_of_the_file_may_do_without(world: World) -> None:
         world.api().says["c-0"] = GONE
         async with world.daemon() as daemon:
             await virtual_seconds(EVERY)
-            counts = daemon.report.board().environments["production"].counts()
+            counts = daemon.report.snapshot().environments["production"].counts()
             return {health.value: count for health, count in counts.items() if count}
 
     assert run(story()) == {"healthy": 2}

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.metrics import OwnMetrics
+from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import MEMORY, Store
 from monitor.config import load_config
 from monitor.core.status import EnvironmentStatus
 from monitor.polling import Api, Poller, Settings
+from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.settings import Connection
-from monitor.polling.watch import Watch
 from support.virtual import START, FakeApi, VirtualClock, run, virtual_seconds
 
 
@@ -32,9 +32,9 @@ def settings(tmp_path: Path) -> Settings:
 def _poller(settings: Settings, api: Api, share: int) -> Poller:
     store, clock = Store(MEMORY, now=START), VirtualClock()
     status = EnvironmentStatus(name="production")
-    watch = Watch(settings, clock, store.save, status, {})
+    watch = EnvironmentState(settings, clock, store.save, status, {})
     connection = Connection(settings, lambda *_: api)
-    return Poller(watch, connection, store, OwnMetrics("test"), START, share)
+    return Poller(watch, connection, store, SelfMetrics("test"), START, share)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from monitor.core import assess
 from monitor.core.environment import CALLS_TO_OPEN, firing_alert
-from monitor.core.model import Answer, Finding, Instant, ListingAnswer, PollError, Reason
+from monitor.core.model import Answer, Finding, Instant, PageAnswer, PollError, Reason
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus
 from support.histories import (
@@ -56,45 +56,45 @@ class Watched:
     generation: int = 0
 
     def __post_init__(self) -> None:
-        self.watch = a_watch(self.clock, self.target)
+        self.state = a_watch(self.clock, self.target)
 
     def aim(self, target: Target) -> None:
         """Take a changed config: what was found of rules that stay stays."""
         self.target = target
-        self.watch.configure(some_settings(target))
+        self.state.configure(some_settings(target))
         if self.decided is not None:
             self.decided = {k: v for k, v in self.decided.items() if k in target.rules}
 
     def restart(self) -> None:
         """Start again with what is stored: nothing was read since."""
-        known = {key: replace(one, failures=None) for key, one in self.watch.campaigns.items()}
-        self.watch = a_watch(self.clock, self.target, known, self.watch.status)
+        known = {key: replace(one, failures=None) for key, one in self.state.campaigns.items()}
+        self.state = a_watch(self.clock, self.target, known, self.state.status)
         self.decided = None
-        compare_environment(self.watch, None)
+        compare_environment(self.state, None)
 
     def remove(self) -> None:
         """Take the campaign off the list and put it on again: another life."""
-        self.watch.configure(some_settings(replace(self.target, campaign_id="c-2")))
-        assert self.key not in self.watch.entries
-        self.watch.configure(some_settings(self.target))
+        self.state.configure(some_settings(replace(self.target, campaign_id="c-2")))
+        assert self.key not in self.state.entries
+        self.state.configure(some_settings(self.target))
         self.decided = None
 
     def outage(self, at: Instant) -> None:
         """Have three calls for the listing unanswered: the breaker opens, nobody was polled."""
         for _ in range(CALLS_TO_OPEN):
-            answer = ListingAnswer(PollError(Reason.TIMEOUT))
-            self.watch.decide("*", answer, self.generation, 0.0)
+            answer = PageAnswer(PollError(Reason.TIMEOUT))
+            self.state.decide("*", answer, self.generation, 0.0)
         self._compare_environment(at)
-        compare(self.watch, self.key, self.decided)
+        compare(self.state, self.key, self.decided)
 
     def poll(self, at: Instant, answer: Answer) -> None:
         """Decide on an answer, and work out beside the watch what is decided by it."""
-        before = self.watch.campaigns.get(self.key) or CampaignStatus(
+        before = self.state.campaigns.get(self.key) or CampaignStatus(
             environment=self.target.environment, campaign_id=self.key
         )
         self.generation += 1
-        self.watch.decide(self.key, answer, self.generation, 0.0)
-        status = self.watch.status
+        self.state.decide(self.key, answer, self.generation, 0.0)
+        status = self.state.status
         self._compare_environment(at)
         if status.breaker_open and isinstance(answer.observation, PollError):
             note("breaker open")
@@ -108,13 +108,13 @@ class Watched:
             environment_alert=firing_alert(status),
         )
         self.decided = decision.findings
-        compare_gauge(self.watch, self.key, decision.findings)
+        compare_gauge(self.state, self.key, decision.findings)
 
     def _compare_environment(self, at: Instant) -> None:
-        rules, status = self.watch.settings.environment.resolved.rules, self.watch.status
-        facts = self.watch.settings.facts_at(self.watch.pace)
-        found = {name: rule.judge(status, facts, at) for name, rule in rules.items()}
-        compare_environment(self.watch, found)
+        rules, status = self.state.settings.environment.resolved.rules, self.state.status
+        context = self.state.settings.context_at(self.state.pace)
+        found = {name: rule.evaluate(status, context, at) for name, rule in rules.items()}
+        compare_environment(self.state, found)
 
 
 @settings(max_examples=2 * EXAMPLES)
@@ -134,7 +134,7 @@ def test_views_say_what_was_decided(
 ) -> None:
     listed = replace(target_of(policies), listed=not discovered)
     watched = Watched(listed, SteeredClock(history[0].at))
-    compare(watched.watch, watched.key, None)
+    compare(watched.state, watched.key, None)
     for number, step in enumerate(history):
         watched.clock.mono += max(0.0, step.at - watched.clock.at)
         watched.clock.at = step.at
@@ -157,7 +157,7 @@ def test_views_say_what_was_decided(
                     saw = PollError(reasons[number % len(reasons)])
                 watched.poll(at, Answer(saw))
         note(type(step).__name__)
-        compare(watched.watch, watched.key, watched.decided)
+        compare(watched.state, watched.key, watched.decided)
 
 
 @pytest.mark.slow

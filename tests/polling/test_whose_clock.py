@@ -160,7 +160,7 @@ def test_spans_go_on_over_a_step_of_our_clock_and_over_a_crash_after_it(
         async with world.daemon() as daemon:
             await virtual_seconds(10 * MINUTE)
             world.clock.step(step)
-            daemon.report.board()
+            daemon.report.snapshot()
         async with world.daemon():
             while world.clock.elapsed() < 90 * MINUTE:
                 events = len(world.told())

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from monitor.core.assess import assess, assess_environment
-from monitor.core.board import Board, Entry, EnvironmentBoard
 from monitor.core.environment import ENVIRONMENT_RULES, Call
 from monitor.core.model import (
     DAY,
@@ -19,6 +18,7 @@ from monitor.core.model import (
     Reason,
 )
 from monitor.core.rule import resolve_rules
+from monitor.core.snapshot import Entry, EnvironmentSnapshot, Snapshot
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from support.builders import NOW, RuleSettings, a_config, a_target, an_untested_config
 from support.environments import facts_of
@@ -38,11 +38,11 @@ def an_entry(campaign_id: str, *history: tuple[Instant, Observation], **target: 
     return entry
 
 
-def an_environment(*entries: Entry, **fields: Any) -> EnvironmentBoard:
+def an_environment(*entries: Entry, **fields: Any) -> EnvironmentSnapshot:
     """Return the environment of these campaigns, with an API that answers."""
     name = fields.pop("name", "production")
     status = fields.pop("status", EnvironmentStatus(name=name, up=True, swept_at=NOW - MINUTE))
-    board = EnvironmentBoard(
+    snapshot = EnvironmentSnapshot(
         status=replace(status, name=name),
         now=NOW,
         rules=resolve_rules(ENVIRONMENT_RULES, {}),
@@ -53,12 +53,12 @@ def an_environment(*entries: Entry, **fields: Any) -> EnvironmentBoard:
         available=12,
         swept=len(entries),
     )
-    return replace(board, **fields)
+    return replace(snapshot, **fields)
 
 
-def a_board(*environments: EnvironmentBoard) -> Board:
+def a_snapshot(*environments: EnvironmentSnapshot) -> Snapshot:
     """Return the board of these environments."""
-    return Board({each.status.name: each for each in environments}, NOW)
+    return Snapshot({each.status.name: each for each in environments}, NOW)
 
 
 def after_calls(
@@ -70,14 +70,14 @@ def after_calls(
 ) -> EnvironmentStatus:
     """Return an environment whose calls at these instants failed for `reason`."""
     status = EnvironmentStatus(name=name)
-    facts = replace(facts_of(3, rules=rules), labels=labels)
+    context = replace(facts_of(3, rules=rules), labels=labels)
     for generation, at in enumerate(instants):
         call = Call("c-1", PollError(reason), generation)
-        status, _, _ = assess_environment(status, call, None, facts, at)
+        status, _, _ = assess_environment(status, call, None, context, at)
     return status
 
 
-def a_rich_board(*exported: str) -> Board:
+def a_rich_snapshot(*exported: str) -> Snapshot:
     """Return a board on which everything happens that can be shown, with these labels exported."""
     own = AlertLabels(labels={"team": "platform"}, exported=exported)
     target: dict[str, Any] = {"labels": {"team": "retail"}, "exported": exported}
@@ -129,7 +129,7 @@ def a_rich_board(*exported: str) -> Board:
         name="rejected",
         status=after_calls("rejected", Reason.UNAUTHORIZED, NOW - 400, NOW - 390, NOW - 90),
     )
-    return a_board(production, staging, rejected)
+    return a_snapshot(production, staging, rejected)
 
 
 def _unreadable() -> Iterable[Entry]:

@@ -16,16 +16,16 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.rule import Rule, Sight, Target, resolve_rules
+from monitor.core.rule import EvaluationInput, Rule, Target, resolve_rules
 from monitor.core.rules import RULES
-from monitor.core.status import Alert, AlertState, CampaignStatus, Failures, Memory
+from monitor.core.status import Alert, AlertState, CampaignStatus, Failures, LastKnown
 
 NOW: Instant = 1_800_000_000.0
 """2027-01-15T08:00:00Z: the present, in every test that has one."""
 
 EVIDENCE_KEYS = frozenset({
     "allowed", "created_at", "detail", "disabled_since", "effective_interval", "failures",
-    "first_failure_at", "gone_at", "grace", "is_enabled", "last_test_at", "last_test_success",
+    "first_failure_at", "missing_since", "grace", "is_enabled", "last_test_at", "last_test_success",
     "max_age", "opened_at", "reason", "tolerance",
 })  # fmt: skip
 """Every key that a finding's evidence may have: log pipelines index by them."""
@@ -38,9 +38,9 @@ FIRING = Alert(
     since=NOW - HOUR,
     pending_at=NOW - HOUR,
     fired_at=NOW - HOUR,
-    told=True,
-    told_at=NOW - HOUR,
-    told_severity=Severity.CRITICAL,
+    notified=True,
+    notified_at=NOW - HOUR,
+    notified_severity=Severity.CRITICAL,
     seq=1,
     summary="bad",
 )
@@ -100,7 +100,7 @@ def a_status(**overrides: Any) -> CampaignStatus:
     return replace(CampaignStatus(environment="production", campaign_id="c-1"), **overrides)
 
 
-def a_sight(
+def an_input(
     observation: Observation,
     *,
     now: Instant = NOW,
@@ -109,13 +109,13 @@ def a_sight(
     expected: bool | None = None,
     failures: Failures | None = None,
     others_read_at: Instant | None = None,
-    **memory: Any,
-) -> Sight:
-    """Return what a rule sees; `memory` are fields of what is remembered of the campaign.
+    **last_known: Any,
+) -> EvaluationInput:
+    """Return what a rule sees; `last_known` are fields of what is remembered of the campaign.
 
     A listed campaign is expected to have a config, another one is not, unless it is said.
     """
     expected = listed if expected is None else expected
     target = a_target(listed=listed, listed_at=listed_at, expected=expected)
-    status = a_status(memory=Memory(**memory), failures=failures)
-    return Sight(observation, status, target, now, others_read_at)
+    status = a_status(last_known=LastKnown(**last_known), failures=failures)
+    return EvaluationInput(observation, status, target, now, others_read_at)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monitor.adapters.systemd import ServiceManager
+from monitor.adapters.systemd import SystemdNotifier
 from monitor.config import load_config
 from monitor.daemon import Daemon
 from monitor.polling import Api, Settings
@@ -68,13 +68,13 @@ class World:
     async def daemon(
         self,
         environ: dict[str, str] | None = None,
-        manager: ServiceManager | None = None,
+        systemd: SystemdNotifier | None = None,
     ) -> AsyncIterator[Daemon]:
         """Run a daemon on this world; it stops at the end."""
         daemon = Daemon(
             self._load(environ or {"TOKEN": "talq_test", "OTHER_TOKEN": "talq_other"}),
             self.write,
-            manager=manager,
+            systemd=systemd,
             clock=self.clock,
             connect=self.connect,
             threaded=False,

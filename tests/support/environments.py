@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from monitor.core.assess import assess_environment, reconcile_environment
-from monitor.core.environment import ENVIRONMENT_RULES, Call, Facts, interpret
+from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentContext, interpret
 from monitor.core.model import (
     MINUTE,
     AlertLabels,
@@ -32,9 +32,9 @@ def facts_of(
     effective_interval: Seconds = 5 * MINUTE,
     remind_every: RemindEvery | None = None,
     rules: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Facts:
+) -> EnvironmentContext:
     """Return what a decision depends on; `notified` None: on-call is notified of all campaigns."""
-    return Facts(
+    return EnvironmentContext(
         campaigns=campaigns,
         notified=campaigns if notified is None else notified,
         effective_interval=effective_interval,
@@ -56,7 +56,7 @@ class WatchedEnvironment:
         notified: int | None = None,
     ) -> None:
         self.status = EnvironmentStatus(name="production")
-        self.facts = facts_of(campaigns, notified, effective_interval, rules=rules)
+        self.context = facts_of(campaigns, notified, effective_interval, rules=rules)
         self.events: list[Event] = []
         self.findings: Mapping[str, Finding] = {}
 
@@ -71,9 +71,9 @@ class WatchedEnvironment:
     ) -> tuple[Event, ...]:
         """Take the outcome of one call to the API, and decide what it means."""
         observation = PollError(outcome) if isinstance(outcome, Reason) else outcome
-        observation = interpret(self.status, observation, self.facts.campaigns)
+        observation = interpret(self.status, observation, self.context.campaigns)
         call = Call(campaign_id, observation, generation, notified)
-        decided = assess_environment(self.status, call, None, self.facts, at)
+        decided = assess_environment(self.status, call, None, self.context, at)
         status, self.findings, events = decided
         return self._take((status, events))
 
@@ -95,8 +95,8 @@ class WatchedEnvironment:
         """Take a changed config; None: the environment is not in it any more."""
         if rules is None:
             return self._take(reconcile_environment(self.status, None, now, gone))
-        self.facts = replace(self.facts, rules=resolve_rules(ENVIRONMENT_RULES, rules))
-        return self._take(reconcile_environment(self.status, self.facts, now, gone))
+        self.context = replace(self.context, rules=resolve_rules(ENVIRONMENT_RULES, rules))
+        return self._take(reconcile_environment(self.status, self.context, now, gone))
 
     def _take(self, decided: tuple[EnvironmentStatus, tuple[Event, ...]]) -> tuple[Event, ...]:
         self.status, events = decided

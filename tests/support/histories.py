@@ -200,13 +200,13 @@ def some_policies(draw: st.DrawFn, *, without: frozenset[str] = frozenset()) -> 
 
 
 @st.composite
-def some_polls(draw: st.DrawFn, *, mutes: bool = True, backward: bool = False) -> list[Step]:
+def some_polls(draw: st.DrawFn, *, inhibits: bool = True, backward: bool = False) -> list[Step]:
     """Draw polls at later and later instants; `backward`: with a clock that steps as well."""
     now, polls = NOW, []
     for _ in range(draw(st.integers(1, 15))):
         now += draw(st.one_of(PASSING, CLOCK_STEPS) if backward else PASSING)
-        outage = draw(st.sampled_from([None, None, "api_unreachable"])) if mutes else None
-        status_told = bool(draw(st.integers(0, 4))) or not mutes
+        outage = draw(st.sampled_from([None, None, "api_unreachable"])) if inhibits else None
+        status_told = bool(draw(st.integers(0, 4))) or not inhibits
         ago = draw(OTHERS_AGO)
         others = None if ago is None else now - ago
         polls.append(Poll(now, draw(SIGHTS), status_told, outage, others))

@@ -71,7 +71,7 @@ class Line:
     good_from: float | None = None
     muter: str | None = None
     told: bool = False
-    told_at: float = 0.0
+    notified_at: float = 0.0
     severity: str = ""
     about: tuple[str, str] = ("", "")
     seq: int = 0
@@ -94,7 +94,7 @@ class Line:
             self.bad_from = min(self.bad_from, now)
         if self.good_from is not None:
             self.good_from = min(self.good_from, now)
-        self.told_at = min(self.told_at, now)
+        self.notified_at = min(self.notified_at, now)
 
 
 @dataclass
@@ -163,7 +163,7 @@ class OnCall:
         for line in self.lines.values():
             line.bad_from = None if line.bad_from is None else line.bad_from + by
             line.good_from = None if line.good_from is None else line.good_from + by
-            line.told_at += by
+            line.notified_at += by
 
     def change(self, policies: Policies, now: float, label: str = "") -> list[Page]:
         """Return what is told of a changed config."""
@@ -174,7 +174,7 @@ class OnCall:
                 pages += self._drop(rule, "rule_removed")
             elif line.told and line.severity != policies[rule].severity:
                 previous, line.severity = line.severity, policies[rule].severity
-                line.told_at = now
+                line.notified_at = now
                 pages.append(self._page(rule, "updated", previous))
         return _firing_first(pages)
 
@@ -287,15 +287,15 @@ class OnCall:
         line = self.lines[rule]
         so_now = line.firing and line.muter is None
         if so_now and not line.told:
-            line.told, line.told_at, line.severity = True, now, self.policies[rule].severity
+            line.told, line.notified_at, line.severity = True, now, self.policies[rule].severity
             line.about = (self.host, self.label)
             return [self._page(rule, "fired")]
         if line.told and not so_now:
             line.told = False
             return [self._page(rule, f"muted by {line.muter}" if line.muter else "resolved")]
         every = self.remind_every.get(line.severity, 0)
-        if line.told and reminders and every and now - line.told_at >= every:
-            line.told_at = now
+        if line.told and reminders and every and now - line.notified_at >= every:
+            line.notified_at = now
             return [self._page(rule, "reminded")]
         return []
 

@@ -8,9 +8,9 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from monitor.adapters.metrics import Exposition, OwnMetrics, Pending
-from monitor.core.board import Board
-from support.boards import a_board
+from monitor.adapters.metrics import Exposition, Pending, SelfMetrics
+from monitor.core.snapshot import Snapshot
+from support.boards import a_snapshot
 
 VERSION = "1.2.3"
 
@@ -43,24 +43,24 @@ class Scrape:
         }
 
 
-def some_own_metrics() -> OwnMetrics:
+def some_own_metrics() -> SelfMetrics:
     """Return own metrics with one environment and one sink."""
-    own = OwnMetrics(VERSION)
+    own = SelfMetrics(VERSION)
     own.prepare("production")
     own.prepare_sink("log")
     return own
 
 
 def scrape(
-    board: Board | None = None,
+    snapshot: Snapshot | None = None,
     *,
-    own: OwnMetrics | None = None,
+    own: SelfMetrics | None = None,
     sinks: Mapping[str, Pending] | None = None,
     openmetrics: bool = False,
 ) -> Scrape:
     """Return what Prometheus reads of this board."""
     render = Exposition(own or some_own_metrics()).render
-    page = render(board or a_board(), sinks or {}, openmetrics=openmetrics).decode()
+    page = render(snapshot or a_snapshot(), sinks or {}, openmetrics=openmetrics).decode()
     if openmetrics:
         return Scrape(read_openmetrics(page))  # type: ignore[no-untyped-call]
     return Scrape(read_text(page))

@@ -16,8 +16,8 @@ from monitor.adapters.log import LineWriter
 from monitor.adapters.sinks.file import FileSink
 from monitor.adapters.sinks.log import LogSink
 from monitor.adapters.store import Store
+from monitor.notifier import SinkWorker
 from monitor.serialize import Links
-from monitor.telling import Teller
 from support.state_files import events
 from support.virtual import START
 
@@ -48,9 +48,9 @@ async def play(folder: Path, order: str) -> None:
     executor = ThreadPoolExecutor(1)
     store = Store(folder / "state.db", now=START, executor=executor)
     store.epoch = EPOCH
-    tellers = {
-        "f": Teller(FileSink(folder / "alerts.jsonl", LINKS), store, lambda _: None),
-        "p": Teller(LogSink(writer.write, LINKS, for_people=False), store, lambda _: None),
+    workers = {
+        "f": SinkWorker(FileSink(folder / "alerts.jsonl", LINKS), store, lambda _: None),
+        "p": SinkWorker(LogSink(writer.write, LINKS, for_people=False), store, lambda _: None),
     }
     decided, seq = len(store.history()), 0
     for step in order + END:
@@ -59,7 +59,7 @@ async def play(folder: Path, order: str) -> None:
             if seq > decided:
                 store.save(events(seq))
                 await store.flush()
-        await asyncio.gather(*(tellers[sink].tell_all() for sink in TELLING[step]))
+        await asyncio.gather(*(workers[sink].deliver_all() for sink in TELLING[step]))
     await store.aclose()
     writer.close()
     os.close(pipe)

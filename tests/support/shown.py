@@ -13,16 +13,16 @@ from monitor.adapters.web.handlers import as_json
 from monitor.adapters.web.schemas import FindingAnswer
 from monitor.adapters.web.serializers import status_page
 from monitor.config.environments import Resolved
-from monitor.core.board import STALE_AFTER_INTERVALS, Board, EnvironmentBoard
-from monitor.core.discovery import Roster
-from monitor.core.environment import ENVIRONMENT_RULES, Facts
+from monitor.core.discovery import TargetSet
+from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentContext
 from monitor.core.model import HOUR, MINUTE, AlertLabels, Finding, Instant, Seconds, Verdict
 from monitor.core.rule import NO_CONFIG, RemindEvery, Target, resolve_rules
 from monitor.core.rules import RULES
+from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot, Snapshot
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
 from monitor.polling import Settings
-from monitor.polling.watch import Watch
+from monitor.polling.environment_state import EnvironmentState
 from monitor.serialize import to_json
 
 Findings = Mapping[str, Finding]
@@ -65,16 +65,16 @@ class SomeSettings:
     environment: SomeEnvironment = field(default_factory=SomeEnvironment)
     alerts: SomeAlerts = field(default_factory=SomeAlerts)
     polling: SomePolling = field(default_factory=SomePolling)
-    roster: Roster = Roster()
+    target_set: TargetSet = TargetSet()
     discovers: bool = False
     knows_nobody_else: bool = False
 
     @property
-    def told(self) -> int:
+    def notified(self) -> int:
         return len(self.targets)
 
-    def facts_at(self, pace: float) -> Facts:
-        return Settings.facts_at(cast(Settings, self), pace)
+    def context_at(self, pace: float) -> EnvironmentContext:
+        return Settings.context_at(cast(Settings, self), pace)
 
 
 def some_settings(*targets: Target) -> Settings:
@@ -101,11 +101,11 @@ def a_watch(
     target: Target,
     campaigns: Mapping[str, CampaignStatus] | None = None,
     status: EnvironmentStatus | None = None,
-) -> Watch:
+) -> EnvironmentState:
     """Return a watch over one campaign that has just started."""
     settings = some_settings(target)
     known = status or EnvironmentStatus(name=target.environment)
-    watch = Watch(settings, clock, nothing_saved, known, dict(campaigns or {}))
+    watch = EnvironmentState(settings, clock, nothing_saved, known, dict(campaigns or {}))
     watch.configure(settings)
     return watch
 
@@ -114,10 +114,10 @@ def nothing_saved(_change: Change) -> None:
     """Keep nothing: the test hands on what is to be remembered."""
 
 
-def board_of(watch: Watch) -> EnvironmentBoard:
+def board_of(watch: EnvironmentState) -> EnvironmentSnapshot:
     """Return the watch's environment as it is known now, as its poller gives it."""
-    interval = watch.settings.facts_at(watch.pace).effective_interval
-    return EnvironmentBoard(
+    interval = watch.settings.context_at(watch.pace).effective_interval
+    return EnvironmentSnapshot(
         now=watch.now(),
         status=watch.status,
         rules=watch.settings.environment.resolved.rules,
@@ -129,12 +129,12 @@ def board_of(watch: Watch) -> EnvironmentBoard:
     )
 
 
-def compare(watch: Watch, campaign_id: str, decided: Findings | None) -> None:
+def compare(watch: EnvironmentState, campaign_id: str, decided: Findings | None) -> None:
     """Assert that both views say what was `decided` of a campaign; None: nothing so far."""
-    board = board_of(watch)
-    entry = board.campaigns[campaign_id]
-    expected = None if decided is None else _as_of_now(board, entry.status, decided)
-    whole = Board({watch.name: board}, board.now)
+    snapshot = board_of(watch)
+    entry = snapshot.campaigns[campaign_id]
+    expected = None if decided is None else _as_of_now(snapshot, entry.status, decided)
+    whole = Snapshot({watch.name: snapshot}, snapshot.now)
     listed = json.loads(as_json(serializers.campaigns_page(whole)))
     (campaign,) = (one for one in listed["campaigns"] if one["campaign_id"] == campaign_id)
     said = campaign["findings"]
@@ -158,7 +158,7 @@ def compare(watch: Watch, campaign_id: str, decided: Findings | None) -> None:
             assert summary in page or ">Nothing.<" not in page
 
 
-def compare_gauge(watch: Watch, campaign_id: str, decided: Findings) -> None:
+def compare_gauge(watch: EnvironmentState, campaign_id: str, decided: Findings) -> None:
     """Assert that `stale_test` is foretold for the instant for which it was decided."""
     finding = decided.get("stale_test")
     if finding is not None and finding.verdict is not Verdict.UNKNOWN:
@@ -167,7 +167,7 @@ def compare_gauge(watch: Watch, campaign_id: str, decided: Findings) -> None:
         assert values.get("sftp_test_stale_timestamp_seconds") == instant
 
 
-def compare_environment(watch: Watch, decided: Findings | None) -> None:
+def compare_environment(watch: EnvironmentState, decided: Findings | None) -> None:
     """Assert that the API says what the environment's own rules were decided to say."""
     said = serializers.environment(board_of(watch)).findings
     found = None if said is None else {one.rule: (one.verdict, one.summary) for one in said}
@@ -178,13 +178,13 @@ def compare_environment(watch: Watch, decided: Findings | None) -> None:
     )
 
 
-def _as_of_now(board: EnvironmentBoard, known: CampaignStatus, decided: Findings) -> Findings:
+def _as_of_now(snapshot: EnvironmentSnapshot, known: CampaignStatus, decided: Findings) -> Findings:
     """Return what is left to say: without evidence that counts, nothing is healthy."""
-    read, limit = known.memory.seen_at, board.stale_after
-    if board.campaigns[known.campaign_id].target.muted_status is not None:
-        limit = board.idle_stale_after
-    counts = read is not None and -limit <= board.now - read <= limit
-    if counts and known.error is None and not board.status.breaker_open:
+    read, limit = known.last_known.last_read_at, snapshot.stale_after
+    if snapshot.campaigns[known.campaign_id].target.muted_status is not None:
+        limit = snapshot.idle_stale_after
+    counts = read is not None and -limit <= snapshot.now - read <= limit
+    if counts and known.error is None and not snapshot.status.breaker_open:
         return decided
     said = f"not read since {rfc3339(known.polled_at or 0.0)}; it was healthy then"
     return {

@@ -67,7 +67,7 @@ def full_disk(path: Path, table: str = "event") -> Iterator[None]:
         execute(path, "DROP TRIGGER full")
 
 
-async def tell_all(store: Store, sink: str = SINK) -> list[tuple[int, bool]]:
+async def deliver_all(store: Store, sink: str = SINK) -> list[tuple[int, bool]]:
     """Deliver all that waits to a sink; return the (seq, durable) of each event, in order."""
     store.add_sink(sink)
     delivered = []

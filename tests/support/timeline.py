@@ -1,6 +1,6 @@
 """Alerts as timelines: a string of polls goes in, what on-call was told comes out.
 
-`told("xx?x..") == [(0, "fired"), (4, "resolved")]`: one character a poll, one poll a minute.
+`notified("xx?x..") == [(0, "fired"), (4, "resolved")]`: one character a poll, one poll a minute.
 """
 
 from collections.abc import Mapping

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from monitor.core.model import (
     Answer,
     Instant,
-    Listed,
-    ListingAnswer,
-    ListingPage,
+    ListedCampaign,
     Observation,
+    Page,
+    PageAnswer,
     PollError,
     RateHint,
     Reason,
@@ -102,9 +102,11 @@ def config(campaign_id: str, now: Instant, **changes: Any) -> SftpConfig:
     return SftpConfig(**(values | changes))
 
 
-def listed(campaign_id: str, *, name: str = "", status: str = "active", kind: str = "") -> Listed:
+def listed(
+    campaign_id: str, *, name: str = "", status: str = "active", kind: str = ""
+) -> ListedCampaign:
     """Return a campaign as the platform lists it."""
-    return Listed(campaign_id, name or f"Campaign {campaign_id}", status, kind)
+    return ListedCampaign(campaign_id, name or f"Campaign {campaign_id}", status, kind)
 
 
 @dataclass
@@ -128,22 +130,22 @@ class FakeApi:
     rate: RateHint | None = None
     closed: bool = False
     hang: asyncio.Event | None = None
-    listing: list[Listed] | PollError = field(default_factory=list)
+    listing: list[ListedCampaign] | PollError = field(default_factory=list)
     per_page: int = 100
 
     def lists(self, *campaign_ids: str, status: str = "active") -> None:
         """List these campaigns, and no others."""
         self.listing = [listed(one, status=status) for one in campaign_ids]
 
-    async def fetch_campaigns(self, page: int) -> ListingAnswer:
+    async def fetch_campaigns(self, page: int) -> PageAnswer:
         self.calls.append((self.clock.elapsed(), "*"))
         await virtual_seconds(self.latency)
         if isinstance(self.listing, PollError):
-            return ListingAnswer(self.listing)
+            return PageAnswer(self.listing)
         first, total = (page - 1) * self.per_page, len(self.listing)
         found = tuple(self.listing[first : first + self.per_page])
         last = first + self.per_page >= total
-        return ListingAnswer(ListingPage(found, page, last, total))
+        return PageAnswer(Page(found, page, last, total))
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         self.calls.append((self.clock.elapsed(), campaign_id))

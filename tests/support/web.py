@@ -12,9 +12,9 @@ import httpx
 from monitor.adapters.metrics import Exposition
 from monitor.adapters.web import EventsAnswer, Limits, Program, WebServer
 from monitor.config import Access
-from monitor.core.board import Board
 from monitor.core.model import HOUR, Instant
-from support.boards import a_rich_board
+from monitor.core.snapshot import Snapshot
+from support.boards import a_rich_snapshot
 from support.builders import NOW
 from support.scrapes import VERSION, some_own_metrics
 
@@ -26,12 +26,12 @@ async def no_problems() -> Sequence[str]:
     return []
 
 
-def metrics_of(board: Callable[[], Board]) -> Callable[[bool], Callable[[], bytes]]:
+def metrics_of(snapshot: Callable[[], Snapshot]) -> Callable[[bool], Callable[[], bytes]]:
     """Return the real metrics of a board, as the daemon gives them."""
     render = Exposition(some_own_metrics()).render
 
     def take(openmetrics: bool) -> Callable[[], bytes]:
-        return partial(render, board(), {}, openmetrics=openmetrics)
+        return partial(render, snapshot(), {}, openmetrics=openmetrics)
 
     return take
 
@@ -40,7 +40,7 @@ def metrics_of(board: Callable[[], Board]) -> Callable[[bool], Callable[[], byte
 class SomeProgram:
     """A program in order."""
 
-    board: Callable[[], Board]
+    snapshot: Callable[[], Snapshot]
     metrics: Callable[[bool], Callable[[], bytes]]
     healthy: Callable[[], bool] = lambda: True
     ready: Callable[[], str | None] = lambda: None
@@ -54,8 +54,8 @@ class SomeProgram:
 
 def a_program(**overrides: Any) -> Program:
     """Return a program in order with everything on its board, but for `overrides`."""
-    board: Callable[[], Board] = overrides.pop("board", a_rich_board)
-    return SomeProgram(board, **{"metrics": metrics_of(board), **overrides})
+    snapshot: Callable[[], Snapshot] = overrides.pop("snapshot", a_rich_snapshot)
+    return SomeProgram(snapshot, **{"metrics": metrics_of(snapshot), **overrides})
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """What Prometheus scrapes: `exposition` shows the board, `own` counts what we do."""
 
 from monitor.adapters.metrics.exposition import Exposition, Pending
-from monitor.adapters.metrics.own import OwnMetrics
+from monitor.adapters.metrics.self_metrics import SelfMetrics
 
-__all__ = ["Exposition", "OwnMetrics", "Pending"]
+__all__ = ["Exposition", "Pending", "SelfMetrics"]

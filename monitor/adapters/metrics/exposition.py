@@ -9,10 +9,10 @@ from io import BytesIO
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
-from monitor.adapters.metrics.own import OwnMetrics
-from monitor.core.board import Board, Entry, EnvironmentBoard
+from monitor.adapters.metrics.self_metrics import SelfMetrics
 from monitor.core.model import AlertLabels, Instant
 from monitor.core.rules import StaleTest
+from monitor.core.snapshot import Entry, EnvironmentSnapshot, Snapshot
 from monitor.core.text import clean
 
 LABEL_CHARACTERS = 128
@@ -67,12 +67,12 @@ SINK_FAMILIES: Mapping[str, str] = {
 
 def campaign_values(entry: Entry) -> Values:
     """Return the values of a campaign's gauges."""
-    status, memory = entry.status, entry.status.memory
-    config = memory.config if memory.gone_at is None else None
+    status, last_known = entry.status, entry.status.last_known
+    config = last_known.config if last_known.missing_since is None else None
     values: dict[str, float | None] = {
         "campaign_up": None if status.polled_at is None else status.error is None,
-        "campaign_last_poll_timestamp_seconds": memory.seen_at,
-        "sftp_configured": None if memory.seen_at is None else config is not None,
+        "campaign_last_poll_timestamp_seconds": last_known.last_read_at,
+        "sftp_configured": None if last_known.last_read_at is None else config is not None,
     }
     if config is not None:
         values |= {
@@ -89,14 +89,14 @@ def campaign_values(entry: Entry) -> Values:
     return values
 
 
-def _environment_values(board: EnvironmentBoard) -> Values:
+def _environment_values(snapshot: EnvironmentSnapshot) -> Values:
     return {
-        "environment_swept_timestamp_seconds": board.status.swept_at,
-        "api_up": board.status.up,
-        "budget_requests_per_minute": board.per_minute,
-        "budget_available_requests": board.available,
-        "effective_interval_seconds": board.interval,
-        "poll_lag_seconds": board.lag,
+        "environment_swept_timestamp_seconds": snapshot.status.swept_at,
+        "api_up": snapshot.status.up,
+        "budget_requests_per_minute": snapshot.per_minute,
+        "budget_available_requests": snapshot.available,
+        "effective_interval_seconds": snapshot.interval,
+        "poll_lag_seconds": snapshot.lag,
         "environment_owned": 1.0,
     }
 
@@ -104,26 +104,28 @@ def _environment_values(board: EnvironmentBoard) -> Values:
 class Exposition:
     """Makes the page; it keeps the lines of campaigns for the next one, about 1.5 kB of each."""
 
-    def __init__(self, own: OwnMetrics) -> None:
+    def __init__(self, own: SelfMetrics) -> None:
         """Show these counters beside the board."""
-        self._own = own
+        self._self_metrics = own
         self._made: dict[str, tuple[Mapping[str, Entry], Mapping[str, Lines]]] = {}
 
-    def render(self, board: Board, sinks: Mapping[str, Pending], *, openmetrics: bool) -> bytes:
+    def render(
+        self, snapshot: Snapshot, sinks: Mapping[str, Pending], *, openmetrics: bool
+    ) -> bytes:
         """Return the page, in text 0.0.4 or OpenMetrics 1.0.0; one thread at a time may call it."""
         page = BytesIO()
         # Family by family: a large board in one piece would hold the interpreter, and so the loop,
         # for far too long, and be in memory twice.
-        page.writelines(self._families(board, sinks))
+        page.writelines(self._families(snapshot, sinks))
         encode, _ = _OPENMETRICS if openmetrics else _TEXT
         # Last: the OpenMetrics encoder ends with what ends the page.
-        page.write(encode(self._own.registry))
+        page.write(encode(self._self_metrics.registry))
         return page.getvalue()
 
-    def campaign_lines(self, board: Board) -> list[Lines]:
+    def campaign_lines(self, snapshot: Snapshot) -> list[Lines]:
         """Return the lines of every campaign: the last page's own, but for what has changed."""
         before, self._made = self._made, {}
-        for name, environment in board.environments.items():
+        for name, environment in snapshot.environments.items():
             seen, made = before.get(name, ({}, {}))
             # An entry never changes, so the same one has the same lines.
             lines = {
@@ -133,24 +135,27 @@ class Exposition:
             self._made[name] = environment.campaigns, lines
         return [each for _, lines in self._made.values() for each in lines.values()]
 
-    def _families(self, board: Board, sinks: Mapping[str, Pending]) -> Iterator[bytes]:
-        lines = [*map(_of_environment, board.environments.values()), *self.campaign_lines(board)]
+    def _families(self, snapshot: Snapshot, sinks: Mapping[str, Pending]) -> Iterator[bytes]:
+        lines = [
+            *map(_of_environment, snapshot.environments.values()),
+            *self.campaign_lines(snapshot),
+        ]
         for place, (name, about) in enumerate(CAMPAIGN_FAMILIES.items()):
             yield _family(name, about, (each[place] for each in lines))
         counts = (
             _line("campaigns", _written({"environment": name, "health": health.value}), count)
-            for name, environment in board.environments.items()
+            for name, environment in snapshot.environments.items()
             for health, count in environment.counts().items()
         )
         yield _family("campaigns", "How many campaigns have each health.", counts)
-        known = {name: _environment_values(one) for name, one in board.environments.items()}
+        known = {name: _environment_values(one) for name, one in snapshot.environments.items()}
         yield from _gauges(ENVIRONMENT_FAMILIES, "environment", known)
         waiting = {name: dict(zip(SINK_FAMILIES, one, strict=True)) for name, one in sinks.items()}
         yield from _gauges(SINK_FAMILIES, "sink", waiting)
 
 
 def _of_campaign(entry: Entry) -> Lines:
-    target, config, values = entry.target, entry.status.memory.config, campaign_values(entry)
+    target, config, values = entry.target, entry.status.last_known.config, campaign_values(entry)
     key = {"environment": target.environment, "campaign_id": target.campaign_id}
     info = {
         **_labelled(key, entry.labels),
@@ -164,12 +169,12 @@ def _of_campaign(entry: Entry) -> Lines:
     return _line("campaign_info", _written(info), 1.0), *gauges, *_alerts(entry, key)
 
 
-def _of_environment(environment: EnvironmentBoard) -> Lines:
+def _of_environment(environment: EnvironmentSnapshot) -> Lines:
     others = (b"",) * (len(CAMPAIGN_FAMILIES) - 2)
     return *others, *_alerts(environment, {"environment": environment.status.name})
 
 
-def _alerts(about: Entry | EnvironmentBoard, key: Mapping[str, str]) -> tuple[bytes, bytes]:
+def _alerts(about: Entry | EnvironmentSnapshot, key: Mapping[str, str]) -> tuple[bytes, bytes]:
     """Return the lines of its active alerts, and those of since when each of them is true."""
     alerts = since = b""
     for alert, _, severity in about.active_alerts():

@@ -3,18 +3,24 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from monitor.adapters.sinks.alertmanager import AlertmanagerSink, Situation
+from monitor.adapters.sinks.alertmanager import AlertmanagerContext, AlertmanagerSink
 from monitor.adapters.sinks.apprise import AppriseSink
 from monitor.adapters.sinks.file import FileSink
 from monitor.adapters.sinks.log import LogSink, WriteLine
-from monitor.adapters.sinks.webhook import RefusedError, WebhookSink
+from monitor.adapters.sinks.webhook import PermanentDeliveryError, WebhookSink
 from monitor.config import Config
 from monitor.core.model import Event
 from monitor.serialize import Links
 
 __all__ = [
-    "ReadableSink", "RefusedError", "RepeatingSink", "Sink", "Situation", "WriteLine",
-    "links_of", "sinks_of",
+    "AlertmanagerContext",
+    "PermanentDeliveryError",
+    "ReadableSink",
+    "ResendingSink",
+    "Sink",
+    "WriteLine",
+    "links_of",
+    "sinks_of",
 ]  # fmt: skip
 
 
@@ -26,7 +32,7 @@ class Sink(Protocol):
     async def deliver(self, event: Event) -> None:
         """Deliver one event, in order; return only when it is taken.
 
-        Raises OSError when it is to be tried again, RefusedError when it never will be taken.
+        Raises OSError when it is to be tried again, PermanentDeliveryError when it never will be.
         """
 
 
@@ -42,10 +48,10 @@ class ReadableSink(Sink, Protocol):
 
 
 @runtime_checkable
-class RepeatingSink(Sink, Protocol):
+class ResendingSink(Sink, Protocol):
     """A sink that expires alerts which are not sent again and again."""
 
-    async def repeat(self) -> None:
+    async def resend(self) -> None:
         """Send again all that fires now. Raises OSError like `deliver`."""
 
 
@@ -55,7 +61,7 @@ def links_of(config: Config) -> Links:
 
 
 def sinks_of(
-    config: Config, write: WriteLine, situation: Situation, *, threaded: bool
+    config: Config, write: WriteLine, context: AlertmanagerContext, *, threaded: bool
 ) -> Sequence[Sink]:
     """Return the sinks that the config asks for; `write` writes to standard output.
 
@@ -66,7 +72,7 @@ def sinks_of(
     return [
         LogSink(write, links, for_people=config.log.format == "console"),
         *([] if file is None else [FileSink(file, links, threaded=threaded)]),
-        *(AlertmanagerSink(number, url, links, situation) for number, url in urls),
-        *(WebhookSink(webhook, links, situation.now) for webhook in notify.webhooks),
+        *(AlertmanagerSink(number, url, links, context) for number, url in urls),
+        *(WebhookSink(webhook, links, context.now) for webhook in notify.webhooks),
         *(AppriseSink(number, service.url_file, links) for number, service in services),
     ]

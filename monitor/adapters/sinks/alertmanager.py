@@ -12,19 +12,19 @@ from typing import Any
 
 import structlog
 
-from monitor.adapters.sinks.webhook import RefusedError, post
-from monitor.core.alerts import Subject, standing_event
-from monitor.core.board import Board, EnvironmentBoard
+from monitor.adapters.sinks.webhook import PermanentDeliveryError, post
+from monitor.core.alerts import EventSource, standing_event
 from monitor.core.environment import ENVIRONMENT_RULES
 from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds
 from monitor.core.rules import RULES
+from monitor.core.snapshot import EnvironmentSnapshot, Snapshot
 from monitor.core.text import clean, rfc3339
 from monitor.serialize import Links
 
 HOLD: Seconds = HOUR
 """How long an alert that is not sent again still fires: over our death, as the shipped rules do."""
 
-TELL_ENDS_FOR: Seconds = 15 * MINUTE
+SEND_ENDS_FOR: Seconds = 15 * MINUTE
 """How long an end is sent again."""
 
 BATCH = 256
@@ -32,62 +32,64 @@ BATCH = 256
 
 log = structlog.get_logger()
 
-Level = Mapping[str, Any]
+PostableAlert = Mapping[str, Any]
 """An alert as the API takes it: an end in the past is its end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class AlertmanagerContext:
     """What there is to send, by now."""
 
     now: Callable[[], Instant]
-    board: Callable[[], Board]
+    snapshot: Callable[[], Snapshot]
     hold: Seconds = HOLD
 
 
 class AlertmanagerSink:
     """Keeps one Alertmanager up to date; each of a cluster has a sink of its own."""
 
-    def __init__(self, number: int, url: str, links: Links, situation: Situation) -> None:
+    def __init__(self, number: int, url: str, links: Links, context: AlertmanagerContext) -> None:
         """Send to the Alertmanager at `url`; `number` counts them from 1."""
         self.name = f"alertmanager-{number}"
         self._url = f"{url}/api/v2/alerts"
-        self._links, self._situation = links, situation
+        self._links, self._context = links, context
         # By its labels, which are an alert's identity: since when it is over, and its level.
-        self._over: dict[str, tuple[Instant, Level]] = {}
+        self._over: dict[str, tuple[Instant, PostableAlert]] = {}
         self._refused: set[str] = set()
         # What was read from the board must arrive before anything newer.
         self._turn = asyncio.Lock()
 
     async def deliver(self, event: Event) -> None:
-        """Send how the event's alert stands by now. Raises OSError or RefusedError."""
+        """Send how the event's alert stands by now. Raises OSError or PermanentDeliveryError."""
         async with self._turn:
-            refused = await self._post(self._levels(event))
+            refused = await self._post(self._postable(event))
         if refused:
-            raise RefusedError(refused)
+            raise PermanentDeliveryError(refused)
 
-    async def repeat(self) -> None:
+    async def resend(self) -> None:
         """Send again all that fires, and what is over since a while. Raises OSError."""
         async with self._turn:
-            levels = []
-            for environment in self._situation.board().environments.values():
-                levels += [self._level(event, over=False) for event in told_events(environment)]
+            postable = []
+            for environment in self._context.snapshot().environments.values():
+                postable += [
+                    self._level(event, over=False) for event in standing_events(environment)
+                ]
                 # Ten thousand campaigns in one go would hold up the polls.
                 await asyncio.sleep(0)
-            oldest = self._situation.now() - TELL_ENDS_FOR
+            oldest = self._context.now() - SEND_ENDS_FOR
             self._over = {key: over for key, over in self._over.items() if over[0] > oldest}
-            levels += [level for _, level in self._over.values()]
-            for start in range(0, len(levels), BATCH):
-                await self._post(levels[start : start + BATCH])
+            postable += [alert for _, alert in self._over.values()]
+            for start in range(0, len(postable), BATCH):
+                await self._post(postable[start : start + BATCH])
 
-    def _levels(self, event: Event) -> list[Level]:
+    def _postable(self, event: Event) -> list[PostableAlert]:
         """Return how an event's alert stands: by the board, or before that is filled the event."""
-        environment = self._situation.board().environments.get(event.environment)
+        environment = self._context.snapshot().environments.get(event.environment)
         if environment is None:
             now = None if event.status is EventStatus.RESOLVED else event
         else:
-            told = _told_of(environment, event.campaign_id)
-            now = next((one for one in told if one.rule == event.rule), None)
+            notified = _standing_events(environment, event.campaign_id)
+            now = next((one for one in notified if one.rule == event.rule), None)
         # Only the event knows what was sent before: under another severity, or long ago.
         before = replace(event, severity=event.previous_severity or event.severity)
         if now is None:
@@ -95,56 +97,58 @@ class AlertmanagerSink:
         moved = [self._level(before, over=True)] if labels_of(before) != labels_of(now) else []
         return [*moved, self._level(now, over=False)]
 
-    def _level(self, event: Event, *, over: bool) -> Level:
-        now = self._situation.now()
-        ends_at = now if over else now + self._situation.hold
+    def _level(self, event: Event, *, over: bool) -> PostableAlert:
+        now = self._context.now()
+        ends_at = now if over else now + self._context.hold
         # Not since when it is true: for an alert that began before its group_wait, Alertmanager
         # waits for no others, and forty campaigns of one host would be forty lines, one by one.
-        level = {
+        alert = {
             "labels": labels_of(event),
             "annotations": annotations_of(event, self._links),
             # The API refuses one that ends before it starts.
             "startsAt": rfc3339(min(event.decided_at, ends_at), milliseconds=True),
             "endsAt": rfc3339(ends_at, milliseconds=True),
         }
-        self._over.pop(_identity(level), None)
+        self._over.pop(_identity(alert), None)
         if over:
-            self._over[_identity(level)] = now, level
-        return level
+            self._over[_identity(alert)] = now, alert
+        return alert
 
-    async def _post(self, levels: Sequence[Level]) -> str | None:
+    async def _post(self, postable: Sequence[PostableAlert]) -> str | None:
         """Send these; where one of them is refused the others arrive. Returns why it was."""
-        status, text = await post(self._url, json.dumps(levels).encode(), {})
+        status, text = await post(self._url, json.dumps(postable).encode(), {})
         if 200 <= status < 300:
             return None
         why = f"{self._url} answered {status}: {clean(text, 200)}"
         if status != 400:
             raise OSError(why)
-        if len(levels) > 1:
-            half = len(levels) // 2
-            refused = [await self._post(levels[:half]), await self._post(levels[half:])]
+        if len(postable) > 1:
+            half = len(postable) // 2
+            refused = [await self._post(postable[:half]), await self._post(postable[half:])]
             return refused[0] or refused[1]
-        if (identity := _identity(levels[0])) not in self._refused:
+        if (identity := _identity(postable[0])) not in self._refused:
             self._refused.add(identity)
-            log.error("alert_refused", sink=self.name, problem=why, labels=str(levels[0]["labels"]))
+            log.error(
+                "alert_refused", sink=self.name, problem=why, labels=str(postable[0]["labels"])
+            )
         return why
 
 
-def _identity(level: Level) -> str:
-    return json.dumps(level["labels"], sort_keys=True)
+def _identity(alert: PostableAlert) -> str:
+    return json.dumps(alert["labels"], sort_keys=True)
 
 
-def told_events(environment: EnvironmentBoard) -> Iterator[Event]:
+def standing_events(environment: EnvironmentSnapshot) -> Iterator[Event]:
     """Yield each alert that fires in an environment, as the event that would say so now."""
     for campaign_id in (None, *environment.campaigns):
-        yield from _told_of(environment, campaign_id)
+        yield from _standing_events(environment, campaign_id)
 
 
-def _told_of(environment: EnvironmentBoard, campaign_id: str | None) -> Iterator[Event]:
+def _standing_events(environment: EnvironmentSnapshot, campaign_id: str | None) -> Iterator[Event]:
     about = environment if campaign_id is None else environment.campaigns.get(campaign_id)
     if about is None:
         return
-    subject = Subject(
+    source = EventSource(
         environment=environment.status.name,
         campaign_id=campaign_id,
         labels=about.labels,
@@ -152,8 +156,8 @@ def _told_of(environment: EnvironmentBoard, campaign_id: str | None) -> Iterator
         decided_at=environment.now,
     )
     for alert, rule, _ in about.active_alerts():
-        if alert.told:
-            yield standing_event(alert, rule, subject)
+        if alert.notified:
+            yield standing_event(alert, rule, source)
 
 
 def labels_of(event: Event) -> dict[str, str]:

@@ -46,12 +46,12 @@ class AppriseSink:
             raise OSError("the file holds no URL that apprise knows")
         kind = "failure" if event.severity is Severity.CRITICAL else event.severity.value
         over = event.status is EventStatus.RESOLVED
-        title, body = as_words(event, self._links)
+        title, body = to_text(event, self._links)
         if not service.notify(title=title, body=body, notify_type="success" if over else kind):
             raise OSError("the service was not reached, or refused the message")
 
 
-def as_words(event: Event, links: Links) -> tuple[str, str]:
+def to_text(event: Event, links: Links) -> tuple[str, str]:
     """Return title and body of the message about an event, for people."""
     said = event_json(event, links)
     who = said["campaign_name"] or said["campaign_id"] or said["environment"]

@@ -30,7 +30,7 @@ SIGNATURE = "X-Sftp-Monitor-Signature"
 _HEADERS = {"Content-Type": "application/json", "User-Agent": f"sftp-monitor/{__version__}"}
 
 
-class RefusedError(Exception):
+class PermanentDeliveryError(Exception):
     """The receiver will never take this event: it is passed over, or it would block all others."""
 
 
@@ -43,7 +43,7 @@ class WebhookSink:
         self._webhook, self._links, self._now = webhook, links, now
 
     async def deliver(self, event: Event) -> None:
-        """Post the event. Raises OSError while it is not taken, RefusedError if it never is."""
+        """Post the event. Raises OSError while it is not taken, else PermanentDeliveryError."""
         try:
             # In a thread: a secret on a network file system may hang.
             secret = await asyncio.to_thread(self._webhook.secret_file.read)
@@ -56,7 +56,7 @@ class WebhookSink:
         # Nothing of the answer's text: some servers repeat the URL in it.
         what = f"{origin(self._webhook.url)} answered {status}"
         if status in REFUSED:
-            raise RefusedError(what)
+            raise PermanentDeliveryError(what)
         if not 200 <= status < 300:
             raise OSError(what)
 

@@ -11,9 +11,9 @@ from typing import Any, Generic, NewType, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
-from monitor.core.board import HistoryQuery
-from monitor.core.discovery import Roster
+from monitor.core.discovery import TargetSet
 from monitor.core.model import Event, Instant
+from monitor.core.snapshot import HistoryQuery
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 
 _T = TypeVar("_T")
@@ -58,7 +58,7 @@ ENVIRONMENT = Body(
     {"include": STORED_OF_ENVIRONMENT, "exclude_none": True},
     lambda status: status.name,
 )
-ROSTER = Body(TypeAdapter(Roster), {"exclude_none": True})
+TARGET_SET = Body(TypeAdapter(TargetSet), {"exclude_none": True})
 # Under a name of its own, for pydantic takes no settings for a dataclass. No two events have the
 # same texts: its cache of strings would grow for days, and serve nothing.
 _StoredEvent = NewType("_StoredEvent", Event)
@@ -76,7 +76,7 @@ def _upsert(table: str, key: str, value: str) -> str:
 
 PUT_CAMPAIGN = _upsert("campaign", "environment, campaign_id", "status")
 PUT_ENVIRONMENT = _upsert("environment", "name", "status")
-PUT_ROSTER = _upsert("listing", "environment", "body")
+PUT_TARGET_SET = _upsert("listing", "environment", "body")
 PUT_LEASE = _upsert("lease", "environment", "next_call_at")
 PUT_CURSOR = _upsert("cursor", "sink, environment", "event_row")
 PRUNE_EVENTS = "DELETE FROM event WHERE decided_at < ? AND id < ?"
@@ -99,7 +99,7 @@ class Change:
     environments: tuple[EnvironmentStatus, ...] = ()
     events: tuple[Event, ...] = ()
     next_call_at: Mapping[str, Instant] = field(default_factory=dict)
-    rosters: Mapping[str, Roster] = field(default_factory=dict)
+    target_sets: Mapping[str, TargetSet] = field(default_factory=dict)
     removed: str | None = None
 
 
@@ -110,7 +110,7 @@ class Loaded:
     campaigns: dict[tuple[str, str], CampaignStatus] = field(default_factory=dict)
     environments: dict[str, EnvironmentStatus] = field(default_factory=dict)
     next_call_at: dict[str, Instant] = field(default_factory=dict)
-    rosters: dict[str, Roster] = field(default_factory=dict)
+    target_sets: dict[str, TargetSet] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -137,8 +137,8 @@ def writes(change: Change) -> Writes:
         rows[PUT_CAMPAIGN, key] = CAMPAIGN.encode(campaign)
     for environment in change.environments:
         rows[PUT_ENVIRONMENT, (environment.name,)] = ENVIRONMENT.encode(environment)
-    for name, roster in change.rosters.items():
-        rows[PUT_ROSTER, (name,)] = ROSTER.encode(roster)
+    for name, target_set in change.target_sets.items():
+        rows[PUT_TARGET_SET, (name,)] = TARGET_SET.encode(target_set)
     return rows
 
 
@@ -167,11 +167,13 @@ def load(connection: sqlite3.Connection) -> Loaded:
     campaigns = read("status of", CAMPAIGN, "SELECT environment, campaign_id, status FROM campaign")
     query = "SELECT name, status FROM environment"
     environments = read("status of environment", ENVIRONMENT, query)
-    rosters = read("listing of environment", ROSTER, "SELECT environment, body FROM listing")
+    target_sets = read(
+        "listing of environment", TARGET_SET, "SELECT environment, body FROM listing"
+    )
     # Where its own row is damaged: else its campaigns would be nobody's.
     implied = {name: EnvironmentStatus(name=name) for name, _ in campaigns}
     leases = dict(connection.execute("SELECT environment, next_call_at FROM lease"))
-    return Loaded(campaigns, implied | environments, leases, rosters, tuple(problems))
+    return Loaded(campaigns, implied | environments, leases, target_sets, tuple(problems))
 
 
 def newest(connection: sqlite3.Connection) -> int:

@@ -45,7 +45,7 @@ TABLES = (
         PRIMARY KEY (sink, environment))""",
 )
 
-FIRST = 3
+FIRST = 4
 """The schema of the first release."""
 
 MIGRATIONS: Sequence[tuple[str, ...]] = ()

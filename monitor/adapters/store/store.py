@@ -21,8 +21,8 @@ from monitor.adapters.store import rows, schema
 from monitor.adapters.store.database import Database, Outcome
 from monitor.adapters.store.rows import Change, Entry, Loaded
 from monitor.adapters.store.schema import StorageError
-from monitor.core.board import HistoryQuery
 from monitor.core.model import Event, Instant, Seconds
+from monitor.core.snapshot import HistoryQuery
 
 _T = TypeVar("_T")
 

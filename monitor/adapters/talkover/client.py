@@ -17,9 +17,9 @@ from monitor.core.environment import UNANSWERED
 from monitor.core.model import (
     Answer,
     Instant,
-    ListingAnswer,
-    ListingPage,
     Observation,
+    Page,
+    PageAnswer,
     PollError,
     Reason,
     Seconds,
@@ -40,7 +40,7 @@ _HEADERS = {
 Observe = Callable[[str, Seconds, Reason | None], None]
 """Is called for every finished call: the endpoint, how long it took, why it failed or None."""
 
-_Seen = TypeVar("_Seen", Observation, ListingPage | PollError)
+_Seen = TypeVar("_Seen", Observation, Page | PollError)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -80,13 +80,13 @@ class Talkover:
         )
         return Answer(seen, *aside)
 
-    async def fetch_campaigns(self, page: int) -> ListingAnswer:
+    async def fetch_campaigns(self, page: int) -> PageAnswer:
         """Return a page, from 1, of all campaigns that the token sees, whatever their status."""
         path = f"/campaigns?per_page={PER_PAGE}&page={page}"
         seen, aside = await self._get(
             "campaigns", path, lambda got, token: decode_listing(body_of(got, 200), page, token)
         )
-        return ListingAnswer(seen, *aside)
+        return PageAnswer(seen, *aside)
 
     def set_token(self, token: str) -> None:
         """Use another token from the next request on."""

@@ -14,10 +14,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from monitor.adapters.talkover.answer import api_message, body_of, load_json
 from monitor.core.model import (
     Instant,
-    Listed,
-    ListingPage,
+    ListedCampaign,
     NoConfig,
     Observation,
+    Page,
     PollError,
     Reason,
     SftpConfig,
@@ -129,7 +129,7 @@ class _Campaign(BaseModel, strict=True):
     campaign_type: Annotated[str, _shown(32)] | None = None
 
 
-class _ListingAnswer(BaseModel, strict=True):
+class _PageAnswer(BaseModel, strict=True):
     success: bool
     # Not all that is wrong with a mebibyte of them: the first one says enough.
     data: Annotated[list[_Campaign], FailFast()]
@@ -166,23 +166,25 @@ def decode_sftp(body: bytes | PollError, campaign_id: str, token: str) -> Observ
     return SftpConfig(**fields, has_test_fields=tested <= answer.data.model_fields_set)
 
 
-def decode_listing(body: bytes | PollError, page: int, token: str) -> ListingPage | PollError:
+def decode_listing(body: bytes | PollError, page: int, token: str) -> Page | PollError:
     """Return what a 200 lists on the page asked for, from 1. Never raises.
 
     Of campaigns that are there twice the first counts.
     """
-    answer = _read(body, _ListingAnswer, _Asked(token))
+    answer = _read(body, _PageAnswer, _Asked(token))
     if isinstance(answer, PollError):
         return answer
     said = answer.pagination if isinstance(answer.pagination, dict) else {}
     if said.get("current_page") is not None and _count(said, "current_page") != page:
         return PollError(Reason.SCHEMA_MISMATCH, f"the answer is not page {page} of the listing")
-    unique: dict[str, Listed] = {}
+    unique: dict[str, ListedCampaign] = {}
     for row in answer.data:
-        unique.setdefault(row.id, Listed(row.id, row.name, row.status, row.campaign_type or ""))
+        unique.setdefault(
+            row.id, ListedCampaign(row.id, row.name, row.status, row.campaign_type or "")
+        )
     found = len(answer.data)
     last, total = _is_last(said, page, found), _count(said, "total", at_least=found)
-    return ListingPage(tuple(unique.values()), page, last, total)
+    return Page(tuple(unique.values()), page, last, total)
 
 
 def _is_last(said: dict[str, Any], page: int, found: int) -> bool:

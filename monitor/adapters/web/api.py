@@ -11,8 +11,8 @@ from aiohttp import web
 
 from monitor.adapters.web import schemas, serializers
 from monitor.adapters.web.serializers import LIMIT
-from monitor.core.board import Board, Health
 from monitor.core.model import Instant
+from monitor.core.snapshot import Health, Snapshot
 from monitor.core.text import clean
 
 _HISTORY = 100  # events that are shown with a campaign
@@ -30,7 +30,7 @@ class Program(Protocol):
     started_at: Instant
     external_url: str | None  # where users reach us
 
-    def board(self) -> Board:
+    def snapshot(self) -> Snapshot:
         """Return all environments as they are known now."""
 
     def metrics(self, openmetrics: bool, /) -> Callable[[], bytes]:
@@ -56,27 +56,27 @@ _Make = Callable[[], Any]
 
 
 def _status(program: Program) -> _Make:
-    board, not_ready = program.board(), program.ready()
+    snapshot, not_ready = program.snapshot(), program.ready()
     return lambda: schemas.StatusAnswer(
         version=program.version,
         started_at=program.started_at,
         # The wall clock may have been set back since.
-        uptime_seconds=max(0.0, board.now - program.started_at),
+        uptime_seconds=max(0.0, snapshot.now - program.started_at),
         ready=not_ready is None,
         not_ready=not_ready,
-        environments=[serializers.environment(one) for one in board.environments.values()],
+        environments=[serializers.environment(one) for one in snapshot.environments.values()],
     )
 
 
 def _campaigns(program: Program, **query: Any) -> _Make:
-    board = program.board()
+    snapshot = program.snapshot()
     if "environment" in query:
-        _read("environment", query["environment"], partial(_one_of, board.environments))
-    return partial(serializers.campaigns_page, board, **query)
+        _read("environment", query["environment"], partial(_one_of, snapshot.environments))
+    return partial(serializers.campaigns_page, snapshot, **query)
 
 
 def _campaign(program: Program, environment: str, campaign_id: str) -> _Make:
-    of = program.board().environments.get(environment)
+    of = program.snapshot().environments.get(environment)
     entry = None if of is None else of.campaigns.get(campaign_id)
     if of is None or entry is None:
         raise web.HTTPNotFound(text="there is no such campaign")
@@ -95,7 +95,7 @@ def _campaign(program: Program, environment: str, campaign_id: str) -> _Make:
 
 
 def _alerts(program: Program, **query: Any) -> _Make:
-    return partial(serializers.alerts_page, program.board(), **query)
+    return partial(serializers.alerts_page, program.snapshot(), **query)
 
 
 def _events(program: Program, **query: Any) -> _Make:

@@ -117,7 +117,7 @@ class Handlers:
 
     async def _page(self, request: web.Request) -> web.Response:
         program = self._program
-        make = partial(status_page, program.board(), program.version, program.ready())
+        make = partial(status_page, program.snapshot(), program.version, program.ready())
         return await self._made(request, make, "text/html; charset=utf-8")
 
     async def _file(self, request: web.Request) -> web.Response:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from monitor.core.board import Health
 from monitor.core.model import (
     Instant,
     Labels,
@@ -19,6 +18,7 @@ from monitor.core.model import (
     Text,
     Verdict,
 )
+from monitor.core.snapshot import Health
 from monitor.serialize import EventRecord
 
 
@@ -26,9 +26,9 @@ from monitor.serialize import EventRecord
 class AlertAnswer:
     """An active alert. campaign_id is null for an alert of the environment itself.
 
-    state is firing (on-call was told), pending, or muted (muted_by says by what). since is when
-    it became true, told_at when on-call was last told, changes_at when it would fire or be over
-    by itself, should nothing else change, changes_in_seconds how long that is from now.
+    state is firing (on-call was notified), pending, or muted (muted_by says by what). since is when
+    it became true, notified_at when on-call was last notified, changes_at when it would fire or be
+    over by itself, should nothing else change, changes_in_seconds how long that is from now.
     campaign_name and labels of one that fires are as they were when it fired.
     """
 
@@ -41,7 +41,7 @@ class AlertAnswer:
     muted_by: str | None
     since: Instant | None
     fired_at: Instant | None
-    told_at: Instant | None
+    notified_at: Instant | None
     changes_at: Instant | None
     changes_in_seconds: float | None
     summary: Sentence
@@ -87,7 +87,7 @@ class CampaignAnswer:
     evidence_age_seconds: float | None
     error: PollError | None
     configured: bool | None
-    gone_at: Instant | None
+    missing_since: Instant | None
     last_passed_at: Instant | None
     config: SftpConfig | None
     findings: Sequence[FindingAnswer] | None

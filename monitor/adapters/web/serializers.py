@@ -9,11 +9,18 @@ from typing import Any, Final, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monitor.adapters.web import schemas
-from monitor.core import board as boards
+from monitor.core import snapshot as snapshots
 from monitor.core.alerts import recheck_at
-from monitor.core.board import ActiveAlert, Board, Entry, EnvironmentBoard, Findings, Health
 from monitor.core.model import Instant, Verdict, fingerprint
 from monitor.core.rule import BaseRule
+from monitor.core.snapshot import (
+    ActiveAlert,
+    Entry,
+    EnvironmentSnapshot,
+    Findings,
+    Health,
+    Snapshot,
+)
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import clean, rfc3339, span
 from monitor.serialize import TEXT_LIMITS, shown_fields
@@ -42,7 +49,7 @@ _TEMPLATES = Environment(
 
 
 def campaigns_page(
-    board: Board,
+    snapshot: Snapshot,
     environment: str | None = None,
     health: Sequence[str] = (),
     limit: int = LIMIT,
@@ -51,7 +58,7 @@ def campaigns_page(
     """Return a page of the campaigns of an environment and of these healths; None, (): of all."""
     chosen = (
         (of, entry)
-        for of, entry in board.entries()
+        for of, entry in snapshot.entries()
         if environment in (None, of.status.name) and (not health or of.health(entry) in health)
     )
     found, more = _page(
@@ -60,30 +67,34 @@ def campaigns_page(
     return schemas.CampaignsAnswer(campaigns=[campaign(*each) for each in found], next=more)
 
 
-def alerts_page(board: Board, limit: int = LIMIT, next: Key | None = None) -> schemas.AlertsAnswer:
+def alerts_page(
+    snapshot: Snapshot, limit: int = LIMIT, next: Key | None = None
+) -> schemas.AlertsAnswer:
     """Return a page of the active alerts; its keys are (environment, campaign or "", rule)."""
 
-    def key_of(each: tuple[EnvironmentBoard, Entry | None, ActiveAlert]) -> Key:
+    def key_of(each: tuple[EnvironmentSnapshot, Entry | None, ActiveAlert]) -> Key:
         of, entry, active = each
         return of.status.name, entry.target.campaign_id if entry else "", active.alert.rule
 
-    found, more = _page(board.active_alerts(), key_of, limit, next)
+    found, more = _page(snapshot.active_alerts(), key_of, limit, next)
     return schemas.AlertsAnswer(alerts=[_alert(*each) for each in found], next=more)
 
 
-def campaign(environment: EnvironmentBoard, entry: Entry) -> schemas.CampaignAnswer:
+def campaign(environment: EnvironmentSnapshot, entry: Entry) -> schemas.CampaignAnswer:
     """Return what is known of one campaign."""
-    known, memory = entry.status, entry.status.memory
-    seen_at = memory.seen_at
+    known, last_known = entry.status, entry.status.last_known
+    last_read_at = last_known.last_read_at
     return answer_of(
         schemas.CampaignAnswer,
         entry.target,
         known,
-        memory,
+        last_known,
         health=environment.health(entry),
-        evidence_at=seen_at,
-        evidence_age_seconds=None if seen_at is None else max(0.0, environment.now - seen_at),
-        configured=None if seen_at is None else memory.gone_at is None,
+        evidence_at=last_read_at,
+        evidence_age_seconds=None
+        if last_read_at is None
+        else max(0.0, environment.now - last_read_at),
+        configured=None if last_read_at is None else last_known.missing_since is None,
         findings=_findings(environment.findings_of(entry), entry.target.rules),
         alerts=[_alert(environment, entry, active) for active in entry.active_alerts()],
     )
@@ -107,7 +118,7 @@ def _page(
 
 
 def _alert(
-    environment: EnvironmentBoard, entry: Entry | None, active: ActiveAlert
+    environment: EnvironmentSnapshot, entry: Entry | None, active: ActiveAlert
 ) -> schemas.AlertAnswer:
     alert, rule, severity = active
     name, at = environment.status.name, recheck_at(alert, rule)
@@ -127,30 +138,30 @@ def _alert(
     )
 
 
-def environment(board: EnvironmentBoard) -> schemas.EnvironmentAnswer:
+def environment(snapshot: EnvironmentSnapshot) -> schemas.EnvironmentAnswer:
     """Return the state of one environment."""
-    known = board.status
+    known = snapshot.status
     return answer_of(
         schemas.EnvironmentAnswer,
         known,
-        board,
-        labels=board.labels.labels,
+        snapshot,
+        labels=snapshot.labels.labels,
         reachable=known.up,
         outage_since=known.outage_at,
         token_rejected_since=known.rejected_at,
         budget=schemas.BudgetAnswer(
-            requests_per_minute=board.per_minute, available_requests=board.available
+            requests_per_minute=snapshot.per_minute, available_requests=snapshot.available
         ),
-        counts=schemas.CountsAnswer(**{health.value: n for health, n in board.counts().items()}),
+        counts=schemas.CountsAnswer(**{health.value: n for health, n in snapshot.counts().items()}),
         sweep=schemas.SweepAnswer(
             swept_at=known.swept_at,
-            polled=board.swept,
-            campaigns=len(board.campaigns),
-            interval_seconds=board.interval,
-            lag_seconds=board.lag,
+            polled=snapshot.swept,
+            campaigns=len(snapshot.campaigns),
+            interval_seconds=snapshot.interval,
+            lag_seconds=snapshot.lag,
         ),
-        findings=_findings(board.findings, board.rules),
-        alerts=[_alert(board, None, active) for active in board.active_alerts()],
+        findings=_findings(snapshot.findings, snapshot.rules),
+        alerts=[_alert(snapshot, None, active) for active in snapshot.active_alerts()],
     )
 
 
@@ -161,9 +172,9 @@ def _findings(
     return None if found is None else [made(found[name], rules[name], rule=name) for name in found]
 
 
-def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
+def status_page(snapshot: Snapshot, version: str, not_ready: str | None) -> bytes:
     """Return the page in UTF-8, the worst campaigns first; `not_ready` says why, if so."""
-    everything, badness = list(board.entries()), list(Health).index  # declared worst first
+    everything, badness = list(snapshot.entries()), list(Health).index  # declared worst first
     # Equals stay in the order of the config.
     worst = nsmallest(
         ROWS, everything, lambda it: (badness(it[0].health(it[1])), it[1].target.name)
@@ -171,21 +182,21 @@ def status_page(board: Board, version: str, not_ready: str | None) -> bytes:
     page = _TEMPLATES.get_template("status.html").render(
         version=version,
         not_ready=not_ready,
-        board=board,
-        totals=_totals(board),
-        firing=sum(active.alert.told for *_, active in board.active_alerts()),
+        snapshot=snapshot,
+        totals=_totals(snapshot),
+        firing=sum(active.alert.notified for *_, active in snapshot.active_alerts()),
         total=len(everything),
         rows=worst,
     )
     return page.encode()
 
 
-def _totals(board: Board) -> Mapping[Health, int]:
+def _totals(snapshot: Snapshot) -> Mapping[Health, int]:
     """Return how many campaigns have each health, and how many environments themselves are ill."""
     totals = Counter(dict.fromkeys(Health, 0))
-    for one in board.environments.values():
+    for one in snapshot.environments.values():
         totals.update(one.counts())
-        own = boards.worst_firing(one.active_alerts())
+        own = snapshots.worst_firing(one.active_alerts())
         totals[own] += own is not Health.HEALTHY
     return totals
 
@@ -206,11 +217,11 @@ def _by_now(rule: str, found: Findings | None) -> str:
     return text(f"By now {found[rule].verdict}: {found[rule].summary}")
 
 
-def _note(environment: EnvironmentBoard, entry: Entry) -> str:
+def _note(environment: EnvironmentSnapshot, entry: Entry) -> str:
     error = entry.status.error
     if error is not None:
         return text(f"The last poll failed: {error.reason} {error.detail}")
-    if entry.status.memory.seen_at is None:
+    if entry.status.last_known.last_read_at is None:
         return "Not read yet."
     if environment.status.breaker_open:
         return "Not read while the environment's API gives nothing."
@@ -218,7 +229,7 @@ def _note(environment: EnvironmentBoard, entry: Entry) -> str:
         return "Not read for too long."
     if entry.findings is None:
         return "Not read since the start."
-    doubts = boards.doubts((found.verdict, found.summary) for found in entry.findings.values())
+    doubts = snapshots.doubts((found.verdict, found.summary) for found in entry.findings.values())
     if doubts:
         return text(f"Unknown: {'; '.join(doubts)}")
     return "" if any(entry.active_alerts()) else "Nothing."

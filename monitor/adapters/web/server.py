@@ -122,10 +122,10 @@ class LimitedHandler(RequestHandler):
 
     __slots__ = ("_server",)
 
-    def __init__(self, server: WebServer, manager: web.Server) -> None:
+    def __init__(self, server: WebServer, systemd: web.Server) -> None:
         # aiohttp's deadline for headers is the one for idle connections, by default 3,630 s.
         super().__init__(
-            manager,
+            systemd,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]
             keepalive_timeout=server.limits.header_seconds,

@@ -6,8 +6,8 @@ from monitor.core.model import DAY, MINUTE, Finding, Instant, Seconds, Severity,
 from monitor.core.rule import (
     AgesBySchedule,
     ConfigRule,
+    EvaluationInput,
     PositiveSeconds,
-    Sight,
     by_deadline,
     campaign_rule,
     evidence_of_test,
@@ -24,16 +24,16 @@ class LastTestRule(ConfigRule):
 
     needs_enabled = True
 
-    def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
+    def evaluate_config(self, config: SftpConfig, inputs: EvaluationInput) -> Finding:
         """Return the verdict on the test on record; unknown for half a record."""
         if config.half_tested:
             return unknown("the record of the last test is incomplete", evidence_of_test(config))
         if config.last_test_at is None:
             return healthy("no connection test on record")
-        return self.judge_test(config, config.last_test_at, sight.now)
+        return self.evaluate_test(config, config.last_test_at, inputs.now)
 
     @abstractmethod
-    def judge_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
+    def evaluate_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
         """Return the verdict on a test that ran at `tested_at`."""
 
 
@@ -50,7 +50,7 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
 
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
 
-    def judge_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
+    def evaluate_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
         """Return unhealthy when the test on record failed."""
         evidence = evidence_of_test(config)
         when = _when(tested_at, now)
@@ -71,7 +71,7 @@ class StaleTest(LastTestRule, alertname="SftpTestStale"):
     max_age: PositiveSeconds = setting(30 * DAY, "how old the last test may be")
     max_age_by_schedule: AgesBySchedule = setting({}, "instead of max_age, by import_schedule")
 
-    def judge_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
+    def evaluate_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
         """Return unhealthy from `last_test_at` plus the age allowed on."""
         allowed = self.max_age_for(config)
         evidence = {**evidence_of_test(config), "max_age": span(allowed)}
@@ -93,7 +93,7 @@ class FutureTest(LastTestRule, alertname="SftpTestInFuture"):
 
     tolerance: Seconds = setting(5 * MINUTE, "how far ahead of now a test may be dated")
 
-    def judge_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
+    def evaluate_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
         """Return unhealthy while `last_test_at` is more than `tolerance` ahead."""
         evidence = {**evidence_of_test(config), "tolerance": span(self.tolerance)}
         ahead = tested_at - now

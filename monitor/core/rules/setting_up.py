@@ -6,8 +6,8 @@ from monitor.core.model import DAY, Finding, PollError, Seconds, Severity, SftpC
 from monitor.core.rule import (
     EVERY_OTHER_RULE,
     ConfigRule,
+    EvaluationInput,
     Rule,
-    Sight,
     by_deadline,
     campaign_rule,
     evidence_of_test,
@@ -29,29 +29,36 @@ class Missing(Rule, alertname="SftpConfigMissing"):
     next_step = (
         "Ask who removed the SFTP config and create it again, or take the campaign off the list."
     )
-    mutes = (EVERY_OTHER_RULE,)
+    inhibits = (EVERY_OTHER_RULE,)
 
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
 
-    def judge(self, sight: Sight) -> Finding:
+    def evaluate(self, inputs: EvaluationInput) -> Finding:
         """Return unhealthy for an expected config that is not there; an unread one is unknown."""
-        match sight.observation:
+        match inputs.observation:
             case PollError() as error:
                 return unread(error)
             case SftpConfig():
                 return healthy("the campaign has an SFTP config")
-        had_one = sight.memory.config is not None
-        if not sight.target.expected and not had_one:
+        had_one = inputs.last_known.config is not None
+        if not inputs.target.expected and not had_one:
             return healthy("the campaign does not use SFTP")
-        gone_at, others_at = sight.memory.gone_at, sight.others_read_at
+        missing_since, others_at = inputs.last_known.missing_since, inputs.others_read_at
         # It may be gone for all: a token, an API release.
-        if had_one and gone_at is not None and others_at is not None and others_at < gone_at:
+        if (
+            had_one
+            and missing_since is not None
+            and others_at is not None
+            and others_at < missing_since
+        ):
             return unknown("the SFTP config is gone; two other campaigns are asked first")
         # Known from discovery alone the campaign itself may be gone.
-        listed, listed_at = sight.target.listed, sight.target.listed_at or 0.0
-        if not listed and gone_at is not None and listed_at <= gone_at:
+        listed, listed_at = inputs.target.listed, inputs.target.listed_at or 0.0
+        if not listed and missing_since is not None and listed_at <= missing_since:
             return unknown("no SFTP config; the next listing says whether the campaign is there")
-        evidence = {"gone_at": rfc3339(sight.now if gone_at is None else gone_at)}
+        evidence = {
+            "missing_since": rfc3339(inputs.now if missing_since is None else missing_since)
+        }
         if had_one:
             return unhealthy("the SFTP config that was there is gone", evidence)
         return unhealthy("the platform has no SFTP config for this campaign", evidence)
@@ -66,22 +73,22 @@ class NeverTested(ConfigRule, alertname="SftpNeverTested"):
     next_step = (
         "Run a connection test on the campaign's SFTP page; it cannot be enabled before one passed."
     )
-    mutes = ("disabled",)
+    inhibits = ("disabled",)
 
     grace: Seconds = setting(DAY, "how long a new config may stay untested")
 
-    def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
+    def evaluate_config(self, config: SftpConfig, inputs: EvaluationInput) -> Finding:
         """Return unhealthy `grace` after the creation (where unknown: since it was first seen)."""
         if config.half_tested:
             return unknown("the record of the last test is incomplete", evidence_of_test(config))
         if config.last_test_at is not None:
             return healthy("a connection test is on record", evidence_of_test(config))
-        seen = sight.dated(sight.memory.first_seen_at)
+        seen = inputs.dated(inputs.last_known.first_seen_at)
         created = seen if config.created_at is None else config.created_at
         at, grace = rfc3339(created), span(self.grace)
         summary = f"no connection test on record, created {at}, allowed {grace}"
         evidence = {"created_at": at, "grace": grace}
-        return by_deadline(created + self.grace, sight.now, summary, evidence)
+        return by_deadline(created + self.grace, inputs.now, summary, evidence)
 
 
 @campaign_rule
@@ -96,16 +103,16 @@ class Disabled(ConfigRule, alertname="SftpConfigDisabled"):
 
     grace: Seconds = setting(DAY, "how long a config may be switched off")
 
-    def judge_config(self, config: SftpConfig, sight: Sight) -> Finding:
+    def evaluate_config(self, config: SftpConfig, inputs: EvaluationInput) -> Finding:
         """Return unhealthy once seen off, or (never seen enabled) existing, for `grace`."""
         if config.is_enabled:
             return healthy("the SFTP config is enabled", {"is_enabled": "true"})
-        memory = sight.memory
-        since = sight.dated(memory.disabled_since)
-        if not memory.enabled_seen and config.created_at is not None:
+        last_known = inputs.last_known
+        since = inputs.dated(last_known.disabled_since)
+        if not last_known.enabled_seen and config.created_at is not None:
             since = config.created_at
         at, grace = rfc3339(since), span(self.grace)
         evidence = {"is_enabled": "false", "disabled_since": at, "grace": grace}
         summary = f"disabled since {at} or earlier (allowed: {grace})"
         # No instant that the platform recorded: so unhealthy since the first such observation.
-        return replace(by_deadline(since + self.grace, sight.now, summary, evidence), since=None)
+        return replace(by_deadline(since + self.grace, inputs.now, summary, evidence), since=None)

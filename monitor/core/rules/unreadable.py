@@ -2,8 +2,8 @@
 
 from monitor.core.model import MINUTE, Finding, PollError, Seconds
 from monitor.core.rule import (
+    EvaluationInput,
     Rule,
-    Sight,
     campaign_rule,
     healthy,
     setting,
@@ -28,9 +28,9 @@ class Unreadable(Rule, alertname="SftpConfigUnreadable"):
 
     after: Seconds = setting(15 * MINUTE, "how long polls must have failed")
 
-    def judge(self, sight: Sight) -> Finding:
+    def evaluate(self, inputs: EvaluationInput) -> Finding:
         """Return unhealthy at a failed poll: 3 in a row, the first of them `after` ago."""
-        error, failures = sight.observation, sight.status.failures
+        error, failures = inputs.observation, inputs.status.failures
         if not isinstance(error, PollError):
             return healthy("the SFTP config can be read")
         if failures is None:
@@ -43,7 +43,7 @@ class Unreadable(Rule, alertname="SftpConfigUnreadable"):
             "first_failure_at": first,
         }
         summary = f"{failures.count} polls in a row failed since {first}: {error.reason}"
-        lasted = sight.now - sight.dated(failures.first_at)
+        lasted = inputs.now - inputs.dated(failures.first_at)
         if failures.count < self.FAILURES or lasted < self.after:
             return unknown(summary, evidence)
         return unhealthy(summary, evidence, since=failures.first_at)

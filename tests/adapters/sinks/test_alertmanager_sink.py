@@ -11,22 +11,22 @@ import pytest
 import structlog
 import yaml
 
-from monitor.adapters.sinks import RefusedError, Situation
+from monitor.adapters.sinks import AlertmanagerContext, PermanentDeliveryError
 from monitor.adapters.sinks.alertmanager import (
     BATCH,
     HOLD,
-    TELL_ENDS_FOR,
+    SEND_ENDS_FOR,
     AlertmanagerSink,
     annotations_of,
     labels_of,
-    told_events,
+    standing_events,
 )
-from monitor.core.board import Board
 from monitor.core.environment import ENVIRONMENT_RULES
 from monitor.core.model import Event, EventStatus, Severity
 from monitor.core.rules import RULES
+from monitor.core.snapshot import Snapshot
 from monitor.serialize import Links
-from support.boards import a_board, a_rich_board, an_entry, an_environment
+from support.boards import a_rich_snapshot, a_snapshot, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.events import FIRING
 from support.receiver import receiver
@@ -41,7 +41,7 @@ SHIPPED = {
     if "alert" in rule
 }
 
-Level = Mapping[str, Any]
+PostableAlert = Mapping[str, Any]
 
 
 # --- labels and annotations -----------------------------------------------------------------------
@@ -58,8 +58,8 @@ def test_an_alert_is_named_as_in_the_shipped_rules(rule: str) -> None:
 
 
 def test_the_labels_are_those_of_the_metric_for_every_alert_that_is_told() -> None:
-    board = a_rich_board("team", "none")
-    exported = scrape(board).labels("alert")
+    snapshot = a_rich_snapshot("team", "none")
+    exported = scrape(snapshot).labels("alert")
     expected = [
         {name: value for name, value in labels.items() if value and name != "alertstate"}
         for labels in exported
@@ -67,8 +67,8 @@ def test_the_labels_are_those_of_the_metric_for_every_alert_that_is_told() -> No
     ]
     told = [
         labels_of(event)
-        for environment in board.environments.values()
-        for event in told_events(environment)
+        for environment in snapshot.environments.values()
+        for event in standing_events(environment)
     ]
     assert len(told) >= 6
     assert {labels.pop("alertname") for labels in told} >= {"SftpTestFailed", "SftpTestStale"}
@@ -119,11 +119,11 @@ def test_the_annotations_say_what_where_since_when_and_what_to_do() -> None:
 class Alertmanager:
     """What an Alertmanager holds, of what it was told; `bad` hosts it refuses."""
 
-    posts: list[list[Level]] = field(default_factory=list)
+    posts: list[list[PostableAlert]] = field(default_factory=list)
     bad: set[str] = field(default_factory=set)
     down: bool = False
 
-    def take(self, levels: list[Level]) -> int:
+    def take(self, levels: list[PostableAlert]) -> int:
         if self.down:
             return 503
         if any(level["labels"].get("sftp_host") in self.bad for level in levels):
@@ -132,7 +132,7 @@ class Alertmanager:
         return 200
 
     @property
-    def last(self) -> list[Level]:
+    def last(self) -> list[PostableAlert]:
         return self.posts[-1]
 
 
@@ -140,12 +140,12 @@ class Alertmanager:
 class Story:
     """A sink, the board that it sees, and the clock."""
 
-    board: Board = field(default_factory=lambda: Board({}, NOW))
+    snapshot: Snapshot = field(default_factory=lambda: Snapshot({}, NOW))
     now: float = NOW
 
     def sink(self, url: str) -> AlertmanagerSink:
-        situation = Situation(lambda: self.now, lambda: self.board)
-        return AlertmanagerSink(1, url, LINKS, situation)
+        context = AlertmanagerContext(lambda: self.now, lambda: self.snapshot)
+        return AlertmanagerSink(1, url, LINKS, context)
 
     def show(self, *campaigns: str, passed: bool = False, host: str = "sftp.example.com") -> None:
         """Put these campaigns on the board: their last test failed, unless it has passed."""
@@ -159,7 +159,7 @@ class Story:
             again = (NOW, a_config(last_test_success=False, last_test_at=NOW - 600, host=host))
             history = (broken, mended if passed else again)
             entries.append(an_entry(each, *history, labels={"team": "retail"}))
-        self.board = a_board(an_environment(*entries))
+        self.snapshot = a_snapshot(an_environment(*entries))
 
 
 def an_event(campaign: str, status: EventStatus = EventStatus.FIRING, **fields: Any) -> Event:
@@ -217,7 +217,7 @@ async def test_all_that_fires_is_told_again(story: Story) -> None:
     held = Alertmanager()
     async with receiver() as to:
         to.status = held.take
-        await story.sink(to.url).repeat()
+        await story.sink(to.url).resend()
     assert [level["labels"]["campaign_id"] for level in held.last] == ["c-1", "c-2"]
 
 
@@ -230,12 +230,12 @@ async def test_what_is_over_is_told_again_for_a_quarter_of_an_hour(story: Story)
         await sink.deliver(an_event("c-1"))
         story.show("c-1", passed=True)
         await sink.deliver(an_event("c-1", RESOLVED))
-        story.now += TELL_ENDS_FOR - 1
-        await sink.repeat()
+        story.now += SEND_ENDS_FOR - 1
+        await sink.resend()
         (again,) = held.last
         assert seconds_from(NOW, again["endsAt"]) == 0
         story.now += 2
-        await sink.repeat()
+        await sink.resend()
     assert len(held.posts) == 3
 
 
@@ -251,7 +251,7 @@ async def test_a_host_that_is_edited_while_it_fires_is_neither_an_end_nor_a_page
         await sink.deliver(an_event("c-1"))
         story.show("c-1", host="new.example.com")
         sink = story.sink(to.url) if restarted else sink
-        await sink.repeat()
+        await sink.resend()
         story.show("c-1", passed=True, host="new.example.com")
         await sink.deliver(an_event("c-1", RESOLVED))
     assert [len(post) for post in held.posts] == [1, 1, 1]
@@ -295,7 +295,7 @@ async def test_what_fires_again_is_not_said_to_be_over(story: Story) -> None:
         await sink.deliver(an_event("c-1", RESOLVED))
         story.show("c-1")
         await sink.deliver(an_event("c-1"))
-        await sink.repeat()
+        await sink.resend()
     assert [seconds_from(NOW, level["endsAt"]) for level in held.last] == [HOLD]
 
 
@@ -308,8 +308,8 @@ async def test_an_environment_that_is_not_on_the_board_is_not_said_to_be_over(
         to.status = held.take
         sink = story.sink(to.url)
         await sink.deliver(an_event("c-1"))
-        story.board = Board({}, NOW)
-        await sink.repeat()
+        story.snapshot = Snapshot({}, NOW)
+        await sink.resend()
     assert len(held.posts) == 1
 
 
@@ -332,17 +332,17 @@ async def test_one_bad_alert_does_not_take_the_others_down_and_is_logged_once(
     bad = an_entry(
         "bad", (NOW, a_config(last_test_success=False, last_test_at=NOW - 9, host="bad.example"))
     )
-    production = story.board.environments["production"]
-    story.board = a_board(replace(production, campaigns={**production.campaigns, "bad": bad}))
+    production = story.snapshot.environments["production"]
+    story.snapshot = a_snapshot(replace(production, campaigns={**production.campaigns, "bad": bad}))
     held = Alertmanager(bad={"bad.example"})
     async with receiver() as to:
         to.status = held.take
         to.text = '{"code":601,"message":"bad\\u001b one"}'
         with structlog.testing.capture_logs() as logs:
             sink = story.sink(to.url)
-            await sink.repeat()
-            await sink.repeat()
-            with pytest.raises(RefusedError, match="answered 400"):
+            await sink.resend()
+            await sink.resend()
+            with pytest.raises(PermanentDeliveryError, match="answered 400"):
                 await sink.deliver(an_event("bad", sftp_host="bad.example"))
     told = [level["labels"]["campaign_id"] for post in held.posts for level in post]
     assert sorted(told) == sorted(f"c-{n}" for n in range(40) for _ in "12")
@@ -355,7 +355,7 @@ async def test_many_alerts_go_out_in_batches(story: Story) -> None:
     held = Alertmanager()
     async with receiver() as to:
         to.status = held.take
-        await story.sink(to.url).repeat()
+        await story.sink(to.url).resend()
     assert [len(post) for post in held.posts] == [BATCH, 1]
 
 
@@ -378,7 +378,7 @@ async def test_what_was_read_from_the_board_is_told_before_what_is_newer(story: 
     async with receiver() as to:
         to.status, to.hold = held.take, asyncio.Event()
         sink = story.sink(to.url)
-        repeating = asyncio.create_task(sink.repeat())
+        repeating = asyncio.create_task(sink.resend())
         await to.until(lambda: len(to.received) == 1)
         story.show("c-1", passed=True)
         telling = asyncio.create_task(sink.deliver(an_event("c-1", RESOLVED)))

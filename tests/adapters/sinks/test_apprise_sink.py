@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.sinks.apprise import AppriseSink, as_words
+from monitor.adapters.sinks.apprise import AppriseSink, to_text
 from monitor.config import TokenSource
 from monitor.core.model import EventStatus
 from monitor.serialize import Links
@@ -63,7 +63,7 @@ async def test_a_file_without_such_a_url_is_told_without_its_content(tmp_path: P
 
 def test_the_words_say_what_is_known_and_nothing_of_what_is_not() -> None:
     event = replace(FIRING, campaign_id=None, campaign_name="", sftp_host="", since=None)
-    title, body = as_words(replace(event, epoch="e"), LINKS)
+    title, body = to_text(replace(event, epoch="e"), LINKS)
     assert title == "FIRING WARNING stale_test: production"
     assert "Campaign" not in body
     assert "None" not in body

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.sinks import RefusedError
+from monitor.adapters.sinks import PermanentDeliveryError
 from monitor.adapters.sinks.webhook import REFUSED, SIGNATURE, WebhookSink
 from monitor.config import TokenSource, WebhookConfig
 from monitor.serialize import Links, event_line
@@ -86,7 +86,7 @@ async def test_the_secret_is_read_again_for_each_event(secret: Path) -> None:
 @pytest.mark.parametrize("status", sorted(REFUSED))
 async def test_what_the_receiver_refuses_for_good_is_told_so(secret: Path, status: int) -> None:
     async with receiver(status) as to:
-        with pytest.raises(RefusedError, match=f"{to.url} answered {status}"):
+        with pytest.raises(PermanentDeliveryError, match=f"{to.url} answered {status}"):
             await delivered(to, secret)
 
 

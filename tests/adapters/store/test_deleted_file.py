@@ -12,7 +12,7 @@ import pytest
 
 from monitor.adapters.store import StorageError, Store
 from support.builders import NOW
-from support.state_files import SINK, events, execute, select, tell_all
+from support.state_files import SINK, deliver_all, events, execute, select
 
 
 def deleted(path: Path) -> None:
@@ -69,7 +69,7 @@ async def test_fault_40_it_is_noticed_counted_and_told(
     store.add_sink(SINK)
     store.save(events(1))
     await store.flush()
-    assert await tell_all(store) == [(1, True)]
+    assert await deliver_all(store) == [(1, True)]
     await store.flush()
     happens(path)
     store.save(events(2))
@@ -77,7 +77,7 @@ async def test_fault_40_it_is_noticed_counted_and_told(
     assert store.problem
     assert {str(problem) for problem in problems} == {f"{path}: {why}"}
     assert store.pending(SINK) == (1, NOW + 2)
-    assert await tell_all(store) == [(2, False)]
+    assert await deliver_all(store) == [(2, False)]
 
 
 @WHAT_HAPPENS

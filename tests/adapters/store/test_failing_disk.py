@@ -12,12 +12,12 @@ from monitor.adapters.store import Change, StorageError, Store
 from support.builders import NOW, a_status
 from support.state_files import (
     SINK,
+    deliver_all,
     events,
     execute,
     full_disk,
     run_script,
     select,
-    tell_all,
     threaded,
 )
 
@@ -73,7 +73,7 @@ async def test_a_sink_is_woken_when_the_disk_fails_and_when_it_is_back(
 async def test_everything_is_durable_while_the_disk_works(store: Store) -> None:
     store.add_sink(SINK)
     await save(store, 1)
-    assert await tell_all(store) == [(1, True)]
+    assert await deliver_all(store) == [(1, True)]
 
 
 async def test_fault_39_events_that_cannot_be_written_are_told_as_undurable_once(
@@ -82,12 +82,12 @@ async def test_fault_39_events_that_cannot_be_written_are_told_as_undurable_once
     store.add_sink(SINK)
     with full_disk(path):
         await save(store, 1, 2)
-        assert await tell_all(store) == [(1, False), (2, False)]
-        assert await tell_all(store) == []
+        assert await deliver_all(store) == [(1, False), (2, False)]
+        assert await deliver_all(store) == []
         await save(store, 3)
-        assert await tell_all(store) == [(3, False)]
+        assert await deliver_all(store) == [(3, False)]
     await save(store, 4)
-    assert await tell_all(store) == [(4, True)]
+    assert await deliver_all(store) == [(4, True)]
 
 
 async def test_fault_39_what_was_told_as_undurable_is_not_told_again_after_a_restart(
@@ -96,12 +96,12 @@ async def test_fault_39_what_was_told_as_undurable_is_not_told_again_after_a_res
     store.add_sink(SINK)
     with full_disk(path):
         await save(store, 1, 2, 3)
-        await tell_all(store)
+        await deliver_all(store)
     await store.flush()
     assert select(path, CURSOR) == [(3,)]
     await store.aclose()
     again = Store(path, now=NOW)
-    assert await tell_all(again) == []
+    assert await deliver_all(again) == []
     await again.aclose()
 
 
@@ -112,7 +112,7 @@ async def test_what_was_saved_but_not_yet_told_waits_until_the_disk_is_back(
     with full_disk(path):
         await save(store, 1)
     await store.flush()
-    assert await tell_all(store) == [(1, True)]
+    assert await deliver_all(store) == [(1, True)]
 
 
 async def test_an_event_told_while_the_disk_came_back_is_not_told_again(
@@ -125,7 +125,7 @@ async def test_an_event_told_while_the_disk_came_back_is_not_told_again(
         assert being_delivered is not None
     await store.flush()
     store.mark_delivered(SINK, being_delivered.event_id)
-    assert await tell_all(store) == [(2, True)]
+    assert await deliver_all(store) == [(2, True)]
     await store.flush()
     assert select(path, CURSOR) == [(2,)]
 
@@ -146,7 +146,7 @@ async def test_a_delivery_that_ends_while_it_is_written_moves_the_cursor_with_th
         await flushed
         await store.flush()
         assert select(path, CURSOR) == [(1,)]
-        assert await tell_all(store) == []
+        assert await deliver_all(store) == []
 
 
 async def test_a_cursor_moves_in_memory_while_it_cannot_be_written(
@@ -156,7 +156,7 @@ async def test_a_cursor_moves_in_memory_while_it_cannot_be_written(
     await save(store, 1, 2)
     with full_disk(path):
         await save(store, 3)
-        assert await tell_all(store) == [(1, True), (2, True), (3, False)]
+        assert await deliver_all(store) == [(1, True), (2, True), (3, False)]
         assert store.pending(SINK) == (0, None)
     await store.flush()
     assert select(path, CURSOR) == [(3,)]
@@ -167,10 +167,10 @@ async def test_each_sink_is_told_what_cannot_be_written(store: Store, path: Path
         store.add_sink(sink)
     with full_disk(path):
         await save(store, 1)
-        assert await tell_all(store) == [(1, False)]
+        assert await deliver_all(store) == [(1, False)]
     await store.flush()
-    assert await tell_all(store, "file") == [(1, True)]
-    assert await tell_all(store) == []
+    assert await deliver_all(store, "file") == [(1, True)]
+    assert await deliver_all(store) == []
 
 
 async def test_what_cannot_be_written_counts_as_pending(store: Store, path: Path) -> None:
@@ -262,7 +262,7 @@ async def _play(path: Path, actions: list[str]) -> None:
                 broken = False
                 await store.flush()
             case "tell":
-                told += [seq for seq, _ in await tell_all(store)]
+                told += [seq for seq, _ in await deliver_all(store)]
             case "restart" if not broken:
                 await store.aclose()
                 store = Store(path, now=NOW)
@@ -276,7 +276,7 @@ import asyncio, resource, signal, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from monitor.adapters.store import Store
-from monitor.core.board import HistoryQuery
+from monitor.core.snapshot import HistoryQuery
 from support.builders import NOW
 from support.state_files import SINK, events, tell_all
 

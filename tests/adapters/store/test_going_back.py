@@ -8,7 +8,7 @@ import pytest
 
 from monitor.adapters.store import StorageError, Store, schema
 from support.builders import NOW
-from support.state_files import SINK, events, execute, select, tell_all
+from support.state_files import SINK, deliver_all, events, execute, select
 
 KNOWN = schema.FIRST + len(schema.MIGRATIONS)
 TOMORROW = (*schema.MIGRATIONS, ("CREATE TABLE of_tomorrow (x INTEGER)",))
@@ -23,7 +23,7 @@ async def a_state(path: Path) -> None:
     store = Store(path, now=NOW)
     store.add_sink(SINK)
     store.save(events(1))
-    await tell_all(store)
+    await deliver_all(store)
     await store.aclose()
 
 
@@ -92,7 +92,7 @@ async def test_the_release_before_goes_on_from_the_copy_once_it_is_in_place(path
     await a_state(path)
     shutil.move(upgrade(path), path)
     store = Store(path, now=NOW)
-    assert await tell_all(store) == []
+    assert await deliver_all(store) == []
     store.save(events(2))
     ids = [stored.event_id.split("-")[1:] for stored in store.history().values()]
     assert ids[0] == [store.epoch, "2"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monitor.adapters.store import Change, StorageError, Store, read_history, schema
-from monitor.core.board import HistoryQuery
+from monitor.core.snapshot import HistoryQuery
 from support.builders import NOW
 from support.state_files import an_event, events, execute, run_script
 

@@ -8,7 +8,7 @@ import pytest
 from monitor.adapters.store import Change, StorageError, Store
 from monitor.core.model import DAY
 from support.builders import NOW
-from support.state_files import SINK, an_event, events, execute, select, tell_all
+from support.state_files import SINK, an_event, deliver_all, events, execute, select
 
 
 async def head(store: Store, sink: str = SINK) -> int | None:
@@ -78,7 +78,7 @@ async def test_a_cursor_survives_a_restart(store: Store, path: Path) -> None:
     await saved(store, 1, 2, 3)
     await deliver(store, 2)
     again = await reopened(store, path)
-    assert await tell_all(again) == [(3, True)]
+    assert await deliver_all(again) == [(3, True)]
     await again.aclose()
 
 
@@ -92,7 +92,7 @@ async def test_each_environment_has_a_cursor_of_its_own(store: Store, path: Path
     cursors = select(path, "SELECT environment, event_row FROM cursor ORDER BY environment")
     assert cursors == [("", 0), ("production", 1), ("staging", 2)]
     again = await reopened(store, path)
-    assert await tell_all(again) == [(3, True)]
+    assert await deliver_all(again) == [(3, True)]
     await again.aclose()
 
 
@@ -123,7 +123,7 @@ async def test_a_new_sink_starts_at_the_newest_event_there_was_at_the_start(
     again.add_sink("file")
     again.save(events(3))
     again = await reopened(again, path)
-    assert await tell_all(again, "file") == [(3, True)]
+    assert await deliver_all(again, "file") == [(3, True)]
     await again.aclose()
 
 
@@ -136,7 +136,7 @@ async def test_an_environment_that_is_new_to_a_sink_is_delivered_from_its_first_
     again.add_sink(SINK)
     again.save(Change(events=(an_event(7, environment="staging"),)))
     again = await reopened(again, path)
-    assert await tell_all(again) == [(7, True)]
+    assert await deliver_all(again) == [(7, True)]
     await again.aclose()
 
 
@@ -155,7 +155,7 @@ async def test_what_waits_is_known_without_a_disk(store: Store, path: Path) -> N
     execute(path, "DROP TABLE event")
     assert store.pending(SINK) == (2, NOW + 1)
     # Nor is the table needed to deliver what this process has decided.
-    assert await tell_all(store) == [(1, True), (2, True)]
+    assert await deliver_all(store) == [(1, True), (2, True)]
 
 
 async def test_an_event_that_cannot_be_decoded_is_passed_over_and_said_to_be_lost(
@@ -169,7 +169,7 @@ async def test_an_event_that_cannot_be_decoded_is_passed_over_and_said_to_be_los
     ids = (an_event(seq, epoch=store.epoch).event_id for seq in (1, 3))
     lost = tuple(f"the stored event {event_id} cannot be read" for event_id in ids)
     assert (await again.load()).problems == lost
-    assert await tell_all(again) == [(2, True), (4, True)]
+    assert await deliver_all(again) == [(2, True), (4, True)]
     assert again.pending(SINK) == (0, None)
     await again.aclose()
 
@@ -185,7 +185,7 @@ async def test_whenever_the_process_dies_what_was_committed_is_delivered_by_the_
     for file in (path, path.with_name(f"{path.name}-wal")):
         shutil.copy(file, after_crash)
     again = Store(after_crash / path.name, now=NOW)
-    assert await tell_all(again) == [(2, True)]
+    assert await deliver_all(again) == [(2, True)]
     await again.aclose()
 
 
@@ -218,7 +218,7 @@ async def test_retention_does_not_wait_for_a_sink_that_runs_no_more(
     store.add_sink("removed")
     await saved(store, 1, 2)
     again = await reopened(store, path)
-    await tell_all(again)
+    await deliver_all(again)
     await again.prune(NOW + DAY)
     assert again.history() == {}
     await again.aclose()
@@ -229,7 +229,7 @@ async def test_retention_touches_no_event_that_is_being_committed(store: Store) 
     store.save(events(1))
     await store.prune(NOW + DAY)
     assert list(store.history()) == [1]
-    assert await tell_all(store) == [(1, True)]
+    assert await deliver_all(store) == [(1, True)]
 
 
 async def test_retention_touches_no_status(store: Store, path: Path) -> None:
@@ -244,13 +244,13 @@ async def test_after_everything_was_pruned_new_events_are_still_delivered(
     store: Store, path: Path
 ) -> None:
     await saved(store, 1, 2)
-    assert await tell_all(store) == [(1, True), (2, True)]
+    assert await deliver_all(store) == [(1, True), (2, True)]
     await store.prune(NOW + DAY)
     assert store.history() == {}
     again = await reopened(store, path)
     again.add_sink(SINK)
     again.save(events(3))
-    assert await tell_all(again) == [(3, True)]
+    assert await deliver_all(again) == [(3, True)]
     await again.aclose()
 
 
@@ -262,5 +262,5 @@ async def test_reading_from_a_broken_database_is_a_storage_error(store: Store, p
     with pytest.raises(StorageError, match="cannot be read"):
         again.history()
     # What waits was read at the start.
-    assert await tell_all(again) == [(1, True)]
+    assert await deliver_all(again) == [(1, True)]
     await again.aclose()

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.adapters.store import rows, schema
-from monitor.core.discovery import Roster
+from monitor.core.discovery import TargetSet
 from monitor.core.model import (
     AlertLabels,
     Event,
     EventStatus,
-    Listed,
+    ListedCampaign,
     PollError,
     Reason,
     Severity,
@@ -31,7 +31,7 @@ from monitor.core.status import (
     CampaignStatus,
     EnvironmentStatus,
     Failures,
-    Memory,
+    LastKnown,
     Run,
 )
 from support.builders import NOW, a_config, a_status
@@ -63,11 +63,11 @@ configs = st.builds(
     has_test_fields=st.booleans(),
 )
 memories = st.builds(
-    Memory,
+    LastKnown,
     config=st.none() | configs,
-    gone_at=maybe_instants,
+    missing_since=maybe_instants,
     first_seen_at=maybe_instants,
-    seen_at=maybe_instants,
+    last_read_at=maybe_instants,
     enabled_seen=st.booleans(),
     disabled_since=maybe_instants,
     last_passed_at=maybe_instants,
@@ -86,9 +86,9 @@ alerts = st.builds(
     fired_at=maybe_instants,
     healthy_at=maybe_instants,
     muted_by=maybe_texts,
-    told=st.booleans(),
-    told_at=maybe_instants,
-    told_severity=st.none() | st.sampled_from(Severity),
+    notified=st.booleans(),
+    notified_at=maybe_instants,
+    notified_severity=st.none() | st.sampled_from(Severity),
     fired_as=st.none() | alert_labels,
     seq=counts,
     summary=texts,
@@ -100,7 +100,7 @@ statuses = st.builds(
     CampaignStatus,
     environment=texts,
     campaign_id=texts,
-    memory=memories,
+    last_known=memories,
     alerts=st.dictionaries(texts, alerts, max_size=3),
     polled_at=maybe_instants,
     error=st.none() | errors,
@@ -146,9 +146,11 @@ stored_events = st.builds(
     initial=st.booleans(),
 )
 
-rosters = st.builds(
-    Roster,
-    campaigns=st.dictionaries(texts, st.builds(Listed, texts, texts, texts, texts), max_size=3),
+target_sets = st.builds(
+    TargetSet,
+    campaigns=st.dictionaries(
+        texts, st.builds(ListedCampaign, texts, texts, texts, texts), max_size=3
+    ),
     absent=st.dictionaries(texts, st.integers(1, 3), max_size=3),
     distrusted=st.integers(0, 2),
     listed_at=st.none() | instants,
@@ -257,7 +259,7 @@ def test_what_is_no_status_is_refused(body: str) -> None:
 
 
 def test_text_that_is_no_unicode_is_refused_before_it_reaches_the_disk() -> None:
-    status = a_status(memory=Memory(config=a_config(host="\ud800")))
+    status = a_status(last_known=LastKnown(config=a_config(host="\ud800")))
     with pytest.raises(ValueError, match="surrogates"):
         rows.CAMPAIGN.encode(status)
 
@@ -271,12 +273,12 @@ def test_an_events_row_has_the_columns_that_the_history_is_searched_by() -> None
     assert row[7] == rows.EVENT.encode(event)
 
 
-@given(rosters)
-def test_a_roster_survives_to_the_last_bit_and_in_its_order(roster: Roster) -> None:
-    again = rows.ROSTER.decode(rows.ROSTER.encode(roster))
+@given(target_sets)
+def test_a_roster_survives_to_the_last_bit_and_in_its_order(target_set: TargetSet) -> None:
+    again = rows.TARGET_SET.decode(rows.TARGET_SET.encode(target_set))
     assert again is not None
-    assert again == roster
-    assert list(again.campaigns) == list(roster.campaigns)
+    assert again == target_set
+    assert list(again.campaigns) == list(target_set.campaigns)
 
 
 STORED: list[tuple[rows.Body[Any], str, str]] = [
@@ -286,7 +288,7 @@ STORED: list[tuple[rows.Body[Any], str, str]] = [
         rows.ENVIRONMENT.encode(EnvironmentStatus(name="production", called_at=NOW)),
         "called_at",
     ),
-    (rows.ROSTER, rows.ROSTER.encode(Roster(listed_at=NOW)), "listed_at"),
+    (rows.TARGET_SET, rows.TARGET_SET.encode(TargetSet(listed_at=NOW)), "listed_at"),
     (rows.EVENT, rows.EVENT.encode(an_event()), "decided_at"),
 ]
 
@@ -304,7 +306,7 @@ def test_what_is_not_known_takes_no_room_on_the_disk() -> None:
     texts = [
         rows.CAMPAIGN.encode(a_status()),
         rows.ENVIRONMENT.encode(EnvironmentStatus(name="production")),
-        rows.ROSTER.encode(Roster()),
+        rows.TARGET_SET.encode(TargetSet()),
     ]
     assert [text for text in texts if "null" in text] == []
 

@@ -116,8 +116,8 @@ def test_a_path_that_is_too_long_for_sqlite_is_an_error_with_words(tmp_path: Pat
 
 def test_a_file_system_without_shared_memory_is_refused_with_what_to_do(path: Path) -> None:
     # What SQLite has in memory cannot have a WAL either.
-    memory = closing(sqlite3.connect(":memory:"))
-    with memory as connection, pytest.raises(StorageError) as refused:
+    last_known = closing(sqlite3.connect(":memory:"))
+    with last_known as connection, pytest.raises(StorageError) as refused:
         schema._configure(connection, path)
     assert str(refused.value) == (
         f"{path}: this file system has no shared memory for SQLite's WAL; "

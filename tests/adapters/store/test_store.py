@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 
 from monitor.adapters.store import MEMORY, Change, Loaded, StorageError, Store
-from monitor.core.discovery import Roster
-from monitor.core.model import Listed
-from monitor.core.status import Alert, AlertState, CampaignStatus, EnvironmentStatus, Memory
+from monitor.core.discovery import TargetSet
+from monitor.core.model import ListedCampaign
+from monitor.core.status import Alert, AlertState, CampaignStatus, EnvironmentStatus, LastKnown
 from support.builders import NOW, a_config, a_status
 from support.state_files import an_event, events, execute, full_disk, select, threaded
 
 REMEMBERED = a_status(
-    memory=Memory(config=a_config(), seen_at=NOW),
-    alerts={"failed_test": Alert(rule="failed_test", state=AlertState.FIRING, told=True, seq=2)},
+    last_known=LastKnown(config=a_config(), last_read_at=NOW),
+    alerts={
+        "failed_test": Alert(rule="failed_test", state=AlertState.FIRING, notified=True, seq=2)
+    },
     polled_at=NOW,
 )
 ENVIRONMENT = EnvironmentStatus(
@@ -26,8 +28,8 @@ ENVIRONMENT = EnvironmentStatus(
     outage_at=NOW,
     alerts={"api_unreachable": Alert(rule="api_unreachable", seq=3)},
 )
-ROSTER = Roster(
-    campaigns={"c-2": Listed("c-2", "Retail — leads", "active", "sales")},
+TARGET_SET = TargetSet(
+    campaigns={"c-2": ListedCampaign("c-2", "Retail — leads", "active", "sales")},
     absent={"c-1": 2},
     distrusted=1,
     listed_at=NOW,
@@ -58,7 +60,7 @@ async def test_what_was_saved_is_loaded_after_a_restart(store: Store, path: Path
             environments=(ENVIRONMENT,),
             events=(an_event(2),),
             next_call_at={"production": NOW + 5},
-            rosters={"production": ROSTER},
+            target_sets={"production": TARGET_SET},
         )
     )
     await store.flush()
@@ -67,7 +69,7 @@ async def test_what_was_saved_is_loaded_after_a_restart(store: Store, path: Path
         campaigns={("production", "c-1"): REMEMBERED},
         environments={"production": ENVIRONMENT},
         next_call_at={"production": NOW + 5},
-        rosters={"production": ROSTER},
+        target_sets={"production": TARGET_SET},
     )
 
 
@@ -207,12 +209,12 @@ async def test_a_damaged_environment_costs_only_itself(store: Store, path: Path)
 
 
 async def test_a_damaged_roster_costs_only_itself(store: Store, path: Path) -> None:
-    store.save(Change(rosters={"production": ROSTER, "staging": ROSTER}))
+    store.save(Change(target_sets={"production": TARGET_SET, "staging": TARGET_SET}))
     await store.flush()
     execute(path, "UPDATE listing SET body = '{}x' WHERE environment = 'production'")
     loaded = await loaded_after(store, path)
     assert loaded.problems == ("the stored listing of environment production cannot be read",)
-    assert loaded.rosters == {"staging": ROSTER}
+    assert loaded.target_sets == {"staging": TARGET_SET}
 
 
 # --- when it is written ------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from monitor.adapters.store import StorageError, Store, read_history, rows, schema
-from monitor.core.board import HistoryQuery
+from monitor.core.snapshot import HistoryQuery
 from support.builders import NOW
-from support.state_files import SINK, an_event, events, full_disk, tell_all, threaded
+from support.state_files import SINK, an_event, deliver_all, events, full_disk, threaded
 
 
 async def test_an_event_from_the_disk_has_the_epoch_it_was_decided_in(
@@ -41,7 +41,7 @@ async def test_an_event_that_was_told_before_it_was_stored_is_passed_over_withou
     with full_disk(path):
         store.save(events(1))
         await store.flush()
-        assert await tell_all(store) == [(1, False)]
+        assert await deliver_all(store) == [(1, False)]
     await store.flush()
     problems: list[StorageError] = []
     store.on_error = problems.append
@@ -56,7 +56,7 @@ async def test_an_event_that_is_being_written_is_not_handed_out_yet(path: Path) 
         # Nothing was awaited so far, so the loop has not heard of a commit.
         assert store.undelivered(SINK) is None
         await store.flush()
-        assert await tell_all(store) == [(1, True)]
+        assert await deliver_all(store) == [(1, True)]
 
 
 async def test_what_is_not_committed_yet_is_not_read(path: Path) -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from monitor.adapters.talkover.decode import decode_listing
 from monitor.core.model import (
-    Listed,
-    ListingAnswer,
-    ListingPage,
+    ListedCampaign,
+    Page,
+    PageAnswer,
     PollError,
     RateHint,
     Reason,
@@ -48,7 +48,7 @@ EXAMPLE = {
     "days_of_week": ["monday", "friday"],
     "updated_at": "2024-01-10T14:30:00Z",
 }
-SPRING = Listed("campaign-uuid-1", "Spring Sales", "active", "sales")
+SPRING = ListedCampaign("campaign-uuid-1", "Spring Sales", "active", "sales")
 
 
 def entry(**changes: object) -> dict[str, object]:
@@ -66,13 +66,13 @@ def listing(*data: object, pagination: object = ABSENT) -> dict[str, object]:
     return document if pagination is ABSENT else {**document, "pagination": pagination}
 
 
-def decoded(document: object, page: int = 1, token: str = TOKEN) -> ListingPage | PollError:
+def decoded(document: object, page: int = 1, token: str = TOKEN) -> Page | PollError:
     return decode_listing(json.dumps(document).encode(), page, token)
 
 
-def page_of(*data: object, pagination: object = ABSENT, page: int = 1) -> ListingPage:
+def page_of(*data: object, pagination: object = ABSENT, page: int = 1) -> Page:
     seen = decoded(listing(*data, pagination=pagination), page)
-    assert isinstance(seen, ListingPage), seen
+    assert isinstance(seen, Page), seen
     return seen
 
 
@@ -83,7 +83,7 @@ def mismatch(document: object, page: int = 1) -> str:
     return seen.detail
 
 
-async def asked(script: Script, page: int = 1, **settings: Any) -> ListingAnswer:
+async def asked(script: Script, page: int = 1, **settings: Any) -> PageAnswer:
     """Return what a client makes of a server that follows this script."""
     async with Misbehaving(script) as server, client_of(server.url, **settings) as client:
         return await client.fetch_campaigns(page)
@@ -105,8 +105,8 @@ async def test_a_page_is_read_with_what_the_headers_say() -> None:
     }
     document = listing(EXAMPLE, pagination={"current_page": 1, "per_page": 100, "total": 1})
     got = await asked(replies(answer(document, headers=headers)))
-    assert got == ListingAnswer(
-        ListingPage((SPRING,), page=1, last=True, total=1),
+    assert got == PageAnswer(
+        Page((SPRING,), page=1, last=True, total=1),
         server_date=784111777.0,
         rate=RateHint(100, 40),
     )
@@ -157,7 +157,7 @@ async def test_listings_and_polls_share_the_turns_of_a_client() -> None:
         assert len(server.requests) == 1
         let_go.set()
         assert isinstance((await poll).observation, SftpConfig)
-        assert isinstance((await page).observation, ListingPage)
+        assert isinstance((await page).observation, Page)
 
 
 @pytest.mark.matrix(fast=5)
@@ -229,7 +229,7 @@ async def test_fault_6_a_404_is_no_empty_listing(body: bytes, content_type: str)
 
 async def test_fault_8_a_429_of_the_listing_pauses_the_environment() -> None:
     got = await asked(replies(answer(b"", "429 Too Many", {"Retry-After": "17"})))
-    assert got == ListingAnswer(PollError(Reason.RATE_LIMITED, "429"), pause=17.0)
+    assert got == PageAnswer(PollError(Reason.RATE_LIMITED, "429"), pause=17.0)
 
 
 async def test_fault_11_a_page_that_breaks_off_is_a_lost_connection() -> None:
@@ -313,7 +313,7 @@ def test_fault_19_an_unknown_status_or_type_is_kept_as_text() -> None:
 
 def test_fault_19_unknown_fields_are_ignored() -> None:
     document = {**listing(entry(novel={"deep": [1, 2.5]})), "meta": None, "links": {"next": "x"}}
-    assert isinstance(decoded(document), ListingPage)
+    assert isinstance(decoded(document), Page)
 
 
 @pytest.mark.parametrize("field", ["id", "name", "status"])
@@ -488,7 +488,7 @@ campaigns = st.dictionaries(st.sampled_from([*EXAMPLE, "other"]), documents, max
 )
 
 
-def definite(seen: ListingPage | PollError, page: int) -> None:
+def definite(seen: Page | PollError, page: int) -> None:
     """Assert that this is an error with a reason, or a page of what can be polled and shown."""
     if isinstance(seen, PollError):
         assert isinstance(seen.reason, Reason)
@@ -524,7 +524,7 @@ def test_an_arbitrarily_changed_page_is_an_error_or_a_page_of_campaigns(
 @given(paginations, st.integers(0, 3))
 def test_no_pagination_changes_what_is_listed(pagination: object, count: int) -> None:
     seen = decoded(listing(*entries(count), pagination=pagination))
-    if isinstance(seen, ListingPage):
+    if isinstance(seen, Page):
         assert [campaign.id for campaign in seen.campaigns] == [f"c-{n}" for n in range(count)]
 
 

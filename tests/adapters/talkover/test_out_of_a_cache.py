@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.core.model import Answer, ListingAnswer, PollError, Reason
+from monitor.core.model import Answer, PageAnswer, PollError, Reason
 from support.misbehaving import (
     CAMPAIGN,
     Calls,
@@ -38,7 +38,7 @@ def aged(age: str | None, document: object, status: str = "200 OK", **headers: s
     return answer(document, status, {"Age": raw, "Date": SUNDAY, **headers})
 
 
-async def listed(data: bytes) -> ListingAnswer:
+async def listed(data: bytes) -> PageAnswer:
     async with Misbehaving(replies(data)) as server, client_of(server.url) as client:
         return await client.fetch_campaigns(1)
 

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.adapters.talkover.answer import load_json
 from monitor.adapters.talkover.decode import decode_listing, decode_sftp, observe_sftp
-from monitor.core.model import ListingPage, NoConfig, Observation, PollError, Reason
+from monitor.core.model import NoConfig, Observation, Page, PollError, Reason
 from monitor.http import Received
 from support.misbehaving import ABSENT, CAMPAIGN, TOKEN, config
 
@@ -119,12 +119,12 @@ def test_a_number_of_32_digits_is_read_and_a_longer_one_is_not() -> None:
         load_json(b"9" * 33)
 
 
-def listing(total: int | None, campaigns: int, **pagination: int) -> ListingPage:
+def listing(total: int | None, campaigns: int, **pagination: int) -> Page:
     rows = [{"id": f"c-{n}", "name": "n", "status": "active"} for n in range(campaigns)]
     said = pagination | ({} if total is None else {"total": total})
     body = {"success": True, "data": rows, "pagination": said}
     page = decode_listing(json.dumps(body).encode(), 1, TOKEN)
-    assert isinstance(page, ListingPage)
+    assert isinstance(page, Page)
     return page
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from monitor.adapters.web import EventsAnswer
-from monitor.core.board import Board, Entry
 from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, fingerprint
 from monitor.core.rule import unknown
+from monitor.core.snapshot import Entry, Snapshot
 from monitor.serialize import Links, record_of, to_json
-from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
+from support.boards import a_rich_snapshot, a_snapshot, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.events import FIRING
 from support.scrapes import VERSION
@@ -19,15 +19,15 @@ from support.web import serving
 UNTESTABLE = "\ud800 lone \u202e surrogate \x00"
 
 
-def board_of(*entries: Entry) -> Board:
+def board_of(*entries: Entry) -> Snapshot:
     """Return a board with one environment of these campaigns."""
-    return a_board(an_environment(*entries))
+    return a_snapshot(an_environment(*entries))
 
 
-async def answer_of(path: str, board: Board | None = None, **overrides: Any) -> Any:
+async def answer_of(path: str, snapshot: Snapshot | None = None, **overrides: Any) -> Any:
     """Return what a GET of this path answers, as JSON."""
-    shown = a_rich_board() if board is None else board
-    async with serving(board=lambda: shown, **overrides) as client:
+    shown = a_rich_snapshot() if snapshot is None else snapshot
+    async with serving(snapshot=lambda: shown, **overrides) as client:
         answer = await client.get(path)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == "application/json"
@@ -44,7 +44,7 @@ async def campaign_of(entry: Entry) -> Any:
 
 
 async def test_the_status_tells_of_the_monitor_itself() -> None:
-    status = await answer_of("/api/v1/status", a_board(), ready=lambda: "the disk is full")
+    status = await answer_of("/api/v1/status", a_snapshot(), ready=lambda: "the disk is full")
     assert status == {
         "version": VERSION,
         "started_at": "2027-01-15T07:00:00.000Z",
@@ -79,8 +79,8 @@ async def test_the_status_tells_of_each_environment() -> None:
 
 async def test_the_status_has_what_the_rules_of_an_environment_found() -> None:
     found = {"api_unreachable": unknown("2 calls in a row were not answered")}
-    board = a_board(an_environment(findings=found))
-    (environment,) = (await answer_of("/api/v1/status", board))["environments"]
+    snapshot = a_snapshot(an_environment(findings=found))
+    (environment,) = (await answer_of("/api/v1/status", snapshot))["environments"]
     (finding,) = environment["findings"]
     assert (finding["rule"], finding["verdict"]) == ("api_unreachable", "unknown")
     assert finding["summary"] == "2 calls in a row were not answered"
@@ -88,14 +88,14 @@ async def test_the_status_has_what_the_rules_of_an_environment_found() -> None:
 
 async def test_the_status_says_why_campaigns_cannot_be_listed() -> None:
     refused = PollError(Reason.FORBIDDEN, "403")
-    status = await answer_of("/api/v1/status", a_board(an_environment(listing_error=refused)))
+    status = await answer_of("/api/v1/status", a_snapshot(an_environment(listing_error=refused)))
     error = status["environments"][0]["listing_error"]
     assert error == {"reason": "forbidden", "detail": "403"}
 
 
 async def test_before_the_first_call_nothing_is_said_of_the_api() -> None:
-    board = an_environment(status=after_calls("production", Reason.TIMEOUT))
-    status = await answer_of("/api/v1/status", a_board(board))
+    snapshot = an_environment(status=after_calls("production", Reason.TIMEOUT))
+    status = await answer_of("/api/v1/status", a_snapshot(snapshot))
     assert status["environments"][0]["reachable"] is None
 
 
@@ -123,7 +123,7 @@ async def test_a_campaign_has_its_last_known_config_and_how_old_that_is() -> Non
     assert campaign["evidence_at"] == campaign["polled_at"] == "2027-01-15T07:59:00.000Z"
     assert campaign["evidence_age_seconds"] == MINUTE
     assert (campaign["health"], campaign["configured"]) == ("healthy", True)
-    assert (campaign["error"], campaign["gone_at"], campaign["alerts"]) == (None, None, [])
+    assert (campaign["error"], campaign["missing_since"], campaign["alerts"]) == (None, None, [])
     assert campaign["labels"] == {"team": "x"}
 
 
@@ -147,7 +147,7 @@ async def test_a_failed_poll_tells_its_reason_and_keeps_the_evidence() -> None:
 async def test_a_config_that_is_gone_is_still_shown_and_said_to_be_gone() -> None:
     campaign = await campaign_of(an_entry("c-1", (NOW - HOUR, a_config()), (NOW, NoConfig())))
     assert campaign["configured"] is False
-    assert campaign["gone_at"] == "2027-01-15T08:00:00.000Z"
+    assert campaign["missing_since"] == "2027-01-15T08:00:00.000Z"
     assert campaign["config"]["host"] == "sftp.example"
 
 
@@ -203,7 +203,7 @@ async def test_an_alert_tells_all_there_is_to_know_of_it() -> None:
         "muted_by": None,
         "since": "2027-01-14T08:00:00.000Z",
         "fired_at": "2027-01-15T08:00:00.000Z",
-        "told_at": "2027-01-15T08:00:00.000Z",
+        "notified_at": "2027-01-15T08:00:00.000Z",
         "changes_at": None,
         "changes_in_seconds": None,
         "summary": "last test failed 1 d ago (2027-01-14T08:00:00Z)",
@@ -219,7 +219,7 @@ async def test_a_pending_alert_tells_when_it_will_fire() -> None:
     (alert,) = (await campaign_of(entry))["alerts"]
     assert (alert["state"], alert["changes_at"]) == ("pending", "2027-01-15T09:00:00.000Z")
     assert alert["changes_in_seconds"] == HOUR
-    assert alert["fired_at"] is alert["told_at"] is None
+    assert alert["fired_at"] is alert["notified_at"] is None
 
 
 async def test_a_muted_alert_tells_by_what() -> None:
@@ -245,10 +245,10 @@ async def test_campaigns_can_be_filtered(query: str, expected: set[str]) -> None
 
 
 async def test_campaigns_come_by_environment_and_id() -> None:
-    board = a_rich_board()
-    campaigns = (await answer_of("/api/v1/campaigns", board))["campaigns"]
+    snapshot = a_rich_snapshot()
+    campaigns = (await answer_of("/api/v1/campaigns", snapshot))["campaigns"]
     keys = [(campaign["environment"], campaign["campaign_id"]) for campaign in campaigns]
-    targets = [entry.target for _, entry in board.entries()]
+    targets = [entry.target for _, entry in snapshot.entries()]
     assert keys == sorted((target.environment, target.campaign_id) for target in targets)
 
 
@@ -360,8 +360,8 @@ async def test_an_alert_of_an_environment_has_no_campaign() -> None:
 async def test_an_alert_of_a_rule_that_was_switched_off_is_left_out() -> None:
     entry = an_entry("c-1", (NOW, a_config(last_test_success=False)))
     off = an_entry("c-1", rules={"failed_test": {"enabled": False}}).target
-    board = board_of(replace(entry, target=off))
-    assert await answer_of("/api/v1/alerts", board) == {"alerts": [], "next": None}
+    snapshot = board_of(replace(entry, target=off))
+    assert await answer_of("/api/v1/alerts", snapshot) == {"alerts": [], "next": None}
 
 
 # --- questions that are not understood ---------------------------------------------------------

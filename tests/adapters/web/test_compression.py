@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from monitor.core.board import EnvironmentBoard
-from support.boards import a_rich_board
+from monitor.core.snapshot import EnvironmentSnapshot
+from support.boards import a_rich_snapshot
 from support.web import serving
 
 LARGE = (
@@ -66,10 +66,10 @@ async def test_caches_are_told_that_it_depends_on_what_is_accepted(path: str) ->
     assert "Accept-Encoding" in answer.headers["Vary"]
 
 
-class Watched(dict[str, EnvironmentBoard]):
+class Watched(dict[str, EnvironmentSnapshot]):
     """Environments that know which threads have looked through them."""
 
-    def __init__(self, environments: Mapping[str, EnvironmentBoard]) -> None:
+    def __init__(self, environments: Mapping[str, EnvironmentSnapshot]) -> None:
         super().__init__(environments)
         self.threads: set[threading.Thread] = set()
 
@@ -80,9 +80,9 @@ class Watched(dict[str, EnvironmentBoard]):
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/status", "/api/v1/campaigns", "/api/v1/alerts"])
 async def test_fault_47_an_answer_is_made_off_the_loop(path: str) -> None:
-    board = a_rich_board()
-    environments = Watched(board.environments)
-    async with serving(board=lambda: replace(board, environments=environments)) as client:
+    snapshot = a_rich_snapshot()
+    environments = Watched(snapshot.environments)
+    async with serving(snapshot=lambda: replace(snapshot, environments=environments)) as client:
         await client.get(path, headers=GZIP)
     assert environments.threads
     assert threading.current_thread() not in environments.threads

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.adapters.web.serializers import ROWS, status_page
-from monitor.core.board import Board
 from monitor.core.model import (
     HOUR,
     MINUTE,
@@ -20,8 +19,9 @@ from monitor.core.model import (
     PollError,
     Reason,
 )
+from monitor.core.snapshot import Snapshot
 from monitor.core.status import EnvironmentStatus
-from support.boards import a_board, a_rich_board, after_calls, an_entry, an_environment
+from support.boards import a_rich_snapshot, a_snapshot, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.scrapes import VERSION
 from support.web import serving
@@ -55,13 +55,13 @@ class Outline(HTMLParser):
         return [link.rsplit("/", 1)[1] for link in self.links if link.startswith(prefix)]
 
 
-def page_of(board: Board, not_ready: str | None = None) -> Outline:
+def page_of(snapshot: Snapshot, not_ready: str | None = None) -> Outline:
     """Return the page of a board."""
-    return Outline(status_page(board, VERSION, not_ready).decode())
+    return Outline(status_page(snapshot, VERSION, not_ready).decode())
 
 
 def test_the_worst_campaigns_come_first() -> None:
-    assert page_of(a_rich_board()).campaigns == [
+    assert page_of(a_rich_snapshot()).campaigns == [
         "missing",
         "failed",
         "unreadable",
@@ -77,18 +77,18 @@ def test_the_worst_campaigns_come_first() -> None:
 
 
 def test_the_totals_count_every_campaign_and_the_environments_whose_own_alerts_fire() -> None:
-    text = page_of(a_rich_board()).text
+    text = page_of(a_rich_snapshot()).text
     assert "critical 4 unknown 4 warning 1 healthy 4 alerts firing 6" in text
 
 
 def test_the_title_counts_what_is_critical() -> None:
-    assert "(4) SFTP config monitor" in page_of(a_rich_board()).text
-    assert "(" not in page_of(a_board()).text
+    assert "(4) SFTP config monitor" in page_of(a_rich_snapshot()).text
+    assert "(" not in page_of(a_snapshot()).text
 
 
 def test_an_alert_of_the_environment_alone_is_in_the_title_and_in_the_totals() -> None:
     status = after_calls("production", Reason.TIMEOUT, NOW - 900, NOW - 890, NOW - 880, NOW)
-    text = page_of(a_board(an_environment(status=status))).text
+    text = page_of(a_snapshot(an_environment(status=status))).text
     assert "(1) SFTP config monitor" in text
     assert "critical 1 unknown 0 warning 0 healthy 0 alert firing 1" in text
 
@@ -97,37 +97,39 @@ def test_an_alert_says_what_the_last_poll_found_where_it_is_something_else() -> 
     rules = {"failed_test": {"keep_firing_for": HOUR}}
     failed = (NOW - 60, a_config(last_test_success=False))
     held = an_entry("c-1", failed, (NOW, a_config()), rules=rules)
-    assert "By now healthy: last test passed 1 d ago" in page_of(a_board(an_environment(held))).text
+    assert (
+        "By now healthy: last test passed 1 d ago" in page_of(a_snapshot(an_environment(held))).text
+    )
     unread = an_entry("c-1", failed, (NOW, PollError(Reason.TIMEOUT)), rules=rules)
-    text = page_of(a_board(an_environment(unread))).text
+    text = page_of(a_snapshot(an_environment(unread))).text
     assert "By now unknown: the last poll failed: timeout" in text
-    assert "By now" not in page_of(a_board(an_environment(an_entry("c-1", failed)))).text
+    assert "By now" not in page_of(a_snapshot(an_environment(an_entry("c-1", failed)))).text
 
 
 def test_what_rules_cannot_say_is_not_called_fine() -> None:
     half = an_entry("c-1", (NOW, a_config(last_test_success=None)))
-    text = page_of(a_board(an_environment(half))).text
+    text = page_of(a_snapshot(an_environment(half))).text
     assert "Unknown: the record of the last test is incomplete" in text
     assert "Nothing." not in text
 
 
 def test_after_a_start_a_campaign_is_not_called_fine_before_its_first_poll() -> None:
     entry = replace(an_entry("c-1", (NOW, a_config())), findings=None)
-    text = page_of(a_board(an_environment(entry))).text
+    text = page_of(a_snapshot(an_environment(entry))).text
     assert "Not read since the start." in text
     assert "Nothing." not in text
 
 
 def test_a_firing_alert_says_what_is_wrong_since_when_and_what_to_do() -> None:
     entry = an_entry("c-1", (NOW, a_config(last_test_success=False)))
-    text = page_of(a_board(an_environment(entry))).text
+    text = page_of(a_snapshot(an_environment(entry))).text
     assert "failed_test since 1 d ago last test failed 1 d ago (2027-01-14T08:00:00Z)" in text
     assert "The API does not give the cause" in text
 
 
 def test_a_muted_alert_says_by_what_and_asks_for_nothing() -> None:
     entry = an_entry("c-1", (NOW, a_config(is_enabled=False, last_test_success=False)))
-    text = page_of(a_board(an_environment(entry))).text
+    text = page_of(a_snapshot(an_environment(entry))).text
     assert "failed_test muted by disabled since 1 d ago" in text
     assert "The API does not give the cause" not in text
 
@@ -148,13 +150,13 @@ def test_a_muted_alert_says_by_what_and_asks_for_nothing() -> None:
 def test_what_is_wrong_is_never_left_open(
     history: list[tuple[Instant, Observation]], expected: str
 ) -> None:
-    page = page_of(a_board(an_environment(an_entry("c-1", *history))))
+    page = page_of(a_snapshot(an_environment(an_entry("c-1", *history))))
     assert expected in page.text
 
 
 def test_a_campaign_is_not_called_fine_while_its_environment_is_down() -> None:
     status = after_calls("production", Reason.TIMEOUT, NOW - 900, NOW - 890, NOW - 880, NOW)
-    page = page_of(a_board(an_environment(an_entry("c-1", (NOW, a_config())), status=status)))
+    page = page_of(a_snapshot(an_environment(an_entry("c-1", (NOW, a_config())), status=status)))
     assert "Not read while the environment's API gives nothing." in page.text
     assert "Nothing." not in page.text
 
@@ -177,47 +179,47 @@ def test_a_campaign_is_not_called_fine_while_its_environment_is_down() -> None:
     ids=["new", "up", "one failure", "outage", "rejected"],
 )
 def test_an_environment_says_what_its_api_does(status: EnvironmentStatus, expected: str) -> None:
-    assert expected in page_of(a_board(an_environment(status=status))).text
+    assert expected in page_of(a_snapshot(an_environment(status=status))).text
 
 
 def test_an_environment_says_why_its_campaigns_cannot_be_listed() -> None:
     refused = PollError(Reason.FORBIDDEN, "403")
-    page = page_of(a_board(an_environment(listing_error=refused)))
+    page = page_of(a_snapshot(an_environment(listing_error=refused)))
     assert "0 cannot be listed: forbidden" in page.text
-    assert "cannot be listed" not in page_of(a_rich_board()).text
+    assert "cannot be listed" not in page_of(a_rich_snapshot()).text
 
 
 def test_an_environment_tells_its_budget() -> None:
-    assert "50 calls/min, 12 left now 5 min 1 min ago" in page_of(a_rich_board()).text
+    assert "50 calls/min, 12 left now 5 min 1 min ago" in page_of(a_rich_snapshot()).text
 
 
 def test_a_campaign_shows_its_last_test_host_and_schedule() -> None:
     entry = an_entry("c-1", (NOW, a_config(port=2222)))
-    text = page_of(a_board(an_environment(entry))).text
+    text = page_of(a_snapshot(an_environment(entry))).text
     assert "passed 1 d ago sftp.example:2222 daily 0 s ago" in text
 
 
 def test_a_missing_port_is_not_made_up() -> None:
     entry = an_entry("c-1", (NOW, a_config(port=None)))
-    assert "sftp.example daily" in page_of(a_board(an_environment(entry))).text
+    assert "sftp.example daily" in page_of(a_snapshot(an_environment(entry))).text
 
 
 def test_a_test_in_the_future_is_shown_as_ahead() -> None:
     entry = an_entry("c-1", (NOW, a_config(last_test_at=NOW + 600)))
-    assert "passed in 10 min" in page_of(a_board(an_environment(entry))).text
+    assert "passed in 10 min" in page_of(a_snapshot(an_environment(entry))).text
 
 
 def test_a_campaign_without_a_name_is_called_by_its_id() -> None:
     entry = an_entry("c-1", (NOW, NoConfig()), name="")
-    assert "c-1 production" in page_of(a_board(an_environment(entry))).text
+    assert "c-1 production" in page_of(a_snapshot(an_environment(entry))).text
 
 
 def test_a_board_without_campaigns_says_so() -> None:
-    assert "No campaign is watched." in page_of(a_board()).text
+    assert "No campaign is watched." in page_of(a_snapshot()).text
 
 
 def test_a_monitor_that_is_not_ready_says_why_on_top() -> None:
-    assert "Not ready: the disk is full" in page_of(a_board(), "the disk is full").text
+    assert "Not ready: the disk is full" in page_of(a_snapshot(), "the disk is full").text
 
 
 @pytest.mark.slow
@@ -228,7 +230,7 @@ def test_beyond_a_thousand_rows_the_worst_are_shown_and_the_rest_is_said_to_be_m
         for n in range(ROWS)
     }
     worst = an_entry("worst", (NOW, a_config(last_test_success=False)), name="zzz")
-    page = page_of(a_board(replace(an_environment(), campaigns={**entries, "worst": worst})))
+    page = page_of(a_snapshot(replace(an_environment(), campaigns={**entries, "worst": worst})))
     assert len(page.campaigns) == ROWS
     assert page.campaigns[0] == "worst"
     assert f"The {ROWS} worst of {ROWS + 1} campaigns." in page.text
@@ -253,7 +255,9 @@ def hostile_page(text: str) -> Outline:
     config = a_config(host=text, import_schedule=text, last_test_success=False)
     error = PollError(Reason.SCHEMA_MISMATCH, text)
     entry = an_entry("c-1", (NOW - 60, config), (NOW, error), name=text, labels={"team": text})
-    return page_of(a_board(an_environment(entry, labels=AlertLabels(labels={"team": text}))), text)
+    return page_of(
+        a_snapshot(an_environment(entry, labels=AlertLabels(labels={"team": text}))), text
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -273,7 +277,7 @@ def test_braces_are_not_evaluated() -> None:
 
 
 def test_the_page_has_no_script_and_no_inline_style() -> None:
-    page = page_of(a_rich_board())
+    page = page_of(a_rich_snapshot())
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "style", "iframe", "object", "form"})
     names = {name for _, attributes in page.tags for name in attributes}
     assert "style" not in names
@@ -306,6 +310,6 @@ async def test_every_class_of_the_page_has_a_style() -> None:
 
 def test_how_old_a_test_is_goes_by_the_clock_that_counts_and_the_rest_by_ours() -> None:
     entry = an_entry("c-1", (NOW - HOUR, a_config(last_test_at=NOW - 3 * HOUR)))
-    page = status_page(a_board(an_environment(entry, ahead=2 * HOUR)), "1", None).decode()
+    page = status_page(a_snapshot(an_environment(entry, ahead=2 * HOUR)), "1", None).decode()
     assert "5 h ago" in page
     assert "1 h ago" in page

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.adapters.web.serializers import Key, alerts_page, campaigns_page
-from monitor.core.board import Board, Entry
-from support.boards import a_board, an_entry, an_environment
+from monitor.core.snapshot import Entry, Snapshot
+from support.boards import a_snapshot, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.web import serving
 
@@ -22,7 +22,7 @@ ENVIRONMENTS = ("production", "prod-eu")
 FAILED = (NOW, a_config(last_test_success=False))
 
 
-def board_of(ids: Sequence[str]) -> Board:
+def board_of(ids: Sequence[str]) -> Snapshot:
     """Return a board with these campaigns in two environments each, in this order."""
     environments = [
         an_environment(
@@ -30,7 +30,7 @@ def board_of(ids: Sequence[str]) -> Board:
         )
         for name in ENVIRONMENTS
     ]
-    return a_board(*environments)
+    return a_snapshot(*environments)
 
 
 def replace_environment(entry: Entry, name: str) -> Entry:
@@ -65,8 +65,8 @@ async def test_all_pages_together_are_the_list(path: str, limit: int) -> None:
 
 @pytest.mark.slow
 async def test_a_page_has_1000_items_unless_fewer_are_asked_for() -> None:
-    board = board_of([f"c-{number}" for number in range(501)])
-    async with serving(board=lambda: board) as client:
+    snapshot = board_of([f"c-{number}" for number in range(501)])
+    async with serving(snapshot=lambda: snapshot) as client:
         campaigns = await pages_of(client, "/api/v1/campaigns")
         alerts = await pages_of(client, "/api/v1/alerts")
     assert [len(page) for page in campaigns] == [len(page) for page in alerts] == [1000, 2]
@@ -78,20 +78,20 @@ async def test_a_filter_holds_on_every_page() -> None:
     assert [[one["campaign_id"] for one in page] for page in pages] == [["failed"], ["missing"]]
 
 
-PageOf = Callable[[Board, int, Key | None], tuple[list[tuple[str, str | None]], str | None]]
+PageOf = Callable[[Snapshot, int, Key | None], tuple[list[tuple[str, str | None]], str | None]]
 
 
 def page_of_campaigns(
-    board: Board, limit: int, after: Key | None
+    snapshot: Snapshot, limit: int, after: Key | None
 ) -> tuple[list[tuple[str, str | None]], str | None]:
-    page = campaigns_page(board, limit=limit, next=after)
+    page = campaigns_page(snapshot, limit=limit, next=after)
     return [(one.environment, one.campaign_id) for one in page.campaigns], page.next
 
 
 def page_of_alerts(
-    board: Board, limit: int, after: Key | None
+    snapshot: Snapshot, limit: int, after: Key | None
 ) -> tuple[list[tuple[str, str | None]], str | None]:
-    page = alerts_page(board, limit, after)
+    page = alerts_page(snapshot, limit, after)
     return [(one.environment, one.campaign_id) for one in page.alerts], page.next
 
 

@@ -50,7 +50,7 @@ def active_alerts(
         rule = rules.get(alert.rule)
         # Of a rule that was switched off an alert may be left for a moment; it is about to end.
         if alert.active and rule is not None:
-            yield ActiveAlert(alert, rule, alert.told_severity or rule.severity)
+            yield ActiveAlert(alert, rule, alert.notified_severity or rule.severity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,11 @@ class Entry:
     @property
     def labels(self) -> AlertLabels:
         """The labels of an alert that on-call was not notified of."""
-        return self.target.labels_with(self.status.memory.config)
+        return self.target.labels_with(self.status.last_known.config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnvironmentBoard:
+class EnvironmentSnapshot:
     """One environment on the board, with its campaigns by id."""
 
     status: EnvironmentStatus
@@ -104,11 +104,11 @@ class EnvironmentBoard:
 
     def is_current(self, entry: Entry) -> bool:
         """Return whether what was last read of the campaign still counts as evidence."""
-        seen_at = entry.status.memory.seen_at
+        last_read_at = entry.status.last_known.last_read_at
         idle = entry.target.muted_status is not None
         allowed = self.idle_stale_after if idle else self.stale_after
         # Dated further ahead (the clock was wrong), how old it is cannot be known, either.
-        fresh = seen_at is not None and abs(self.now - seen_at) <= allowed
+        fresh = last_read_at is not None and abs(self.now - last_read_at) <= allowed
         return fresh and entry.status.error is None and not self.status.breaker_open
 
     def findings_of(self, entry: Entry) -> Findings | None:
@@ -131,19 +131,19 @@ class EnvironmentBoard:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class Snapshot:
     """All environments by name. `now` is our clock at the time of the view."""
 
-    environments: Mapping[str, EnvironmentBoard]
+    environments: Mapping[str, EnvironmentSnapshot]
     now: Instant
 
-    def entries(self) -> Iterator[tuple[EnvironmentBoard, Entry]]:
+    def entries(self) -> Iterator[tuple[EnvironmentSnapshot, Entry]]:
         """Return every campaign with its environment, in the order of the config."""
         for environment in self.environments.values():
             for entry in environment.campaigns.values():
                 yield environment, entry
 
-    def active_alerts(self) -> Iterator[tuple[EnvironmentBoard, Entry | None, ActiveAlert]]:
+    def active_alerts(self) -> Iterator[tuple[EnvironmentSnapshot, Entry | None, ActiveAlert]]:
         """Yield every active alert: the environments' own (no entry), then the campaigns'."""
         for environment in self.environments.values():
             yield from ((environment, None, active) for active in environment.active_alerts())
@@ -153,7 +153,7 @@ class Board:
 
 def worst_firing(alerts: Iterable[ActiveAlert]) -> Health:
     """Return the health that alerts leave: the worst of those that on-call was notified of."""
-    severities = {active.severity for active in alerts if active.alert.told}
+    severities = {active.severity for active in alerts if active.alert.notified}
     if Severity.CRITICAL in severities:
         return Health.CRITICAL
     return Health.WARNING if Severity.WARNING in severities else Health.HEALTHY

@@ -11,19 +11,19 @@ from functools import partial
 
 import structlog
 
-from monitor.adapters.sinks import ReadableSink, RefusedError, RepeatingSink, Sink
+from monitor.adapters.sinks import PermanentDeliveryError, ReadableSink, ResendingSink, Sink
 from monitor.adapters.store import Store
 from monitor.core.model import Seconds
 
 # A sink that failed is tried again after a second, doubling up to a minute; nothing overtakes.
 FIRST_RETRY: Seconds = 1.0
 LAST_RETRY: Seconds = 60.0
-REPEAT_EVERY: Seconds = 60.0  # resend interval, for sinks that expire alerts (Alertmanager)
+RESEND_EVERY: Seconds = 60.0  # resend interval, for sinks that expire alerts (Alertmanager)
 
 log = structlog.get_logger()
 
 
-class Teller:
+class SinkWorker:
     """Delivers to one sink what is in the outbox, in a task of its own: one delays no other."""
 
     def __init__(self, sink: Sink, store: Store, failed: Callable[[str], None]) -> None:
@@ -51,21 +51,21 @@ class Teller:
             while not self._finishing or self._woken.is_set():
                 await self._woken.wait()
                 self._woken.clear()
-                await self.tell_all()
+                await self.deliver_all()
             resending.cancel()
 
     async def _resend(self) -> None:
         """Resend all active alerts to a sink that expires them; to any other there is nothing."""
-        while isinstance(self._sink, RepeatingSink):
-            await asyncio.sleep(REPEAT_EVERY)
+        while isinstance(self._sink, ResendingSink):
+            await asyncio.sleep(RESEND_EVERY)
             try:
-                await self._sink.repeat()
+                await self._sink.resend()
             except Exception as error:
                 self._note(error)
             else:
                 self._note(None)
 
-    async def tell_all(self) -> None:
+    async def deliver_all(self) -> None:
         """Deliver everything that waits, however often the sink must be tried."""
         while (event := self._store.undelivered(self.name)) is not None:
             had = await self._had(event.event_id)
@@ -95,7 +95,7 @@ class Teller:
         while True:
             try:
                 answer = await attempt()
-            except RefusedError as error:
+            except PermanentDeliveryError as error:
                 self._failed(self.name)
                 log.error("event_refused", sink=self.name, event_id=event_id, problem=str(error))
                 return None

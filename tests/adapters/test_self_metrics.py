@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from monitor.adapters.metrics import OwnMetrics
+from monitor.adapters.metrics import SelfMetrics
 from monitor.core.model import EventStatus, Reason, Severity
 from support.builders import NOW
 from support.scrapes import VERSION, scrape, some_own_metrics
@@ -35,7 +35,7 @@ def test_counters_with_known_labels_start_at_0() -> None:
 
 def test_lost_lines_of_the_log_are_counted_from_0_on() -> None:
     lost = 0
-    own = OwnMetrics(VERSION, lines_dropped=lambda: lost)
+    own = SelfMetrics(VERSION, lines_dropped=lambda: lost)
     for lost in (0, 3, 7):
         for openmetrics in (False, True):
             page = scrape(own=own, openmetrics=openmetrics)
@@ -43,7 +43,7 @@ def test_lost_lines_of_the_log_are_counted_from_0_on() -> None:
 
 
 def test_whether_the_state_can_be_written_is_asked_at_each_scrape() -> None:
-    up, own = True, OwnMetrics(VERSION)
+    up, own = True, SelfMetrics(VERSION)
     own.show_state(lambda: up)
     assert scrape(own=own).value("state_up") == 1
     up = False
@@ -89,7 +89,7 @@ def test_calls_for_the_listing_are_counted_apart_from_polls() -> None:
 
 def test_events_failures_and_errors_are_counted() -> None:
     own = some_own_metrics()
-    own.event_told("production", Severity.CRITICAL, EventStatus.FIRING)
+    own.event_sent("production", Severity.CRITICAL, EventStatus.FIRING)
     own.sink_failed("log")
     own.storage_failed()
     page = scrape(own=own)
@@ -103,7 +103,7 @@ def test_an_environment_that_is_forgotten_leaves_no_series() -> None:
     own = some_own_metrics()
     own.prepare("staging")
     own.call_made("staging", "sftp", 1.0, Reason.TIMEOUT)
-    own.event_told("staging", Severity.INFO, EventStatus.RESOLVED)
+    own.event_sent("staging", Severity.INFO, EventStatus.RESOLVED)
     own.forget("staging")
     environments = {dict(labels).get("environment") for _, labels in scrape(own=own).series}
     assert environments == {"production", None}

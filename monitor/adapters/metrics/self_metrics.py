@@ -17,7 +17,7 @@ ENDPOINTS = ("sftp", "campaigns")
 _CALL, _EVENT = ("environment", "endpoint"), ("environment", "severity", "status")
 
 
-class OwnMetrics(Collector):
+class SelfMetrics(Collector):
     """Counters, gauges and histograms about the program itself, in a registry of their own.
 
     `storage_failed()` counts one failed transaction, `loop_lagged(seconds)` notes how late a timer
@@ -94,7 +94,7 @@ class OwnMetrics(Collector):
         if reason is not None:
             self._request_failures.labels(environment, endpoint, reason.value).inc()
 
-    def event_told(self, environment: str, severity: Severity, status: EventStatus) -> None:
+    def event_sent(self, environment: str, severity: Severity, status: EventStatus) -> None:
         """Count one alert event."""
         self._events.labels(environment, severity.value, status.value).inc()
 

@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
-from monitor.core.board import (
-    Board,
+from monitor.core.environment import ENVIRONMENT_RULES
+from monitor.core.model import HOUR, MINUTE, Finding, Severity, Verdict
+from monitor.core.rule import resolve_rules
+from monitor.core.snapshot import (
     Entry,
-    EnvironmentBoard,
+    EnvironmentSnapshot,
     Health,
+    Snapshot,
     active_alerts,
     doubts,
     in_force,
     worst_firing,
 )
-from monitor.core.environment import ENVIRONMENT_RULES
-from monitor.core.model import HOUR, MINUTE, Finding, Severity, Verdict
-from monitor.core.rule import resolve_rules
-from monitor.core.status import Alert, AlertState, EnvironmentStatus, Memory
+from monitor.core.status import Alert, AlertState, EnvironmentStatus, LastKnown
 from support.builders import NOW, a_status, a_target, an_error, some_rules
 
 RULE_OF = {
@@ -32,27 +32,27 @@ def told(severity: Severity) -> Alert:
     return Alert(
         rule=RULE_OF[severity],
         state=AlertState.FIRING,
-        told=True,
-        told_at=NOW,
-        told_severity=severity,
+        notified=True,
+        notified_at=NOW,
+        notified_severity=severity,
         seq=1,
     )
 
 
-def an_entry(*alerts: Alert, seen_at: float | None = NOW, unread: bool = False) -> Entry:
+def an_entry(*alerts: Alert, last_read_at: float | None = NOW, unread: bool = False) -> Entry:
     status = a_status(
         alerts={alert.rule: alert for alert in alerts},
-        memory=Memory(seen_at=seen_at),
+        last_known=LastKnown(last_read_at=last_read_at),
         error=an_error() if unread else None,
         polled_at=NOW,
     )
     return Entry(a_target(), status)
 
 
-def a_board(**overrides: object) -> EnvironmentBoard:
+def a_snapshot(**overrides: object) -> EnvironmentSnapshot:
     status = EnvironmentStatus(name="production")
-    board = EnvironmentBoard(status=status, now=NOW, stale_after=15 * MINUTE)
-    return replace(board, **overrides)  # type: ignore[arg-type]
+    snapshot = EnvironmentSnapshot(status=status, now=NOW, stale_after=15 * MINUTE)
+    return replace(snapshot, **overrides)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,11 @@ def a_board(**overrides: object) -> EnvironmentBoard:
         (an_entry(unread=True), Health.UNKNOWN),
         (an_entry(told(Severity.WARNING), unread=True), Health.UNKNOWN),
         (an_entry(told(Severity.CRITICAL), unread=True), Health.CRITICAL),
-        (an_entry(seen_at=None), Health.UNKNOWN),
-        (an_entry(seen_at=NOW - 15 * MINUTE), Health.HEALTHY),
-        (an_entry(seen_at=NOW - 15 * MINUTE - 1), Health.UNKNOWN),
+        (an_entry(last_read_at=None), Health.UNKNOWN),
+        (an_entry(last_read_at=NOW - 15 * MINUTE), Health.HEALTHY),
+        (an_entry(last_read_at=NOW - 15 * MINUTE - 1), Health.UNKNOWN),
         # Our clock is back from the future: how old it is cannot be told.
-        (an_entry(seen_at=NOW + 15 * MINUTE + 1), Health.UNKNOWN),
+        (an_entry(last_read_at=NOW + 15 * MINUTE + 1), Health.UNKNOWN),
         (an_entry(Alert(rule="r", state=AlertState.PENDING)), Health.HEALTHY),
         (an_entry(Alert(rule="r", state=AlertState.FIRING, muted_by="disabled")), Health.HEALTHY),
     ],
@@ -78,21 +78,21 @@ def a_board(**overrides: object) -> EnvironmentBoard:
 def test_a_campaign_is_as_ill_as_what_is_told_of_it_and_unknown_beats_warning(
     entry: Entry, health: Health
 ) -> None:
-    assert a_board().health(entry) is health
+    assert a_snapshot().health(entry) is health
 
 
 @pytest.mark.parametrize("field", ["outage_at", "rejected_at"])
 def test_while_the_breaker_is_open_no_campaign_is_healthy(field: str) -> None:
     status = replace(EnvironmentStatus(name="production"), **{field: NOW})  # type: ignore[arg-type]
-    board = a_board(status=status)
-    assert board.health(an_entry()) is Health.UNKNOWN
-    assert board.health(an_entry(told(Severity.CRITICAL))) is Health.CRITICAL
+    snapshot = a_snapshot(status=status)
+    assert snapshot.health(an_entry()) is Health.UNKNOWN
+    assert snapshot.health(an_entry(told(Severity.CRITICAL))) is Health.CRITICAL
 
 
 def test_every_health_is_counted_even_where_there_is_none() -> None:
-    assert a_board().counts() == dict.fromkeys(Health, 0)
+    assert a_snapshot().counts() == dict.fromkeys(Health, 0)
     campaigns = {"a": an_entry(), "b": an_entry(unread=True), "c": an_entry()}
-    assert a_board(campaigns=campaigns).counts() == {
+    assert a_snapshot(campaigns=campaigns).counts() == {
         Health.CRITICAL: 0,
         Health.UNKNOWN: 1,
         Health.WARNING: 0,
@@ -105,9 +105,9 @@ def test_health_is_listed_worst_first() -> None:
 
 
 def test_entries_come_in_the_order_of_the_config_with_their_environment() -> None:
-    first = a_board(campaigns={"b": an_entry(), "a": an_entry(unread=True)})
-    second = a_board(now=NOW + HOUR, campaigns={"c": an_entry()})
-    entries = list(Board({"z": first, "y": second}, NOW).entries())
+    first = a_snapshot(campaigns={"b": an_entry(), "a": an_entry(unread=True)})
+    second = a_snapshot(now=NOW + HOUR, campaigns={"c": an_entry()})
+    entries = list(Snapshot({"z": first, "y": second}, NOW).entries())
     assert [environment for environment, _ in entries] == [first, first, second]
     assert [entry.status.error is None for _, entry in entries] == [True, False, True]
 
@@ -132,12 +132,12 @@ def test_active_alerts_come_with_whose_they_are_those_of_environments_first() ->
     outage = replace(told(Severity.CRITICAL), rule="api_unreachable")
     status = EnvironmentStatus(name="production", alerts={"api_unreachable": outage})
     entry = an_entry(told(Severity.WARNING))
-    down = a_board(
+    down = a_snapshot(
         status=status, rules=resolve_rules(ENVIRONMENT_RULES, {}), campaigns={"a": an_entry()}
     )
-    ill = a_board(campaigns={"b": entry})
-    board = Board({"ill": ill, "down": down}, NOW)
-    assert [(env, of, active.alert.rule) for env, of, active in board.active_alerts()] == [
+    ill = a_snapshot(campaigns={"b": entry})
+    snapshot = Snapshot({"ill": ill, "down": down}, NOW)
+    assert [(env, of, active.alert.rule) for env, of, active in snapshot.active_alerts()] == [
         (down, None, "api_unreachable"),
         (ill, entry, "stale_test"),
     ]
@@ -156,27 +156,27 @@ FOUND = {
 
 def test_findings_are_shown_as_they_were_decided_while_they_are_evidence() -> None:
     entry = replace(an_entry(), findings=FOUND)
-    assert a_board().findings_of(entry) == FOUND
-    assert a_board().findings_of(an_entry()) is None
+    assert a_snapshot().findings_of(entry) == FOUND
+    assert a_snapshot().findings_of(an_entry()) is None
 
 
 @pytest.mark.parametrize(
-    ("board", "status"),
+    ("snapshot", "status"),
     [
-        (a_board(now=NOW + 16 * MINUTE), {}),
-        (a_board(now=NOW - 16 * MINUTE), {}),
-        (a_board(status=EnvironmentStatus(name="production", outage_at=NOW)), {}),
-        (a_board(status=EnvironmentStatus(name="production", rejected_at=NOW)), {}),
-        (a_board(), {"error": an_error()}),
-        (a_board(), {"memory": Memory()}),
+        (a_snapshot(now=NOW + 16 * MINUTE), {}),
+        (a_snapshot(now=NOW - 16 * MINUTE), {}),
+        (a_snapshot(status=EnvironmentStatus(name="production", outage_at=NOW)), {}),
+        (a_snapshot(status=EnvironmentStatus(name="production", rejected_at=NOW)), {}),
+        (a_snapshot(), {"error": an_error()}),
+        (a_snapshot(), {"last_known": LastKnown()}),
     ],
     ids=["old", "from the future", "outage", "rejected", "failed", "never read"],
 )
 def test_what_was_healthy_is_unknown_once_its_evidence_does_not_count_and_nothing_else_changes(
-    board: EnvironmentBoard, status: dict[str, Any]
+    snapshot: EnvironmentSnapshot, status: dict[str, Any]
 ) -> None:
     entry = replace(an_entry(), findings=FOUND)
-    shown = board.findings_of(replace(entry, status=replace(entry.status, **status)))
+    shown = snapshot.findings_of(replace(entry, status=replace(entry.status, **status)))
     assert shown is not None
     assert shown["missing"] == Finding(
         Verdict.UNKNOWN,

@@ -9,7 +9,7 @@ import structlog
 
 from monitor.adapters.store import Store
 from monitor.core.model import Event
-from monitor.telling import Teller
+from monitor.notifier import SinkWorker
 from support.state_files import events, full_disk
 from support.virtual import START, run, virtual_seconds
 
@@ -58,19 +58,21 @@ def _open(path: Path) -> Store:
     return store
 
 
-def _teller(store: Store, sink: ASink, failed: Callable[[str], None] = lambda _: None) -> Teller:
-    return Teller(sink, store, failed)
+def _teller(
+    store: Store, sink: ASink, failed: Callable[[str], None] = lambda _: None
+) -> SinkWorker:
+    return SinkWorker(sink, store, failed)
 
 
 def test_events_are_told_in_order_and_once(path: Path) -> None:
     async def story() -> list[int]:
         store, sink = _open(path), ASink()
-        teller = _teller(store, sink)
+        worker = _teller(store, sink)
         store.save(events(1, 2))
-        await teller.tell_all()
+        await worker.deliver_all()
         store.save(events(3))
-        await teller.tell_all()
-        await teller.tell_all()
+        await worker.deliver_all()
+        await worker.deliver_all()
         await store.aclose()
         return sink.seqs
 
@@ -96,9 +98,9 @@ def test_it_is_woken_by_each_commit(path: Path) -> None:
 def test_a_sink_that_fails_is_tried_again_and_nothing_overtakes(path: Path) -> None:
     async def story() -> tuple[list[int], list[str], float]:
         store, sink, failed = _open(path), ASink(failures=3), list[str]()
-        teller = _teller(store, sink, failed.append)
+        worker = _teller(store, sink, failed.append)
         store.save(events(1, 2))
-        await teller.tell_all()
+        await worker.deliver_all()
         await store.aclose()
         return sink.seqs, failed, asyncio.get_running_loop().time()
 
@@ -114,9 +116,9 @@ def test_after_a_crash_only_the_first_one_that_waits_is_marked(path: Path) -> No
         store.save(events(1, 2, 3))
         await store.aclose()
         store, sink = _open(path), ASink()
-        await _teller(store, sink).tell_all()
+        await _teller(store, sink).deliver_all()
         store.save(events(4))
-        await _teller(store, sink).tell_all()
+        await _teller(store, sink).deliver_all()
         await store.aclose()
         return [(told.seq, told.redelivery) for told in sink.told]
 
@@ -126,17 +128,17 @@ def test_after_a_crash_only_the_first_one_that_waits_is_marked(path: Path) -> No
 def test_fault_39_what_cannot_be_written_is_told_all_the_same_and_never_again(path: Path) -> None:
     async def story() -> list[tuple[int, bool]]:
         store, sink = _open(path), ASink()
-        teller = _teller(store, sink)
+        worker = _teller(store, sink)
         store.save(events(1))
-        await teller.tell_all()
+        await worker.deliver_all()
         with full_disk(path):
             store.save(events(2))
-            await teller.tell_all()
+            await worker.deliver_all()
         store.save(events(3))
-        await teller.tell_all()
+        await worker.deliver_all()
         await store.aclose()
         store = _open(path)
-        await _teller(store, sink).tell_all()
+        await _teller(store, sink).deliver_all()
         await store.aclose()
         return [(told.seq, told.durable) for told in sink.told]
 
@@ -146,11 +148,11 @@ def test_fault_39_what_cannot_be_written_is_told_all_the_same_and_never_again(pa
 def test_bid_to_finish_it_tells_what_waits_and_returns(path: Path) -> None:
     async def story() -> list[int]:
         store, sink = _open(path), ASink()
-        teller = _teller(store, sink)
-        telling = asyncio.create_task(teller.run())
+        worker = _teller(store, sink)
+        telling = asyncio.create_task(worker.run())
         await virtual_seconds(1)
         store.save(events(1, 2))
-        teller.finish()
+        worker.finish()
         await telling
         await store.aclose()
         return sink.seqs
@@ -166,11 +168,11 @@ def test_a_delivery_that_is_under_way_is_not_told_again_at_a_stop(path: Path) ->
 
     async def story() -> list[int]:
         store, sink = _open(path), Slow()
-        teller = _teller(store, sink)
-        telling = asyncio.create_task(teller.run())
+        worker = _teller(store, sink)
+        telling = asyncio.create_task(worker.run())
         store.save(events(1))
         await virtual_seconds(0.5)
-        teller.finish()
+        worker.finish()
         await telling
         await store.aclose()
         return sink.seqs
@@ -205,7 +207,7 @@ def test_what_a_sink_says_it_has_is_not_told_again(
     async def story() -> ASink:
         sink = ASink(knows=lambda event_id: int(event_id.rpartition("-")[2]) in kept)
         store = await _waiting_after_a_crash(path, sink)
-        await _teller(store, sink).tell_all()
+        await _teller(store, sink).deliver_all()
         assert store.pending(sink.name) == (0, None)
         await store.aclose()
         return sink
@@ -226,7 +228,7 @@ def test_to_a_sink_that_cannot_be_asked_what_it_may_have_goes_again_and_is_marke
     async def story() -> list[Event]:
         store = await _waiting_after_a_crash(path, ASink())
         sink = Unreadable()
-        await Teller(sink, store, lambda _: None).tell_all()
+        await SinkWorker(sink, store, lambda _: None).deliver_all()
         await store.aclose()
         return sink.told
 
@@ -239,10 +241,10 @@ def test_a_sink_is_asked_about_an_event_and_the_one_before_it(path: Path) -> Non
         sink = ASink()
         store = await _waiting_after_a_crash(path, sink)
         ids = [stored.event_id for stored in reversed(store.history().values())]
-        teller = _teller(store, sink)
-        await teller.tell_all()
+        worker = _teller(store, sink)
+        await worker.deliver_all()
         store.save(events(5))
-        await teller.tell_all()
+        await worker.deliver_all()
         await store.aclose()
         return sink.asked, ids
 
@@ -261,7 +263,7 @@ def test_fault_43_a_fault_of_a_sink_is_logged_once_and_tried_again(path: Path) -
     async def story() -> tuple[list[int], list[str]]:
         store, sink, failed = _open(path), Broken(failures=3), list[str]()
         store.save(events(1, 2))
-        await _teller(store, sink, failed.append).tell_all()
+        await _teller(store, sink, failed.append).deliver_all()
         await store.aclose()
         return sink.seqs, failed
 
@@ -276,15 +278,15 @@ def test_fault_43_a_fault_of_a_sink_is_logged_once_and_tried_again(path: Path) -
 def test_fault_41_a_sink_that_is_down_delays_no_other(path: Path) -> None:
     async def story() -> tuple[list[int], list[int]]:
         store, well, down = _open(path), ASink(), ASink(failures=1000, name="file")
-        tellers = [_teller(store, sink) for sink in (well, down)]
-        telling = [asyncio.create_task(teller.run()) for teller in tellers]
+        workers = [_teller(store, sink) for sink in (well, down)]
+        telling = [asyncio.create_task(worker.run()) for worker in workers]
         for seq in (1, 2):
             store.save(events(seq))
             await virtual_seconds(1)
             assert well.seqs[-1] == seq
         down.failures = 0
-        for teller in tellers:
-            teller.finish()
+        for worker in workers:
+            worker.finish()
         await asyncio.gather(*telling)
         await store.aclose()
         return well.seqs, down.seqs
@@ -298,9 +300,9 @@ def test_a_new_sink_begins_with_what_is_decided_after_its_first_start(path: Path
         store.save(events(1, 2))
         await store.aclose()
         store = _open(path)
-        teller = _teller(store, sink)
+        worker = _teller(store, sink)
         store.save(events(3))
-        await teller.tell_all()
+        await worker.deliver_all()
         await store.aclose()
         return sink.seqs
 

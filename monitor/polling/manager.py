@@ -9,18 +9,18 @@ from functools import partial
 
 import structlog
 
-from monitor.adapters.metrics import OwnMetrics
+from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import Change, Loaded, Store
 from monitor.adapters.store.store import KeepRunning
 from monitor.adapters.talkover import Talkover
-from monitor.config import Config, ConfigError, EnvironmentConfig, Problem
+from monitor.config import Config, ConfigError, EnvironmentConfig, Problem, SecretError
 from monitor.core import assess
-from monitor.core.discovery import Roster
+from monitor.core.discovery import TargetSet
 from monitor.core.model import Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Connection, Settings
-from monitor.polling.watch import Watch
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ FILES_A_CALL = 4  # of the open files that the process may have so many for each
 
 
 @dataclass(eq=False)
-class Fleet:
+class PollerManager:
     """One poller for each environment: `prepare` and `take` bring them.
 
     `connect` connects to the API of one environment; by default to the real one.
@@ -37,7 +37,7 @@ class Fleet:
 
     store: Store
     clock: Clock
-    own: OwnMetrics
+    own: SelfMetrics
     keep_running: KeepRunning
     connect: Connect | None = None
 
@@ -63,7 +63,8 @@ class Fleet:
             try:
                 parts.append(Connection(settings, self._connect))
             except ValueError as error:
-                raise ConfigError([Problem("", None, env.name, str(error))]) from error
+                exposed = isinstance(error, SecretError) and error.exposed
+                raise ConfigError([Problem("", None, env.name, str(error), exposed)]) from error
             await asyncio.sleep(0)  # the loop goes on meanwhile, as in `take`
         return parts, loaded
 
@@ -107,16 +108,19 @@ class Fleet:
 
     def _settings(self, env: EnvironmentConfig, config: Config, loaded: Loaded) -> Settings:
         """Return what an environment is polled under: the very same as before, if it is."""
-        roster, known = loaded.rosters.get(env.name, Roster()), loaded.environments.get(env.name)
+        target_set, known = (
+            loaded.target_sets.get(env.name, TargetSet()),
+            loaded.environments.get(env.name),
+        )
         if known is not None and known.listed_at is not None:
-            roster = replace(roster, listed_at=known.listed_at)
+            target_set = replace(target_set, listed_at=known.listed_at)
         if env.name in self.pollers:
-            before = self.pollers[env.name].watch.settings
+            before = self.pollers[env.name].state.settings
             same = before.environment is env and before.polling == config.polling
             if same and before.alerts == config.alerts:
                 return before
-            roster = before.roster
-        return Settings(env, config.polling, config.alerts, roster)
+            target_set = before.target_set
+        return Settings(env, config.polling, config.alerts, target_set)
 
     def _talkover(self, settings: Settings, token: str) -> Api:
         environment = settings.environment
@@ -136,17 +140,17 @@ class Fleet:
     ) -> None:
         name = connection.settings.environment.name
         status = loaded.environments.get(name, EnvironmentStatus(name=name))
-        watch = Watch(connection.settings, self.clock, self._save, status, campaigns)
+        state = EnvironmentState(connection.settings, self.clock, self._save, status, campaigns)
         lease = loaded.next_call_at.get(name, self.clock.wall())
         self.own.prepare(name)
-        self.pollers[name] = poller = Poller(watch, connection, self.store, self.own, lease)
+        self.pollers[name] = poller = Poller(state, connection, self.store, self.own, lease)
         self._tasks[name] = self.keep_running(f"polling {name}", poller.run())
 
     def _remove(self, name: str) -> asyncio.Task[None]:
         """End an environment that is gone; return its task, which is about to end."""
-        watch, task = self.pollers.pop(name).watch, self._tasks.pop(name)
-        self._save(_removal(watch.status, watch.campaigns.values(), watch.now()))
-        watch.save = lambda _: None  # an answer that is on its way would bring it back
+        state, task = self.pollers.pop(name).state, self._tasks.pop(name)
+        self._save(_removal(state.status, state.campaigns.values(), state.now()))
+        state.save = lambda _: None  # an answer that is on its way would bring it back
         task.cancel()
         # Only then: what was under way would have counted itself once more.
         task.add_done_callback(lambda _: self.own.forget(name))
@@ -160,7 +164,7 @@ class Fleet:
 
     def _save(self, change: Change) -> None:
         for event in change.events:
-            self.own.event_told(event.environment, event.severity, event.status)
+            self.own.event_sent(event.environment, event.severity, event.status)
         self.store.save(change)
 
 
@@ -177,6 +181,6 @@ def _removal(
         campaigns=tuple(one.status for one in decisions),
         environments=(left,),
         events=(*events, *(event for one in decisions for event in one.events)),
-        rosters={status.name: Roster()},
+        target_sets={status.name: TargetSet()},
         removed=status.name,
     )

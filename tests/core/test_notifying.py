@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.alerts import Subject, advance, reconcile, tell
+from monitor.core.alerts import EventSource, advance, due_event, reconcile
 from monitor.core.model import DAY, HOUR, MINUTE, AlertLabels, Event, EventStatus, Severity
 from monitor.core.rules import RULES, FailedTest
 from monitor.core.status import Alert, AlertState
@@ -13,7 +13,7 @@ from support.timeline import told
 
 GONE = "rule_removed"
 LABELS = AlertLabels(sftp_host="sftp.example")
-SUBJECT = Subject(environment="production", labels=LABELS, observed_at=NOW, decided_at=NOW)
+SUBJECT = EventSource(environment="production", labels=LABELS, observed_at=NOW, decided_at=NOW)
 
 
 # --- level, not edge
@@ -27,10 +27,10 @@ def test_one_event_where_what_was_told_differs_from_what_is_so_else_none(
 ) -> None:
     alert = Alert(rule="failed_test", state=state, muted_by=muted_by, seq=7)
     if was_told:
-        alert = replace(alert, told=True, told_at=NOW, told_severity=Severity.INFO)
+        alert = replace(alert, notified=True, notified_at=NOW, notified_severity=Severity.INFO)
     so_now = state is AlertState.FIRING and muted_by is None
-    after, telling = tell(alert, FailedTest(), SUBJECT, {})
-    assert after.told is so_now
+    after, telling = due_event(alert, FailedTest(), SUBJECT, {})
+    assert after.notified is so_now
     assert (after.fired_as is LABELS) is (so_now and not was_told)
     assert (telling is not None) is (so_now is not was_told)
     assert after.seq == 7 + (telling is not None)
@@ -38,10 +38,10 @@ def test_one_event_where_what_was_told_differs_from_what_is_so_else_none(
 
 def test_what_is_told_carries_the_severity_of_the_moment_and_starts_the_reminder_clock() -> None:
     alert = Alert(rule="failed_test", state=AlertState.FIRING)
-    after, telling = tell(alert, FailedTest(severity=Severity.WARNING), SUBJECT, {})
+    after, telling = due_event(alert, FailedTest(severity=Severity.WARNING), SUBJECT, {})
     assert telling is not None
     assert telling is EventStatus.FIRING
-    assert (after.told_severity, after.told_at, after.seq) == (Severity.WARNING, NOW, 1)
+    assert (after.notified_severity, after.notified_at, after.seq) == (Severity.WARNING, NOW, 1)
 
 
 # --- reminders
@@ -91,7 +91,7 @@ def test_a_muted_alert_is_not_reminded_and_its_clock_starts_anew_when_it_is_told
 
 def test_a_reminder_goes_by_the_severity_that_was_told() -> None:
     every = {Severity.CRITICAL: HOUR}
-    _, telling = tell(FIRING, FailedTest(severity=Severity.WARNING), SUBJECT, every)
+    _, telling = due_event(FIRING, FailedTest(severity=Severity.WARNING), SUBJECT, every)
     assert telling is not None
     assert telling is EventStatus.REMINDER
 
@@ -110,7 +110,11 @@ def test_a_changed_severity_of_a_told_alert_is_told_once() -> None:
     updated, event = reconciled(FIRING, FailedTest(severity=Severity.WARNING), GONE)
     assert event is not None
     assert (event.status, event.previous_severity) == (EventStatus.UPDATED, Severity.CRITICAL)
-    assert (updated.told_severity, updated.told_at, updated.seq) == (Severity.WARNING, NOW, 2)
+    assert (updated.notified_severity, updated.notified_at, updated.seq) == (
+        Severity.WARNING,
+        NOW,
+        2,
+    )
     assert reconciled(updated, FailedTest(severity=Severity.WARNING), GONE) == (updated, None)
 
 

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
-from monitor.adapters.systemd import ServiceManager
+from monitor.adapters.systemd import SystemdNotifier
 from monitor.core.model import DAY, HOUR, MINUTE, Observation
 from monitor.daemon import Daemon, TaskEndedError
 from support.daemons import World
@@ -52,7 +52,7 @@ def test_fault_44_a_poll_loop_that_stands_still_is_unhealthy_and_feeds_no_watchd
 
     async def story() -> None:
         world.configure()
-        async with world.daemon(manager=ServiceManager(environ, 1)) as daemon:
+        async with world.daemon(systemd=SystemdNotifier(environ, 1)) as daemon:
             await virtual_seconds(MINUTE)
             assert fed(systemd)
             assert daemon.report.healthy()

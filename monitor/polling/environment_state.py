@@ -10,13 +10,13 @@ import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
-from monitor.core.alerts import in_telling_order
-from monitor.core.board import Entry, Findings, in_force
+from monitor.core.alerts import in_sending_order
 from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.corroboration import Corroboration
-from monitor.core.discovery import Roster
+from monitor.core.discovery import TargetSet
 from monitor.core.environment import Call
-from monitor.core.model import Answer, Event, Instant, ListingAnswer, PollError, Reason, Seconds
+from monitor.core.model import Answer, Event, Instant, PageAnswer, PollError, Reason, Seconds
+from monitor.core.snapshot import Entry, Findings, in_force
 from monitor.core.status import CampaignStatus, EnvironmentStatus, moved
 from monitor.core.text import rfc3339
 from monitor.polling.settings import Clock, Settings
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 @dataclass(eq=False)
-class Watch:
+class EnvironmentState:
     """All that is known about one environment and its campaigns; `save` takes every change of it.
 
     `entries`, made by `configure`, are the campaigns as the board shows them: never changed.
@@ -61,21 +61,21 @@ class Watch:
         return wall
 
     def _step(self, step: Seconds, now: Instant) -> None:
-        before, roster = self.status, self.settings.roster
+        before, target_set = self.status, self.settings.target_set
         self.status = clock.clock_stepped(before, step, now)
         _log_environment(before, self.status)
         campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
         self.campaigns = {one.campaign_id: one for one in campaigns}
-        roster = replace(roster, listed_at=moved(step)(roster.listed_at))
+        target_set = replace(target_set, listed_at=moved(step)(target_set.listed_at))
         self._doubts.stepped(step, self.entries)
-        self._aim(replace(self.settings, roster=roster))
+        self._aim(replace(self.settings, target_set=target_set))
         self.save(Change(campaigns=campaigns, environments=(self.status,)))
 
     def configure(self, settings: Settings) -> list[str]:
         """Take a config, new or changed, and reconcile with it; return whom to poll next."""
-        if not settings.discovers and settings.roster.campaigns:
-            settings = replace(settings, roster=Roster())
-            self.save(Change(rosters={self.name: settings.roster}))
+        if not settings.discovers and settings.target_set.campaigns:
+            settings = replace(settings, target_set=TargetSet())
+            self.save(Change(target_sets={self.name: settings.target_set}))
         self.budget = replace(self.budget, per_minute=settings.environment.budget_per_minute)
         waits = self.awaits_listing or not self.settings.discovers
         self.awaits_listing = settings.discovers and waits
@@ -83,19 +83,19 @@ class Watch:
         self._aim(settings)
         self.unswept = set(settings.targets)
         self._reconcile(self.campaigns, now)
-        before, facts = self.status, settings.facts_at(self.pace)
-        self.status, events = assess.reconcile_environment(before, facts, now)
+        before, context = self.status, settings.context_at(self.pace)
+        self.status, events = assess.reconcile_environment(before, context, now)
         if self.status != before:
             self.save(Change(environments=(self.status,), events=events))
         return self._doubts.restore(self.entries)
 
-    def discover(self, roster: Roster | None) -> list[str]:
+    def discover(self, target_set: TargetSet | None) -> list[str]:
         """Take what a listing came to, None where it failed; return whom to poll at once."""
         # The sweep that runs goes on, with those that joined; the first one has waited for this.
         now, status, before = self.now(), self.status, self.settings
-        anew, rosters = list[str](), dict[str, Roster]()
-        if roster is not None:
-            self._aim(replace(before, roster=roster))
+        anew, target_sets = list[str](), dict[str, TargetSet]()
+        if target_set is not None:
+            self._aim(replace(before, target_set=target_set))
             targets, known = self.settings.targets, before.targets
             # Who joined or changed, and whom it has confirmed to be there without a config.
             anew = [key for key, target in targets.items() if not target.is_as(known.get(key))]
@@ -103,14 +103,14 @@ class Watch:
             self.unswept = (self.unswept & targets.keys()) | (targets.keys() - known.keys())
             gone = [key for key in self.campaigns if key not in targets]
             self._reconcile([*gone, *(key for key in anew if key in self.campaigns)], now)
-            self.status = replace(self.status, listed_at=roster.listed_at)
-            # A roster is large: where only its instant is new, that in the status is enough.
-            if replace(roster, listed_at=before.roster.listed_at) != before.roster:
-                rosters[self.name] = roster
+            self.status = replace(self.status, listed_at=target_set.listed_at)
+            # A target set is large: where only its instant is new, that in the status is enough.
+            if replace(target_set, listed_at=before.target_set.listed_at) != before.target_set:
+                target_sets[self.name] = target_set
         self.awaits_listing = False
         self._end_sweep(now)
-        if self.status != status or rosters:
-            self.save(Change(environments=(self.status,), rosters=rosters))
+        if self.status != status or target_sets:
+            self.save(Change(environments=(self.status,), target_sets=target_sets))
         return anew
 
     def _aim(self, settings: Settings) -> None:
@@ -142,12 +142,12 @@ class Watch:
                 self.save(Change(campaigns=(decision.status,), events=decision.events))
 
     def decide(
-        self, key: str, answer: Answer | ListingAnswer, generation: int, took: Seconds
+        self, key: str, answer: Answer | PageAnswer, generation: int, took: Seconds
     ) -> tuple[list[str], Findings | None]:
         """Take an answer; return whom to poll next, and the findings where it was decided on."""
-        self._heed(answer)
+        self._apply_rate_limit(answer)
         now, targets = self.now(), self.settings.targets
-        if isinstance(answer, ListingAnswer):
+        if isinstance(answer, PageAnswer):
             # Whatever it lists: for the breaker it is a call.
             call = Call(None, answer.observation, generation)
             events = self._observe(call, answer.server_date, now)
@@ -178,11 +178,11 @@ class Watch:
         _log_poll(before, after)
         self.unswept.discard(key)
         self._end_sweep(now)
-        ordered = in_telling_order([*events, *decision.events])
+        ordered = in_sending_order([*events, *decision.events])
         self.save(Change(campaigns=(status,), environments=(self.status,), events=ordered))
         return self._doubts.take(key, now - took, self.entries), decision.findings
 
-    def _heed(self, answer: Answer | ListingAnswer) -> None:
+    def _apply_rate_limit(self, answer: Answer | PageAnswer) -> None:
         """Take what an answer says of the API's limits."""
         plan, mono = self.settings.environment.requests_per_minute, self.clock.elapsed()
         before, self.budget = self.budget, self.budget.answered(answer, plan, mono)
@@ -194,8 +194,8 @@ class Watch:
             log.info("yielding", environment=self.name, part=round(self.budget.room, 2))
 
     def _observe(self, call: Call, server_date: Instant | None, now: Instant) -> tuple[Event, ...]:
-        before, facts = self.status, self.settings.facts_at(self.pace)
-        after = assess.assess_environment(before, call, server_date, facts, now)
+        before, context = self.status, self.settings.context_at(self.pace)
+        after = assess.assess_environment(before, call, server_date, context, now)
         self.status, self.findings, events = after
         _log_environment(before, self.status)
         return events
