@@ -71,8 +71,8 @@ class Breaks(Rule):
     meaning = "it breaks, with all that a rule can know"
     next_step = "none"
 
-    def judge(self, sight):
-        raise RuntimeError(repr(sight))
+    def evaluate(self, inputs):
+        raise RuntimeError(repr(inputs))
 """
 """A module that Python imports at start by its name, sitecustomize."""
 

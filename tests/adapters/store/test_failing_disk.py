@@ -278,7 +278,7 @@ from pathlib import Path
 from monitor.adapters.store import Store
 from monitor.core.snapshot import HistoryQuery
 from support.builders import NOW
-from support.state_files import SINK, events, tell_all
+from support.state_files import SINK, deliver_all, events
 
 async def main(path):
     store = Store(path, now=NOW, executor=ThreadPoolExecutor(1))
@@ -291,14 +291,14 @@ async def main(path):
         seq += 1
         store.save(events(seq))
         await store.flush()
-        told += await tell_all(store)
+        told += await deliver_all(store)
     assert not all(durable for _, durable in told)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     await store.flush()
     assert not store.problem
     store.save(events(seq + 1))
     await store.flush()
-    told += await tell_all(store)
+    told += await deliver_all(store)
     assert [seq for seq, _ in told] == list(range(1, seq + 2)), told
     assert told[-1] == (seq + 1, True)
     assert len(store.history(HistoryQuery(limit=10_000))) == seq + 1
