@@ -24,8 +24,13 @@ class Corroboration:
         self._asked_at: dict[str, Instant] = {}
 
     def others_read_at(self, key: str, seen: Observation, entries: Entries) -> Instant | None:
-        """Return when two others were asked and read; None: no two, or nothing is lost."""
-        if not isinstance(seen, NoConfig) or entries[key].status.last_known.config is None:
+        """Return when two others were asked and read; None: no two, or nothing is in doubt."""
+        status = entries[key].status
+        if not isinstance(seen, NoConfig) or status.last_known.config is None:
+            return None
+        # What on-call knows is settled, wherever a step of our clock has put the instants since.
+        alert = status.alerts.get(Missing.name)
+        if status.last_known.missing_since is not None and alert is not None and alert.notified:
             return None
         return self._others_read_at(key, entries)
 

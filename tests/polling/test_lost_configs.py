@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.core.model import NoConfig, Observation, PollError, Reason
+from monitor.core.model import NoConfig, Observation, PollError, Reason, Verdict
 from support.daemons import World
 from support.virtual import START, config, run, virtual_seconds
 
@@ -335,6 +335,29 @@ def test_an_answer_from_before_a_step_of_our_clock_confirms_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("step", [DAY, 365 * DAY])
+def test_what_an_alert_says_is_in_no_doubt_again_after_a_step_of_our_clock(
+    world: World, step: float
+) -> None:
+    lost_after(world, 10 * MINUTE, "c-3")
+
+    async def story() -> None:
+        world.configure(campaigns(20))
+        async with world.daemon() as daemon:
+            await virtual_seconds(60 * MINUTE)
+            assert told(world) == [("firing", "c-3")]
+            last = max(at for at, key in world.api().calls if key == "c-3")
+            await virtual_seconds(last + 5 * MINUTE - 0.5 - world.clock.elapsed())
+            world.clock.step(step)
+            await virtual_seconds(2)
+            assert max(at for at, key in world.api().calls if key == "c-3") > last
+            entry = daemon.report.snapshot().environments["production"].campaigns["c-3"]
+            assert entry.findings is not None
+            assert entry.findings["missing"].verdict is Verdict.UNHEALTHY
+
+    run(story())
+
+
 def test_what_is_missed_stays_so_over_a_restart_without_another_question(world: World) -> None:
     async def story() -> int:
         world.configure(campaigns(20))
