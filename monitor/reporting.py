@@ -1,4 +1,4 @@
-"""What the running monitor says of itself: board, metrics, history, health, heartbeat."""
+"""What the running monitor says of itself: snapshot, metrics, history, health, heartbeat."""
 
 import asyncio
 from collections import Counter
@@ -54,7 +54,7 @@ class Report:
 
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""
-        # The board is made here, on the loop: frozen, it may be rendered while pollers go on.
+        # It is made here, on the loop: frozen, it may be rendered while pollers go on.
         snapshot, sinks = self.snapshot(), {name: self.store.pending(name) for name in self.sinks}
         return partial(self._exposition.render, snapshot, sinks, openmetrics=openmetrics)
 

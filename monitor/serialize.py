@@ -91,6 +91,7 @@ def _converter(kind: Any, *, reading: bool) -> _Convert:
         fields = [(name, _converter(one, reading=reading)) for name, one in shown]
 
         def convert_fields(value: Any, limit: int) -> Any:
+            """Convert the fields one by one."""
             found = {name: convert(get(value, name), limit) for name, convert in fields}
             return of(**found) if reading else found
 
@@ -120,6 +121,7 @@ _WRITERS: Mapping[Any, _Convert] = {
 
 def _readers(of: Any) -> Mapping[Any, _Convert]:
     def plain(value: Any, _: int) -> Any:
+        """Return the value as it is, if it is of this type."""
         if not isinstance(value, (int, float) if of is float else of):
             raise TypeError(f"expected {of.__name__}, got {type(value).__name__}")
         return value

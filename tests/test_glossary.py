@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 RETIRED = re.compile(
     r"\b(tell|tells|telling|tellers?|told|untold|undurable|sight|judged?|fleet|roster|upkeep|farewell"
-    r"|mend|mended)\b",
+    r"|mend|mended|boards?)\b",
     re.IGNORECASE,
 )
 

@@ -325,7 +325,7 @@ def test_what_the_real_client_refuses_is_a_problem_of_the_config(
             "timeout": 1.0,
             "concurrency": 1,
             "now": world.clock.wall,
-            "monotonic": world.clock.elapsed,
+            "elapsed": world.clock.elapsed,
             "observe": lambda *_: None,
         }
         more = {"ca_file": tmp_path / "nowhere"} if "ca_file" in broken else broken

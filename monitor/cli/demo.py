@@ -52,6 +52,7 @@ def demo(port: int) -> None:
 
 async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:
     def narrate(text: str) -> None:
+        """Print a line of the story."""
         # Through the log's writer, so that no line ends up within another.
         writer.put(f"\n>>> {clean(text, 300)}\n".encode())
 

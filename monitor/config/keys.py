@@ -31,6 +31,7 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
     unset = []
 
     def value_of(match: re.Match[str]) -> str:
+        """Return what stands for one `$`."""
         if match[1] is None:
             return "${"
         inside = _INSIDE.fullmatch(match[1])
@@ -134,6 +135,7 @@ def one_of(*words: str, **meanings: Any) -> Key:
     known = {**{str(word): word for word in words}, **meanings}
 
     def parse(text: str) -> Any:
+        """Return what the word means."""
         if text not in known:
             raise ValueError
         return known[text]
@@ -153,6 +155,7 @@ def matching(
     compiled = re.compile(pattern)
 
     def parse(text: str) -> Any:
+        """Return the value of a text that matches and fits."""
         if not compiled.fullmatch(text) or not fits(value := convert(text)):
             raise ValueError
         return value

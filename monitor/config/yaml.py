@@ -131,6 +131,7 @@ class _Composer(Composer):
     open: list[Any]  # the events that began the nodes which are being composed
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose one node: not too deep, and under an anchor that may be given again."""
         event = self.peek_event()  # type: ignore[attr-defined]
         # Nearly all that there is, in half the time.
         if isinstance(event, yaml.ScalarEvent) and event.anchor is None:

@@ -46,7 +46,7 @@ def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Ale
         healthy_at = alert.healthy_at or now
         firing = alert.state is AlertState.FIRING and now < healthy_at + rule.keep_firing_for
         return replace(alert, healthy_at=healthy_at) if firing else ended(alert)
-    # While it fires, too: a reminder and the board show how things are by now.
+    # While it fires, too: a reminder and the snapshot show how things are by now.
     summary, evidence, next_step = finding.summary, finding.evidence, finding.next_step
     alert = replace(alert, summary=summary, evidence=evidence, next_step=next_step, healthy_at=None)
     if alert.state is AlertState.INACTIVE:

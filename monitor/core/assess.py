@@ -161,7 +161,7 @@ def reconcile_environment(
     now: Instant,
     gone: str | None = None,
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
-    """Decide what a start or a changed config means; without facts it has left, for `gone`."""
+    """Decide what a start or a changed config means; without a context it has left, for `gone`."""
     # A call from the future (the clock was wrong) would put off the next probe until then.
     kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
     rules, labels = (context.rules, context.labels) if context else ({}, AlertLabels())

@@ -55,7 +55,7 @@ def active_alerts(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One campaign on the board; `findings` are of the decision on its poll at `polled_at`."""
+    """One campaign; `findings` are of the decision on its poll at `polled_at`."""
 
     target: Target
     status: CampaignStatus
@@ -73,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSnapshot:
-    """One environment on the board, with its campaigns by id."""
+    """One environment, with its campaigns by id."""
 
     status: EnvironmentStatus
     now: Instant  # our clock

@@ -109,7 +109,7 @@ class LastKnown:
     tested_seen: bool = False
 
     def redated(self, redate: Redate) -> "LastKnown":
-        """Return the memory with all that we have seen redated."""
+        """Return it with all that we have seen redated."""
         return replace(
             self,
             missing_since=redate(self.missing_since),
@@ -119,7 +119,7 @@ class LastKnown:
         )
 
     def after(self, seen: SftpConfig | NoConfig, now: Instant) -> "LastKnown":
-        """Return the memory after a definite answer at `now`."""
+        """Return it after a definite answer at `now`."""
         last_known = replace(self.redated(clamped(now)), last_read_at=now)
         if isinstance(seen, NoConfig):
             return replace(last_known, missing_since=last_known.missing_since or now)

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 class EnvironmentState:
     """All that is known about one environment and its campaigns; `save` takes every change of it.
 
-    `entries`, made by `configure`, are the campaigns as the board shows them: never changed.
+    `entries`, made by `configure`, are the campaigns as the snapshot shows them: never changed.
     """
 
     settings: Settings

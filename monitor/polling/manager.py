@@ -130,7 +130,7 @@ class PollerManager:
             timeout=settings.polling.timeout,
             concurrency=settings.polling.concurrency,
             now=self.clock.wall,
-            monotonic=self.clock.elapsed,
+            elapsed=self.clock.elapsed,
             observe=partial(self.own.call_made, environment.name),
             ca_file=environment.ca_file,
         )

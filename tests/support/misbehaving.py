@@ -243,7 +243,7 @@ async def client_of(base_url: str, **settings: Any) -> AsyncIterator[Talkover]:
         "timeout": 10.0,
         "concurrency": 8,
         "now": lambda: NOW,
-        "monotonic": calls.monotonic,
+        "elapsed": calls.monotonic,
         "observe": calls.observe,
     }
     client = Talkover(base_url=base_url, **{**usual, **settings})

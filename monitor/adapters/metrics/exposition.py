@@ -1,4 +1,4 @@
-"""The board, the sinks and the own counters as one page, in one of Prometheus' two text formats.
+"""The snapshot, the sinks and the own counters as one page, in one of Prometheus' two text formats.
 
 By hand: for a million series prometheus-client takes 8 s and 700 MB, and it keeps no lines.
 """
@@ -105,7 +105,7 @@ class Exposition:
     """Makes the page; it keeps the lines of campaigns for the next one, about 1.5 kB of each."""
 
     def __init__(self, own: SelfMetrics) -> None:
-        """Show these counters beside the board."""
+        """Show these counters beside the snapshot."""
         self._self_metrics = own
         self._made: dict[str, tuple[Mapping[str, Entry], Mapping[str, Lines]]] = {}
 
@@ -114,7 +114,7 @@ class Exposition:
     ) -> bytes:
         """Return the page, in text 0.0.4 or OpenMetrics 1.0.0; one thread at a time may call it."""
         page = BytesIO()
-        # Family by family: a large board in one piece would hold the interpreter, and so the loop,
+        # Family by family: a large page in one piece would hold the interpreter, and so the loop,
         # for far too long, and be in memory twice.
         page.writelines(self._families(snapshot, sinks))
         encode, _ = _OPENMETRICS if openmetrics else _TEXT

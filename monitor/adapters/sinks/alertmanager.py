@@ -56,7 +56,7 @@ class AlertmanagerSink:
         # By its labels, which are an alert's identity: since when it is over, and its level.
         self._over: dict[str, tuple[Instant, PostableAlert]] = {}
         self._refused: set[str] = set()
-        # What was read from the board must arrive before anything newer.
+        # What was read from the snapshot must arrive before anything newer.
         self._turn = asyncio.Lock()
 
     async def deliver(self, event: Event) -> None:
@@ -83,7 +83,7 @@ class AlertmanagerSink:
                 await self._post(postable[start : start + BATCH])
 
     def _postable(self, event: Event) -> list[PostableAlert]:
-        """Return how an event's alert stands: by the board, or before that is filled the event."""
+        """Return how an event's alert stands: by the snapshot, else by the event."""
         environment = self._context.snapshot().environments.get(event.environment)
         if environment is None:
             now = None if event.status is EventStatus.RESOLVED else event

@@ -155,6 +155,7 @@ def load(connection: sqlite3.Connection) -> Loaded:
     problems: list[str] = []
 
     def read(what: str, body: Body[_T], query: str) -> dict[Any, _T]:
+        """Return the values by their keys; of a row that cannot be read, a problem."""
         found = {}
         for *place, text in connection.execute(query):
             value, key = body.decode(text), tuple(place) if len(place) > 1 else place[0]

@@ -48,7 +48,7 @@ class Talkover:
     """The TalkOver API as one environment token sees it. Close it with `aclose`.
 
     `timeout` is for the whole of a call, `concurrency` how many may be under way at once. `now`
-    is the wall clock, `monotonic` measures durations, `lookup` resolves host names. Raises
+    is the wall clock, `elapsed` measures durations, `lookup` resolves host names. Raises
     `ValueError` for a base URL or a `ca_file` that cannot be used.
     """
 
@@ -57,7 +57,7 @@ class Talkover:
     timeout: Seconds
     concurrency: int
     now: Callable[[], Instant]
-    monotonic: Callable[[], Seconds]
+    elapsed: Callable[[], Seconds]
     observe: Observe
     ca_file: Path | None = None
     lookup: Lookup = socket.getaddrinfo
@@ -106,9 +106,9 @@ class Talkover:
             token = self.token
             headers = {"Authorization": f"Bearer {token}"}
             url = f"{self._base_url}{path}"
-            started = self.monotonic()
+            started = self.elapsed()
             received = await self._client.exchange("GET", url, within=self.timeout, headers=headers)
-            duration = self.monotonic() - started
+            duration = self.elapsed() - started
         seen, kept = read(received, token), age(received.headers)
         counts = not isinstance(seen, PollError) or seen.reason not in _EVEN_CACHED
         if kept >= CACHED_FROM and counts:

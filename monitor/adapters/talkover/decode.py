@@ -55,6 +55,7 @@ _Info: TypeAlias = "ValidationInfo[_Asked]"
 
 def _shown(limit: int, *, visible: bool = False) -> AfterValidator:
     def shown(text: str, info: _Info) -> str:
+        """Return the text fit to be shown."""
         # Redacted before it is cut: half a token is a secret, too.
         text = clean(redact_echo(text, info.context.token), limit)
         if visible and not text:

@@ -1,4 +1,4 @@
-"""The monitor over HTTP: views of the board as page, metrics and JSON; nothing knows the daemon."""
+"""The monitor over HTTP: views of the snapshot; nothing here knows the daemon."""
 
 from monitor.adapters.web.api import HistoryUnreadableError, Program
 from monitor.adapters.web.schemas import EventsAnswer

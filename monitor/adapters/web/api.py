@@ -83,7 +83,7 @@ def _campaign(program: Program, environment: str, campaign_id: str) -> _Make:
     asked = {"environment": environment, "campaign_id": campaign_id}
 
     def make() -> schemas.CampaignDetailAnswer:
-        """Say what the board knows, with the history where it can be read."""
+        """Say what the snapshot knows, with the history where it can be read."""
         try:
             history = program.history(limit=_HISTORY, **asked).events
         except HistoryUnreadableError:

@@ -1,4 +1,4 @@
-"""From a board to what is answered: JSON, and HTML without a script. Pure, for any thread."""
+"""From a snapshot to what is answered: JSON, and HTML without a script. Pure, for any thread."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,6 +73,7 @@ def alerts_page(
     """Return a page of the active alerts; its keys are (environment, campaign or "", rule)."""
 
     def key_of(each: tuple[EnvironmentSnapshot, Entry | None, ActiveAlert]) -> Key:
+        """Return what an alert is ordered by."""
         of, entry, active = each
         return of.status.name, entry.target.campaign_id if entry else "", active.alert.rule
 

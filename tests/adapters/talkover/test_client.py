@@ -94,7 +94,7 @@ async def test_every_finished_call_is_observed_with_its_duration_and_reason() ->
     script = replies(OK, answer(b"", "500 Oh"), answer(b"", "404 Not Found"), b"\0\r\n\r\n")
     async with (
         Misbehaving(script) as server,
-        client_of(server.url, observe=calls.observe, monotonic=calls.monotonic) as client,
+        client_of(server.url, observe=calls.observe, elapsed=calls.monotonic) as client,
     ):
         for _ in range(4):
             await client.fetch_sftp(CAMPAIGN)

@@ -128,7 +128,7 @@ async def test_a_call_for_the_listing_is_observed_under_its_own_name() -> None:
     script = replies(OK, answer(b"", "500 Oh"), answer(listing(7)), b"\0\r\n\r\n")
     async with (
         Misbehaving(script) as server,
-        client_of(server.url, observe=calls.observe, monotonic=calls.monotonic) as client,
+        client_of(server.url, observe=calls.observe, elapsed=calls.monotonic) as client,
     ):
         for _ in range(4):
             await client.fetch_campaigns(1)
