@@ -50,7 +50,7 @@ class Report:
     def snapshot(self) -> Snapshot:
         """Return all environments as they are known now."""
         environments = {name: poller.snapshot() for name, poller in self.manager.pollers.items()}
-        return Snapshot(environments, self.clock.wall())
+        return Snapshot(environments, self.clock.wall(), self.ready())
 
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""

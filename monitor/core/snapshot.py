@@ -82,13 +82,13 @@ class EnvironmentSnapshot:
     rules: Mapping[str, BaseRule] = field(default_factory=dict)  # its own, as `findings` are
     findings: Findings | None = None
     campaigns: Mapping[str, Entry] = field(default_factory=dict)
-    interval: Seconds = 0.0  # the sweep time that the budget really gives
+    interval_seconds: Seconds = 0.0  # the sweep time that the budget really gives
     stale_after: Seconds = float("inf")  # how old evidence may be
     idle_stale_after: Seconds = float("inf")  # of campaigns that nobody is notified of
-    per_minute: float = 0.0  # calls, as `available`
-    available: int = 0
-    lag: Seconds = 0.0  # how late the most overdue poll is
-    swept: int = 0  # campaigns polled in the running sweep
+    requests_per_minute: float = 0.0
+    available_requests: int = 0
+    lag_seconds: Seconds = 0.0  # how late the most overdue poll is
+    polled: int = 0  # campaigns polled in the running sweep
     listing_error: PollError | None = None  # why the last listing failed
 
     def active_alerts(self) -> Iterator[ActiveAlert]:
@@ -136,6 +136,7 @@ class Snapshot:
 
     environments: Mapping[str, EnvironmentSnapshot]
     now: Instant
+    not_ready: str | None = None  # why the monitor is not ready
 
     def entries(self) -> Iterator[tuple[EnvironmentSnapshot, Entry]]:
         """Return every campaign with its environment, in the order of the config."""

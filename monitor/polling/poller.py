@@ -104,13 +104,13 @@ class Poller:
             rules=settings.environment.resolved.rules,
             findings=state.findings,
             campaigns=dict(state.entries),
-            interval=interval,
+            interval_seconds=interval,
             stale_after=STALE_AFTER_INTERVALS * interval,
             idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
-            per_minute=state.budget.per_minute,
-            available=state.budget.available(mono),
-            lag=late,
-            swept=len(settings.targets) - len(state.unswept),
+            requests_per_minute=state.budget.per_minute,
+            available_requests=state.budget.available(mono),
+            lag_seconds=late,
+            polled=len(settings.targets) - len(state.unswept),
             listing_error=self._discovery.error,
         )
 

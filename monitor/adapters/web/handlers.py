@@ -78,7 +78,6 @@ class Handlers:
         try:
             await self._auth.require(request, self._config.access.users)
             await self._take_body(request)
-            self._require_state(request)
             return await handler(request)
         except HistoryUnreadableError as error:
             return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, text(str(error)))
@@ -101,12 +100,11 @@ class Handlers:
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
 
-    def _require_state(self, request: web.Request) -> None:
-        is_data = request.path in {"/", "/metrics"} or request.path.startswith(_API)
-        known = request.match_info.http_exception is None
-        # An empty answer would read as "nothing is wrong".
-        if known and is_data and not self._program.loaded():
+    def _loaded(self) -> Program:
+        # Before that, an empty answer would read as "nothing is wrong".
+        if not self._program.loaded():
             raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
+        return self._program
 
     async def _made(
         self, request: web.Request, make: Callable[[], bytes], content_type: str
@@ -116,8 +114,7 @@ class Handlers:
         return _chunked_response(body, content_type, zipped=zipped)
 
     async def _page(self, request: web.Request) -> web.Response:
-        program = self._program
-        make = partial(status_page, program.snapshot(), program.version, program.ready())
+        make = partial(status_page, self._loaded().snapshot(), self._program.version)
         return await self._made(request, make, "text/html; charset=utf-8")
 
     async def _file(self, request: web.Request) -> web.Response:
@@ -125,13 +122,13 @@ class Handlers:
         return await self._made(request, lambda: body, content_type)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        accept = request.headers.get("Accept", "")
+        program, accept = self._loaded(), request.headers.get("Accept", "")
         wanted, zipped = quality(accept, _OPENMETRICS), _accepts_gzip(request)
         openmetrics = wanted > 0 and wanted >= quality(accept, "text/plain")
         # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
         key = (openmetrics, zipped)
         if key not in self._rendering:
-            make, loop = self._program.metrics(openmetrics), asyncio.get_running_loop()
+            make, loop = program.metrics(openmetrics), asyncio.get_running_loop()
             self._rendering[key] = loop.run_in_executor(self._scrapes, _render, make, zipped)
             self._rendering[key].add_done_callback(lambda _: self._rendering.pop(key))
         # Others may wait for the same page: one request that is cancelled must not take it along.
@@ -160,7 +157,7 @@ class Handlers:
         return web.Response(text="reloaded\n")
 
     async def _json(self, endpoint: Endpoint, request: web.Request) -> web.Response:
-        make = endpoint.ask(self._program, request)
+        make = endpoint.ask(self._loaded(), request)
         return await self._made(request, lambda: as_json(make()), _JSON)
 
 

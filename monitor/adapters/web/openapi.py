@@ -8,21 +8,8 @@ from monitor.adapters.web.schemas import ErrorAnswer
 from monitor.core.model import PollError, SftpConfig
 from monitor.serialize import EventRecord, Schemas
 
-NAMES = {
-    SftpConfig: (
-        "ConfigAnswer",
-        "The SFTP config of a campaign as the platform last had it; never a secret.",
-    ),
-    PollError: (
-        "PollErrorAnswer",
-        "Why the last poll, or the last listing of the campaigns, gave no definite answer.",
-    ),
-    EventRecord: (
-        "EventAnswer",
-        "One alert event, as in the log. event_id is the key to deduplicate by.",
-    ),
-}
-"""What users read of those shapes that the program itself uses: name and description."""
+NAMES = {SftpConfig: "ConfigAnswer", PollError: "PollErrorAnswer", EventRecord: "EventAnswer"}
+"""The names that users read of those shapes that the program itself uses."""
 
 
 def document(version: str, external_url: str | None) -> bytes:
@@ -50,7 +37,9 @@ def _get(shapes: Schemas, path: str, endpoint: Endpoint) -> dict[str, Any]:
             "in": "path" if name in in_path else "query",
             "description": one.about,
             "required": name in in_path,
-            "schema": one.schema,
+            "schema": {"type": "array", "items": one.key.schema}
+            if one.repeated
+            else one.key.schema,
         }
         for name, one in endpoint.parameters.items()
     ]

@@ -150,17 +150,9 @@ def environment(snapshot: EnvironmentSnapshot) -> schemas.EnvironmentAnswer:
         reachable=known.up,
         outage_since=known.outage_at,
         token_rejected_since=known.rejected_at,
-        budget=schemas.BudgetAnswer(
-            requests_per_minute=snapshot.per_minute, available_requests=snapshot.available
-        ),
-        counts=schemas.CountsAnswer(**{health.value: n for health, n in snapshot.counts().items()}),
-        sweep=schemas.SweepAnswer(
-            swept_at=known.swept_at,
-            polled=snapshot.swept,
-            campaigns=len(snapshot.campaigns),
-            interval_seconds=snapshot.interval,
-            lag_seconds=snapshot.lag,
-        ),
+        budget=answer_of(schemas.BudgetAnswer, snapshot),
+        counts=schemas.CountsAnswer(**snapshot.counts()),
+        sweep=answer_of(schemas.SweepAnswer, known, snapshot, campaigns=len(snapshot.campaigns)),
         findings=_findings(snapshot.findings, snapshot.rules),
         alerts=[_alert(snapshot, None, active) for active in snapshot.active_alerts()],
     )
@@ -173,8 +165,8 @@ def _findings(
     return None if found is None else [made(found[name], rules[name], rule=name) for name in found]
 
 
-def status_page(snapshot: Snapshot, version: str, not_ready: str | None) -> bytes:
-    """Return the page in UTF-8, the worst campaigns first; `not_ready` says why, if so."""
+def status_page(snapshot: Snapshot, version: str) -> bytes:
+    """Return the page in UTF-8, the worst campaigns first."""
     everything, badness = list(snapshot.entries()), list(Health).index  # declared worst first
     # Equals stay in the order of the config.
     worst = nsmallest(
@@ -182,7 +174,6 @@ def status_page(snapshot: Snapshot, version: str, not_ready: str | None) -> byte
     )
     page = _TEMPLATES.get_template("status.html").render(
         version=version,
-        not_ready=not_ready,
         snapshot=snapshot,
         totals=_totals(snapshot),
         firing=sum(active.alert.notified for *_, active in snapshot.active_alerts()),
