@@ -94,19 +94,13 @@ class Report:
 
     async def heartbeat(self) -> None:
         """Log that the monitor lives, so that silence is not health."""
-        counts, seen = Counter[str](), list[Instant | None]()
+        counts, read_at = Counter[str](), list[Instant | None]()
         for environment in self.snapshot().environments.values():
-            counts.update({health.value: n for health, n in environment.counts().items()})
-            seen += [
-                entry.status.last_known.last_read_at for entry in environment.campaigns.values()
-            ]
+            counts.update(environment.counts())
+            campaigns = environment.campaigns.values()
+            read_at += [entry.status.last_known.last_read_at for entry in campaigns]
             # 100,000 campaigns in one go would hold up the polls.
             await asyncio.sleep(0)
-        oldest = min((at for at in seen if at is not None), default=None)
-        log.info(
-            "heartbeat",
-            version=__version__,
-            **counts,
-            never_read=seen.count(None),
-            oldest_evidence=None if oldest is None else rfc3339(oldest),
-        )
+        oldest, never = min(filter(None, read_at), default=None), read_at.count(None)
+        known = {"never_read": never, "oldest_evidence": oldest and rfc3339(oldest)}
+        log.info("heartbeat", version=__version__, **counts, **known)

@@ -219,8 +219,7 @@ class Poller:
             anew += [key for key in state.distrusted() if key not in self._in_flight]
         self._poll_next([*anew, *({key} & self._again)])
         if before.swept_at is None and state.status.swept_at is not None:
-            counts = {health.value: n for health, n in self.snapshot().counts().items()}
-            log.info("sweep_complete", environment=state.name, **counts)
+            log.info("sweep_complete", environment=state.name, **self.snapshot().counts())
         self.on_poll()
 
     async def _call(self, key: str, started: Seconds) -> Answer | PageAnswer:

@@ -1,5 +1,6 @@
 """The JSON API: each path with its parameters, its view, and what OpenAPI says of them."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -10,9 +11,10 @@ from aiohttp import web
 from monitor.adapters.web import schemas, serializers
 from monitor.adapters.web.serializers import LIMIT
 from monitor.config.keys import Key, matching, one_of
-from monitor.core.model import Instant
+from monitor.core.model import Instant, PollError, SftpConfig
 from monitor.core.snapshot import Health, Snapshot
 from monitor.core.text import clean
+from monitor.serialize import EventRecord, Schemas
 
 _HISTORY = 100  # events that are shown with a campaign
 _TEXT = Key(str, "text", {"type": "string"})
@@ -102,7 +104,6 @@ class Endpoint(NamedTuple):
     """A path: `view` makes the answer of the program, its snapshot and the parameters."""
 
     summary: str
-    answer: type
     view: Callable[..., Any]
     parameters: Mapping[str, Parameter] = {}
 
@@ -173,14 +174,63 @@ _IN_PATH = {
 }
 
 ENDPOINTS: Mapping[str, Endpoint] = {
-    "/api/v1/status": Endpoint("The monitor and its environments", schemas.StatusAnswer, _status),
-    "/api/v1/campaigns": Endpoint("Campaigns", schemas.CampaignsAnswer, _campaigns, _OF_CAMPAIGNS),
+    "/api/v1/status": Endpoint("The monitor and its environments", _status),
+    "/api/v1/campaigns": Endpoint("Campaigns", _campaigns, _OF_CAMPAIGNS),
     "/api/v1/campaigns/{environment}/{campaign_id}": Endpoint(
-        "One campaign with its history", schemas.CampaignDetailAnswer, _campaign, _IN_PATH
+        "One campaign with its history", _campaign, _IN_PATH
     ),
-    "/api/v1/alerts": Endpoint("Active alerts", schemas.AlertsAnswer, _alerts, _OF_ALERTS),
-    "/api/v1/events": Endpoint(
-        "History of alert events, newest first", schemas.EventsAnswer, _events, _OF_EVENTS
-    ),
+    "/api/v1/alerts": Endpoint("Active alerts", _alerts, _OF_ALERTS),
+    "/api/v1/events": Endpoint("History of alert events, newest first", _events, _OF_EVENTS),
 }
 """What is served, and described in `/openapi.json`."""
+
+_NAMES = {SftpConfig: "ConfigAnswer", PollError: "PollErrorAnswer", EventRecord: "EventAnswer"}
+
+
+def document(version: str, external_url: str | None) -> bytes:
+    """Return the OpenAPI 3.1 document as JSON; `version` is the program's."""
+    shapes = Schemas("#/components/schemas/", _NAMES)
+    described = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "SFTP config monitor",
+            "version": version,
+            "description": "What the monitor knows of each campaign's SFTP config. Read-only.",
+        },
+        "servers": [{"url": external_url or "/"}],
+        "paths": {path: {"get": _get(shapes, path, one)} for path, one in ENDPOINTS.items()},
+        "components": {"schemas": dict(sorted(shapes.components.items()))},
+    }
+    return json.dumps(described, indent=1).encode()
+
+
+def _get(shapes: Schemas, path: str, endpoint: Endpoint) -> dict[str, Any]:
+    in_path = {name for name in endpoint.parameters if f"{{{name}}}" in path}
+    parameters = [
+        {
+            "name": name,
+            "in": "path" if name in in_path else "query",
+            "description": one.about,
+            "required": name in in_path,
+            "schema": {"type": "array", "items": one.key.schema}
+            if one.repeated
+            else one.key.schema,
+        }
+        for name, one in endpoint.parameters.items()
+    ]
+    answers = {
+        "200": (endpoint.summary, endpoint.view.__annotations__["return"]),
+        "400": ("A query parameter is not understood", schemas.ErrorAnswer),
+        "404": ("There is no such campaign", schemas.ErrorAnswer),
+        "503": ("The state is not loaded yet, or the history cannot be read", schemas.ErrorAnswer),
+    }
+    if not in_path:
+        del answers["404"]
+    responses = {
+        status: {
+            "description": about,
+            "content": {"application/json": {"schema": shapes.of(shape)}},
+        }
+        for status, (about, shape) in answers.items()
+    }
+    return {"summary": endpoint.summary, "parameters": parameters, "responses": responses}

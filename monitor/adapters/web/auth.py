@@ -136,11 +136,6 @@ def matches(password: bytes, hashed: str | None, highest: int) -> bool:
     return bcrypt.checkpw(password[:_LONGEST], known.encode()) and hashed is not None
 
 
-def is_of_a_page(headers: Mapping[str, str]) -> bool:
-    """Return whether a browser sends this for a page: of another site, for ours send nothing."""
-    return "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none"
-
-
 def _stamp(path: Path) -> tuple[int, ...] | None:
     """Return what changes whenever the file does; None for one that is gone."""
     try:

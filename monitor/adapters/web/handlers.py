@@ -16,9 +16,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
-from monitor.adapters.web.api import ENDPOINTS, Endpoint, HistoryUnreadableError, Program
-from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_of_a_page
-from monitor.adapters.web.openapi import document
+from monitor.adapters.web.api import (
+    ENDPOINTS,
+    Endpoint,
+    HistoryUnreadableError,
+    Program,
+    document,
+)
+from monitor.adapters.web.auth import BasicAuth, WebConfigReloader
 from monitor.adapters.web.schemas import ErrorAnswer
 from monitor.adapters.web.serializers import status_page, text
 from monitor.core.model import Seconds
@@ -148,7 +153,8 @@ class Handlers:
         return web.Response(status=503, text=f"not ready: {text(not_ready)}\n")
 
     async def _reload(self, request: web.Request) -> web.Response:
-        if is_of_a_page(request.headers):
+        # A browser sends these for a page: of another site, for ours send nothing.
+        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
             raise web.HTTPForbidden(text="a page in a browser may not ask for this")
         problems = await self._program.reload()
         if problems:
