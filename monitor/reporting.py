@@ -42,7 +42,6 @@ class Report:
     version: str = __version__
 
     def __post_init__(self) -> None:
-        """Have the metrics show the state of the store."""
         self.started_at, self.external_url = self.clock.wall(), self.config.web.external_url
         self._exposition = Exposition(self.own)
         self.own.show_state(lambda: self.store.problem is None)
@@ -67,7 +66,8 @@ class Report:
         try:
             found = self.store.history(narrowed)
         except StorageError as error:
-            raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
+            problem = f"the history cannot be read: {error.reason}"
+            raise HistoryUnreadableError(text=problem) from error
         page, links = list(found)[:limit], links_of(self.config)
         more = str(page[-1]) if len(found) > len(page) else None
         events = [record_of(found[row], links) for row in page]

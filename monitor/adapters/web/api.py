@@ -20,7 +20,7 @@ _HISTORY = 100  # events that are shown with a campaign
 _TEXT = Key(str, "text", {"type": "string"})
 
 
-class HistoryUnreadableError(Exception):
+class HistoryUnreadableError(web.HTTPServiceUnavailable):
     """The database does not give the history; the message says why, without a path."""
 
 

@@ -39,10 +39,12 @@ logger = logging.getLogger(__name__)
 
 
 class WebConfigReloader:
-    """What the web config file says, read anew where it or a file that it names has changed."""
+    """What the web config file says, read anew where it or a file that it names has changed.
+
+    `read` returns what it says at that moment; what it raises at first is passed on.
+    """
 
     def __init__(self, read: Callable[[], Access]) -> None:
-        """Read it; raises ConfigError. `read` returns what the file says at that moment."""
         self._read, self._access = read, read()
         self._stamps = [_stamp(path) for path in self._access.files]
 
@@ -85,16 +87,14 @@ class BasicAuth:
     """Verifies passwords, one after the other in a thread: a hash takes 50 ms or more."""
 
     def __init__(self) -> None:
-        """Start with an empty cache; the thread starts with the first password."""
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="bcrypt")
         self._key = os.urandom(32)
         self._verified: set[bytes] = set()
 
     async def require(self, request: web.Request, users: Mapping[str, str]) -> None:
         """Raise HTTPUnauthorized unless a user's name and password are given, or none is needed."""
-        if not users or request.path in _UNAUTHENTICATED_PATHS:
-            return
-        if not await self.verify(users, request.headers.get("Authorization", "")):
+        closed = users and request.path not in _UNAUTHENTICATED_PATHS
+        if closed and not await self.verify(users, request.headers.get("Authorization", "")):
             wanted = {"WWW-Authenticate": 'Basic realm="sftp-monitor", charset="UTF-8"'}
             text = "a user name and its password are wanted"
             raise web.HTTPUnauthorized(text=text, headers=wanted)
@@ -120,14 +120,11 @@ class BasicAuth:
 
     def _check(self, pair: bytes, password: bytes, hashed: str | None, highest: int) -> bool:
         # Whoever waited for the same pair need not have it hashed again.
-        if pair in self._verified:
-            return True
-        if not matches(password, hashed, highest):
-            return False
-        if len(self._verified) >= CACHED:
-            self._verified.clear()
-        self._verified.add(pair)
-        return True
+        if pair not in self._verified and matches(password, hashed, highest):
+            if len(self._verified) >= CACHED:
+                self._verified.clear()
+            self._verified.add(pair)
+        return pair in self._verified
 
 
 def matches(password: bytes, hashed: str | None, highest: int) -> bool:

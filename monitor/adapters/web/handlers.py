@@ -16,13 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
-from monitor.adapters.web.api import (
-    ENDPOINTS,
-    Endpoint,
-    HistoryUnreadableError,
-    Program,
-    document,
-)
+from monitor.adapters.web.api import ENDPOINTS, Endpoint, Program, document
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader
 from monitor.adapters.web.schemas import ErrorAnswer
 from monitor.adapters.web.serializers import status_page, text
@@ -47,7 +41,6 @@ class Handlers:
     """Answers to every path: of a view taken on the loop; what takes long is made in a thread."""
 
     def __init__(self, program: Program, config: WebConfigReloader, body_seconds: Seconds) -> None:
-        """Read the style sheet, and describe the API; the rest is made when asked for."""
         self._program, self._config, self._body_seconds = program, config, body_seconds
         self._auth = BasicAuth()
         # Two, so that Prometheus does not wait for somebody's large page.
@@ -84,8 +77,6 @@ class Handlers:
             await self._auth.require(request, self._config.access.users)
             await self._take_body(request)
             return await handler(request)
-        except HistoryUnreadableError as error:
-            return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, text(str(error)))
         except web.HTTPException as error:
             status = HTTPStatus(error.status)
             response = error_response(request, status, error.text or error.reason)

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from monitor.adapters.web import schemas
 from monitor.core import snapshot as snapshots
 from monitor.core.alerts import recheck_at
-from monitor.core.model import Instant, Verdict, fingerprint
+from monitor.core.model import fingerprint
 from monitor.core.rule import BaseRule
 from monitor.core.snapshot import (
     ActiveAlert,
@@ -21,7 +21,6 @@ from monitor.core.snapshot import (
     Health,
     Snapshot,
 )
-from monitor.core.status import EnvironmentStatus
 from monitor.core.text import clean, rfc3339, span
 from monitor.serialize import TEXT_LIMITS, shown_fields
 
@@ -193,22 +192,6 @@ def _totals(snapshot: Snapshot) -> Mapping[Health, int]:
     return totals
 
 
-def _api(known: EnvironmentStatus) -> tuple[str, Instant | None]:
-    """Return what the environment's API does, and since when where that is known."""
-    if known.outage_at is not None:
-        return "does not answer", known.outage_at
-    if known.rejected_at is not None:
-        return "rejects the token", known.rejected_at
-    return {None: "not called yet", True: "answers", False: "fails"}[known.up], None
-
-
-def _by_now(rule: str, found: Findings | None) -> str:
-    """Return what an alert's rule found last, where it is not what the alert says."""
-    if found is None or rule not in found or found[rule].verdict is Verdict.UNHEALTHY:
-        return ""
-    return text(f"By now {found[rule].verdict}: {found[rule].summary}")
-
-
 def _note(environment: EnvironmentSnapshot, entry: Entry) -> str:
     error = entry.status.error
     if error is not None:
@@ -227,9 +210,5 @@ def _note(environment: EnvironmentSnapshot, entry: Entry) -> str:
     return "" if any(entry.active_alerts()) else "Nothing."
 
 
-def _relative(at: Instant, now: Instant) -> str:
-    return f"{span(now - at)} ago" if at <= now else f"in {span(at - now)}"
-
-
-_TEMPLATES.filters.update(text=text, exact=rfc3339, relative=_relative, span=span)
-_TEMPLATES.globals.update(api=_api, by_now=_by_now, note=_note)
+_TEMPLATES.filters.update(text=text, exact=rfc3339, span=span)
+_TEMPLATES.globals.update(note=_note)

@@ -48,7 +48,10 @@ class Limits:
 
 
 class WebServer:
-    """Serves what a `Program` shows on one address; `host` "" is every interface."""
+    """Serves what a `Program` shows on one address; `host` "" is every interface, `port` 0 any.
+
+    `read_access` reads the web config file; what it raises at first is passed on.
+    """
 
     def __init__(
         self,
@@ -58,10 +61,6 @@ class WebServer:
         limits: Limits | None = None,
         read_access: Callable[[], Access] = Access,
     ) -> None:
-        """Prepare everything but the socket; a `port` of 0 takes a free one.
-
-        `read_access` reads the web config file; what it raises now is passed on.
-        """
         self._host, self._port, self.limits = host, port, limits or Limits()
         self.web_config = WebConfigReloader(read_access)
         self._handlers = Handlers(program, self.web_config, self.limits.body_seconds)
@@ -122,10 +121,10 @@ class LimitedHandler(RequestHandler):
 
     __slots__ = ("_server",)
 
-    def __init__(self, server: WebServer, systemd: web.Server) -> None:
+    def __init__(self, server: WebServer, inner: web.Server) -> None:
         # aiohttp's deadline for headers is the one for idle connections, by default 3,630 s.
         super().__init__(
-            systemd,
+            inner,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]
             keepalive_timeout=server.limits.header_seconds,
