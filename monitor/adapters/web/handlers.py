@@ -5,10 +5,9 @@ import gzip
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
 
@@ -30,7 +29,6 @@ GZIP_LEVEL = 1
 SLICE_BYTES = 64 * 1024
 """As much as asyncio buffers of a connection before a writer has to wait."""
 
-_API = "/api/"  # errors of paths that begin so are JSON
 _JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
@@ -78,15 +76,12 @@ class Handlers:
             await self._take_body(request)
             return await handler(request)
         except web.HTTPException as error:
-            status = HTTPStatus(error.status)
-            response = error_response(request, status, error.text or error.reason)
-            for name in {"Allow", "WWW-Authenticate"} & error.headers.keys():
-                response.headers[name] = error.headers[name]
-            return response
+            kept = {"Allow", "WWW-Authenticate"} & error.headers.keys()
+            headers = {name: error.headers[name] for name in kept}
+            return error_response(request, error.status, error.text or error.reason, headers)
         except Exception:
             logger.exception("%s %s could not be answered", request.method, request.path)
-            sentence = "internal error; see the log"
-            return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
+            return error_response(request, 500, "internal error; see the log")
 
     async def _take_body(self, request: web.Request) -> None:
         """Take the body off the connection: none is used, and large ones are refused."""
@@ -107,7 +102,7 @@ class Handlers:
     ) -> web.Response:
         zipped, loop = _accepts_gzip(request), asyncio.get_running_loop()
         body = await loop.run_in_executor(self._views, _render, make, zipped)
-        return _chunked_response(body, content_type, zipped=zipped)
+        return _chunked_response(body, content_type, zipped)
 
     async def _page(self, request: web.Request) -> web.Response:
         make = partial(status_page, self._loaded().snapshot(), self._program.version)
@@ -130,18 +125,17 @@ class Handlers:
         # Others may wait for the same page: one request that is cancelled must not take it along.
         body = await asyncio.shield(self._rendering[key])
         _, content_type = choose_encoder(_OPENMETRICS if openmetrics else "text/plain")
-        return _chunked_response(body, content_type, zipped=zipped, vary="Accept, Accept-Encoding")
+        return _chunked_response(body, content_type, zipped)
 
     async def _healthy(self, _request: web.Request) -> web.Response:
-        if self._program.healthy():
-            return web.Response(text="healthy\n")
-        return web.Response(status=503, text="the poll loop stands still\n")
+        if not self._program.healthy():
+            raise web.HTTPServiceUnavailable(text="the poll loop stands still")
+        return web.Response(text="healthy\n")
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        not_ready = self._program.ready()
-        if not_ready is None:
-            return web.Response(text="ready\n")
-        return web.Response(status=503, text=f"not ready: {text(not_ready)}\n")
+        if not_ready := self._program.ready():
+            raise web.HTTPServiceUnavailable(text=f"not ready: {text(not_ready)}")
+        return web.Response(text="ready\n")
 
     async def _reload(self, request: web.Request) -> web.Response:
         # A browser sends these for a page: of another site, for ours send nothing.
@@ -163,14 +157,12 @@ def _render(make: Callable[[], bytes], zipped: bool) -> bytes:
     return gzip.compress(make(), GZIP_LEVEL) if zipped else make()
 
 
-def _chunked_response(
-    body: bytes, content_type: str, *, zipped: bool, vary: str = "Accept-Encoding"
-) -> web.Response:
+def _chunked_response(body: bytes, content_type: str, zipped: bool) -> web.Response:
     # In one piece, what a socket does not take at once would be copied: 100 MB hold up the loop.
-    headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Vary": vary}
-    if zipped:
-        headers["Content-Encoding"] = "gzip"
-    return web.Response(body=slices(body), headers=headers)
+    headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
+    coding = {"Content-Encoding": "gzip"} if zipped else {}
+    vary = {"Vary": "Accept, Accept-Encoding"}
+    return web.Response(body=slices(body), headers={**headers, **coding, **vary})
 
 
 async def slices(body: bytes) -> AsyncIterator[bytes]:
@@ -189,12 +181,14 @@ def as_json(answer: Any) -> bytes:
     return f"{{{','.join(parts)}}}".encode()
 
 
-def error_response(request: web.BaseRequest, status: HTTPStatus, sentence: str) -> web.Response:
+def error_response(
+    request: web.BaseRequest, status: int, sentence: str, headers: Mapping[str, str] = {}
+) -> web.Response:
     """Return an answer that says what is wrong: as JSON where it is the API that was asked."""
-    if request.path.startswith(_API):
+    if request.path.startswith("/api/"):
         body = as_json(ErrorAnswer(sentence))
-        return web.Response(status=status, body=body, content_type=_JSON)
-    return web.Response(status=status, text=f"{sentence}\n")
+        return web.Response(status=status, body=body, content_type=_JSON, headers=headers)
+    return web.Response(status=status, text=f"{sentence}\n", headers=headers)
 
 
 def _accepts_gzip(request: web.Request) -> bool:

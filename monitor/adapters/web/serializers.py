@@ -1,15 +1,15 @@
 """From a snapshot to what is answered: JSON, and HTML without a script. Pure, for any thread."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from heapq import nsmallest
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monitor.adapters.web import schemas
-from monitor.core import snapshot as snapshots
 from monitor.core.alerts import recheck_at
 from monitor.core.model import fingerprint
 from monitor.core.rule import BaseRule
@@ -20,6 +20,8 @@ from monitor.core.snapshot import (
     Findings,
     Health,
     Snapshot,
+    doubts,
+    worst_firing,
 )
 from monitor.core.text import clean, rfc3339, span
 from monitor.serialize import TEXT_LIMITS, shown_fields
@@ -56,27 +58,24 @@ def campaigns_page(
 ) -> schemas.CampaignsAnswer:
     """Return a page of the campaigns of an environment and of these healths; None, (): of all."""
     chosen = (
-        (of, entry)
+        ((of.status.name, entry.target.campaign_id), (of, entry))
         for of, entry in snapshot.entries()
         if environment in (None, of.status.name) and (not health or of.health(entry) in health)
     )
-    found, more = _page(
-        chosen, lambda it: (it[0].status.name, it[1].target.campaign_id), limit, next
-    )
+    found, more = _page(chosen, limit, next)
     return schemas.CampaignsAnswer(campaigns=[campaign(*each) for each in found], next=more)
 
 
 def alerts_page(
     snapshot: Snapshot, limit: int = LIMIT, next: Key | None = None
 ) -> schemas.AlertsAnswer:
-    """Return a page of the active alerts; its keys are (environment, campaign or "", rule)."""
-
-    def key_of(each: tuple[EnvironmentSnapshot, Entry | None, ActiveAlert]) -> Key:
-        """Return what an alert is ordered by."""
-        of, entry, active = each
-        return of.status.name, entry.target.campaign_id if entry else "", active.alert.rule
-
-    found, more = _page(snapshot.active_alerts(), key_of, limit, next)
+    """Return a page of the active alerts."""
+    keyed = (
+        ((of.status.name, entry.target.campaign_id if entry else "", active.alert.rule), each)
+        for each in snapshot.active_alerts()
+        for of, entry, active in [each]
+    )
+    found, more = _page(keyed, limit, next)
     return schemas.AlertsAnswer(alerts=[_alert(*each) for each in found], next=more)
 
 
@@ -109,12 +108,13 @@ def answer_of(cls: type[_T], *sources: Any, **more: Any) -> _T:
 
 
 def _page(
-    items: Iterable[_T], key_of: Callable[[_T], Key], limit: int, after: Key | None
+    keyed: Iterable[tuple[Key, _T]], limit: int, after: Key | None
 ) -> tuple[list[_T], str | None]:
     """Return the first items after a key, and the `next` of their page."""
-    rest = (each for each in items if after is None or key_of(each) > after)
-    found = nsmallest(limit + 1, rest, key=key_of)
-    return found[:limit], "/".join(key_of(found[limit - 1])) if len(found) > limit else None
+    rest = (each for each in keyed if after is None or each[0] > after)
+    found = nsmallest(limit + 1, rest, key=itemgetter(0))
+    more = "/".join(found[limit - 1][0]) if len(found) > limit else None
+    return [item for _, item in found[:limit]], more
 
 
 def _alert(
@@ -187,28 +187,13 @@ def _totals(snapshot: Snapshot) -> Mapping[Health, int]:
     totals = Counter(dict.fromkeys(Health, 0))
     for one in snapshot.environments.values():
         totals.update(one.counts())
-        own = snapshots.worst_firing(one.active_alerts())
+        own = worst_firing(one.active_alerts())
         totals[own] += own is not Health.HEALTHY
     return totals
 
 
-def _note(environment: EnvironmentSnapshot, entry: Entry) -> str:
-    error = entry.status.error
-    if error is not None:
-        return text(f"The last poll failed: {error.reason} {error.detail}")
-    if entry.status.last_known.last_read_at is None:
-        return "Not read yet."
-    if environment.status.breaker_open:
-        return "Not read while the environment's API gives nothing."
-    if not environment.is_current(entry):
-        return "Not read for too long."
-    if entry.findings is None:
-        return "Not read since the start."
-    doubts = snapshots.doubts((found.verdict, found.summary) for found in entry.findings.values())
-    if doubts:
-        return text(f"Unknown: {'; '.join(doubts)}")
-    return "" if any(entry.active_alerts()) else "Nothing."
+def _doubts(found: Findings) -> str:
+    return "; ".join(doubts((one.verdict, one.summary) for one in found.values()))
 
 
-_TEMPLATES.filters.update(text=text, exact=rfc3339, span=span)
-_TEMPLATES.globals.update(note=_note)
+_TEMPLATES.filters.update(text=text, exact=rfc3339, span=span, doubts=_doubts)

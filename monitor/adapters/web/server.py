@@ -1,7 +1,4 @@
-"""The web server: aiohttp's, with a cap on connections, write deadlines, and headers on any answer.
-
-Each connection is counted when it is accepted, not after TLS, whose config may change meanwhile.
-"""
+"""The web server: aiohttp's, with a cap on connections, write deadlines, headers on any answer."""
 
 import asyncio
 import logging
@@ -25,7 +22,6 @@ from monitor.core.model import Seconds
 
 _STOP_GRACE: Seconds = 2.0  # for requests in progress when the server stops
 _CLOSE_GRACE: Seconds = 1.0  # for a client to end its body, or its TLS, when we close
-
 _BODY_BYTES = 4096  # that a request may have; none is used
 
 logger = logging.getLogger(__name__)
@@ -66,7 +62,6 @@ class WebServer:
         self._handlers = Handlers(program, self.web_config, self.limits.body_seconds)
         app = web.Application(middlewares=[self._handlers.answer], client_max_size=_BODY_BYTES)
         app.add_routes(self._handlers.routes())
-        app.on_response_prepare.append(self._add_headers)
         self._runner = web.AppRunner(app, shutdown_timeout=_STOP_GRACE)
         self._listener: asyncio.Server | None = None
         # All connections, those that still shake hands among them; the longest idle is the first.
@@ -112,9 +107,6 @@ class WebServer:
         if handler in self._open:
             self._open[handler] = self._open.pop(handler)
 
-    async def _add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(self.web_config.headers)
-
 
 class LimitedHandler(RequestHandler):
     """aiohttp's handler of a connection, with our headers on its errors and a write deadline."""
@@ -139,6 +131,7 @@ class LimitedHandler(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection when it is accepted; and again when its TLS, if any, is set up."""
+        # It is counted before TLS, whose config may change meanwhile.
         access, way = self._server.web_config.access, cast(asyncio.Transport, transport)
         if way.get_extra_info("sslcontext") is None:
             self._server.admit(self, way)
@@ -175,15 +168,15 @@ class LimitedHandler(RequestHandler):
             raise ConnectionError("an answer has begun already")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("a request could not be handled", exc_info=exc)
-        response = error_response(request, HTTPStatus(status), HTTPStatus(status).phrase)
-        response.headers.update(self._server.web_config.headers)
+        response = error_response(request, status, HTTPStatus(status).phrase)
         response.force_close()
         return response
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer; a client that does not read it loses its connection."""
+        """Send any answer with our headers; a client that does not read it is cut off."""
+        resp.headers.update(self._server.web_config.headers)
         try:
             async with asyncio.timeout(self._server.limits.write_seconds):
                 return await super().finish_response(request, resp, start_time)
