@@ -3,9 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -21,8 +20,8 @@ from monitor.core.text import rfc3339
 from monitor.polling import Clock, PollerManager
 from monitor.serialize import record_of
 
+# A poll loop that has not turned for so long makes `/-/healthy` answer 503.
 STANDS_STILL: Seconds = 30.0
-"""A poll loop that has not turned for so long makes `/-/healthy` answer 503."""
 
 log = structlog.get_logger()
 
@@ -57,18 +56,14 @@ class Report:
         snapshot, sinks = self.snapshot(), {name: self.store.pending(name) for name in self.sinks}
         return partial(self._exposition.render, snapshot, sinks, openmetrics=openmetrics)
 
-    def history(self, *, limit: int, next: int | None = None, **wanted: Any) -> EventsAnswer:
-        """Return events as the log has them, newest first, in a thread.
-
-        `wanted` are fields of a `HistoryQuery`. Raises HistoryUnreadableError.
-        """
-        narrowed = HistoryQuery(cursor=next, limit=limit + 1, **wanted)
+    def history(self, wanted: HistoryQuery) -> EventsAnswer:
+        """Return events as the log has them, in a thread; raises HistoryUnreadableError."""
         try:
-            found = self.store.history(narrowed)
+            found = self.store.history(replace(wanted, limit=wanted.limit + 1))
         except StorageError as error:
             problem = f"the history cannot be read: {error.reason}"
             raise HistoryUnreadableError(text=problem) from error
-        page, links = list(found)[:limit], links_of(self.config)
+        page, links = list(found)[: wanted.limit], links_of(self.config)
         more = str(page[-1]) if len(found) > len(page) else None
         events = [record_of(found[row], links) for row in page]
         return EventsAnswer(events=events, next=more)

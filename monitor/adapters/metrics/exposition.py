@@ -15,17 +15,14 @@ from monitor.core.rules import StaleTest
 from monitor.core.snapshot import Entry, EnvironmentSnapshot, Snapshot
 from monitor.core.text import clean
 
-LABEL_CHARACTERS = 128
-"""Label values are cut to this length."""
-
+LABEL_CHARACTERS = 128  # label values are cut to this length
 _PREFIX = "sftp_monitor_"
-_TEXT, _OPENMETRICS = choose_encoder("text/plain"), choose_encoder("application/openmetrics-text")
 
+# What a campaign adds to each of `CAMPAIGN_FAMILIES`, in their order.
 Lines = tuple[bytes, ...]
-"""What a campaign adds to each of `CAMPAIGN_FAMILIES`, in their order."""
 
+# What waits to be delivered to a sink: how many events, and since when the oldest of them.
 Pending = tuple[int, Instant | None]
-"""What waits to be delivered to a sink: how many events, and since when the oldest of them."""
 
 CAMPAIGN_FAMILIES: Mapping[str, str] = {
     "campaign_info": "1, labelled with what is known of the campaign.",
@@ -97,7 +94,8 @@ class Exposition:
 
     def __init__(self, own: SelfMetrics) -> None:
         self._self_metrics = own
-        self._made: dict[str, tuple[Mapping[str, Entry], Mapping[str, Lines]]] = {}
+        # By the entry's id, which no other has while it is kept here.
+        self._made: dict[int, tuple[Entry, Lines]] = {}
 
     def render(
         self, snapshot: Snapshot, sinks: Mapping[str, Pending], *, openmetrics: bool
@@ -107,7 +105,7 @@ class Exposition:
         # Family by family: a large page in one piece would hold the interpreter, and so the loop,
         # for far too long, and be in memory twice.
         page.writelines(self._families(snapshot, sinks))
-        encode, _ = _OPENMETRICS if openmetrics else _TEXT
+        encode, _ = choose_encoder("application/openmetrics-text" if openmetrics else "text/plain")
         # Last: the OpenMetrics encoder ends with what ends the page.
         page.write(encode(self._self_metrics.registry))
         return page.getvalue()
@@ -115,15 +113,10 @@ class Exposition:
     def campaign_lines(self, snapshot: Snapshot) -> list[Lines]:
         """Return the lines of every campaign: the last page's own, but for what has changed."""
         before, self._made = self._made, {}
-        for name, environment in snapshot.environments.items():
-            seen, made = before.get(name, ({}, {}))
+        for _, entry in snapshot.entries():
             # An entry never changes, so the same one has the same lines.
-            lines = {
-                key: made[key] if seen.get(key) is entry else _of_campaign(entry)
-                for key, entry in environment.campaigns.items()
-            }
-            self._made[name] = environment.campaigns, lines
-        return [each for _, lines in self._made.values() for each in lines.values()]
+            self._made[id(entry)] = before.get(id(entry)) or (entry, _of_campaign(entry))
+        return [lines for _, lines in self._made.values()]
 
     def _families(self, snapshot: Snapshot, sinks: Mapping[str, Pending]) -> Iterator[bytes]:
         lines = [

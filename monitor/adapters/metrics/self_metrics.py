@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 
 from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
 
+# The endpoints of the API that are called; the label `endpoint`.
 ENDPOINTS = ("sftp", "campaigns")
-"""The endpoints of the API that are called; the label `endpoint`."""
 _CALL, _EVENT = ("environment", "endpoint"), ("environment", "severity", "status")
 
 
@@ -21,11 +21,11 @@ class SelfMetrics(Collector):
     """Counters, gauges and histograms about the program itself, in a registry of their own.
 
     `storage_failed()` counts one failed transaction, `loop_lagged(seconds)` notes how late a timer
-    ran, and `show_state(up)` has each scrape ask `up()` whether the state can be written.
+    ran, and `show_state(up)` has each scrape ask `up()` whether the state can be written. Any
+    thread may ask `lines_dropped` how many log lines were lost so far.
     """
 
     def __init__(self, version: str, *, lines_dropped: Callable[[], int] = int) -> None:
-        """Start at 0; any thread may ask `lines_dropped` how many log lines were lost so far."""
         # They would double the series, and Prometheus knows when a counter began anyway.
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = prometheus.CollectorRegistry()

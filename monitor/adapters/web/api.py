@@ -12,11 +12,10 @@ from monitor.adapters.web import schemas, serializers
 from monitor.adapters.web.serializers import LIMIT
 from monitor.config.keys import Key, matching, one_of
 from monitor.core.model import Instant, PollError, SftpConfig
-from monitor.core.snapshot import Health, Snapshot
+from monitor.core.snapshot import Health, HistoryQuery, Snapshot
 from monitor.core.text import clean
 from monitor.serialize import EventRecord, Schemas
 
-_HISTORY = 100  # events that are shown with a campaign
 _TEXT = Key(str, "text", {"type": "string"})
 
 
@@ -49,7 +48,7 @@ class Program(Protocol):
     def reload(self) -> Awaitable[Sequence[str]]:
         """Take the config file anew; returns its problems."""
 
-    def history(self, *, limit: int, **wanted: Any) -> schemas.EventsAnswer:
+    def history(self, wanted: HistoryQuery, /) -> schemas.EventsAnswer:
         """Return events, newest first, in a thread; raises HistoryUnreadableError."""
 
 
@@ -71,13 +70,13 @@ def _campaigns(_: Program, snapshot: Snapshot, **query: Any) -> schemas.Campaign
     return serializers.campaigns_page(snapshot, **query)
 
 
-def _campaign(program: Program, snapshot: Snapshot, **asked: str) -> schemas.CampaignDetailAnswer:
+def _campaign(program: Program, snapshot: Snapshot, **asked: Any) -> schemas.CampaignDetailAnswer:
     of = snapshot.environments.get(asked["environment"])
     entry = None if of is None else of.campaigns.get(asked["campaign_id"])
     if of is None or entry is None:
         raise web.HTTPNotFound(text="there is no such campaign")
     try:
-        history = program.history(limit=_HISTORY, **asked).events
+        history = program.history(HistoryQuery(**asked)).events
     except HistoryUnreadableError:
         history = None
     known = serializers.campaign(of, entry)
@@ -89,7 +88,7 @@ def _alerts(_: Program, snapshot: Snapshot, **query: Any) -> schemas.AlertsAnswe
 
 
 def _events(program: Program, _: Snapshot, **query: Any) -> schemas.EventsAnswer:
-    return program.history(**{"limit": LIMIT, **query})
+    return program.history(HistoryQuery(**{"limit": LIMIT, **query}))
 
 
 class Parameter(NamedTuple):
@@ -131,16 +130,13 @@ def _read(name: str, value: str, key: Key) -> Any:
         raise web.HTTPBadRequest(text=what) from None
 
 
-def _paged(what: str, pattern: str, convert: Callable[[str], Any]) -> dict[str, Parameter]:
-    after = matching(pattern, "the `next` of the page before", _STRING, convert)
+def _paged(
+    what: str, pattern: str, convert: Callable[[str], Any] = lambda key: tuple(key.split("/"))
+) -> dict[str, Parameter]:
+    after = matching(pattern, "the `next` of the page before", {"type": "string"}, convert)
     return {"next": Parameter("next of the page before", after), "limit": Parameter(what, _LIMIT)}
 
 
-def _split(key: str) -> serializers.Key:
-    return tuple(key.split("/"))
-
-
-_STRING = {"type": "string"}
 _LIMIT = matching(
     "[0-9]{1,4}",
     f"an integer from 1 to {LIMIT}",
@@ -158,9 +154,9 @@ _ENVIRONMENT = {"environment": Parameter("only of this environment")}
 _OF_CAMPAIGNS = {
     **_ENVIRONMENT,
     "health": Parameter("only of this health; may be repeated", one_of(*Health), repeated=True),
-    **_paged("campaigns a page", "[^/]*/[^/]*", _split),
+    **_paged("campaigns a page", "[^/]*/[^/]*"),
 }
-_OF_ALERTS = _paged("alerts a page", "[^/]*/[^/]*/[^/]*", _split)
+_OF_ALERTS = _paged("alerts a page", "[^/]*/[^/]*/[^/]*")
 _OF_EVENTS = {
     **_ENVIRONMENT,
     "campaign_id": Parameter("only of this campaign"),

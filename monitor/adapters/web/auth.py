@@ -29,9 +29,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
 }
 """On every answer, errors included; those that the web config file names have its value."""
 
-CACHED = 100
-"""So many successful verifications are cached, so that a scrape costs no hash."""
-
+CACHED = 100  # so many successful verifications are cached, so that a scrape costs no hash
 _UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})  # probe endpoints
 _LONGEST = 72  # bytes of a password that bcrypt reads; the library refuses more, others cut
 
@@ -39,10 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class WebConfigReloader:
-    """What the web config file says, read anew where it or a file that it names has changed.
-
-    `read` returns what it says at that moment; what it raises at first is passed on.
-    """
+    """What the web config file says: `read` at once, and anew where one of its files changed."""
 
     def __init__(self, read: Callable[[], Access]) -> None:
         self._read, self._access = read, read()
@@ -57,11 +52,6 @@ class WebConfigReloader:
             self._stamps = stamps
             self.reload()
         return self._access
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers of every answer."""
-        return {**SECURITY_HEADERS, **self._access.headers}
 
     def reload(self) -> None:
         """Read the file, if there is one, now. One that is wrong is logged, and changes nothing."""

@@ -23,12 +23,8 @@ from monitor.core.model import Seconds
 from monitor.core.text import clean
 from monitor.serialize import to_json
 
-GZIP_LEVEL = 1
-"""Higher levels make a page of metrics little smaller, and take much longer."""
-
-SLICE_BYTES = 64 * 1024
-"""As much as asyncio buffers of a connection before a writer has to wait."""
-
+GZIP_LEVEL = 1  # higher levels make a page of metrics little smaller, and take much longer
+SLICE_BYTES = 64 * 1024  # as much as asyncio buffers of a connection before a writer has to wait
 _JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
@@ -196,10 +192,8 @@ def _accepts_gzip(request: web.Request) -> bool:
 
 
 def quality(header: str, name: str) -> float:
-    """Return how much `Accept` or `Accept-Encoding` wants `name`: 0 (not at all) to 1.
-
-    Wildcards do not count: who does not name what is special here gets what is usual.
-    """
+    """Return how much `Accept` or `Accept-Encoding` wants `name`: 0 (not at all) to 1."""
+    # Wildcards do not count: who does not name what is special here gets what is usual.
     best = 0.0
     for offer in header.lower().split(","):
         what, *parameters = map(str.strip, offer.split(";"))

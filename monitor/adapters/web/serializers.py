@@ -26,17 +26,14 @@ from monitor.core.snapshot import (
 from monitor.core.text import clean, rfc3339, span
 from monitor.serialize import TEXT_LIMITS, shown_fields
 
-LIMIT: Final = 1000
-"""Items of a page: at most, and unless fewer are asked for."""
+LIMIT: Final = 1000  # items of a page: at most, and unless fewer are asked for
+ROWS = 1000  # so many campaigns are shown, the worst; the others are only counted
 
+# What a list is ordered by, and paged on by: an item that is gone leaves its place behind.
 Key = tuple[str, ...]
-"""What a list is ordered by, and paged on by: an item that is gone leaves its place behind."""
 
-ROWS = 1000
-"""So many campaigns are shown, the worst; the others are only counted."""
-
+# Makes a text that came from outside fit to be shown.
 text = partial(clean, limit=TEXT_LIMITS[0])
-"""Return a text that came from outside, fit to be shown."""
 
 _T = TypeVar("_T")
 
@@ -83,6 +80,7 @@ def campaign(environment: EnvironmentSnapshot, entry: Entry) -> schemas.Campaign
     """Return what is known of one campaign."""
     known, last_known = entry.status, entry.status.last_known
     last_read_at = last_known.last_read_at
+    age = None if last_read_at is None else max(0.0, environment.now - last_read_at)
     return answer_of(
         schemas.CampaignAnswer,
         entry.target,
@@ -90,9 +88,7 @@ def campaign(environment: EnvironmentSnapshot, entry: Entry) -> schemas.Campaign
         last_known,
         health=environment.health(entry),
         evidence_at=last_read_at,
-        evidence_age_seconds=None
-        if last_read_at is None
-        else max(0.0, environment.now - last_read_at),
+        evidence_age_seconds=age,
         configured=None if last_read_at is None else last_known.missing_since is None,
         findings=_findings(environment.findings_of(entry), entry.target.rules),
         alerts=[_alert(environment, entry, active) for active in entry.active_alerts()],

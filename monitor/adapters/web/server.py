@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from monitor.adapters.web.api import Program
-from monitor.adapters.web.auth import WebConfigReloader
+from monitor.adapters.web.auth import SECURITY_HEADERS, WebConfigReloader
 from monitor.adapters.web.handlers import Handlers, error_response
 from monitor.config import Access
 from monitor.core.model import Seconds
@@ -67,11 +67,6 @@ class WebServer:
         # All connections, those that still shake hands among them; the longest idle is the first.
         self._open: dict[LimitedHandler, asyncio.Transport] = {}
 
-    @property
-    def scheme(self) -> str:
-        """`https`, or `http` without TLS: that never changes."""
-        return "http" if self.web_config.access.tls is None else "https"
-
     async def start(self) -> int:
         """Listen, and return the port; raises OSError if it cannot be had."""
         await self._runner.setup()
@@ -109,9 +104,7 @@ class WebServer:
 
 
 class LimitedHandler(RequestHandler):
-    """aiohttp's handler of a connection, with our headers on its errors and a write deadline."""
-
-    __slots__ = ("_server",)
+    """aiohttp's handler of a connection, with our headers on any answer and a write deadline."""
 
     def __init__(self, server: WebServer, inner: web.Server) -> None:
         # aiohttp's deadline for headers is the one for idle connections, by default 3,630 s.
@@ -160,10 +153,7 @@ class LimitedHandler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the answer to a request that cannot be parsed or handled; closes the connection.
-
-        Raises ConnectionError if an answer has begun: then only closing is left.
-        """
+        """Return the answer to what cannot be handled; ConnectionError if one has begun already."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun already")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -176,7 +166,7 @@ class LimitedHandler(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send any answer with our headers; a client that does not read it is cut off."""
-        resp.headers.update(self._server.web_config.headers)
+        resp.headers.update({**SECURITY_HEADERS, **self._server.web_config.access.headers})
         try:
             async with asyncio.timeout(self._server.limits.write_seconds):
                 return await super().finish_response(request, resp, start_time)
