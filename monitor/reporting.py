@@ -20,8 +20,7 @@ from monitor.core.text import rfc3339
 from monitor.polling import Clock, PollerManager
 from monitor.serialize import record_of
 
-# A poll loop that has not turned for so long makes `/-/healthy` answer 503.
-STANDS_STILL: Seconds = 30.0
+STANDS_STILL: Seconds = 30.0  # a poll loop that has not turned for so long: `/-/healthy` is 503
 
 log = structlog.get_logger()
 

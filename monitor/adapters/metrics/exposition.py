@@ -119,10 +119,8 @@ class Exposition:
         return [lines for _, lines in self._made.values()]
 
     def _families(self, snapshot: Snapshot, sinks: Mapping[str, Pending]) -> Iterator[bytes]:
-        lines = [
-            *map(_of_environment, snapshot.environments.values()),
-            *self.campaign_lines(snapshot),
-        ]
+        of_environments = map(_of_environment, snapshot.environments.values())
+        lines = [*of_environments, *self.campaign_lines(snapshot)]
         for place, (name, about) in enumerate(CAMPAIGN_FAMILIES.items()):
             yield _family(name, about, (each[place] for each in lines))
         counts = (

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from monitor.adapters.web import schemas, serializers
 from monitor.adapters.web.serializers import LIMIT
-from monitor.config.keys import Key, matching, one_of
+from monitor.config.keys import Key, matching, one_of, whole_number
 from monitor.core.model import Instant, PollError, SftpConfig
 from monitor.core.snapshot import Health, HistoryQuery, Snapshot
 from monitor.core.text import clean
@@ -137,13 +137,8 @@ def _paged(
     return {"next": Parameter("next of the page before", after), "limit": Parameter(what, _LIMIT)}
 
 
-_LIMIT = matching(
-    "[0-9]{1,4}",
-    f"an integer from 1 to {LIMIT}",
-    {"type": "integer", "minimum": 1, "maximum": LIMIT, "default": LIMIT},
-    int,
-    lambda limit: 1 <= limit <= LIMIT,
-)
+_LIMIT = whole_number(1, LIMIT)
+_LIMIT.schema["default"] = LIMIT
 _SINCE = matching(
     r"(?a:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d))",
     "an RFC 3339 time such as 2026-10-23T09:30:00Z",

@@ -137,8 +137,7 @@ class Handlers:
         # A browser sends these for a page: of another site, for ours send nothing.
         if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
             raise web.HTTPForbidden(text="a page in a browser may not ask for this")
-        problems = await self._program.reload()
-        if problems:
+        if problems := await self._program.reload():
             lines = (f"{clean(problem, _PROBLEM_CHARACTERS)}\n" for problem in problems)
             return web.Response(status=500, text="".join(lines))
         return web.Response(text="reloaded\n")

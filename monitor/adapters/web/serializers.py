@@ -28,10 +28,8 @@ from monitor.serialize import TEXT_LIMITS, shown_fields
 
 LIMIT: Final = 1000  # items of a page: at most, and unless fewer are asked for
 ROWS = 1000  # so many campaigns are shown, the worst; the others are only counted
-
 # What a list is ordered by, and paged on by: an item that is gone leaves its place behind.
 Key = tuple[str, ...]
-
 # Makes a text that came from outside fit to be shown.
 text = partial(clean, limit=TEXT_LIMITS[0])
 

@@ -76,8 +76,7 @@ class WebServer:
         make = partial(LimitedHandler, self, cast(web.Server, self._runner.server))
         create = asyncio.get_running_loop().create_server
         self._listener = await create(make, self._host, self._port, backlog=backlog)
-        port: int = self._listener.sockets[0].getsockname()[1]
-        return port
+        return int(self._listener.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Close the socket, then every connection; requests in progress have 2 s."""

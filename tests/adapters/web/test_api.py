@@ -390,7 +390,7 @@ async def test_an_alert_of_a_rule_that_was_switched_off_is_left_out() -> None:
         ("/api/v1/alerts?rule=missing", "expected one of limit, next, got 'rule'"),
         ("/api/v1/status?x", "expected no parameter at all, got 'x'"),
         ("/api/v1/campaigns/staging/lost?x=", "expected no parameter at all, got 'x'"),
-        ("/api/v1/alerts?limit=0", "limit: expected an integer from 1 to 1000, got '0'"),
+        ("/api/v1/alerts?limit=0", "limit: expected a whole number from 1 to 1,000, got '0'"),
         (
             "/api/v1/alerts?next=production",
             "next: expected the `next` of the page before, got 'production'",
@@ -399,11 +399,14 @@ async def test_an_alert_of_a_rule_that_was_switched_off_is_left_out() -> None:
             "/api/v1/campaigns?next=a/b/c",
             "next: expected the `next` of the page before, got 'a/b/c'",
         ),
-        ("/api/v1/events?limit=0", "limit: expected an integer from 1 to 1000, got '0'"),
-        ("/api/v1/events?limit=1001", "limit: expected an integer from 1 to 1000, got '1001'"),
-        ("/api/v1/events?limit=", "limit: expected an integer from 1 to 1000, got ''"),
-        ("/api/v1/events?limit=1e3", "limit: expected an integer from 1 to 1000, got '1e3'"),
-        ("/api/v1/events?limit=%D9%A1", "limit: expected an integer from 1 to 1000, got '\u0661'"),
+        ("/api/v1/events?limit=0", "limit: expected a whole number from 1 to 1,000, got '0'"),
+        ("/api/v1/events?limit=1001", "limit: expected a whole number from 1 to 1,000, got '1001'"),
+        ("/api/v1/events?limit=", "limit: expected a whole number from 1 to 1,000, got ''"),
+        ("/api/v1/events?limit=1e3", "limit: expected a whole number from 1 to 1,000, got '1e3'"),
+        (
+            "/api/v1/events?limit=%D9%A1",
+            "limit: expected a whole number from 1 to 1,000, got '\u0661'",
+        ),
         (
             "/api/v1/events?next=-1",
             "next: expected the `next` of the page before, got '-1'",
