@@ -248,7 +248,8 @@ class Daemon:
         port = await self._web.start()
         self._closing.push_async_callback(self._web.stop)
         shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
-        self.url = config.web.external_url or f"{self._web.scheme}://{shown}:{port}"
+        scheme = "http" if self._web.web_config.access.tls is None else "https"
+        self.url = config.web.external_url or f"{scheme}://{shown}:{port}"
 
     async def _tick(self) -> None:
         clock, known = self._clock, self._clock.wall() - self._clock.elapsed()

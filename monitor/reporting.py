@@ -3,9 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -21,8 +20,7 @@ from monitor.core.text import rfc3339
 from monitor.polling import Clock, PollerManager
 from monitor.serialize import record_of
 
-STANDS_STILL: Seconds = 30.0
-"""A poll loop that has not turned for so long makes `/-/healthy` answer 503."""
+STANDS_STILL: Seconds = 30.0  # a poll loop that has not turned for so long: `/-/healthy` is 503
 
 log = structlog.get_logger()
 
@@ -42,7 +40,6 @@ class Report:
     version: str = __version__
 
     def __post_init__(self) -> None:
-        """Have the metrics show the state of the store."""
         self.started_at, self.external_url = self.clock.wall(), self.config.web.external_url
         self._exposition = Exposition(self.own)
         self.own.show_state(lambda: self.store.problem is None)
@@ -50,7 +47,7 @@ class Report:
     def snapshot(self) -> Snapshot:
         """Return all environments as they are known now."""
         environments = {name: poller.snapshot() for name, poller in self.manager.pollers.items()}
-        return Snapshot(environments, self.clock.wall())
+        return Snapshot(environments, self.clock.wall(), self.ready())
 
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""
@@ -58,17 +55,14 @@ class Report:
         snapshot, sinks = self.snapshot(), {name: self.store.pending(name) for name in self.sinks}
         return partial(self._exposition.render, snapshot, sinks, openmetrics=openmetrics)
 
-    def history(self, *, limit: int, next: int | None = None, **wanted: Any) -> EventsAnswer:
-        """Return events as the log has them, newest first, in a thread.
-
-        `wanted` are fields of a `HistoryQuery`. Raises HistoryUnreadableError.
-        """
-        narrowed = HistoryQuery(cursor=next, limit=limit + 1, **wanted)
+    def history(self, wanted: HistoryQuery) -> EventsAnswer:
+        """Return events as the log has them, in a thread; raises HistoryUnreadableError."""
         try:
-            found = self.store.history(narrowed)
+            found = self.store.history(replace(wanted, limit=wanted.limit + 1))
         except StorageError as error:
-            raise HistoryUnreadableError(f"the history cannot be read: {error.reason}") from error
-        page, links = list(found)[:limit], links_of(self.config)
+            problem = f"the history cannot be read: {error.reason}"
+            raise HistoryUnreadableError(text=problem) from error
+        page, links = list(found)[: wanted.limit], links_of(self.config)
         more = str(page[-1]) if len(found) > len(page) else None
         events = [record_of(found[row], links) for row in page]
         return EventsAnswer(events=events, next=more)
@@ -94,19 +88,13 @@ class Report:
 
     async def heartbeat(self) -> None:
         """Log that the monitor lives, so that silence is not health."""
-        counts, seen = Counter[str](), list[Instant | None]()
+        counts, read_at = Counter[str](), list[Instant | None]()
         for environment in self.snapshot().environments.values():
-            counts.update({health.value: n for health, n in environment.counts().items()})
-            seen += [
-                entry.status.last_known.last_read_at for entry in environment.campaigns.values()
-            ]
+            counts.update(environment.counts())
+            campaigns = environment.campaigns.values()
+            read_at += [entry.status.last_known.last_read_at for entry in campaigns]
             # 100,000 campaigns in one go would hold up the polls.
             await asyncio.sleep(0)
-        oldest = min((at for at in seen if at is not None), default=None)
-        log.info(
-            "heartbeat",
-            version=__version__,
-            **counts,
-            never_read=seen.count(None),
-            oldest_evidence=None if oldest is None else rfc3339(oldest),
-        )
+        oldest, never = min(filter(None, read_at), default=None), read_at.count(None)
+        known = {"never_read": never, "oldest_evidence": oldest and rfc3339(oldest)}
+        log.info("heartbeat", version=__version__, **counts, **known)

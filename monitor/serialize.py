@@ -137,10 +137,10 @@ def _readers(of: Any) -> Mapping[Any, _Convert]:
 class Schemas:
     """The JSON Schemas of dataclasses and enums, each a component that others refer to."""
 
-    def __init__(self, prefix: str, names: Mapping[type, tuple[str, str]]) -> None:
+    def __init__(self, prefix: str, names: Mapping[type, str]) -> None:
         """Begin without `components`, to which references are `prefix` and the name of one.
 
-        `names` has names and descriptions of classes whose own are not for users.
+        `names` has names of classes whose own are not for users; their docstrings are.
         """
         self.components: dict[str, dict[str, Any]] = {}
         self._prefix, self._names = prefix, names
@@ -163,9 +163,10 @@ class Schemas:
         return self._named(kind) if form in (dataclass, StrEnum) else self.of(of)
 
     def _named(self, kind: Any) -> dict[str, Any]:
-        name, about = self._names.get(kind, (kind.__name__, getdoc(kind)))
+        name = self._names.get(kind, kind.__name__)
         if name not in self.components:
-            component = self.components[name] = {"description": about}
+            component: dict[str, Any] = {"description": getdoc(kind)}
+            self.components[name] = component
             if issubclass(kind, StrEnum):
                 component |= {"enum": [word.value for word in kind], "type": "string"}
             else:
@@ -186,11 +187,9 @@ class Links:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """One alert event, as in the log. event_id is the key to deduplicate by.
+    """One alert event, as in the log. event_id is the key to deduplicate by."""
 
-    A field by the name of one of `Event` is that one; `record_of` makes the others.
-    """
-
+    # A field by the name of one of `Event` is that one; `record_of` makes the others.
     timestamp: Instant
     level: Literal["critical", "warning", "info"]
     event: Literal["alert"] = "alert"

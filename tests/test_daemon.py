@@ -564,7 +564,7 @@ def test_with_many_sick_campaigns_every_one_is_read_within_three_intervals(world
             api.says[key] = config(key, START, last_test_success=False)
         async with world.daemon() as daemon:
             await virtual_seconds(90 * MINUTE)
-            return api.calls, daemon.report.snapshot().environments["production"].interval
+            return api.calls, daemon.report.snapshot().environments["production"].interval_seconds
 
     calls, interval = run(story())
     last = dict.fromkeys(keys, 0.0)

@@ -125,7 +125,7 @@ def test_what_is_written_keeps_to_the_schema(whole: Whole) -> None:
 
 
 def test_the_schema_names_describes_and_requires_everything() -> None:
-    schemas = Schemas("#/", {Part: ("Piece", "As users know it.")})
+    schemas = Schemas("#/", {Part: "Piece"})
     assert schemas.of(Sequence[Whole]) == {"items": {"$ref": "#/Whole"}, "type": "array"}
     assert sorted(schemas.components) == ["Colour", "Piece", "Whole"]
     assert schemas.components["Colour"] == {
@@ -135,7 +135,7 @@ def test_the_schema_names_describes_and_requires_everything() -> None:
         "title": "Colour",
     }
     assert schemas.components["Piece"] == {
-        "description": "As users know it.",
+        "description": "A part of it.",
         "properties": {"name": {"type": "string"}},
         "required": ["name"],
         "type": "object",

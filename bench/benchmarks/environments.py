@@ -106,7 +106,7 @@ async def measure(file: Path, minutes: float) -> None:
             for snapshot in boards
             for entry in snapshot.campaigns.values()
         )
-        now, lag = _cpu(), max(snapshot.lag for snapshot in boards)
+        now, lag = _cpu(), max(snapshot.lag_seconds for snapshot in boards)
         last_known = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"{time.monotonic() - begun:6.0f} s  {seen:>7} campaigns read"

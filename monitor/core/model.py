@@ -49,7 +49,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftpConfig:
-    """A campaign's SFTP config as the platform has it (GET /campaigns/{id}/sftp)."""
+    """The SFTP config of a campaign as the platform last had it; never a secret."""
 
     id: Text
     campaign_id: Annotated[str, INTERNAL] = ""
@@ -82,10 +82,10 @@ class NoConfig:
 
 @dataclass(frozen=True, slots=True)
 class PollError:
-    """No definite answer. `detail` is short, sanitised and free of secrets."""
+    """Why the last poll, or the last listing of the campaigns, gave no definite answer."""
 
     reason: Reason
-    detail: Text = ""
+    detail: Text = ""  # short, sanitised and free of secrets
 
 
 # What one poll of one campaign saw. Only the first two are definite.

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 from monitor.core.model import AlertLabels, Finding, Instant, PollError, Seconds, Severity, Verdict
@@ -82,13 +83,13 @@ class EnvironmentSnapshot:
     rules: Mapping[str, BaseRule] = field(default_factory=dict)  # its own, as `findings` are
     findings: Findings | None = None
     campaigns: Mapping[str, Entry] = field(default_factory=dict)
-    interval: Seconds = 0.0  # the sweep time that the budget really gives
+    interval_seconds: Seconds = 0.0  # the sweep time that the budget really gives
     stale_after: Seconds = float("inf")  # how old evidence may be
     idle_stale_after: Seconds = float("inf")  # of campaigns that nobody is notified of
-    per_minute: float = 0.0  # calls, as `available`
-    available: int = 0
-    lag: Seconds = 0.0  # how late the most overdue poll is
-    swept: int = 0  # campaigns polled in the running sweep
+    requests_per_minute: float = 0.0
+    available_requests: int = 0
+    lag_seconds: Seconds = 0.0  # how late the most overdue poll is
+    polled: int = 0  # campaigns polled in the running sweep
     listing_error: PollError | None = None  # why the last listing failed
 
     def active_alerts(self) -> Iterator[ActiveAlert]:
@@ -117,12 +118,9 @@ class EnvironmentSnapshot:
         if found is None or polled_at is None or self.is_current(entry):
             return found
         summary = f"not read since {rfc3339(polled_at)}; it was healthy then"
-        outdated = {
-            name: replace(finding, verdict=Verdict.UNKNOWN, summary=summary)
-            for name, finding in found.items()
-            if finding.verdict is Verdict.HEALTHY
-        }
-        return {**found, **outdated}
+        outdated = partial(replace, verdict=Verdict.UNKNOWN, summary=summary)
+        healthy = [name for name, finding in found.items() if finding.verdict is Verdict.HEALTHY]
+        return {**found, **{name: outdated(found[name]) for name in healthy}}
 
     def counts(self) -> dict[Health, int]:
         """Return how many campaigns have each health; every health is there."""
@@ -136,6 +134,7 @@ class Snapshot:
 
     environments: Mapping[str, EnvironmentSnapshot]
     now: Instant
+    not_ready: str | None = None  # why the monitor is not ready
 
     def entries(self) -> Iterator[tuple[EnvironmentSnapshot, Entry]]:
         """Return every campaign with its environment, in the order of the config."""
@@ -168,10 +167,10 @@ def doubts(found: Iterable[tuple[Verdict, str]]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryQuery:
-    """Which events are asked for, newest first, older than row `cursor`; None is no limit."""
+    """Which events are asked for, newest first, older than row `next`; None is no limit."""
 
-    limit: int = 100
+    limit: int = 100  # as many are shown with a campaign
     environment: str | None = None
     campaign_id: str | None = None
     since: Instant | None = None
-    cursor: int | None = None
+    next: int | None = None

@@ -104,13 +104,13 @@ class Poller:
             rules=settings.environment.resolved.rules,
             findings=state.findings,
             campaigns=dict(state.entries),
-            interval=interval,
+            interval_seconds=interval,
             stale_after=STALE_AFTER_INTERVALS * interval,
             idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
-            per_minute=state.budget.per_minute,
-            available=state.budget.available(mono),
-            lag=late,
-            swept=len(settings.targets) - len(state.unswept),
+            requests_per_minute=state.budget.per_minute,
+            available_requests=state.budget.available(mono),
+            lag_seconds=late,
+            polled=len(settings.targets) - len(state.unswept),
             listing_error=self._discovery.error,
         )
 
@@ -219,8 +219,7 @@ class Poller:
             anew += [key for key in state.distrusted() if key not in self._in_flight]
         self._poll_next([*anew, *({key} & self._again)])
         if before.swept_at is None and state.status.swept_at is not None:
-            counts = {health.value: n for health, n in self.snapshot().counts().items()}
-            log.info("sweep_complete", environment=state.name, **counts)
+            log.info("sweep_complete", environment=state.name, **self.snapshot().counts())
         self.on_poll()
 
     async def _call(self, key: str, started: Seconds) -> Answer | PageAnswer:

@@ -299,7 +299,9 @@ def test_before_the_first_call_and_sweep_nothing_is_said_of_them() -> None:
 
 
 def test_an_environment_tells_its_budget_and_its_pace() -> None:
-    snapshot = an_environment(per_minute=50.0, available=3, interval=300.0, lag=7.5)
+    snapshot = an_environment(
+        requests_per_minute=50.0, available_requests=3, interval_seconds=300.0, lag_seconds=7.5
+    )
     page = scrape(a_snapshot(snapshot))
     key = {"environment": "production"}
     assert page.value("budget_requests_per_minute", **key) == 50

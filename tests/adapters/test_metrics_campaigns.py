@@ -42,7 +42,7 @@ def test_fault_47_time_alone_makes_no_line_anew() -> None:
     lines_of, snapshot = Exposition(some_own_metrics()).campaign_lines, a_rich_snapshot()
     first = lines_of(snapshot)
     environments = {
-        name: replace(environment, now=NOW + 10 * MINUTE, lag=1.0)
+        name: replace(environment, now=NOW + 10 * MINUTE, lag_seconds=1.0)
         for name, environment in snapshot.environments.items()
     }
     assert not any(made_anew(first, lines_of(Snapshot(environments, NOW + 10 * MINUTE))))

@@ -8,6 +8,7 @@ import pytest
 
 from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer, StatusAnswer
 from monitor.cli.options import ask
+from monitor.core.snapshot import HistoryQuery
 from monitor.serialize import Links, record_of
 from support.boards import a_snapshot, an_entry, an_environment
 from support.events import FIRING
@@ -16,9 +17,10 @@ from support.web import HOST, a_program, listening
 AN_EVENT = record_of(replace(FIRING, epoch="01234567"), Links("https://runbooks.example/{rule}"))
 
 
-def history(next: int = 0, **_: Any) -> EventsAnswer:
+def history(query: HistoryQuery) -> EventsAnswer:
     """Return one of five pages of events, each with the way to the next."""
-    return EventsAnswer(events=[AN_EVENT], next=str(next + 1) if next < 4 else None)
+    page = query.next or 0
+    return EventsAnswer(events=[AN_EVENT], next=str(page + 1) if page < 4 else None)
 
 
 async def read(work: Any, *args: Any) -> Any:
@@ -40,11 +42,11 @@ async def test_a_list_is_read_to_its_last_page() -> None:
 
 
 async def test_a_filter_holds_on_every_page() -> None:
-    asked: list[str] = []
+    asked: list[str | None] = []
 
-    def noted(campaign_id: str, **query: Any) -> EventsAnswer:
-        asked.append(campaign_id)
-        return history(**query)
+    def noted(query: HistoryQuery) -> EventsAnswer:
+        asked.append(query.campaign_id)
+        return history(query)
 
     async with listening(a_program(history=noted)) as port:
         params = {"campaign_id": "c-1"}

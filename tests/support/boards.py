@@ -47,11 +47,11 @@ def an_environment(*entries: Entry, **fields: Any) -> EnvironmentSnapshot:
         now=NOW,
         rules=resolve_rules(ENVIRONMENT_RULES, {}),
         campaigns={entry.target.campaign_id: entry for entry in entries},
-        interval=5 * MINUTE,
+        interval_seconds=5 * MINUTE,
         stale_after=STALE_AFTER,
-        per_minute=50.0,
-        available=12,
-        swept=len(entries),
+        requests_per_minute=50.0,
+        available_requests=12,
+        polled=len(entries),
     )
     return replace(snapshot, **fields)
 
@@ -120,9 +120,9 @@ def a_rich_snapshot(*exported: str) -> Snapshot:
         an_entry("lost", (NOW - HOUR, a_config()), environment="staging", name="Lost sight of"),
         name="staging",
         status=after_calls("staging", Reason.CONNECT_ERROR, *staging_calls, labels=own),
-        available=0,
-        lag=90.0,
-        swept=0,
+        available_requests=0,
+        lag_seconds=90.0,
+        polled=0,
         labels=own,
     )
     rejected = an_environment(

@@ -123,7 +123,7 @@ def board_of(watch: EnvironmentState) -> EnvironmentSnapshot:
         rules=watch.settings.environment.resolved.rules,
         findings=watch.findings,
         campaigns=dict(watch.entries),
-        interval=interval,
+        interval_seconds=interval,
         stale_after=STALE_AFTER_INTERVALS * interval,
         idle_stale_after=STALE_AFTER_INTERVALS * watch.settings.polling.idle_interval,
     )
@@ -143,7 +143,7 @@ def compare(watch: EnvironmentState, campaign_id: str, decided: Findings | None)
     assert alerts.keys() == {active.alert.rule for active in entry.active_alerts()}
     if campaign["health"] == "unknown":
         assert all(one["verdict"] != "healthy" for one in said or ())
-    page = " ".join(html.unescape(status_page(whole, "1", None).decode()).split())
+    page = " ".join(html.unescape(status_page(whole, "1").decode()).split())
     if expected is None:
         assert "Not read" in page or "The last poll failed" in page
     for rule, finding in (expected or {}).items():

@@ -13,7 +13,7 @@ from monitor.adapters.metrics import Exposition
 from monitor.adapters.web import EventsAnswer, Limits, Program, WebServer
 from monitor.config import Access
 from monitor.core.model import HOUR, Instant
-from monitor.core.snapshot import Snapshot
+from monitor.core.snapshot import HistoryQuery, Snapshot
 from support.boards import a_rich_snapshot
 from support.builders import NOW
 from support.scrapes import VERSION, some_own_metrics
@@ -46,7 +46,7 @@ class SomeProgram:
     ready: Callable[[], str | None] = lambda: None
     loaded: Callable[[], bool] = lambda: True
     reload: Callable[[], Awaitable[Sequence[str]]] = no_problems
-    history: Callable[..., EventsAnswer] = lambda **query: EventsAnswer(events=[], next=None)
+    history: Callable[[HistoryQuery], EventsAnswer] = lambda _: EventsAnswer(events=[], next=None)
     version: str = VERSION
     started_at: Instant = NOW - HOUR
     external_url: str | None = None

@@ -3,7 +3,7 @@
 By hand: for a million series prometheus-client takes 8 s and 700 MB, and it keeps no lines.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 
 from prometheus_client.exposition import choose_encoder
@@ -15,21 +15,14 @@ from monitor.core.rules import StaleTest
 from monitor.core.snapshot import Entry, EnvironmentSnapshot, Snapshot
 from monitor.core.text import clean
 
-LABEL_CHARACTERS = 128
-"""Label values are cut to this length."""
-
+LABEL_CHARACTERS = 128  # label values are cut to this length
 _PREFIX = "sftp_monitor_"
-_TEXT, _OPENMETRICS = choose_encoder("text/plain"), choose_encoder("application/openmetrics-text")
 
-Values = Mapping[str, float | None]
-"""Of each gauge by its name: None, or none at all, leaves its series out."""
-
+# What a campaign adds to each of `CAMPAIGN_FAMILIES`, in their order.
 Lines = tuple[bytes, ...]
-"""What a campaign adds to each of `CAMPAIGN_FAMILIES`, in their order."""
 
-
+# What waits to be delivered to a sink: how many events, and since when the oldest of them.
 Pending = tuple[int, Instant | None]
-"""What waits to be delivered to a sink: how many events, and since when the oldest of them."""
 
 CAMPAIGN_FAMILIES: Mapping[str, str] = {
     "campaign_info": "1, labelled with what is known of the campaign.",
@@ -56,7 +49,7 @@ ENVIRONMENT_FAMILIES: Mapping[str, str] = {
     "poll_lag_seconds": "How late the most overdue poll is.",
     "environment_owned": "1: this process watches the environment.",
 }
-"""Name and help of every gauge that is labelled by the environment only."""
+"""Name and help of every gauge that is labelled by the environment only, as `_of_its_own`."""
 
 SINK_FAMILIES: Mapping[str, str] = {
     "sink_pending_events": "Events that wait to be delivered to a sink.",
@@ -65,8 +58,8 @@ SINK_FAMILIES: Mapping[str, str] = {
 """Name and help of every gauge that is labelled by the sink only, in the order of `Pending`."""
 
 
-def campaign_values(entry: Entry) -> Values:
-    """Return the values of a campaign's gauges."""
+def campaign_values(entry: Entry) -> Mapping[str, float | None]:
+    """Return the values of a campaign's gauges; None, or none at all, leaves the series out."""
     status, last_known = entry.status, entry.status.last_known
     config = last_known.config if last_known.missing_since is None else None
     values: dict[str, float | None] = {
@@ -89,25 +82,20 @@ def campaign_values(entry: Entry) -> Values:
     return values
 
 
-def _environment_values(snapshot: EnvironmentSnapshot) -> Values:
-    return {
-        "environment_swept_timestamp_seconds": snapshot.status.swept_at,
-        "api_up": snapshot.status.up,
-        "budget_requests_per_minute": snapshot.per_minute,
-        "budget_available_requests": snapshot.available,
-        "effective_interval_seconds": snapshot.interval,
-        "poll_lag_seconds": snapshot.lag,
-        "environment_owned": 1.0,
-    }
+def _of_its_own(it: EnvironmentSnapshot) -> Sequence[float | None]:
+    """Return the values of `ENVIRONMENT_FAMILIES`, in their order."""
+    swept_at, up = it.status.swept_at, it.status.up
+    budget = it.requests_per_minute, it.available_requests
+    return swept_at, up, *budget, it.interval_seconds, it.lag_seconds, 1.0
 
 
 class Exposition:
     """Makes the page; it keeps the lines of campaigns for the next one, about 1.5 kB of each."""
 
     def __init__(self, own: SelfMetrics) -> None:
-        """Show these counters beside the snapshot."""
         self._self_metrics = own
-        self._made: dict[str, tuple[Mapping[str, Entry], Mapping[str, Lines]]] = {}
+        # By the entry's id, which no other has while it is kept here.
+        self._made: dict[int, tuple[Entry, Lines]] = {}
 
     def render(
         self, snapshot: Snapshot, sinks: Mapping[str, Pending], *, openmetrics: bool
@@ -117,7 +105,7 @@ class Exposition:
         # Family by family: a large page in one piece would hold the interpreter, and so the loop,
         # for far too long, and be in memory twice.
         page.writelines(self._families(snapshot, sinks))
-        encode, _ = _OPENMETRICS if openmetrics else _TEXT
+        encode, _ = choose_encoder("application/openmetrics-text" if openmetrics else "text/plain")
         # Last: the OpenMetrics encoder ends with what ends the page.
         page.write(encode(self._self_metrics.registry))
         return page.getvalue()
@@ -125,33 +113,25 @@ class Exposition:
     def campaign_lines(self, snapshot: Snapshot) -> list[Lines]:
         """Return the lines of every campaign: the last page's own, but for what has changed."""
         before, self._made = self._made, {}
-        for name, environment in snapshot.environments.items():
-            seen, made = before.get(name, ({}, {}))
+        for _, entry in snapshot.entries():
             # An entry never changes, so the same one has the same lines.
-            lines = {
-                key: made[key] if seen.get(key) is entry else _of_campaign(entry)
-                for key, entry in environment.campaigns.items()
-            }
-            self._made[name] = environment.campaigns, lines
-        return [each for _, lines in self._made.values() for each in lines.values()]
+            self._made[id(entry)] = before.get(id(entry)) or (entry, _of_campaign(entry))
+        return [lines for _, lines in self._made.values()]
 
     def _families(self, snapshot: Snapshot, sinks: Mapping[str, Pending]) -> Iterator[bytes]:
-        lines = [
-            *map(_of_environment, snapshot.environments.values()),
-            *self.campaign_lines(snapshot),
-        ]
+        of_environments = map(_of_environment, snapshot.environments.values())
+        lines = [*of_environments, *self.campaign_lines(snapshot)]
         for place, (name, about) in enumerate(CAMPAIGN_FAMILIES.items()):
             yield _family(name, about, (each[place] for each in lines))
         counts = (
-            _line("campaigns", _written({"environment": name, "health": health.value}), count)
+            _line("campaigns", _written({"environment": name, "health": health}), count)
             for name, environment in snapshot.environments.items()
             for health, count in environment.counts().items()
         )
         yield _family("campaigns", "How many campaigns have each health.", counts)
-        known = {name: _environment_values(one) for name, one in snapshot.environments.items()}
+        known = {name: _of_its_own(one) for name, one in snapshot.environments.items()}
         yield from _gauges(ENVIRONMENT_FAMILIES, "environment", known)
-        waiting = {name: dict(zip(SINK_FAMILIES, one, strict=True)) for name, one in sinks.items()}
-        yield from _gauges(SINK_FAMILIES, "sink", waiting)
+        yield from _gauges(SINK_FAMILIES, "sink", sinks)
 
 
 def _of_campaign(entry: Entry) -> Lines:
@@ -193,12 +173,12 @@ def _labelled(key: Mapping[str, str], labels: AlertLabels) -> dict[str, str | No
 
 
 def _gauges(
-    families: Mapping[str, str], label: str, known: Mapping[str, Values]
+    families: Mapping[str, str], label: str, known: Mapping[str, Sequence[float | None]]
 ) -> Iterator[bytes]:
-    """Yield families of gauges that are known by the value of their one label."""
-    keys = {_written({label: name}): values for name, values in known.items()}
-    for name, about in families.items():
-        yield _family(name, about, (_line(name, key, each.get(name)) for key, each in keys.items()))
+    """Yield families of gauges with one label, by whose values their values are `known`."""
+    keys = {_written({label: key}): values for key, values in known.items()}
+    for place, (name, about) in enumerate(families.items()):
+        yield _family(name, about, (_line(name, key, keys[key][place]) for key in keys))
 
 
 def _family(name: str, about: str, lines: Iterable[bytes]) -> bytes:

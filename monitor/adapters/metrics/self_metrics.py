@@ -12,20 +12,19 @@ from prometheus_client.registry import Collector
 
 from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
 
-ENDPOINTS = ("sftp", "campaigns")
-"""The endpoints of the API that are called; the label `endpoint`."""
+ENDPOINTS = ("sftp", "campaigns")  # those of the API that are called; the label `endpoint`
 _CALL, _EVENT = ("environment", "endpoint"), ("environment", "severity", "status")
 
 
 class SelfMetrics(Collector):
     """Counters, gauges and histograms about the program itself, in a registry of their own.
 
-    `storage_failed()` counts one failed transaction, `loop_lagged(seconds)` notes how late a timer
-    ran, and `show_state(up)` has each scrape ask `up()` whether the state can be written.
+    `storage_failed()` counts one failed transaction, `config_refused()` notes that the old config
+    stays in force, `loop_lagged(seconds)` how late a timer ran, and `show_state(up)` has each
+    scrape ask `up()` whether the state can be written. Any thread may ask `lines_dropped`.
     """
 
     def __init__(self, version: str, *, lines_dropped: Callable[[], int] = int) -> None:
-        """Start at 0; any thread may ask `lines_dropped` how many log lines were lost so far."""
         # They would double the series, and Prometheus knows when a counter began anyway.
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = prometheus.CollectorRegistry()
@@ -53,6 +52,7 @@ class SelfMetrics(Collector):
         gauge("build_info", about, versions).labels(version, platform.python_version()).set(1)
         about = "1 if the last load of the config file succeeded."
         self._reload_successful = gauge("config_last_reload_successful", about)
+        self.config_refused = partial(self._reload_successful.set, 0)
         about = "When the config file was last loaded with success."
         self._reload_success_at = gauge("config_last_reload_success_timestamp_seconds", about)
         self._config_hash = gauge("config_hash", "Hash of the config that is in force.")
@@ -108,7 +108,3 @@ class SelfMetrics(Collector):
         self._reload_success_at.set(at)
         # A float holds 48 bits exactly.
         self._config_hash.set(int.from_bytes(digest[:6]))
-
-    def config_refused(self) -> None:
-        """Note that the config file has problems, and the old config stays in force."""
-        self._reload_successful.set(0)

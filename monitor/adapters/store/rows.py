@@ -211,7 +211,7 @@ def history(connection: sqlite3.Connection, wanted: HistoryQuery) -> dict[int, E
         "decided_at >= ?": wanted.since,
         "environment = ?": wanted.environment,
         "campaign_id = ?": wanted.campaign_id,
-        "id < ?": wanted.cursor,
+        "id < ?": wanted.next,
     }
     asked = {text: value for text, value in conditions.items() if value is not None}
     where = " AND ".join(asked) or "TRUE"

@@ -1,8 +1,7 @@
 """The JSON API: each path with its parameters, its view, and what OpenAPI says of them."""
 
-import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -11,15 +10,16 @@ from aiohttp import web
 
 from monitor.adapters.web import schemas, serializers
 from monitor.adapters.web.serializers import LIMIT
-from monitor.core.model import Instant
-from monitor.core.snapshot import Health, Snapshot
+from monitor.config.keys import Key, matching, one_of, whole_number
+from monitor.core.model import Instant, PollError, SftpConfig
+from monitor.core.snapshot import Health, HistoryQuery, Snapshot
 from monitor.core.text import clean
+from monitor.serialize import EventRecord, Schemas
 
-_HISTORY = 100  # events that are shown with a campaign
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_TEXT = Key(str, "text", {"type": "string"})
 
 
-class HistoryUnreadableError(Exception):
+class HistoryUnreadableError(web.HTTPServiceUnavailable):
     """The database does not give the history; the message says why, without a path."""
 
 
@@ -48,138 +48,116 @@ class Program(Protocol):
     def reload(self) -> Awaitable[Sequence[str]]:
         """Take the config file anew; returns its problems."""
 
-    def history(self, *, limit: int, **wanted: Any) -> schemas.EventsAnswer:
+    def history(self, wanted: HistoryQuery, /) -> schemas.EventsAnswer:
         """Return events, newest first, in a thread; raises HistoryUnreadableError."""
 
 
-_Make = Callable[[], Any]
-
-
-def _status(program: Program) -> _Make:
-    snapshot, not_ready = program.snapshot(), program.ready()
-    return lambda: schemas.StatusAnswer(
-        version=program.version,
-        started_at=program.started_at,
+def _status(program: Program, snapshot: Snapshot) -> schemas.StatusAnswer:
+    return serializers.answer_of(
+        schemas.StatusAnswer,
+        program,
+        snapshot,
         # The wall clock may have been set back since.
         uptime_seconds=max(0.0, snapshot.now - program.started_at),
-        ready=not_ready is None,
-        not_ready=not_ready,
+        ready=snapshot.not_ready is None,
         environments=[serializers.environment(one) for one in snapshot.environments.values()],
     )
 
 
-def _campaigns(program: Program, **query: Any) -> _Make:
-    snapshot = program.snapshot()
+def _campaigns(_: Program, snapshot: Snapshot, **query: Any) -> schemas.CampaignsAnswer:
     if "environment" in query:
-        _read("environment", query["environment"], partial(_one_of, snapshot.environments))
-    return partial(serializers.campaigns_page, snapshot, **query)
+        _read("environment", query["environment"], one_of(*snapshot.environments))
+    return serializers.campaigns_page(snapshot, **query)
 
 
-def _campaign(program: Program, environment: str, campaign_id: str) -> _Make:
-    of = program.snapshot().environments.get(environment)
-    entry = None if of is None else of.campaigns.get(campaign_id)
+def _campaign(program: Program, snapshot: Snapshot, **asked: Any) -> schemas.CampaignDetailAnswer:
+    of = snapshot.environments.get(asked["environment"])
+    entry = None if of is None else of.campaigns.get(asked["campaign_id"])
     if of is None or entry is None:
         raise web.HTTPNotFound(text="there is no such campaign")
-    asked = {"environment": environment, "campaign_id": campaign_id}
-
-    def make() -> schemas.CampaignDetailAnswer:
-        """Say what the snapshot knows, with the history where it can be read."""
-        try:
-            history = program.history(limit=_HISTORY, **asked).events
-        except HistoryUnreadableError:
-            history = None
-        shape, known = schemas.CampaignDetailAnswer, serializers.campaign(of, entry)
-        return serializers.answer_of(shape, known, history=history)
-
-    return make
+    try:
+        history = program.history(HistoryQuery(**asked)).events
+    except HistoryUnreadableError:
+        history = None
+    known = serializers.campaign(of, entry)
+    return serializers.answer_of(schemas.CampaignDetailAnswer, known, history=history)
 
 
-def _alerts(program: Program, **query: Any) -> _Make:
-    return partial(serializers.alerts_page, program.snapshot(), **query)
+def _alerts(_: Program, snapshot: Snapshot, **query: Any) -> schemas.AlertsAnswer:
+    return serializers.alerts_page(snapshot, **query)
 
 
-def _events(program: Program, **query: Any) -> _Make:
-    return partial(program.history, **{"limit": LIMIT, **query})
-
-
-def _one_of(words: Collection[str], value: str) -> str:
-    if value not in words:
-        raise ValueError(f"one of {', '.join(words)}")
-    return value
-
-
-def _integer(least: int, most: int, value: str) -> int:
-    # Digits only: int() takes blanks, underscores and other scripts' digits, too.
-    if re.fullmatch(r"\d{1,19}", value, re.ASCII) and least <= int(value) <= most:
-        return int(value)
-    raise ValueError(f"an integer from {least} to {most}")
-
-
-def _key(parts: int, value: str) -> tuple[str, ...]:
-    if value.count("/") != parts - 1:
-        raise ValueError("the `next` of the page before")
-    return tuple(value.split("/"))
-
-
-def _instant(value: str) -> Instant:
-    with suppress(ValueError):
-        if _RFC3339.fullmatch(value):
-            return datetime.fromisoformat(value).timestamp()
-    raise ValueError("an RFC 3339 time such as 2026-10-23T09:30:00Z")
+def _events(program: Program, _: Snapshot, **query: Any) -> schemas.EventsAnswer:
+    return program.history(HistoryQuery(**{"limit": LIMIT, **query}))
 
 
 class Parameter(NamedTuple):
-    """What OpenAPI says of a parameter; `read` raises ValueError with what it expects."""
+    """What OpenAPI says of a parameter; its text is read as that of a key of the config."""
 
     about: str
-    schema: Mapping[str, Any] = {"type": "string"}
-    read: Callable[[str], Any] = str
+    key: Key = _TEXT
+    repeated: bool = False
 
 
 class Endpoint(NamedTuple):
-    """A path: `view` gets the program and the parameters, and returns what makes the answer."""
+    """A path: `view` makes the answer of the program, its snapshot and the parameters."""
 
     summary: str
-    answer: type
-    view: Callable[..., _Make]
+    view: Callable[..., Any]
     parameters: Mapping[str, Parameter] = {}
 
-    def ask(self, program: Program, request: web.Request) -> _Make:
-        """Return what makes the answer, in a thread; raises HTTPBadRequest, HTTPNotFound."""
+    def ask(self, program: Program, request: web.Request) -> Callable[[], Any]:
+        """Return what makes the answer, in a thread; both may raise an HTTPException."""
         in_path, query = request.match_info, dict[str, Any]()
         known = self.parameters.keys() - in_path.keys()
         for name in request.query:
             if name not in known:
                 what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
                 raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
-            values = request.query.getall(name)
-            # Of these alone there may be several.
-            if len(values) > 1 and name != "health":
+            wanted, values = self.parameters[name], request.query.getall(name)
+            if len(values) > 1 and not wanted.repeated:
                 raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
-            read = [_read(name, value, self.parameters[name].read) for value in values]
-            query[name] = read if name == "health" else read[0]
-        return self.view(program, **in_path, **query)
+            read = [_read(name, value, wanted.key) for value in values]
+            query[name] = read if wanted.repeated else read[0]
+        return partial(self.view, program, program.snapshot(), **in_path, **query)
 
 
-def _paged(what: str, read_next: Callable[[str], Any]) -> dict[str, Parameter]:
-    limit = {"type": "integer", "minimum": 1, "maximum": LIMIT, "default": LIMIT}
-    return {
-        "next": Parameter("next of the page before", read=read_next),
-        "limit": Parameter(f"{what} a page", limit, partial(_integer, 1, LIMIT)),
-    }
+def _read(name: str, value: str, key: Key) -> Any:
+    try:
+        return key.parse(value)
+    except ValueError:
+        what = f"{name}: expected {key.expected}, got {clean(value, 64)!r}"
+        raise web.HTTPBadRequest(text=what) from None
 
 
+def _paged(
+    what: str, pattern: str, convert: Callable[[str], Any] = lambda key: tuple(key.split("/"))
+) -> dict[str, Parameter]:
+    after = matching(pattern, "the `next` of the page before", {"type": "string"}, convert)
+    return {"next": Parameter("next of the page before", after), "limit": Parameter(what, _LIMIT)}
+
+
+_LIMIT = whole_number(1, LIMIT)
+_LIMIT.schema["default"] = LIMIT
+_SINCE = matching(
+    r"(?a:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d))",
+    "an RFC 3339 time such as 2026-10-23T09:30:00Z",
+    {"type": "string", "format": "date-time"},
+    lambda text: datetime.fromisoformat(text).timestamp(),
+)
 _ENVIRONMENT = {"environment": Parameter("only of this environment")}
-_HEALTHS = [health.value for health in Health]
-_OF_HEALTH = {"type": "array", "items": {"enum": _HEALTHS}}
-_HEALTH = Parameter("only of this health; may be repeated", _OF_HEALTH, partial(_one_of, _HEALTHS))
-_OF_CAMPAIGNS = {**_ENVIRONMENT, "health": _HEALTH, **_paged("campaigns", partial(_key, 2))}
+_OF_CAMPAIGNS = {
+    **_ENVIRONMENT,
+    "health": Parameter("only of this health; may be repeated", one_of(*Health), repeated=True),
+    **_paged("campaigns a page", "[^/]*/[^/]*"),
+}
+_OF_ALERTS = _paged("alerts a page", "[^/]*/[^/]*/[^/]*")
 _OF_EVENTS = {
     **_ENVIRONMENT,
     "campaign_id": Parameter("only of this campaign"),
-    "since": Parameter("not older", {"type": "string", "format": "date-time"}, _instant),
-    # The largest integer of SQLite; a larger one is an OverflowError when it is bound.
-    **_paged("events", partial(_integer, 0, 2**63 - 1)),
+    "since": Parameter("not older", _SINCE),
+    # One digit more might be too much for SQLite: an OverflowError when it is bound.
+    **_paged("events a page", "[0-9]{1,18}", int),
 }
 _IN_PATH = {
     "environment": Parameter("name of the environment"),
@@ -187,24 +165,63 @@ _IN_PATH = {
 }
 
 ENDPOINTS: Mapping[str, Endpoint] = {
-    "/api/v1/status": Endpoint("The monitor and its environments", schemas.StatusAnswer, _status),
-    "/api/v1/campaigns": Endpoint("Campaigns", schemas.CampaignsAnswer, _campaigns, _OF_CAMPAIGNS),
+    "/api/v1/status": Endpoint("The monitor and its environments", _status),
+    "/api/v1/campaigns": Endpoint("Campaigns", _campaigns, _OF_CAMPAIGNS),
     "/api/v1/campaigns/{environment}/{campaign_id}": Endpoint(
-        "One campaign with its history", schemas.CampaignDetailAnswer, _campaign, _IN_PATH
+        "One campaign with its history", _campaign, _IN_PATH
     ),
-    "/api/v1/alerts": Endpoint(
-        "Active alerts", schemas.AlertsAnswer, _alerts, _paged("alerts", partial(_key, 3))
-    ),
-    "/api/v1/events": Endpoint(
-        "History of alert events, newest first", schemas.EventsAnswer, _events, _OF_EVENTS
-    ),
+    "/api/v1/alerts": Endpoint("Active alerts", _alerts, _OF_ALERTS),
+    "/api/v1/events": Endpoint("History of alert events, newest first", _events, _OF_EVENTS),
 }
 """What is served, and described in `/openapi.json`."""
 
+_NAMES = {SftpConfig: "ConfigAnswer", PollError: "PollErrorAnswer", EventRecord: "EventAnswer"}
 
-def _read(name: str, value: str, read: Callable[[str], Any]) -> Any:
-    try:
-        return read(value)
-    except ValueError as error:
-        what = f"{name}: expected {error}, got {clean(value, 64)!r}"
-        raise web.HTTPBadRequest(text=what) from error
+
+def document(version: str, external_url: str | None) -> bytes:
+    """Return the OpenAPI 3.1 document as JSON; `version` is the program's."""
+    shapes = Schemas("#/components/schemas/", _NAMES)
+    described = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "SFTP config monitor",
+            "version": version,
+            "description": "What the monitor knows of each campaign's SFTP config. Read-only.",
+        },
+        "servers": [{"url": external_url or "/"}],
+        "paths": {path: {"get": _get(shapes, path, one)} for path, one in ENDPOINTS.items()},
+        "components": {"schemas": dict(sorted(shapes.components.items()))},
+    }
+    return json.dumps(described, indent=1).encode()
+
+
+def _get(shapes: Schemas, path: str, endpoint: Endpoint) -> dict[str, Any]:
+    in_path = {name for name in endpoint.parameters if f"{{{name}}}" in path}
+    parameters = [
+        {
+            "name": name,
+            "in": "path" if name in in_path else "query",
+            "description": one.about,
+            "required": name in in_path,
+            "schema": {"type": "array", "items": one.key.schema}
+            if one.repeated
+            else one.key.schema,
+        }
+        for name, one in endpoint.parameters.items()
+    ]
+    answers = {
+        "200": (endpoint.summary, endpoint.view.__annotations__["return"]),
+        "400": ("A query parameter is not understood", schemas.ErrorAnswer),
+        "404": ("There is no such campaign", schemas.ErrorAnswer),
+        "503": ("The state is not loaded yet, or the history cannot be read", schemas.ErrorAnswer),
+    }
+    if not in_path:
+        del answers["404"]
+    responses = {
+        status: {
+            "description": about,
+            "content": {"application/json": {"schema": shapes.of(shape)}},
+        }
+        for status, (about, shape) in answers.items()
+    }
+    return {"summary": endpoint.summary, "parameters": parameters, "responses": responses}

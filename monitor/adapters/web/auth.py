@@ -29,9 +29,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
 }
 """On every answer, errors included; those that the web config file names have its value."""
 
-CACHED = 100
-"""So many successful verifications are cached, so that a scrape costs no hash."""
-
+CACHED = 100  # so many successful verifications are cached, so that a scrape costs no hash
 _UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})  # probe endpoints
 _LONGEST = 72  # bytes of a password that bcrypt reads; the library refuses more, others cut
 
@@ -39,10 +37,9 @@ logger = logging.getLogger(__name__)
 
 
 class WebConfigReloader:
-    """What the web config file says, read anew where it or a file that it names has changed."""
+    """What the web config file says: `read` at once, and anew where one of its files changed."""
 
     def __init__(self, read: Callable[[], Access]) -> None:
-        """Read it; raises ConfigError. `read` returns what the file says at that moment."""
         self._read, self._access = read, read()
         self._stamps = [_stamp(path) for path in self._access.files]
 
@@ -55,11 +52,6 @@ class WebConfigReloader:
             self._stamps = stamps
             self.reload()
         return self._access
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers of every answer."""
-        return {**SECURITY_HEADERS, **self._access.headers}
 
     def reload(self) -> None:
         """Read the file, if there is one, now. One that is wrong is logged, and changes nothing."""
@@ -85,16 +77,14 @@ class BasicAuth:
     """Verifies passwords, one after the other in a thread: a hash takes 50 ms or more."""
 
     def __init__(self) -> None:
-        """Start with an empty cache; the thread starts with the first password."""
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="bcrypt")
         self._key = os.urandom(32)
         self._verified: set[bytes] = set()
 
     async def require(self, request: web.Request, users: Mapping[str, str]) -> None:
         """Raise HTTPUnauthorized unless a user's name and password are given, or none is needed."""
-        if not users or request.path in _UNAUTHENTICATED_PATHS:
-            return
-        if not await self.verify(users, request.headers.get("Authorization", "")):
+        closed = users and request.path not in _UNAUTHENTICATED_PATHS
+        if closed and not await self.verify(users, request.headers.get("Authorization", "")):
             wanted = {"WWW-Authenticate": 'Basic realm="sftp-monitor", charset="UTF-8"'}
             text = "a user name and its password are wanted"
             raise web.HTTPUnauthorized(text=text, headers=wanted)
@@ -120,25 +110,17 @@ class BasicAuth:
 
     def _check(self, pair: bytes, password: bytes, hashed: str | None, highest: int) -> bool:
         # Whoever waited for the same pair need not have it hashed again.
-        if pair in self._verified:
-            return True
-        if not matches(password, hashed, highest):
-            return False
-        if len(self._verified) >= CACHED:
-            self._verified.clear()
-        self._verified.add(pair)
-        return True
+        if pair not in self._verified and matches(password, hashed, highest):
+            if len(self._verified) >= CACHED:
+                self._verified.clear()
+            self._verified.add(pair)
+        return pair in self._verified
 
 
 def matches(password: bytes, hashed: str | None, highest: int) -> bool:
     """Return whether the password is right; no user (None) takes as long as the cost `highest`."""
     known = hashed or f"$2b${highest:02d}${'.' * 53}"
     return bcrypt.checkpw(password[:_LONGEST], known.encode()) and hashed is not None
-
-
-def is_of_a_page(headers: Mapping[str, str]) -> bool:
-    """Return whether a browser sends this for a page: of another site, for ours send nothing."""
-    return "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none"
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -5,10 +5,9 @@ import gzip
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
 
@@ -16,22 +15,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
-from monitor.adapters.web.api import ENDPOINTS, Endpoint, HistoryUnreadableError, Program
-from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, is_of_a_page
-from monitor.adapters.web.openapi import document
+from monitor.adapters.web.api import ENDPOINTS, Endpoint, Program, document
+from monitor.adapters.web.auth import BasicAuth, WebConfigReloader
 from monitor.adapters.web.schemas import ErrorAnswer
 from monitor.adapters.web.serializers import status_page, text
 from monitor.core.model import Seconds
 from monitor.core.text import clean
 from monitor.serialize import to_json
 
-GZIP_LEVEL = 1
-"""Higher levels make a page of metrics little smaller, and take much longer."""
-
-SLICE_BYTES = 64 * 1024
-"""As much as asyncio buffers of a connection before a writer has to wait."""
-
-_API = "/api/"  # errors of paths that begin so are JSON
+GZIP_LEVEL = 1  # higher levels make a page of metrics little smaller, and take much longer
+SLICE_BYTES = 64 * 1024  # as much as asyncio buffers of a connection before a writer has to wait
 _JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
@@ -42,7 +35,6 @@ class Handlers:
     """Answers to every path: of a view taken on the loop; what takes long is made in a thread."""
 
     def __init__(self, program: Program, config: WebConfigReloader, body_seconds: Seconds) -> None:
-        """Read the style sheet, and describe the API; the rest is made when asked for."""
         self._program, self._config, self._body_seconds = program, config, body_seconds
         self._auth = BasicAuth()
         # Two, so that Prometheus does not wait for somebody's large page.
@@ -78,20 +70,14 @@ class Handlers:
         try:
             await self._auth.require(request, self._config.access.users)
             await self._take_body(request)
-            self._require_state(request)
             return await handler(request)
-        except HistoryUnreadableError as error:
-            return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, text(str(error)))
         except web.HTTPException as error:
-            status = HTTPStatus(error.status)
-            response = error_response(request, status, error.text or error.reason)
-            for name in {"Allow", "WWW-Authenticate"} & error.headers.keys():
-                response.headers[name] = error.headers[name]
-            return response
+            kept = {"Allow", "WWW-Authenticate"} & error.headers.keys()
+            headers = {name: error.headers[name] for name in kept}
+            return error_response(request, error.status, error.text or error.reason, headers)
         except Exception:
             logger.exception("%s %s could not be answered", request.method, request.path)
-            sentence = "internal error; see the log"
-            return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
+            return error_response(request, 500, "internal error; see the log")
 
     async def _take_body(self, request: web.Request) -> None:
         """Take the body off the connection: none is used, and large ones are refused."""
@@ -101,23 +87,21 @@ class Handlers:
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
 
-    def _require_state(self, request: web.Request) -> None:
-        is_data = request.path in {"/", "/metrics"} or request.path.startswith(_API)
-        known = request.match_info.http_exception is None
-        # An empty answer would read as "nothing is wrong".
-        if known and is_data and not self._program.loaded():
+    def _loaded(self) -> Program:
+        # Before that, an empty answer would read as "nothing is wrong".
+        if not self._program.loaded():
             raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
+        return self._program
 
     async def _made(
         self, request: web.Request, make: Callable[[], bytes], content_type: str
     ) -> web.Response:
         zipped, loop = _accepts_gzip(request), asyncio.get_running_loop()
         body = await loop.run_in_executor(self._views, _render, make, zipped)
-        return _chunked_response(body, content_type, zipped=zipped)
+        return _chunked_response(body, content_type, zipped)
 
     async def _page(self, request: web.Request) -> web.Response:
-        program = self._program
-        make = partial(status_page, program.snapshot(), program.version, program.ready())
+        make = partial(status_page, self._loaded().snapshot(), self._program.version)
         return await self._made(request, make, "text/html; charset=utf-8")
 
     async def _file(self, request: web.Request) -> web.Response:
@@ -125,42 +109,41 @@ class Handlers:
         return await self._made(request, lambda: body, content_type)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        accept = request.headers.get("Accept", "")
+        program, accept = self._loaded(), request.headers.get("Accept", "")
         wanted, zipped = quality(accept, _OPENMETRICS), _accepts_gzip(request)
         openmetrics = wanted > 0 and wanted >= quality(accept, "text/plain")
         # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
         key = (openmetrics, zipped)
         if key not in self._rendering:
-            make, loop = self._program.metrics(openmetrics), asyncio.get_running_loop()
+            make, loop = program.metrics(openmetrics), asyncio.get_running_loop()
             self._rendering[key] = loop.run_in_executor(self._scrapes, _render, make, zipped)
             self._rendering[key].add_done_callback(lambda _: self._rendering.pop(key))
         # Others may wait for the same page: one request that is cancelled must not take it along.
         body = await asyncio.shield(self._rendering[key])
         _, content_type = choose_encoder(_OPENMETRICS if openmetrics else "text/plain")
-        return _chunked_response(body, content_type, zipped=zipped, vary="Accept, Accept-Encoding")
+        return _chunked_response(body, content_type, zipped)
 
     async def _healthy(self, _request: web.Request) -> web.Response:
-        if self._program.healthy():
-            return web.Response(text="healthy\n")
-        return web.Response(status=503, text="the poll loop stands still\n")
+        if not self._program.healthy():
+            raise web.HTTPServiceUnavailable(text="the poll loop stands still")
+        return web.Response(text="healthy\n")
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        not_ready = self._program.ready()
-        if not_ready is None:
-            return web.Response(text="ready\n")
-        return web.Response(status=503, text=f"not ready: {text(not_ready)}\n")
+        if not_ready := self._program.ready():
+            raise web.HTTPServiceUnavailable(text=f"not ready: {text(not_ready)}")
+        return web.Response(text="ready\n")
 
     async def _reload(self, request: web.Request) -> web.Response:
-        if is_of_a_page(request.headers):
+        # A browser sends these for a page: of another site, for ours send nothing.
+        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
             raise web.HTTPForbidden(text="a page in a browser may not ask for this")
-        problems = await self._program.reload()
-        if problems:
+        if problems := await self._program.reload():
             lines = (f"{clean(problem, _PROBLEM_CHARACTERS)}\n" for problem in problems)
             return web.Response(status=500, text="".join(lines))
         return web.Response(text="reloaded\n")
 
     async def _json(self, endpoint: Endpoint, request: web.Request) -> web.Response:
-        make = endpoint.ask(self._program, request)
+        make = endpoint.ask(self._loaded(), request)
         return await self._made(request, lambda: as_json(make()), _JSON)
 
 
@@ -169,14 +152,12 @@ def _render(make: Callable[[], bytes], zipped: bool) -> bytes:
     return gzip.compress(make(), GZIP_LEVEL) if zipped else make()
 
 
-def _chunked_response(
-    body: bytes, content_type: str, *, zipped: bool, vary: str = "Accept-Encoding"
-) -> web.Response:
+def _chunked_response(body: bytes, content_type: str, zipped: bool) -> web.Response:
     # In one piece, what a socket does not take at once would be copied: 100 MB hold up the loop.
-    headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Vary": vary}
-    if zipped:
-        headers["Content-Encoding"] = "gzip"
-    return web.Response(body=slices(body), headers=headers)
+    headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
+    coding = {"Content-Encoding": "gzip"} if zipped else {}
+    vary = {"Vary": "Accept, Accept-Encoding"}
+    return web.Response(body=slices(body), headers={**headers, **coding, **vary})
 
 
 async def slices(body: bytes) -> AsyncIterator[bytes]:
@@ -195,12 +176,14 @@ def as_json(answer: Any) -> bytes:
     return f"{{{','.join(parts)}}}".encode()
 
 
-def error_response(request: web.BaseRequest, status: HTTPStatus, sentence: str) -> web.Response:
+def error_response(
+    request: web.BaseRequest, status: int, sentence: str, headers: Mapping[str, str] = {}
+) -> web.Response:
     """Return an answer that says what is wrong: as JSON where it is the API that was asked."""
-    if request.path.startswith(_API):
+    if request.path.startswith("/api/"):
         body = as_json(ErrorAnswer(sentence))
-        return web.Response(status=status, body=body, content_type=_JSON)
-    return web.Response(status=status, text=f"{sentence}\n")
+        return web.Response(status=status, body=body, content_type=_JSON, headers=headers)
+    return web.Response(status=status, text=f"{sentence}\n", headers=headers)
 
 
 def _accepts_gzip(request: web.Request) -> bool:
@@ -208,10 +191,8 @@ def _accepts_gzip(request: web.Request) -> bool:
 
 
 def quality(header: str, name: str) -> float:
-    """Return how much `Accept` or `Accept-Encoding` wants `name`: 0 (not at all) to 1.
-
-    Wildcards do not count: who does not name what is special here gets what is usual.
-    """
+    """Return how much `Accept` or `Accept-Encoding` wants `name`: 0 (not at all) to 1."""
+    # Wildcards do not count: who does not name what is special here gets what is usual.
     best = 0.0
     for offer in header.lower().split(","):
         what, *parameters = map(str.strip, offer.split(";"))

@@ -1,7 +1,4 @@
-"""The web server: aiohttp's, with a cap on connections, write deadlines, and headers on any answer.
-
-Each connection is counted when it is accepted, not after TLS, whose config may change meanwhile.
-"""
+"""The web server: aiohttp's, with a cap on connections, write deadlines, headers on any answer."""
 
 import asyncio
 import logging
@@ -18,14 +15,13 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from monitor.adapters.web.api import Program
-from monitor.adapters.web.auth import WebConfigReloader
+from monitor.adapters.web.auth import SECURITY_HEADERS, WebConfigReloader
 from monitor.adapters.web.handlers import Handlers, error_response
 from monitor.config import Access
 from monitor.core.model import Seconds
 
 _STOP_GRACE: Seconds = 2.0  # for requests in progress when the server stops
 _CLOSE_GRACE: Seconds = 1.0  # for a client to end its body, or its TLS, when we close
-
 _BODY_BYTES = 4096  # that a request may have; none is used
 
 logger = logging.getLogger(__name__)
@@ -48,7 +44,10 @@ class Limits:
 
 
 class WebServer:
-    """Serves what a `Program` shows on one address; `host` "" is every interface."""
+    """Serves what a `Program` shows on one address; `host` "" is every interface, `port` 0 any.
+
+    `read_access` reads the web config file; what it raises at first is passed on.
+    """
 
     def __init__(
         self,
@@ -58,25 +57,15 @@ class WebServer:
         limits: Limits | None = None,
         read_access: Callable[[], Access] = Access,
     ) -> None:
-        """Prepare everything but the socket; a `port` of 0 takes a free one.
-
-        `read_access` reads the web config file; what it raises now is passed on.
-        """
         self._host, self._port, self.limits = host, port, limits or Limits()
         self.web_config = WebConfigReloader(read_access)
         self._handlers = Handlers(program, self.web_config, self.limits.body_seconds)
         app = web.Application(middlewares=[self._handlers.answer], client_max_size=_BODY_BYTES)
         app.add_routes(self._handlers.routes())
-        app.on_response_prepare.append(self._add_headers)
         self._runner = web.AppRunner(app, shutdown_timeout=_STOP_GRACE)
         self._listener: asyncio.Server | None = None
         # All connections, those that still shake hands among them; the longest idle is the first.
         self._open: dict[LimitedHandler, asyncio.Transport] = {}
-
-    @property
-    def scheme(self) -> str:
-        """`https`, or `http` without TLS: that never changes."""
-        return "http" if self.web_config.access.tls is None else "https"
 
     async def start(self) -> int:
         """Listen, and return the port; raises OSError if it cannot be had."""
@@ -87,8 +76,7 @@ class WebServer:
         make = partial(LimitedHandler, self, cast(web.Server, self._runner.server))
         create = asyncio.get_running_loop().create_server
         self._listener = await create(make, self._host, self._port, backlog=backlog)
-        port: int = self._listener.sockets[0].getsockname()[1]
-        return port
+        return int(self._listener.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Close the socket, then every connection; requests in progress have 2 s."""
@@ -113,19 +101,14 @@ class WebServer:
         if handler in self._open:
             self._open[handler] = self._open.pop(handler)
 
-    async def _add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(self.web_config.headers)
-
 
 class LimitedHandler(RequestHandler):
-    """aiohttp's handler of a connection, with our headers on its errors and a write deadline."""
+    """aiohttp's handler of a connection, with our headers on any answer and a write deadline."""
 
-    __slots__ = ("_server",)
-
-    def __init__(self, server: WebServer, systemd: web.Server) -> None:
+    def __init__(self, server: WebServer, inner: web.Server) -> None:
         # aiohttp's deadline for headers is the one for idle connections, by default 3,630 s.
         super().__init__(
-            systemd,
+            inner,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]
             keepalive_timeout=server.limits.header_seconds,
@@ -140,6 +123,7 @@ class LimitedHandler(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection when it is accepted; and again when its TLS, if any, is set up."""
+        # It is counted before TLS, whose config may change meanwhile.
         access, way = self._server.web_config.access, cast(asyncio.Transport, transport)
         if way.get_extra_info("sslcontext") is None:
             self._server.admit(self, way)
@@ -168,23 +152,20 @@ class LimitedHandler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the answer to a request that cannot be parsed or handled; closes the connection.
-
-        Raises ConnectionError if an answer has begun: then only closing is left.
-        """
+        """Return the answer to what cannot be handled; ConnectionError if one has begun already."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun already")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("a request could not be handled", exc_info=exc)
-        response = error_response(request, HTTPStatus(status), HTTPStatus(status).phrase)
-        response.headers.update(self._server.web_config.headers)
+        response = error_response(request, status, HTTPStatus(status).phrase)
         response.force_close()
         return response
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer; a client that does not read it loses its connection."""
+        """Send any answer with our headers; a client that does not read it is cut off."""
+        resp.headers.update({**SECURITY_HEADERS, **self._server.web_config.access.headers})
         try:
             async with asyncio.timeout(self._server.limits.write_seconds):
                 return await super().finish_response(request, resp, start_time)

@@ -30,7 +30,7 @@ async def fill(store: Store) -> None:
 FILTERS: list[tuple[dict[str, Any], list[int]]] = [
     ({}, [5, 4, 3, 2, 1]),
     ({"limit": 2}, [5, 4]),
-    ({"limit": 2, "cursor": 4}, [3, 2]),
+    ({"limit": 2, "next": 4}, [3, 2]),
     ({"cursor": 1}, []),
     ({"since": NOW + 4}, [5, 4]),
     ({"environment": "production"}, [5, 4, 2, 1]),

@@ -8,7 +8,7 @@ import pytest
 from monitor.adapters.web import EventsAnswer
 from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, fingerprint
 from monitor.core.rule import unknown
-from monitor.core.snapshot import Entry, Snapshot
+from monitor.core.snapshot import Entry, HistoryQuery, Snapshot
 from monitor.serialize import Links, record_of, to_json
 from support.boards import a_rich_snapshot, a_snapshot, after_calls, an_entry, an_environment
 from support.builders import NOW, a_config
@@ -44,7 +44,7 @@ async def campaign_of(entry: Entry) -> Any:
 
 
 async def test_the_status_tells_of_the_monitor_itself() -> None:
-    status = await answer_of("/api/v1/status", a_snapshot(), ready=lambda: "the disk is full")
+    status = await answer_of("/api/v1/status", replace(a_snapshot(), not_ready="the disk is full"))
     assert status == {
         "version": VERSION,
         "started_at": "2027-01-15T07:00:00.000Z",
@@ -276,9 +276,9 @@ class History:
 
     def __init__(self, page: EventsAnswer) -> None:
         self.page = page
-        self.asked: list[dict[str, Any]] = []
+        self.asked: list[HistoryQuery] = []
 
-    def __call__(self, **query: Any) -> EventsAnswer:
+    def __call__(self, query: HistoryQuery) -> EventsAnswer:
         self.asked.append(query)
         return self.page
 
@@ -291,7 +291,7 @@ async def test_one_campaign_adds_its_newest_events() -> None:
     in_list = (await answer_of("/api/v1/campaigns?environment=staging"))["campaigns"][0]
     alone = await answer_of("/api/v1/campaigns/staging/lost", history=history)
     assert alone == {**in_list, "history": [to_json(AN_EVENT)]}
-    assert history.asked == [{"limit": 100, "environment": "staging", "campaign_id": "lost"}]
+    assert history.asked == [HistoryQuery(limit=100, environment="staging", campaign_id="lost")]
 
 
 async def test_an_unknown_campaign_is_404_as_json() -> None:
@@ -306,7 +306,7 @@ async def test_events_are_a_page_with_the_way_to_the_next() -> None:
         "events": [to_json(AN_EVENT)],
         "next": "41",
     }
-    assert history.asked == [{"limit": 1000}]
+    assert history.asked == [HistoryQuery(limit=1000)]
 
 
 async def test_the_last_page_of_events_leads_nowhere() -> None:
@@ -329,7 +329,7 @@ async def test_the_last_page_of_events_leads_nowhere() -> None:
 async def test_events_can_be_narrowed(query: str, expected: dict[str, Any]) -> None:
     history = History(EventsAnswer(events=[], next=None))
     await answer_of(f"/api/v1/events?{query}", history=history)
-    assert history.asked == [expected]
+    assert history.asked == [HistoryQuery(**expected)]
 
 
 # --- alerts ------------------------------------------------------------------------------------
@@ -390,7 +390,7 @@ async def test_an_alert_of_a_rule_that_was_switched_off_is_left_out() -> None:
         ("/api/v1/alerts?rule=missing", "expected one of limit, next, got 'rule'"),
         ("/api/v1/status?x", "expected no parameter at all, got 'x'"),
         ("/api/v1/campaigns/staging/lost?x=", "expected no parameter at all, got 'x'"),
-        ("/api/v1/alerts?limit=0", "limit: expected an integer from 1 to 1000, got '0'"),
+        ("/api/v1/alerts?limit=0", "limit: expected a whole number from 1 to 1,000, got '0'"),
         (
             "/api/v1/alerts?next=production",
             "next: expected the `next` of the page before, got 'production'",
@@ -399,14 +399,17 @@ async def test_an_alert_of_a_rule_that_was_switched_off_is_left_out() -> None:
             "/api/v1/campaigns?next=a/b/c",
             "next: expected the `next` of the page before, got 'a/b/c'",
         ),
-        ("/api/v1/events?limit=0", "limit: expected an integer from 1 to 1000, got '0'"),
-        ("/api/v1/events?limit=1001", "limit: expected an integer from 1 to 1000, got '1001'"),
-        ("/api/v1/events?limit=", "limit: expected an integer from 1 to 1000, got ''"),
-        ("/api/v1/events?limit=1e3", "limit: expected an integer from 1 to 1000, got '1e3'"),
-        ("/api/v1/events?limit=%D9%A1", "limit: expected an integer from 1 to 1000, got '\u0661'"),
+        ("/api/v1/events?limit=0", "limit: expected a whole number from 1 to 1,000, got '0'"),
+        ("/api/v1/events?limit=1001", "limit: expected a whole number from 1 to 1,000, got '1001'"),
+        ("/api/v1/events?limit=", "limit: expected a whole number from 1 to 1,000, got ''"),
+        ("/api/v1/events?limit=1e3", "limit: expected a whole number from 1 to 1,000, got '1e3'"),
+        (
+            "/api/v1/events?limit=%D9%A1",
+            "limit: expected a whole number from 1 to 1,000, got '\u0661'",
+        ),
         (
             "/api/v1/events?next=-1",
-            "next: expected an integer from 0 to 9223372036854775807, got '-1'",
+            "next: expected the `next` of the page before, got '-1'",
         ),
         (
             "/api/v1/events?since=yesterday",

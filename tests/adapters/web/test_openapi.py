@@ -30,7 +30,7 @@ PATHS = {
 """Every path of the document, with one that is there on the rich board."""
 
 
-def real_history(**query: object) -> EventsAnswer:
+def real_history(_query: object) -> EventsAnswer:
     """Return the events that one failed test brings, as the log has them."""
     links = Links("https://runbooks.example/{rule}", "https://monitor.example")
     target = a_target(name="Retail leads", labels={"team": "retail"})

@@ -57,7 +57,7 @@ class Outline(HTMLParser):
 
 def page_of(snapshot: Snapshot, not_ready: str | None = None) -> Outline:
     """Return the page of a board."""
-    return Outline(status_page(snapshot, VERSION, not_ready).decode())
+    return Outline(status_page(replace(snapshot, not_ready=not_ready), VERSION).decode())
 
 
 def test_the_worst_campaigns_come_first() -> None:
@@ -310,6 +310,6 @@ async def test_every_class_of_the_page_has_a_style() -> None:
 
 def test_how_old_a_test_is_goes_by_the_clock_that_counts_and_the_rest_by_ours() -> None:
     entry = an_entry("c-1", (NOW - HOUR, a_config(last_test_at=NOW - 3 * HOUR)))
-    page = status_page(a_snapshot(an_environment(entry, ahead=2 * HOUR)), "1", None).decode()
+    page = status_page(a_snapshot(an_environment(entry, ahead=2 * HOUR)), "1").decode()
     assert "5 h ago" in page
     assert "1 h ago" in page
