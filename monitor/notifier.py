@@ -11,14 +11,13 @@ from functools import partial
 
 import structlog
 
-from monitor.adapters.sinks import PermanentDeliveryError, ReadableSink, ResendingSink, Sink
+from monitor.adapters.sinks import PermanentDeliveryError, Sink
 from monitor.adapters.store import Store
 from monitor.core.model import Seconds
 
 # A sink that failed is tried again after a second, doubling up to a minute; nothing overtakes.
 FIRST_RETRY: Seconds = 1.0
 LAST_RETRY: Seconds = 60.0
-RESEND_EVERY: Seconds = 60.0  # resend interval, for sinks that expire alerts (Alertmanager)
 
 log = structlog.get_logger()
 
@@ -56,8 +55,8 @@ class SinkWorker:
 
     async def _resend(self) -> None:
         """Resend all active alerts to a sink that expires them; to any other there is nothing."""
-        while isinstance(self._sink, ResendingSink):
-            await asyncio.sleep(RESEND_EVERY)
+        while self._sink.resend_every is not None:
+            await asyncio.sleep(self._sink.resend_every)
             try:
                 await self._sink.resend()
             except Exception as error:
@@ -80,9 +79,8 @@ class SinkWorker:
         """Return whether the sink has the event from before a crash; None: nobody can know."""
         if event_id not in self._perhaps_had:
             return False
-        sink, before, had = self._sink, self._perhaps_had[event_id], None
-        if isinstance(sink, ReadableSink):
-            had = await self._insist(event_id, partial(sink.has, event_id, before))
+        before = self._perhaps_had[event_id]
+        had = await self._insist(event_id, partial(self._sink.has, event_id, before))
         if not had:
             # Nothing overtakes: of those after it none was delivered.
             self._perhaps_had.clear()

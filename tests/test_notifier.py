@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from monitor.adapters.sinks import Sink
 from monitor.adapters.store import Store
 from monitor.core.model import Event
 from monitor.notifier import SinkWorker
@@ -14,7 +15,7 @@ from support.state_files import events, full_disk
 from support.virtual import START, run, virtual_seconds
 
 
-class ASink:
+class ASink(Sink):
     """A sink that keeps what it was told, and fails as often as it is bid to.
 
     `knows` says what it has from before a crash; by default it cannot know.
@@ -219,7 +220,7 @@ def test_what_a_sink_says_it_has_is_not_told_again(
 def test_to_a_sink_that_cannot_be_asked_what_it_may_have_goes_again_and_is_marked(
     path: Path,
 ) -> None:
-    class Unreadable:
+    class Unreadable(Sink):
         name, told = "log", list[Event]()
 
         async def deliver(self, told: Event) -> None:

@@ -6,23 +6,22 @@ does. An end is sent again every minute for a quarter of an hour, in case it has
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from monitor.adapters.sinks.webhook import PermanentDeliveryError, post
+from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext
+from monitor.adapters.sinks.webhooks import post
+from monitor.config.model import Alertmanager
 from monitor.core.alerts import EventSource, standing_event
 from monitor.core.environment import ENVIRONMENT_RULES
-from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds
+from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds
 from monitor.core.rules import RULES
-from monitor.core.snapshot import EnvironmentSnapshot, Snapshot
+from monitor.core.snapshot import EnvironmentSnapshot
 from monitor.core.text import clean, rfc3339
 from monitor.serialize import Links
-
-HOLD: Seconds = HOUR
-"""How long an alert that is not sent again still fires: over our death, as the shipped rules do."""
 
 SEND_ENDS_FOR: Seconds = 15 * MINUTE
 """How long an end is sent again."""
@@ -36,23 +35,21 @@ PostableAlert = Mapping[str, Any]
 """An alert as the API takes it: an end in the past is its end."""
 
 
-@dataclass(frozen=True, slots=True)
-class AlertmanagerContext:
-    """What there is to send, by now."""
-
-    now: Callable[[], Instant]
-    snapshot: Callable[[], Snapshot]
-    hold: Seconds = HOLD
+def sinks_of(settings: Alertmanager, context: SinkContext) -> list[Sink]:
+    """Return a sink for each of `notify.alertmanager.urls`."""
+    return [AlertmanagerSink(number, url, context) for number, url in enumerate(settings.urls, 1)]
 
 
-class AlertmanagerSink:
+class AlertmanagerSink(Sink):
     """Keeps one Alertmanager up to date; each of a cluster has a sink of its own."""
 
-    def __init__(self, number: int, url: str, links: Links, context: AlertmanagerContext) -> None:
+    resend_every = MINUTE
+
+    def __init__(self, number: int, url: str, context: SinkContext) -> None:
         """Send to the Alertmanager at `url`; `number` counts them from 1."""
         self.name = f"alertmanager-{number}"
         self._url = f"{url}/api/v2/alerts"
-        self._links, self._context = links, context
+        self._context = context
         # By its labels, which are an alert's identity: since when it is over, and its level.
         self._over: dict[str, tuple[Instant, PostableAlert]] = {}
         self._refused: set[str] = set()
@@ -104,7 +101,7 @@ class AlertmanagerSink:
         # waits for no others, and forty campaigns of one host would be forty lines, one by one.
         alert = {
             "labels": labels_of(event),
-            "annotations": annotations_of(event, self._links),
+            "annotations": annotations_of(event, self._context.links),
             # The API refuses one that ends before it starts.
             "startsAt": rfc3339(min(event.decided_at, ends_at), milliseconds=True),
             "endsAt": rfc3339(ends_at, milliseconds=True),

@@ -5,9 +5,12 @@ It is an extra, so it is imported when the first event is sent.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from monitor.adapters.sinks import Sink, SinkContext
 from monitor.config import SecretError, TokenSource
+from monitor.config.model import Apprise
 from monitor.core.model import Event, EventStatus, Seconds, Severity
 from monitor.serialize import Links, event_json
 
@@ -15,7 +18,13 @@ WITHIN: Seconds = 30.0
 """What a delivery may take: a mail is several exchanges."""
 
 
-class AppriseSink:
+def sinks_of(services: Sequence[Apprise], context: SinkContext) -> list[Sink]:
+    """Return a sink for each of `notify.apprise`."""
+    numbered = enumerate(services, 1)
+    return [AppriseSink(number, each.url_file, context.links) for number, each in numbered]
+
+
+class AppriseSink(Sink):
     """Notifies people through one apprise URL."""
 
     def __init__(self, number: int, url: TokenSource, links: Links) -> None:

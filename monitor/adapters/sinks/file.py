@@ -5,29 +5,32 @@ end is read before each, so a line that broke off (full disk, kill -9) is comple
 """
 
 import asyncio
-import glob
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
+from monitor.adapters.sinks import Sink, SinkContext
+from monitor.config.model import AlertFile
 from monitor.core.model import Event
 from monitor.serialize import LINE_LIMIT, Links, event_line
 
 TAIL = 1024 * 1024
 """Bytes at the end of a file that are searched for an event: 256 lines at least."""
 
-ROTATED = 3
-"""So many of the newest files that were rotated away are searched, too."""
-
 _T = TypeVar("_T")
 
 
-class FileSink:
+def sinks_of(file: AlertFile, context: SinkContext) -> list[Sink]:
+    """Return the sink for `alerts.file`, if there is one."""
+    path, threaded = file.path, context.threaded
+    return [] if path is None else [FileSink(path, context.links, threaded=threaded)]
+
+
+class FileSink(Sink):
     """Appends alert events to a file; each is on disk when `deliver` returns."""
 
     name = "file"
@@ -43,10 +46,10 @@ class FileSink:
         await self._run(lambda: self._append(event_line(event, self._links)))
 
     async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return whether the event is in the file, or in one that was rotated away.
+        """Return whether the event is in the file.
 
         False only where half of it is at the file's end, or `before`, which it would follow, is in
-        it; else it may have gone with what was truncated or compressed. Raises OSError.
+        it; else it may have gone with what was rotated away. Raises OSError.
         """
         return await self._run(lambda: self._find(event_id, before))
 
@@ -69,34 +72,15 @@ class FileSink:
     def _find(self, event_id: str, before: str | None) -> bool | None:
         # With its quotes: the id that ends in -1 is the beginning of the one that ends in -12.
         wanted = f'"{event_id}"'.encode()
-        lines = torn = b""
-        with suppress(FileNotFoundError):
-            lines, torn = _whole_and_torn(self._path)
+        try:
+            with self._path.open("rb", buffering=0) as file:
+                lines, _, torn = _end(file, TAIL).rpartition(b"\n")
+        except FileNotFoundError:
+            return None
         if wanted in lines:
             return True
-        if wanted in torn or (before is not None and f'"{before}"'.encode() in lines):
-            return False
-        for path in self._rotated():
-            # A copy that only root may read, or one that is deleted just now, is no answer.
-            with suppress(OSError):
-                if wanted in _whole_and_torn(path)[0]:
-                    return True
-        return None
-
-    def _rotated(self) -> list[Path]:
-        """Return the newest files that were rotated away: `<name>.1`, …."""
-        found = {}
-        for path in self._path.parent.glob(f"{glob.escape(self._path.name)}?*"):
-            with suppress(OSError):
-                found[path] = path.stat().st_mtime_ns
-        return sorted(found, key=found.__getitem__, reverse=True)[:ROTATED]
-
-
-def _whole_and_torn(path: Path) -> tuple[bytes, bytes]:
-    """Return the end of a file: its whole lines, and the one that broke off."""
-    with path.open("rb", buffering=0) as file:
-        lines, _, torn = _end(file, TAIL).rpartition(b"\n")
-    return lines, torn
+        known = wanted in torn or (before is not None and f'"{before}"'.encode() in lines)
+        return False if known else None
 
 
 def _end(file: FileIO, size: int) -> bytes:

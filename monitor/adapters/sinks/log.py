@@ -3,18 +3,21 @@
 They do not go through `logging`, which swallows a full disk: this sink knows whether it worked.
 """
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 
+from monitor.adapters.sinks import Sink, SinkContext, WriteLine
+from monitor.config.model import Log
 from monitor.core.model import Event, EventStatus
 from monitor.core.text import clean, rfc3339
 from monitor.serialize import Links, event_line
 
-WriteLine = Callable[[bytes], Awaitable[None]]
-"""Writes one whole line; returns when it is written, raises OSError when it was not."""
+
+def sinks_of(log: Log, context: SinkContext) -> list[Sink]:
+    """Return the sink that is always there."""
+    return [LogSink(context.write, context.links, for_people=log.format == "console")]
 
 
-class LogSink:
+class LogSink(Sink):
     """Writes alert events to standard output, as JSON for pipelines or as lines for people."""
 
     name = "log"

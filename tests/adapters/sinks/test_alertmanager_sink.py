@@ -11,10 +11,9 @@ import pytest
 import structlog
 import yaml
 
-from monitor.adapters.sinks import AlertmanagerContext, PermanentDeliveryError
+from monitor.adapters.sinks import HOLD, PermanentDeliveryError, SinkContext
 from monitor.adapters.sinks.alertmanager import (
     BATCH,
-    HOLD,
     SEND_ENDS_FOR,
     AlertmanagerSink,
     annotations_of,
@@ -144,8 +143,10 @@ class Story:
     now: float = NOW
 
     def sink(self, url: str) -> AlertmanagerSink:
-        context = AlertmanagerContext(lambda: self.now, lambda: self.snapshot)
-        return AlertmanagerSink(1, url, LINKS, context)
+        async def write(line: bytes) -> None: ...
+
+        context = SinkContext(LINKS, write, lambda: self.now, lambda: self.snapshot)
+        return AlertmanagerSink(1, url, context)
 
     def show(self, *campaigns: str, passed: bool = False, host: str = "sftp.example.com") -> None:
         """Put these campaigns on the board: their last test failed, unless it has passed."""

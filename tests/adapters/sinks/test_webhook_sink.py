@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from monitor.adapters.sinks import PermanentDeliveryError
-from monitor.adapters.sinks.webhook import REFUSED, SIGNATURE, WebhookSink
-from monitor.config import TokenSource, WebhookConfig
+from monitor.adapters.sinks.webhooks import REFUSED, SIGNATURE, WebhookSink
+from monitor.config import TokenSource
+from monitor.config.model import Webhook
 from monitor.serialize import Links, event_line
 from support.events import FIRING
 from support.receiver import Receiver, receiver
@@ -31,7 +32,7 @@ def secret(tmp_path: Path) -> Path:
 
 
 def a_sink(url: str, secret: Path) -> WebhookSink:
-    webhook = WebhookConfig.model_construct(name="pager", url=url, secret_file=TokenSource(secret))
+    webhook = Webhook.model_construct(name="pager", url=url, secret_file=TokenSource(secret))
     return WebhookSink(webhook, LINKS, lambda: NOW)
 
 

@@ -7,10 +7,12 @@ it is no old one sent again. `post` is Alertmanager's way, too.
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from monitor import __version__
-from monitor.config import SecretError, WebhookConfig, origin
+from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext
+from monitor.config import SecretError, origin
+from monitor.config.model import Webhook
 from monitor.core.model import Event, Instant, Seconds
 from monitor.core.text import clean
 from monitor.http import request_once
@@ -30,14 +32,15 @@ SIGNATURE = "X-Sftp-Monitor-Signature"
 _HEADERS = {"Content-Type": "application/json", "User-Agent": f"sftp-monitor/{__version__}"}
 
 
-class PermanentDeliveryError(Exception):
-    """The receiver will never take this event: it is passed over, or it would block all others."""
+def sinks_of(webhooks: Sequence[Webhook], context: SinkContext) -> list[Sink]:
+    """Return a sink for each of `notify.webhooks`."""
+    return [WebhookSink(webhook, context.links, context.now) for webhook in webhooks]
 
 
-class WebhookSink:
+class WebhookSink(Sink):
     """Posts alert events to one URL; any answer of 2xx is the receipt."""
 
-    def __init__(self, webhook: WebhookConfig, links: Links, now: Callable[[], Instant]) -> None:
+    def __init__(self, webhook: Webhook, links: Links, now: Callable[[], Instant]) -> None:
         """Post to `webhook`, signed with its secret as it is by then, and the time `now`."""
         self.name = f"webhook-{webhook.name}"
         self._webhook, self._links, self._now = webhook, links, now
