@@ -110,8 +110,7 @@ def _swept(config: Config) -> Checked:
 async def _sweep(config: Config) -> Snapshot:
     """Poll every campaign once: the pollers without the daemon around them, state in memory.
 
-    Where campaigns are discovered it lists them first. An environment whose breaker opens is given
-    up: its campaigns stay unknown. It spends no more than the budget. Raises SecretError.
+    An environment whose breaker opens is given up: its campaigns stay unknown. Raises SecretError.
     """
     clock, own, start = SystemClock(), SelfMetrics(__version__), asyncio.create_task
     store = Store(MEMORY, now=clock.wall())

@@ -68,9 +68,8 @@ class AlertmanagerSink(Sink):
         async with self._turn:
             postable = []
             for environment in self._context.snapshot().environments.values():
-                postable += [
-                    self._level(event, over=False) for event in standing_events(environment)
-                ]
+                fires = standing_events(environment)
+                postable += [self._level(event, over=False) for event in fires]
                 # Ten thousand campaigns in one go would hold up the polls.
                 await asyncio.sleep(0)
             oldest = self._context.now() - SEND_ENDS_FOR
@@ -125,9 +124,8 @@ class AlertmanagerSink(Sink):
             return refused[0] or refused[1]
         if (identity := _identity(postable[0])) not in self._refused:
             self._refused.add(identity)
-            log.error(
-                "alert_refused", sink=self.name, problem=why, labels=str(postable[0]["labels"])
-            )
+            labels = str(postable[0]["labels"])
+            log.error("alert_refused", sink=self.name, problem=why, labels=labels)
         return why
 
 
@@ -145,13 +143,8 @@ def _standing_events(environment: EnvironmentSnapshot, campaign_id: str | None) 
     about = environment if campaign_id is None else environment.campaigns.get(campaign_id)
     if about is None:
         return
-    source = EventSource(
-        environment=environment.status.name,
-        campaign_id=campaign_id,
-        labels=about.labels,
-        observed_at=environment.now,
-        decided_at=environment.now,
-    )
+    name, now = environment.status.name, environment.now
+    source = EventSource(name, about.labels, now, campaign_id=campaign_id)
     for alert, rule, _ in about.active_alerts():
         if alert.notified:
             yield standing_event(alert, rule, source)
