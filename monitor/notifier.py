@@ -18,6 +18,7 @@ from monitor.core.model import Seconds
 # A sink that failed is tried again after a second, doubling up to a minute; nothing overtakes.
 FIRST_RETRY: Seconds = 1.0
 LAST_RETRY: Seconds = 60.0
+RESEND_EVERY: Seconds = 60.0  # resend interval, for sinks that expire alerts (Alertmanager)
 
 log = structlog.get_logger()
 
@@ -52,8 +53,8 @@ class SinkWorker:
 
     async def _resend(self) -> None:
         """Resend all active alerts to a sink that expires them; to any other there is nothing."""
-        while self._sink.resend_every is not None:
-            await asyncio.sleep(self._sink.resend_every)
+        while self._sink.resend is not None:
+            await asyncio.sleep(RESEND_EVERY)
             try:
                 await self._sink.resend()
                 self._note(None)
@@ -75,8 +76,9 @@ class SinkWorker:
         """Return whether the sink has the event from before a crash; None: nobody can know."""
         if event_id not in self._perhaps_had:
             return False
-        ask = partial(self._sink.has, event_id, self._perhaps_had[event_id])
-        had = await self._insist(event_id, ask)
+        had, before = None, self._perhaps_had[event_id]
+        if self._sink.has is not None:
+            had = await self._insist(event_id, partial(self._sink.has, event_id, before))
         if not had:
             # Nothing overtakes: of those after it none was delivered.
             self._perhaps_had.clear()

@@ -4,7 +4,6 @@ A new sink is a key of `Notify` in `config.model`, and a module here by the name
 `sinks_of` makes a sink, or several, of the key's value.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,37 +16,30 @@ from monitor.serialize import Links
 HOLD: Seconds = HOUR
 """How long an alert that is not sent again still fires: over our death, as the shipped rules do."""
 
-WriteLine = Callable[[bytes], Awaitable[None]]
-"""Writes one whole line; returns when it is written, raises OSError when it was not."""
-
 
 class PermanentDeliveryError(Exception):
     """The receiver will never take this event: it is passed over, or it would block all others."""
 
 
-class Sink(ABC):
-    """Where events are delivered to. `name` is its key in the database and its metric label."""
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where events are delivered to, and what else can be asked of it.
+
+    `name` is its key in the database and its metric label. `deliver` returns only when the event is
+    taken; it raises OSError when it is to be tried again, PermanentDeliveryError when it never will
+    be. `has` returns whether an event was delivered before the last crash, by its id and that of
+    the one before it, if there is one; None: nobody can know. `resend` sends again all that fires,
+    to what expires alerts. Both raise OSError like `deliver`.
+    """
 
     name: str
-    resend_every: Seconds | None = None
-    """How often to `resend`, to a sink that expires alerts; None: never."""
+    deliver: Callable[[Event], Awaitable[None]]
+    has: Callable[[str, str | None], Awaitable[bool | None]] | None = None
+    resend: Callable[[], Awaitable[None]] | None = None
 
-    @abstractmethod
-    async def deliver(self, event: Event) -> None:
-        """Deliver one event, in order; return only when it is taken.
 
-        Raises OSError when it is to be tried again, PermanentDeliveryError when it never will be.
-        """
-
-    async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return whether an event was delivered before the last crash; None: nobody can know.
-
-        `before` is the id of the event before it, if there is one. Raises OSError like `deliver`.
-        """
-        return None
-
-    async def resend(self) -> None:  # noqa: B027 - nothing, for most of them
-        """Send again all that fires now. Raises OSError like `deliver`."""
+WriteLine = Callable[[bytes], Awaitable[None]]
+"""Writes one whole line; returns when it is written, raises OSError when it was not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,13 +37,12 @@ PostableAlert = Mapping[str, Any]
 
 def sinks_of(settings: Alertmanager, context: SinkContext) -> list[Sink]:
     """Return a sink for each of `notify.alertmanager.urls`."""
-    return [AlertmanagerSink(number, url, context) for number, url in enumerate(settings.urls, 1)]
+    kept = [AlertmanagerSink(number, url, context) for number, url in enumerate(settings.urls, 1)]
+    return [Sink(one.name, one.deliver, resend=one.resend) for one in kept]
 
 
-class AlertmanagerSink(Sink):
+class AlertmanagerSink:
     """Keeps one Alertmanager up to date; each of a cluster has a sink of its own."""
-
-    resend_every = MINUTE
 
     def __init__(self, number: int, url: str, context: SinkContext) -> None:
         """Send to the Alertmanager at `url`; `number` counts them from 1."""

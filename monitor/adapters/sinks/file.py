@@ -25,62 +25,59 @@ _T = TypeVar("_T")
 
 
 def sinks_of(file: AlertFile, context: SinkContext) -> list[Sink]:
-    """Return the sink for `alerts.file`, if there is one."""
-    path, threaded = file.path, context.threaded
-    return [] if path is None else [FileSink(path, context.links, threaded=threaded)]
+    """Return the sink for `alerts.file`, if there is one; each event is on disk when delivered.
+
+    The file is made where it is missing, but not its directory.
+    """
+    if file.path is None:
+        return []
+    # Its own: a disk that hangs must hold up neither the loop nor the loop's DNS lookups.
+    run = partial(_run, ThreadPoolExecutor(1, "file-sink") if context.threaded else None)
+    path, links = file.path, context.links
+    return [
+        Sink(
+            "file",
+            deliver=lambda event: run(partial(_append, path, links, event)),
+            has=lambda event_id, before: run(partial(_find, path, event_id, before)),
+        )
+    ]
 
 
-class FileSink(Sink):
-    """Appends alert events to a file; each is on disk when `deliver` returns."""
+async def _run(thread: ThreadPoolExecutor | None, work: Callable[[], _T]) -> _T:
+    if thread is None:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(thread, work)
 
-    name = "file"
 
-    def __init__(self, path: Path, links: Links, *, threaded: bool = True) -> None:
-        """Append to `path`, which is made where it is missing, but not its directory."""
-        self._path, self._links = path, links
-        # Its own: a disk that hangs must hold up neither the loop nor the loop's DNS lookups.
-        self._thread = ThreadPoolExecutor(1, "file-sink") if threaded else None
+def _append(path: Path, links: Links, event: Event) -> None:
+    line = event_line(event, links)
+    with open(path, "a+b", buffering=0, opener=partial(os.open, mode=0o640)) as file:
+        end = _end(file, LINE_LIMIT)
+        torn = end.rpartition(b"\n")[2]
+        rest = line[len(torn) :] if line.startswith(torn) else b"\n" + line
+        # Else it is written, and then the fsync failed.
+        while rest and not end.endswith(line):
+            rest = rest[file.write(rest) :]
+        os.fsync(file)
 
-    async def deliver(self, event: Event) -> None:
-        """Append the event as one line. Raises OSError when it is not known to be on disk."""
-        await self._run(lambda: self._append(event_line(event, self._links)))
 
-    async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return whether the event is in the file.
+def _find(path: Path, event_id: str, before: str | None) -> bool | None:
+    """Return whether an event is in the file.
 
-        False only where half of it is at the file's end, or `before`, which it would follow, is in
-        it; else it may have gone with what was rotated away. Raises OSError.
-        """
-        return await self._run(lambda: self._find(event_id, before))
-
-    async def _run(self, work: Callable[[], _T]) -> _T:
-        if self._thread is None:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    def _append(self, line: bytes) -> None:
-        opener = partial(os.open, mode=0o640)
-        with open(self._path, "a+b", buffering=0, opener=opener) as file:
-            end = _end(file, LINE_LIMIT)
-            torn = end.rpartition(b"\n")[2]
-            rest = line[len(torn) :] if line.startswith(torn) else b"\n" + line
-            # Else it is written, and then the fsync failed.
-            while rest and not end.endswith(line):
-                rest = rest[file.write(rest) :]
-            os.fsync(file)
-
-    def _find(self, event_id: str, before: str | None) -> bool | None:
-        # With its quotes: the id that ends in -1 is the beginning of the one that ends in -12.
-        wanted = f'"{event_id}"'.encode()
-        try:
-            with self._path.open("rb", buffering=0) as file:
-                lines, _, torn = _end(file, TAIL).rpartition(b"\n")
-        except FileNotFoundError:
-            return None
-        if wanted in lines:
-            return True
-        known = wanted in torn or (before is not None and f'"{before}"'.encode() in lines)
-        return False if known else None
+    False only where half of it is at the file's end, or `before`, which it would follow, is in it;
+    else it may have gone with what was rotated away.
+    """
+    # With its quotes: the id that ends in -1 is the beginning of the one that ends in -12.
+    wanted = f'"{event_id}"'.encode()
+    try:
+        with path.open("rb", buffering=0) as file:
+            lines, _, torn = _end(file, TAIL).rpartition(b"\n")
+    except FileNotFoundError:
+        return None
+    if wanted in lines:
+        return True
+    known = wanted in torn or (before is not None and f'"{before}"'.encode() in lines)
+    return False if known else None
 
 
 def _end(file: FileIO, size: int) -> bytes:

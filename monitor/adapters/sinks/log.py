@@ -1,36 +1,29 @@
-"""Standard output: alert events as JSON lines, or as lines for people.
+"""Standard output: alert events as JSON lines for pipelines, or as lines for people.
 
 They do not go through `logging`, which swallows a full disk: this sink knows whether it worked.
 """
 
-from monitor.adapters.sinks import Sink, SinkContext, WriteLine
+from functools import partial
+
+from monitor.adapters.sinks import Sink, SinkContext
 from monitor.config.model import Log
 from monitor.core.model import Event, EventStatus
 from monitor.core.text import clean, rfc3339
-from monitor.serialize import EventRecord, Links, event_line, record_of
+from monitor.serialize import EventRecord, event_line, record_of
 
 
 def sinks_of(log: Log, context: SinkContext) -> list[Sink]:
     """Return the sink that is always there."""
-    return [LogSink(context.write, context.links, for_people=log.format == "console")]
+    return [Sink("log", partial(_deliver, log, context))]
 
 
-class LogSink(Sink):
-    """Writes alert events to standard output, as JSON for pipelines or as lines for people."""
-
-    name = "log"
-
-    def __init__(self, write: WriteLine, links: Links, *, for_people: bool) -> None:
-        self._write, self._links, self._for_people = write, links, for_people
-
-    async def deliver(self, event: Event) -> None:
-        """Write the event as one line. Raises OSError when it could not be written."""
-        line = event_line(event, self._links)
-        if self._for_people:
-            text = to_text(record_of(event, self._links))
-            line = f"{rfc3339(event.decided_at)[11:19]} {text}\n".encode("utf-8", "replace")
-        # Standard output cannot be read back: after a crash its last line may be half of one.
-        await self._write(b"\n" + line if event.redelivery else line)
+async def _deliver(log: Log, context: SinkContext, event: Event) -> None:
+    line = event_line(event, context.links)
+    if log.format == "console":
+        text = to_text(record_of(event, context.links))
+        line = f"{rfc3339(event.decided_at)[11:19]} {text}\n".encode("utf-8", "replace")
+    # Standard output cannot be read back: after a crash its last line may be half of one.
+    await context.write(b"\n" + line if event.redelivery else line)
 
 
 def to_text(event: EventRecord) -> str:

@@ -7,16 +7,17 @@ it is no old one sent again. `post` is Alertmanager's way, too.
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from monitor import __version__
 from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext
 from monitor.config import SecretError, origin
 from monitor.config.model import Webhook
-from monitor.core.model import Event, Instant, Seconds
+from monitor.core.model import Event, Seconds
 from monitor.core.text import clean
 from monitor.http import request_once
-from monitor.serialize import Links, event_line
+from monitor.serialize import event_line
 
 WITHIN: Seconds = 10.0
 """What a whole request may take, from the look-up of the host to the last byte that is read."""
@@ -33,35 +34,26 @@ _HEADERS = {"Content-Type": "application/json", "User-Agent": f"sftp-monitor/{__
 
 
 def sinks_of(webhooks: Sequence[Webhook], context: SinkContext) -> list[Sink]:
-    """Return a sink for each of `notify.webhooks`."""
-    return [WebhookSink(webhook, context.links, context.now) for webhook in webhooks]
+    """Return a sink for each of `notify.webhooks`; any answer of 2xx is the receipt."""
+    return [Sink(f"webhook-{one.name}", partial(_deliver, one, context)) for one in webhooks]
 
 
-class WebhookSink(Sink):
-    """Posts alert events to one URL; any answer of 2xx is the receipt."""
-
-    def __init__(self, webhook: Webhook, links: Links, now: Callable[[], Instant]) -> None:
-        """Post to `webhook`, signed with its secret as it is by then, and the time `now`."""
-        self.name = f"webhook-{webhook.name}"
-        self._webhook, self._links, self._now = webhook, links, now
-
-    async def deliver(self, event: Event) -> None:
-        """Post the event. Raises OSError while it is not taken, else PermanentDeliveryError."""
-        try:
-            # In a thread: a secret on a network file system may hang.
-            secret = await asyncio.to_thread(self._webhook.secret_file.read)
-        except SecretError as error:
-            raise OSError(str(error)) from None
-        body, at = event_line(event, self._links).rstrip(), int(self._now())
-        digest = hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
-        headers = {"Idempotency-Key": event.event_id, SIGNATURE: f"t={at},v1={digest}"}
-        status, _ = await post(self._webhook.url, body, headers)
-        # Nothing of the answer's text: some servers repeat the URL in it.
-        what = f"{origin(self._webhook.url)} answered {status}"
-        if status in REFUSED:
-            raise PermanentDeliveryError(what)
-        if not 200 <= status < 300:
-            raise OSError(what)
+async def _deliver(webhook: Webhook, context: SinkContext, event: Event) -> None:
+    try:
+        # In a thread: a secret on a network file system may hang.
+        secret = await asyncio.to_thread(webhook.secret_file.read)
+    except SecretError as error:
+        raise OSError(str(error)) from None
+    body, at = event_line(event, context.links).rstrip(), int(context.now())
+    digest = hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
+    headers = {"Idempotency-Key": event.event_id, SIGNATURE: f"t={at},v1={digest}"}
+    status, _ = await post(webhook.url, body, headers)
+    # Nothing of the answer's text: some servers repeat the URL in it.
+    what = f"{origin(webhook.url)} answered {status}"
+    if status in REFUSED:
+        raise PermanentDeliveryError(what)
+    if not 200 <= status < 300:
+        raise OSError(what)
 
 
 async def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:

@@ -11,7 +11,7 @@ import pytest
 import structlog
 import yaml
 
-from monitor.adapters.sinks import HOLD, PermanentDeliveryError, SinkContext
+from monitor.adapters.sinks import HOLD, PermanentDeliveryError
 from monitor.adapters.sinks.alertmanager import (
     BATCH,
     SEND_ENDS_FOR,
@@ -30,6 +30,7 @@ from support.builders import NOW, a_config
 from support.events import FIRING
 from support.receiver import receiver
 from support.scrapes import scrape
+from support.sinks import a_context
 
 LINKS = Links("https://runbooks.example/{rule}", "https://monitor.example")
 FILE = Path(__file__).parents[3] / "deploy" / "prometheus" / "sftp-monitor.rules.yaml"
@@ -143,9 +144,7 @@ class Story:
     now: float = NOW
 
     def sink(self, url: str) -> AlertmanagerSink:
-        async def write(line: bytes) -> None: ...
-
-        context = SinkContext(LINKS, write, lambda: self.now, lambda: self.snapshot)
+        context = a_context(LINKS, now=lambda: self.now, snapshot=lambda: self.snapshot)
         return AlertmanagerSink(1, url, context)
 
     def show(self, *campaigns: str, passed: bool = False, host: str = "sftp.example.com") -> None:

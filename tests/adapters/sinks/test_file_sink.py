@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.sinks.file import FileSink
 from monitor.core.model import Event
 from monitor.serialize import Links, event_line
 from support.events import FIRING
+from support.sinks import a_file_sink
 
 LINKS = Links("https://runbooks.example/{rule}")
 
@@ -38,7 +38,7 @@ class AlertFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.sink = FileSink(path, LINKS, threaded=False)
+        self.sink = a_file_sink(path, LINKS, threaded=False)
         self.deliver = self.sink.deliver
 
     @property
@@ -50,6 +50,7 @@ class AlertFile:
 
     async def has(self, seq: int, before: int | None = None) -> bool | None:
         """Ask the sink for an event, which is told after another one."""
+        assert self.sink.has is not None
         previous = None if before is None else told(before).event_id
         return await self.sink.has(told(seq).event_id, previous)
 
@@ -78,7 +79,7 @@ async def test_the_file_can_be_read_by_its_owner_and_group_only(file: AlertFile)
 
 
 async def test_a_thread_of_its_own_writes_the_same(file: AlertFile) -> None:
-    file.sink = FileSink(file.path, LINKS)
+    file.sink = a_file_sink(file.path, LINKS)
     assert await file.has(1) is None
     await file.sink.deliver(told(1))
     assert await file.has(1)
@@ -86,7 +87,7 @@ async def test_a_thread_of_its_own_writes_the_same(file: AlertFile) -> None:
 
 
 async def test_without_its_directory_it_says_which_one_is_missing(tmp_path: Path) -> None:
-    sink = FileSink(tmp_path / "logs" / "alerts.jsonl", LINKS)
+    sink = a_file_sink(tmp_path / "logs" / "alerts.jsonl", LINKS)
     with pytest.raises(FileNotFoundError, match="logs"):
         await sink.deliver(told(1))
 
