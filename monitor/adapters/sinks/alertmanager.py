@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import structlog
-
 from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext
 from monitor.adapters.sinks.webhooks import post
 from monitor.config.model import Alertmanager
@@ -28,8 +26,6 @@ SEND_ENDS_FOR: Seconds = 15 * MINUTE
 
 BATCH = 256
 """Alerts in one request."""
-
-log = structlog.get_logger()
 
 PostableAlert = Mapping[str, Any]
 """An alert as the API takes it: an end in the past is its end."""
@@ -51,16 +47,13 @@ class AlertmanagerSink:
         self._context = context
         # By its labels, which are an alert's identity: since when it is over, and its level.
         self._over: dict[str, tuple[Instant, PostableAlert]] = {}
-        self._refused: set[str] = set()
         # What was read from the snapshot must arrive before anything newer.
         self._turn = asyncio.Lock()
 
     async def deliver(self, event: Event) -> None:
         """Send how the event's alert stands by now. Raises OSError or PermanentDeliveryError."""
         async with self._turn:
-            refused = await self._post(self._postable(event))
-        if refused:
-            raise PermanentDeliveryError(refused)
+            await self._post(self._postable(event))
 
     async def resend(self) -> None:
         """Send again all that fires, and what is over since a while. Raises OSError."""
@@ -74,8 +67,14 @@ class AlertmanagerSink:
             oldest = self._context.now() - SEND_ENDS_FOR
             self._over = {key: over for key, over in self._over.items() if over[0] > oldest}
             postable += [alert for _, alert in self._over.values()]
+            refused = None
             for start in range(0, len(postable), BATCH):
-                await self._post(postable[start : start + BATCH])
+                try:
+                    await self._post(postable[start : start + BATCH])
+                except PermanentDeliveryError as error:
+                    refused = error
+        if refused:
+            raise OSError(str(refused))
 
     def _postable(self, event: Event) -> list[PostableAlert]:
         """Return how an event's alert stands: by the snapshot, else by the event."""
@@ -109,23 +108,14 @@ class AlertmanagerSink:
             self._over[_identity(alert)] = now, alert
         return alert
 
-    async def _post(self, postable: Sequence[PostableAlert]) -> str | None:
-        """Send these; where one of them is refused the others arrive. Returns why it was."""
+    async def _post(self, postable: Sequence[PostableAlert]) -> None:
         status, text = await post(self._url, json.dumps(postable).encode(), {})
-        if 200 <= status < 300:
-            return None
         why = f"{self._url} answered {status}: {clean(text, 200)}"
-        if status != 400:
+        # Alertmanager takes those that are valid, and says of the others what is wrong.
+        if status == 400:
+            raise PermanentDeliveryError(why)
+        if not 200 <= status < 300:
             raise OSError(why)
-        if len(postable) > 1:
-            half = len(postable) // 2
-            refused = [await self._post(postable[:half]), await self._post(postable[half:])]
-            return refused[0] or refused[1]
-        if (identity := _identity(postable[0])) not in self._refused:
-            self._refused.add(identity)
-            labels = str(postable[0]["labels"])
-            log.error("alert_refused", sink=self.name, problem=why, labels=labels)
-        return why
 
 
 def _identity(alert: PostableAlert) -> str:
