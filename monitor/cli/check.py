@@ -209,10 +209,10 @@ def _campaign_row(campaign: schemas.CampaignAnswer) -> _Row:
 
 def _table(environments: Sequence[_Row], campaigns: Sequence[_Row], *, running: bool) -> str:
     """Return the environments that there is something to say of, all campaigns, and the total."""
-    telling = [row for row in environments if row.alerts or row.remarks]
+    notable = [row for row in environments if row.alerts or row.remarks]
     worst_first = sorted(campaigns, key=lambda row: list(Health).index(row.health))
     lines = []
-    for row in (*telling, *worst_first):
+    for row in (*notable, *worst_first):
         lines.append(f"{row.health.upper():<9} {row.name}")
         lines += [f"{'':<9} {line}" for line in (*map(_of_alert, row.alerts), *row.remarks)]
     healths = Counter(row.health for row in campaigns)

@@ -10,7 +10,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
 from itertools import count
@@ -56,17 +56,13 @@ class Platform:
         """Close the socket and every connection."""
         await self._runner.cleanup()
 
-    async def narrate(
-        self,
-        say: Callable[[str], None],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        """Say the sentence of each chapter when it is due, for ever; `sleep` waits for seconds."""
+    async def narrate(self, say: Callable[[str], None]) -> None:
+        """Say the sentence of each chapter when it is due, for ever."""
         for loop in count():
             begins = self.started_at + loop * LOOP_SECONDS
             for chapter in STORY:
-                while (left := begins + chapter.at - self._now()) > 0:
-                    await sleep(left)
+                while (left := begins + chapter.at - self._now()) > 0:  # noqa: ASYNC110 - it is time
+                    await asyncio.sleep(left)
                 # A laptop that slept does not narrate a night's worth of incidents at once.
                 if self._now() < begins + LOOP_SECONDS:
                     say(chapter.text)
