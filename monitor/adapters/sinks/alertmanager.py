@@ -33,16 +33,15 @@ PostableAlert = Mapping[str, Any]
 
 def sinks_of(settings: Alertmanager, context: SinkContext) -> list[Sink]:
     """Return a sink for each of `notify.alertmanager.urls`."""
-    kept = [AlertmanagerSink(number, url, context) for number, url in enumerate(settings.urls, 1)]
-    return [Sink(one.name, one.deliver, resend=one.resend) for one in kept]
+    kept = enumerate((AlertmanagerSink(url, context) for url in settings.urls), 1)
+    return [Sink(f"alertmanager-{n}", one.deliver, resend=one.resend) for n, one in kept]
 
 
 class AlertmanagerSink:
     """Keeps one Alertmanager up to date; each of a cluster has a sink of its own."""
 
-    def __init__(self, number: int, url: str, context: SinkContext) -> None:
-        """Send to the Alertmanager at `url`; `number` counts them from 1."""
-        self.name = f"alertmanager-{number}"
+    def __init__(self, url: str, context: SinkContext) -> None:
+        """Send to the Alertmanager at `url`."""
         self._url = f"{url}/api/v2/alerts"
         self._context = context
         # By its labels, which are an alert's identity: since when it is over, and its level.
@@ -82,7 +81,7 @@ class AlertmanagerSink:
         if environment is None:
             now = None if event.status is EventStatus.RESOLVED else event
         else:
-            notified = _standing_events(environment, event.campaign_id)
+            notified = standing_events(environment, event.campaign_id)
             now = next((one for one in notified if one.rule == event.rule), None)
         # Only the event knows what was sent before: under another severity, or long ago.
         before = replace(event, severity=event.previous_severity or event.severity)
@@ -122,21 +121,20 @@ def _identity(alert: PostableAlert) -> str:
     return json.dumps(alert["labels"], sort_keys=True)
 
 
-def standing_events(environment: EnvironmentSnapshot) -> Iterator[Event]:
-    """Yield each alert that fires in an environment, as the event that would say so now."""
-    for campaign_id in (None, *environment.campaigns):
-        yield from _standing_events(environment, campaign_id)
+def standing_events(environment: EnvironmentSnapshot, *only: str | None) -> Iterator[Event]:
+    """Yield each alert that fires in an environment, as the event that would say so now.
 
-
-def _standing_events(environment: EnvironmentSnapshot, campaign_id: str | None) -> Iterator[Event]:
-    about = environment if campaign_id is None else environment.campaigns.get(campaign_id)
-    if about is None:
-        return
-    name, now = environment.status.name, environment.now
-    source = EventSource(name, about.labels, now, campaign_id=campaign_id)
-    for alert, rule, _ in about.active_alerts():
-        if alert.notified:
-            yield standing_event(alert, rule, source)
+    `only` are ids of campaigns, or None for the environment itself; without any it is all of them.
+    """
+    for campaign_id in only or (None, *environment.campaigns):
+        about = environment if campaign_id is None else environment.campaigns.get(campaign_id)
+        if about is None:
+            continue
+        name, now = environment.status.name, environment.now
+        source = EventSource(name, about.labels, now, campaign_id=campaign_id)
+        for alert, rule, _ in about.active_alerts():
+            if alert.notified:
+                yield standing_event(alert, rule, source)
 
 
 def labels_of(event: Event) -> dict[str, str]:

@@ -143,7 +143,7 @@ class Story:
 
     def sink(self, url: str) -> AlertmanagerSink:
         context = a_context(LINKS, now=lambda: self.now, snapshot=lambda: self.snapshot)
-        return AlertmanagerSink(1, url, context)
+        return AlertmanagerSink(url, context)
 
     def show(self, *campaigns: str, passed: bool = False, host: str = "sftp.example.com") -> None:
         """Put these campaigns on the board: their last test failed, unless it has passed."""
