@@ -18,7 +18,7 @@ import structlog
 
 from monitor import __version__
 from monitor.adapters.metrics import SelfMetrics
-from monitor.adapters.sinks import AlertmanagerContext, WriteLine, sinks_of
+from monitor.adapters.sinks import SinkContext, WriteLine, links_of, sinks_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.systemd import SystemdNotifier
 from monitor.adapters.web import WebServer
@@ -124,9 +124,14 @@ class Daemon:
         self._manager = PollerManager(
             store, clock, self._self_metrics, self._keep_running, self.connect
         )
-        # The report is made after the sinks.
-        context = AlertmanagerContext(clock.wall, snapshot=lambda: self.report.snapshot())  # noqa: PLW0108
-        sinks = sinks_of(config, self.write, context, threaded=self.threaded)
+        context = SinkContext(
+            links_of(config),
+            self.write,
+            clock.wall,
+            lambda: self.report.snapshot(),  # noqa: PLW0108 - the report is made after the sinks
+            threaded=self.threaded,
+        )
+        sinks = sinks_of(config, context)
         names = tuple(sink.name for sink in sinks)
         self.report = Report(
             config,

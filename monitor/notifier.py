@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from monitor.adapters.sinks import PermanentDeliveryError, ReadableSink, ResendingSink, Sink
+from monitor.adapters.sinks import PermanentDeliveryError, Sink
 from monitor.adapters.store import Store
 from monitor.core.model import Seconds
 
@@ -29,12 +29,9 @@ class SinkWorker:
     def __init__(self, sink: Sink, store: Store, failed: Callable[[str], None]) -> None:
         """Deliver from the sink's cursor in `store` on; `failed` counts a failed delivery."""
         self.name = sink.name
-        self._sink = sink
-        self._store = store
-        self._failed = failed
+        self._sink, self._store, self._failed = sink, store, failed
         self._woken = asyncio.Event()
         self._woken.set()  # what waits from before goes first
-        self._retry = FIRST_RETRY
         self._failing = self._finishing = False
         # More than the first only if the disk failed before the crash, and kept the cursor back.
         self._perhaps_had = store.add_sink(self.name, self._woken.set)
@@ -56,14 +53,13 @@ class SinkWorker:
 
     async def _resend(self) -> None:
         """Resend all active alerts to a sink that expires them; to any other there is nothing."""
-        while isinstance(self._sink, ResendingSink):
+        while self._sink.resend is not None:
             await asyncio.sleep(RESEND_EVERY)
             try:
                 await self._sink.resend()
+                self._note(None)
             except Exception as error:
                 self._note(error)
-            else:
-                self._note(None)
 
     async def deliver_all(self) -> None:
         """Deliver everything that waits, however often the sink must be tried."""
@@ -80,9 +76,9 @@ class SinkWorker:
         """Return whether the sink has the event from before a crash; None: nobody can know."""
         if event_id not in self._perhaps_had:
             return False
-        sink, before, had = self._sink, self._perhaps_had[event_id], None
-        if isinstance(sink, ReadableSink):
-            had = await self._insist(event_id, partial(sink.has, event_id, before))
+        had, before = None, self._perhaps_had[event_id]
+        if self._sink.has is not None:
+            had = await self._insist(event_id, partial(self._sink.has, event_id, before))
         if not had:
             # Nothing overtakes: of those after it none was delivered.
             self._perhaps_had.clear()
@@ -92,9 +88,12 @@ class SinkWorker:
         self, event_id: str, attempt: Callable[[], Awaitable[bool | None]]
     ) -> bool | None:
         """Return what the sink answers about an event, however often it must be tried."""
+        retry = FIRST_RETRY
         while True:
             try:
                 answer = await attempt()
+                self._note(None)
+                return answer
             except PermanentDeliveryError as error:
                 self._failed(self.name)
                 log.error("event_refused", sink=self.name, event_id=event_id, problem=str(error))
@@ -102,12 +101,8 @@ class SinkWorker:
             # Whatever it is: a fault of one sink must not end the delivery to all others.
             except Exception as error:
                 self._note(error)
-                await asyncio.sleep(self._retry)
-                self._retry = min(2 * self._retry, LAST_RETRY)
-            else:
-                self._note(None)
-                self._retry = FIRST_RETRY
-                return answer
+                await asyncio.sleep(retry)
+                retry = min(2 * retry, LAST_RETRY)
 
     def _note(self, error: Exception | None) -> None:
         """Count a failure; log the first, and that it works again."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from monitor.adapters.sinks import Sink
 from monitor.adapters.store import Store
 from monitor.core.model import Event
 from monitor.notifier import SinkWorker
@@ -61,7 +62,7 @@ def _open(path: Path) -> Store:
 def _teller(
     store: Store, sink: ASink, failed: Callable[[str], None] = lambda _: None
 ) -> SinkWorker:
-    return SinkWorker(sink, store, failed)
+    return SinkWorker(Sink(sink.name, sink.deliver, sink.has), store, failed)
 
 
 def test_events_are_told_in_order_and_once(path: Path) -> None:
@@ -219,16 +220,11 @@ def test_what_a_sink_says_it_has_is_not_told_again(
 def test_to_a_sink_that_cannot_be_asked_what_it_may_have_goes_again_and_is_marked(
     path: Path,
 ) -> None:
-    class Unreadable:
-        name, told = "log", list[Event]()
-
-        async def deliver(self, told: Event) -> None:
-            self.told.append(told)
-
     async def story() -> list[Event]:
         store = await _waiting_after_a_crash(path, ASink())
-        sink = Unreadable()
-        await SinkWorker(sink, store, lambda _: None).deliver_all()
+        sink = ASink()
+        unreadable = Sink(sink.name, sink.deliver)
+        await SinkWorker(unreadable, store, lambda _: None).deliver_all()
         await store.aclose()
         return sink.told
 

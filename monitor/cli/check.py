@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -36,6 +37,15 @@ class Checked:
     campaigns: Sequence[schemas.CampaignAnswer]
 
 
+class _Row(NamedTuple):
+    """An environment or a campaign in the table: a line, and one for each alert and remark."""
+
+    health: Health
+    name: str
+    alerts: Sequence[schemas.AlertAnswer]
+    remarks: Sequence[str]
+
+
 @click.command()
 @options.config_file()
 @options.daemon_url
@@ -58,14 +68,14 @@ def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[
     # After a listing that failed nobody knows which campaigns there are.
     if not failed:
         _refuse_unknown(wanted, {campaign.campaign_id for campaign in known.campaigns})
-    counted = [replace(one, health=_health_of(one)) for one in known.campaigns]
-    known = Checked(known.environments, counted)
-    worst_first = sorted(counted, key=lambda one: list(Health).index(one.health))
-    blocks = [*map(_environment_block, known.environments), *map(_campaign_block, worst_first)]
-    total = _total(known, "would fire" if url is None else "firing")
-    options.show(output, to_json(known), "\n".join([*filter(None, blocks), total]))
-    own = {_health_of_environment(one) for one in known.environments} - {Health.HEALTHY}
-    return VERDICTS[_worst(own | {one.health for one in counted})]
+    environments = [_environment_row(one) for one in known.environments]
+    campaigns = [_campaign_row(one) for one in known.campaigns]
+    counted = zip(known.campaigns, campaigns, strict=True)
+    known = replace(known, campaigns=[replace(one, health=row.health) for one, row in counted])
+    table = _table(environments, campaigns, running=url is not None)
+    options.show(output, to_json(known), table)
+    own = {row.health for row in environments} - {Health.HEALTHY}
+    return VERDICTS[_worst(own | {row.health for row in campaigns})]
 
 
 def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
@@ -100,8 +110,7 @@ def _swept(config: Config) -> Checked:
 async def _sweep(config: Config) -> Snapshot:
     """Poll every campaign once: the pollers without the daemon around them, state in memory.
 
-    Where campaigns are discovered it lists them first. An environment whose breaker opens is given
-    up: its campaigns stay unknown. It spends no more than the budget. Raises SecretError.
+    An environment whose breaker opens is given up: its campaigns stay unknown. Raises SecretError.
     """
     clock, own, start = SystemClock(), SelfMetrics(__version__), asyncio.create_task
     store = Store(MEMORY, now=clock.wall())
@@ -166,56 +175,55 @@ def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
         raise click.UsageError(f"no such campaign is configured: {', '.join(unknown)}")
 
 
-def _health_of_environment(environment: schemas.EnvironmentAnswer) -> Health:
+def _environment_row(environment: schemas.EnvironmentAnswer) -> _Row:
     stopped = environment.outage_since or environment.token_rejected_since
     unknown = stopped or environment.listing_error
-    return _with_alerts(Health.UNKNOWN if unknown else Health.HEALTHY, environment.alerts)
-
-
-def _health_of(campaign: schemas.CampaignAnswer) -> Health:
-    health = _with_alerts(campaign.health, campaign.alerts)
-    # What a rule cannot say is no verdict to end with 0 on.
-    return Health.UNKNOWN if health is Health.HEALTHY and _doubts_of(campaign) else health
-
-
-def _doubts_of(campaign: schemas.CampaignAnswer) -> list[str]:
-    return doubts((finding.verdict, finding.summary) for finding in campaign.findings or ())
-
-
-def _environment_block(environment: schemas.EnvironmentAnswer) -> str:
-    """Return its lines in the table; none where there is nothing to say."""
+    health = _with_alerts(Health.UNKNOWN if unknown else Health.HEALTHY, environment.alerts)
     # An outage is unknown to its rule until it has lasted: one sweep does not wait for that.
     coming = [
         f"{finding.rule}: {finding.summary}, would fire at {rfc3339(finding.recheck_at)}"
         for finding in environment.findings or ()
         if finding.verdict is Verdict.UNKNOWN and finding.recheck_at is not None
     ]
-    if not environment.alerts and not coming:
-        return ""
-    health = _health_of_environment(environment)
-    return _block(health, environment.name, environment.alerts, coming)
+    return _Row(health, environment.name, environment.alerts, coming)
 
 
-def _campaign_block(campaign: schemas.CampaignAnswer) -> str:
+def _campaign_row(campaign: schemas.CampaignAnswer) -> _Row:
+    unknown = doubts((finding.verdict, finding.summary) for finding in campaign.findings or ())
+    health = _with_alerts(campaign.health, campaign.alerts)
+    # What a rule cannot say is no verdict to end with 0 on.
+    health = Health.UNKNOWN if health is Health.HEALTHY and unknown else health
     if campaign.polled_at is None:
-        said = ["not polled: the API does not answer, or rejects the token"]
+        remarks = ["not polled: the API does not answer, or rejects the token"]
     elif campaign.error is not None:
         detail = f" ({campaign.error.detail})" if campaign.error.detail else ""
-        said = [f"the poll failed: {campaign.error.reason}{detail}"]
+        remarks = [f"the poll failed: {campaign.error.reason}{detail}"]
     elif campaign.findings is None:
-        said = ["not read since the start"]
+        remarks = ["not read since the start"]
     else:
-        said = [f"unknown: {summary}" for summary in _doubts_of(campaign)]
+        remarks = [f"unknown: {summary}" for summary in unknown]
     host = f"  {campaign.config.host}" if campaign.config is not None else ""
     name = f"{campaign.environment}/{campaign.name or campaign.campaign_id}{host}"
-    return _block(campaign.health, name, campaign.alerts, said)
+    return _Row(health, name, campaign.alerts, remarks)
 
 
-def _block(
-    health: Health, name: str, alerts: Sequence[schemas.AlertAnswer], more: Sequence[str]
-) -> str:
-    lines = [f"{'':<9} {line}" for line in (*map(_of_alert, alerts), *more)]
-    return "\n".join([f"{health.upper():<9} {name}", *lines])
+def _table(environments: Sequence[_Row], campaigns: Sequence[_Row], *, running: bool) -> str:
+    """Return the environments that there is something to say of, all campaigns, and the total."""
+    notable = [row for row in environments if row.alerts or row.remarks]
+    worst_first = sorted(campaigns, key=lambda row: list(Health).index(row.health))
+    lines = []
+    for row in (*notable, *worst_first):
+        lines.append(f"{row.health.upper():<9} {row.name}")
+        lines += [f"{'':<9} {line}" for line in (*map(_of_alert, row.alerts), *row.remarks)]
+    healths = Counter(row.health for row in campaigns)
+    counts = ", ".join(f"{healths[health]} {health}" for health in Health)
+    alerts = chain.from_iterable(row.alerts for row in (*environments, *campaigns))
+    states = Counter(alert.state for alert in alerts if alert.muted_by is None)
+    pending = states["pending"]
+    firing = states["firing"] if running else states["firing"] + pending
+    more = f", {pending} pending" if running and pending else ""
+    total = f"{firing} alert{'' if firing == 1 else 's'} {'firing' if running else 'would fire'}"
+    return "\n".join([*lines, f"{len(campaigns)} campaigns: {counts}; {total}{more}"])
 
 
 def _of_alert(alert: schemas.AlertAnswer) -> str:
@@ -225,20 +233,6 @@ def _of_alert(alert: schemas.AlertAnswer) -> str:
         # Rounded: half a second after the poll it is the whole span still.
         change = f", {what} in {span(round(alert.changes_in_seconds))}"
     return f"{alert.rule}: {alert.summary}{change}"
-
-
-def _total(known: Checked, word: str) -> str:
-    """Return the last line; `word` says that alerts are firing, or would fire."""
-    healths = Counter(campaign.health for campaign in known.campaigns)
-    counts = ", ".join(f"{healths[health]} {health}" for health in Health)
-    alerts = [*(one.alerts for one in known.environments), *(one.alerts for one in known.campaigns)]
-    states = Counter(alert.state for alert in chain(*alerts) if alert.muted_by is None)
-    firing, pending = states["firing"], states["pending"]
-    if word == "would fire":
-        firing, pending = firing + pending, 0
-    total = f"{firing} alert{'' if firing == 1 else 's'} {word}"
-    more = f", {pending} pending" if pending else ""
-    return f"{len(known.campaigns)} campaigns: {counts}; {total}{more}"
 
 
 def _with_alerts(health: Health, alerts: Iterable[schemas.AlertAnswer]) -> Health:

@@ -3,10 +3,10 @@
 import asyncio
 import os
 import sys
-import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import yaml
@@ -43,11 +43,8 @@ def demo(port: int) -> None:
     """Show the monitor at work: no account, no config, nothing kept."""
     writer = log.LineWriter(sys.stdout.fileno())
     log.configure(writer, SystemClock().wall, level="warning", output="console")
-    try:
-        with tempfile.TemporaryDirectory(prefix="sftp-monitor-demo-") as folder:
-            asyncio.run(_demo(Path(folder), port, writer))
-    finally:
-        writer.close()
+    with closing(writer), TemporaryDirectory(prefix="sftp-monitor-demo-") as folder:
+        asyncio.run(_demo(Path(folder), port, writer))
 
 
 async def _demo(folder: Path, port: int, writer: log.LineWriter) -> None:

@@ -1,22 +1,21 @@
 """`sftp-monitor events`: the alert history, from the state database or from a running daemon."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
 from monitor.adapters.sinks import links_of
+from monitor.adapters.sinks.log import to_text
 from monitor.adapters.store import read_history
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
 from monitor.config import format_duration, parse_duration
 from monitor.core.model import Seconds
 from monitor.core.snapshot import HistoryQuery
-from monitor.core.text import clean, rfc3339
+from monitor.core.text import rfc3339
 from monitor.daemon import SystemClock
-from monitor.serialize import Links, event_json, to_json
+from monitor.serialize import Links, record_of, to_json
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> Seconds:
@@ -54,7 +53,7 @@ def events(
         # httpx would send a None as `campaign_id=`, which is a filter, too.
         params = {"since": rfc3339(start)} | ({"campaign_id": campaign} if campaign else {})
         pages = options.ask(url, "/api/v1/events", params, EventsAnswer)
-        found = [to_json(event) for page in pages for event in page.events]
+        found = [event for page in pages for event in page.events]
     else:
         links = Links("")
         if config_file is not None:
@@ -63,15 +62,7 @@ def events(
         if state_path is None:
             raise click.UsageError("say where the history is: --config.file, --state.path or --url")
         asked = HistoryQuery(since=start, campaign_id=campaign, limit=sys.maxsize)
-        found = [event_json(event, links) for event in read_history(state_path, asked).values()]
+        found = [record_of(event, links) for event in read_history(state_path, asked).values()]
     count = f"{len(found)} events in the last {format_duration(since)}"
-    options.show(output, found, "\n".join([*map(_line, found), count]))
-
-
-def _line(event: Mapping[str, Any]) -> str:
-    who = clean(str(event["campaign_name"] or event["campaign_id"] or "-"), 40)
-    why = f" ({event['reason']})" if event["reason"] else ""
-    return (
-        f"{event['timestamp'][:19]}Z {event['status']:<9} {event['severity']:<9} "
-        f"{event['rule']:<20} {event['environment']}/{who}: {clean(event['summary'], 160)}{why}"
-    )
+    lines = [f"{rfc3339(event.timestamp)} {to_text(event)}" for event in found]
+    options.show(output, list(map(to_json, found)), "\n".join([*lines, count]))

@@ -8,7 +8,13 @@ from pathlib import Path
 import click
 
 from monitor.adapters import log
-from monitor.adapters.sinks import AlertmanagerContext, PermanentDeliveryError, Sink, sinks_of
+from monitor.adapters.sinks import (
+    PermanentDeliveryError,
+    Sink,
+    SinkContext,
+    links_of,
+    sinks_of,
+)
 from monitor.cli import options
 from monitor.config import Config
 from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds, Severity
@@ -42,13 +48,11 @@ def test(config_file: Path, severity: str) -> int:
     config, clock = options.load(config_file), SystemClock()
     writer = log.LineWriter(sys.stdout.fileno())
     log.configure(log.LineWriter(sys.stderr.fileno()), clock.wall, level="error", output="console")
-    nothing, event = (
-        Snapshot({}, clock.wall()),
-        _test_event(config, Severity(severity), clock.wall()),
-    )
-    context = AlertmanagerContext(clock.wall, snapshot=lambda: nothing, hold=ENDS_AFTER)
-    sinks = sinks_of(config, writer.write, context, threaded=True)
-    return asyncio.run(_try_all(sinks, event))
+    nothing = Snapshot({}, clock.wall())
+    links, write = links_of(config), writer.write
+    context = SinkContext(links, write, clock.wall, lambda: nothing, hold=ENDS_AFTER)
+    event = _test_event(config, Severity(severity), clock.wall())
+    return asyncio.run(_try_all(sinks_of(config, context), event))
 
 
 async def _try_all(sinks: Sequence[Sink], event: Event) -> int:

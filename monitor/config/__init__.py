@@ -20,7 +20,6 @@ from monitor.config.keys import expand, literal
 from monitor.config.model import Alerts as AlertsConfig
 from monitor.config.model import Config, Polling, effective_yaml, json_schema
 from monitor.config.model import Web as WebConfig
-from monitor.config.model import Webhook as WebhookConfig
 from monitor.config.secrets import SecretError, TokenSource
 from monitor.config.types import LogFormat, LogLevel
 from monitor.config.web_config import Access, exposure, read_access, safe_access
@@ -29,7 +28,7 @@ from monitor.config.yaml import parse, read_bytes
 __all__ = [
     "Access", "AlertsConfig", "Config", "ConfigError", "DiscoveryConfig", "EnvironmentConfig",
     "LogFormat", "LogLevel", "Polling", "Problem", "SecretError", "TokenSource", "WebConfig",
-    "WebhookConfig", "effective_yaml", "format_duration", "json_schema", "load_config", "narrowed",
+    "effective_yaml", "format_duration", "json_schema", "load_config", "narrowed",
     "notes", "origin", "parse_duration", "safe_access", "targets",
 ]  # fmt: skip
 

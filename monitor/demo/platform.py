@@ -5,18 +5,18 @@ Run alone, it prints its URL and narrates the story:
     python -m monitor.demo.platform --port 8900 --token any-word
 """
 
-import argparse
 import asyncio
 import contextlib
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
 from itertools import count
 from typing import Final
 
+import click
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -56,17 +56,13 @@ class Platform:
         """Close the socket and every connection."""
         await self._runner.cleanup()
 
-    async def narrate(
-        self,
-        say: Callable[[str], None],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        """Say the sentence of each chapter when it is due, for ever; `sleep` waits for seconds."""
+    async def narrate(self, say: Callable[[str], None]) -> None:
+        """Say the sentence of each chapter when it is due, for ever."""
         for loop in count():
             begins = self.started_at + loop * LOOP_SECONDS
             for chapter in STORY:
-                while (left := begins + chapter.at - self._now()) > 0:
-                    await sleep(left)
+                while (left := begins + chapter.at - self._now()) > 0:  # noqa: ASYNC110 - it is time
+                    await asyncio.sleep(left)
                 # A laptop that slept does not narrate a night's worth of incidents at once.
                 if self._now() < begins + LOOP_SECONDS:
                     say(chapter.text)
@@ -113,7 +109,7 @@ class Platform:
         config = configs.get(request.match_info["campaign_id"])
         if config is None:
             raise web.HTTPNotFound
-        return web.json_response({"success": True, "data": config.as_json()})
+        return web.json_response({"success": True, "data": config})
 
 
 def _error(status: int, code: str, message: str = "The request cannot be served") -> web.Response:
@@ -130,21 +126,17 @@ async def _run_alone(port: int, token: str) -> None:
         await platform.stop()
 
 
-def main() -> None:
-    """Run the platform alone until it is interrupted."""
-    parser = argparse.ArgumentParser(
-        prog="python -m monitor.demo.platform",
-        description="A stand-in TalkOver API that plays two minutes of incidents, over and over.",
-    )
-    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
-    parser.add_argument("--token", default=DEMO_TOKEN, help="what a caller must show (%(default)s)")
-    options = parser.parse_args()
+@click.command()
+@click.option("--port", type=int, default=0, help="0, the default, takes a free one.")
+@click.option("--token", default=DEMO_TOKEN, show_default=True, help="What a caller must show.")
+def main(port: int, token: str) -> None:
+    """Play two minutes of incidents over and over, as a stand-in TalkOver API."""
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run_alone(options.port, options.token))
+            asyncio.run(_run_alone(port, token))
     # A port above 65535 is no OSError but an OverflowError of the socket.
     except (OSError, OverflowError) as error:
-        sys.exit(f"cannot listen on port {options.port}: {error}")
+        sys.exit(f"cannot listen on port {port}: {error}")
 
 
 if __name__ == "__main__":

@@ -104,19 +104,13 @@ class Chapter:
 
 
 STORY: Final[tuple[Chapter, ...]] = (
-    Chapter(
-        0,
-        "Motor claims has failed its connection test; that of Vaccination recall is 41 days old.",
-    ),
+    Chapter(0, "Motor claims has failed its test; that of Vaccination recall is 41 days old."),
     Chapter(
         10,
         "The password of Retail leads was rotated on the customer's server: its next test fails.",
         tests={RETAIL_LEADS: False},
     ),
-    Chapter(
-        20,
-        "The last test of Cruise bookings turns 30 days old at this very second: a warning.",
-    ),
+    Chapter(20, "The last test of Cruise bookings turns 30 days old this very second: a warning."),
     Chapter(
         28,
         "The server of Motor claims can be reached again, and its test passes: resolved.",
@@ -138,28 +132,19 @@ STORY: Final[tuple[Chapter, ...]] = (
         api=Api.RATE_LIMITED,
     ),
     # Sooner than the 5 s asked for are over, so that one 429 is all the monitor meets.
-    Chapter(
-        53,
-        "The API has room again: the monitor sits out its 5 s, and then goes on more slowly.",
-    ),
+    Chapter(53, "The API has room again: the monitor sits out its 5 s, then goes on more slowly."),
     Chapter(
         60,
         "The API answers every call with 500: that is one alert about the API, and not twelve.",
         api=Api.DOWN,
     ),
-    Chapter(
-        76,
-        "The API is back: its alert is resolved, and Vaccination recall has kept its warning.",
-    ),
+    Chapter(76, "The API is back: its alert is resolved; Vaccination recall has kept its warning."),
     Chapter(
         82,
         "An administrator revokes the API token by mistake: again one alert that says what to do.",
         api=Api.TOKEN_REVOKED,
     ),
-    Chapter(
-        97,
-        "The token is valid again: the monitor's next try is answered, and polling goes on.",
-    ),
+    Chapter(97, "The token is valid again: the monitor's next try is answered; polling goes on."),
     # Not before the monitor has had 5 s to poll every campaign again.
     Chapter(
         102,
@@ -175,40 +160,8 @@ STORY: Final[tuple[Chapter, ...]] = (
 """What happens, in order."""
 
 
-@dataclass(slots=True)
-class SftpConfig:
-    """The SFTP config of one campaign, with the last connection test on record."""
-
-    campaign: Campaign
-    created_at: float
-    is_enabled: bool = False
-    last_test_at: float | None = None
-    last_test_success: bool | None = None
-
-    def record_test(self, at: float, *, passed: bool) -> None:
-        """Put a connection test on record; one that passed switches the import on."""
-        self.last_test_at, self.last_test_success = at, passed
-        self.is_enabled = self.is_enabled or passed
-
-    def as_json(self) -> dict[str, object]:
-        """The `data` of `GET /campaigns/{id}/sftp`: like the real one, never with a secret."""
-        campaign = self.campaign
-        return {
-            # Derived, so that a config has the same id in every loop of the story.
-            "id": str(uuid5(UUID(campaign.id), "sftp")),
-            "campaign_id": campaign.id,
-            "host": campaign.host,
-            "port": 22,
-            "username": campaign.name.lower().replace(" ", "_"),
-            "auth_type": campaign.auth_type,
-            "import_path": "/inbox",
-            "export_path": "/outbox",
-            "import_schedule": campaign.import_schedule,
-            "is_enabled": self.is_enabled,
-            "last_test_at": None if self.last_test_at is None else _timestamp(self.last_test_at),
-            "last_test_success": self.last_test_success,
-            "created_at": _timestamp(self.created_at),
-        }
+SftpConfig = dict[str, object]
+"""The `data` of `GET /campaigns/{id}/sftp`: like the real one, never with a secret."""
 
 
 def state_at(now: float, started_at: float) -> tuple[Api, dict[str, SftpConfig]]:
@@ -216,23 +169,48 @@ def state_at(now: float, started_at: float) -> tuple[Api, dict[str, SftpConfig]]
     begun = started_at + (now - started_at) // LOOP_SECONDS * LOOP_SECONDS
     api, configs = Api.NORMAL, dict[str, SftpConfig]()
     for one in CAMPAIGNS:
-        config = configs[one.id] = SftpConfig(one, begun - one.created_age)
+        configs[one.id] = _config(one, created_at=begun - one.created_age)
         if one.tested_age is not None:
-            config.record_test(begun - one.tested_age, passed=one.passed)
-            config.is_enabled = True
+            configs[one.id] |= _tested(begun - one.tested_age, passed=one.passed)
+            configs[one.id]["is_enabled"] = True
     for chapter in STORY:
         at = begun + chapter.at
         if at > now:
             break
         api = chapter.api
         for campaign, passed in chapter.tests.items():
-            config = configs.setdefault(campaign.id, SftpConfig(campaign, created_at=at))
-            config.record_test(at, passed=passed)
+            config = configs.setdefault(campaign.id, _config(campaign, created_at=at))
+            config |= _tested(at, passed=passed)
         if chapter.switched_off is not None:
-            configs[chapter.switched_off.id].is_enabled = False
+            configs[chapter.switched_off.id]["is_enabled"] = False
         if chapter.deleted is not None:
             del configs[chapter.deleted.id]
     return api, configs
+
+
+def _config(campaign: Campaign, created_at: float) -> SftpConfig:
+    return {
+        # Derived, so that a config has the same id in every loop of the story.
+        "id": str(uuid5(UUID(campaign.id), "sftp")),
+        "campaign_id": campaign.id,
+        "host": campaign.host,
+        "port": 22,
+        "username": campaign.name.lower().replace(" ", "_"),
+        "auth_type": campaign.auth_type,
+        "import_path": "/inbox",
+        "export_path": "/outbox",
+        "import_schedule": campaign.import_schedule,
+        "is_enabled": False,
+        "last_test_at": None,
+        "last_test_success": None,
+        "created_at": _timestamp(created_at),
+    }
+
+
+def _tested(at: float, *, passed: bool) -> SftpConfig:
+    """Return what a connection test changes; one that passed switches the import on."""
+    enabled: SftpConfig = {"is_enabled": True} if passed else {}
+    return {"last_test_at": _timestamp(at), "last_test_success": passed, **enabled}
 
 
 def _timestamp(instant: float) -> str:

@@ -20,6 +20,7 @@ from monitor.demo.story import (
     RETAIL_LEADS,
     STORY,
 )
+from support.virtual import run, virtual_seconds
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 AUTHORIZED = {"Authorization": f"Bearer {DEMO_TOKEN}"}
@@ -62,11 +63,6 @@ class Caller:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def narrated() -> list[str]:
-    return []
 
 
 @pytest.fixture
@@ -283,63 +279,46 @@ async def test_after_stop_nobody_listens(api: Caller, platform: Platform) -> Non
 # -- The story, played on time --------------------------------------------------------------------
 
 
-class Naps:
-    """Sleeps by moving the clock, and cancels the story, which has no end, after so many naps."""
+def narrated(
+    seconds: float, *, starts: float = START, pace: float = 1.0, ago: float = 0.0
+) -> list[tuple[float, str]]:
+    """Return what is said within so many seconds, each with when.
 
-    def __init__(self, clock: Clock, most: int) -> None:
-        self.clock = clock
-        self.most = most
-        self.taken: list[float] = []
+    The platform's clock starts at an instant and goes at this pace, the story began some time ago.
+    """
 
-    async def __call__(self, seconds: float) -> None:
-        if len(self.taken) == self.most:
-            raise asyncio.CancelledError
-        self.taken.append(seconds)
-        self.clock.now += seconds
+    async def play() -> list[tuple[float, str]]:
+        said: list[tuple[float, str]] = []
+        time = asyncio.get_running_loop().time
+        platform = Platform(DEMO_TOKEN, lambda: starts + pace * time())
+        platform.started_at -= ago
+        story = asyncio.create_task(platform.narrate(lambda text: said.append((time(), text))))
+        await virtual_seconds(seconds)
+        story.cancel()
+        await asyncio.gather(story, return_exceptions=True)
+        await platform.stop()
+        return said
 
-
-async def test_the_story_sleeps_from_chapter_to_chapter_and_over_the_end(
-    platform: Platform, clock: Clock, narrated: list[str]
-) -> None:
-    naps = Naps(clock, most=len(STORY) + 1)
-    with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=naps)
-    assert narrated == [chapter.text for chapter in (*STORY, STORY[0], STORY[1])]
-    assert sum(naps.taken[: len(STORY)]) == 120.0
-    assert clock.now == START + 130.0
+    return run(play())
 
 
-async def test_a_sleep_that_ends_early_tells_nothing_early(
-    platform: Platform, clock: Clock, narrated: list[str]
-) -> None:
-    async def wake_early(seconds: float) -> None:
-        if clock.now > START:
-            raise asyncio.CancelledError
-        clock.now += seconds - 0.001
-
-    with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=wake_early)
-    assert narrated == [STORY[0].text]
+def test_the_story_is_told_from_chapter_to_chapter_and_over_the_end() -> None:
+    again = [(LOOP_SECONDS + chapter.at, chapter.text) for chapter in STORY[:2]]
+    assert narrated(131) == [*((chapter.at, chapter.text) for chapter in STORY), *again]
 
 
-async def test_a_sleep_over_many_loops_narrates_only_the_present_one(
-    platform: Platform, clock: Clock, narrated: list[str]
-) -> None:
-    clock.now = START + 300 * LOOP_SECONDS + 12.0
-    with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=Naps(clock, most=0))
-    assert narrated == [STORY[0].text, STORY[1].text]
+def test_a_sleep_that_ends_early_tells_nothing_early() -> None:
+    assert [text for _, text in narrated(10.005, pace=0.999)] == [STORY[0].text]
+    assert [text for _, text in narrated(10.015, pace=0.999)] == [STORY[0].text, STORY[1].text]
 
 
-async def test_the_story_begins_on_a_whole_second_because_the_api_tells_no_fraction(
-    narrated: list[str],
-) -> None:
-    platform = Platform(DEMO_TOKEN, Clock(START + 0.75))
-    naps = Naps(Clock(), most=1)
-    with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=naps)
-    assert naps.taken == [9.25]
-    await platform.stop()
+def test_a_sleep_over_many_loops_narrates_only_the_present_one() -> None:
+    said = narrated(1, ago=300 * LOOP_SECONDS + 12.0)
+    assert said == [(0, STORY[0].text), (0, STORY[1].text)]
+
+
+def test_the_story_begins_on_a_whole_second_because_the_api_tells_no_fraction() -> None:
+    assert narrated(10, starts=START + 0.75) == [(0, STORY[0].text), (9.25, STORY[1].text)]
 
 
 # -- Alone ----------------------------------------------------------------------------------------

@@ -13,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from monitor.adapters.log import LineWriter
-from monitor.adapters.sinks.file import FileSink
-from monitor.adapters.sinks.log import LogSink
 from monitor.adapters.store import Store
 from monitor.notifier import SinkWorker
 from monitor.serialize import Links
+from support.sinks import a_file_sink, a_log_sink
 from support.state_files import events
 from support.virtual import START
 
@@ -49,8 +48,8 @@ async def play(folder: Path, order: str) -> None:
     store = Store(folder / "state.db", now=START, executor=executor)
     store.epoch = EPOCH
     workers = {
-        "f": SinkWorker(FileSink(folder / "alerts.jsonl", LINKS), store, lambda _: None),
-        "p": SinkWorker(LogSink(writer.write, LINKS, for_people=False), store, lambda _: None),
+        "f": SinkWorker(a_file_sink(folder / "alerts.jsonl", LINKS), store, lambda _: None),
+        "p": SinkWorker(a_log_sink(writer.write, LINKS, for_people=False), store, lambda _: None),
     }
     decided, seq = len(store.history()), 0
     for step in order + END:

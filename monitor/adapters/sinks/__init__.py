@@ -1,58 +1,61 @@
-"""Where events are delivered to: a module for each sink. A new one is a line in `sinks_of`."""
+"""Where events are delivered to: a module for the log, the file, and each key of `config.notify`.
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+A new sink is a key of `Notify` in `config.model`, and a module here by the name of that key, whose
+`sinks_of` makes a sink, or several, of the key's value.
+"""
 
-from monitor.adapters.sinks.alertmanager import AlertmanagerContext, AlertmanagerSink
-from monitor.adapters.sinks.apprise import AppriseSink
-from monitor.adapters.sinks.file import FileSink
-from monitor.adapters.sinks.log import LogSink, WriteLine
-from monitor.adapters.sinks.webhook import PermanentDeliveryError, WebhookSink
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
 from monitor.config import Config
-from monitor.core.model import Event
+from monitor.core.model import HOUR, Event, Instant, Seconds
+from monitor.core.snapshot import Snapshot
 from monitor.serialize import Links
 
-__all__ = [
-    "AlertmanagerContext",
-    "PermanentDeliveryError",
-    "ReadableSink",
-    "ResendingSink",
-    "Sink",
-    "WriteLine",
-    "links_of",
-    "sinks_of",
-]  # fmt: skip
+HOLD: Seconds = HOUR
+"""How long an alert that is not sent again still fires: over our death, as the shipped rules do."""
 
 
-class Sink(Protocol):
-    """Where events are delivered to. `name` is its key in the database and its metric label."""
+class PermanentDeliveryError(Exception):
+    """The receiver will never take this event: it is passed over, or it would block all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where events are delivered to, and what else can be asked of it.
+
+    `name` is its key in the database and its metric label. `deliver` returns only when the event is
+    taken; it raises OSError when it is to be tried again, PermanentDeliveryError when it never will
+    be. `has` returns whether an event was delivered before the last crash, by its id and that of
+    the one before it, if there is one; None: nobody can know. `resend` sends again all that fires,
+    to what expires alerts. Both raise OSError like `deliver`.
+    """
 
     name: str
-
-    async def deliver(self, event: Event) -> None:
-        """Deliver one event, in order; return only when it is taken.
-
-        Raises OSError when it is to be tried again, PermanentDeliveryError when it never will be.
-        """
+    deliver: Callable[[Event], Awaitable[None]]
+    has: Callable[[str, str | None], Awaitable[bool | None]] | None = None
+    resend: Callable[[], Awaitable[None]] | None = None
 
 
-@runtime_checkable
-class ReadableSink(Sink, Protocol):
-    """A sink that can be asked what it has; of any other nobody knows."""
-
-    async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return whether an event was delivered before the last crash; None: nobody can know.
-
-        `before` is the id of the event before it, if there is one. Raises OSError like `deliver`.
-        """
+WriteLine = Callable[[bytes], Awaitable[None]]
+"""Writes one whole line; returns when it is written, raises OSError when it was not."""
 
 
-@runtime_checkable
-class ResendingSink(Sink, Protocol):
-    """A sink that expires alerts which are not sent again and again."""
+@dataclass(frozen=True, slots=True)
+class SinkContext:
+    """What sinks may need beside their settings.
 
-    async def resend(self) -> None:
-        """Send again all that fires now. Raises OSError like `deliver`."""
+    `write` writes to standard output. Unless `threaded`, a file is written by the loop's own
+    thread: on virtual time no other may run.
+    """
+
+    links: Links
+    write: WriteLine
+    now: Callable[[], Instant]
+    snapshot: Callable[[], Snapshot]
+    hold: Seconds = HOLD
+    threaded: bool = True
 
 
 def links_of(config: Config) -> Links:
@@ -60,19 +63,8 @@ def links_of(config: Config) -> Links:
     return Links(config.alerts.runbook_url, config.web.external_url)
 
 
-def sinks_of(
-    config: Config, write: WriteLine, context: AlertmanagerContext, *, threaded: bool
-) -> Sequence[Sink]:
-    """Return the sinks that the config asks for; `write` writes to standard output.
-
-    Unless `threaded`, a file is written by the loop's own thread: on virtual time no other may run.
-    """
-    links, file, notify = links_of(config), config.alerts.file.path, config.notify
-    urls, services = enumerate(notify.alertmanager.urls, 1), enumerate(notify.apprise, 1)
-    return [
-        LogSink(write, links, for_people=config.log.format == "console"),
-        *([] if file is None else [FileSink(file, links, threaded=threaded)]),
-        *(AlertmanagerSink(number, url, links, context) for number, url in urls),
-        *(WebhookSink(webhook, links, context.now) for webhook in notify.webhooks),
-        *(AppriseSink(number, service.url_file, links) for number, service in services),
-    ]
+def sinks_of(config: Config, context: SinkContext) -> Sequence[Sink]:
+    """Return the sinks that the config asks for."""
+    settings = {"log": config.log, "file": config.alerts.file, **dict(config.notify)}
+    modules = {name: import_module(f"{__name__}.{name}") for name in settings}
+    return [sink for name, own in settings.items() for sink in modules[name].sinks_of(own, context)]

@@ -6,23 +6,20 @@ does. An end is sent again every minute for a quarter of an hour, in case it has
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import structlog
-
-from monitor.adapters.sinks.webhook import PermanentDeliveryError, post
+from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext
+from monitor.adapters.sinks.webhooks import post
+from monitor.config.model import Alertmanager
 from monitor.core.alerts import EventSource, standing_event
 from monitor.core.environment import ENVIRONMENT_RULES
-from monitor.core.model import HOUR, MINUTE, Event, EventStatus, Instant, Seconds
+from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds
 from monitor.core.rules import RULES
-from monitor.core.snapshot import EnvironmentSnapshot, Snapshot
+from monitor.core.snapshot import EnvironmentSnapshot
 from monitor.core.text import clean, rfc3339
 from monitor.serialize import Links
-
-HOLD: Seconds = HOUR
-"""How long an alert that is not sent again still fires: over our death, as the shipped rules do."""
 
 SEND_ENDS_FOR: Seconds = 15 * MINUTE
 """How long an end is sent again."""
@@ -30,57 +27,53 @@ SEND_ENDS_FOR: Seconds = 15 * MINUTE
 BATCH = 256
 """Alerts in one request."""
 
-log = structlog.get_logger()
-
 PostableAlert = Mapping[str, Any]
 """An alert as the API takes it: an end in the past is its end."""
 
 
-@dataclass(frozen=True, slots=True)
-class AlertmanagerContext:
-    """What there is to send, by now."""
-
-    now: Callable[[], Instant]
-    snapshot: Callable[[], Snapshot]
-    hold: Seconds = HOLD
+def sinks_of(settings: Alertmanager, context: SinkContext) -> list[Sink]:
+    """Return a sink for each of `notify.alertmanager.urls`."""
+    kept = enumerate((AlertmanagerSink(url, context) for url in settings.urls), 1)
+    return [Sink(f"alertmanager-{n}", one.deliver, resend=one.resend) for n, one in kept]
 
 
 class AlertmanagerSink:
     """Keeps one Alertmanager up to date; each of a cluster has a sink of its own."""
 
-    def __init__(self, number: int, url: str, links: Links, context: AlertmanagerContext) -> None:
-        """Send to the Alertmanager at `url`; `number` counts them from 1."""
-        self.name = f"alertmanager-{number}"
+    def __init__(self, url: str, context: SinkContext) -> None:
+        """Send to the Alertmanager at `url`."""
         self._url = f"{url}/api/v2/alerts"
-        self._links, self._context = links, context
+        self._context = context
         # By its labels, which are an alert's identity: since when it is over, and its level.
         self._over: dict[str, tuple[Instant, PostableAlert]] = {}
-        self._refused: set[str] = set()
         # What was read from the snapshot must arrive before anything newer.
         self._turn = asyncio.Lock()
 
     async def deliver(self, event: Event) -> None:
         """Send how the event's alert stands by now. Raises OSError or PermanentDeliveryError."""
         async with self._turn:
-            refused = await self._post(self._postable(event))
-        if refused:
-            raise PermanentDeliveryError(refused)
+            await self._post(self._postable(event))
 
     async def resend(self) -> None:
         """Send again all that fires, and what is over since a while. Raises OSError."""
         async with self._turn:
             postable = []
             for environment in self._context.snapshot().environments.values():
-                postable += [
-                    self._level(event, over=False) for event in standing_events(environment)
-                ]
+                fires = standing_events(environment)
+                postable += [self._level(event, over=False) for event in fires]
                 # Ten thousand campaigns in one go would hold up the polls.
                 await asyncio.sleep(0)
             oldest = self._context.now() - SEND_ENDS_FOR
             self._over = {key: over for key, over in self._over.items() if over[0] > oldest}
             postable += [alert for _, alert in self._over.values()]
+            refused = None
             for start in range(0, len(postable), BATCH):
-                await self._post(postable[start : start + BATCH])
+                try:
+                    await self._post(postable[start : start + BATCH])
+                except PermanentDeliveryError as error:
+                    refused = error
+        if refused:
+            raise OSError(str(refused))
 
     def _postable(self, event: Event) -> list[PostableAlert]:
         """Return how an event's alert stands: by the snapshot, else by the event."""
@@ -88,7 +81,7 @@ class AlertmanagerSink:
         if environment is None:
             now = None if event.status is EventStatus.RESOLVED else event
         else:
-            notified = _standing_events(environment, event.campaign_id)
+            notified = standing_events(environment, event.campaign_id)
             now = next((one for one in notified if one.rule == event.rule), None)
         # Only the event knows what was sent before: under another severity, or long ago.
         before = replace(event, severity=event.previous_severity or event.severity)
@@ -104,7 +97,7 @@ class AlertmanagerSink:
         # waits for no others, and forty campaigns of one host would be forty lines, one by one.
         alert = {
             "labels": labels_of(event),
-            "annotations": annotations_of(event, self._links),
+            "annotations": annotations_of(event, self._context.links),
             # The API refuses one that ends before it starts.
             "startsAt": rfc3339(min(event.decided_at, ends_at), milliseconds=True),
             "endsAt": rfc3339(ends_at, milliseconds=True),
@@ -114,50 +107,34 @@ class AlertmanagerSink:
             self._over[_identity(alert)] = now, alert
         return alert
 
-    async def _post(self, postable: Sequence[PostableAlert]) -> str | None:
-        """Send these; where one of them is refused the others arrive. Returns why it was."""
+    async def _post(self, postable: Sequence[PostableAlert]) -> None:
         status, text = await post(self._url, json.dumps(postable).encode(), {})
-        if 200 <= status < 300:
-            return None
         why = f"{self._url} answered {status}: {clean(text, 200)}"
-        if status != 400:
+        # Alertmanager takes those that are valid, and says of the others what is wrong.
+        if status == 400:
+            raise PermanentDeliveryError(why)
+        if not 200 <= status < 300:
             raise OSError(why)
-        if len(postable) > 1:
-            half = len(postable) // 2
-            refused = [await self._post(postable[:half]), await self._post(postable[half:])]
-            return refused[0] or refused[1]
-        if (identity := _identity(postable[0])) not in self._refused:
-            self._refused.add(identity)
-            log.error(
-                "alert_refused", sink=self.name, problem=why, labels=str(postable[0]["labels"])
-            )
-        return why
 
 
 def _identity(alert: PostableAlert) -> str:
     return json.dumps(alert["labels"], sort_keys=True)
 
 
-def standing_events(environment: EnvironmentSnapshot) -> Iterator[Event]:
-    """Yield each alert that fires in an environment, as the event that would say so now."""
-    for campaign_id in (None, *environment.campaigns):
-        yield from _standing_events(environment, campaign_id)
+def standing_events(environment: EnvironmentSnapshot, *only: str | None) -> Iterator[Event]:
+    """Yield each alert that fires in an environment, as the event that would say so now.
 
-
-def _standing_events(environment: EnvironmentSnapshot, campaign_id: str | None) -> Iterator[Event]:
-    about = environment if campaign_id is None else environment.campaigns.get(campaign_id)
-    if about is None:
-        return
-    source = EventSource(
-        environment=environment.status.name,
-        campaign_id=campaign_id,
-        labels=about.labels,
-        observed_at=environment.now,
-        decided_at=environment.now,
-    )
-    for alert, rule, _ in about.active_alerts():
-        if alert.notified:
-            yield standing_event(alert, rule, source)
+    `only` are ids of campaigns, or None for the environment itself; without any it is all of them.
+    """
+    for campaign_id in only or (None, *environment.campaigns):
+        about = environment if campaign_id is None else environment.campaigns.get(campaign_id)
+        if about is None:
+            continue
+        name, now = environment.status.name, environment.now
+        source = EventSource(name, about.labels, now, campaign_id=campaign_id)
+        for alert, rule, _ in about.active_alerts():
+            if alert.notified:
+                yield standing_event(alert, rule, source)
 
 
 def labels_of(event: Event) -> dict[str, str]:

@@ -5,9 +5,13 @@ It is an extra, so it is imported when the first event is sent.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from monitor.config import SecretError, TokenSource
+from monitor.adapters.sinks import Sink, SinkContext
+from monitor.config import SecretError
+from monitor.config.model import Apprise
 from monitor.core.model import Event, EventStatus, Seconds, Severity
 from monitor.serialize import Links, event_json
 
@@ -15,40 +19,42 @@ WITHIN: Seconds = 30.0
 """What a delivery may take: a mail is several exchanges."""
 
 
-class AppriseSink:
-    """Notifies people through one apprise URL."""
+def sinks_of(services: Sequence[Apprise], context: SinkContext) -> list[Sink]:
+    """Return a sink for each of `notify.apprise`; apprise does not say why it could not send."""
+    named = {f"apprise-{number}": service for number, service in enumerate(services, 1)}
+    # A thread for each: apprise blocks, and a service that hangs must hold up nothing else.
+    return [
+        Sink(name, partial(_deliver, ThreadPoolExecutor(1, name), service, context.links))
+        for name, service in named.items()
+    ]
 
-    def __init__(self, number: int, url: TokenSource, links: Links) -> None:
-        """Send through the URL that is in the file then; `number` counts the URLs from 1."""
-        self.name = f"apprise-{number}"
-        self._url, self._links = url, links
-        # Its own: apprise blocks, and a service that hangs must hold up nothing else.
-        self._thread = ThreadPoolExecutor(1, self.name)
 
-    async def deliver(self, event: Event) -> None:
-        """Send the event. Raises OSError when apprise could not, which does not say why."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(WITHIN):
-                await loop.run_in_executor(self._thread, self._send, event)
-        except TimeoutError:
-            raise OSError(f"not sent within {WITHIN:g} s") from None
-        except SecretError as error:
-            raise OSError(str(error)) from None
+async def _deliver(
+    thread: ThreadPoolExecutor, service: Apprise, links: Links, event: Event
+) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(WITHIN):
+            await loop.run_in_executor(thread, _send, service, links, event)
+    except TimeoutError:
+        raise OSError(f"not sent within {WITHIN:g} s") from None
+    except SecretError as error:
+        raise OSError(str(error)) from None
 
-    def _send(self, event: Event) -> None:
-        import apprise  # noqa: PLC0415 - it is an extra, and takes half a second
 
-        # It logs URLs, and there are passwords in them.
-        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
-        service = apprise.Apprise()
-        if not service.add(self._url.read()):
-            raise OSError("the file holds no URL that apprise knows")
-        kind = "failure" if event.severity is Severity.CRITICAL else event.severity.value
-        over = event.status is EventStatus.RESOLVED
-        title, body = to_text(event, self._links)
-        if not service.notify(title=title, body=body, notify_type="success" if over else kind):
-            raise OSError("the service was not reached, or refused the message")
+def _send(service: Apprise, links: Links, event: Event) -> None:
+    import apprise  # noqa: PLC0415 - it is an extra, and takes half a second
+
+    # It logs URLs, and there are passwords in them.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    sender = apprise.Apprise()
+    if not sender.add(service.url_file.read()):
+        raise OSError("the file holds no URL that apprise knows")
+    kind = "failure" if event.severity is Severity.CRITICAL else event.severity.value
+    over = event.status is EventStatus.RESOLVED
+    title, body = to_text(event, links)
+    if not sender.notify(title=title, body=body, notify_type="success" if over else kind):
+        raise OSError("the service was not reached, or refused the message")
 
 
 def to_text(event: Event, links: Links) -> tuple[str, str]:

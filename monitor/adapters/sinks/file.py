@@ -5,98 +5,79 @@ end is read before each, so a line that broke off (full disk, kill -9) is comple
 """
 
 import asyncio
-import glob
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
+from monitor.adapters.sinks import Sink, SinkContext
+from monitor.config.model import AlertFile
 from monitor.core.model import Event
 from monitor.serialize import LINE_LIMIT, Links, event_line
 
 TAIL = 1024 * 1024
 """Bytes at the end of a file that are searched for an event: 256 lines at least."""
 
-ROTATED = 3
-"""So many of the newest files that were rotated away are searched, too."""
-
 _T = TypeVar("_T")
 
 
-class FileSink:
-    """Appends alert events to a file; each is on disk when `deliver` returns."""
+def sinks_of(file: AlertFile, context: SinkContext) -> list[Sink]:
+    """Return the sink for `alerts.file`, if there is one; each event is on disk when delivered.
 
-    name = "file"
+    The file is made where it is missing, but not its directory.
+    """
+    if file.path is None:
+        return []
+    # Its own: a disk that hangs must hold up neither the loop nor the loop's DNS lookups.
+    run = partial(_run, ThreadPoolExecutor(1, "file-sink") if context.threaded else None)
+    path, links = file.path, context.links
+    return [
+        Sink(
+            "file",
+            deliver=lambda event: run(partial(_append, path, links, event)),
+            has=lambda event_id, before: run(partial(_find, path, event_id, before)),
+        )
+    ]
 
-    def __init__(self, path: Path, links: Links, *, threaded: bool = True) -> None:
-        """Append to `path`, which is made where it is missing, but not its directory."""
-        self._path, self._links = path, links
-        # Its own: a disk that hangs must hold up neither the loop nor the loop's DNS lookups.
-        self._thread = ThreadPoolExecutor(1, "file-sink") if threaded else None
 
-    async def deliver(self, event: Event) -> None:
-        """Append the event as one line. Raises OSError when it is not known to be on disk."""
-        await self._run(lambda: self._append(event_line(event, self._links)))
+async def _run(thread: ThreadPoolExecutor | None, work: Callable[[], _T]) -> _T:
+    if thread is None:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(thread, work)
 
-    async def has(self, event_id: str, before: str | None) -> bool | None:
-        """Return whether the event is in the file, or in one that was rotated away.
 
-        False only where half of it is at the file's end, or `before`, which it would follow, is in
-        it; else it may have gone with what was truncated or compressed. Raises OSError.
-        """
-        return await self._run(lambda: self._find(event_id, before))
+def _append(path: Path, links: Links, event: Event) -> None:
+    line = event_line(event, links)
+    with open(path, "a+b", buffering=0, opener=partial(os.open, mode=0o640)) as file:
+        end = _end(file, LINE_LIMIT)
+        torn = end.rpartition(b"\n")[2]
+        rest = line[len(torn) :] if line.startswith(torn) else b"\n" + line
+        # Else it is written, and then the fsync failed.
+        while rest and not end.endswith(line):
+            rest = rest[file.write(rest) :]
+        os.fsync(file)
 
-    async def _run(self, work: Callable[[], _T]) -> _T:
-        if self._thread is None:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _append(self, line: bytes) -> None:
-        opener = partial(os.open, mode=0o640)
-        with open(self._path, "a+b", buffering=0, opener=opener) as file:
-            end = _end(file, LINE_LIMIT)
-            torn = end.rpartition(b"\n")[2]
-            rest = line[len(torn) :] if line.startswith(torn) else b"\n" + line
-            # Else it is written, and then the fsync failed.
-            while rest and not end.endswith(line):
-                rest = rest[file.write(rest) :]
-            os.fsync(file)
+def _find(path: Path, event_id: str, before: str | None) -> bool | None:
+    """Return whether an event is in the file.
 
-    def _find(self, event_id: str, before: str | None) -> bool | None:
-        # With its quotes: the id that ends in -1 is the beginning of the one that ends in -12.
-        wanted = f'"{event_id}"'.encode()
-        lines = torn = b""
-        with suppress(FileNotFoundError):
-            lines, torn = _whole_and_torn(self._path)
-        if wanted in lines:
-            return True
-        if wanted in torn or (before is not None and f'"{before}"'.encode() in lines):
-            return False
-        for path in self._rotated():
-            # A copy that only root may read, or one that is deleted just now, is no answer.
-            with suppress(OSError):
-                if wanted in _whole_and_torn(path)[0]:
-                    return True
+    False only where half of it is at the file's end, or `before`, which it would follow, is in it;
+    else it may have gone with what was rotated away.
+    """
+    # With its quotes: the id that ends in -1 is the beginning of the one that ends in -12.
+    wanted = f'"{event_id}"'.encode()
+    try:
+        with path.open("rb", buffering=0) as file:
+            lines, _, torn = _end(file, TAIL).rpartition(b"\n")
+    except FileNotFoundError:
         return None
-
-    def _rotated(self) -> list[Path]:
-        """Return the newest files that were rotated away: `<name>.1`, …."""
-        found = {}
-        for path in self._path.parent.glob(f"{glob.escape(self._path.name)}?*"):
-            with suppress(OSError):
-                found[path] = path.stat().st_mtime_ns
-        return sorted(found, key=found.__getitem__, reverse=True)[:ROTATED]
-
-
-def _whole_and_torn(path: Path) -> tuple[bytes, bytes]:
-    """Return the end of a file: its whole lines, and the one that broke off."""
-    with path.open("rb", buffering=0) as file:
-        lines, _, torn = _end(file, TAIL).rpartition(b"\n")
-    return lines, torn
+    if wanted in lines:
+        return True
+    known = wanted in torn or (before is not None and f'"{before}"'.encode() in lines)
+    return False if known else None
 
 
 def _end(file: FileIO, size: int) -> bytes:

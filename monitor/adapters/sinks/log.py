@@ -1,37 +1,33 @@
-"""Standard output: alert events as JSON lines, or as lines for people.
+"""Standard output: alert events as JSON lines for pipelines, or as lines for people.
 
 They do not go through `logging`, which swallows a full disk: this sink knows whether it worked.
 """
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 
+from monitor.adapters.sinks import Sink, SinkContext
+from monitor.config.model import Log
 from monitor.core.model import Event, EventStatus
 from monitor.core.text import clean, rfc3339
-from monitor.serialize import Links, event_line
-
-WriteLine = Callable[[bytes], Awaitable[None]]
-"""Writes one whole line; returns when it is written, raises OSError when it was not."""
+from monitor.serialize import EventRecord, event_line, record_of
 
 
-class LogSink:
-    """Writes alert events to standard output, as JSON for pipelines or as lines for people."""
-
-    name = "log"
-
-    def __init__(self, write: WriteLine, links: Links, *, for_people: bool) -> None:
-        self._write = write
-        self._render = as_console_line if for_people else partial(event_line, links=links)
-
-    async def deliver(self, event: Event) -> None:
-        """Write the event as one line. Raises OSError when it could not be written."""
-        line = self._render(event)
-        # Standard output cannot be read back: after a crash its last line may be half of one.
-        await self._write(b"\n" + line if event.redelivery else line)
+def sinks_of(log: Log, context: SinkContext) -> list[Sink]:
+    """Return the sink that is always there."""
+    return [Sink("log", partial(_deliver, log, context))]
 
 
-def as_console_line(event: Event) -> bytes:
-    """Return the event as one line for people."""
+async def _deliver(log: Log, context: SinkContext, event: Event) -> None:
+    line = event_line(event, context.links)
+    if log.format == "console":
+        text = to_text(record_of(event, context.links))
+        line = f"{rfc3339(event.decided_at)[11:19]} {text}\n".encode("utf-8", "replace")
+    # Standard output cannot be read back: after a crash its last line may be half of one.
+    await context.write(b"\n" + line if event.redelivery else line)
+
+
+def to_text(event: EventRecord) -> str:
+    """Return the event as one line for people, without its time."""
     over = event.status is EventStatus.RESOLVED
     loud = "resolved" if over else f"{event.status.value} {event.severity.value}"
     who = clean(event.campaign_name or event.campaign_id or "", 60)
@@ -39,6 +35,4 @@ def as_console_line(event: Event) -> bytes:
     host = f" ({clean(event.sftp_host, 60)})" if event.sftp_host else ""
     why = f" [{event.reason}{f' by {event.muted_by}' if event.muted_by else ''}]" if over else ""
     since = "" if event.since is None or over else f", since {rfc3339(event.since)}"
-    what = f"{clean(event.summary, 200)}{since}{why}"
-    line = f"{rfc3339(event.decided_at)[11:19]} {loud:<17} {event.rule:<19} {where}{host}: {what}"
-    return line.encode("utf-8", "replace") + b"\n"
+    return f"{loud:<17} {event.rule:<19} {where}{host}: {clean(event.summary, 200)}{since}{why}"

@@ -5,22 +5,27 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.sinks.apprise import AppriseSink, to_text
+from monitor.adapters.sinks import Sink
+from monitor.adapters.sinks.apprise import sinks_of, to_text
 from monitor.config import TokenSource
+from monitor.config.model import Apprise
 from monitor.core.model import EventStatus
 from monitor.serialize import Links
 from support.events import FIRING
 from support.receiver import receiver
+from support.sinks import a_context
 
 LINKS = Links("https://runbooks.example/{rule}", "https://monitor.example")
 TOLD = replace(FIRING, epoch="e90c4")
 
 
-def a_sink(folder: Path, url: str) -> AppriseSink:
+def a_sink(folder: Path, url: str) -> Sink:
     file = folder / "url"
     file.touch(mode=0o600)
     file.write_text(url)
-    return AppriseSink(1, TokenSource(file), LINKS)
+    service = Apprise.model_construct(url_file=TokenSource(file))
+    (sink,) = sinks_of([service], a_context(LINKS))
+    return sink
 
 
 @pytest.mark.slow

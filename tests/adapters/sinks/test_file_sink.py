@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.sinks.file import ROTATED, FileSink
 from monitor.core.model import Event
 from monitor.serialize import Links, event_line
 from support.events import FIRING
+from support.sinks import a_file_sink
 
 LINKS = Links("https://runbooks.example/{rule}")
 
@@ -38,7 +38,7 @@ class AlertFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.sink = FileSink(path, LINKS, threaded=False)
+        self.sink = a_file_sink(path, LINKS, threaded=False)
         self.deliver = self.sink.deliver
 
     @property
@@ -48,14 +48,9 @@ class AlertFile:
     def holds(self, content: bytes) -> None:
         self.path.write_bytes(content)
 
-    def beside(self, suffix: str, content: bytes) -> Path:
-        """Put down a file that was rotated away."""
-        path = self.path.with_name(self.path.name + suffix)
-        path.write_bytes(content)
-        return path
-
     async def has(self, seq: int, before: int | None = None) -> bool | None:
         """Ask the sink for an event, which is told after another one."""
+        assert self.sink.has is not None
         previous = None if before is None else told(before).event_id
         return await self.sink.has(told(seq).event_id, previous)
 
@@ -84,7 +79,7 @@ async def test_the_file_can_be_read_by_its_owner_and_group_only(file: AlertFile)
 
 
 async def test_a_thread_of_its_own_writes_the_same(file: AlertFile) -> None:
-    file.sink = FileSink(file.path, LINKS)
+    file.sink = a_file_sink(file.path, LINKS)
     assert await file.has(1) is None
     await file.sink.deliver(told(1))
     assert await file.has(1)
@@ -92,7 +87,7 @@ async def test_a_thread_of_its_own_writes_the_same(file: AlertFile) -> None:
 
 
 async def test_without_its_directory_it_says_which_one_is_missing(tmp_path: Path) -> None:
-    sink = FileSink(tmp_path / "logs" / "alerts.jsonl", LINKS)
+    sink = a_file_sink(tmp_path / "logs" / "alerts.jsonl", LINKS)
     with pytest.raises(FileNotFoundError, match="logs"):
         await sink.deliver(told(1))
 
@@ -199,24 +194,3 @@ async def test_of_what_may_have_been_truncated_nobody_can_know(
         file.holds(content)
     assert await file.has(2, before=1) is None
     assert await file.has(2) is None
-
-
-async def test_an_event_is_found_in_a_file_that_was_rotated_away(file: AlertFile) -> None:
-    file.beside("-20261123", line(1) + line(2))
-    file.beside(".2.gz", b"\x1f\x8b")
-    file.path.with_name("alerts.jsonl.d").mkdir()
-    assert await file.has(2, before=1) is True
-    # It may have been told after the copy was taken, and truncated away.
-    assert await file.has(3, before=2) is None
-
-
-async def test_half_a_line_in_a_rotated_file_is_not_told(file: AlertFile) -> None:
-    file.beside(".1", line(1) + line(2)[:-1])
-    assert await file.has(2, before=1) is None
-
-
-async def test_only_the_newest_rotated_files_are_searched(file: AlertFile) -> None:
-    for age in range(ROTATED + 1):
-        rotated = file.beside(f".{age}", line(age))
-        os.utime(rotated, (1_800_000_000 - age, 1_800_000_000 - age))
-    assert [await file.has(age) for age in range(ROTATED + 1)] == [True] * ROTATED + [None]

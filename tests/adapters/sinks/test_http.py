@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from monitor.adapters.sinks.webhook import ANSWER_MAX, post
+from monitor.adapters.sinks.webhooks import ANSWER_MAX, post
 from support.receiver import receiver
 
 
@@ -23,7 +23,7 @@ async def test_of_a_long_answer_only_the_beginning_is_read() -> None:
 async def test_a_receiver_that_does_not_answer_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("monitor.adapters.sinks.webhook.WITHIN", 0.1)
+    monkeypatch.setattr("monitor.adapters.sinks.webhooks.WITHIN", 0.1)
     async with receiver() as to:
         to.hold = asyncio.Event()
         with pytest.raises(OSError, match=f"{to.url}: no complete answer within 0.1 s"):

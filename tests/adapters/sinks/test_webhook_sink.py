@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.sinks import PermanentDeliveryError
-from monitor.adapters.sinks.webhook import REFUSED, SIGNATURE, WebhookSink
-from monitor.config import TokenSource, WebhookConfig
+from monitor.adapters.sinks import PermanentDeliveryError, Sink
+from monitor.adapters.sinks.webhooks import REFUSED, SIGNATURE, sinks_of
+from monitor.config import TokenSource
+from monitor.config.model import Webhook
 from monitor.serialize import Links, event_line
 from support.events import FIRING
 from support.receiver import Receiver, receiver
+from support.sinks import a_context
 
 LINKS = Links("https://runbooks.example/{rule}")
 TOLD = replace(FIRING, epoch="e90c4")
@@ -30,9 +32,10 @@ def secret(tmp_path: Path) -> Path:
     return file
 
 
-def a_sink(url: str, secret: Path) -> WebhookSink:
-    webhook = WebhookConfig.model_construct(name="pager", url=url, secret_file=TokenSource(secret))
-    return WebhookSink(webhook, LINKS, lambda: NOW)
+def a_sink(url: str, secret: Path) -> Sink:
+    webhook = Webhook.model_construct(name="pager", url=url, secret_file=TokenSource(secret))
+    (sink,) = sinks_of([webhook], a_context(LINKS, now=lambda: NOW))
+    return sink
 
 
 async def delivered(to: Receiver, secret: Path, path: str = "/hook/T0ken?key=S3cret") -> None:
