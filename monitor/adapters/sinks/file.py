@@ -5,9 +5,11 @@ end is read before each, so a line that broke off (full disk, kill -9) is comple
 """
 
 import asyncio
+import glob
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -20,6 +22,9 @@ from monitor.serialize import LINE_LIMIT, Links, event_line
 
 TAIL = 1024 * 1024
 """Bytes at the end of a file that are searched for an event: 256 lines at least."""
+
+ROTATED = 3
+"""So many of the newest files that were rotated away are searched, too."""
 
 _T = TypeVar("_T")
 
@@ -62,22 +67,36 @@ def _append(path: Path, links: Links, event: Event) -> None:
 
 
 def _find(path: Path, event_id: str, before: str | None) -> bool | None:
-    """Return whether an event is in the file.
+    """Return whether an event is in the file, or in one that was rotated away (`<name>.1`, …).
 
     False only where half of it is at the file's end, or `before`, which it would follow, is in it;
-    else it may have gone with what was rotated away.
+    else it may have gone with what was truncated or compressed.
     """
     # With its quotes: the id that ends in -1 is the beginning of the one that ends in -12.
-    wanted = f'"{event_id}"'.encode()
-    try:
-        with path.open("rb", buffering=0) as file:
-            lines, _, torn = _end(file, TAIL).rpartition(b"\n")
-    except FileNotFoundError:
-        return None
+    wanted, lines, torn = f'"{event_id}"'.encode(), b"", b""
+    with suppress(FileNotFoundError):
+        lines, torn = _whole_and_torn(path)
     if wanted in lines:
         return True
-    known = wanted in torn or (before is not None and f'"{before}"'.encode() in lines)
-    return False if known else None
+    if wanted in torn or (before is not None and f'"{before}"'.encode() in lines):
+        return False
+    rotated = dict[Path, int]()
+    # A copy that only root may read, or one that is deleted just now, is no answer.
+    for one in path.parent.glob(f"{glob.escape(path.name)}?*"):
+        with suppress(OSError):
+            rotated[one] = one.stat().st_mtime_ns
+    for one in sorted(rotated, key=rotated.__getitem__, reverse=True)[:ROTATED]:
+        with suppress(OSError):
+            if wanted in _whole_and_torn(one)[0]:
+                return True
+    return None
+
+
+def _whole_and_torn(path: Path) -> tuple[bytes, bytes]:
+    """Return the end of a file: its whole lines, and the one that broke off."""
+    with path.open("rb", buffering=0) as file:
+        lines, _, torn = _end(file, TAIL).rpartition(b"\n")
+    return lines, torn
 
 
 def _end(file: FileIO, size: int) -> bytes:

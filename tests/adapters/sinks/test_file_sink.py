@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.adapters.sinks.file import ROTATED
 from monitor.core.model import Event
 from monitor.serialize import Links, event_line
 from support.events import FIRING
@@ -47,6 +48,12 @@ class AlertFile:
 
     def holds(self, content: bytes) -> None:
         self.path.write_bytes(content)
+
+    def beside(self, suffix: str, content: bytes) -> Path:
+        """Put down a file that was rotated away."""
+        path = self.path.with_name(self.path.name + suffix)
+        path.write_bytes(content)
+        return path
 
     async def has(self, seq: int, before: int | None = None) -> bool | None:
         """Ask the sink for an event, which is told after another one."""
@@ -194,3 +201,24 @@ async def test_of_what_may_have_been_truncated_nobody_can_know(
         file.holds(content)
     assert await file.has(2, before=1) is None
     assert await file.has(2) is None
+
+
+async def test_an_event_is_found_in_a_file_that_was_rotated_away(file: AlertFile) -> None:
+    file.beside("-20261123", line(1) + line(2))
+    file.beside(".2.gz", b"\x1f\x8b")
+    file.path.with_name("alerts.jsonl.d").mkdir()
+    assert await file.has(2, before=1) is True
+    # It may have been told after the copy was taken, and truncated away.
+    assert await file.has(3, before=2) is None
+
+
+async def test_half_a_line_in_a_rotated_file_is_not_told(file: AlertFile) -> None:
+    file.beside(".1", line(1) + line(2)[:-1])
+    assert await file.has(2, before=1) is None
+
+
+async def test_only_the_newest_rotated_files_are_searched(file: AlertFile) -> None:
+    for age in range(ROTATED + 1):
+        rotated = file.beside(f".{age}", line(age))
+        os.utime(rotated, (1_800_000_000 - age, 1_800_000_000 - age))
+    assert [await file.has(age) for age in range(ROTATED + 1)] == [True] * ROTATED + [None]
