@@ -182,5 +182,5 @@ def _removal(
         environments=(left,),
         events=(*events, *(event for one in decisions for event in one.events)),
         target_sets={status.name: TargetSet()},
-        removed=status.name,
+        removed=True,
     )

@@ -165,7 +165,7 @@ async def test_what_is_left_of_a_removed_environment_is_kept_in_memory(store: St
     left = EnvironmentStatus(name="production")
     store.save(Change(campaigns=(REMEMBERED,), environments=(ENVIRONMENT,)))
     await store.lease("production", NOW + 5)
-    store.save(Change(campaigns=(tombstone,), environments=(left,), removed="production"))
+    store.save(Change(campaigns=(tombstone,), environments=(left,), removed=True))
     assert await store.load() == Loaded(
         campaigns={("production", "c-1"): tombstone},
         environments={"production": left},
@@ -178,7 +178,7 @@ async def test_a_removed_environment_is_known_while_nothing_can_be_written(
 ) -> None:
     await store.load()
     with full_disk(path, "campaign"):
-        store.save(Change(campaigns=(REMEMBERED,), removed="production"))
+        store.save(Change(campaigns=(REMEMBERED,), removed=True))
         await store.flush()
         assert (await store.load()).campaigns == {("production", "c-1"): REMEMBERED}
     await store.flush()
