@@ -83,10 +83,8 @@ def _location_host(headers: httpx.Headers) -> str:
     """Return the host alone: path and query of a Location may carry what no log should."""
     try:
         return urlsplit(headers["location"]).hostname or "the same host"
-    except KeyError:
+    except (KeyError, ValueError):
         return "nowhere"
-    except ValueError:
-        return "no valid URL"
 
 
 def load_json(body: bytes) -> object:
