@@ -72,7 +72,8 @@ PRUNE_EVENTS = "DELETE FROM event WHERE decided_at < ? AND id < ?"
 # An id that is there already would be a fault of ours; it must not jam all that comes after it.
 ADD_EVENT = (
     "INSERT INTO event (event_id, decided_at, environment, campaign_id, rule, status, severity,"
-    " body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO UPDATE SET event_id = excluded.event_id RETURNING id"
+    " body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (event_id) DO UPDATE SET event_id = excluded.event_id RETURNING id"
 )
 
 
@@ -148,7 +149,8 @@ def load(connection: sqlite3.Connection) -> Loaded:
         for text, *place in connection.execute(query):
             one = body.decode(text)
             # A status has its keys in it, too.
-            if one is None or any(getattr(one, k, at) != at for k, at in zip(keys, place)):
+            own = [getattr(one, key, at) for key, at in zip(keys, place, strict=True)]
+            if one is None or own != place:
                 problems.append(f"the stored {what} {'/'.join(place)} cannot be read")
             else:
                 found[tuple(place) if len(place) > 1 else place[0]] = one
