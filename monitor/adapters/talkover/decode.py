@@ -219,15 +219,9 @@ def _read(
 
 def _explained(error: ErrorDetails) -> str:
     """Return what was expected where, and which type came; never its value."""
-    kind, place = error["type"], error["loc"]
-    if kind == "missing":
-        place, said = place[:-1], f"Object missing required field `{place[-1]}`"
-    elif kind.endswith("_type"):
-        expected, came = kind.removesuffix("_type"), type(error["input"]).__name__
-        said = f"Expected `{_NAMES.get(expected, expected)}`, got `{_NAMES.get(came, came)}`"
-    elif kind in {"greater_than_equal", "less_than_equal"}:
-        said = "Expected a number from 1 to 65535"
-    else:
-        said = error["msg"].removeprefix("Value error, ")
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    said, expected = error["msg"].removeprefix("Value error, "), error["type"]
+    if expected.endswith("_type"):
+        types = (expected.removesuffix("_type"), type(error["input"]).__name__)
+        said = "Expected `{}`, got `{}`".format(*(_NAMES.get(one, one) for one in types))
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
     return f"{said} - at `${path}`"
