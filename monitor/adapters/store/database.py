@@ -16,8 +16,8 @@ from monitor.core.model import Instant
 
 _T = TypeVar("_T")
 
-Outcome = StorageError | Sequence[int]
-"""Why a transaction failed; or the rows of its events, in order."""
+Outcome = StorageError | Sequence[tuple[rows.Entry, int]]
+"""Why a transaction failed; or its events with their rows, in order."""
 
 _ABANDONED: list[sqlite3.Connection] = []
 """Held for the rest of the process: Python would close them, and SQLite would write at that."""
@@ -67,7 +67,7 @@ class Database:
                     (row,) = connection.execute(rows.ADD_EVENT, entry.columns).fetchone()
                     for sink in entry.delivered_to:
                         connection.execute(rows.PUT_CURSOR, (sink, entry.event.environment, row))
-                    added.append(row)
+                    added.append((entry, row))
         except StorageError as error:
             return error
         return added

@@ -231,7 +231,7 @@ class Store:
             self._next.events = batch.events + self._next.events
             self.on_error(outcome)
         else:
-            for entry, row_id in zip(batch.events, outcome, strict=True):
+            for entry, row_id in outcome:
                 entry.row_id, entry.columns, self._newest = row_id, (), row_id
                 # Delivered while it was being written: with the next one its cursor passes it.
                 for sink in () if self._closed else entry.delivered_to:
