@@ -199,12 +199,15 @@ async def test_a_damaged_campaign_costs_only_itself(store: Store, path: Path, da
 
 
 async def test_a_damaged_environment_costs_only_itself(store: Store, path: Path) -> None:
-    store.save(Change(environments=(ENVIRONMENT, EnvironmentStatus(name="staging"))))
+    environments = (ENVIRONMENT, EnvironmentStatus(name="staging"))
+    store.save(Change(campaigns=(REMEMBERED,), environments=environments))
     await store.lease("production", NOW + 5)
     execute(path, "UPDATE environment SET status = '[]' WHERE name = 'production'")
     loaded = await loaded_after(store, path)
     assert loaded.problems == ("the stored status of environment production cannot be read",)
-    assert loaded.environments == {"staging": EnvironmentStatus(name="staging")}
+    # Its campaigns are its own all the same.
+    names = ("production", "staging")
+    assert loaded.environments == {name: EnvironmentStatus(name=name) for name in names}
     assert loaded.next_call_at == {"production": NOW + 5}
 
 
