@@ -9,10 +9,10 @@ netrc, no decompression, no second attempt.
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,11 @@ class Received:
 
 @dataclass(eq=False, repr=False)
 class HttpClient:
-    """Sends requests with these headers over connections that it keeps. Close it with `aclose`.
+    """Sends requests over connections that it keeps. Close it with `aclose`.
 
     `ca_file` and ValueError are as for `client_context`; `lookup` resolves host names.
     """
 
-    headers: Mapping[str, str] = field(default_factory=dict)
     ca_file: Path | None = None
     lookup: Lookup = socket.getaddrinfo
 
@@ -97,7 +96,7 @@ class HttpClient:
         """
         status, answered = 0, httpx.Headers()
         try:
-            sending = self._transport.handle_async_request(self._request(method, url, **parts))
+            sending = self._transport.handle_async_request(_request(method, url, **parts))
             async with asyncio.timeout(within), aclosing(await sending) as response:
                 status, answered = response.status_code, response.headers
                 # What is left unread closes the connection.
@@ -107,18 +106,6 @@ class HttpClient:
         except _FAILURES as error:
             body = _classify(error)
         return Received(status, answered, body)
-
-    def _request(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **parts: Any
-    ) -> httpx.Request:
-        sent = {"Accept-Encoding": "identity", **self.headers, **(headers or {})}
-        request = httpx.Request(method, url, headers=sent, **parts)
-        if request.url.userinfo:
-            # Not left to aiohttp, which would have it in Latin-1.
-            user = httpx.BasicAuth(request.url.username, request.url.password)
-            request = next(user.sync_auth_flow(request))
-            request.url = request.url.copy_with(userinfo=b"")
-        return request
 
     async def aclose(self) -> None:
         """Close all connections; calls under way fail."""
@@ -144,6 +131,17 @@ async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
     if isinstance(answer.body, PollError):
         raise OSError(answer.body.detail)
     return answer.status, answer.body
+
+
+def _request(method: str, url: str, **parts: Any) -> httpx.Request:
+    request = httpx.Request(method, url, **parts)
+    request.headers["Accept-Encoding"] = "identity"
+    if request.url.userinfo:
+        # Not left to aiohttp, which would have it in Latin-1.
+        user = httpx.BasicAuth(request.url.username, request.url.password)
+        request = next(user.sync_auth_flow(request))
+        request.url = request.url.copy_with(userinfo=b"")
+    return request
 
 
 async def _read(response: httpx.Response, most: int, *, whole: bool) -> bytes | PollError:

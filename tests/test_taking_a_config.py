@@ -25,6 +25,7 @@ from monitor.adapters.web import WebServer
 from monitor.config import ConfigError, SecretError, TokenSource, load_config
 from monitor.config.document import Problem
 from monitor.daemon import Daemon
+from monitor.http import HttpClient
 from monitor.polling import manager as manager_module
 from monitor.tls import client_context
 from support.command import daemon as process
@@ -327,8 +328,9 @@ def test_what_the_real_client_refuses_is_a_problem_of_the_config(
             "now": world.clock.wall,
             "elapsed": world.clock.elapsed,
             "observe": lambda *_: None,
+            "client": HttpClient(tmp_path / "nowhere" if "ca_file" in broken else None),
         }
-        more = {"ca_file": tmp_path / "nowhere"} if "ca_file" in broken else broken
+        more = {name: value for name, value in broken.items() if name != "ca_file"}
         return Talkover(**{**known, **more})
 
     async def story() -> list[str]:

@@ -18,6 +18,7 @@ from monitor.core import assess
 from monitor.core.discovery import TargetSet
 from monitor.core.model import Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.http import HttpClient
 from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Connection, Settings
@@ -132,7 +133,7 @@ class PollerManager:
             now=self.clock.wall,
             elapsed=self.clock.elapsed,
             observe=partial(self.own.call_made, environment.name),
-            ca_file=environment.ca_file,
+            client=HttpClient(ca_file=environment.ca_file),
         )
 
     def _add(
@@ -182,5 +183,5 @@ def _removal(
         environments=(left,),
         events=(*events, *(event for one in decisions for event in one.events)),
         target_sets={status.name: TargetSet()},
-        removed=status.name,
+        removed=True,
     )

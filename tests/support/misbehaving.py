@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from monitor.adapters.talkover import Talkover
 from monitor.core.model import Answer, Observation, Reason
+from monitor.http import HttpClient
 
 CAMPAIGN = "campaign-uuid"
 TOKEN = "talq_canary5ecret"
@@ -236,8 +237,9 @@ class Calls:
 
 @contextlib.asynccontextmanager
 async def client_of(base_url: str, **settings: Any) -> AsyncIterator[Talkover]:
-    """Give a client of this API, with these settings of `Talkover`; close it afterwards."""
+    """Give a client of this API, with these settings of it and of `HttpClient`; close it then."""
     calls = Calls()
+    ours = {name: settings.pop(name) for name in ("ca_file", "lookup") if name in settings}
     usual: dict[str, Any] = {
         "token": TOKEN,
         "timeout": 10.0,
@@ -245,6 +247,7 @@ async def client_of(base_url: str, **settings: Any) -> AsyncIterator[Talkover]:
         "now": lambda: NOW,
         "elapsed": calls.monotonic,
         "observe": calls.observe,
+        "client": HttpClient(**ours),
     }
     client = Talkover(base_url=base_url, **{**usual, **settings})
     try:

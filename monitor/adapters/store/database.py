@@ -16,8 +16,8 @@ from monitor.core.model import Instant
 
 _T = TypeVar("_T")
 
-Outcome = StorageError | Sequence[tuple[rows.Entry, int | None]]
-"""Why a transaction failed; or its events with their rows, in order (None: the id was there)."""
+Outcome = StorageError | Sequence[tuple[rows.Entry, int]]
+"""Why a transaction failed; or its events with their rows, in order."""
 
 _ABANDONED: list[sqlite3.Connection] = []
 """Held for the rest of the process: Python would close them, and SQLite would write at that."""
@@ -64,10 +64,10 @@ class Database:
                 for (statement, key), value in writes.items():
                     connection.execute(statement, (*key, value))
                 for entry in events:
-                    row = connection.execute(rows.ADD_EVENT, entry.columns).fetchone()
-                    for sink in entry.delivered_to if row else ():
-                        connection.execute(rows.PUT_CURSOR, (sink, entry.event.environment, row[0]))
-                    added.append((entry, row and row[0]))
+                    (row,) = connection.execute(rows.ADD_EVENT, entry.columns).fetchone()
+                    for sink in entry.delivered_to:
+                        connection.execute(rows.PUT_CURSOR, (sink, entry.event.environment, row))
+                    added.append((entry, row))
         except StorageError as error:
             return error
         return added

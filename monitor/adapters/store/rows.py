@@ -5,11 +5,11 @@ time, old rows then have the default. One that is renamed or removed needs a mig
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NewType, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 
 from monitor.core.discovery import TargetSet
 from monitor.core.model import Event, Instant
@@ -24,11 +24,10 @@ Writes = dict[tuple[str, tuple[str | float, ...]], str | float]
 
 @dataclass(frozen=True)
 class Body(Generic[_T]):
-    """A value as JSON and back: `dump` is how. `key` is what it is stored under, if it says so."""
+    """A value as JSON and back: `dump` is how."""
 
     adapter: TypeAdapter[_T]
     dump: Mapping[str, Any]
-    key: Callable[[_T], str | tuple[str, str] | None] = lambda _: None
 
     def encode(self, value: _T) -> str:
         """Return the JSON. ValueError: text that is no Unicode (a lone surrogate)."""
@@ -48,22 +47,11 @@ STORED_OF_ENVIRONMENT = {
 }  # fmt: skip
 
 # Failed polls in a row are this process's.
-CAMPAIGN = Body(
-    TypeAdapter(CampaignStatus),
-    {"exclude": {"failures"}, "exclude_none": True},
-    lambda status: (status.environment, status.campaign_id),
-)
-ENVIRONMENT = Body(
-    TypeAdapter(EnvironmentStatus),
-    {"include": STORED_OF_ENVIRONMENT, "exclude_none": True},
-    lambda status: status.name,
-)
+CAMPAIGN = Body(TypeAdapter(CampaignStatus), {"exclude": {"failures"}, "exclude_none": True})
+_OF_ENVIRONMENT = {"include": STORED_OF_ENVIRONMENT, "exclude_none": True}
+ENVIRONMENT = Body(TypeAdapter(EnvironmentStatus), _OF_ENVIRONMENT)
 TARGET_SET = Body(TypeAdapter(TargetSet), {"exclude_none": True})
-# Under a name of its own, for pydantic takes no settings for a dataclass. No two events have the
-# same texts: its cache of strings would grow for days, and serve nothing.
-_StoredEvent = NewType("_StoredEvent", Event)
-_EVENT: TypeAdapter[Event] = TypeAdapter(_StoredEvent, config=ConfigDict(cache_strings="keys"))
-EVENT = Body(_EVENT, {"exclude": {"epoch", "redelivery", "durable"}})
+EVENT = Body(TypeAdapter(Event), {"exclude": {"epoch", "redelivery", "durable"}})
 
 
 def _upsert(table: str, key: str, value: str) -> str:
@@ -81,10 +69,11 @@ PUT_LEASE = _upsert("lease", "environment", "next_call_at")
 PUT_CURSOR = _upsert("cursor", "sink, environment", "event_row")
 PRUNE_EVENTS = "DELETE FROM event WHERE decided_at < ? AND id < ?"
 
-# An id that is there already is a fault of ours; it must not jam all that comes after it.
+# An id that is there already would be a fault of ours; it must not jam all that comes after it.
 ADD_EVENT = (
     "INSERT INTO event (event_id, decided_at, environment, campaign_id, rule, status, severity,"
-    " body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING RETURNING id"
+    " body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (event_id) DO UPDATE SET event_id = excluded.event_id RETURNING id"
 )
 
 
@@ -92,7 +81,7 @@ ADD_EVENT = (
 class Change:
     """What one decision changes, stored whole or not at all; leases are on the wall clock.
 
-    `removed` is the environment that this is all that is left of.
+    `removed`: it is all that is left of an environment.
     """
 
     campaigns: tuple[CampaignStatus, ...] = ()
@@ -100,7 +89,7 @@ class Change:
     events: tuple[Event, ...] = ()
     next_call_at: Mapping[str, Instant] = field(default_factory=dict)
     target_sets: Mapping[str, TargetSet] = field(default_factory=dict)
-    removed: str | None = None
+    removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +121,8 @@ class Entry:
 def writes(change: Change) -> Writes:
     """Return the rows of a change but for its events. ValueError: something cannot be encoded."""
     rows: Writes = {(PUT_LEASE, (name,)): at for name, at in change.next_call_at.items()}
-    for campaign in change.campaigns:
-        key = (campaign.environment, campaign.campaign_id)
-        rows[PUT_CAMPAIGN, key] = CAMPAIGN.encode(campaign)
+    for one in change.campaigns:
+        rows[PUT_CAMPAIGN, (one.environment, one.campaign_id)] = CAMPAIGN.encode(one)
     for environment in change.environments:
         rows[PUT_ENVIRONMENT, (environment.name,)] = ENVIRONMENT.encode(environment)
     for name, target_set in change.target_sets.items():
@@ -154,23 +142,23 @@ def load(connection: sqlite3.Connection) -> Loaded:
     """Return everything that is remembered but the events. Each row stands for itself."""
     problems: list[str] = []
 
-    def read(what: str, body: Body[_T], query: str) -> dict[Any, _T]:
+    def read(what: str, body: Body[_T], table: str, value: str, *keys: str) -> dict[Any, _T]:
         """Return the values by their keys; of a row that cannot be read, a problem."""
         found = {}
-        for *place, text in connection.execute(query):
-            value, key = body.decode(text), tuple(place) if len(place) > 1 else place[0]
-            if value is None or body.key(value) not in (None, key):
+        query = f"SELECT {value}, {', '.join(keys)} FROM {table}"  # noqa: S608 - names of ours
+        for text, *place in connection.execute(query):
+            one = body.decode(text)
+            # A status has its keys in it, too.
+            own = [getattr(one, key, at) for key, at in zip(keys, place, strict=True)]
+            if one is None or own != place:
                 problems.append(f"the stored {what} {'/'.join(place)} cannot be read")
             else:
-                found[key] = value
+                found[tuple(place) if len(place) > 1 else place[0]] = one
         return found
 
-    campaigns = read("status of", CAMPAIGN, "SELECT environment, campaign_id, status FROM campaign")
-    query = "SELECT name, status FROM environment"
-    environments = read("status of environment", ENVIRONMENT, query)
-    target_sets = read(
-        "listing of environment", TARGET_SET, "SELECT environment, body FROM listing"
-    )
+    campaigns = read("status of", CAMPAIGN, "campaign", "status", "environment", "campaign_id")
+    environments = read("status of environment", ENVIRONMENT, "environment", "status", "name")
+    target_sets = read("listing of environment", TARGET_SET, "listing", "body", "environment")
     # Where its own row is damaged: else its campaigns would be nobody's.
     implied = {name: EnvironmentStatus(name=name) for name, _ in campaigns}
     leases = dict(connection.execute("SELECT environment, next_call_at FROM lease"))

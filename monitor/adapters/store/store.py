@@ -72,8 +72,7 @@ class Store:
         self._wakes: list[Callable[[], None]] = []
         self._loaded = self._closed = False
         self._lost: set[str] = set()
-        self._left: dict[str, Change] = {}
-        self._leases: dict[str, Instant] = {}
+        self._left = Loaded()
         self._next, self._woken = _Batch(), asyncio.Event()
         self._executor = executor
         self._writing = None if executor is None else keep_running("storing", self._keep_writing())
@@ -94,33 +93,30 @@ class Store:
 
     async def load(self) -> Loaded:
         """Return what is remembered; later of removed environments alone. Raises StorageError."""
-        if not self._loaded:
-            loaded = await self._on_thread(partial(self._database.read, rows.load))
-            self._loaded, self._leases = True, dict(loaded.next_call_at) | self._leases
-            return replace(loaded, problems=(*loaded.problems, *sorted(self._lost)))
-        left = self._left.values()
-        campaigns = (status for change in left for status in change.campaigns)
-        return Loaded(
-            campaigns={(status.environment, status.campaign_id): status for status in campaigns},
-            environments={status.name: status for change in left for status in change.environments},
-            next_call_at=dict(self._leases),
-        )
+        if self._loaded:
+            return self._left
+        loaded = await self._on_thread(partial(self._database.read, rows.load))
+        self._loaded = True
+        self._left = Loaded(next_call_at=loaded.next_call_at | self._left.next_call_at)
+        return replace(loaded, problems=(*loaded.problems, *sorted(self._lost)))
 
     def save(self, change: Change) -> None:
         """Queue a change to be committed; never blocks. ValueError: something cannot be encoded."""
         writes = rows.writes(change)
         decided = [replace(event, epoch=self.epoch) for event in change.events]
         entries = [Entry(event, rows.columns(event)) for event in decided]
-        if change.removed is not None:
-            self._left[change.removed] = change
-        self._leases.update(change.next_call_at)
+        if change.removed:
+            self._left.environments.update({one.name: one for one in change.environments})
+            statuses = {(one.environment, one.campaign_id): one for one in change.campaigns}
+            self._left.campaigns.update(statuses)
+        self._left.next_call_at.update(change.next_call_at)
         for queue in self._queues.values():
             queue.extend(entries)
         self._submit(writes, entries)
 
     async def lease(self, environment: str, until: Instant) -> None:
         """Return once it is on disk that the budget is spent until then. Raises StorageError."""
-        self._leases[environment] = until
+        self._left.next_call_at[environment] = until
         await self._written({(rows.PUT_LEASE, (environment,)): until})
 
     async def flush(self) -> None:
@@ -236,25 +232,16 @@ class Store:
             self.on_error(outcome)
         else:
             for entry, row_id in outcome:
-                self._committed(entry, row_id)
+                entry.row_id, entry.columns, self._newest = row_id, (), row_id
+                # Delivered while it was being written: with the next one its cursor passes it.
+                for sink in () if self._closed else entry.delivered_to:
+                    self._move_cursor(sink, row_id, entry.event.environment)
         if outcome:
             # What cannot be committed goes out from memory: a full disk must not hold back a page.
             for wake in self._wakes:
                 wake()
         if batch.tried is not None:
             batch.tried.set_result(self.problem)
-
-    def _committed(self, entry: Entry, row_id: int | None) -> None:
-        if row_id is None:
-            for queue in self._queues.values():
-                with suppress(ValueError):
-                    queue.remove(entry)
-            why = f"the event id {entry.event.event_id} came twice"
-            return self.on_error(StorageError(self._database.path, why))
-        entry.row_id, entry.columns, self._newest = row_id, (), row_id
-        # Delivered while it was being written: with the next one its cursor passes it.
-        for sink in () if self._closed else entry.delivered_to:
-            self._move_cursor(sink, row_id, entry.event.environment)
 
     def _move_cursor(self, sink: str, row: int, *environments: str) -> None:
         self._submit({(rows.PUT_CURSOR, (sink, name)): row for name in environments})

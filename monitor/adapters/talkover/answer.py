@@ -83,10 +83,8 @@ def _location_host(headers: httpx.Headers) -> str:
     """Return the host alone: path and query of a Location may carry what no log should."""
     try:
         return urlsplit(headers["location"]).hostname or "the same host"
-    except KeyError:
+    except (KeyError, ValueError):
         return "nowhere"
-    except ValueError:
-        return "no valid URL"
 
 
 def load_json(body: bytes) -> object:
@@ -205,12 +203,9 @@ def rate_hint(headers: httpx.Headers, now: Instant) -> RateHint | None:
 
 def _first(headers: httpx.Headers, name: str, parameter: str, among: range) -> int | None:
     """Return the first of the headers' numbers of this name; the newest draft has parameters."""
-    said = (headers.get(f"x-ratelimit-{name}", ""), headers.get(f"ratelimit-{name}", ""))
-    fields = f";{headers.get('ratelimit', '')};{headers.get('ratelimit-policy', '')}"
-    matches = [
-        # Early drafts list policies behind the number: `RateLimit-Limit: 100, 100;w=60`.
-        *(re.match(r"\s*([0-9]{1,12})\s*(?:[,;]|$)", one) for one in said),
-        re.search(rf"[;,\s](?:{name}|{parameter})=([0-9]{{1,12}})(?![0-9.])", fields),
-    ]
-    number = next((int(match[1]) for match in matches if match), None)
-    return number if number is not None and number in among else None
+    said = [f"{name}={headers.get(f'{prefix}-{name}')}" for prefix in ("x-ratelimit", "ratelimit")]
+    said += [headers.get("ratelimit", ""), headers.get("ratelimit-policy", "")]
+    # Early drafts list policies behind the number: `RateLimit-Limit: 100, 100;w=60`.
+    number = rf"[;,\s](?:{name}|{parameter})=\s*([0-9]{{1,12}})\s*(?:[,;]|$)"
+    match = re.search(number, ";" + ";".join(said))
+    return int(match[1]) if match and int(match[1]) in among else None

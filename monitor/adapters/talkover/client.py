@@ -1,10 +1,8 @@
 """The API client of one environment; another endpoint is a method here and a shape in `decode`."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -25,7 +23,7 @@ from monitor.core.model import (
     Seconds,
 )
 from monitor.core.text import clean, redact, span
-from monitor.http import HttpClient, Lookup, Received
+from monitor.http import HttpClient, Received
 
 # What is no answer of the API's says so at any age, and another campaign's config is a matter of
 # security.
@@ -48,8 +46,8 @@ class Talkover:
     """The TalkOver API as one environment token sees it. Close it with `aclose`.
 
     `timeout` is for the whole of a call, `concurrency` how many may be under way at once. `now`
-    is the wall clock, `elapsed` measures durations, `lookup` resolves host names. Raises
-    `ValueError` for a base URL or a `ca_file` that cannot be used.
+    is the wall clock, `elapsed` measures durations, `client` is closed with it. Raises
+    `ValueError` for a base URL that cannot be used.
     """
 
     base_url: str
@@ -59,8 +57,7 @@ class Talkover:
     now: Callable[[], Instant]
     elapsed: Callable[[], Seconds]
     observe: Observe
-    ca_file: Path | None = None
-    lookup: Lookup = socket.getaddrinfo
+    client: HttpClient
 
     def __post_init__(self) -> None:
         """Open no connection yet."""
@@ -70,7 +67,6 @@ class Talkover:
         except httpx.InvalidURL as error:
             raise ValueError(f"not a base URL: {error}") from None
         self._turns = asyncio.Semaphore(self.concurrency)
-        self._client = HttpClient(_HEADERS, ca_file=self.ca_file, lookup=self.lookup)
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         """Return what the API says of the campaign's SFTP config; a failure is a `PollError`."""
@@ -94,7 +90,7 @@ class Talkover:
 
     async def aclose(self) -> None:
         """Close every connection; calls under way fail."""
-        await self._client.aclose()
+        await self.client.aclose()
 
     async def _get(
         self, endpoint: str, path: str, read: Callable[[Received, str], _Seen]
@@ -104,10 +100,10 @@ class Talkover:
         async with self._turns:
             # Kept, since `set_token` may come before the answer: this is the one to redact.
             token = self.token
-            headers = {"Authorization": f"Bearer {token}"}
+            headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
             url = f"{self._base_url}{path}"
             started = self.elapsed()
-            received = await self._client.exchange("GET", url, within=self.timeout, headers=headers)
+            received = await self.client.exchange("GET", url, within=self.timeout, headers=headers)
             duration = self.elapsed() - started
         seen, kept = read(received, token), age(received.headers)
         counts = not isinstance(seen, PollError) or seen.reason not in _EVEN_CACHED

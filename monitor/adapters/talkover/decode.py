@@ -6,10 +6,10 @@ listing says of the pages beside it (`pagination`) is a hint that may be missing
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, FailFast, Field, ValidationError, ValidationInfo
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from monitor.adapters.talkover.answer import api_message, body_of, load_json
 from monitor.core.model import (
@@ -36,28 +36,19 @@ _RFC3339 = re.compile(
     r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 
-_CAMPAIGN = "campaign"
-
 # What pydantic and Python call a type that JSON, or on-call, knows by another name.
 _NAMES = {"model": "object", "dict": "object", "list": "array", "string": "str", "NoneType": "null"}
 
 
-class _Asked(NamedTuple):
-    """What the request had, the validators' context: they hold the answer against it."""
-
-    token: str
-    campaign_id: str = ""
-
-
-# In quotes: pydantic before 2.12 has it without a parameter.
-_Info: TypeAlias = "ValidationInfo[_Asked]"
+# Its context is the token; in quotes, for pydantic before 2.12 has it without a parameter.
+_Info: TypeAlias = "ValidationInfo[str]"
 
 
 def _shown(limit: int, *, visible: bool = False) -> AfterValidator:
     def shown(text: str, info: _Info) -> str:
         """Return the text fit to be shown."""
         # Redacted before it is cut: half a token is a secret, too.
-        text = clean(redact_echo(text, info.context.token), limit)
+        text = clean(redact_echo(text, info.context), limit)
         if visible and not text:
             raise ValueError("Expected text, got none")
         return text
@@ -65,17 +56,11 @@ def _shown(limit: int, *, visible: bool = False) -> AfterValidator:
     return AfterValidator(shown)
 
 
-def _campaign_asked_for(text: str, info: _Info) -> str:
-    if text != info.context.campaign_id:
-        raise PydanticCustomError(_CAMPAIGN, "the answer is about campaign {id}", {"id": text})
-    return text
-
-
 def _campaign_id(text: str, info: _Info) -> str:
     if not re.fullmatch(CAMPAIGN_ID, text):
         raise ValueError("Expected an id of 1 to 64 letters, digits, '-' or '_'")
     # Calls are made with an id: one with the token in it cannot be redacted.
-    if info.context.token.lower() in text.lower():
+    if info.context.lower() in text.lower():
         raise ValueError("Expected an id, got the token")
     return text
 
@@ -102,7 +87,7 @@ _Time = Annotated[str, AfterValidator(parse_rfc3339)]
 
 class _Sftp(BaseModel, strict=True):
     id: _VisibleText
-    campaign_id: Annotated[str, AfterValidator(_campaign_asked_for)]
+    campaign_id: str
     host: _VisibleText
     is_enabled: bool
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
@@ -152,7 +137,7 @@ def observe_sftp(received: Received, campaign_id: str, token: str) -> Observatio
 
 def decode_sftp(body: bytes | PollError, campaign_id: str, token: str) -> Observation:
     """Return what a 200 says of the SFTP config of the campaign asked for. Never raises."""
-    answer = _read(body, _SftpAnswer, _Asked(token, campaign_id))
+    answer = _read(body, _SftpAnswer, token, campaign_id)
     if isinstance(answer, PollError):
         return answer
     if answer.data is None:
@@ -172,7 +157,7 @@ def decode_listing(body: bytes | PollError, page: int, token: str) -> Page | Pol
 
     Of campaigns that are there twice the first counts.
     """
-    answer = _read(body, _PageAnswer, _Asked(token))
+    answer = _read(body, _PageAnswer, token)
     if isinstance(answer, PollError):
         return answer
     said = answer.pagination if isinstance(answer.pagination, dict) else {}
@@ -209,37 +194,34 @@ def _count(said: dict[str, Any], key: str, at_least: int = 0, at_most: int = 10*
     return value if type(value) is int and at_least <= value <= at_most else None
 
 
-def _read(body: bytes | PollError, shape: type[_Answer], asked: _Asked) -> _Answer | PollError:
+def _read(
+    body: bytes | PollError, shape: type[_Answer], token: str, campaign_id: str | None = None
+) -> _Answer | PollError:
     if isinstance(body, PollError):
         return body
     try:
         document = load_json(body)
     except ValueError as error:
         return PollError(Reason.MALFORMED, str(error))
+    said = document if isinstance(document, dict) else {}
     # Asked before the shape: an error body has no data, and would pass for a wrong schema.
-    if isinstance(document, dict) and document.get("success") is False:
-        return PollError(Reason.API_ERROR, api_message(document))
+    if said.get("success") is False:
+        return PollError(Reason.API_ERROR, api_message(said))
+    # Whatever else is wrong with it: another campaign's config is a matter of security.
+    about = said["data"].get("campaign_id") if isinstance(said.get("data"), dict) else None
+    if campaign_id is not None and isinstance(about, str) and about != campaign_id:
+        return PollError(Reason.WRONG_CAMPAIGN, f"the answer is about campaign {about}")
     try:
-        return shape.model_validate(document, context=asked)
+        return shape.model_validate(document, context=token)
     except ValidationError as error:
-        # Whatever else is wrong with it: another campaign's config is a matter of security.
-        first = min(error.errors(), key=lambda one: one["type"] != _CAMPAIGN)
-    if first["type"] == _CAMPAIGN:
-        return PollError(Reason.WRONG_CAMPAIGN, first["msg"])
-    return PollError(Reason.SCHEMA_MISMATCH, _explained(first))
+        return PollError(Reason.SCHEMA_MISMATCH, _explained(error.errors(include_url=False)[0]))
 
 
 def _explained(error: ErrorDetails) -> str:
     """Return what was expected where, and which type came; never its value."""
-    kind, place = error["type"], error["loc"]
-    if kind == "missing":
-        place, said = place[:-1], f"Object missing required field `{place[-1]}`"
-    elif kind.endswith("_type"):
-        expected, came = kind.removesuffix("_type"), type(error["input"]).__name__
-        said = f"Expected `{_NAMES.get(expected, expected)}`, got `{_NAMES.get(came, came)}`"
-    elif kind in {"greater_than_equal", "less_than_equal"}:
-        said = "Expected a number from 1 to 65535"
-    else:
-        said = error["msg"].removeprefix("Value error, ")
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    said, expected = error["msg"].removeprefix("Value error, "), error["type"]
+    if expected.endswith("_type"):
+        types = (expected.removesuffix("_type"), type(error["input"]).__name__)
+        said = "Expected `{}`, got `{}`".format(*(_NAMES.get(one, one) for one in types))
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
     return f"{said} - at `${path}`"

@@ -3,9 +3,7 @@
 import inspect
 import json
 import re
-import subprocess
-import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -321,23 +319,3 @@ def test_what_is_not_known_takes_no_room_on_the_disk() -> None:
 )
 def test_the_statements_are_such_as_postgresql_takes_too(statement: str) -> None:
     assert not re.search(r"rowid|INSERT OR |REPLACE INTO|IFNULL|PRAGMA", statement, re.IGNORECASE)
-
-
-IN_A_FRESH_PROCESS = """
-import sys
-from monitor.adapters.store.rows import EVENT
-body = sys.stdin.read()
-EVENT.decode(body)
-before = sys.getallocatedblocks()
-for number in range(5000):
-    EVENT.decode(body.replace("sftp.example.com", f"{number}.example.com"))
-print(sys.getallocatedblocks() - before)
-"""
-
-
-@pytest.mark.slow
-def test_the_texts_of_an_event_are_forgotten_with_it() -> None:
-    body = rows.EVENT.encode(replace(an_event(), sftp_host="sftp.example.com"))
-    command = [sys.executable, "-c", IN_A_FRESH_PROCESS]
-    done = subprocess.run(command, input=body, text=True, capture_output=True, check=True)
-    assert int(done.stdout) < 500

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from monitor.adapters.store import Change, StorageError, Store, schema
 from monitor.adapters.store import store as module
 from monitor.adapters.store.database import Outcome
 from support.builders import NOW, a_status
-from support.state_files import events, full_disk, select
+from support.state_files import SINK, events, full_disk, select
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +105,48 @@ async def test_all_who_wait_hear_of_it_though_one_of_them_waits_no_more(path: Pa
         waiting[0].cancel()
         await asyncio.gather(*waiting[1:])
         assert len(select(path, "SELECT * FROM lease")) == 3
+
+
+class Late(ThreadPoolExecutor):
+    """A thread whose work is done at once, and whose result is known when `answer` says so."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.answer, self.worked = threading.Event(), asyncio.Event()
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Do the work, then wait."""
+        done = work(*args, **kwargs)
+        self.worked.set()
+        return super().submit(lambda: (self.answer.wait(30), done)[1])
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["goes on", "closes"])
+async def test_what_is_delivered_while_it_is_being_written_waits_no_more_but_for_a_last_write(
+    path: Path, last: bool
+) -> None:
+    executor = Late()
+    executor.answer.set()
+    store = Store(path, now=NOW, executor=executor)
+    store.add_sink(SINK)
+    with full_disk(path):
+        store.save(events(1))
+        await store.flush()
+    executor.answer.clear()
+    executor.worked.clear()
+    writing = asyncio.create_task(store.aclose() if last else store.flush())
+    await executor.worked.wait()
+    assert select(path, "SELECT id FROM event") == [(1,)]
+    event = store.undelivered(SINK)
+    assert event is not None
+    assert not event.durable
+    store.mark_delivered(SINK, event.event_id)
+    executor.answer.set()
+    await writing
+    await store.aclose()
+    again = Store(path, now=NOW)
+    assert again.add_sink(SINK) == ({event.event_id: None} if last else {})
+    await again.aclose()
 
 
 async def test_a_file_that_is_deleted_is_noticed_though_nothing_is_written(path: Path) -> None:

@@ -169,7 +169,7 @@ async def test_data_null_means_that_the_campaign_has_no_config() -> None:
         ("http://user:pw@other.example:8080/", "other.example"),
         ("file:///etc/passwd", "the same host"),
         ("mailto:someone", "the same host"),
-        ("http://[::broken", "no valid URL"),
+        ("http://[::broken", "nowhere"),
         ("https://caf\xe9.example/", "caf\xe9.example"),
         (None, "nowhere"),
     ],

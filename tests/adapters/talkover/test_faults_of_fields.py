@@ -107,7 +107,7 @@ def test_fault_19_an_unknown_enum_value_is_kept_as_text() -> None:
 
 @pytest.mark.parametrize("field", ["id", "campaign_id", "host", "is_enabled"])
 def test_fault_20_a_required_field_that_is_gone_is_a_schema_mismatch(field: str) -> None:
-    told = f"Object missing required field `{field}` - at `$.data`"
+    told = f"Field required - at `$.data.{field}`"
     assert mismatch(**{field: ABSENT, f"new_{field}": "x"}) == told
 
 

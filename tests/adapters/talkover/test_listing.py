@@ -318,7 +318,7 @@ def test_fault_19_unknown_fields_are_ignored() -> None:
 
 @pytest.mark.parametrize("field", ["id", "name", "status"])
 def test_fault_20_a_required_field_that_is_gone_is_a_mismatch(field: str) -> None:
-    told = f"Object missing required field `{field}` - at `$.data[0]`"
+    told = f"Field required - at `$.data[0].{field}`"
     assert mismatch(listing(entry(**{field: ABSENT, f"new_{field}": "x"}))) == told
 
 
