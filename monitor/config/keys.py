@@ -11,8 +11,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from monitor.config.document import Document, Place, describe
 
-# Reads text, and if `in_document` the Document with it; ValueError may say what is wrong.
-Parse = Callable[..., Any]
+# Returns what text means, or None where it means nothing; ValueError may say what is wrong.
+Parse = Callable[[str], Any]
 # A place in a section, and what is wrong there.
 Conflict = tuple[Place, str]
 # The closing brace is optional, so that one left out is reported and not taken for text.
@@ -63,30 +63,21 @@ class Key:
     show: Callable[[Any], Any] = literal
     expands: bool = True
     secret: bool = False  # in no message
-    in_document: bool = False
-    otherwise: Callable[[Document], Any] | None = None  # the value where the file has none
 
     def read(self, value: object, document: Document | None = None) -> Any:
         """Return the value that a scalar of the file means; ValueError says what was expected."""
-        if value is None and self.otherwise is not None and document is not None:
-            return self.otherwise(document)
-        if not isinstance(value, str | int | float):
-            raise self._error("", value)
-        # A default is a value of Python's; all that comes from the file is text.
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        if self.expands:
-            text = expand(text, document.environ if document else {})
-        try:
-            return self.parse(text, document) if self.in_document else self.parse(text)
-        except ValueError as error:
-            # What the text refers to cannot be used: what is wrong is not how it is written.
-            if self.in_document and error.args:
-                raise
-            raise self._error(str(error), value) from None
-
-    def _error(self, why: str, value: object) -> ValueError:
-        found = "" if self.secret else f", found {describe(value)}"
-        return ValueError(f"{why or f'expected {self.expected}'}{found}")
+        why = f"expected {self.expected}"
+        if isinstance(value, str | int | float):
+            # A default is a value of Python's; all that comes from the file is text.
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            if self.expands:
+                text = expand(text, document.environ if document else {})
+            try:
+                if (meaning := self.parse(text)) is not None:
+                    return meaning
+            except ValueError as error:
+                why = str(error)
+        raise ValueError(why if self.secret else f"{why}, found {describe(value)}")
 
     def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
         # Plain, since pydantic reads for itself what YAML 1.2 does not: `yes` as true, for one.
@@ -99,14 +90,18 @@ class Key:
         # A copy, into which pydantic puts title and default.
         if not self.expands or self.schema == {"type": "string"}:
             return dict(self.schema)
-        nothing = [] if self.otherwise is None else [{"type": "null"}]
-        return {"anyOf": [dict(self.schema), {"type": "string", "pattern": r"\$\{"}, *nothing]}
+        return {"anyOf": [dict(self.schema), {"type": "string", "pattern": r"\$\{"}]}
 
 
 def key(default: Any, about: str, **more: Any) -> Any:
     """Declare a key of the file: its default, written as in the file (...: none), and its help."""
     # pydantic does not validate defaults by itself: text would stand where seconds belong.
     return Field(default, description=about, **{"validate_default": True, **more})
+
+
+def made(make: Callable[..., Any], shown: Any, about: str) -> Any:
+    """Declare a key whose default is made, maybe of the keys before it; editors get `shown`."""
+    return Field(default_factory=make, description=about, json_schema_extra={"default": shown})
 
 
 class Section(BaseModel):
@@ -130,17 +125,36 @@ class Section(BaseModel):
         return self
 
 
+class Layer(Section):
+    """A section that stands over others of its kind: what is set in it beats what is set there."""
+
+    def __eq__(self, other: object) -> bool:
+        # A default that is written out beats other layers, too.
+        alike = isinstance(other, Layer) and self.model_fields_set == other.model_fields_set
+        return alike and super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def under(self, *layers: "Layer") -> Self:
+        """Return this with layers over it, field by field; a later one beats an earlier one."""
+        merged = self
+        for layer in layers:
+            found = {name: getattr(layer, name) for name in layer.model_fields_set}
+            for name, value in found.items():
+                if isinstance(value, Layer):
+                    found[name] = getattr(merged, name).under(value)
+            merged = merged.model_copy(update=found)
+        return merged
+
+    def written(self) -> dict[str, Any]:
+        """Return what is set in it, as the file has it, such as `for: 5m`."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+
 def one_of(*words: str, **meanings: Any) -> Key:
     """Return the type of a key that takes a word, member of an enumeration or name of a meaning."""
     known = {**{str(word): word for word in words}, **meanings}
-
-    def parse(text: str) -> Any:
-        """Return what the word means."""
-        if text not in known:
-            raise ValueError
-        return known[text]
-
-    return Key(parse, f"one of {', '.join(known)}", {"enum": list(known)})
+    return Key(known.get, f"one of {', '.join(known)}", {"enum": list(known)})
 
 
 def matching(
@@ -156,9 +170,7 @@ def matching(
 
     def parse(text: str) -> Any:
         """Return the value of a text that matches and fits."""
-        if not compiled.fullmatch(text) or not fits(value := convert(text)):
-            raise ValueError
-        return value
+        return value if compiled.fullmatch(text) and fits(value := convert(text)) else None
 
     return Key(parse, expected, schema or {"type": "string", "pattern": f"^({pattern})$"}, **more)
 

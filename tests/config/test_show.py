@@ -1,7 +1,6 @@
 """The effective config loads again to the same one; the JSON Schema says what the loader does."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +57,8 @@ def in_force(config: Config) -> tuple[object, ...]:
     """Return what a config comes to, without what says where things came from."""
     environments = [
         (
-            one.model_copy(update={"rules": {}, "campaigns": (), "token": None}).model_dump(),
-            replace(one.resolved, settings={}),
+            one.model_dump(exclude={"rules", "campaigns", "token"}),
+            one.resolved,
         )
         for one in config.environments
     ]
