@@ -49,19 +49,15 @@ def load_config(
             document.put(flag, str(literal(written)))
     _check_document(document)
     config = document.read_as(Config)
-    # A key that is given twice can be read, but merging it would be guessing which one counts.
-    if config is None or document.problems:
-        raise ConfigError(document.problems)
     known = Resolved(exported=config.metrics.campaign_labels)
     environments = tuple(resolved(one, config.rules, known) for one in config.environments)
     config = config.model_copy(update={"environments": environments})
+    config._digest = sha256(raw).digest()
     _check_config(document, config)
     # A file is often half written, and beside it a token swapped before or after it.
     if path.is_file() and read_bytes(path) != raw:
         document.report((), "was changed while it was read: reload it again")
-    if document.problems:
-        raise ConfigError(document.problems)
-    config._digest = sha256(raw).digest()
+    document.check()
     return config
 
 

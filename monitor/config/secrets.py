@@ -15,7 +15,8 @@ MAX_TOKEN_BYTES = 4096
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
 _STRANGE = "has blanks, control or non-ASCII characters: no token has"
 _BOM = b"\xef\xbb\xbf"
-_ESCAPED = re.compile(r"\\([0-7]{3})")
+# A line of /proc/self/mountinfo: its device, whether it is `ro`, and after a dash its type.
+_MOUNT = re.compile(r"^\d+ \d+ (\d+:\d+) \S+ \S+ (ro|rw)\b.* - (\S+) ", re.MULTILINE)
 
 
 class SecretError(ValueError):
@@ -23,12 +24,8 @@ class SecretError(ValueError):
 
     def __init__(self, message: str, *, exposed: bool = False) -> None:
         super().__init__(message)
-        self.exposed = exposed
-
-    @property
-    def exit_code(self) -> int:
-        """77 for a file that others can read, else 78."""
-        return os.EX_NOPERM if self.exposed else os.EX_CONFIG
+        self.exposed = exposed  # in a file that others can read
+        self.exit_code = os.EX_NOPERM if exposed else os.EX_CONFIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +69,10 @@ class TokenSource:
             descriptor = os.open(path, flags)
             try:
                 # Of what was opened, not of the path: by now that may lead to another file.
-                mode = os.fstat(descriptor).st_mode
-                if not stat.S_ISREG(mode):
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
                     raise SecretError(f"{path} is not a regular file")
-                if mode & stat.S_IROTH and not self._cannot_be_hidden(path.resolve()):
+                if status.st_mode & stat.S_IROTH and not self._cannot_be_hidden(path, status):
                     why = f"{path} can be read by others: chmod o= it, and replace the token"
                     raise SecretError(why, exposed=True)
                 return os.read(descriptor, MAX_TOKEN_BYTES + 1)
@@ -84,11 +81,12 @@ class TokenSource:
         except OSError as error:
             raise SecretError(f"{path} cannot be read: {error.strerror}") from None
 
-    def _cannot_be_hidden(self, real: Path) -> bool:
-        if self.credentials is not None and real.is_relative_to(self.credentials.resolve()):
+    def _cannot_be_hidden(self, path: Path, status: os.stat_result) -> bool:
+        credentials = self.credentials and self.credentials.resolve()
+        if credentials and path.resolve().is_relative_to(credentials):
             return True
         try:
-            return on_read_only_tmpfs(real, self.mounts.read_text(errors="replace"))
+            return is_read_only_tmpfs(status.st_dev, self.mounts.read_text(errors="replace"))
         except OSError:
             return False
 
@@ -102,18 +100,8 @@ def token_source(
     return TokenSource(file, variable, value, Path(directory) if directory else None)
 
 
-def on_read_only_tmpfs(path: Path, mounts: str) -> bool:
-    """Whether a resolved path is on a tmpfs mounted read-only, as Kubernetes mounts secrets."""
-    # A line of /proc/self/mountinfo: the 5th field is where, the 6th how, after a dash the type.
-    deepest, found = -1, False
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split()
-        if len(fields) < 6:
-            continue
-        point = Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4]))
-        # Of two mounts on one point the later hides the earlier one.
-        if path.is_relative_to(point) and len(point.parts) >= deepest:
-            deepest = len(point.parts)
-            found = "ro" in fields[5].split(",") and after.startswith("tmpfs ")
-    return found
+def is_read_only_tmpfs(device: int, mounts: str) -> bool:
+    """Whether a device is a tmpfs that is mounted read-only alone, as Kubernetes mounts secrets."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    found = {(kind, how) for at, how, kind in _MOUNT.findall(mounts) if at == number}
+    return found == {("tmpfs", "ro")}

@@ -84,9 +84,10 @@ class TlsServer(Section):
         if self.min_version > self.max_version:
             yield ("max_version",), f"expected at least {self.min_version}, which is min_version"
 
-    def context(self) -> ssl.SSLContext:
-        """Return the TLS that a server speaks; ValueError says why the key cannot be used."""
-        assert self.cert_file is not None
+    def context(self) -> ssl.SSLContext | None:
+        """Return the TLS that a server speaks, if any; ValueError says why the key cannot be used."""
+        if self.cert_file is None:
+            return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = _VERSIONS[self.min_version]
         context.maximum_version = _VERSIONS[self.max_version]
@@ -150,17 +151,15 @@ def read_access(path: Path | None) -> Access:
     """Return what a web config file says, now; ConfigError has all its problems at once."""
     if path is None:
         return Access()
-    document, tls = parse(read_bytes(path), str(path)), None
     # The format has no ${VAR}: with no variables at all, one that somebody wrote is reported.
+    document = parse(read_bytes(path), str(path))
     file = document.read_as(WebFile)
-    if file and file.tls_server_config.cert_file and not document.problems:
-        try:
-            tls = file.tls_server_config.context()
-        except ValueError as error:
-            document.report(("tls_server_config", "key_file"), str(error))
-    if file is None or document.problems:
-        raise ConfigError(document.problems)
     server = file.tls_server_config
+    try:
+        tls = server.context()
+    except ValueError as error:
+        document.report(("tls_server_config", "key_file"), str(error))
+    document.check()
     return Access(
         users=file.basic_auth_users,
         headers=file.http_server_config.headers,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from monitor.config import ConfigError
 from monitor.config import types as t
 from monitor.config.keys import Layer, Section, key
 from monitor.config.yaml import parse
@@ -15,9 +16,10 @@ class Proxy(Section):
 
 
 def read(text: str) -> tuple[Proxy | None, list[str]]:
-    document = parse(text, "/etc/f", {"SECONDS": "30s"})
-    found = document.read_as(Proxy)
-    return found, [str(problem) for problem in document.problems]
+    try:
+        return parse(text.encode(), "/etc/f", {"SECONDS": "30s"}).read_as(Proxy), []
+    except ConfigError as error:
+        return None, [str(problem) for problem in error.problems]
 
 
 def test_it_is_read_by_its_type() -> None:

@@ -186,7 +186,7 @@ def keys_in_example() -> set[str]:
         commented_out = mark and not indent.strip() and rest.split(" ")[0].rstrip(":") in COMMENTED
         lines.append(indent + rest if commented_out else line)
     text = "\n".join(lines).replace("token_file: /run/secrets/talkover", "# in place of token")
-    document = parse(text, "example")
+    document = parse(text.encode(), "example")
     named = {tuple(p for p in place if isinstance(p, str)) for place in document.lines}
     return {".".join(place) for place in named if place} | {"environments.token_file"}
 
