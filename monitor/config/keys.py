@@ -11,8 +11,6 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from monitor.config.document import Document, Place, describe
 
-# Returns what text means, or None where it means nothing; ValueError may say what is wrong.
-Parse = Callable[[str], Any]
 # A place in a section, and what is wrong there.
 Conflict = tuple[Place, str]
 # The closing brace is optional, so that one left out is reported and not taken for text.
@@ -57,7 +55,8 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
 class Key:
     """The type of a key: how its scalar is read, what it takes, and how it is shown."""
 
-    parse: Parse
+    # Returns None for what has no meaning; ValueError may say more of it.
+    parse: Callable[[str], Any]
     expected: str
     schema: dict[str, Any]  # for editors
     show: Callable[[Any], Any] = literal
@@ -149,34 +148,3 @@ class Layer(Section):
     def written(self) -> dict[str, Any]:
         """Return what is set in it, as the file has it, such as `for: 5m`."""
         return self.model_dump(by_alias=True, exclude_unset=True)
-
-
-def one_of(*words: str, **meanings: Any) -> Key:
-    """Return the type of a key that takes a word, member of an enumeration or name of a meaning."""
-    known = {**{str(word): word for word in words}, **meanings}
-    return Key(known.get, f"one of {', '.join(known)}", {"enum": list(known)})
-
-
-def matching(
-    pattern: str,
-    expected: str,
-    schema: dict[str, Any] | None = None,
-    convert: Callable[[str], Any] = str,
-    fits: Callable[[Any], bool] = lambda _: True,
-    **more: Any,
-) -> Key:
-    """Return the type of a key whose whole text matches a pattern, and whose value `fits`."""
-    compiled = re.compile(pattern)
-
-    def parse(text: str) -> Any:
-        """Return the value of a text that matches and fits."""
-        return value if compiled.fullmatch(text) and fits(value := convert(text)) else None
-
-    return Key(parse, expected, schema or {"type": "string", "pattern": f"^({pattern})$"}, **more)
-
-
-def whole_number(least: int, most: int) -> Key:
-    """Return the type of a key that takes a whole number in this range."""
-    expected = f"a whole number from {least:,} to {most:,}"
-    schema = {"type": "integer", "minimum": least, "maximum": most}
-    return matching("[-+]?[0-9]{1,18}", expected, schema, int, lambda it: least <= it <= most)

@@ -223,10 +223,6 @@ class _Dumper(yaml.SafeDumper):
         """Indent the items of a list, as the example does."""
         super().increase_indent(flow, indentless=False)
 
-    def ignore_aliases(self, data: object) -> bool:
-        """Write the same labels out wherever they are."""
-        return True
-
 
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBERS, list("-+.0123456789"))
 

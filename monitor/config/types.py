@@ -1,7 +1,8 @@
 """The types that keys of the file have; that of `rules` is made from the rules' own classes."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cache, partial
 from pathlib import Path
@@ -20,18 +21,7 @@ from pydantic import (
 
 from monitor.config import formats as f
 from monitor.config.document import Document
-from monitor.config.keys import (
-    Key,
-    Layer,
-    Parse,
-    expand,
-    key,
-    literal,
-    made,
-    matching,
-    one_of,
-    whole_number,
-)
+from monitor.config.keys import Key, Layer, expand, key, literal, made
 from monitor.config.secrets import TokenSource, token_source
 from monitor.core.environment import ENVIRONMENT_RULES
 from monitor.core.model import Seconds, Severity
@@ -49,7 +39,37 @@ _BOOLEAN = "true|True|TRUE|false|False|FALSE"
 _NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?"
 
 
-def _positive_duration(text: str) -> float:
+def one_of(*words: str, **meanings: Any) -> Key:
+    """Return the type of a key that takes a word, member of an enumeration or name of a meaning."""
+    known = {**{str(word): word for word in words}, **meanings}
+    return Key(known.get, f"one of {', '.join(known)}", {"enum": list(known)})
+
+
+def matching(
+    pattern: str,
+    expected: str,
+    schema: dict[str, Any] | None = None,
+    convert: Callable[[str], Any] = str,
+    fits: Callable[[Any], bool] = lambda _: True,
+    **more: Any,
+) -> Key:
+    """Return the type of a key whose whole text matches a pattern, and whose value `fits`."""
+    compiled = re.compile(pattern)
+
+    def parse(text: str) -> Any:
+        """Return the value of a text that matches and fits."""
+        return value if compiled.fullmatch(text) and fits(value := convert(text)) else None
+
+    return Key(parse, expected, schema or {"type": "string", "pattern": f"^({pattern})$"}, **more)
+
+
+def _whole(least: int, most: int) -> Key:
+    expected = f"a whole number from {least:,} to {most:,}"
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return matching("[-+]?[0-9]{1,18}", expected, schema, int, lambda it: least <= it <= most)
+
+
+def _positive(text: str) -> Seconds:
     if not (seconds := f.parse_duration(text)):
         raise ValueError("expected a duration longer than 0")
     return seconds
@@ -82,33 +102,30 @@ def _database(value: object, info: "ValidationInfo[Document]") -> object:
     return literal((Path(folder) / "sftp-monitor.db").absolute()) if value is None else value
 
 
-def _secret_file(path: Path, info: "ValidationInfo[Document]") -> TokenSource:
-    return token_source(info.context.environ, file=path)
-
-
-def _secret_variable(written: str, info: "ValidationInfo[Document]") -> TokenSource:
-    expand(written, info.context.environ)
-    return token_source(info.context.environ, variable=written[2:-1])
-
-
-def _usable(source: TokenSource) -> TokenSource:
+def _secret(document: Document, **where: Any) -> TokenSource:
+    source = token_source(document.environ, **where)
     # Read once, so that a wrong one is reported here and not by the first poll.
     source.read()
     return source
 
 
-def _text(parse: Parse, expected: str, schema: Mapping[str, Any] = {}, **more: Any) -> Key:
-    return Key(parse, expected, {"type": "string", **schema}, **more)
+def _secret_file(path: Path, info: "ValidationInfo[Document]") -> TokenSource:
+    return _secret(info.context, file=info.context.folder / path)
 
 
-def _url(parse: Parse, expected: str = "a URL", **more: Any) -> Key:
+def _secret_variable(written: str, info: "ValidationInfo[Document]") -> TokenSource:
+    expand(written, info.context.environ)
+    return _secret(info.context, variable=written[2:-1])
+
+
+def _url(parse: Callable[[str], str], expected: str = "a URL", **more: Any) -> Key:
     # Not repeated in messages: people put passwords into URLs.
-    return _text(parse, expected, schema={"format": "uri"}, secret=True, **more)
+    return Key(parse, expected, {"type": "string", "format": "uri"}, secret=True, **more)
 
 
-def _duration(parse: Parse, **more: Any) -> Key:
-    schema = {"pattern": f.DURATION_PATTERN, **more}
-    return _text(parse, f.A_DURATION, schema=schema, show=f.format_duration)
+def _duration(parse: Callable[[str], float], **more: Any) -> Key:
+    schema = {"type": "string", "pattern": f.DURATION_PATTERN, **more}
+    return Key(parse, f.A_DURATION, schema, f.format_duration)
 
 
 def _name(most: int) -> Key:
@@ -121,23 +138,24 @@ OrNothing = BeforeValidator(lambda value: {} if value is None else value)
 
 DURATION = _duration(f.parse_duration, type=["string", "integer"], minimum=0, maximum=0)
 Duration = Annotated[float, DURATION]
-PositiveDuration = Annotated[float, _duration(_positive_duration)]
+PositiveDuration = Annotated[float, _duration(_positive)]
 TrueOrFalse = Annotated[
     bool,
     matching(_BOOLEAN, "true or false", {"type": "boolean"}, lambda text: text.lower() == "true"),
 ]
 # Digits enough are infinity, too.
 Number = Annotated[float, matching(_NUMBER, "a number", {"type": "number"}, float, math.isfinite)]
-WholeNumber = Annotated[int, whole_number(0, 10**9)]
-Count = Annotated[int, whole_number(1, 10**6)]
-Concurrency = Annotated[int, whole_number(1, 1000)]
+WholeNumber = Annotated[int, _whole(0, 10**9)]
+Count = Annotated[int, _whole(1, 10**6)]
+Concurrency = Annotated[int, _whole(1, 1000)]
 _SHARE = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 Share = Annotated[
     float,
     matching(_NUMBER, "a number above 0 and at most 1", _SHARE, float, lambda part: 0 < part <= 1),
 ]
-Words = Annotated[str, _text(str, "text")]
-_PATH = matching(".+", "a path", {"type": "string", "minLength": 1}, Path)
+_STRING = {"type": "string"}
+Words = Annotated[str, Key(str, "text", _STRING)]
+_PATH = matching(".+", "a path", {**_STRING, "minLength": 1}, Path)
 FilePath = Annotated[Path, _PATH, AfterValidator(_in_folder)]
 PresentFile = Annotated[FilePath, AfterValidator(_present)]
 NewFile = Annotated[FilePath, AfterValidator(_new)]
@@ -150,28 +168,24 @@ AuthorityFile = Annotated[FilePath, AfterValidator(_authority)]
 SecretFile = Annotated[
     TokenSource,
     replace(_PATH, show=lambda source: str(source.file)),
-    AfterValidator(_in_folder),
     AfterValidator(_secret_file),
-    AfterValidator(_usable),
 ]
 _VARIABLE = matching(
     _REFERENCE,
     "${VAR} (no token belongs into this file), or token_file instead",
-    {"type": "string", "pattern": f"^{_REFERENCE}$"},
+    {**_STRING, "pattern": f"^{_REFERENCE}$"},
     show=lambda source: f"<secret>  # from ${{{source.variable}}}",
     expands=False,
     secret=True,
 )
-SecretVariable = Annotated[
-    TokenSource, _VARIABLE, AfterValidator(_secret_variable), AfterValidator(_usable)
-]
-_REGEX = {"format": "regex"}
-Expression = Annotated[str, _text(f.expression, "a regular expression", schema=_REGEX)]
+SecretVariable = Annotated[TokenSource, _VARIABLE, AfterValidator(_secret_variable)]
+_REGEX = {**_STRING, "format": "regex"}
+Expression = Annotated[str, Key(f.expression, "a regular expression", _REGEX)]
 EnvironmentName = Annotated[str, _name(64)]
 ReceiverName = Annotated[str, _name(32)]
 CampaignId = Annotated[str, matching(CAMPAIGN_ID, "an id of 1 to 64 of A-Z, a-z, 0-9, _ and -")]
-_LABEL = {"pattern": f.LABEL_NAME_PATTERN}
-LabelName = Annotated[str, _text(f.label_name, "a label name", schema=_LABEL, expands=False)]
+_LABEL = {**_STRING, "pattern": f.LABEL_NAME_PATTERN}
+LabelName = Annotated[str, Key(f.label_name, "a label name", _LABEL, expands=False)]
 LabelValue = Annotated[str, Key(str, "text", {"type": ["string", "number", "boolean"]})]
 Labels = Annotated[
     dict[LabelName, LabelValue],
@@ -194,10 +208,9 @@ ReceiverUrl = Annotated[
     str,
     _url(lambda text: f.url(text, "fragment"), show=lambda url: f"{f.origin(url)}/<secret>"),
 ]
-RunbookUrl = Annotated[str, _text(f.runbook_url, "a URL with {rule} in it")]
-_PORT = {"pattern": ":[0-9]{1,5}$"}
-_ADDRESS = _text(f.listen_address, "host:port, [::1]:port or :port", schema=_PORT)
-Listen = Annotated[f.ListenAddress, _ADDRESS]
+RunbookUrl = Annotated[str, Key(f.runbook_url, "a URL with {rule} in it", _STRING)]
+_PORT = {**_STRING, "pattern": ":[0-9]{1,5}$"}
+Listen = Annotated[f.ListenAddress, Key(f.listen_address, f.AN_ADDRESS, _PORT)]
 
 _OF_SETTINGS: Mapping[Any, Any] = {
     bool: TrueOrFalse,
