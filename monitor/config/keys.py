@@ -13,10 +13,9 @@ from monitor.config.document import Document, Place, describe
 
 # A place in a section, and what is wrong there.
 Conflict = tuple[Place, str]
-# The closing brace is optional, so that one left out is reported and not taken for text.
+# What is behind ${ is optional, so that a mistake in it is reported and not taken for text.
 # A dollar before it makes it text: $${.
-_REFERENCES = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
-_INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_REFERENCES = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 
 
 def literal(value: object) -> object:
@@ -30,12 +29,11 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
 
     def value_of(match: re.Match[str]) -> str:
         """Return what stands for one `$`."""
-        if match[1] is None:
+        name, default = match[1], match[2]
+        if match[0] == "$${":
             return "${"
-        inside = _INSIDE.fullmatch(match[1])
-        if not match[2] or inside is None:
+        if name is None:
             raise ValueError("expected ${VAR} or ${VAR:-default} after the ${")
-        name, default = inside[1], inside[2]
         if default is None and name not in environ:
             unset.append(name)
         return environ.get(name, "") or default or ""

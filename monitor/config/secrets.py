@@ -3,7 +3,6 @@
 import os
 import re
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,14 +31,13 @@ class SecretError(ValueError):
 class TokenSource:
     """Where an environment's token comes from: a file, or an environment variable's `value`.
 
-    Files in `credentials` ($CREDENTIALS_DIRECTORY of systemd), and those that `mounts` (the table
-    of mounted file systems) says are read-only, may be readable by others: nobody can change that.
+    Only files in memory that `mounts` (the table of mounted file systems) says are read-only may
+    be readable by others: nobody can change that.
     """
 
     file: Path | None = None
     variable: str | None = None
     value: SecretStr | None = field(default=None, repr=False)
-    credentials: Path | None = field(default=None, repr=False)
     mounts: Path = field(default=Path("/proc/self/mountinfo"), repr=False)
 
     def read(self) -> str:
@@ -72,7 +70,7 @@ class TokenSource:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise SecretError(f"{path} is not a regular file")
-                if status.st_mode & stat.S_IROTH and not self._cannot_be_hidden(path, status):
+                if status.st_mode & stat.S_IROTH and not self._cannot_be_hidden(status):
                     why = f"{path} can be read by others: chmod o= it, and replace the token"
                     raise SecretError(why, exposed=True)
                 return os.read(descriptor, MAX_TOKEN_BYTES + 1)
@@ -81,27 +79,15 @@ class TokenSource:
         except OSError as error:
             raise SecretError(f"{path} cannot be read: {error.strerror}") from None
 
-    def _cannot_be_hidden(self, path: Path, status: os.stat_result) -> bool:
-        credentials = self.credentials and self.credentials.resolve()
-        if credentials and path.resolve().is_relative_to(credentials):
-            return True
+    def _cannot_be_hidden(self, status: os.stat_result) -> bool:
         try:
-            return is_read_only_tmpfs(status.st_dev, self.mounts.read_text(errors="replace"))
+            return is_read_only_memory(status.st_dev, self.mounts.read_text(errors="replace"))
         except OSError:
             return False
 
 
-def token_source(
-    environ: Mapping[str, str], *, file: Path | None = None, variable: str | None = None
-) -> TokenSource:
-    """Return the source that is a file, or a variable of `environ` as it is now."""
-    directory = environ.get("CREDENTIALS_DIRECTORY")
-    value = None if variable is None else SecretStr(environ.get(variable, ""))
-    return TokenSource(file, variable, value, Path(directory) if directory else None)
-
-
-def is_read_only_tmpfs(device: int, mounts: str) -> bool:
-    """Whether a device is a tmpfs that is mounted read-only alone, as Kubernetes mounts secrets."""
+def is_read_only_memory(device: int, mounts: str) -> bool:
+    """Whether a device is as Kubernetes mounts secrets, and systemd credentials: never writable."""
     number = f"{os.major(device)}:{os.minor(device)}"
     found = {(kind, how) for at, how, kind in _MOUNT.findall(mounts) if at == number}
-    return found == {("tmpfs", "ro")}
+    return found in ({("tmpfs", "ro")}, {("ramfs", "ro")})

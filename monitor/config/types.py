@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     GetPydanticSchema,
     PlainSerializer,
+    SecretStr,
     TypeAdapter,
     ValidationInfo,
     create_model,
@@ -22,7 +23,7 @@ from pydantic import (
 from monitor.config import formats as f
 from monitor.config.document import Document
 from monitor.config.keys import Key, Layer, expand, key, literal, made
-from monitor.config.secrets import TokenSource, token_source
+from monitor.config.secrets import TokenSource
 from monitor.core.environment import ENVIRONMENT_RULES
 from monitor.core.model import Seconds, Severity
 from monitor.core.rule import AgesBySchedule, PositiveSeconds
@@ -102,20 +103,15 @@ def _database(value: object, info: "ValidationInfo[Document]") -> object:
     return literal((Path(folder) / "sftp-monitor.db").absolute()) if value is None else value
 
 
-def _secret(document: Document, **where: Any) -> TokenSource:
-    source = token_source(document.environ, **where)
+def _secret_variable(written: str, info: "ValidationInfo[Document]") -> TokenSource:
+    value, name = expand(written, info.context.environ), written[2:-1]
+    return TokenSource(variable=name, value=SecretStr(value))
+
+
+def _usable(source: TokenSource) -> TokenSource:
     # Read once, so that a wrong one is reported here and not by the first poll.
     source.read()
     return source
-
-
-def _secret_file(path: Path, info: "ValidationInfo[Document]") -> TokenSource:
-    return _secret(info.context, file=info.context.folder / path)
-
-
-def _secret_variable(written: str, info: "ValidationInfo[Document]") -> TokenSource:
-    expand(written, info.context.environ)
-    return _secret(info.context, variable=written[2:-1])
 
 
 def _url(parse: Callable[[str], str], expected: str = "a URL", **more: Any) -> Key:
@@ -168,7 +164,9 @@ AuthorityFile = Annotated[FilePath, AfterValidator(_authority)]
 SecretFile = Annotated[
     TokenSource,
     replace(_PATH, show=lambda source: str(source.file)),
-    AfterValidator(_secret_file),
+    AfterValidator(_in_folder),
+    AfterValidator(TokenSource),
+    AfterValidator(_usable),
 ]
 _VARIABLE = matching(
     _REFERENCE,
@@ -178,7 +176,9 @@ _VARIABLE = matching(
     expands=False,
     secret=True,
 )
-SecretVariable = Annotated[TokenSource, _VARIABLE, AfterValidator(_secret_variable)]
+SecretVariable = Annotated[
+    TokenSource, _VARIABLE, AfterValidator(_secret_variable), AfterValidator(_usable)
+]
 _REGEX = {**_STRING, "format": "regex"}
 Expression = Annotated[str, Key(f.expression, "a regular expression", _REGEX)]
 EnvironmentName = Annotated[str, _name(64)]
