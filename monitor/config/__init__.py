@@ -12,7 +12,7 @@ from typing import Any
 from monitor.config.document import ConfigError, Document, Place, Problem, key_path
 from monitor.config.environments import Discovery as DiscoveryConfig
 from monitor.config.environments import Environment as EnvironmentConfig
-from monitor.config.environments import Resolved, narrowed, resolved, targets
+from monitor.config.environments import Resolved, narrowed, resolve, targets
 from monitor.config.formats import ascii_only, format_duration, origin, parse_duration, too_long
 from monitor.config.keys import expand, literal
 from monitor.config.model import Alerts as AlertsConfig
@@ -50,7 +50,7 @@ def load_config(
     _check_document(document)
     config = document.read_as(Config)
     known = Resolved(exported=config.metrics.campaign_labels)
-    environments = tuple(resolved(one, config.rules, known) for one in config.environments)
+    environments = tuple(resolve(one, config.rules, known) for one in config.environments)
     config = config.model_copy(update={"environments": environments})
     config._digest = sha256(raw).digest()
     _check_config(document, config)

@@ -135,7 +135,7 @@ _UNLISTED = Campaign.model_construct(id="")
 _Shared = dict[tuple[int, ...], Mapping[str, Rule]]
 
 
-def resolved(environment: Environment, rules: Layer, known: Resolved) -> Environment:
+def resolve(environment: Environment, rules: Layer, known: Resolved) -> Environment:
     """Return an environment with its rules over the global ones, and what that comes to."""
     copy = environment.model_copy(update={"rules": rules.under(environment.rules)})
     settings = t.settings(copy.rules)
@@ -150,7 +150,7 @@ def narrowed(environment: Environment, wanted: Collection[str]) -> Environment:
     campaigns = tuple(one for one in environment.campaigns if one.id in wanted)
     alone = environment.model_copy(update={"campaigns": campaigns})
     known = replace(environment.resolved, only=frozenset(wanted))
-    return resolved(alone, environment.rules, known)
+    return resolve(alone, environment.rules, known)
 
 
 def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target]:
