@@ -53,11 +53,12 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
 class Key:
     """The type of a key: how its scalar is read, what it takes, and how it is shown."""
 
-    # Returns None for what has no meaning; ValueError may say more of it.
-    parse: Callable[[str], Any]
+    parse: Callable[[str], Any]  # ValueError may say what is wrong
     expected: str
     schema: dict[str, Any]  # for editors
     show: Callable[[Any], Any] = literal
+    pattern: str = "(?s).*"  # that of the whole text
+    fits: Callable[[Any], bool] = lambda _: True
     expands: bool = True
     secret: bool = False  # in no message
 
@@ -70,7 +71,7 @@ class Key:
             if self.expands:
                 text = expand(text, document.environ if document else {})
             try:
-                if (meaning := self.parse(text)) is not None:
+                if re.fullmatch(self.pattern, text) and self.fits(meaning := self.parse(text)):
                     return meaning
             except ValueError as error:
                 why = str(error)

@@ -36,38 +36,29 @@ T = TypeVar("T")
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 _REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
-_BOOLEAN = "true|True|TRUE|false|False|FALSE"
-_NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?"
+_DIGITS = "[-+]?[0-9]{1,18}"
+_DECIMAL = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?"
 
 
 def one_of(*words: str, **meanings: Any) -> Key:
     """Return the type of a key that takes a word, member of an enumeration or name of a meaning."""
     known = {**{str(word): word for word in words}, **meanings}
-    return Key(known.get, f"one of {', '.join(known)}", {"enum": list(known)})
+    pattern = "|".join(map(re.escape, known))
+    return Key(
+        known.__getitem__, f"one of {', '.join(known)}", {"enum": list(known)}, pattern=pattern
+    )
 
 
-def matching(
-    pattern: str,
-    expected: str,
-    schema: dict[str, Any] | None = None,
-    convert: Callable[[str], Any] = str,
-    fits: Callable[[Any], bool] = lambda _: True,
-    **more: Any,
-) -> Key:
-    """Return the type of a key whose whole text matches a pattern, and whose value `fits`."""
-    compiled = re.compile(pattern)
-
-    def parse(text: str) -> Any:
-        """Return the value of a text that matches and fits."""
-        return value if compiled.fullmatch(text) and fits(value := convert(text)) else None
-
-    return Key(parse, expected, schema or {"type": "string", "pattern": f"^({pattern})$"}, **more)
+def matching(pattern: str, expected: str, **more: Any) -> Key:
+    """Return the type of a key whose whole text matches a pattern."""
+    schema = {"type": "string", "pattern": f"^({pattern})$"}
+    return Key(str, expected, schema, pattern=pattern, **more)
 
 
 def _whole(least: int, most: int) -> Key:
     expected = f"a whole number from {least:,} to {most:,}"
     schema = {"type": "integer", "minimum": least, "maximum": most}
-    return matching("[-+]?[0-9]{1,18}", expected, schema, int, lambda it: least <= it <= most)
+    return Key(int, expected, schema, pattern=_DIGITS, fits=lambda it: least <= it <= most)
 
 
 def _positive(text: str) -> Seconds:
@@ -135,23 +126,30 @@ OrNothing = BeforeValidator(lambda value: {} if value is None else value)
 DURATION = _duration(f.parse_duration, type=["string", "integer"], minimum=0, maximum=0)
 Duration = Annotated[float, DURATION]
 PositiveDuration = Annotated[float, _duration(_positive)]
-TrueOrFalse = Annotated[
-    bool,
-    matching(_BOOLEAN, "true or false", {"type": "boolean"}, lambda text: text.lower() == "true"),
-]
+_BOOLEAN = Key(
+    lambda text: text.lower() == "true",
+    "true or false",
+    {"type": "boolean"},
+    pattern="true|True|TRUE|false|False|FALSE",
+)
+TrueOrFalse = Annotated[bool, _BOOLEAN]
 # Digits enough are infinity, too.
-Number = Annotated[float, matching(_NUMBER, "a number", {"type": "number"}, float, math.isfinite)]
+_NUMBER = Key(float, "a number", {"type": "number"}, pattern=_DECIMAL, fits=math.isfinite)
+Number = Annotated[float, _NUMBER]
 WholeNumber = Annotated[int, _whole(0, 10**9)]
 Count = Annotated[int, _whole(1, 10**6)]
 Concurrency = Annotated[int, _whole(1, 1000)]
-_SHARE = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
-Share = Annotated[
+_SHARE = Key(
     float,
-    matching(_NUMBER, "a number above 0 and at most 1", _SHARE, float, lambda part: 0 < part <= 1),
-]
+    "a number above 0 and at most 1",
+    {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    pattern=_DECIMAL,
+    fits=lambda part: 0 < part <= 1,
+)
+Share = Annotated[float, _SHARE]
 _STRING = {"type": "string"}
 Words = Annotated[str, Key(str, "text", _STRING)]
-_PATH = matching(".+", "a path", {**_STRING, "minLength": 1}, Path)
+_PATH = Key(Path, "a path", {**_STRING, "minLength": 1}, pattern=".+")
 FilePath = Annotated[Path, _PATH, AfterValidator(_in_folder)]
 PresentFile = Annotated[FilePath, AfterValidator(_present)]
 NewFile = Annotated[FilePath, AfterValidator(_new)]
@@ -168,11 +166,12 @@ SecretFile = Annotated[
     AfterValidator(TokenSource),
     AfterValidator(_usable),
 ]
-_VARIABLE = matching(
-    _REFERENCE,
+_VARIABLE = Key(
+    str,
     "${VAR} (no token belongs into this file), or token_file instead",
     {**_STRING, "pattern": f"^{_REFERENCE}$"},
     show=lambda source: f"<secret>  # from ${{{source.variable}}}",
+    pattern=_REFERENCE,
     expands=False,
     secret=True,
 )
