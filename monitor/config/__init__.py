@@ -5,16 +5,14 @@ To add a key, declare it in `model` or `environments` and put it into config.exa
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from monitor.config import types as t
 from monitor.config.document import ConfigError, Document, Place, Problem, key_path
 from monitor.config.environments import Discovery as DiscoveryConfig
 from monitor.config.environments import Environment as EnvironmentConfig
-from monitor.config.environments import narrowed, resolve, targets
+from monitor.config.environments import Resolved, narrowed, resolve, targets
 from monitor.config.formats import ascii_only, format_duration, origin, parse_duration, too_long
 from monitor.config.keys import expand, literal
 from monitor.config.model import Alerts as AlertsConfig
@@ -33,10 +31,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-# Either gives an environment its token.
-_TOKENS = {"token_file": t.SECRET_FILE, "token": t.SECRET_VARIABLE}
-
-
 def load_config(
     path: Path, environ: Mapping[str, str], flags: Mapping[str, str | Path | None] = {}
 ) -> Config:
@@ -47,30 +41,22 @@ def load_config(
     """
     raw = read_bytes(path)
     document = parse(raw, str(path), environ)
-    _check_document(document)
-    config = document.read_as(Config)
     for flag, value in flags.items():
         if value is not None:
             # Paths of the command line start where it was typed.
             written = value.absolute() if isinstance(value, Path) else value
             document.put(flag, str(literal(written)))
-    if document.flags:
-        # Read again: what is wrong with the file is wrong whatever a flag says.
-        known, document.problems = document.problems, []
-        config = document.read_as(Config)
-        document.problems = known + [new for new in document.problems if new not in known]
-    # A key that is given twice can be read, but merging it would be guessing which one counts.
-    if config is None or document.problems:
-        raise ConfigError(document.problems)
-    for environment in config.environments:
-        resolve(environment, config.rules, config.metrics.campaign_labels)
+    _check_document(document)
+    config = document.read_as(Config)
+    known = Resolved(exported=config.metrics.campaign_labels)
+    environments = tuple(resolve(one, config.rules, known) for one in config.environments)
+    config = config.model_copy(update={"environments": environments})
+    config._digest = sha256(raw).digest()
     _check_config(document, config)
     # A file is often half written, and beside it a token swapped before or after it.
     if path.is_file() and read_bytes(path) != raw:
         document.report((), "was changed while it was read: reload it again")
-    if document.problems:
-        raise ConfigError(document.problems)
-    config._digest = sha256(raw).digest()
+    document.check()
     return config
 
 
@@ -96,12 +82,11 @@ def notes(config: Config) -> list[str]:
 
 def _check_document(document: Document) -> None:
     """Report what is wrong between keys, even where others have no value that could be used."""
-    owners: dict[str, int] = {}
     environments = document.value.get("environments")
     _check_doubles(document, ("environments",), "name", environments)
     for index, environment in _mappings(environments):
         place: Place = ("environments", index)
-        given = [key for key in _TOKENS if environment.get(key) is not None]
+        given = [key for key in ("token_file", "token") if environment.get(key) is not None]
         if len(given) != 1:
             which = "either token_file or" if given else "token_file, or"
             document.report(place, f"expected {which} token: ${{VAR}}")
@@ -110,21 +95,9 @@ def _check_document(document: Document) -> None:
         if campaigns in (None, []) and _text(enabled, document).lower() != "true":
             document.report((*place, "campaigns"), "expected at least one campaign")
         _check_doubles(document, (*place, "campaigns"), "id", campaigns)
-        for name in given:
-            # The key itself reports what is wrong with it. Two budgets would spend a limit twice.
-            with suppress(ValueError):
-                token = _TOKENS[name].read(environment[name], document).read()
-                owner = owners.setdefault(token, index)
-                if owner != index:
-                    message = f"duplicate token: environments[{owner}] uses it already"
-                    document.report((*place, name), message)
-    notify, names = document.value.get("notify"), set[str]()
-    for index, webhook in _mappings(notify.get("webhooks") if isinstance(notify, dict) else None):
-        name = _text(webhook.get("name"), document) or str(index + 1)
-        if name in names:
-            message = f"expected another name: there is a webhook {name} already"
-            document.report(("notify", "webhooks", index), message)
-        names.add(name)
+    notify = document.value.get("notify")
+    webhooks = notify.get("webhooks") if isinstance(notify, dict) else None
+    _check_doubles(document, ("notify", "webhooks"), "name", webhooks, numbered=True)
 
 
 def _mappings(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -142,11 +115,16 @@ def _text(value: Any, document: Document) -> str:
         return ""
 
 
-def _check_doubles(document: Document, place: Place, key: str, items: Any) -> None:
-    """Report items with the name or id of an earlier one, also by case and blanks alone."""
+def _check_doubles(
+    document: Document, place: Place, key: str, items: Any, *, numbered: bool = False
+) -> None:
+    """Report items with the name or id of an earlier one, also by case and blanks alone.
+
+    Where they are `numbered`, the name of one that has none is its number.
+    """
     seen: dict[str, tuple[int, str]] = {}
     for index, item in _mappings(items):
-        value = _text(item.get(key), document)
+        value = _text(item.get(key), document) or (str(index + 1) if numbered else "")
         first, earlier = seen.setdefault(value.strip().casefold(), (index, value))
         if value and first != index:
             where = (*place, first, key)
@@ -162,7 +140,13 @@ def _check_config(document: Document, config: Config) -> None:
             document.report(("web", "listen_address"), message)
     except ConfigError as error:
         document.problems += error.problems
+    owners: dict[str, int] = {}
     for index, environment in enumerate(config.environments):
+        # Two budgets would spend a limit twice.
+        if (owner := owners.setdefault(environment.token_source.read(), index)) != index:
+            name = "token_file" if environment.token_file else "token"
+            message = f"duplicate token: environments[{owner}] uses it already"
+            document.report(("environments", index, name), message)
         labels: dict[Place, Mapping[str, str]] = {
             ("campaigns", number): campaign.labels
             for number, campaign in enumerate(environment.resolved.targets.values())

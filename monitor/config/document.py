@@ -65,17 +65,16 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The config cannot be used. `problems` has everything that is wrong, in file order."""
+    """The config cannot be used. `problems` has everything that is wrong, in file order.
+
+    `exit_code` is 77 where a secret that others can read is all of it, else 78.
+    """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda problem: problem.line or 0))
         super().__init__("\n".join(str(problem) for problem in self.problems))
-
-    @property
-    def exit_code(self) -> int:
-        """77 where a secret that others can read is all that is wrong, else 78."""
-        exposed = all(problem.exposed_secret for problem in self.problems)
-        return EX_NOPERM if exposed and self.problems else EX_CONFIG
+        exposed = {problem.exposed_secret for problem in self.problems} == {True}
+        self.exit_code = EX_NOPERM if exposed else EX_CONFIG
 
 
 @dataclass
@@ -123,10 +122,15 @@ class Document:
             around[place[1]] = written
             self.flags[place] = flag
 
-    def read_as(self, section: type[S]) -> S | None:
-        """Return the document as such a section; what is wrong with it is reported."""
+    def check(self) -> None:
+        """Raise ConfigError where anything was reported."""
+        if self.problems:
+            raise ConfigError(self.problems)
+
+    def read_as(self, section: type[S]) -> S:
+        """Return the document as such a section; ConfigError has all that is wrong by then."""
         try:
-            return section.model_validate(self.value, context=self)
+            found = section.model_validate(self.value, context=self)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 # pydantic adds this part where a key itself is wrong, such as a label's name.
@@ -134,7 +138,9 @@ class Document:
                 exposed = getattr(detail.get("ctx", {}).get("error"), "exposed", False)
                 for within, message in _messages(section, detail, place):
                     self.report((*place, *within), message, exposed=exposed)
-            return None
+        # A key that is given twice can be read, but merging it would be guessing which one counts.
+        self.check()
+        return found
 
 
 def key_path(place: Place) -> str:

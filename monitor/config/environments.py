@@ -7,7 +7,7 @@ from pydantic import PrivateAttr
 
 from monitor.config import types as t
 from monitor.config.formats import matches
-from monitor.config.keys import Conflict, Section, key
+from monitor.config.keys import Conflict, Layer, Section, key, made
 from monitor.config.secrets import TokenSource
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentRule
@@ -20,7 +20,6 @@ from monitor.core.rules import RULES, Unreadable
 class Resolved:
     """What the settings of an environment come to, together with the global ones."""
 
-    settings: t.RuleSettings = field(default_factory=dict)
     rules: Mapping[str, EnvironmentRule] = field(default_factory=dict)  # its own, the enabled ones
     unreadable_after: Seconds = 0.0
     targets: Mapping[str, Target] = field(default_factory=dict)  # by id, without any listing
@@ -34,10 +33,7 @@ class Campaign(Section):
     id: t.CampaignId = key(..., "the campaign's id, as in its address in TalkOver")
     name: t.Words = key("", "its name, for people")
     labels: t.Labels = key({}, "labels on its alerts, over those of its environment")
-    # Validating no rules takes as long as validating all else of a campaign.
-    rules: t.CampaignRules = key(
-        {}, "settings of its rules, over all others", validate_default=False
-    )
+    rules: t.CampaignRules = made(t.no_rules, {}, "settings of its rules, over all others")
     # None where the file is silent: an override is stronger than the default, not than the file.
     expect_sftp: t.TrueOrFalse | None = key(
         None,
@@ -134,30 +130,27 @@ class Environment(Section):
 
 
 # What the file says of a campaign that is known from discovery alone.
-_UNLISTED = Campaign.model_construct(id="", name="", labels={}, rules={}, expect_sftp=None)
-# Rules by the overrides that set them.
+_UNLISTED = Campaign.model_construct(id="")
+# Rules by what sets them.
 _Shared = dict[tuple[int, ...], Mapping[str, Rule]]
 
 
-def resolve(environment: Environment, rules: t.RuleSettings, exported: tuple[str, ...]) -> None:
-    """Put into an environment that was just read what it comes to, with the global settings."""
-    settings = t.merge(rules, environment.rules)
-    own = resolve_rules(ENVIRONMENT_RULES, settings)
-    after = Unreadable(**settings.get(Unreadable.name, {})).after
-    _put(environment, Resolved(settings, own, after, exported=exported))
+def resolve(environment: Environment, rules: Layer, known: Resolved) -> Environment:
+    """Return an environment with its rules over the global ones, and what that comes to."""
+    copy = environment.model_copy(update={"rules": rules.under(environment.rules)})
+    settings = t.settings(copy.rules)
+    own, after = resolve_rules(ENVIRONMENT_RULES, settings), settings[Unreadable.name]["after"]
+    copy._resolved = replace(known, rules=own, unreadable_after=after)
+    copy._resolved = replace(copy._resolved, targets=targets(copy, TargetSet()))
+    return copy
 
 
 def narrowed(environment: Environment, wanted: Collection[str]) -> Environment:
     """Return the environment with these campaigns alone, listed or still to be discovered."""
     campaigns = tuple(one for one in environment.campaigns if one.id in wanted)
-    copy = environment.model_copy(update={"campaigns": campaigns})
-    _put(copy, replace(environment.resolved, only=frozenset(wanted)))
-    return copy
-
-
-def _put(environment: Environment, resolved: Resolved) -> None:
-    environment._resolved = resolved
-    environment._resolved = replace(resolved, targets=targets(environment, TargetSet()))
+    alone = environment.model_copy(update={"campaigns": campaigns})
+    known = replace(environment.resolved, only=frozenset(wanted))
+    return resolve(alone, environment.rules, known)
 
 
 def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target]:
@@ -182,31 +175,28 @@ def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target
     return found
 
 
-def own_settings(environment: Environment, campaign: Campaign) -> t.RuleSettings:
+def own_rules(environment: Environment, campaign: Campaign) -> Layer:
     """Return what overrides by name and a campaign of the file itself set of its rules."""
-    overrides = _matching(environment, campaign.name, "").values()
-    return t.merge(*(override.rules for override in overrides), campaign.rules)
+    overrides = _matching(environment, campaign.name, "")
+    return t.no_rules().under(*(override.rules for override in overrides), campaign.rules)
 
 
 def _target(
     environment: Environment, campaign: Campaign, listed: ListedCampaign | None, shared: _Shared
 ) -> Target:
-    """Return a campaign as it is to be polled; those with the same overrides have shared rules."""
+    """Return a campaign as it is to be polled; rules that the same layers set are shared."""
     name, kind, status = campaign.name, "", None
     if listed is not None:
         name, kind, status = name or listed.name, listed.campaign_type, listed.status
-    overrides = _matching(environment, name, kind)
-    over = {place: override.rules for place, override in overrides.items() if override.rules}
-    # Settings have no hash; which overrides they come from distinguishes them as well.
-    rules = None if campaign.rules else shared.get(tuple(over))
-    if rules is None:
-        settings = t.merge(environment.resolved.settings, *over.values(), campaign.rules)
-        rules = resolve_rules(RULES, settings)
-        if not campaign.rules:
-            shared[tuple(over)] = rules
+    layers = [*_matching(environment, name, kind), campaign]
+    over = [said.rules for said in layers if said.rules.model_fields_set]
+    # Settings have no hash, but live as long as the environment.
+    sources = tuple(map(id, over))
+    if sources not in shared:
+        merged = environment.rules.under(*over)
+        shared[sources] = resolve_rules(RULES, t.settings(merged))
     labels = dict(environment.labels)
     expected = campaign is not _UNLISTED or environment.discovery.expect_sftp
-    layers: list[Override | Campaign] = [*overrides.values(), campaign]
     for said in layers:
         labels |= said.labels
         expected = expected if said.expect_sftp is None else said.expect_sftp
@@ -216,20 +206,20 @@ def _target(
         name=name,
         labels=labels,
         exported=environment.resolved.exported,
-        rules=rules,
+        rules=shared[sources],
         expected=expected,
         muted_status=None if status in environment.discovery.statuses else status,
     )
 
 
-def _matching(environment: Environment, name: str, kind: str) -> dict[int, Override]:
-    """Return the overrides that match a campaign, by their place in the list."""
-    return {
-        place: override
-        for place, override in enumerate(environment.overrides)
+def _matching(environment: Environment, name: str, kind: str) -> list[Override | Campaign]:
+    """Return the overrides that match a campaign, in order."""
+    return [
+        override
+        for override in environment.overrides
         if override.match.campaign_type in (None, kind)
         and (override.match.name is None or matches((override.match.name,), name))
-    }
+    ]
 
 
 def _is_wanted(environment: Environment, listed: ListedCampaign) -> bool:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -76,21 +76,15 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+AN_ADDRESS = "host:port, [::1]:port or :port, with a port up to 65535"
+
+
 def listen_address(text: str) -> ListenAddress:
     """Return the address that `host:port`, `[::1]:port` or `:port` means."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
-        raise ValueError("expected host:port, [::1]:port or :port, with a port up to 65535")
-    if host.startswith("[") and host.endswith("]"):
-        # ip_address takes IPv4 as well, which has no place in brackets.
-        if ":" not in host:
-            raise ValueError("expected an IPv6 address in the brackets: [::1]:10022")
-        host = str(ip_address(host[1:-1]))
-    elif ":" in host:
-        raise ValueError("expected an IPv6 address in brackets: [::1]:10022")
-    elif not re.fullmatch("[A-Za-z0-9._-]*", host):
-        raise ValueError("expected host:port, [::1]:port or :port")
-    return ListenAddress(host, int(port))
+    found = re.fullmatch(r"([A-Za-z0-9._-]*|\[(.*:.*)\]):([0-9]{1,5})", text)
+    if found is None or int(found[3]) > 65535:
+        raise ValueError(f"expected {AN_ADDRESS}")
+    return ListenAddress(str(IPv6Address(found[2])) if found[2] else found[1], int(found[3]))
 
 
 _MARKS = {"query": "?", "fragment": "#", "query and fragment": "?#"}

@@ -11,14 +11,11 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from monitor.config.document import Document, Place, describe
 
-# Reads text, and if `in_document` the Document with it; ValueError may say what is wrong.
-Parse = Callable[..., Any]
 # A place in a section, and what is wrong there.
 Conflict = tuple[Place, str]
-# The closing brace is optional, so that one left out is reported and not taken for text.
+# What is behind ${ is optional, so that a mistake in it is reported and not taken for text.
 # A dollar before it makes it text: $${.
-_REFERENCES = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
-_INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_REFERENCES = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 
 
 def literal(value: object) -> object:
@@ -32,12 +29,11 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
 
     def value_of(match: re.Match[str]) -> str:
         """Return what stands for one `$`."""
-        if match[1] is None:
+        name, default = match[1], match[2]
+        if match[0] == "$${":
             return "${"
-        inside = _INSIDE.fullmatch(match[1])
-        if not match[2] or inside is None:
+        if name is None:
             raise ValueError("expected ${VAR} or ${VAR:-default} after the ${")
-        name, default = inside[1], inside[2]
         if default is None and name not in environ:
             unset.append(name)
         return environ.get(name, "") or default or ""
@@ -57,36 +53,29 @@ def expand(written: str, environ: Mapping[str, str]) -> str:
 class Key:
     """The type of a key: how its scalar is read, what it takes, and how it is shown."""
 
-    parse: Parse
+    parse: Callable[[str], Any]  # ValueError may say what is wrong
     expected: str
     schema: dict[str, Any]  # for editors
     show: Callable[[Any], Any] = literal
+    pattern: str = "(?s).*"  # that of the whole text
+    fits: Callable[[Any], bool] = lambda _: True
     expands: bool = True
     secret: bool = False  # in no message
-    in_document: bool = False
-    otherwise: Callable[[Document], Any] | None = None  # the value where the file has none
 
     def read(self, value: object, document: Document | None = None) -> Any:
         """Return the value that a scalar of the file means; ValueError says what was expected."""
-        if value is None and self.otherwise is not None and document is not None:
-            return self.otherwise(document)
-        if not isinstance(value, str | int | float):
-            raise self._error("", value)
-        # A default is a value of Python's; all that comes from the file is text.
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        if self.expands:
-            text = expand(text, document.environ if document else {})
-        try:
-            return self.parse(text, document) if self.in_document else self.parse(text)
-        except ValueError as error:
-            # What the text refers to cannot be used: what is wrong is not how it is written.
-            if self.in_document and error.args:
-                raise
-            raise self._error(str(error), value) from None
-
-    def _error(self, why: str, value: object) -> ValueError:
-        found = "" if self.secret else f", found {describe(value)}"
-        return ValueError(f"{why or f'expected {self.expected}'}{found}")
+        why = f"expected {self.expected}"
+        if isinstance(value, str | int | float):
+            # A default is a value of Python's; all that comes from the file is text.
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            if self.expands:
+                text = expand(text, document.environ if document else {})
+            try:
+                if re.fullmatch(self.pattern, text) and self.fits(meaning := self.parse(text)):
+                    return meaning
+            except ValueError as error:
+                why = str(error)
+        raise ValueError(why if self.secret else f"{why}, found {describe(value)}")
 
     def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
         # Plain, since pydantic reads for itself what YAML 1.2 does not: `yes` as true, for one.
@@ -99,14 +88,18 @@ class Key:
         # A copy, into which pydantic puts title and default.
         if not self.expands or self.schema == {"type": "string"}:
             return dict(self.schema)
-        nothing = [] if self.otherwise is None else [{"type": "null"}]
-        return {"anyOf": [dict(self.schema), {"type": "string", "pattern": r"\$\{"}, *nothing]}
+        return {"anyOf": [dict(self.schema), {"type": "string", "pattern": r"\$\{"}]}
 
 
 def key(default: Any, about: str, **more: Any) -> Any:
     """Declare a key of the file: its default, written as in the file (...: none), and its help."""
     # pydantic does not validate defaults by itself: text would stand where seconds belong.
     return Field(default, description=about, **{"validate_default": True, **more})
+
+
+def made(make: Callable[..., Any], shown: Any, about: str) -> Any:
+    """Declare a key whose default is made, maybe of the keys before it; editors get `shown`."""
+    return Field(default_factory=make, description=about, json_schema_extra={"default": shown})
 
 
 class Section(BaseModel):
@@ -130,41 +123,27 @@ class Section(BaseModel):
         return self
 
 
-def one_of(*words: str, **meanings: Any) -> Key:
-    """Return the type of a key that takes a word, member of an enumeration or name of a meaning."""
-    known = {**{str(word): word for word in words}, **meanings}
+class Layer(Section):
+    """A section that stands over others of its kind: what is set in it beats what is set there."""
 
-    def parse(text: str) -> Any:
-        """Return what the word means."""
-        if text not in known:
-            raise ValueError
-        return known[text]
+    def __eq__(self, other: object) -> bool:
+        # A default that is written out beats other layers, too.
+        alike = isinstance(other, Layer) and self.model_fields_set == other.model_fields_set
+        return alike and super().__eq__(other)
 
-    return Key(parse, f"one of {', '.join(known)}", {"enum": list(known)})
+    __hash__ = None  # type: ignore[assignment]
 
+    def under(self, *layers: "Layer") -> Self:
+        """Return this with layers over it, field by field; a later one beats an earlier one."""
+        merged = self
+        for layer in layers:
+            found = {name: getattr(layer, name) for name in layer.model_fields_set}
+            for name, value in found.items():
+                if isinstance(value, Layer):
+                    found[name] = getattr(merged, name).under(value)
+            merged = merged.model_copy(update=found)
+        return merged
 
-def matching(
-    pattern: str,
-    expected: str,
-    schema: dict[str, Any] | None = None,
-    convert: Callable[[str], Any] = str,
-    fits: Callable[[Any], bool] = lambda _: True,
-    **more: Any,
-) -> Key:
-    """Return the type of a key whose whole text matches a pattern, and whose value `fits`."""
-    compiled = re.compile(pattern)
-
-    def parse(text: str) -> Any:
-        """Return the value of a text that matches and fits."""
-        if not compiled.fullmatch(text) or not fits(value := convert(text)):
-            raise ValueError
-        return value
-
-    return Key(parse, expected, schema or {"type": "string", "pattern": f"^({pattern})$"}, **more)
-
-
-def whole_number(least: int, most: int) -> Key:
-    """Return the type of a key that takes a whole number in this range."""
-    expected = f"a whole number from {least:,} to {most:,}"
-    schema = {"type": "integer", "minimum": least, "maximum": most}
-    return matching("[-+]?[0-9]{1,18}", expected, schema, int, lambda it: least <= it <= most)
+    def written(self) -> dict[str, Any]:
+        """Return what is set in it, as the file has it, such as `for: 5m`."""
+        return self.model_dump(by_alias=True, exclude_unset=True)

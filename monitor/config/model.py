@@ -9,9 +9,9 @@ import yaml
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
 from monitor.config import types as t
-from monitor.config.environments import Environment, own_settings
+from monitor.config.environments import Environment, own_rules
 from monitor.config.formats import format_duration
-from monitor.config.keys import Conflict, Section, key, literal
+from monitor.config.keys import Conflict, Section, key, literal, made
 from monitor.core.model import MINUTE, Seconds, Severity
 
 _PROJECT = "https://github.com/sftp-config-monitor/sftp-config-monitor"
@@ -23,10 +23,10 @@ class Polling(Section):
 
     interval: t.PositiveDuration = key("5m", "healthy campaigns, and old alerts")
     # The default gives way to a shorter `interval`.
-    unhealthy_interval: t.PositiveDuration = Field(
-        default_factory=lambda known: min(MINUTE, known["interval"]),
-        description="a pending or young alert, or a failed poll; not longer than interval",
-        json_schema_extra={"default": "1m"},
+    unhealthy_interval: t.PositiveDuration = made(
+        lambda known: min(MINUTE, known["interval"]),
+        "1m",
+        "a pending or young alert, or a failed poll; not longer than interval",
     )
     idle_interval: t.PositiveDuration = key("30m", "campaigns whose alerts are muted")
     timeout: t.PositiveDuration = key("10s", "a whole request, body included")
@@ -223,10 +223,6 @@ class _Dumper(yaml.SafeDumper):
         """Indent the items of a list, as the example does."""
         super().increase_indent(flow, indentless=False)
 
-    def ignore_aliases(self, data: object) -> bool:
-        """Write the same labels out wherever they are."""
-        return True
-
 
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBERS, list("-+.0123456789"))
 
@@ -243,17 +239,14 @@ def json_schema() -> dict[str, Any]:
 def effective_yaml(config: Config) -> str:
     """Return the config as a file with every default filled in, and secrets as `<secret>`."""
     shown = config.model_dump(exclude_none=True, by_alias=True)
-    shown["rules"] = t.as_written(config.rules, in_full=True)
     if config.alerts.file.path is None:
         del shown["alerts"]["file"]
     for part, environment in zip(shown["environments"], config.environments, strict=True):
-        resolved = environment.resolved
-        part["rules"] = t.as_written(resolved.settings, in_full=True)
         for campaign, entry in zip(environment.campaigns, part["campaigns"], strict=True):
-            target = resolved.targets[campaign.id]
+            target = environment.resolved.targets[campaign.id]
             entry["labels"] = {name: literal(value) for name, value in target.labels.items()}
             # What overrides and the campaign itself set.
-            entry["rules"] = t.as_written(own_settings(environment, campaign))
+            entry["rules"] = own_rules(environment, campaign).written()
             entry["expect_sftp"] = target.expected
     # Text is not folded: nobody could search for it or paste it.
     text = yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**16)

@@ -3,7 +3,6 @@
 import os
 import re
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +14,8 @@ MAX_TOKEN_BYTES = 4096
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
 _STRANGE = "has blanks, control or non-ASCII characters: no token has"
 _BOM = b"\xef\xbb\xbf"
-_ESCAPED = re.compile(r"\\([0-7]{3})")
+# A line of /proc/self/mountinfo: its device, whether it is `ro`, and after a dash its type.
+_MOUNT = re.compile(r"^\d+ \d+ (\d+:\d+) \S+ \S+ (ro|rw)\b.* - (\S+) ", re.MULTILINE)
 
 
 class SecretError(ValueError):
@@ -23,26 +23,21 @@ class SecretError(ValueError):
 
     def __init__(self, message: str, *, exposed: bool = False) -> None:
         super().__init__(message)
-        self.exposed = exposed
-
-    @property
-    def exit_code(self) -> int:
-        """77 for a file that others can read, else 78."""
-        return os.EX_NOPERM if self.exposed else os.EX_CONFIG
+        self.exposed = exposed  # in a file that others can read
+        self.exit_code = os.EX_NOPERM if exposed else os.EX_CONFIG
 
 
 @dataclass(frozen=True, slots=True)
 class TokenSource:
     """Where an environment's token comes from: a file, or an environment variable's `value`.
 
-    Files in `credentials` ($CREDENTIALS_DIRECTORY of systemd), and those that `mounts` (the table
-    of mounted file systems) says are read-only, may be readable by others: nobody can change that.
+    Only files in memory that `mounts` (the table of mounted file systems) says are read-only may
+    be readable by others: nobody can change that.
     """
 
     file: Path | None = None
     variable: str | None = None
     value: SecretStr | None = field(default=None, repr=False)
-    credentials: Path | None = field(default=None, repr=False)
     mounts: Path = field(default=Path("/proc/self/mountinfo"), repr=False)
 
     def read(self) -> str:
@@ -72,10 +67,10 @@ class TokenSource:
             descriptor = os.open(path, flags)
             try:
                 # Of what was opened, not of the path: by now that may lead to another file.
-                mode = os.fstat(descriptor).st_mode
-                if not stat.S_ISREG(mode):
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
                     raise SecretError(f"{path} is not a regular file")
-                if mode & stat.S_IROTH and not self._cannot_be_hidden(path.resolve()):
+                if status.st_mode & stat.S_IROTH and not self._cannot_be_hidden(status):
                     why = f"{path} can be read by others: chmod o= it, and replace the token"
                     raise SecretError(why, exposed=True)
                 return os.read(descriptor, MAX_TOKEN_BYTES + 1)
@@ -84,36 +79,15 @@ class TokenSource:
         except OSError as error:
             raise SecretError(f"{path} cannot be read: {error.strerror}") from None
 
-    def _cannot_be_hidden(self, real: Path) -> bool:
-        if self.credentials is not None and real.is_relative_to(self.credentials.resolve()):
-            return True
+    def _cannot_be_hidden(self, status: os.stat_result) -> bool:
         try:
-            return on_read_only_tmpfs(real, self.mounts.read_text(errors="replace"))
+            return is_read_only_memory(status.st_dev, self.mounts.read_text(errors="replace"))
         except OSError:
             return False
 
 
-def token_source(
-    environ: Mapping[str, str], *, file: Path | None = None, variable: str | None = None
-) -> TokenSource:
-    """Return the source that is a file, or a variable of `environ` as it is now."""
-    directory = environ.get("CREDENTIALS_DIRECTORY")
-    value = None if variable is None else SecretStr(environ.get(variable, ""))
-    return TokenSource(file, variable, value, Path(directory) if directory else None)
-
-
-def on_read_only_tmpfs(path: Path, mounts: str) -> bool:
-    """Whether a resolved path is on a tmpfs mounted read-only, as Kubernetes mounts secrets."""
-    # A line of /proc/self/mountinfo: the 5th field is where, the 6th how, after a dash the type.
-    deepest, found = -1, False
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split()
-        if len(fields) < 6:
-            continue
-        point = Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4]))
-        # Of two mounts on one point the later hides the earlier one.
-        if path.is_relative_to(point) and len(point.parts) >= deepest:
-            deepest = len(point.parts)
-            found = "ro" in fields[5].split(",") and after.startswith("tmpfs ")
-    return found
+def is_read_only_memory(device: int, mounts: str) -> bool:
+    """Whether a device is as Kubernetes mounts secrets, and systemd credentials: never writable."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    found = {(kind, how) for at, how, kind in _MOUNT.findall(mounts) if at == number}
+    return found in ({("tmpfs", "ro")}, {("ramfs", "ro")})

@@ -3,21 +3,30 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from functools import cache
+from dataclasses import fields, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
-from pydantic import BeforeValidator, Field, GetPydanticSchema, TypeAdapter, create_model
-from pydantic_core import core_schema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetPydanticSchema,
+    PlainSerializer,
+    SecretStr,
+    TypeAdapter,
+    ValidationInfo,
+    create_model,
+)
 
 from monitor.config import formats as f
 from monitor.config.document import Document
-from monitor.config.keys import Key, Parse, Section, expand, matching, one_of, whole_number
-from monitor.config.secrets import TokenSource, token_source
+from monitor.config.keys import Key, Layer, expand, key, literal, made
+from monitor.config.secrets import TokenSource
 from monitor.core.environment import ENVIRONMENT_RULES
 from monitor.core.model import Seconds, Severity
-from monitor.core.rule import AgesBySchedule, BaseRule, PositiveSeconds
+from monitor.core.rule import AgesBySchedule, PositiveSeconds
 from monitor.core.rules import RULES
 from monitor.core.text import CAMPAIGN_ID
 from monitor.tls import client_context
@@ -26,83 +35,84 @@ T = TypeVar("T")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
-# What is set of each rule: rule name → field → value. What is not in it has its default.
-RuleSettings = Mapping[str, Mapping[str, Any]]
 _REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
-_BOOLEAN = "true|True|TRUE|false|False|FALSE"
-_NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?"
+_DIGITS = "[-+]?[0-9]{1,18}"
+_DECIMAL = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?"
 
 
-def _positive_duration(text: str) -> float:
+def one_of(*words: str, **meanings: Any) -> Key:
+    """Return the type of a key that takes a word, member of an enumeration or name of a meaning."""
+    known = {**{str(word): word for word in words}, **meanings}
+    pattern = "|".join(map(re.escape, known))
+    return Key(
+        known.__getitem__, f"one of {', '.join(known)}", {"enum": list(known)}, pattern=pattern
+    )
+
+
+def matching(pattern: str, expected: str, **more: Any) -> Key:
+    """Return the type of a key whose whole text matches a pattern."""
+    schema = {"type": "string", "pattern": f"^({pattern})$"}
+    return Key(str, expected, schema, pattern=pattern, **more)
+
+
+def _whole(least: int, most: int) -> Key:
+    expected = f"a whole number from {least:,} to {most:,}"
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return Key(int, expected, schema, pattern=_DIGITS, fits=lambda it: least <= it <= most)
+
+
+def _positive(text: str) -> Seconds:
     if not (seconds := f.parse_duration(text)):
         raise ValueError("expected a duration longer than 0")
     return seconds
 
 
-def _path(text: str, document: Document) -> Path:
-    if not text:
-        raise ValueError
-    return document.folder / text
+def _in_folder(path: Path, info: "ValidationInfo[Document]") -> Path:
+    return info.context.folder / path
 
 
-def _present_file(text: str, document: Document) -> Path:
-    path = _path(text, document)
+def _present(path: Path) -> Path:
     if not path.is_file():
         raise ValueError(f"{path} is not a file")
     return path
 
 
-def _authority(text: str, document: Document) -> Path:
-    path = _path(text, document)
+def _authority(path: Path) -> Path:
     client_context(path)
     return path
 
 
-def _new_file(text: str, document: Document) -> Path:
-    path = _path(text, document)
+def _new(path: Path) -> Path:
     if not path.parent.is_dir():
         raise ValueError(f"expected a file in a directory that is there; {path.parent} is not")
     return path
 
 
-def _database(document: Document) -> Path:
+def _database(value: object, info: "ValidationInfo[Document]") -> object:
     # systemd gives several directories where the unit names several; the first is ours.
-    folder = document.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    return (Path(folder or ".") / "sftp-monitor.db").absolute()
+    folder = info.context.environ.get("STATE_DIRECTORY", "").split(":")[0] or "."
+    return literal((Path(folder) / "sftp-monitor.db").absolute()) if value is None else value
 
 
-def _secret_file(text: str, document: Document) -> TokenSource:
-    source = token_source(document.environ, file=_path(text, document))
+def _secret_variable(written: str, info: "ValidationInfo[Document]") -> TokenSource:
+    value, name = expand(written, info.context.environ), written[2:-1]
+    return TokenSource(variable=name, value=SecretStr(value))
+
+
+def _usable(source: TokenSource) -> TokenSource:
     # Read once, so that a wrong one is reported here and not by the first poll.
     source.read()
     return source
 
 
-def _secret_variable(written: str, document: Document) -> TokenSource:
-    if not (reference := re.fullmatch(_REFERENCE, written)):
-        raise ValueError
-    expand(written, document.environ)
-    source = token_source(document.environ, variable=reference[1])
-    source.read()
-    return source
-
-
-def _text(parse: Parse, expected: str, schema: Mapping[str, Any] = {}, **more: Any) -> Key:
-    return Key(parse, expected, {"type": "string", **schema}, **more)
-
-
-def _url(parse: Parse, expected: str = "a URL", **more: Any) -> Key:
+def _url(parse: Callable[[str], str], expected: str = "a URL", **more: Any) -> Key:
     # Not repeated in messages: people put passwords into URLs.
-    return _text(parse, expected, schema={"format": "uri"}, secret=True, **more)
+    return Key(parse, expected, {"type": "string", "format": "uri"}, secret=True, **more)
 
 
-def _file(parse: Parse, **more: Any) -> Key:
-    return _text(parse, "a path", schema={"minLength": 1}, in_document=True, **more)
-
-
-def _duration(parse: Parse, **more: Any) -> Key:
-    schema = {"pattern": f.DURATION_PATTERN, **more}
-    return _text(parse, f.A_DURATION, schema=schema, show=f.format_duration)
+def _duration(parse: Callable[[str], float], **more: Any) -> Key:
+    schema = {"type": "string", "pattern": f.DURATION_PATTERN, **more}
+    return Key(parse, f.A_DURATION, schema, f.format_duration)
 
 
 def _name(most: int) -> Key:
@@ -115,46 +125,66 @@ OrNothing = BeforeValidator(lambda value: {} if value is None else value)
 
 DURATION = _duration(f.parse_duration, type=["string", "integer"], minimum=0, maximum=0)
 Duration = Annotated[float, DURATION]
-PositiveDuration = Annotated[float, _duration(_positive_duration)]
-TrueOrFalse = Annotated[
-    bool,
-    matching(_BOOLEAN, "true or false", {"type": "boolean"}, lambda text: text.lower() == "true"),
-]
+PositiveDuration = Annotated[float, _duration(_positive)]
+_BOOLEAN = Key(
+    lambda text: text.lower() == "true",
+    "true or false",
+    {"type": "boolean"},
+    pattern="true|True|TRUE|false|False|FALSE",
+)
+TrueOrFalse = Annotated[bool, _BOOLEAN]
 # Digits enough are infinity, too.
-Number = Annotated[float, matching(_NUMBER, "a number", {"type": "number"}, float, math.isfinite)]
-WholeNumber = Annotated[int, whole_number(0, 10**9)]
-Count = Annotated[int, whole_number(1, 10**6)]
-Concurrency = Annotated[int, whole_number(1, 1000)]
-_SHARE = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
-Share = Annotated[
+_NUMBER = Key(float, "a number", {"type": "number"}, pattern=_DECIMAL, fits=math.isfinite)
+Number = Annotated[float, _NUMBER]
+WholeNumber = Annotated[int, _whole(0, 10**9)]
+Count = Annotated[int, _whole(1, 10**6)]
+Concurrency = Annotated[int, _whole(1, 1000)]
+_SHARE = Key(
     float,
-    matching(_NUMBER, "a number above 0 and at most 1", _SHARE, float, lambda part: 0 < part <= 1),
+    "a number above 0 and at most 1",
+    {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    pattern=_DECIMAL,
+    fits=lambda part: 0 < part <= 1,
+)
+Share = Annotated[float, _SHARE]
+_STRING = {"type": "string"}
+Words = Annotated[str, Key(str, "text", _STRING)]
+_PATH = Key(Path, "a path", {**_STRING, "minLength": 1}, pattern=".+")
+FilePath = Annotated[Path, _PATH, AfterValidator(_in_folder)]
+PresentFile = Annotated[FilePath, AfterValidator(_present)]
+NewFile = Annotated[FilePath, AfterValidator(_new)]
+StatePath = Annotated[
+    FilePath,
+    BeforeValidator(_database),
+    Field(json_schema_extra=lambda schema: schema["anyOf"].append({"type": "null"})),
 ]
-Words = Annotated[str, _text(str, "text")]
-FilePath = Annotated[Path, _file(_path)]
-PresentFile = Annotated[Path, _file(_present_file)]
-NewFile = Annotated[Path, _file(_new_file)]
-StatePath = Annotated[Path, _file(_path, otherwise=_database)]
-AuthorityFile = Annotated[Path, _file(_authority)]
-SECRET_FILE = _file(_secret_file, show=lambda source: str(source.file))
-SecretFile = Annotated[TokenSource, SECRET_FILE]
-SECRET_VARIABLE = _text(
-    _secret_variable,
+AuthorityFile = Annotated[FilePath, AfterValidator(_authority)]
+SecretFile = Annotated[
+    TokenSource,
+    replace(_PATH, show=lambda source: str(source.file)),
+    AfterValidator(_in_folder),
+    AfterValidator(TokenSource),
+    AfterValidator(_usable),
+]
+_VARIABLE = Key(
+    str,
     "${VAR} (no token belongs into this file), or token_file instead",
-    schema={"pattern": f"^{_REFERENCE}$"},
+    {**_STRING, "pattern": f"^{_REFERENCE}$"},
     show=lambda source: f"<secret>  # from ${{{source.variable}}}",
+    pattern=_REFERENCE,
     expands=False,
     secret=True,
-    in_document=True,
 )
-SecretVariable = Annotated[TokenSource, SECRET_VARIABLE]
-_REGEX = {"format": "regex"}
-Expression = Annotated[str, _text(f.expression, "a regular expression", schema=_REGEX)]
+SecretVariable = Annotated[
+    TokenSource, _VARIABLE, AfterValidator(_secret_variable), AfterValidator(_usable)
+]
+_REGEX = {**_STRING, "format": "regex"}
+Expression = Annotated[str, Key(f.expression, "a regular expression", _REGEX)]
 EnvironmentName = Annotated[str, _name(64)]
 ReceiverName = Annotated[str, _name(32)]
 CampaignId = Annotated[str, matching(CAMPAIGN_ID, "an id of 1 to 64 of A-Z, a-z, 0-9, _ and -")]
-_LABEL = {"pattern": f.LABEL_NAME_PATTERN}
-LabelName = Annotated[str, _text(f.label_name, "a label name", schema=_LABEL, expands=False)]
+_LABEL = {**_STRING, "pattern": f.LABEL_NAME_PATTERN}
+LabelName = Annotated[str, Key(f.label_name, "a label name", _LABEL, expands=False)]
 LabelValue = Annotated[str, Key(str, "text", {"type": ["string", "number", "boolean"]})]
 Labels = Annotated[
     dict[LabelName, LabelValue],
@@ -177,10 +207,9 @@ ReceiverUrl = Annotated[
     str,
     _url(lambda text: f.url(text, "fragment"), show=lambda url: f"{f.origin(url)}/<secret>"),
 ]
-RunbookUrl = Annotated[str, _text(f.runbook_url, "a URL with {rule} in it")]
-_PORT = {"pattern": ":[0-9]{1,5}$"}
-_ADDRESS = _text(f.listen_address, "host:port, [::1]:port or :port", schema=_PORT)
-Listen = Annotated[f.ListenAddress, _ADDRESS]
+RunbookUrl = Annotated[str, Key(f.runbook_url, "a URL with {rule} in it", _STRING)]
+_PORT = {**_STRING, "pattern": ":[0-9]{1,5}$"}
+Listen = Annotated[f.ListenAddress, Key(f.listen_address, f.AN_ADDRESS, _PORT)]
 
 _OF_SETTINGS: Mapping[Any, Any] = {
     bool: TrueOrFalse,
@@ -195,74 +224,52 @@ _OF_SETTINGS: Mapping[Any, Any] = {
 }
 
 
-def _rules(name: str, known: Callable[[], Mapping[str, type[BaseRule]]]) -> GetPydanticSchema:
-    """Return the type of `rules`; kept is what is set: what is not would beat other layers."""
-    return GetPydanticSchema(
-        lambda _, handler: core_schema.no_info_after_validator_function(
-            lambda rules: {name: _set(section) for name, section in _set(rules).items()},
-            handler(_rules_section(name, tuple(known().values()))),
-            serialization=core_schema.plain_serializer_function_ser_schema(as_written),
-        )
-    )
-
-
-def rule_classes() -> dict[str, type[BaseRule]]:
-    """Return every rule that there is now by name: of campaigns, then of environments."""
-    return {**RULES, **ENVIRONMENT_RULES}
-
-
-Rules = Annotated[RuleSettings, _rules("Rules", rule_classes)]
-CampaignRules = Annotated[RuleSettings, _rules("CampaignRules", lambda: RULES)]
-
-
-def merge(*layers: RuleSettings) -> dict[str, dict[str, Any]]:
-    """Return the settings merged field by field; a later layer beats an earlier one."""
-    merged: dict[str, dict[str, Any]] = {}
-    for layer in layers:
-        for rule, settings in layer.items():
-            merged[rule] = {**merged.get(rule, {}), **settings}
-    return merged
-
-
-def as_written(settings: RuleSettings, *, in_full: bool = False) -> dict[str, dict[str, Any]]:
-    """Return settings as the file has them, such as `for: 5m`; `in_full` with every default."""
-    known: Mapping[str, Any] = rule_classes()
-    return {
-        name: _settings_section(known[name])
-        .model_construct(**settings.get(name, {}))
-        .model_dump(by_alias=True, exclude_unset=not in_full)
-        for name in (known if in_full else settings)
-    }
-
-
-def _set(section: Section) -> dict[str, Any]:
-    return {name: value for name, value in section if name in section.model_fields_set}
+# Made when they are needed: a rule of a test's own counts as well.
+Rules = Annotated[
+    Layer,
+    GetPydanticSchema(lambda _, handler: handler(_rules("Rules", *RULES, *ENVIRONMENT_RULES))),
+]
+CampaignRules = Annotated[
+    Layer,
+    GetPydanticSchema(lambda _, handler: handler(_rules("CampaignRules", *RULES))),
+    PlainSerializer(Layer.written),
+]
 
 
 @cache
-def _rules_section(name: str, rules: tuple[Any, ...]) -> type[Section]:
+def _unset(section: type[Layer]) -> Layer:
+    # One for all: to make one for each of 10,000 campaigns takes as long as all their rest.
+    return section()
+
+
+def no_rules() -> Layer:
+    """Return the rules of a campaign that sets none."""
+    return _unset(_rules("CampaignRules", *RULES))
+
+
+def settings(rules: Layer) -> dict[str, dict[str, Any]]:
+    """Return the settings of rules: rule name → field → value."""
+    return {name: dict(section) for name, section in rules}
+
+
+@cache
+def _rules(name: str, *rules: str) -> type[Layer]:
     """Return the section in which these rules can be set: one class, wherever it is used."""
-    # What is not set is not validated: nine sections for each of 10,000 campaigns.
+    known: Mapping[str, Any] = {**RULES, **ENVIRONMENT_RULES}
     found: dict[str, Any] = {}
-    for cls in rules:
-        field = Field(None, description=cls.meaning, json_schema_extra={"default": {}})
-        found[cls.name] = (_settings_section(cls), field)
-    return create_model(name, __base__=Section, **found)
+    for rule in rules:
+        section = _settings_section(known[rule])
+        found[rule] = (section, made(partial(_unset, section), {}, known[rule].meaning))
+    return create_model(name, __base__=Layer, **found)
 
 
 @cache
-def _settings_section(cls: Any) -> type[Section]:
+def _settings_section(cls: Any) -> type[Layer]:
     hints, defaults = get_type_hints(cls, include_extras=True), cls()
     found: dict[str, Any] = {}
     for setting in fields(cls):
         kind, default = _OF_SETTINGS[hints[setting.name]], getattr(defaults, setting.name)
-        found[setting.name] = (
-            kind,
-            Field(
-                default,
-                description=setting.metadata["help"],
-                alias=setting.name.rstrip("_"),  # `for_` is the key `for`
-                json_schema_extra={"default": TypeAdapter(kind).dump_python(default)},
-            ),
-        )
-    return create_model(f"{cls.__name__}Settings", __base__=Section, **found)
+        written, name = TypeAdapter(kind).dump_python(default), setting.name.rstrip("_")
+        # `for_` is the key `for`.
+        found[setting.name] = (kind, key(written, setting.metadata["help"], alias=name))
+    return create_model(f"{cls.__name__}Settings", __base__=Layer, **found)

@@ -13,7 +13,7 @@ from typing import Annotated
 from monitor.config import types as t
 from monitor.config.document import ConfigError, Problem
 from monitor.config.formats import is_loopback
-from monitor.config.keys import Conflict, Section, key, matching, one_of
+from monitor.config.keys import Conflict, Section, key
 from monitor.config.model import Web
 from monitor.config.yaml import parse, read_bytes
 from monitor.tls import trust
@@ -46,10 +46,10 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
     "Strict-Transport-Security": (),
 }
 
-Header = Annotated[str, one_of(*_HEADERS)]
-HeaderValue = Annotated[str, matching("[ -~]+", "printable ASCII")]
-UserName = Annotated[str, matching("[^:]+", "a user name without a colon")]
-PasswordHash = Annotated[str, matching(_BCRYPT, _A_HASH, secret=True)]
+Header = Annotated[str, t.one_of(*_HEADERS)]
+HeaderValue = Annotated[str, t.matching("[ -~]+", "printable ASCII")]
+UserName = Annotated[str, t.matching("[^:]+", "a user name without a colon")]
+PasswordHash = Annotated[str, t.matching(_BCRYPT, _A_HASH, secret=True)]
 
 
 class TlsServer(Section):
@@ -57,14 +57,14 @@ class TlsServer(Section):
 
     cert_file: t.PresentFile | None = key(None, "certificate and its chain, PEM")
     key_file: t.PresentFile | None = key(None, "the certificate's private key, PEM")
-    client_auth_type: Annotated[ssl.VerifyMode, one_of(**_CLIENTS)] = key("NoClientCert", "")
+    client_auth_type: Annotated[ssl.VerifyMode, t.one_of(**_CLIENTS)] = key("NoClientCert", "")
     client_ca_file: t.AuthorityFile | None = key(None, "who may sign clients' certificates")
     client_allowed_sans: t.Items[t.Words] = key(
         [], "names, one of which a client's certificate must have"
     )
-    min_version: Annotated[str, one_of(*_VERSIONS)] = key("TLS12", "")
-    max_version: Annotated[str, one_of(*_VERSIONS)] = key("TLS13", "")
-    cipher_suites: t.Items[Annotated[str, one_of(**_SUITES)]] = key(
+    min_version: Annotated[str, t.one_of(*_VERSIONS)] = key("TLS12", "")
+    max_version: Annotated[str, t.one_of(*_VERSIONS)] = key("TLS13", "")
+    cipher_suites: t.Items[Annotated[str, t.one_of(**_SUITES)]] = key(
         [], "for TLS 1.2, the preferred one first"
     )
     prefer_server_cipher_suites: t.TrueOrFalse = key(True, "no effect, as in Go since 1.17")
@@ -84,9 +84,10 @@ class TlsServer(Section):
         if self.min_version > self.max_version:
             yield ("max_version",), f"expected at least {self.min_version}, which is min_version"
 
-    def context(self) -> ssl.SSLContext:
-        """Return the TLS that a server speaks; ValueError says why the key cannot be used."""
-        assert self.cert_file is not None
+    def context(self) -> ssl.SSLContext | None:
+        """Return the TLS that a server speaks, if any; ValueError: its key cannot be used."""
+        if self.cert_file is None:
+            return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = _VERSIONS[self.min_version]
         context.maximum_version = _VERSIONS[self.max_version]
@@ -150,17 +151,15 @@ def read_access(path: Path | None) -> Access:
     """Return what a web config file says, now; ConfigError has all its problems at once."""
     if path is None:
         return Access()
-    document, tls = parse(read_bytes(path), str(path)), None
     # The format has no ${VAR}: with no variables at all, one that somebody wrote is reported.
+    document = parse(read_bytes(path), str(path))
     file = document.read_as(WebFile)
-    if file and file.tls_server_config.cert_file and not document.problems:
-        try:
-            tls = file.tls_server_config.context()
-        except ValueError as error:
-            document.report(("tls_server_config", "key_file"), str(error))
-    if file is None or document.problems:
-        raise ConfigError(document.problems)
     server = file.tls_server_config
+    try:
+        tls = server.context()
+    except ValueError as error:
+        document.report(("tls_server_config", "key_file"), str(error))
+    document.check()
     return Access(
         users=file.basic_auth_users,
         headers=file.http_server_config.headers,

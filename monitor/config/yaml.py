@@ -41,14 +41,12 @@ def read_bytes(path: Path) -> bytes:
     return raw
 
 
-def parse(raw: bytes | str, file: str, environ: Mapping[str, str] = {}) -> Document:
+def parse(raw: bytes, file: str, environ: Mapping[str, str] = {}) -> Document:
     """Return the document in `raw`; ConfigError where it is none."""
-    if isinstance(raw, bytes):
-        try:
-            raw = raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            _stop(file, error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")
-    root = _compose(raw, file)
+    try:
+        root = _compose(raw.decode("utf-8-sig"), file)
+    except UnicodeDecodeError as error:
+        _stop(file, error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")
     if root is None:
         _stop(file, None, "the file is empty")
     if not isinstance(root, yaml.MappingNode):

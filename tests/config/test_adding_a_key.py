@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from monitor.config import ConfigError
 from monitor.config import types as t
-from monitor.config.keys import Section, key
+from monitor.config.keys import Layer, Section, key
 from monitor.config.yaml import parse
 
 
@@ -15,9 +16,10 @@ class Proxy(Section):
 
 
 def read(text: str) -> tuple[Proxy | None, list[str]]:
-    document = parse(text, "/etc/f", {"SECONDS": "30s"})
-    found = document.read_as(Proxy)
-    return found, [str(problem) for problem in document.problems]
+    try:
+        return parse(text.encode(), "/etc/f", {"SECONDS": "30s"}).read_as(Proxy), []
+    except ConfigError as error:
+        return None, [str(problem) for problem in error.problems]
 
 
 def test_it_is_read_by_its_type() -> None:
@@ -36,6 +38,20 @@ def test_a_mistake_is_reported_with_its_place() -> None:
         "/etc/f:1: timeout: expected a duration with a unit: write 30s, 5m, 1h30m or 7d, found '5'",
         "/etc/f:2: credential: unknown key; did you mean credentials?",
     ]
+
+
+class Retries(Layer):
+    """How a campaign's requests are tried again."""
+
+    most: t.Count = key(3, "so many times")
+    pause: t.PositiveDuration = key("1s", "between two of them")
+
+
+def test_a_section_that_merges_field_by_field_is_declared_once_as_well() -> None:
+    said: tuple[dict[str, object], ...] = ({"most": 5, "pause": "2s"}, {"most": 3}, {})
+    merged = Retries().under(*map(Retries.model_validate, said))
+    assert (merged.most, merged.pause) == (3, 2.0)
+    assert Retries.model_validate({"most": 3}) != Retries.model_validate({})
 
 
 def test_it_is_shown_as_the_file_has_it_and_editors_get_its_help() -> None:

@@ -37,6 +37,16 @@ def test_one_in_which_a_default_is_written_out_is_not(tmp_path: Path) -> None:
     assert kept(before, after) == ["production"]
 
 
+def test_one_whose_override_has_a_default_written_out_is_not(tmp_path: Path) -> None:
+    override = "overrides: [{match: {name: later}, rules: {stale_test: {%s: %s}}}]"
+    texts = [
+        TWO.replace("'${OTHER}'", f"'${{OTHER}}', {override % one}")
+        for one in (("max_age", "30d"), ("for", "0"))
+    ]
+    before, after = (loaded(tmp_path, text) for text in texts)
+    assert kept(before, after) == ["production"]
+
+
 def test_none_is_where_the_global_rules_changed(tmp_path: Path) -> None:
     changed = TWO + "rules: {stale_test: {max_age: 10d}}\n"
     assert kept(loaded(tmp_path, TWO), loaded(tmp_path, changed)) == []

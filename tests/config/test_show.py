@@ -1,7 +1,6 @@
 """The effective config loads again to the same one; the JSON Schema says what the loader does."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +57,8 @@ def in_force(config: Config) -> tuple[object, ...]:
     """Return what a config comes to, without what says where things came from."""
     environments = [
         (
-            one.model_copy(update={"rules": {}, "campaigns": (), "token": None}).model_dump(),
-            replace(one.resolved, settings={}),
+            one.model_dump(exclude={"rules", "campaigns", "token"}),
+            one.resolved,
         )
         for one in config.environments
     ]
@@ -187,7 +186,7 @@ def keys_in_example() -> set[str]:
         commented_out = mark and not indent.strip() and rest.split(" ")[0].rstrip(":") in COMMENTED
         lines.append(indent + rest if commented_out else line)
     text = "\n".join(lines).replace("token_file: /run/secrets/talkover", "# in place of token")
-    document = parse(text, "example")
+    document = parse(text.encode(), "example")
     named = {tuple(p for p in place if isinstance(p, str)) for place in document.lines}
     return {".".join(place) for place in named if place} | {"environments.token_file"}
 

@@ -12,7 +12,7 @@ from support.config_files import MINIMAL, loaded, problems_in
 
 
 def parsed(text: str) -> Document:
-    return parse(text, "file")
+    return parse(text.encode(), "file")
 
 
 @pytest.mark.parametrize(
