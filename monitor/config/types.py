@@ -55,7 +55,8 @@ def matching(pattern: str, expected: str, **more: Any) -> Key:
     return Key(str, expected, schema, pattern=pattern, **more)
 
 
-def _whole(least: int, most: int) -> Key:
+def whole_number(least: int, most: int) -> Key:
+    """Return the type of a key that takes a whole number in this range."""
     expected = f"a whole number from {least:,} to {most:,}"
     schema = {"type": "integer", "minimum": least, "maximum": most}
     return Key(int, expected, schema, pattern=_DIGITS, fits=lambda it: least <= it <= most)
@@ -136,9 +137,9 @@ TrueOrFalse = Annotated[bool, _BOOLEAN]
 # Digits enough are infinity, too.
 _NUMBER = Key(float, "a number", {"type": "number"}, pattern=_DECIMAL, fits=math.isfinite)
 Number = Annotated[float, _NUMBER]
-WholeNumber = Annotated[int, _whole(0, 10**9)]
-Count = Annotated[int, _whole(1, 10**6)]
-Concurrency = Annotated[int, _whole(1, 1000)]
+WholeNumber = Annotated[int, whole_number(0, 10**9)]
+Count = Annotated[int, whole_number(1, 10**6)]
+Concurrency = Annotated[int, whole_number(1, 1000)]
 _SHARE = Key(
     float,
     "a number above 0 and at most 1",

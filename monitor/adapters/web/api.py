@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -10,13 +11,14 @@ from aiohttp import web
 
 from monitor.adapters.web import schemas, serializers
 from monitor.adapters.web.serializers import LIMIT
-from monitor.config.keys import Key, matching, one_of, whole_number
+from monitor.config.keys import Key
+from monitor.config.types import one_of, whole_number
 from monitor.core.model import Instant, PollError, SftpConfig
 from monitor.core.snapshot import Health, HistoryQuery, Snapshot
 from monitor.core.text import clean
 from monitor.serialize import EventRecord, Schemas
 
-_TEXT = Key(str, "text", {"type": "string"})
+_TEXT = Key(str, "text", {"type": "string"}, expands=False)
 
 
 class HistoryUnreadableError(web.HTTPServiceUnavailable):
@@ -66,7 +68,7 @@ def _status(program: Program, snapshot: Snapshot) -> schemas.StatusAnswer:
 
 def _campaigns(_: Program, snapshot: Snapshot, **query: Any) -> schemas.CampaignsAnswer:
     if "environment" in query:
-        _read("environment", query["environment"], one_of(*snapshot.environments))
+        _read("environment", query["environment"], _plain(one_of(*snapshot.environments)))
     return serializers.campaigns_page(snapshot, **query)
 
 
@@ -124,7 +126,7 @@ class Endpoint(NamedTuple):
 
 def _read(name: str, value: str, key: Key) -> Any:
     try:
-        return key.parse(value)
+        return key.read(value)
     except ValueError:
         what = f"{name}: expected {key.expected}, got {clean(value, 64)!r}"
         raise web.HTTPBadRequest(text=what) from None
@@ -133,22 +135,28 @@ def _read(name: str, value: str, key: Key) -> Any:
 def _paged(
     what: str, pattern: str, convert: Callable[[str], Any] = lambda key: tuple(key.split("/"))
 ) -> dict[str, Parameter]:
-    after = matching(pattern, "the `next` of the page before", {"type": "string"}, convert)
+    about, schema = "the `next` of the page before", {"type": "string"}
+    after = Key(convert, about, schema, pattern=pattern, expands=False)
     return {"next": Parameter("next of the page before", after), "limit": Parameter(what, _LIMIT)}
 
 
-_LIMIT = whole_number(1, LIMIT)
+# In a query `${` is nothing but text.
+_plain = partial(replace, expands=False)
+_LIMIT = _plain(whole_number(1, LIMIT))
 _LIMIT.schema["default"] = LIMIT
-_SINCE = matching(
-    r"(?a:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d))",
+_SINCE = Key(
+    lambda text: datetime.fromisoformat(text).timestamp(),
     "an RFC 3339 time such as 2026-10-23T09:30:00Z",
     {"type": "string", "format": "date-time"},
-    lambda text: datetime.fromisoformat(text).timestamp(),
+    pattern=r"(?a:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d))",
+    expands=False,
 )
 _ENVIRONMENT = {"environment": Parameter("only of this environment")}
 _OF_CAMPAIGNS = {
     **_ENVIRONMENT,
-    "health": Parameter("only of this health; may be repeated", one_of(*Health), repeated=True),
+    "health": Parameter(
+        "only of this health; may be repeated", _plain(one_of(*Health)), repeated=True
+    ),
     **_paged("campaigns a page", "[^/]*/[^/]*"),
 }
 _OF_ALERTS = _paged("alerts a page", "[^/]*/[^/]*/[^/]*")
