@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 from zlib import crc32
 
@@ -11,7 +10,6 @@ from monitor.core.clock import with_server_date
 from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentContext, observe
 from monitor.core.model import AlertLabels, Event, Finding, Instant, Observation, Seconds
 from monitor.core.rule import (
-    EVERY_OTHER_RULE,
     RULES,
     EvaluationInput,
     RemindEvery,
@@ -20,7 +18,15 @@ from monitor.core.rule import (
 )
 from monitor.core.rules import Unreadable
 from monitor.core.schedule import Priority
-from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus, LastKnown, clamped
+from monitor.core.snapshot import Entry
+from monitor.core.status import (
+    OURS,
+    SPANS_OF_BREAKER,
+    Ahead,
+    CampaignStatus,
+    EnvironmentStatus,
+    redated,
+)
 
 # A deadline up to so many intervals after the regular poll is kept, in case that runs late.
 DEADLINES_KEPT = 3
@@ -60,11 +66,16 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     inputs = EvaluationInput(status.error or observation, status, target, now, others_read_at)
     findings = evaluate_all(target.rules, inputs, ahead)
     initial = before.last_known.last_read_at is None and status.last_known.last_read_at is not None
-    source = _source(status, target, now, initial=initial)
-    inhibitor_of = partial(_inhibitor_of, status.last_known, target, environment_alert)
-    alerts, events = machine.decide(
-        before.alerts, findings, target.rules, source, remind_every, inhibitor_of
-    )
+    # What mutes a rule, but for other rules, by order of precedence from the last.
+    muted = {} if environment_alert is None else {Unreadable.name: environment_alert}
+    if target.muted_status is not None:
+        muted = dict.fromkeys(target.rules, "campaign_status")
+    # From memory, not from the observation: it stays in force through polls that fail.
+    config = status.last_known.config
+    if config is not None and not config.is_enabled:
+        muted |= {name: "disabled" for name, rule in target.rules.items() if rule.needs_enabled}
+    source = replace(_source(status, target, now), initial=initial, muted=muted)
+    alerts, events = machine.decide(before.alerts, findings, target.rules, source, remind_every)
     return Decision(replace(status, alerts=alerts), findings, events)
 
 
@@ -81,9 +92,7 @@ def reconcile(
         after = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
     else:
         # An instant from the future (the clock was wrong) would confirm a loss of today.
-        last_known = replace(
-            status.last_known, last_read_at=clamped(now)(status.last_known.last_read_at)
-        )
+        last_known = redated(status.last_known, "last_read_at", latest=now)
         after = replace(status, alerts=alerts, last_known=last_known)
     return Decision(after, {}, events)
 
@@ -111,9 +120,9 @@ def next_poll(
     the decision that `status` has just come from, by the same clocks, save evaluating them again.
     """
     # From the future (our clock was set back) it would put off the next poll until then.
-    polled_at = clamped(now)(status.polled_at)
-    if polled_at is None:
+    if status.polled_at is None:
         return None
+    polled_at = min(status.polled_at, now)
     if target.muted_status is not None:
         idle = max(intervals.idle_interval, intervals.interval)
         return NextPoll(_next_slot(status, polled_at, idle), Priority.ROUTINE)
@@ -163,7 +172,7 @@ def reconcile_environment(
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
     """Decide what a start or a changed config means; without a context it has left, for `gone`."""
     # A call from the future (the clock was wrong) would put off the next probe until then.
-    kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
+    kept = redated(before, *SPANS_OF_BREAKER, "swept_at", latest=now)
     rules, labels = (context.rules, context.labels) if context else ({}, AlertLabels())
     source = machine.EventSource(before.name, labels, now)
     alerts, events = machine.reconcile(kept.alerts, ENVIRONMENT_RULES, rules, source, gone)
@@ -188,40 +197,16 @@ def next_probe(
     return regular if deadline is None else min(regular, deadline + machine.AFTER_DEADLINE)
 
 
-def _inhibitor_of(
-    last_known: LastKnown,
-    target: Target,
-    environment_alert: str | None,
-    rule: str,
-    alerts: machine.Alerts,
-) -> str | None:
-    """Return what mutes a rule, by the order of precedence of the rules' table; None: nothing."""
-    for name, other in target.rules.items():
-        muted = rule in other.inhibits or (EVERY_OTHER_RULE in other.inhibits and rule != name)
-        if muted and name in alerts and alerts[name].unhealthy:
-            return name
-    # From memory, not from the observation: it stays in force through polls that fail.
-    switched_off = last_known.config is not None and not last_known.config.is_enabled
-    if switched_off and target.rules[rule].needs_enabled:
-        return "disabled"
-    if target.muted_status is not None:
-        return "campaign_status"
-    return environment_alert if rule == Unreadable.name else None
-
-
-def _source(
-    status: CampaignStatus, target: Target, now: Instant, *, initial: bool = False
-) -> machine.EventSource:
+def _source(status: CampaignStatus, target: Target, now: Instant) -> machine.EventSource:
     config = status.last_known.config
     return machine.EventSource(
         environment=target.environment,
         campaign_id=target.campaign_id,
-        labels=target.labels_with(config),
+        labels=Entry(target, status).labels,
         import_schedule=(config.import_schedule if config else None) or "",
         last_passed_at=status.last_known.last_passed_at,
         decided_at=now,
         observed_at=status.polled_at,
-        initial=initial,
         definite=status.error is None,
     )
 

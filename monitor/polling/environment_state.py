@@ -17,7 +17,7 @@ from monitor.core.discovery import TargetSet
 from monitor.core.environment import Call
 from monitor.core.model import Answer, Event, Instant, PageAnswer, PollError, Reason, Seconds
 from monitor.core.snapshot import Entry, Findings, in_force
-from monitor.core.status import CampaignStatus, EnvironmentStatus, moved
+from monitor.core.status import CampaignStatus, EnvironmentStatus, redated
 from monitor.core.text import rfc3339
 from monitor.polling.settings import Clock, Settings
 
@@ -66,7 +66,7 @@ class EnvironmentState:
         _log_environment(before, self.status)
         campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
         self.campaigns = {one.campaign_id: one for one in campaigns}
-        target_set = replace(target_set, listed_at=moved(step)(target_set.listed_at))
+        target_set = redated(target_set, "listed_at", by=step)
         self._doubts.stepped(step, self.entries)
         self._aim(replace(self.settings, target_set=target_set))
         self.save(Change(campaigns=campaigns, environments=(self.status,)))
