@@ -6,9 +6,26 @@ from typing import NamedTuple
 from zlib import crc32
 
 from monitor.core import alerts as machine
-from monitor.core.clock import with_server_date
-from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentContext, observe
-from monitor.core.model import AlertLabels, Event, Finding, Instant, Observation, Seconds
+from monitor.core import clock
+from monitor.core.environment import (
+    ENVIRONMENT_RULES,
+    Call,
+    EnvironmentContext,
+    firing_alert,
+    interpret,
+    observe,
+)
+from monitor.core.model import (
+    AlertLabels,
+    AnyAnswer,
+    Event,
+    Finding,
+    Instant,
+    Observation,
+    Page,
+    PollError,
+    Seconds,
+)
 from monitor.core.rule import (
     RULES,
     EvaluationInput,
@@ -40,6 +57,55 @@ class PollIntervals:
     unhealthy_interval: Seconds
     idle_interval: Seconds  # for campaigns that nobody is notified of
     stretched: bool = False  # `interval` is longer than wanted
+
+
+class Outcome(NamedTuple):
+    """What one answer means, to be put in force as a whole; `events` are in sending order."""
+
+    environment: EnvironmentStatus
+    environment_findings: Mapping[str, Finding]
+    entry: Entry | None  # the campaign's after it; None: it says nothing of a campaign
+    next_poll: "NextPoll | None"
+    events: tuple[Event, ...]
+
+
+def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's meaning depends on
+    before: EnvironmentStatus,
+    entry: Entry | None,
+    answer: AnyAnswer,
+    context: EnvironmentContext,
+    intervals: PollIntervals,
+    now: Instant,
+    *,
+    token_generation: int,
+    others_read_at: Instant | None = None,
+) -> Outcome:
+    """Decide what an answer at `now` of ours means; without an `entry` it is a listing's page."""
+    seen, campaign_id, notified = answer.observation, None, True
+    if entry is not None and not isinstance(seen, Page):
+        seen = interpret(before, seen, context.campaigns)
+        campaign_id, notified = entry.target.campaign_id, entry.target.muted_status is None
+    call = Call(campaign_id, seen, token_generation, notified)
+    status, findings, events = assess_environment(before, call, answer.server_date, context, now)
+    # While it is open a failed poll is the breaker's business: one outage, one page.
+    outage = status.breaker_open and isinstance(seen, PollError)
+    if entry is None or isinstance(seen, Page) or outage:
+        return Outcome(status, findings, None, None, events)
+    clocks = clock.ahead(status, now)
+    decision = assess(
+        entry.status,
+        entry.target,
+        seen,
+        now,
+        remind_every=context.remind_every,
+        environment_alert=firing_alert(status),
+        others_read_at=others_read_at,
+        ahead=clocks,
+    )
+    after = Entry(entry.target, decision.status, decision.findings)
+    planned = next_poll(after.status, after.target, intervals, now, clocks, findings=after.findings)
+    ordered = machine.in_sending_order([*events, *decision.events])
+    return Outcome(status, findings, after, planned, ordered)
 
 
 class Decision(NamedTuple):
@@ -157,7 +223,7 @@ def assess_environment(
     now: Instant,
 ) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
     """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
-    status = observe(with_server_date(before, server_date, now), call, context, now)
+    status = observe(clock.with_server_date(before, server_date, now), call, context, now)
     rules, source = context.rules, machine.EventSource(before.name, context.labels, now)
     findings = {name: rule.evaluate(status, context, now) for name, rule in rules.items()}
     alerts, events = machine.decide(before.alerts, findings, rules, source, context.remind_every)

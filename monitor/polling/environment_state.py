@@ -10,12 +10,11 @@ import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
-from monitor.core.alerts import in_sending_order
+from monitor.core.assess import NextPoll
 from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import TargetSet
-from monitor.core.environment import Call
-from monitor.core.model import Answer, Event, Instant, PageAnswer, PollError, Reason, Seconds
+from monitor.core.model import Answer, AnyAnswer, Instant, NoConfig, Reason, Seconds
 from monitor.core.snapshot import Entry, Findings, in_force
 from monitor.core.status import CampaignStatus, EnvironmentStatus, redated
 from monitor.core.text import rfc3339
@@ -142,47 +141,40 @@ class EnvironmentState:
                 self.save(Change(campaigns=(decision.status,), events=decision.events))
 
     def decide(
-        self, key: str, answer: Answer | PageAnswer, generation: int, took: Seconds
-    ) -> tuple[list[str], Findings | None]:
-        """Take an answer; return whom to poll next, and the findings where it was decided on."""
+        self, key: str, answer: AnyAnswer, generation: int, took: Seconds
+    ) -> tuple[list[str], NextPoll | None]:
+        """Take an answer; return whom to poll at once, and when this campaign if it is decided."""
         self._apply_rate_limit(answer)
-        now, targets = self.now(), self.settings.targets
-        if isinstance(answer, PageAnswer):
-            # Whatever it lists: for the breaker it is a call.
-            call = Call(None, answer.observation, generation)
-            events = self._observe(call, answer.server_date, now)
-            self.save(Change(environments=(self.status,), events=events))
-            return [], None
-        if key not in targets:
-            return [], None
-        target, before = targets[key], self.entries[key]
-        observation = environment.interpret(self.status, answer.observation, len(targets))
-        call = Call(key, observation, generation, notified=target.muted_status is None)
-        events = self._observe(call, answer.server_date, now)
-        if self.status.breaker_open and isinstance(observation, PollError):
-            # The breaker's business, not the campaign's: one outage, one page.
-            self.save(Change(environments=(self.status,), events=events))
-            return [], None
-        decision = assess.assess(
-            before.status,
-            target,
-            observation,
+        now, settings = self.now(), self.settings
+        status, before = self.status, self.entries.get(key)
+        if before is None and isinstance(answer, Answer):
+            return [], None  # the campaign has left meanwhile
+        lost = isinstance(answer.observation, NoConfig)
+        outcome = assess.take_answer(
+            status,
+            before,
+            answer,
+            settings.context_at(self.pace),
+            settings.intervals,
             now,
-            remind_every=self.settings.alerts.remind_every,
-            environment_alert=environment.firing_alert(self.status),
-            others_read_at=self._doubts.others_read_at(key, observation, self.entries),
-            ahead=clock.ahead(self.status, now),
+            token_generation=generation,
+            others_read_at=self._doubts.others_read_at(key, self.entries) if lost else None,
         )
-        self.campaigns[key] = status = decision.status
-        self.entries[key] = after = Entry(target, status, decision.findings)
+        self.status, self.findings = outcome.environment, outcome.environment_findings
+        _log_environment(status, self.status)
+        if before is None or outcome.entry is None:
+            self.save(Change(environments=(self.status,), events=outcome.events))
+            return [], None
+        self.entries[key] = after = outcome.entry
+        self.campaigns[key] = after.status
         _log_poll(before, after)
         self.unswept.discard(key)
         self._end_sweep(now)
-        ordered = in_sending_order([*events, *decision.events])
-        self.save(Change(campaigns=(status,), environments=(self.status,), events=ordered))
-        return self._doubts.take(key, now - took, self.entries), decision.findings
+        campaigns, environments = (after.status,), (self.status,)
+        self.save(Change(campaigns=campaigns, environments=environments, events=outcome.events))
+        return self._doubts.take(key, now - took, self.entries), outcome.next_poll
 
-    def _apply_rate_limit(self, answer: Answer | PageAnswer) -> None:
+    def _apply_rate_limit(self, answer: AnyAnswer) -> None:
         """Take what an answer says of the API's limits."""
         plan, mono = self.settings.environment.requests_per_minute, self.clock.elapsed()
         before, self.budget = self.budget, self.budget.answered(answer, plan, mono)
@@ -192,13 +184,6 @@ class EnvironmentState:
             log.warning("paused_by_api", environment=self.name, seconds=seconds)
         if (self.budget.room < 1) != (before.room < 1):
             log.info("yielding", environment=self.name, part=round(self.budget.room, 2))
-
-    def _observe(self, call: Call, server_date: Instant | None, now: Instant) -> tuple[Event, ...]:
-        before, context = self.status, self.settings.context_at(self.pace)
-        after = assess.assess_environment(before, call, server_date, context, now)
-        self.status, self.findings, events = after
-        _log_environment(before, self.status)
-        return events
 
     def _end_sweep(self, now: Instant) -> None:
         if self.settings.targets and not self.unswept and not self.awaits_listing:

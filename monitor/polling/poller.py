@@ -12,12 +12,12 @@ import structlog
 
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import Change, StorageError, Store
-from monitor.core.assess import next_poll, next_probe
+from monitor.core.assess import NextPoll, next_poll, next_probe
 from monitor.core.budget import LEASE, wait_of_lease
 from monitor.core.clock import ahead
 from monitor.core.model import Answer, Instant, PageAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, Priority
-from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot, Findings
+from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot
 from monitor.polling.discovery import LISTING, Discovery
 from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.settings import Api, Connection, Settings
@@ -204,7 +204,7 @@ class Poller:
             self._poll_next([key])
             return
         before, took = state.status, self._clock.elapsed() - asked
-        anew, findings = state.decide(key, answer, token, took)
+        anew, planned = state.decide(key, answer, token, took)
         # Unless a reload has ended the listing that this is a page of.
         if isinstance(answer, PageAnswer) and listing is self._discovery.listing:
             self._take_page(answer)
@@ -213,7 +213,7 @@ class Poller:
         if state.status.unauthorized_with == token == self.connection.generation:
             self.connection.read_again()
         if self._is_watched(key):
-            self._plan(key, findings)
+            self._plan(key, planned)
         # The base URL is right after all: 404s that were distrusted are asked again, and believed.
         if state.status.readable_seen and not before.readable_seen:
             anew += [key for key in state.distrusted() if key not in self._in_flight]
@@ -269,14 +269,15 @@ class Poller:
             elif self._is_watched(key):
                 self._plan(key)
 
-    def _plan(self, key: str, findings: Findings | None = None) -> None:
+    def _plan(self, key: str, planned: NextPoll | None = None) -> None:
         mono, now = self._clock.elapsed(), self.state.now()
         if key == LISTING:
             self._queue.put(key, *self._discovery.due)
             return
-        entry, intervals = self.state.entries[key], self.state.settings.intervals
-        skew = ahead(self.state.status, now)
-        planned = next_poll(entry.status, entry.target, intervals, now, skew, findings=findings)
+        if planned is None:
+            entry, intervals = self.state.entries[key], self.state.settings.intervals
+            skew = ahead(self.state.status, now)
+            planned = next_poll(entry.status, entry.target, intervals, now, skew)
         if planned is None:
             # At the budget's even pace from the start on: so nothing of it is late.
             due = max(mono, self._next_first_poll)

@@ -13,6 +13,7 @@ from monitor.adapters.web.handlers import as_json
 from monitor.adapters.web.schemas import FindingAnswer
 from monitor.adapters.web.serializers import status_page
 from monitor.config.environments import Resolved
+from monitor.core.assess import PollIntervals
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentContext
 from monitor.core.model import HOUR, MINUTE, AlertLabels, Finding, Instant, Seconds, Verdict
@@ -68,6 +69,9 @@ class SomeSettings:
     target_set: TargetSet = TargetSet()
     discovers: bool = False
     knows_nobody_else: bool = False
+    intervals: PollIntervals = PollIntervals(
+        interval=2 * HOUR, unhealthy_interval=MINUTE, idle_interval=4 * HOUR
+    )
 
     @property
     def notified(self) -> int:
