@@ -152,7 +152,8 @@ def reconcile(
     environment, key = status.environment, status.campaign_id
     known = target or Target(environment=environment, campaign_id=key)
     source = _source(status, known, now)
-    alerts, events = machine.reconcile(status.alerts, RULES, known.rules, source, gone)
+    why = gone if target is None else None
+    alerts, events = machine.reconcile(status.alerts, RULES, known.rules, source, why)
     if target is None:
         # A tombstone: the event counts, so that no event id is reused.
         after = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)

@@ -4,7 +4,7 @@ import structlog
 
 from monitor.config import DiscoveryConfig
 from monitor.core.discovery import Listing, TargetSet, take
-from monitor.core.model import Page, PollError, Seconds
+from monitor.core.model import Page, PollError
 from monitor.core.schedule import Priority
 from monitor.polling.environment_state import EnvironmentState
 
@@ -20,10 +20,10 @@ class Discovery:
     """
 
     def __init__(self, state: EnvironmentState) -> None:
-        """Discover for `watch`."""
+        """Have the campaigns of this environment listed at once."""
         self.error: PollError | None = None
         self._state = state
-        self._doubt: tuple[str, int, int] | None = None
+        self._doubt: tuple[str | None, int, int] | None = None
         self._config: DiscoveryConfig | None = None
         self.configure()
 
@@ -40,7 +40,12 @@ class Discovery:
         anew = self._ended(page) if over else []
         # The first one is due as long as its first page was: it stays ahead of the campaigns.
         if not self._state.awaits_listing:
-            self.due = (self._state.clock.elapsed() + self._wait(), Priority.ROUTINE)
+            settings, wait = self._state.settings, 0.0
+            if over:
+                wait = settings.environment.discovery.every
+                if self.error is not None and settings.knows_nobody_else:
+                    wait = min(wait, settings.polling.unhealthy_interval)
+            self.due = (self._state.clock.elapsed() + wait, Priority.ROUTINE)
         return anew
 
     def _ended(self, last: Page | PollError) -> list[str]:
@@ -60,24 +65,15 @@ class Discovery:
         self._log(target_set, after, listing)
         return state.discover(after)
 
-    def _wait(self) -> Seconds:
-        settings = self._state.settings
-        if self.listing.next_page != 1:
-            return 0.0
-        every = settings.environment.discovery.every
-        if self.error is not None and settings.knows_nobody_else:
-            return min(every, settings.polling.unhealthy_interval)
-        return every
-
     def _log(self, before: TargetSet, after: TargetSet, listing: Listing) -> None:
         """Log changes: who joined and left, and that a listing is not believed, or in part."""
         name, listed, known = self._state.name, len(listing.campaigns), len(before.campaigns)
-        doubt = None
-        if after.distrusted or not listed or not listing.complete:
-            why = "listing_distrusted" if after.distrusted or not listed else "listing_given_up"
-            doubt = (why, listed, known)
-        if doubt is not None and doubt != self._doubt:
-            log.warning(doubt[0], environment=name, listed=listed, known=known)
+        why = None if listing.complete else "listing_given_up"
+        if after.distrusted or not listed:
+            why = "listing_distrusted"
+        doubt = (why, listed, known)
+        if why is not None and doubt != self._doubt:
+            log.warning(why, environment=name, listed=listed, known=known)
         self._doubt = doubt
         joined = len(after.campaigns.keys() - before.campaigns.keys())
         left = len(before.campaigns.keys() - after.campaigns.keys())

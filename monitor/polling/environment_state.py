@@ -56,19 +56,15 @@ class EnvironmentState:
         offset = wall - self.clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
-            self._step(step, wall)
+            before, self.status = self.status, clock.clock_stepped(self.status, step, wall)
+            _log_environment(before, self.status)
+            campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
+            self.campaigns = {one.campaign_id: one for one in campaigns}
+            self._doubts.stepped(step, self.entries)
+            target_set = redated(self.settings.target_set, "listed_at", by=step)
+            self._aim(replace(self.settings, target_set=target_set))
+            self.save(Change(campaigns=campaigns, environments=(self.status,)))
         return wall
-
-    def _step(self, step: Seconds, now: Instant) -> None:
-        before, target_set = self.status, self.settings.target_set
-        self.status = clock.clock_stepped(before, step, now)
-        _log_environment(before, self.status)
-        campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
-        self.campaigns = {one.campaign_id: one for one in campaigns}
-        target_set = redated(target_set, "listed_at", by=step)
-        self._doubts.stepped(step, self.entries)
-        self._aim(replace(self.settings, target_set=target_set))
-        self.save(Change(campaigns=campaigns, environments=(self.status,)))
 
     def configure(self, settings: Settings) -> list[str]:
         """Take a config, new or changed, and reconcile with it; return whom to poll next."""
@@ -128,12 +124,10 @@ class EnvironmentState:
         """Take what the config means for these campaigns; of one that is gone a tombstone stays."""
         for key in keys:
             before, entry = self.campaigns[key], self.entries.get(key)
-            if entry is not None:
-                decision = assess.reconcile(before, entry.target, now)
-            elif self.settings.knows_nobody_else:
+            if entry is None and self.settings.knows_nobody_else:
                 continue  # until a listing has shown who is there, none is gone
-            else:
-                decision = assess.reconcile(before, None, now, "campaign_removed")
+            target = None if entry is None else entry.target
+            decision = assess.reconcile(before, target, now, "campaign_removed")
             if decision.status != before:
                 self.campaigns[key] = decision.status
                 if entry is not None:

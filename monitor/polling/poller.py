@@ -92,10 +92,9 @@ class Poller:
 
     def snapshot(self) -> EnvironmentSnapshot:
         """Return this environment as it is known now."""
-        state, mono = self.state, self._clock.elapsed()
-        settings, due = state.settings, self._queue.next_due()
+        state, settings, mono = self.state, self.state.settings, self._clock.elapsed()
+        due = None if state.status.breaker_open else self._queue.next_due()
         interval = settings.context_at(state.pace).effective_interval
-        late = 0.0 if due is None or state.status.breaker_open else max(0.0, mono - due)
         return EnvironmentSnapshot(
             now=state.now(),
             ahead=ahead(state.status, state.now())[0],
@@ -109,7 +108,7 @@ class Poller:
             idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
             per_minute=state.budget.per_minute,
             available=state.budget.available(mono),
-            lag=late,
+            lag=0.0 if due is None else max(0.0, mono - due),
             swept=len(settings.targets) - len(state.unswept),
             listing_error=self._discovery.error,
         )
@@ -149,8 +148,7 @@ class Poller:
 
     def _wait(self, mono: Seconds) -> Seconds:
         """Return how many seconds to wait until there is something to poll."""
-        status, settings = self.state.status, self.state.settings
-        polling = settings.polling
+        status, polling = self.state.status, self.state.settings.polling
         most = 1 if status.breaker_open else min(self.share, polling.concurrency)
         if len(self._in_flight) >= most:
             return TURN
@@ -161,9 +159,9 @@ class Poller:
         if status.rejected_at is not None and self.connection.token_changed():
             # The next probe is due at once: there is reason to hope.
             self.state.status = status = replace(status, called_at=None)
-        context = settings.context_at(self.state.pace)
-        intervals = polling.probe_interval, polling.token_probe_interval
-        return next_probe(status, context, *intervals) - self.state.now()
+        context = self.state.settings.context_at(self.state.pace)
+        at = next_probe(status, context, polling.probe_interval, polling.token_probe_interval)
+        return at - self.state.now()
 
     def _probe(self) -> str | None:
         # Each probe asks for another campaign, so that one broken campaign is no outage.
@@ -182,10 +180,9 @@ class Poller:
         if until <= self.leased_until <= until + LEASE:
             return
         self.leased_until = until + LEASE
-        try:
+        # Where the disk fails the store says so; polling goes on.
+        with suppress(StorageError):
             await self.store.lease(self.state.name, self.leased_until)
-        except StorageError:
-            log.warning("lease_not_stored", environment=self.state.name)
 
     def _is_watched(self, key: str) -> bool:
         known = self.state.settings

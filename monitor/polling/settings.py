@@ -107,8 +107,8 @@ class Settings:
         )
 
 
+# Makes an environment's API client, of its part of the config and the token.
 Connect = Callable[[Settings, str], Api]
-"""Makes an environment's API client, of its part of the config and the token."""
 
 
 class Connection:
