@@ -10,11 +10,11 @@ import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
-from monitor.core.assess import NextPoll
 from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import TargetSet
 from monitor.core.model import Answer, AnyAnswer, Instant, NoConfig, Reason, Seconds
+from monitor.core.schedule import NextPoll
 from monitor.core.snapshot import Entry, Findings, in_force
 from monitor.core.status import CampaignStatus, EnvironmentStatus, redated
 from monitor.core.text import rfc3339

@@ -12,11 +12,10 @@ import structlog
 
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import Change, StorageError, Store
-from monitor.core.assess import NextPoll, next_poll, next_probe
 from monitor.core.budget import LEASE, wait_of_lease
 from monitor.core.clock import ahead
 from monitor.core.model import Answer, Instant, PageAnswer, PollError, Reason, Seconds
-from monitor.core.schedule import DueQueue, Priority
+from monitor.core.schedule import DueQueue, NextPoll, Priority, next_poll, next_probe
 from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot
 from monitor.polling.discovery import LISTING, Discovery
 from monitor.polling.environment_state import EnvironmentState

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.assess import PollIntervals, next_poll
 from monitor.core.model import DAY, HOUR, MINUTE, Finding, Seconds, Severity, SftpConfig
 from monitor.core.rule import (
     ConfigRule,
@@ -16,7 +15,7 @@ from monitor.core.rule import (
     unhealthy,
 )
 from monitor.core.rules import RULES, campaign_rule
-from monitor.core.schedule import Priority
+from monitor.core.schedule import PollIntervals, Priority, next_poll
 from support.builders import NOW, a_config, a_target
 from support.timeline import WatchedCampaign, in_a_word
 

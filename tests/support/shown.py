@@ -13,12 +13,12 @@ from monitor.adapters.web.handlers import as_json
 from monitor.adapters.web.schemas import FindingAnswer
 from monitor.adapters.web.serializers import status_page
 from monitor.config.environments import Resolved
-from monitor.core.assess import PollIntervals
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentContext
 from monitor.core.model import HOUR, MINUTE, AlertLabels, Finding, Instant, Seconds, Verdict
 from monitor.core.rule import NO_CONFIG, RemindEvery, Target, resolve_rules
 from monitor.core.rules import RULES
+from monitor.core.schedule import PollIntervals
 from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot, Snapshot
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
