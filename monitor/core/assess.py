@@ -165,11 +165,14 @@ def reconcile_environment(
     gone: str | None = None,
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
     """Decide what a start or a changed config means; without a context it has left, for `gone`."""
-    # A call from the future (the clock was wrong) would put off the next probe until then.
-    kept = redated(before, *SPANS_OF_BREAKER, "swept_at", latest=now)
     rules, labels = (context.rules, context.labels) if context else ({}, AlertLabels())
     source = machine.EventSource(before.name, labels, now)
-    alerts, events = machine.reconcile(kept.alerts, ENVIRONMENT_RULES, rules, source, gone)
+    alerts, events = machine.reconcile(before.alerts, ENVIRONMENT_RULES, rules, source, gone)
+    if context is None:
+        # A tombstone, without its breaker: one that comes back under this name starts closed.
+        return EnvironmentStatus(name=before.name, alerts=alerts), events
+    # A call from the future (the clock was wrong) would put off the next probe until then.
+    kept = redated(before, *SPANS_OF_BREAKER, "swept_at", latest=now)
     return replace(kept, alerts=alerts), events
 
 

@@ -171,9 +171,7 @@ def _removal(
 ) -> Change:
     """Return what is left of an environment that is no longer polled, and its last events."""
     why = "environment_removed"
-    after, events = assess.reconcile_environment(status, None, now, why)
-    # Without its breaker: an environment that comes back under this name starts closed.
-    left = EnvironmentStatus(name=status.name, alerts=after.alerts)
+    left, events = assess.reconcile_environment(status, None, now, why)
     decisions = [assess.reconcile(one, None, now, why) for one in campaigns]
     return Change(
         campaigns=tuple(one.status for one in decisions),

@@ -14,7 +14,7 @@ from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import Change, StorageError, Store
 from monitor.core.budget import LEASE, wait_of_lease
 from monitor.core.clock import ahead
-from monitor.core.model import Answer, Instant, PageAnswer, PollError, Reason, Seconds
+from monitor.core.model import Answer, AnyAnswer, Instant, PageAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, NextPoll, Priority, next_poll, next_probe
 from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot
 from monitor.polling.discovery import LISTING, Discovery
@@ -219,16 +219,16 @@ class Poller:
             log.info("sweep_complete", environment=state.name, **counts)
         self.on_poll()
 
-    async def _call(self, key: str, started: Seconds) -> Answer | PageAnswer:
+    async def _call(self, key: str, started: Seconds) -> AnyAnswer:
         """Return the API's answer; a call that raises is an `internal_error`: counted, logged."""
         self._again.discard(key)
+        api, page, listing = self.connection.api, self._discovery.listing.next_page, key == LISTING
         try:
-            api, page = self.connection.api, self._discovery.listing.next_page or 1
-            answer: Answer | PageAnswer = (
-                await api.fetch_campaigns(page) if key == LISTING else await api.fetch_sftp(key)
-            )
+            answer = await (api.fetch_campaigns(page or 1) if listing else api.fetch_sftp(key))
+            self._broken.discard(key)
+            return answer
         except Exception as error:
-            endpoint, campaign_id = ("campaigns", "") if key == LISTING else ("sftp", key)
+            endpoint, campaign_id = ("campaigns", "") if listing else ("sftp", key)
             name, took = self.state.name, self._clock.elapsed() - started
             self.own.call_made(name, endpoint, took, Reason.INTERNAL_ERROR)
             # With its traceback at the first in a row for the same campaign.
@@ -236,12 +236,10 @@ class Poller:
                 log.error("poll_broke", environment=name, campaign_id=campaign_id, exc_info=error)
                 self._broken.add(key)
             failed = PollError(Reason.INTERNAL_ERROR, type(error).__name__)
-            return PageAnswer(failed) if key == LISTING else Answer(failed)
+            return PageAnswer(failed) if listing else Answer(failed)
         finally:
             del self._in_flight[key]
             self._woken.set()
-        self._broken.discard(key)
-        return answer
 
     def _take_page(self, answer: PageAnswer) -> None:
         before = self.state.settings.targets
