@@ -12,9 +12,18 @@ from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
 from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.corroboration import Corroboration
-from monitor.core.discovery import TargetSet
-from monitor.core.model import Answer, AnyAnswer, Instant, NoConfig, Reason, Seconds
-from monitor.core.schedule import NextPoll
+from monitor.core.discovery import Listing, TargetSet, take
+from monitor.core.model import (
+    Answer,
+    AnyAnswer,
+    Instant,
+    NoConfig,
+    Page,
+    PollError,
+    Reason,
+    Seconds,
+)
+from monitor.core.schedule import NextPoll, Priority
 from monitor.core.snapshot import Entry, Findings, in_force
 from monitor.core.status import CampaignStatus, EnvironmentStatus, redated
 from monitor.core.text import rfc3339
@@ -30,6 +39,8 @@ class EnvironmentState:
     """All that is known about one environment and its campaigns; `save` takes every change of it.
 
     `entries`, made by `configure`, are the campaigns as the snapshot shows them: never changed.
+    `listing` runs, or is to begin; `listing_due` is its next page, on the monotonic clock, and
+    `listing_error` why the last one failed.
     """
 
     settings: Settings
@@ -47,6 +58,9 @@ class EnvironmentState:
         self.pace = self.budget.pace(mono)
         self.unswept = set(settings.targets)
         self.awaits_listing = settings.discovers
+        self._list_at_once(settings, mono)
+        self.listing_error: PollError | None = None
+        self._listing_doubt: tuple[str | None, int, int] | None = None
         self._doubts = Corroboration()
         self._offset = self.clock.wall() - mono
 
@@ -74,6 +88,8 @@ class EnvironmentState:
         self.budget = replace(self.budget, per_minute=settings.environment.budget_per_minute)
         waits = self.awaits_listing or not self.settings.discovers
         self.awaits_listing = settings.discovers and waits
+        if settings.environment.discovery != self.settings.environment.discovery:
+            self._list_at_once(settings, self.clock.elapsed())
         now = self.now()
         self._aim(settings)
         self.unswept = set(settings.targets)
@@ -84,7 +100,47 @@ class EnvironmentState:
             self.save(Change(environments=(self.status,), events=events))
         return self._doubts.restore(self.entries)
 
-    def discover(self, target_set: TargetSet | None) -> list[str]:
+    def _list_at_once(self, settings: Settings, mono: Seconds) -> None:
+        self.listing = Listing(settings.environment.discovery.max_campaigns)
+        self.listing_due = (mono, Priority.NEVER_SEEN)
+
+    def take_page(self, page: Page | PollError) -> list[str]:
+        """Take the page that was asked for; return the campaigns that are to be polled at once."""
+        settings, listing, wait, anew = self.settings, self.listing, 0.0, list[str]()
+        if isinstance(page, PollError) or not listing.add(page):
+            # After an error from page 1 again: pages may have shifted by the next try, and someone
+            # would fall between.
+            self.listing = Listing(settings.environment.discovery.max_campaigns)
+            error = page if isinstance(page, PollError) else None
+            before, self.listing_error = self.listing_error, error
+            _log_listing_error(self.name, before, error)
+            after = None if error is not None else take(settings.target_set, listing, self.now())
+            if after is not None:
+                self._log_listing(settings.target_set, after, listing)
+            anew, wait = self._discover(after), settings.environment.discovery.every
+            if error is not None and settings.knows_nobody_else:
+                wait = min(wait, settings.polling.unhealthy_interval)
+        # The first one is due as long as its first page was: it stays ahead of the campaigns.
+        if not self.awaits_listing:
+            self.listing_due = (self.clock.elapsed() + wait, Priority.ROUTINE)
+        return anew
+
+    def _log_listing(self, before: TargetSet, after: TargetSet, listing: Listing) -> None:
+        """Log changes: who joined and left, and that a listing is not believed, or in part."""
+        name, listed, known = self.name, len(listing.campaigns), len(before.campaigns)
+        why = None if listing.complete else "listing_given_up"
+        if after.distrusted or not listed:
+            why = "listing_distrusted"
+        doubt = (why, listed, known)
+        if why is not None and doubt != self._listing_doubt:
+            log.warning(why, environment=name, listed=listed, known=known)
+        self._listing_doubt = doubt
+        joined = len(after.campaigns.keys() - before.campaigns.keys())
+        left = len(before.campaigns.keys() - after.campaigns.keys())
+        if joined or left:
+            log.info("campaigns_listed", environment=name, joined=joined, left=left)
+
+    def _discover(self, target_set: TargetSet | None) -> list[str]:
         """Take what a listing came to, None where it failed; return whom to poll at once."""
         # The sweep that runs goes on, with those that joined; the first one has waited for this.
         now, status, before = self.now(), self.status, self.settings
@@ -188,6 +244,14 @@ class EnvironmentState:
         """Return the campaigns that answered 404 while no base URL was known to be right."""
         read = self.campaigns.items()
         return sorted(k for k, one in read if one.error and one.error.reason is Reason.NOT_FOUND)
+
+
+def _log_listing_error(name: str, before: PollError | None, error: PollError | None) -> None:
+    if error is not None and (before is None or before.reason is not error.reason):
+        reason, detail = error.reason.value, error.detail
+        log.warning("listing_failed", environment=name, reason=reason, detail=detail)
+    elif error is None and before is not None:
+        log.info("listing_recovered", environment=name, after=before.reason)
 
 
 def _log_poll(before: Entry, after: Entry) -> None:

@@ -17,12 +17,13 @@ from monitor.core.clock import ahead
 from monitor.core.model import Answer, AnyAnswer, Instant, PageAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, NextPoll, Priority, next_poll, next_probe
 from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot
-from monitor.polling.discovery import LISTING, Discovery
 from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.settings import Api, Connection, Settings
 
 # The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it.
 TURN: Seconds = 5.0
+
+LISTING = "*"  # the listing's key in the due-queue: no campaign can have this id
 
 log = structlog.get_logger()
 
@@ -51,7 +52,6 @@ class Poller:
         self._in_flight = dict[str, asyncio.Task[None] | None]()
         self._again, self._broken = set[str](), set[str]()
         self._probed, self._next_first_poll = 0, 0.0
-        self._discovery = Discovery(self.state)
         wait = wait_of_lease(self.leased_until, self._clock.wall())
         self.state.budget = replace(self.state.budget, next_at=mono + wait)
         self._take_settings(self.state.settings)
@@ -80,7 +80,6 @@ class Poller:
             self._queue.discard(key)
         anew = self.state.configure(settings)
         self._next_first_poll = 0.0
-        self._discovery.configure()
         if not settings.discovers:
             self._queue.discard(LISTING)
         # The listing first: it may say that on-call is not notified of a campaign of the file.
@@ -109,7 +108,7 @@ class Poller:
             available=state.budget.available(mono),
             lag=0.0 if due is None else max(0.0, mono - due),
             swept=len(settings.targets) - len(state.unswept),
-            listing_error=self._discovery.error,
+            listing_error=state.listing_error,
         )
 
     async def run(self) -> None:
@@ -192,7 +191,7 @@ class Poller:
 
     async def _poll(self, key: str) -> None:
         state, token = self.state, self.connection.generation
-        listing, base_url = self._discovery.listing, state.settings.environment.base_url
+        listing, base_url = state.listing, state.settings.environment.base_url
         asked = self._clock.elapsed()
         answer = await self._call(key, asked)
         # A reload may have pointed the environment at another API: of that one this says nothing.
@@ -202,7 +201,7 @@ class Poller:
         before, took = state.status, self._clock.elapsed() - asked
         anew, planned = state.decide(key, answer, token, took)
         # Unless a reload has ended the listing that this is a page of.
-        if isinstance(answer, PageAnswer) and listing is self._discovery.listing:
+        if isinstance(answer, PageAnswer) and listing is state.listing:
             self._take_page(answer)
         self.called = True
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
@@ -222,7 +221,7 @@ class Poller:
     async def _call(self, key: str, started: Seconds) -> AnyAnswer:
         """Return the API's answer; a call that raises is an `internal_error`: counted, logged."""
         self._again.discard(key)
-        api, page, listing = self.connection.api, self._discovery.listing.next_page, key == LISTING
+        api, page, listing = self.connection.api, self.state.listing.next_page, key == LISTING
         try:
             answer = await (api.fetch_campaigns(page or 1) if listing else api.fetch_sftp(key))
             self._broken.discard(key)
@@ -243,7 +242,7 @@ class Poller:
 
     def _take_page(self, answer: PageAnswer) -> None:
         before = self.state.settings.targets
-        anew = self._discovery.take(answer.observation)
+        anew = self.state.take_page(answer.observation)
         for key in before.keys() - self.state.settings.targets.keys():
             self._queue.discard(key)
         # One under way, even if it had left, is planned when its call has ended.
@@ -266,7 +265,7 @@ class Poller:
     def _plan(self, key: str, planned: NextPoll | None = None) -> None:
         mono, now = self._clock.elapsed(), self.state.now()
         if key == LISTING:
-            self._queue.put(key, *self._discovery.due)
+            self._queue.put(key, *self.state.listing_due)
             return
         if planned is None:
             entry, intervals = self.state.entries[key], self.state.settings.intervals

@@ -12,6 +12,7 @@ from monitor.adapters.web import serializers
 from monitor.adapters.web.handlers import as_json
 from monitor.adapters.web.schemas import FindingAnswer
 from monitor.adapters.web.serializers import status_page
+from monitor.config import DiscoveryConfig
 from monitor.config.environments import Resolved
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentContext
@@ -47,6 +48,7 @@ class SomeEnvironment:
         )
     )
     alert_labels: AlertLabels = AlertLabels()
+    discovery: DiscoveryConfig = DiscoveryConfig()
     budget_per_minute: float = 50.0
     requests_per_minute: float = 100.0
 
