@@ -1,7 +1,6 @@
 """The shell: builds everything, starts it, keeps it running, tears it down in reverse.
 
-The only module that reads a clock. Everything flows one way: pollers poll and decide, the store
-remembers, its events are delivered to the sinks, the web shows the snapshot.
+The only module that reads a clock.
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 Where the last differences to the API's `Date` agree one counts alone, else both must agree.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -14,7 +14,6 @@ from monitor.core.status import (
     SPANS_OF_BREAKER,
     SPANS_OF_CONFIG,
     Ahead,
-    Alert,
     CampaignStatus,
     EnvironmentStatus,
     redated,
@@ -55,7 +54,9 @@ def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) ->
     status = replace(
         redated(status, *SPANS_OF_BREAKER, "listed_at", "doubted_until", by=step),
         run=status.run and redated(status.run, "first_at", by=step),
-        alerts=_alerts_stepped(status.alerts, step),
+        alerts={
+            name: redated(one, *SPANS_OF_ALERT, by=step) for name, one in status.alerts.items()
+        },
         medians=tuple((at + step, was) for at, was in status.medians),
     )
     if not status.skews:
@@ -73,12 +74,10 @@ def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
         redated(status, "polled_at", by=step),
         last_known=redated(last_known, *SPANS_OF_CONFIG, by=step),
         failures=status.failures and redated(status.failures, "first_at", by=step),
-        alerts=_alerts_stepped(status.alerts, step),
+        alerts={
+            name: redated(one, *SPANS_OF_ALERT, by=step) for name, one in status.alerts.items()
+        },
     )
-
-
-def _alerts_stepped(alerts: Mapping[str, Alert], step: Seconds) -> dict[str, Alert]:
-    return {name: redated(alert, *SPANS_OF_ALERT, by=step) for name, alert in alerts.items()}
 
 
 def _with_skews(

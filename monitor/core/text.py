@@ -57,9 +57,6 @@ def span(seconds: Seconds) -> str:
 
 def evidence_of_test(config: SftpConfig) -> dict[str, str]:
     """Return the test on record as evidence: as much of it as there is."""
-    evidence = {}
-    if config.last_test_at is not None:
-        evidence["last_test_at"] = rfc3339(config.last_test_at)
-    if config.last_test_success is not None:
-        evidence["last_test_success"] = "true" if config.last_test_success else "false"
-    return evidence
+    at, passed = config.last_test_at, config.last_test_success
+    evidence = {} if at is None else {"last_test_at": rfc3339(at)}
+    return evidence if passed is None else {**evidence, "last_test_success": str(passed).lower()}
