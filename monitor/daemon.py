@@ -1,7 +1,6 @@
 """The shell: builds everything, starts it, keeps it running, tears it down in reverse.
 
-The only module that reads a clock. Everything flows one way: pollers poll and decide, the store
-remembers, its events are delivered to the sinks, the web shows the snapshot.
+The only module that reads a clock.
 """
 
 import asyncio
@@ -64,8 +63,8 @@ class Daemon:
     load_config: Callable[[], Config]
     write: WriteLine
     _: KW_ONLY
-    systemd: SystemdNotifier | None = None
-    clock: Clock | None = None
+    systemd: SystemdNotifier = SystemdNotifier({}, 0)
+    clock: Clock = SystemClock()
     connect: Connect | None = None
     threaded: bool = True
     lines_dropped: Callable[[], int] = int
@@ -73,8 +72,6 @@ class Daemon:
     def __post_init__(self) -> None:
         self.stop_requested, self.reload_requested = asyncio.Event(), asyncio.Event()
         self.url = ""
-        self._systemd = self.systemd or SystemdNotifier({}, 0)
-        self._clock = self.clock or SystemClock()
         self._self_metrics = SelfMetrics(__version__, lines_dropped=self.lines_dropped)
         self._jobs = Jobs()
         self._reloading = asyncio.Lock()
@@ -111,19 +108,15 @@ class Daemon:
         self._report_ready()
 
     def _build(self, config: Config) -> None:
-        clock = self._clock
+        clock = self.clock
         self._closing.callback(self._thread.shutdown, wait=False, cancel_futures=True)
-        store = Store(
-            config.state.path,
-            now=clock.wall(),
-            executor=ThreadPoolExecutor(1, "state") if self.threaded else None,
-            keep_running=self._keep_running,
-        )
+        own, keep_running = self._self_metrics, self._keep_running
+        executor = ThreadPoolExecutor(1, "state") if self.threaded else None
+        now = clock.wall()
+        store = Store(config.state.path, now=now, executor=executor, keep_running=keep_running)
         self._closing.push_async_callback(store.aclose)
         self._store = store
-        self._manager = PollerManager(
-            store, clock, self._self_metrics, self._keep_running, self.connect
-        )
+        self._manager = manager = PollerManager(store, clock, own, keep_running, self.connect)
         context = SinkContext(
             links_of(config),
             self.write,
@@ -134,19 +127,12 @@ class Daemon:
         sinks = sinks_of(config, context)
         names = tuple(sink.name for sink in sinks)
         self.report = Report(
-            config,
-            self._manager,
-            store,
-            names,
-            self._self_metrics,
-            clock,
-            lambda: self._loaded,
-            self.reload,
+            config, manager, store, names, own, clock, lambda: self._loaded, self.reload
         )
         for name in names:
-            self._self_metrics.prepare_sink(name)
+            own.prepare_sink(name)
         # Before the first save: without its cursor a crash would let events pass a sink by.
-        self._workers = [SinkWorker(sink, store, self._self_metrics.sink_failed) for sink in sinks]
+        self._workers = [SinkWorker(sink, store, own.sink_failed) for sink in sinks]
         store.on_error = self._storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
@@ -160,7 +146,7 @@ class Daemon:
     async def stop(self) -> None:
         """Stop everything in reverse; what could not be delivered waits in the database."""
         log.info("stopping")
-        self._systemd.stopping()
+        self.systemd.stopping()
         await self._closing.aclose()
 
     async def _drain(self) -> None:
@@ -188,13 +174,13 @@ class Daemon:
         """Read the config again and take it; a bad one changes nothing. Returns its problems."""
         # One after the other, or an older file could be put in force after a newer one.
         async with self._reloading:
-            self._systemd.reloading(self._clock.elapsed())
+            self.systemd.reloading(self.clock.elapsed())
             problems = await self._reload()
             self._report_ready("; the last reload was refused" if problems else "")
             return problems
 
     def _report_ready(self, more: str = "") -> None:
-        self._systemd.ready(
+        self.systemd.ready(
             f"watching {len(self._manager.pollers)} environments at {self.url}{more}"
         )
 
@@ -244,7 +230,7 @@ class Daemon:
                 log.warning("restart_needed", changed=part)
         self._jobs.every(config.alerts.heartbeat_every, "heartbeat", self.report.heartbeat)
         self._jobs.every(RETENTION_EVERY, "retention", self._prune)
-        self._self_metrics.config_loaded(self._clock.wall(), config.digest)
+        self._self_metrics.config_loaded(self.clock.wall(), config.digest)
 
     async def _open_web(self, config: Config) -> None:
         host, port = config.web.listen_address
@@ -257,7 +243,7 @@ class Daemon:
         self.url = config.web.external_url or f"{scheme}://{shown}:{port}"
 
     async def _tick(self) -> None:
-        clock, known = self._clock, self._clock.wall() - self._clock.elapsed()
+        clock, known = self.clock, self.clock.wall() - self.clock.elapsed()
         fed_at = clock.elapsed()
         while True:
             due = clock.elapsed() + TICK
@@ -272,13 +258,13 @@ class Daemon:
             # Only work that was done feeds it: a loop that merely lives would hide one that hangs.
             if self.report.turned_since(fed_at):
                 fed_at = clock.elapsed()
-                self._systemd.alive()
+                self.systemd.alive()
             if self._disk_fails and self._store.problem is None:
                 self._disk_fails = False
                 log.info("state_written_again")
 
     async def _prune(self) -> None:
-        await self._store.prune(self._clock.wall() - self.report.config.state.retention)
+        await self._store.prune(self.clock.wall() - self.report.config.state.retention)
 
     def _storage_failed(self, error: Exception) -> None:
         self._self_metrics.storage_failed()

@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import ceil, inf
 from random import Random
 
-from monitor.core.assess import PollIntervals, assess, next_poll
+from monitor.core.assess import assess
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.model import (
     DAY,
@@ -29,7 +29,7 @@ from monitor.core.model import (
 )
 from monitor.core.rule import Target, resolve_rules
 from monitor.core.rules import RULES
-from monitor.core.schedule import DueQueue, Priority
+from monitor.core.schedule import DueQueue, PollIntervals, Priority, next_poll
 from monitor.core.status import CampaignStatus
 
 START: Instant = 1_767_225_600.0

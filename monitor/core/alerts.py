@@ -4,20 +4,17 @@ Level, not edge: `due_event` compares what on-call was last notified of with the
 there is no transition to miss. Instants only come from findings; there are no timers.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from monitor.core.model import AlertLabels, Event, EventStatus, Finding, Instant, Severity, Verdict
-from monitor.core.rule import BaseRule, RemindEvery
-from monitor.core.status import Alert, AlertState, clamped
+from monitor.core.rule import EVERY_OTHER_RULE, BaseRule, RemindEvery
+from monitor.core.status import SPANS_OF_ALERT, Alert, AlertState, redated
 
 # For a deadline D is polled at D + 1 s, so that it has passed on the platform's clock too.
 AFTER_DEADLINE = 1.0
 
 Alerts = Mapping[str, Alert]
-
-# What mutes a rule's alert, given the alerts there are after the findings; None: nothing.
-InhibitorOf = Callable[[str, Alerts], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +30,7 @@ class EventSource:
     last_passed_at: Instant | None = None
     initial: bool = False
     definite: bool = False  # a campaign was read
+    muted: Mapping[str, str] = field(default_factory=dict)  # by rule: what mutes it, but for rules
 
 
 def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Alert:
@@ -41,7 +39,7 @@ def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Ale
         return alert
     # Instants from the future (the clock was wrong) would put off reminders until then. Only here,
     # not at a start: an answer has shown whose clock is right. `since` may be the platform's word.
-    alert = alert.redated(clamped(now))
+    alert = redated(alert, *SPANS_OF_ALERT, latest=now)
     if finding.verdict is Verdict.HEALTHY:
         healthy_at = alert.healthy_at or now
         firing = alert.state is AlertState.FIRING and now < healthy_at + rule.keep_firing_for
@@ -77,24 +75,20 @@ def due_event(
     """Return the alert as on-call is notified of it now, and by which event, if by one."""
     now, to_notify = source.decided_at, alert.state is AlertState.FIRING and alert.muted_by is None
     if to_notify and not alert.notified:
-        fired = replace(
-            alert, notified=True, notified_severity=rule.severity, fired_as=source.labels
-        )
-        return _counted(fired, now), EventStatus.FIRING
+        severity, labels = rule.severity, source.labels
+        alert = replace(alert, notified=True, notified_severity=severity, fired_as=labels)
+        return replace(alert, notified_at=now, seq=alert.seq + 1), EventStatus.FIRING
     if alert.notified and not to_notify:
         return _resolved(alert), EventStatus.RESOLVED
     every = remind_every.get(alert.notified_severity or rule.severity, 0)
     if alert.notified and every > 0 and now >= (alert.notified_at or 0.0) + every:
-        return _counted(alert, now), EventStatus.REMINDER
+        return replace(alert, notified_at=now, seq=alert.seq + 1), EventStatus.REMINDER
     return alert, None
 
 
-def _counted(alert: Alert, notified_at: Instant | None) -> Alert:
-    return replace(alert, notified_at=notified_at, seq=alert.seq + 1)
-
-
 def _resolved(alert: Alert) -> Alert:
-    return _counted(replace(alert, notified=False, notified_severity=None, fired_as=None), None)
+    alert = replace(alert, notified=False, notified_at=None, notified_severity=None, fired_as=None)
+    return replace(alert, seq=alert.seq + 1)
 
 
 def recheck_at(alert: Alert, rule: BaseRule) -> Instant | None:
@@ -119,7 +113,6 @@ def decide(
     rules: Mapping[str, BaseRule],
     source: EventSource,
     remind_every: RemindEvery,
-    inhibitor_of: InhibitorOf = lambda _rule, _alerts: None,
 ) -> tuple[dict[str, Alert], tuple[Event, ...]]:
     """Return the alerts after these findings, and the events in their order."""
     now, events = source.decided_at, list[Event]()
@@ -134,6 +127,7 @@ def decide(
     for name, old in concerned.items():
         moved[name] = advance(old, findings[name], rules[name], now)
     after = dict(moved)
+    inhibitors = [one for name, one in rules.items() if name in moved and moved[name].unhealthy]
     for name, old in concerned.items():
         rule, finding, alert = rules[name], findings[name], moved[name]
         known = finding.verdict is not Verdict.UNKNOWN
@@ -141,11 +135,15 @@ def decide(
         if not (known or source.definite):
             continue
         if alert.active:
-            alert = replace(alert, muted_by=inhibitor_of(name, moved))
+            mutes = {name, EVERY_OTHER_RULE}.intersection
+            by = (one.name for one in inhibitors if one.name != name and mutes(one.inhibits))
+            alert = replace(alert, muted_by=next(by, source.muted.get(name)))
         after[name], status = due_event(alert, rule, source, remind_every if known else {})
         if status is not None:
             events.append(_event(status, old, after[name], finding, source, rule))
-    return _worth_keeping(after), in_sending_order(events)
+    # One that had an event has a `seq` and stays: a number that is reused would be an id reused.
+    kept = {name: alert for name, alert in after.items() if alert != Alert(rule=name)}
+    return kept, in_sending_order(events)
 
 
 def reconcile(
@@ -166,20 +164,17 @@ def reconcile(
             resolved = _event(EventStatus.RESOLVED, old, new, None, source)
             events.append(replace(resolved, reason=gone or "rule_removed"))
         elif rule is not None and old.notified and old.notified_severity != rule.severity:
-            new = _counted(replace(old, notified_severity=rule.severity), source.decided_at)
+            now, severity = source.decided_at, rule.severity
+            new = replace(old, notified_severity=severity, notified_at=now, seq=old.seq + 1)
             events.append(_event(EventStatus.UPDATED, old, new, None, source, rule))
-        after[name] = new
-    return _worth_keeping(after), in_sending_order(events)
+        if new != Alert(rule=name):
+            after[name] = new
+    return after, in_sending_order(events)
 
 
 def in_sending_order(events: Iterable[Event]) -> tuple[Event, ...]:
     """Return events with those that fire before those that resolve, else in their order."""
     return tuple(sorted(events, key=lambda event: event.status is EventStatus.RESOLVED))
-
-
-def _worth_keeping(after: Alerts) -> dict[str, Alert]:
-    # One that had an event has a `seq` and stays: a number that is reused would be an id reused.
-    return {name: alert for name, alert in after.items() if alert != Alert(rule=name)}
 
 
 def standing_event(alert: Alert, rule: BaseRule, source: EventSource) -> Event:
@@ -220,7 +215,7 @@ def _event(
         since=wrong.since,
         observed_at=source.observed_at or source.decided_at,
         decided_at=source.decided_at,
-        next_step="" if over or rule is None else rule.next_step_for(new),
+        next_step="" if over or rule is None else new.next_step or rule.next_step,
         reason=("recovered" if recovered else "muted") if over else None,
         muted_by=new.muted_by,
         initial=source.initial,

@@ -1,39 +1,90 @@
 """(status, observation, rules, now) → (status, findings, events): the product in one module."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import NamedTuple
-from zlib import crc32
 
 from monitor.core import alerts as machine
-from monitor.core.clock import with_server_date
-from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentContext, observe
-from monitor.core.model import AlertLabels, Event, Finding, Instant, Observation, Seconds
-from monitor.core.rule import (
-    EVERY_OTHER_RULE,
-    RULES,
-    EvaluationInput,
-    RemindEvery,
-    Target,
-    evaluate_all,
+from monitor.core import clock
+from monitor.core.environment import (
+    ENVIRONMENT_RULES,
+    Call,
+    EnvironmentContext,
+    firing_alert,
+    interpret,
+    observe,
 )
+from monitor.core.model import (
+    AlertLabels,
+    AnyAnswer,
+    Event,
+    Finding,
+    Instant,
+    Observation,
+    Page,
+    PollError,
+)
+from monitor.core.rule import RULES, EvaluationInput, RemindEvery, Target, evaluate_all
 from monitor.core.rules import Unreadable
-from monitor.core.schedule import Priority
-from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus, LastKnown, clamped
+from monitor.core.schedule import NextPoll, PollIntervals, next_poll
+from monitor.core.snapshot import Entry
+from monitor.core.status import (
+    OURS,
+    SPANS_OF_BREAKER,
+    Ahead,
+    CampaignStatus,
+    EnvironmentStatus,
+    redated,
+)
 
-# A deadline up to so many intervals after the regular poll is kept, in case that runs late.
-DEADLINES_KEPT = 3
+
+class Outcome(NamedTuple):
+    """What one answer means, to be put in force as a whole; `events` are in sending order."""
+
+    environment: EnvironmentStatus
+    environment_findings: Mapping[str, Finding]
+    entry: Entry | None  # the campaign's after it; None: it says nothing of a campaign
+    next_poll: NextPoll | None
+    events: tuple[Event, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PollIntervals:
-    """How often to poll."""
-
-    interval: Seconds  # what the budget really gives
-    unhealthy_interval: Seconds
-    idle_interval: Seconds  # for campaigns that nobody is notified of
-    stretched: bool = False  # `interval` is longer than wanted
+def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's meaning depends on
+    before: EnvironmentStatus,
+    entry: Entry | None,
+    answer: AnyAnswer,
+    context: EnvironmentContext,
+    intervals: PollIntervals,
+    now: Instant,
+    *,
+    token_generation: int,
+    others_read_at: Instant | None = None,
+) -> Outcome:
+    """Decide what an answer at `now` of ours means; without an `entry` it is a listing's page."""
+    seen, campaign_id, notified = answer.observation, None, True
+    if entry is not None and not isinstance(seen, Page):
+        seen = interpret(before, seen, context.campaigns)
+        campaign_id, notified = entry.target.campaign_id, entry.target.muted_status is None
+    call = Call(campaign_id, seen, token_generation, notified)
+    status, findings, events = assess_environment(before, call, answer.server_date, context, now)
+    # While it is open a failed poll is the breaker's business: one outage, one page.
+    outage = status.breaker_open and isinstance(seen, PollError)
+    if entry is None or isinstance(seen, Page) or outage:
+        return Outcome(status, findings, None, None, events)
+    clocks = clock.ahead(status, now)
+    decision = assess(
+        entry.status,
+        entry.target,
+        seen,
+        now,
+        remind_every=context.remind_every,
+        environment_alert=firing_alert(status),
+        others_read_at=others_read_at,
+        ahead=clocks,
+    )
+    after = Entry(entry.target, decision.status, decision.findings)
+    planned = next_poll(after.status, after.target, intervals, now, clocks, findings=after.findings)
+    ordered = machine.in_sending_order([*events, *decision.events])
+    return Outcome(status, findings, after, planned, ordered)
 
 
 class Decision(NamedTuple):
@@ -60,11 +111,16 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     inputs = EvaluationInput(status.error or observation, status, target, now, others_read_at)
     findings = evaluate_all(target.rules, inputs, ahead)
     initial = before.last_known.last_read_at is None and status.last_known.last_read_at is not None
-    source = _source(status, target, now, initial=initial)
-    inhibitor_of = partial(_inhibitor_of, status.last_known, target, environment_alert)
-    alerts, events = machine.decide(
-        before.alerts, findings, target.rules, source, remind_every, inhibitor_of
-    )
+    # What mutes a rule, but for other rules, by order of precedence from the last.
+    muted = {} if environment_alert is None else {Unreadable.name: environment_alert}
+    if target.muted_status is not None:
+        muted = dict.fromkeys(target.rules, "campaign_status")
+    # From memory, not from the observation: it stays in force through polls that fail.
+    config = status.last_known.config
+    if config is not None and not config.is_enabled:
+        muted |= {name: "disabled" for name, rule in target.rules.items() if rule.needs_enabled}
+    source = replace(_source(status, target, now), initial=initial, muted=muted)
+    alerts, events = machine.decide(before.alerts, findings, target.rules, source, remind_every)
     return Decision(replace(status, alerts=alerts), findings, events)
 
 
@@ -75,69 +131,16 @@ def reconcile(
     environment, key = status.environment, status.campaign_id
     known = target or Target(environment=environment, campaign_id=key)
     source = _source(status, known, now)
-    alerts, events = machine.reconcile(status.alerts, RULES, known.rules, source, gone)
+    why = gone if target is None else None
+    alerts, events = machine.reconcile(status.alerts, RULES, known.rules, source, why)
     if target is None:
         # A tombstone: the event counts, so that no event id is reused.
         after = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
     else:
         # An instant from the future (the clock was wrong) would confirm a loss of today.
-        last_known = replace(
-            status.last_known, last_read_at=clamped(now)(status.last_known.last_read_at)
-        )
+        last_known = redated(status.last_known, "last_read_at", latest=now)
         after = replace(status, alerts=alerts, last_known=last_known)
     return Decision(after, {}, events)
-
-
-class NextPoll(NamedTuple):
-    """When to poll next and why; should that be late, from `deadline` on because of a deadline."""
-
-    at: Instant
-    priority: Priority
-    deadline: Instant | None = None
-
-
-def next_poll(
-    status: CampaignStatus,
-    target: Target,
-    intervals: PollIntervals,
-    now: Instant,
-    ahead: Ahead = OURS,
-    *,
-    findings: Mapping[str, Finding] | None = None,
-) -> NextPoll | None:
-    """Return when to poll next, and why; None for a campaign never polled: as soon as may be.
-
-    Computed from what is remembered alone, so that it is the same after a restart; `findings` of
-    the decision that `status` has just come from, by the same clocks, save evaluating them again.
-    """
-    # From the future (our clock was set back) it would put off the next poll until then.
-    polled_at = clamped(now)(status.polled_at)
-    if polled_at is None:
-        return None
-    if target.muted_status is not None:
-        idle = max(intervals.idle_interval, intervals.interval)
-        return NextPoll(_next_slot(status, polled_at, idle), Priority.ROUTINE)
-    watched = any(alert.is_young(polled_at) for alert in status.alerts.values())
-    if watched or status.error is not None:
-        regular = NextPoll(polled_at + intervals.unhealthy_interval, Priority.UNHEALTHY)
-    elif intervals.stretched:
-        # Without requests to spare nothing keeps its slot: in turn, each as long after its last
-        # poll as the others, is the evenest that there is.
-        regular = NextPoll(polled_at + intervals.interval, Priority.ROUTINE)
-    else:
-        regular = NextPoll(_next_slot(status, polled_at, intervals.interval), Priority.ROUTINE)
-    # After a poll that failed, what was read before it has its deadlines all the same. One before
-    # the regular poll takes its place, one that has passed since the last poll is due.
-    if status.known is not None and (findings is None or status.error is not None):
-        findings = evaluate_all(
-            target.rules, EvaluationInput(status.known, status, target, polled_at), ahead
-        )
-    deadline = machine.next_deadline(status.alerts, target.rules, findings or {}, polled_at)
-    if deadline is None or deadline > regular.at + DEADLINES_KEPT * intervals.interval:
-        return regular
-    if deadline + machine.AFTER_DEADLINE < regular.at:
-        return NextPoll(deadline + machine.AFTER_DEADLINE, Priority.DEADLINE)
-    return regular._replace(deadline=deadline + machine.AFTER_DEADLINE)
 
 
 def assess_environment(
@@ -148,7 +151,7 @@ def assess_environment(
     now: Instant,
 ) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
     """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
-    status = observe(with_server_date(before, server_date, now), call, context, now)
+    status = observe(clock.with_server_date(before, server_date, now), call, context, now)
     rules, source = context.rules, machine.EventSource(before.name, context.labels, now)
     findings = {name: rule.evaluate(status, context, now) for name, rule in rules.items()}
     alerts, events = machine.decide(before.alerts, findings, rules, source, context.remind_every)
@@ -162,73 +165,26 @@ def reconcile_environment(
     gone: str | None = None,
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
     """Decide what a start or a changed config means; without a context it has left, for `gone`."""
-    # A call from the future (the clock was wrong) would put off the next probe until then.
-    kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
     rules, labels = (context.rules, context.labels) if context else ({}, AlertLabels())
     source = machine.EventSource(before.name, labels, now)
-    alerts, events = machine.reconcile(kept.alerts, ENVIRONMENT_RULES, rules, source, gone)
+    alerts, events = machine.reconcile(before.alerts, ENVIRONMENT_RULES, rules, source, gone)
+    if context is None:
+        # A tombstone, without its breaker: one that comes back under this name starts closed.
+        return EnvironmentStatus(name=before.name, alerts=alerts), events
+    # A call from the future (the clock was wrong) would put off the next probe until then.
+    kept = redated(before, *SPANS_OF_BREAKER, "swept_at", latest=now)
     return replace(kept, alerts=alerts), events
 
 
-def next_probe(
-    status: EnvironmentStatus,
-    context: EnvironmentContext,
-    probe_interval: Seconds,
-    token_probe_interval: Seconds,
-) -> Instant:
-    """Return when the open breaker lets its next probe through; a deadline may be earlier."""
-    called_at = status.called_at or 0.0
-    interval = token_probe_interval if status.outage_at is None else probe_interval
-    # As of the last call: a deadline that has passed since then is due, not forgotten.
-    findings = {
-        name: rule.evaluate(status, context, called_at) for name, rule in context.rules.items()
-    }
-    deadline = machine.next_deadline(status.alerts, context.rules, findings, called_at)
-    regular = called_at + interval
-    return regular if deadline is None else min(regular, deadline + machine.AFTER_DEADLINE)
-
-
-def _inhibitor_of(
-    last_known: LastKnown,
-    target: Target,
-    environment_alert: str | None,
-    rule: str,
-    alerts: machine.Alerts,
-) -> str | None:
-    """Return what mutes a rule, by the order of precedence of the rules' table; None: nothing."""
-    for name, other in target.rules.items():
-        muted = rule in other.inhibits or (EVERY_OTHER_RULE in other.inhibits and rule != name)
-        if muted and name in alerts and alerts[name].unhealthy:
-            return name
-    # From memory, not from the observation: it stays in force through polls that fail.
-    switched_off = last_known.config is not None and not last_known.config.is_enabled
-    if switched_off and target.rules[rule].needs_enabled:
-        return "disabled"
-    if target.muted_status is not None:
-        return "campaign_status"
-    return environment_alert if rule == Unreadable.name else None
-
-
-def _source(
-    status: CampaignStatus, target: Target, now: Instant, *, initial: bool = False
-) -> machine.EventSource:
+def _source(status: CampaignStatus, target: Target, now: Instant) -> machine.EventSource:
     config = status.last_known.config
     return machine.EventSource(
         environment=target.environment,
         campaign_id=target.campaign_id,
-        labels=target.labels_with(config),
+        labels=Entry(target, status).labels,
         import_schedule=(config.import_schedule if config else None) or "",
         last_passed_at=status.last_known.last_passed_at,
         decided_at=now,
         observed_at=status.polled_at,
-        initial=initial,
         definite=status.error is None,
     )
-
-
-def _next_slot(status: CampaignStatus, after: Instant, interval: Seconds) -> Instant:
-    # Slots hashed from the id spread the polls evenly and for ever, whatever order they began in.
-    phase = crc32(f"{status.environment}/{status.campaign_id}".encode()) / 2**32
-    # Half an interval away at least: a poll shortly before its slot is not repeated in it.
-    earliest = after / interval + 0.5 - phase
-    return (int(earliest // 1) + 1 + phase) * interval

@@ -8,7 +8,16 @@ from dataclasses import replace
 from statistics import median
 
 from monitor.core.model import MINUTE, Instant, Seconds
-from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus, moved
+from monitor.core.status import (
+    OURS,
+    SPANS_OF_ALERT,
+    SPANS_OF_BREAKER,
+    SPANS_OF_CONFIG,
+    Ahead,
+    CampaignStatus,
+    EnvironmentStatus,
+    redated,
+)
 
 # Three of the last five differences must lie within 10 s of each other.
 SKEWS_KEPT, AGREEING, AGREE_WITHIN = 5, 3, 10.0
@@ -42,14 +51,13 @@ def with_server_date(
 
 def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) -> EnvironmentStatus:
     """Return the status after our own wall clock jumped by `step` seconds, to `our_now`."""
-    later = moved(step)
     status = replace(
-        status.redated(later),
-        listed_at=later(status.listed_at),
-        run=status.run and replace(status.run, first_at=status.run.first_at + step),
-        alerts={name: alert.redated(later) for name, alert in status.alerts.items()},
+        redated(status, *SPANS_OF_BREAKER, "listed_at", "doubted_until", by=step),
+        run=status.run and redated(status.run, "first_at", by=step),
+        alerts={
+            name: redated(one, *SPANS_OF_ALERT, by=step) for name, one in status.alerts.items()
+        },
         medians=tuple((at + step, was) for at, was in status.medians),
-        doubted_until=later(status.doubted_until),
     )
     if not status.skews:
         return status
@@ -59,16 +67,16 @@ def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) ->
 
 def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
     """Return a campaign's status after our own wall clock jumped by `step` seconds."""
-    later, failures = moved(step), status.failures
     # Back with it, not forward: a machine that slept has not read anything since, but an answer
     # from the future would confirm whatever is asked today.
-    last_read_at = moved(min(step, 0.0))(status.last_known.last_read_at)
+    last_known = redated(status.last_known, "last_read_at", by=min(step, 0.0))
     return replace(
-        status,
-        polled_at=later(status.polled_at),
-        last_known=replace(status.last_known.redated(later), last_read_at=last_read_at),
-        failures=failures and replace(failures, first_at=failures.first_at + step),
-        alerts={name: alert.redated(later) for name, alert in status.alerts.items()},
+        redated(status, "polled_at", by=step),
+        last_known=redated(last_known, *SPANS_OF_CONFIG, by=step),
+        failures=status.failures and redated(status.failures, "first_at", by=step),
+        alerts={
+            name: redated(one, *SPANS_OF_ALERT, by=step) for name, one in status.alerts.items()
+        },
     )
 
 

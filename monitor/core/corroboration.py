@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from heapq import nlargest
 
-from monitor.core.model import Instant, NoConfig, Observation, Seconds, Verdict
+from monitor.core.model import Instant, Seconds, Verdict
 from monitor.core.rule import EvaluationInput
 from monitor.core.rules import Missing, Unreadable
 from monitor.core.snapshot import Entry
@@ -23,10 +23,10 @@ class Corroboration:
         self._doubted: dict[str, Instant] = {}
         self._asked_at: dict[str, Instant] = {}
 
-    def others_read_at(self, key: str, seen: Observation, entries: Entries) -> Instant | None:
-        """Return when two others were asked and read; None: no two, or nothing is in doubt."""
+    def others_read_at(self, key: str, entries: Entries) -> Instant | None:
+        """Return when two others were asked and read; None: no two, or no config is in doubt."""
         status = entries[key].status
-        if not isinstance(seen, NoConfig) or status.last_known.config is None:
+        if status.last_known.config is None:
             return None
         # What on-call knows is settled, wherever a step of our clock has put the instants since.
         alert = status.alerts.get(Missing.name)

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 from monitor.core.model import (
     SECONDS,
-    AlertLabels,
     Finding,
     Instant,
     NoConfig,
@@ -20,13 +19,13 @@ from monitor.core.model import (
     SftpConfig,
     Verdict,
 )
-from monitor.core.status import OURS, Ahead, Alert, CampaignStatus, LastKnown
+from monitor.core.status import OURS, Ahead, CampaignStatus, LastKnown
 from monitor.core.text import rfc3339, span
 
 # The summary of every rule about a config where there is none: that is `missing`'s business.
 NO_CONFIG = "there is no SFTP config to look at"
 
-EVERY_OTHER_RULE = "*"  # in `Rule.mutes`: all other rules of the campaign
+EVERY_OTHER_RULE = "*"  # in `inhibits`: all other rules of the campaign
 
 PositiveSeconds = Annotated[float, SECONDS, "above 0"]  # a span that cannot be 0
 
@@ -53,6 +52,7 @@ class BaseRule(ABC):
     alertname: ClassVar[str]
     meaning: ClassVar[str]
     next_step: ClassVar[str]
+    inhibits: ClassVar[tuple[str, ...]] = ()  # rules that are not sent while it is unhealthy
 
     enabled: bool = setting(True, "false switches the rule off")
     severity: Severity = setting(Severity.WARNING, "critical, warning or info")
@@ -64,10 +64,6 @@ class BaseRule(ABC):
         super().__init_subclass__()
         cls.alertname = alertname or cls.__name__
         dataclass(frozen=True, kw_only=True)(cls)
-
-    def next_step_for(self, found: Finding | Alert) -> str:
-        """Return what to do about a finding or an alert: what it says itself, or else the rule."""
-        return found.next_step or self.next_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +90,6 @@ class EvaluationInput:
 class Rule(BaseRule):
     """A rule of a campaign."""
 
-    inhibits: ClassVar[
-        tuple[str, ...]
-    ] = ()  # rules whose alerts are not sent while it is unhealthy
     needs_enabled: ClassVar[bool] = False  # it is not sent while the config is switched off
     unknown_while: ClassVar[tuple[str, ...]] = ()  # rules whose being unhealthy spoils its evidence
 
@@ -164,15 +157,6 @@ class Target:
         """Return whether nothing has changed but that a listing confirmed the campaign."""
         return before is not None and replace(before, listed_at=self.listed_at) == self
 
-    def labels_with(self, config: SftpConfig | None) -> AlertLabels:
-        """Return the labels of an alert that fires now; `config` is the last one seen."""
-        return AlertLabels(
-            sftp_host=config.host if config else "",
-            campaign_name=self.name,
-            labels=self.labels,
-            exported=self.exported,
-        )
-
 
 # Findings with their verdict: the summary, the evidence, and by name whatever else they say.
 healthy = partial(Finding, Verdict.HEALTHY)
@@ -192,16 +176,6 @@ def by_deadline(
     if now >= deadline:
         return unhealthy(summary, evidence, since=deadline)
     return healthy(f"{summary}; the limit is at {rfc3339(deadline)}", evidence, recheck_at=deadline)
-
-
-def evidence_of_test(config: SftpConfig) -> dict[str, str]:
-    """Return the test on record as evidence: as much of it as there is."""
-    evidence = {}
-    if config.last_test_at is not None:
-        evidence["last_test_at"] = rfc3339(config.last_test_at)
-    if config.last_test_success is not None:
-        evidence["last_test_success"] = "true" if config.last_test_success else "false"
-    return evidence
 
 
 def evaluate_all(
@@ -224,19 +198,17 @@ def _agreed(findings: Sequence[Finding], ahead: Ahead) -> Finding:
 
 
 def _evaluate_by(rules: Mapping[str, Rule], inputs: EvaluationInput) -> dict[str, Finding]:
-    findings = {name: _evaluate(rule, inputs) for name, rule in rules.items()}
+    findings = dict[str, Finding]()
+    for name, rule in rules.items():
+        # A rule that breaks must cost only its own verdict, never the campaign's other alerts.
+        try:
+            findings[name] = rule.evaluate(inputs)
+        except Exception as error:
+            summary = f"internal error: {type(error).__name__}"
+            evidence = {"reason": Reason.INTERNAL_ERROR.value}
+            findings[name] = unknown(summary, evidence, error=error)
     for name, rule in rules.items():
         for spoiler in rule.unknown_while:
             if spoiler in findings and findings[spoiler].verdict is Verdict.UNHEALTHY:
                 findings[name] = unknown(f"unknown while {spoiler} is unhealthy")
     return findings
-
-
-def _evaluate(rule: Rule, inputs: EvaluationInput) -> Finding:
-    # A rule that breaks must cost only its own verdict, never the campaign's other alerts.
-    try:
-        return rule.evaluate(inputs)
-    except Exception as error:
-        summary = f"internal error: {type(error).__name__}"
-        evidence = {"reason": Reason.INTERNAL_ERROR.value}
-        return unknown(summary, evidence, error=error)

@@ -1,12 +1,20 @@
-"""Which campaign is due next: a due-queue on the monotonic clock. It never sleeps.
+"""When a campaign is polled next, and which of those that are due goes first. It never sleeps.
 
 Of several, deadlines go first, then campaigns never seen, unhealthy ones, the longest overdue.
 """
 
 import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
+from zlib import crc32
 
-from monitor.core.model import Seconds
+from monitor.core.alerts import AFTER_DEADLINE, next_deadline
+from monitor.core.environment import EnvironmentContext
+from monitor.core.model import Finding, Instant, Seconds
+from monitor.core.rule import EvaluationInput, Target, evaluate_all
+from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus
 
 
 class Priority(IntEnum):
@@ -17,6 +25,9 @@ class Priority(IntEnum):
     UNHEALTHY = 2
     ROUTINE = 3
 
+
+# A deadline up to so many intervals after the regular poll is kept, in case that runs late.
+DEADLINES_KEPT = 3
 
 # Of so many calls one may go to an unhealthy campaign while routine polls are due as well: else 120
 # unhealthy ones of 500 would starve the rest.
@@ -85,3 +96,91 @@ class DueQueue:
         while heap and self._puts.get(heap[0][2]) != heap[0][1]:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollIntervals:
+    """How often to poll."""
+
+    interval: Seconds  # what the budget really gives
+    unhealthy_interval: Seconds
+    idle_interval: Seconds  # for campaigns that nobody is notified of
+    stretched: bool = False  # `interval` is longer than wanted
+
+
+class NextPoll(NamedTuple):
+    """When to poll next and why; should that be late, from `deadline` on because of a deadline."""
+
+    at: Instant
+    priority: Priority
+    deadline: Instant | None = None
+
+
+def next_poll(
+    status: CampaignStatus,
+    target: Target,
+    intervals: PollIntervals,
+    now: Instant,
+    ahead: Ahead = OURS,
+    *,
+    findings: Mapping[str, Finding] | None = None,
+) -> NextPoll | None:
+    """Return when to poll next, and why; None for a campaign never polled: as soon as may be.
+
+    Computed from what is remembered alone, so that it is the same after a restart; `findings` of
+    the decision that `status` has just come from, by the same clocks, save evaluating them again.
+    """
+    # From the future (our clock was set back) it would put off the next poll until then.
+    if status.polled_at is None:
+        return None
+    polled_at = min(status.polled_at, now)
+    if target.muted_status is not None:
+        idle = max(intervals.idle_interval, intervals.interval)
+        return NextPoll(_next_slot(status, polled_at, idle), Priority.ROUTINE)
+    watched = any(alert.is_young(polled_at) for alert in status.alerts.values())
+    if watched or status.error is not None:
+        regular = NextPoll(polled_at + intervals.unhealthy_interval, Priority.UNHEALTHY)
+    elif intervals.stretched:
+        # Without requests to spare nothing keeps its slot: in turn, each as long after its last
+        # poll as the others, is the evenest that there is.
+        regular = NextPoll(polled_at + intervals.interval, Priority.ROUTINE)
+    else:
+        regular = NextPoll(_next_slot(status, polled_at, intervals.interval), Priority.ROUTINE)
+    # After a poll that failed, what was read before it has its deadlines all the same. One before
+    # the regular poll takes its place, one that has passed since the last poll is due.
+    if status.known is not None and (findings is None or status.error is not None):
+        findings = evaluate_all(
+            target.rules, EvaluationInput(status.known, status, target, polled_at), ahead
+        )
+    deadline = next_deadline(status.alerts, target.rules, findings or {}, polled_at)
+    if deadline is None or deadline > regular.at + DEADLINES_KEPT * intervals.interval:
+        return regular
+    if deadline + AFTER_DEADLINE < regular.at:
+        return NextPoll(deadline + AFTER_DEADLINE, Priority.DEADLINE)
+    return regular._replace(deadline=deadline + AFTER_DEADLINE)
+
+
+def next_probe(
+    status: EnvironmentStatus,
+    context: EnvironmentContext,
+    probe_interval: Seconds,
+    token_probe_interval: Seconds,
+) -> Instant:
+    """Return when the open breaker lets its next probe through; a deadline may be earlier."""
+    called_at = status.called_at or 0.0
+    interval = token_probe_interval if status.outage_at is None else probe_interval
+    # As of the last call: a deadline that has passed since then is due, not forgotten.
+    findings = {
+        name: rule.evaluate(status, context, called_at) for name, rule in context.rules.items()
+    }
+    deadline = next_deadline(status.alerts, context.rules, findings, called_at)
+    regular = called_at + interval
+    return regular if deadline is None else min(regular, deadline + AFTER_DEADLINE)
+
+
+def _next_slot(status: CampaignStatus, after: Instant, interval: Seconds) -> Instant:
+    # Slots hashed from the id spread the polls evenly and for ever, whatever order they began in.
+    phase = crc32(f"{status.environment}/{status.campaign_id}".encode()) / 2**32
+    # Half an interval away at least: a poll shortly before its slot is not repeated in it.
+    earliest = after / interval + 0.5 - phase
+    return (int(earliest // 1) + 1 + phase) * interval

@@ -68,8 +68,14 @@ class Entry:
 
     @property
     def labels(self) -> AlertLabels:
-        """The labels of an alert that on-call was not notified of."""
-        return self.target.labels_with(self.status.last_known.config)
+        """The labels of an alert that fires now."""
+        target, config = self.target, self.status.last_known.config
+        return AlertLabels(
+            sftp_host=config.host if config else "",
+            campaign_name=target.name,
+            labels=target.labels,
+            exported=target.exported,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

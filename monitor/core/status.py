@@ -1,8 +1,9 @@
 """What is remembered of campaigns and environments between polls; stored, but for what says so."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any, TypeVar
 
 from monitor.core.model import (
     HOUR,
@@ -21,18 +22,21 @@ from monitor.core.model import (
 Ahead = tuple[Seconds, ...]
 OURS: Ahead = (0.0,)  # our clock counts alone
 
-# What a wrong clock does to an instant of ours; None stays None.
-Redate = Callable[[Instant | None], Instant | None]
+# Our instants from which spans are counted, of an alert, a campaign's config and a breaker.
+SPANS_OF_ALERT = ("pending_at", "fired_at", "healthy_at", "notified_at")
+SPANS_OF_CONFIG = ("missing_since", "first_seen_at", "disabled_since")
+SPANS_OF_BREAKER = ("called_at", "unanswered_at", "outage_at", "rejected_at")
+
+_Known = TypeVar("_Known", bound=Any)
 
 
-def moved(by: Seconds) -> Redate:
-    """Return what puts an instant `by` seconds later."""
-    return lambda at: None if at is None else at + by
-
-
-def clamped(now: Instant) -> Redate:
-    """Return what puts an instant from the future to `now`."""
-    return lambda at: None if at is None else min(at, now)
+def redated(
+    known: _Known, *names: str, by: Seconds = 0.0, latest: Instant = float("inf")
+) -> _Known:
+    """Return what a wrong clock dated, with these instants `by` seconds later, `latest` at most."""
+    instants = {name: getattr(known, name) for name in names}
+    moved = {name: min(at + by, latest) for name, at in instants.items() if at is not None}
+    return replace(known, **moved)
 
 
 class AlertState(StrEnum):
@@ -84,16 +88,6 @@ class Alert:
         young = self.fired_at is not None and now - self.fired_at < HOUR
         return self.muted_by is None and (young or self.state is AlertState.PENDING)
 
-    def redated(self, redate: Redate) -> "Alert":
-        """Return the alert with all that spans are counted from redated; `since` stays."""
-        return replace(
-            self,
-            pending_at=redate(self.pending_at),
-            fired_at=redate(self.fired_at),
-            healthy_at=redate(self.healthy_at),
-            notified_at=redate(self.notified_at),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastKnown:
@@ -108,19 +102,9 @@ class LastKnown:
     last_passed_at: Instant | None = None
     tested_seen: bool = False
 
-    def redated(self, redate: Redate) -> "LastKnown":
-        """Return it with all that we have seen redated."""
-        return replace(
-            self,
-            missing_since=redate(self.missing_since),
-            first_seen_at=redate(self.first_seen_at),
-            last_read_at=redate(self.last_read_at),
-            disabled_since=redate(self.disabled_since),
-        )
-
     def after(self, seen: SftpConfig | NoConfig, now: Instant) -> "LastKnown":
         """Return it after a definite answer at `now`."""
-        last_known = replace(self.redated(clamped(now)), last_read_at=now)
+        last_known = replace(redated(self, *SPANS_OF_CONFIG, latest=now), last_read_at=now)
         if isinstance(seen, NoConfig):
             return replace(last_known, missing_since=last_known.missing_since or now)
         # Made anew under another id it is another config: its graces start afresh.
@@ -128,15 +112,14 @@ class LastKnown:
             last_known = LastKnown(
                 first_seen_at=now, last_read_at=now, last_passed_at=last_known.last_passed_at
             )
+        passed_at = seen.last_test_at if seen.last_test_success else last_known.last_passed_at
         return replace(
             last_known,
             config=seen,
             missing_since=None,
             enabled_seen=seen.is_enabled or last_known.enabled_seen,
             disabled_since=None if seen.is_enabled else last_known.disabled_since or now,
-            last_passed_at=seen.last_test_at
-            if seen.last_test_success
-            else last_known.last_passed_at,
+            last_passed_at=passed_at,
             tested_seen=seen.last_test_at is not None or last_known.tested_seen,
         )
 
@@ -188,16 +171,6 @@ class EnvironmentStatus:
         """True while no campaign is polled but for one probe now and then."""
         return self.outage_at is not None or self.rejected_at is not None
 
-    def redated(self, redate: Redate) -> "EnvironmentStatus":
-        """Return the status with all that the breaker counts from redated."""
-        return replace(
-            self,
-            called_at=redate(self.called_at),
-            unanswered_at=redate(self.unanswered_at),
-            outage_at=redate(self.outage_at),
-            rejected_at=redate(self.rejected_at),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignStatus:
@@ -218,19 +191,18 @@ class CampaignStatus:
 
     def after(self, observation: Observation, now: Instant) -> "CampaignStatus":
         """Return the status after a poll at `now`: an `error`, or the observation remembered."""
-        if isinstance(observation, SftpConfig) and self._lacks_its_test(observation):
-            absent = "last_test_at or last_test_success is absent"
-            observation = PollError(Reason.SCHEMA_MISMATCH, absent)
+        known = self.last_known.config
+        if isinstance(observation, SftpConfig) and not observation.has_test_fields:
+            # An API release that drops the fields of the test must not read as "never tested".
+            tested = (
+                known is not None and known.id == observation.id and self.last_known.tested_seen
+            )
+            if observation.is_enabled or tested:
+                absent = "last_test_at or last_test_success is absent"
+                observation = PollError(Reason.SCHEMA_MISMATCH, absent)
         if not isinstance(observation, PollError):
             last_known = self.last_known.after(observation, now)
             return replace(self, last_known=last_known, polled_at=now, error=None, failures=None)
         before = self.failures or Failures(0, now)
         failures = replace(before, count=before.count + 1)
         return replace(self, polled_at=now, error=observation, failures=failures)
-
-    def _lacks_its_test(self, config: SftpConfig) -> bool:
-        # An API release that drops the fields of the test must not read as "never tested".
-        last_known = self.last_known
-        known = last_known.config is not None and last_known.config.id == config.id
-        tested = config.is_enabled or (known and last_known.tested_seen)
-        return tested and not config.has_test_fields

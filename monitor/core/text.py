@@ -4,7 +4,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 
-from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds
+from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, SftpConfig
 
 # What a campaign's id is made of: it goes into paths, labels and keys as it is.
 CAMPAIGN_ID = "[A-Za-z0-9_-]{1,64}"
@@ -53,3 +53,10 @@ def span(seconds: Seconds) -> str:
         if size >= 2 * unit or (size >= unit and size % unit == 0):
             return f"{int(seconds / unit)} {name}"
     return f"{int(seconds)} s"
+
+
+def evidence_of_test(config: SftpConfig) -> dict[str, str]:
+    """Return the test on record as evidence: as much of it as there is."""
+    at, passed = config.last_test_at, config.last_test_success
+    evidence = {} if at is None else {"last_test_at": rfc3339(at)}
+    return evidence if passed is None else {**evidence, "last_test_success": str(passed).lower()}

@@ -1,8 +1,4 @@
-"""Poll, decide, remember: from the config to the store, for each environment by itself.
-
-`watch` decides (no `await` in it), `poller` says when to poll, `discovery` whom, `settings` under
-which config and token; `systemd` starts, changes and ends them all.
-"""
+"""Poll, decide, remember: from the config to the store, for each environment by itself."""
 
 from monitor.polling.environment_state import STEP
 from monitor.polling.manager import PollerManager

@@ -10,14 +10,22 @@ import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
-from monitor.core.alerts import in_sending_order
 from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.corroboration import Corroboration
-from monitor.core.discovery import TargetSet
-from monitor.core.environment import Call
-from monitor.core.model import Answer, Event, Instant, PageAnswer, PollError, Reason, Seconds
+from monitor.core.discovery import Listing, TargetSet, take
+from monitor.core.model import (
+    Answer,
+    AnyAnswer,
+    Instant,
+    NoConfig,
+    Page,
+    PollError,
+    Reason,
+    Seconds,
+)
+from monitor.core.schedule import NextPoll, Priority
 from monitor.core.snapshot import Entry, Findings, in_force
-from monitor.core.status import CampaignStatus, EnvironmentStatus, moved
+from monitor.core.status import CampaignStatus, EnvironmentStatus, redated
 from monitor.core.text import rfc3339
 from monitor.polling.settings import Clock, Settings
 
@@ -31,6 +39,8 @@ class EnvironmentState:
     """All that is known about one environment and its campaigns; `save` takes every change of it.
 
     `entries`, made by `configure`, are the campaigns as the snapshot shows them: never changed.
+    `listing` runs, or is to begin; `listing_due` is its next page, on the monotonic clock, and
+    `listing_error` why the last one failed.
     """
 
     settings: Settings
@@ -48,6 +58,9 @@ class EnvironmentState:
         self.pace = self.budget.pace(mono)
         self.unswept = set(settings.targets)
         self.awaits_listing = settings.discovers
+        self._list_at_once(settings, mono)
+        self.listing_error: PollError | None = None
+        self._listing_doubt: tuple[str | None, int, int] | None = None
         self._doubts = Corroboration()
         self._offset = self.clock.wall() - mono
 
@@ -57,19 +70,15 @@ class EnvironmentState:
         offset = wall - self.clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
-            self._step(step, wall)
+            before, self.status = self.status, clock.clock_stepped(self.status, step, wall)
+            _log_environment(before, self.status)
+            campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
+            self.campaigns = {one.campaign_id: one for one in campaigns}
+            self._doubts.stepped(step, self.entries)
+            target_set = redated(self.settings.target_set, "listed_at", by=step)
+            self._aim(replace(self.settings, target_set=target_set))
+            self.save(Change(campaigns=campaigns, environments=(self.status,)))
         return wall
-
-    def _step(self, step: Seconds, now: Instant) -> None:
-        before, target_set = self.status, self.settings.target_set
-        self.status = clock.clock_stepped(before, step, now)
-        _log_environment(before, self.status)
-        campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
-        self.campaigns = {one.campaign_id: one for one in campaigns}
-        target_set = replace(target_set, listed_at=moved(step)(target_set.listed_at))
-        self._doubts.stepped(step, self.entries)
-        self._aim(replace(self.settings, target_set=target_set))
-        self.save(Change(campaigns=campaigns, environments=(self.status,)))
 
     def configure(self, settings: Settings) -> list[str]:
         """Take a config, new or changed, and reconcile with it; return whom to poll next."""
@@ -79,6 +88,8 @@ class EnvironmentState:
         self.budget = replace(self.budget, per_minute=settings.environment.budget_per_minute)
         waits = self.awaits_listing or not self.settings.discovers
         self.awaits_listing = settings.discovers and waits
+        if settings.environment.discovery != self.settings.environment.discovery:
+            self._list_at_once(settings, self.clock.elapsed())
         now = self.now()
         self._aim(settings)
         self.unswept = set(settings.targets)
@@ -89,7 +100,47 @@ class EnvironmentState:
             self.save(Change(environments=(self.status,), events=events))
         return self._doubts.restore(self.entries)
 
-    def discover(self, target_set: TargetSet | None) -> list[str]:
+    def _list_at_once(self, settings: Settings, mono: Seconds) -> None:
+        self.listing = Listing(settings.environment.discovery.max_campaigns)
+        self.listing_due = (mono, Priority.NEVER_SEEN)
+
+    def take_page(self, page: Page | PollError) -> list[str]:
+        """Take the page that was asked for; return the campaigns that are to be polled at once."""
+        settings, listing, wait, anew = self.settings, self.listing, 0.0, list[str]()
+        if isinstance(page, PollError) or not listing.add(page):
+            # After an error from page 1 again: pages may have shifted by the next try, and someone
+            # would fall between.
+            self.listing = Listing(settings.environment.discovery.max_campaigns)
+            error = page if isinstance(page, PollError) else None
+            before, self.listing_error = self.listing_error, error
+            _log_listing_error(self.name, before, error)
+            after = None if error is not None else take(settings.target_set, listing, self.now())
+            if after is not None:
+                self._log_listing(settings.target_set, after, listing)
+            anew, wait = self._discover(after), settings.environment.discovery.every
+            if error is not None and settings.knows_nobody_else:
+                wait = min(wait, settings.polling.unhealthy_interval)
+        # The first one is due as long as its first page was: it stays ahead of the campaigns.
+        if not self.awaits_listing:
+            self.listing_due = (self.clock.elapsed() + wait, Priority.ROUTINE)
+        return anew
+
+    def _log_listing(self, before: TargetSet, after: TargetSet, listing: Listing) -> None:
+        """Log changes: who joined and left, and that a listing is not believed, or in part."""
+        name, listed, known = self.name, len(listing.campaigns), len(before.campaigns)
+        why = None if listing.complete else "listing_given_up"
+        if after.distrusted or not listed:
+            why = "listing_distrusted"
+        doubt = (why, listed, known)
+        if why is not None and doubt != self._listing_doubt:
+            log.warning(why, environment=name, listed=listed, known=known)
+        self._listing_doubt = doubt
+        joined = len(after.campaigns.keys() - before.campaigns.keys())
+        left = len(before.campaigns.keys() - after.campaigns.keys())
+        if joined or left:
+            log.info("campaigns_listed", environment=name, joined=joined, left=left)
+
+    def _discover(self, target_set: TargetSet | None) -> list[str]:
         """Take what a listing came to, None where it failed; return whom to poll at once."""
         # The sweep that runs goes on, with those that joined; the first one has waited for this.
         now, status, before = self.now(), self.status, self.settings
@@ -129,12 +180,10 @@ class EnvironmentState:
         """Take what the config means for these campaigns; of one that is gone a tombstone stays."""
         for key in keys:
             before, entry = self.campaigns[key], self.entries.get(key)
-            if entry is not None:
-                decision = assess.reconcile(before, entry.target, now)
-            elif self.settings.knows_nobody_else:
+            if entry is None and self.settings.knows_nobody_else:
                 continue  # until a listing has shown who is there, none is gone
-            else:
-                decision = assess.reconcile(before, None, now, "campaign_removed")
+            target = None if entry is None else entry.target
+            decision = assess.reconcile(before, target, now, "campaign_removed")
             if decision.status != before:
                 self.campaigns[key] = decision.status
                 if entry is not None:
@@ -142,47 +191,40 @@ class EnvironmentState:
                 self.save(Change(campaigns=(decision.status,), events=decision.events))
 
     def decide(
-        self, key: str, answer: Answer | PageAnswer, generation: int, took: Seconds
-    ) -> tuple[list[str], Findings | None]:
-        """Take an answer; return whom to poll next, and the findings where it was decided on."""
+        self, key: str, answer: AnyAnswer, generation: int, took: Seconds
+    ) -> tuple[list[str], NextPoll | None]:
+        """Take an answer; return whom to poll at once, and when this campaign if it is decided."""
         self._apply_rate_limit(answer)
-        now, targets = self.now(), self.settings.targets
-        if isinstance(answer, PageAnswer):
-            # Whatever it lists: for the breaker it is a call.
-            call = Call(None, answer.observation, generation)
-            events = self._observe(call, answer.server_date, now)
-            self.save(Change(environments=(self.status,), events=events))
-            return [], None
-        if key not in targets:
-            return [], None
-        target, before = targets[key], self.entries[key]
-        observation = environment.interpret(self.status, answer.observation, len(targets))
-        call = Call(key, observation, generation, notified=target.muted_status is None)
-        events = self._observe(call, answer.server_date, now)
-        if self.status.breaker_open and isinstance(observation, PollError):
-            # The breaker's business, not the campaign's: one outage, one page.
-            self.save(Change(environments=(self.status,), events=events))
-            return [], None
-        decision = assess.assess(
-            before.status,
-            target,
-            observation,
+        now, settings = self.now(), self.settings
+        status, before = self.status, self.entries.get(key)
+        if before is None and isinstance(answer, Answer):
+            return [], None  # the campaign has left meanwhile
+        lost = isinstance(answer.observation, NoConfig)
+        outcome = assess.take_answer(
+            status,
+            before,
+            answer,
+            settings.context_at(self.pace),
+            settings.intervals,
             now,
-            remind_every=self.settings.alerts.remind_every,
-            environment_alert=environment.firing_alert(self.status),
-            others_read_at=self._doubts.others_read_at(key, observation, self.entries),
-            ahead=clock.ahead(self.status, now),
+            token_generation=generation,
+            others_read_at=self._doubts.others_read_at(key, self.entries) if lost else None,
         )
-        self.campaigns[key] = status = decision.status
-        self.entries[key] = after = Entry(target, status, decision.findings)
+        self.status, self.findings = outcome.environment, outcome.environment_findings
+        _log_environment(status, self.status)
+        if before is None or outcome.entry is None:
+            self.save(Change(environments=(self.status,), events=outcome.events))
+            return [], None
+        self.entries[key] = after = outcome.entry
+        self.campaigns[key] = after.status
         _log_poll(before, after)
         self.unswept.discard(key)
         self._end_sweep(now)
-        ordered = in_sending_order([*events, *decision.events])
-        self.save(Change(campaigns=(status,), environments=(self.status,), events=ordered))
-        return self._doubts.take(key, now - took, self.entries), decision.findings
+        campaigns, environments = (after.status,), (self.status,)
+        self.save(Change(campaigns=campaigns, environments=environments, events=outcome.events))
+        return self._doubts.take(key, now - took, self.entries), outcome.next_poll
 
-    def _apply_rate_limit(self, answer: Answer | PageAnswer) -> None:
+    def _apply_rate_limit(self, answer: AnyAnswer) -> None:
         """Take what an answer says of the API's limits."""
         plan, mono = self.settings.environment.requests_per_minute, self.clock.elapsed()
         before, self.budget = self.budget, self.budget.answered(answer, plan, mono)
@@ -193,13 +235,6 @@ class EnvironmentState:
         if (self.budget.room < 1) != (before.room < 1):
             log.info("yielding", environment=self.name, part=round(self.budget.room, 2))
 
-    def _observe(self, call: Call, server_date: Instant | None, now: Instant) -> tuple[Event, ...]:
-        before, context = self.status, self.settings.context_at(self.pace)
-        after = assess.assess_environment(before, call, server_date, context, now)
-        self.status, self.findings, events = after
-        _log_environment(before, self.status)
-        return events
-
     def _end_sweep(self, now: Instant) -> None:
         if self.settings.targets and not self.unswept and not self.awaits_listing:
             self.status = replace(self.status, swept_at=now)
@@ -209,6 +244,14 @@ class EnvironmentState:
         """Return the campaigns that answered 404 while no base URL was known to be right."""
         read = self.campaigns.items()
         return sorted(k for k, one in read if one.error and one.error.reason is Reason.NOT_FOUND)
+
+
+def _log_listing_error(name: str, before: PollError | None, error: PollError | None) -> None:
+    if error is not None and (before is None or before.reason is not error.reason):
+        reason, detail = error.reason.value, error.detail
+        log.warning("listing_failed", environment=name, reason=reason, detail=detail)
+    elif error is None and before is not None:
+        log.info("listing_recovered", environment=name, after=before.reason)
 
 
 def _log_poll(before: Entry, after: Entry) -> None:

@@ -82,8 +82,8 @@ class PollerManager:
             log.warning("few_open_files", environments=len(parts), wanted=wanted)
         names = {connection.settings.environment.name for connection in parts}
         for name in loaded.environments.keys() - names - self.pollers.keys():
-            status, now = loaded.environments[name], self.clock.wall()
-            self._save(_removal(status, campaigns[name].values(), now))
+            left = campaigns[name].values()
+            self._save(_removal(loaded.environments[name], left, self.clock.wall()))
         ends = [self._remove(name) for name in self.pollers.keys() - names]
         for connection in parts:
             name = connection.settings.environment.name
@@ -109,18 +109,16 @@ class PollerManager:
 
     def _settings(self, env: EnvironmentConfig, config: Config, loaded: Loaded) -> Settings:
         """Return what an environment is polled under: the very same as before, if it is."""
-        target_set, known = (
-            loaded.target_sets.get(env.name, TargetSet()),
-            loaded.environments.get(env.name),
-        )
-        if known is not None and known.listed_at is not None:
-            target_set = replace(target_set, listed_at=known.listed_at)
         if env.name in self.pollers:
             before = self.pollers[env.name].state.settings
             same = before.environment is env and before.polling == config.polling
             if same and before.alerts == config.alerts:
                 return before
-            target_set = before.target_set
+            return Settings(env, config.polling, config.alerts, before.target_set)
+        target_set = loaded.target_sets.get(env.name, TargetSet())
+        known = loaded.environments.get(env.name)
+        if known is not None and known.listed_at is not None:
+            target_set = replace(target_set, listed_at=known.listed_at)
         return Settings(env, config.polling, config.alerts, target_set)
 
     def _talkover(self, settings: Settings, token: str) -> Api:
@@ -174,9 +172,7 @@ def _removal(
 ) -> Change:
     """Return what is left of an environment that is no longer polled, and its last events."""
     why = "environment_removed"
-    after, events = assess.reconcile_environment(status, None, now, why)
-    # Without its breaker: an environment that comes back under this name starts closed.
-    left = EnvironmentStatus(name=status.name, alerts=after.alerts)
+    left, events = assess.reconcile_environment(status, None, now, why)
     decisions = [assess.reconcile(one, None, now, why) for one in campaigns]
     return Change(
         campaigns=tuple(one.status for one in decisions),

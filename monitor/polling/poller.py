@@ -12,18 +12,18 @@ import structlog
 
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import Change, StorageError, Store
-from monitor.core.assess import next_poll, next_probe
 from monitor.core.budget import LEASE, wait_of_lease
 from monitor.core.clock import ahead
-from monitor.core.model import Answer, Instant, PageAnswer, PollError, Reason, Seconds
-from monitor.core.schedule import DueQueue, Priority
-from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot, Findings
-from monitor.polling.discovery import LISTING, Discovery
+from monitor.core.model import Answer, AnyAnswer, Instant, PageAnswer, PollError, Reason, Seconds
+from monitor.core.schedule import DueQueue, NextPoll, Priority, next_poll, next_probe
+from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot
 from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.settings import Api, Connection, Settings
 
 # The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it.
 TURN: Seconds = 5.0
+
+LISTING = "*"  # the listing's key in the due-queue: no campaign can have this id
 
 log = structlog.get_logger()
 
@@ -52,7 +52,6 @@ class Poller:
         self._in_flight = dict[str, asyncio.Task[None] | None]()
         self._again, self._broken = set[str](), set[str]()
         self._probed, self._next_first_poll = 0, 0.0
-        self._discovery = Discovery(self.state)
         wait = wait_of_lease(self.leased_until, self._clock.wall())
         self.state.budget = replace(self.state.budget, next_at=mono + wait)
         self._take_settings(self.state.settings)
@@ -81,7 +80,6 @@ class Poller:
             self._queue.discard(key)
         anew = self.state.configure(settings)
         self._next_first_poll = 0.0
-        self._discovery.configure()
         if not settings.discovers:
             self._queue.discard(LISTING)
         # The listing first: it may say that on-call is not notified of a campaign of the file.
@@ -92,10 +90,9 @@ class Poller:
 
     def snapshot(self) -> EnvironmentSnapshot:
         """Return this environment as it is known now."""
-        state, mono = self.state, self._clock.elapsed()
-        settings, due = state.settings, self._queue.next_due()
+        state, settings, mono = self.state, self.state.settings, self._clock.elapsed()
+        due = None if state.status.breaker_open else self._queue.next_due()
         interval = settings.context_at(state.pace).effective_interval
-        late = 0.0 if due is None or state.status.breaker_open else max(0.0, mono - due)
         return EnvironmentSnapshot(
             now=state.now(),
             ahead=ahead(state.status, state.now())[0],
@@ -109,9 +106,9 @@ class Poller:
             idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
             requests_per_minute=state.budget.per_minute,
             available_requests=state.budget.available(mono),
-            lag_seconds=late,
+            lag_seconds=0.0 if due is None else max(0.0, mono - due),
             polled=len(settings.targets) - len(state.unswept),
-            listing_error=self._discovery.error,
+            listing_error=state.listing_error,
         )
 
     async def run(self) -> None:
@@ -149,8 +146,7 @@ class Poller:
 
     def _wait(self, mono: Seconds) -> Seconds:
         """Return how many seconds to wait until there is something to poll."""
-        status, settings = self.state.status, self.state.settings
-        polling = settings.polling
+        status, polling = self.state.status, self.state.settings.polling
         most = 1 if status.breaker_open else min(self.share, polling.concurrency)
         if len(self._in_flight) >= most:
             return TURN
@@ -161,9 +157,9 @@ class Poller:
         if status.rejected_at is not None and self.connection.token_changed():
             # The next probe is due at once: there is reason to hope.
             self.state.status = status = replace(status, called_at=None)
-        context = settings.context_at(self.state.pace)
-        intervals = polling.probe_interval, polling.token_probe_interval
-        return next_probe(status, context, *intervals) - self.state.now()
+        context = self.state.settings.context_at(self.state.pace)
+        at = next_probe(status, context, polling.probe_interval, polling.token_probe_interval)
+        return at - self.state.now()
 
     def _probe(self) -> str | None:
         # Each probe asks for another campaign, so that one broken campaign is no outage.
@@ -182,10 +178,9 @@ class Poller:
         if until <= self.leased_until <= until + LEASE:
             return
         self.leased_until = until + LEASE
-        try:
+        # Where the disk fails the store says so; polling goes on.
+        with suppress(StorageError):
             await self.store.lease(self.state.name, self.leased_until)
-        except StorageError:
-            log.warning("lease_not_stored", environment=self.state.name)
 
     def _is_watched(self, key: str) -> bool:
         known = self.state.settings
@@ -196,7 +191,7 @@ class Poller:
 
     async def _poll(self, key: str) -> None:
         state, token = self.state, self.connection.generation
-        listing, base_url = self._discovery.listing, state.settings.environment.base_url
+        listing, base_url = state.listing, state.settings.environment.base_url
         asked = self._clock.elapsed()
         answer = await self._call(key, asked)
         # A reload may have pointed the environment at another API: of that one this says nothing.
@@ -204,16 +199,16 @@ class Poller:
             self._poll_next([key])
             return
         before, took = state.status, self._clock.elapsed() - asked
-        anew, findings = state.decide(key, answer, token, took)
+        anew, planned = state.decide(key, answer, token, took)
         # Unless a reload has ended the listing that this is a page of.
-        if isinstance(answer, PageAnswer) and listing is self._discovery.listing:
+        if isinstance(answer, PageAnswer) and listing is state.listing:
             self._take_page(answer)
         self.called = True
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
         if state.status.unauthorized_with == token == self.connection.generation:
             self.connection.read_again()
         if self._is_watched(key):
-            self._plan(key, findings)
+            self._plan(key, planned)
         # The base URL is right after all: 404s that were distrusted are asked again, and believed.
         if state.status.readable_seen and not before.readable_seen:
             anew += [key for key in state.distrusted() if key not in self._in_flight]
@@ -222,16 +217,16 @@ class Poller:
             log.info("sweep_complete", environment=state.name, **self.snapshot().counts())
         self.on_poll()
 
-    async def _call(self, key: str, started: Seconds) -> Answer | PageAnswer:
+    async def _call(self, key: str, started: Seconds) -> AnyAnswer:
         """Return the API's answer; a call that raises is an `internal_error`: counted, logged."""
         self._again.discard(key)
+        api, page, listing = self.connection.api, self.state.listing.next_page, key == LISTING
         try:
-            api, page = self.connection.api, self._discovery.listing.next_page or 1
-            answer: Answer | PageAnswer = (
-                await api.fetch_campaigns(page) if key == LISTING else await api.fetch_sftp(key)
-            )
+            answer = await (api.fetch_campaigns(page or 1) if listing else api.fetch_sftp(key))
+            self._broken.discard(key)
+            return answer
         except Exception as error:
-            endpoint, campaign_id = ("campaigns", "") if key == LISTING else ("sftp", key)
+            endpoint, campaign_id = ("campaigns", "") if listing else ("sftp", key)
             name, took = self.state.name, self._clock.elapsed() - started
             self.own.call_made(name, endpoint, took, Reason.INTERNAL_ERROR)
             # With its traceback at the first in a row for the same campaign.
@@ -239,16 +234,14 @@ class Poller:
                 log.error("poll_broke", environment=name, campaign_id=campaign_id, exc_info=error)
                 self._broken.add(key)
             failed = PollError(Reason.INTERNAL_ERROR, type(error).__name__)
-            return PageAnswer(failed) if key == LISTING else Answer(failed)
+            return PageAnswer(failed) if listing else Answer(failed)
         finally:
             del self._in_flight[key]
             self._woken.set()
-        self._broken.discard(key)
-        return answer
 
     def _take_page(self, answer: PageAnswer) -> None:
         before = self.state.settings.targets
-        anew = self._discovery.take(answer.observation)
+        anew = self.state.take_page(answer.observation)
         for key in before.keys() - self.state.settings.targets.keys():
             self._queue.discard(key)
         # One under way, even if it had left, is planned when its call has ended.
@@ -268,14 +261,15 @@ class Poller:
             elif self._is_watched(key):
                 self._plan(key)
 
-    def _plan(self, key: str, findings: Findings | None = None) -> None:
+    def _plan(self, key: str, planned: NextPoll | None = None) -> None:
         mono, now = self._clock.elapsed(), self.state.now()
         if key == LISTING:
-            self._queue.put(key, *self._discovery.due)
+            self._queue.put(key, *self.state.listing_due)
             return
-        entry, intervals = self.state.entries[key], self.state.settings.intervals
-        skew = ahead(self.state.status, now)
-        planned = next_poll(entry.status, entry.target, intervals, now, skew, findings=findings)
+        if planned is None:
+            entry, intervals = self.state.entries[key], self.state.settings.intervals
+            skew = ahead(self.state.status, now)
+            planned = next_poll(entry.status, entry.target, intervals, now, skew)
         if planned is None:
             # At the budget's even pace from the start on: so nothing of it is late.
             due = max(mono, self._next_first_poll)

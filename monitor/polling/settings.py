@@ -8,12 +8,12 @@ from typing import Protocol
 import structlog
 
 from monitor.config import AlertsConfig, EnvironmentConfig, Polling, SecretError, targets
-from monitor.core.assess import PollIntervals
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import EnvironmentContext
 from monitor.core.model import Answer, Instant, PageAnswer, Seconds
 from monitor.core.rule import Target
+from monitor.core.schedule import PollIntervals
 
 log = structlog.get_logger()
 
@@ -107,8 +107,8 @@ class Settings:
         )
 
 
+# Makes an environment's API client, of its part of the config and the token.
 Connect = Callable[[Settings, str], Api]
-"""Makes an environment's API client, of its part of the config and the token."""
 
 
 class Connection:

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.assess import PollIntervals, next_poll
 from monitor.core.model import DAY, HOUR, MINUTE, Finding, Seconds, Severity, SftpConfig
 from monitor.core.rule import (
     ConfigRule,
@@ -16,7 +15,7 @@ from monitor.core.rule import (
     unhealthy,
 )
 from monitor.core.rules import RULES, campaign_rule
-from monitor.core.schedule import Priority
+from monitor.core.schedule import PollIntervals, Priority, next_poll
 from support.builders import NOW, a_config, a_target
 from support.timeline import WatchedCampaign, in_a_word
 
@@ -76,10 +75,9 @@ def test_what_to_do_is_the_findings_where_it_says_so_and_else_the_rules() -> Non
     campaign = WatchedCampaign(a_target())
     (event,) = campaign.poll(replace(OLD_PASSWORD, username="root"), NOW)
     assert event.next_step == "Ask root for a key."
-    alert, rule = campaign.status.alerts["password_login"], PasswordLogin()
-    assert rule.next_step_for(alert) == "Ask root for a key."
+    assert campaign.status.alerts["password_login"].next_step == "Ask root for a key."
     campaign.poll(OLD_PASSWORD, NOW + MINUTE)
-    assert rule.next_step_for(campaign.status.alerts["password_login"]) == rule.next_step
+    assert campaign.status.alerts["password_login"].next_step == "", "the rule's"
     campaign.poll(replace(OLD_PASSWORD, username="root"), NOW + 2 * MINUTE)
     campaign.poll(replace(OLD_PASSWORD, auth_type="key"), NOW + 3 * MINUTE)
     assert campaign.status.alerts["password_login"].next_step == ""

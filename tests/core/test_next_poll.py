@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.assess import NextPoll, PollIntervals, assess, next_poll
+from monitor.core.assess import assess
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds
 from monitor.core.rule import Target
-from monitor.core.schedule import Priority
+from monitor.core.schedule import NextPoll, PollIntervals, Priority, next_poll
 from monitor.core.status import OURS, Ahead, CampaignStatus
 from support.builders import NOW, RuleSettings, a_config, a_status, a_target, an_untested_config
 from support.timeline import SIGNS, WatchedCampaign

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from monitor.core.assess import next_probe
 from monitor.core.model import HOUR, MINUTE, EventStatus, Reason, Severity
+from monitor.core.schedule import next_probe
 from monitor.core.status import Alert
 from support.builders import NOW
 from support.environments import WatchedEnvironment, down, facts_of, rejected

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.alerts import AFTER_DEADLINE
-from monitor.core.assess import PollIntervals, next_poll, next_probe
 from monitor.core.clock import MOVED_FOR, ahead, campaign_stepped, clock_stepped, with_server_date
 from monitor.core.model import (
     DAY,
@@ -26,7 +25,7 @@ from monitor.core.model import (
 )
 from monitor.core.rule import evaluate_all, resolve_rules
 from monitor.core.rules import RULES
-from monitor.core.schedule import Priority
+from monitor.core.schedule import PollIntervals, Priority, next_poll, next_probe
 from monitor.core.status import OURS, Ahead, EnvironmentStatus, Failures
 from support.builders import (
     FIRING,

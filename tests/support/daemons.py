@@ -13,6 +13,8 @@ from monitor.daemon import Daemon
 from monitor.polling import Api, Settings
 from support.virtual import FakeApi, VirtualClock
 
+NO_SYSTEMD = SystemdNotifier({}, 0)
+
 
 @dataclass
 class World:
@@ -68,7 +70,7 @@ class World:
     async def daemon(
         self,
         environ: dict[str, str] | None = None,
-        systemd: SystemdNotifier | None = None,
+        systemd: SystemdNotifier = NO_SYSTEMD,
     ) -> AsyncIterator[Daemon]:
         """Run a daemon on this world; it stops at the end."""
         daemon = Daemon(

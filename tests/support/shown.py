@@ -12,12 +12,14 @@ from monitor.adapters.web import serializers
 from monitor.adapters.web.handlers import as_json
 from monitor.adapters.web.schemas import FindingAnswer
 from monitor.adapters.web.serializers import status_page
+from monitor.config import DiscoveryConfig
 from monitor.config.environments import Resolved
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentContext
 from monitor.core.model import HOUR, MINUTE, AlertLabels, Finding, Instant, Seconds, Verdict
 from monitor.core.rule import NO_CONFIG, RemindEvery, Target, resolve_rules
 from monitor.core.rules import RULES
+from monitor.core.schedule import PollIntervals
 from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot, Snapshot
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
@@ -46,6 +48,7 @@ class SomeEnvironment:
         )
     )
     alert_labels: AlertLabels = AlertLabels()
+    discovery: DiscoveryConfig = DiscoveryConfig()
     budget_per_minute: float = 50.0
     requests_per_minute: float = 100.0
 
@@ -68,6 +71,9 @@ class SomeSettings:
     target_set: TargetSet = TargetSet()
     discovers: bool = False
     knows_nobody_else: bool = False
+    intervals: PollIntervals = PollIntervals(
+        interval=2 * HOUR, unhealthy_interval=MINUTE, idle_interval=4 * HOUR
+    )
 
     @property
     def notified(self) -> int:

@@ -127,7 +127,7 @@ def _alert(
         state=alert.shown_as,
         changes_at=at,
         changes_in_seconds=None if at is None else max(0.0, at - environment.now),
-        next_step=rule.next_step_for(alert),
+        next_step=alert.next_step or rule.next_step,
         fingerprint=fingerprint(name, campaign_id, alert.rule),
     )
 

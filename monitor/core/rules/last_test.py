@@ -10,13 +10,12 @@ from monitor.core.rule import (
     PositiveSeconds,
     by_deadline,
     campaign_rule,
-    evidence_of_test,
     healthy,
     setting,
     unhealthy,
     unknown,
 )
-from monitor.core.text import rfc3339, span
+from monitor.core.text import evidence_of_test, rfc3339, span
 
 
 class LastTestRule(ConfigRule):

@@ -10,14 +10,13 @@ from monitor.core.rule import (
     Rule,
     by_deadline,
     campaign_rule,
-    evidence_of_test,
     healthy,
     setting,
     unhealthy,
     unknown,
     unread,
 )
-from monitor.core.text import rfc3339, span
+from monitor.core.text import evidence_of_test, rfc3339, span
 
 
 @campaign_rule
