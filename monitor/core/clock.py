@@ -68,6 +68,7 @@ def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
         polled_at=later(status.polled_at),
         last_known=replace(status.last_known.redated(later), last_read_at=last_read_at),
         failures=failures and replace(failures, first_at=failures.first_at + step),
+        tests=status.tests.redated(later),
         alerts={name: alert.redated(later) for name, alert in status.alerts.items()},
     )
 
