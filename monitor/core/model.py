@@ -101,6 +101,17 @@ class RateHint:
     reset: Seconds | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTimes:
+    """When a campaign calls, in its own time zone; what its listing does not say is empty."""
+
+    zone: str = ""  # IANA; empty: UTC
+    first_day: str = ""  # ISO, as `last_day`
+    last_day: str = ""
+    days: tuple[int, ...] = ()  # 1 is Monday; empty: every day
+    windows: tuple[tuple[Seconds, Seconds], ...] = ()  # from midnight
+
+
 @dataclass(frozen=True, slots=True)
 class ListedCampaign:
     """A campaign as the platform lists it."""
@@ -109,6 +120,7 @@ class ListedCampaign:
     name: str
     status: str
     campaign_type: str
+    calls: CallTimes = CallTimes()
 
 
 @dataclass(frozen=True, slots=True)
