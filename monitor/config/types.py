@@ -16,8 +16,8 @@ from monitor.config.document import Document
 from monitor.config.keys import Key, Parse, Section, expand, matching, one_of, whole_number
 from monitor.config.secrets import TokenSource, token_source
 from monitor.core.environment import ENVIRONMENT_RULES
-from monitor.core.model import Seconds, Severity
-from monitor.core.rule import AgesBySchedule, BaseRule, PositiveSeconds
+from monitor.core.model import PositiveSeconds, Seconds, Severity
+from monitor.core.rule import AgesBySchedule, BaseRule
 from monitor.core.rules import RULES
 from monitor.core.text import CAMPAIGN_ID
 from monitor.tls import client_context

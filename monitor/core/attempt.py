@@ -2,13 +2,22 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
-from monitor.core.model import DAY, HOUR, MINUTE, SECONDS, Instant, Seconds, SftpConfig, Text
+from monitor.core.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Instant,
+    PositiveSeconds,
+    Seconds,
+    SftpConfig,
+    Text,
+    setting,
+)
 
-PositiveSeconds = Annotated[float, SECONDS, "above 0"]  # a span that cannot be 0
 Share = Annotated[float, "share"]  # above 0 and at most 1
 Count = Annotated[int, "count"]  # at least 1
 
@@ -22,13 +31,6 @@ class Window(NamedTuple):
 
     start: Seconds
     end: Seconds
-
-
-def setting(default: Any, about: str) -> Any:
-    """Declare a setting: its default and its help text for users."""
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata={"help": about})
-    return field(default=default, metadata={"help": about})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,11 @@ class TestSettings:
     login_gap: PositiveSeconds = setting(10 * MINUTE, "between two tests of one login")
     host_gap: PositiveSeconds = setting(3 * MINUTE, "between two tests at one host and port")
     login_failures: Count = setting(2, "failed tests of ours in a row on one login, then none")
+
+    def covers(self, config: SftpConfig) -> bool:
+        """Return whether a campaign with this config is tested."""
+        manual = config.import_schedule == "manual"
+        return self.enabled and config.is_enabled and (self.manual or not manual)
 
 
 OF_ENVIRONMENTS = frozenset({"budget_share", "login_gap", "host_gap", "login_failures"})
@@ -205,6 +212,12 @@ class CampaignTests:
         since, until = passed_at or 0.0, (failed.tested_at or 0.0) - after + SAME_TEST
         before = (one for one in self.attempts if one.result is Result.FAILED)
         return failed.login_failed or any(since < (one.tested_at or 0.0) <= until for one in before)
+
+    def failing_since(self, passed_at: Instant | None) -> Instant | None:
+        """Return when the first of the tests failed that failed since the last passed one."""
+        since = passed_at or 0.0
+        failed = (one.tested_at or 0.0 for one in self.attempts if one.result is Result.FAILED)
+        return min((at for at in failed if at > since), default=None)
 
     def redated(self, redate: Redate) -> "CampaignTests":
         """Return it with all instants of our clock redated."""

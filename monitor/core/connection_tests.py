@@ -66,10 +66,8 @@ class Tested:
     @property
     def wanted(self) -> bool:
         """True where tests are on for it, as it is now."""
-        config, settings = self.config, self.settings
-        if config is None or not config.is_enabled or self.muted or not settings.enabled:
-            return False
-        return settings.manual or config.import_schedule != "manual"
+        config = self.config
+        return config is not None and not self.muted and self.settings.covers(config)
 
     @property
     def recorded_at(self) -> Instant:

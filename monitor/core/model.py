@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
@@ -14,9 +14,17 @@ TEXT, SENTENCE, INTERNAL = "text", "sentence", "internal"
 
 Instant = Annotated[float, INSTANT]  # seconds since the epoch, UTC
 Seconds = Annotated[float, SECONDS]  # a span; in the config: a duration
+PositiveSeconds = Annotated[float, SECONDS, "above 0"]  # a span that cannot be 0
 Text = Annotated[str, TEXT]  # from outside: shown cleaned and cut to a limit
 Sentence = Annotated[str, SENTENCE]  # ours, perhaps with such a text in it: cut to twice the limit
 Labels = Mapping[str, Text]  # the operator's; the config holds them short
+
+
+def setting(default: Any, about: str) -> Any:
+    """Declare a setting: its default and its help text for users."""
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={"help": about})
+    return field(default=default, metadata={"help": about})
 
 
 class Reason(StrEnum):

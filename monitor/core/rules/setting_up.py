@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from monitor.core.model import DAY, Finding, PollError, Seconds, Severity, SftpConfig
+from monitor.core.model import DAY, Finding, PollError, Seconds, Severity, SftpConfig, setting
 from monitor.core.rule import (
     EVERY_OTHER_RULE,
     ConfigRule,
@@ -12,7 +12,6 @@ from monitor.core.rule import (
     campaign_rule,
     evidence_of_test,
     healthy,
-    setting,
     unhealthy,
     unknown,
     unread,
