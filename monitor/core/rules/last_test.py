@@ -151,7 +151,7 @@ def _when(at: Instant, now: Instant) -> str:
 
 
 def _changed_before(inputs: EvaluationInput, ours: Attempt) -> dict[str, str]:
-    """Return the last change of the connection before a test as evidence; nothing: there is none."""
+    """Return the last change of the connection before a test, if there was one, as evidence."""
     changes = [one for one in inputs.last_known.changes if one.fields.keys() & {*CONNECTION}]
     if not changes or changes[-1].at > ours.at:
         return {}
