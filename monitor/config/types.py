@@ -25,8 +25,8 @@ from monitor.config.document import Document
 from monitor.config.keys import Key, Layer, expand, key, literal, made
 from monitor.config.secrets import TokenSource
 from monitor.core.environment import ENVIRONMENT_RULES
-from monitor.core.model import Seconds, Severity
-from monitor.core.rule import AgesBySchedule, PositiveSeconds
+from monitor.core.model import PositiveSeconds, Seconds, Severity
+from monitor.core.rule import AgesBySchedule
 from monitor.core.rules import RULES
 from monitor.core.text import CAMPAIGN_ID
 from monitor.tls import client_context

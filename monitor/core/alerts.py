@@ -7,9 +7,18 @@ there is no transition to miss. Instants only come from findings; there are no t
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from monitor.core.model import AlertLabels, Event, EventStatus, Finding, Instant, Severity, Verdict
+from monitor.core.model import (
+    AlertLabels,
+    Event,
+    EventStatus,
+    Finding,
+    Instant,
+    Severity,
+    Verdict,
+    redated,
+)
 from monitor.core.rule import EVERY_OTHER_RULE, BaseRule, RemindEvery
-from monitor.core.status import SPANS_OF_ALERT, Alert, AlertState, redated
+from monitor.core.status import SPANS_OF_ALERT, Alert, AlertState
 
 # For a deadline D is polled at D + 1 s, so that it has passed on the platform's clock too.
 AFTER_DEADLINE = 1.0

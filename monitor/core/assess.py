@@ -23,19 +23,13 @@ from monitor.core.model import (
     Observation,
     Page,
     PollError,
+    redated,
 )
 from monitor.core.rule import RULES, EvaluationInput, RemindEvery, Target, evaluate_all
 from monitor.core.rules import Unreadable
 from monitor.core.schedule import NextPoll, PollIntervals, next_poll
 from monitor.core.snapshot import Entry
-from monitor.core.status import (
-    OURS,
-    SPANS_OF_BREAKER,
-    Ahead,
-    CampaignStatus,
-    EnvironmentStatus,
-    redated,
-)
+from monitor.core.status import OURS, SPANS_OF_BREAKER, Ahead, CampaignStatus, EnvironmentStatus
 
 
 class Outcome(NamedTuple):

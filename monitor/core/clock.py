@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from monitor.core.model import MINUTE, Instant, Seconds
+from monitor.core.model import MINUTE, Instant, Seconds, redated
 from monitor.core.status import (
     OURS,
     SPANS_OF_ALERT,
@@ -16,7 +16,6 @@ from monitor.core.status import (
     Ahead,
     CampaignStatus,
     EnvironmentStatus,
-    redated,
 )
 
 # Three of the last five differences must lie within 10 s of each other.
@@ -74,6 +73,7 @@ def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
         redated(status, "polled_at", by=step),
         last_known=redated(last_known, *SPANS_OF_CONFIG, by=step),
         failures=status.failures and redated(status.failures, "first_at", by=step),
+        tests=status.tests.stepped(step),
         alerts={
             name: redated(one, *SPANS_OF_ALERT, by=step) for name, one in status.alerts.items()
         },

@@ -20,8 +20,9 @@ from monitor.core.model import (
     Reason,
     Seconds,
     Severity,
+    setting,
 )
-from monitor.core.rule import BaseRule, RemindEvery, Target, healthy, setting, unhealthy, unknown
+from monitor.core.rule import BaseRule, RemindEvery, Target, healthy, unhealthy, unknown
 from monitor.core.status import EnvironmentStatus, Run
 from monitor.core.text import rfc3339, span
 

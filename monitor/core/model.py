@@ -1,10 +1,10 @@
 """The nouns of the monitor: everything that flows between the layers, as frozen values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
@@ -14,9 +14,37 @@ TEXT, SENTENCE, INTERNAL = "text", "sentence", "internal"
 
 Instant = Annotated[float, INSTANT]  # seconds since the epoch, UTC
 Seconds = Annotated[float, SECONDS]  # a span; in the config: a duration
+PositiveSeconds = Annotated[float, SECONDS, "above 0"]  # a span that cannot be 0
 Text = Annotated[str, TEXT]  # from outside: shown cleaned and cut to a limit
 Sentence = Annotated[str, SENTENCE]  # ours, perhaps with such a text in it: cut to twice the limit
 Labels = Mapping[str, Text]  # the operator's; the config holds them short
+
+
+def setting(default: Any, about: str) -> Any:
+    """Declare a setting: its default and its help text for users."""
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={"help": about})
+    return field(default=default, metadata={"help": about})
+
+
+_Known = TypeVar("_Known", bound=Any)
+
+
+def redated(
+    known: _Known, *names: str, by: Seconds = 0.0, latest: Instant = float("inf")
+) -> _Known:
+    """Return what a wrong clock dated, with these instants `by` seconds later, `latest` at most.
+
+    A field may have several of them.
+    """
+    moved = dict[str, Any]()
+    for name in names:
+        at = getattr(known, name)
+        if isinstance(at, tuple):
+            moved[name] = tuple(min(one + by, latest) for one in at)
+        elif at is not None:
+            moved[name] = min(at + by, latest)
+    return replace(known, **moved)
 
 
 class Reason(StrEnum):
@@ -101,6 +129,17 @@ class RateHint:
     reset: Seconds | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTimes:
+    """When a campaign calls, in its own time zone; what its listing does not say is empty."""
+
+    zone: str = ""  # IANA; empty: UTC
+    first_day: str = ""  # ISO, as `last_day`
+    last_day: str = ""
+    days: tuple[int, ...] = ()  # 1 is Monday; empty: every day
+    windows: tuple[tuple[Seconds, Seconds], ...] = ()  # from midnight
+
+
 @dataclass(frozen=True, slots=True)
 class ListedCampaign:
     """A campaign as the platform lists it."""
@@ -109,6 +148,7 @@ class ListedCampaign:
     name: str
     status: str
     campaign_type: str
+    calls: CallTimes = CallTimes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +161,7 @@ class Page:
     total: int | None
 
 
-_Seen_co = TypeVar("_Seen_co", bound=Observation | Page, covariant=True)
+_Seen_co = TypeVar("_Seen_co", bound="Observation | Page | TestReport", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +180,28 @@ class Answer(Reply[Observation]):
 
 class PageAnswer(Reply[Page | PollError]):
     """The reply to a call for a page of the listing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestReport:
+    """What the platform says of a connection test that it has run."""
+
+    __test__ = False  # no test case of pytest's
+
+    passed: bool
+    tested_at: Instant
+    cause: Text = ""
+    import_path: bool | None = None  # whether it was accessible; None: not said
+    export_path: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TestAnswer(Reply[TestReport | PollError]):
+    """The reply to a call that runs a connection test; `status` 0: no answer came."""
+
+    __test__ = False
+
+    status: int = 0
 
 
 AnyAnswer = Answer | PageAnswer

@@ -6,41 +6,38 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
+from monitor.core.attempt import TestSettings
 from monitor.core.model import (
-    SECONDS,
+    CallTimes,
     Finding,
     Instant,
     NoConfig,
     Observation,
     PollError,
+    PositiveSeconds,
     Reason,
     Seconds,
     Severity,
     SftpConfig,
     Verdict,
+    setting,
 )
-from monitor.core.status import OURS, Ahead, CampaignStatus, LastKnown
+from monitor.core.status import OURS, Ahead, Alert, CampaignStatus, LastKnown
 from monitor.core.text import rfc3339, span
 
 # The summary of every rule about a config where there is none: that is `missing`'s business.
 NO_CONFIG = "there is no SFTP config to look at"
 
-EVERY_OTHER_RULE = "*"  # in `inhibits`: all other rules of the campaign
+# The summary of a rule about a test of ours where the test on record is not one.
+NOT_OURS = "the last test on record is not a passed one of ours"
 
-PositiveSeconds = Annotated[float, SECONDS, "above 0"]  # a span that cannot be 0
+EVERY_OTHER_RULE = "*"  # in `inhibits`: all other rules of the campaign
 
 # How old something may be, by how often TalkOver imports, in its words: hourly, daily, manual.
 AgesBySchedule = Mapping[Annotated[str, "import schedule"], PositiveSeconds]
 
 # How often on-call is reminded of an alert, by severity; 0 or no entry: never.
 RemindEvery = Mapping[Severity, Seconds]
-
-
-def setting(default: Any, about: str) -> Any:
-    """Declare a setting of a rule: its default and its help text for users."""
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata={"help": about})
-    return field(default=default, metadata={"help": about})
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -65,6 +62,20 @@ class BaseRule(ABC):
         cls.alertname = alertname or cls.__name__
         dataclass(frozen=True, kw_only=True)(cls)
 
+    def severity_of(self, found: Finding | Alert) -> Severity:
+        """Return how loud a finding or an alert is: as set, unless the rule tells cases apart."""
+        return self.severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Testing:
+    """Where a campaign's connection tests stand, as far as rules must know."""
+
+    wanted: bool = False  # they are on for it
+    held: str = ""  # why none can run
+    blocked_since: Instant | None = None  # its login has had its failed tests; the first of them
+    same_login: int = 0  # so many campaigns have that login
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationInput:
@@ -76,6 +87,7 @@ class EvaluationInput:
     now: Instant  # by the clock that counts for the platform's instants
     others_read_at: Instant | None = None  # when two others were read; None: there are no two
     ahead: Seconds = 0.0  # how far that clock is ahead of ours, which dates what we saw
+    testing: Testing = Testing()
 
     @property
     def last_known(self) -> LastKnown:
@@ -152,6 +164,8 @@ class Target:
     listed_at: Instant | None = None  # when the last complete listing had it; None: that had not
     expected: bool = True  # it must have a config, whether or not one was ever seen
     muted_status: str | None = None  # its status, where nobody is notified of it
+    tests: TestSettings = TestSettings()
+    calls: CallTimes = CallTimes()  # by its listing
 
     def is_as(self, before: "Target | None") -> bool:
         """Return whether nothing has changed but that a listing confirmed the campaign."""

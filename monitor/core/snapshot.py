@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from monitor.core.model import AlertLabels, Finding, Instant, PollError, Seconds, Severity, Verdict
-from monitor.core.rule import NO_CONFIG, BaseRule, Target
+from monitor.core.rule import NO_CONFIG, NOT_OURS, BaseRule, Target
 from monitor.core.status import Alert, CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
 
@@ -165,10 +165,10 @@ def worst_firing(alerts: Iterable[ActiveAlert]) -> Health:
 
 
 def doubts(found: Iterable[tuple[Verdict, str]]) -> list[str]:
-    """Return the summaries of unknown verdicts, each once, but for `NO_CONFIG`."""
-    # `missing` has said so of a config that is not there.
+    """Return the summaries of unknown verdicts, each once, but for what others have said."""
+    # `missing` of a config that is not there, `failed_test` of a test that is not ours.
     unknown = (summary for verdict, summary in found if verdict is Verdict.UNKNOWN)
-    return [summary for summary in dict.fromkeys(unknown) if summary != NO_CONFIG]
+    return [summary for summary in dict.fromkeys(unknown) if summary not in (NO_CONFIG, NOT_OURS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

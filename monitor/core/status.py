@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeVar
 
+from monitor.core.attempt import CampaignTests
+from monitor.core.guards import EnvironmentTests
 from monitor.core.model import (
     HOUR,
     AlertLabels,
@@ -16,6 +17,7 @@ from monitor.core.model import (
     Seconds,
     Severity,
     SftpConfig,
+    redated,
 )
 
 # How far ahead of ours the clocks are that count for the platform's instants; see `clock`.
@@ -24,19 +26,10 @@ OURS: Ahead = (0.0,)  # our clock counts alone
 
 # Our instants from which spans are counted, of an alert, a campaign's config and a breaker.
 SPANS_OF_ALERT = ("pending_at", "fired_at", "healthy_at", "notified_at")
-SPANS_OF_CONFIG = ("missing_since", "first_seen_at", "disabled_since")
+SPANS_OF_CONFIG = (
+    "missing_since", "first_seen_at", "disabled_since", "changed_at", "moved_at", "untested_since"
+)  # fmt: skip
 SPANS_OF_BREAKER = ("called_at", "unanswered_at", "outage_at", "rejected_at")
-
-_Known = TypeVar("_Known", bound=Any)
-
-
-def redated(
-    known: _Known, *names: str, by: Seconds = 0.0, latest: Instant = float("inf")
-) -> _Known:
-    """Return what a wrong clock dated, with these instants `by` seconds later, `latest` at most."""
-    instants = {name: getattr(known, name) for name in names}
-    moved = {name: min(at + by, latest) for name, at in instants.items() if at is not None}
-    return replace(known, **moved)
 
 
 class AlertState(StrEnum):
@@ -90,6 +83,31 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigChange:
+    """A change of a config, seen at `at`, after `since`: each field's value before and after it."""
+
+    at: Instant
+    since: Instant | None
+    fields: Mapping[str, tuple[str, str]]
+
+
+CONNECTION = ("id", "host", "port", "username", "auth_type", "import_path", "export_path")
+"""What a passed test was for: differing in one of them, a config is untested."""
+
+LOGIN = CONNECTION[:5]
+"""What makes a try a new one on a blocked login; a path does not."""
+
+WATCHED = (*CONNECTION, "is_enabled", "import_schedule")
+CHANGES_KEPT = 3
+
+
+def values_of(config: SftpConfig, names: tuple[str, ...] = CONNECTION) -> tuple[str, ...]:
+    """Return fields of a config as text; empty where it has none."""
+    values = (getattr(config, name) for name in names)
+    return tuple("" if value is None else str(value) for value in values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LastKnown:
     """What is remembered of a campaign's SFTP config between polls."""
 
@@ -101,16 +119,26 @@ class LastKnown:
     disabled_since: Instant | None = None  # first seen off after it was last seen on
     last_passed_at: Instant | None = None
     tested_seen: bool = False
+    changes: tuple[ConfigChange, ...] = ()  # the newest last
+    changed_at: Instant = 0.0  # the last change of the connection that was seen
+    moved_at: Instant = 0.0  # the last one that makes it another login
+    passed_for: tuple[str, ...] = ()  # the connection that the last passed test was for
+    untested_since: Instant | None = None  # first seen with another one
 
     def after(self, seen: SftpConfig | NoConfig, now: Instant) -> "LastKnown":
         """Return it after a definite answer at `now`."""
         last_known = replace(redated(self, *SPANS_OF_CONFIG, latest=now), last_read_at=now)
         if isinstance(seen, NoConfig):
             return replace(last_known, missing_since=last_known.missing_since or now)
+        last_known = last_known._changed(seen, self.last_read_at, now)
         # Made anew under another id it is another config: its graces start afresh.
         if last_known.config is None or last_known.config.id != seen.id:
-            last_known = LastKnown(
-                first_seen_at=now, last_read_at=now, last_passed_at=last_known.last_passed_at
+            last_known = replace(
+                last_known,
+                first_seen_at=now,
+                enabled_seen=False,
+                disabled_since=None,
+                tested_seen=False,
             )
         passed_at = seen.last_test_at if seen.last_test_success else last_known.last_passed_at
         return replace(
@@ -122,6 +150,28 @@ class LastKnown:
             last_passed_at=passed_at,
             tested_seen=seen.last_test_at is not None or last_known.tested_seen,
         )
+
+    def _changed(self, seen: SftpConfig, since: Instant | None, now: Instant) -> "LastKnown":
+        """Return it with what is another way than before, and than the last passed test had it."""
+        after, connection = self, values_of(seen)
+        if self.config is not None and self.config != seen:
+            pairs = zip(values_of(self.config, WATCHED), values_of(seen, WATCHED), strict=True)
+            both = dict(zip(WATCHED, pairs, strict=True))
+            if fields := {name: pair for name, pair in both.items() if pair[0] != pair[1]}:
+                change = ConfigChange(at=now, since=since, fields=fields)
+                after = replace(
+                    after,
+                    changes=(*self.changes, change)[-CHANGES_KEPT:],
+                    changed_at=now if fields.keys() & {*CONNECTION} else self.changed_at,
+                    moved_at=now if fields.keys() & {*LOGIN} else self.moved_at,
+                )
+        # A pass that is first seen together with a change counts as of the new config.
+        passed = seen.last_test_success and seen.last_test_at not in (None, self.last_passed_at)
+        if passed or (seen.last_test_success and not self.passed_for):
+            after = replace(after, passed_for=connection)
+        if not after.passed_for or after.passed_for == connection:
+            return replace(after, untested_since=None)
+        return replace(after, untested_since=after.untested_since or now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +214,7 @@ class EnvironmentStatus:
     up: bool | None = None
     swept_at: Instant | None = None  # the last complete sweep; stored
     listed_at: Instant | None = None  # the last listing that was complete and believed; stored
+    tests: EnvironmentTests = EnvironmentTests()  # stored
     alerts: Mapping[str, Alert] = field(default_factory=dict)
 
     @property
@@ -183,6 +234,7 @@ class CampaignStatus:
     polled_at: Instant | None = None
     error: PollError | None = None
     failures: Failures | None = None
+    tests: CampaignTests = CampaignTests()
 
     @property
     def known(self) -> SftpConfig | NoConfig | None:

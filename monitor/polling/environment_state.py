@@ -22,10 +22,11 @@ from monitor.core.model import (
     PollError,
     Reason,
     Seconds,
+    redated,
 )
 from monitor.core.schedule import NextPoll, Priority
 from monitor.core.snapshot import Entry, Findings, in_force
-from monitor.core.status import CampaignStatus, EnvironmentStatus, redated
+from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
 from monitor.polling.settings import Clock, Settings
 

@@ -7,8 +7,8 @@ import pytest
 
 from monitor.config import Config, effective_yaml, json_schema
 from monitor.config.environments import Campaign, Environment, Override
-from monitor.core.model import DAY, HOUR, Finding, Seconds, Severity, SftpConfig
-from monitor.core.rule import ConfigRule, EvaluationInput, healthy, setting
+from monitor.core.model import DAY, HOUR, Finding, Seconds, Severity, SftpConfig, setting
+from monitor.core.rule import ConfigRule, EvaluationInput, healthy
 from monitor.core.rules import RULES, campaign_rule
 from support.config_files import MINIMAL, loaded, problems_in
 

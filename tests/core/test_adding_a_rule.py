@@ -5,15 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.model import DAY, HOUR, MINUTE, Finding, Seconds, Severity, SftpConfig
-from monitor.core.rule import (
-    ConfigRule,
-    EvaluationInput,
-    healthy,
-    resolve_rules,
-    setting,
-    unhealthy,
-)
+from monitor.core.model import DAY, HOUR, MINUTE, Finding, Seconds, Severity, SftpConfig, setting
+from monitor.core.rule import ConfigRule, EvaluationInput, healthy, resolve_rules, unhealthy
 from monitor.core.rules import RULES, campaign_rule
 from monitor.core.schedule import PollIntervals, Priority, next_poll
 from support.builders import NOW, a_config, a_target

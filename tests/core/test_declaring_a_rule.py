@@ -4,8 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from monitor.core.model import DAY, Finding, Severity, SftpConfig
-from monitor.core.rule import AgesBySchedule, ConfigRule, EvaluationInput, healthy, setting
+from monitor.core.model import DAY, Finding, Severity, SftpConfig, setting
+from monitor.core.rule import AgesBySchedule, ConfigRule, EvaluationInput, healthy
 
 AGES = {"daily": DAY}
 

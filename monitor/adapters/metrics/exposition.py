@@ -78,7 +78,9 @@ def campaign_values(entry: Entry) -> Mapping[str, float | None]:
         # Of half a record the rule concludes nothing, and so nothing is foretold of it.
         tested_at = None if config.half_tested else config.last_test_at
         if isinstance(rule, StaleTest) and tested_at is not None:
-            values["sftp_test_stale_timestamp_seconds"] = tested_at + rule.max_age_for(config)
+            values["sftp_test_stale_timestamp_seconds"] = tested_at + rule.max_age_for(
+                config, entry.target.tests
+            )
     return values
 
 

@@ -8,8 +8,9 @@ from monitor.core.rule import RULES, campaign_rule
 from monitor.core.rules.setting_up import Disabled, Missing, NeverTested
 from monitor.core.rules.last_test import FailedTest, FutureTest, LastTestRule, StaleTest
 from monitor.core.rules.unreadable import Unreadable
+from monitor.core.rules.connection import ChangedUntested, PathInaccessible
 
 __all__ = [
-    "RULES", "Disabled", "FailedTest", "FutureTest", "LastTestRule", "Missing", "NeverTested",
-    "StaleTest", "Unreadable", "campaign_rule",
+    "RULES", "ChangedUntested", "Disabled", "FailedTest", "FutureTest", "LastTestRule", "Missing",
+    "NeverTested", "PathInaccessible", "StaleTest", "Unreadable", "campaign_rule",
 ]  # fmt: skip

@@ -2,20 +2,33 @@
 
 from abc import abstractmethod
 
-from monitor.core.model import DAY, MINUTE, Finding, Instant, Seconds, Severity, SftpConfig
+from monitor.core.attempt import NEXT_STEPS, Attempt, TestSettings, kind_of
+from monitor.core.model import (
+    DAY,
+    MINUTE,
+    Finding,
+    Instant,
+    PositiveSeconds,
+    Seconds,
+    Severity,
+    SftpConfig,
+    setting,
+)
 from monitor.core.rule import (
     AgesBySchedule,
     ConfigRule,
     EvaluationInput,
-    PositiveSeconds,
     by_deadline,
     campaign_rule,
     healthy,
-    setting,
     unhealthy,
     unknown,
 )
+from monitor.core.status import CONNECTION
 from monitor.core.text import evidence_of_test, rfc3339, span
+
+# So many tests of ours may not have run before `stale_test` says so.
+TESTS_MISSED = 3
 
 
 class LastTestRule(ConfigRule):
@@ -29,10 +42,12 @@ class LastTestRule(ConfigRule):
             return unknown("the record of the last test is incomplete", evidence_of_test(config))
         if config.last_test_at is None:
             return healthy("no connection test on record")
-        return self.evaluate_test(config, config.last_test_at, inputs.now)
+        return self.evaluate_test(config, config.last_test_at, inputs)
 
     @abstractmethod
-    def evaluate_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
+    def evaluate_test(
+        self, config: SftpConfig, tested_at: Instant, inputs: EvaluationInput
+    ) -> Finding:
         """Return the verdict on a test that ran at `tested_at`."""
 
 
@@ -47,15 +62,35 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
         "read its error (credentials, host, port, paths)."
     )
 
+    inhibits = ("changed_untested",)
+
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
 
-    def evaluate_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
-        """Return unhealthy when the test on record failed."""
-        evidence = evidence_of_test(config)
-        when = _when(tested_at, now)
+    def evaluate_test(
+        self, config: SftpConfig, tested_at: Instant, inputs: EvaluationInput
+    ) -> Finding:
+        """Return unhealthy when the test on record failed, and if it is ours, was confirmed."""
+        evidence, when = evidence_of_test(config), _when(tested_at, inputs.now)
+        tests, testing = inputs.status.tests, inputs.testing
         if config.last_test_success:
+            blocked = testing.blocked_since
+            if blocked is not None and tested_at < inputs.dated(blocked):
+                why = f"last test passed {when}, but tests of its login fail since"
+                return unknown(f"{why} {rfc3339(blocked)}", evidence)
             return healthy(f"last test passed {when}", evidence)
-        return unhealthy(f"last test failed {when}", evidence, since=tested_at)
+        ours = tests.on_record(config)
+        if ours is None:
+            return unhealthy(f"last test failed {when}", evidence, since=tested_at)
+        said = f'TalkOver says: "{ours.cause}"' if ours.cause else "no cause is known"
+        evidence |= {"cause": said, "tested_by": "monitor", **_changed_before(inputs, ours)}
+        if testing.same_login > 1:
+            evidence["same_login"] = str(testing.same_login)
+        after, passed_at = inputs.target.tests.confirm_after, inputs.last_known.last_passed_at
+        if not tests.confirmed(ours, passed_at, after):
+            return unknown(f"a test failed {when}, to be confirmed by another: {said}", evidence)
+        since, step = tests.failing_since(passed_at) or tested_at, NEXT_STEPS[kind_of(ours.cause)]
+        summary = f"last test failed {when}: {said}"
+        return unhealthy(summary, evidence, since=since, next_step=step)
 
 
 @campaign_rule
@@ -70,16 +105,21 @@ class StaleTest(LastTestRule, alertname="SftpTestStale"):
     max_age: PositiveSeconds = setting(30 * DAY, "how old the last test may be")
     max_age_by_schedule: AgesBySchedule = setting({}, "instead of max_age, by import_schedule")
 
-    def evaluate_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
+    def evaluate_test(
+        self, config: SftpConfig, tested_at: Instant, inputs: EvaluationInput
+    ) -> Finding:
         """Return unhealthy from `last_test_at` plus the age allowed on."""
-        allowed = self.max_age_for(config)
+        allowed, held = self.max_age_for(config, inputs.target.tests), inputs.testing.held
         evidence = {**evidence_of_test(config), "max_age": span(allowed)}
-        summary = f"last test {_when(tested_at, now)}, allowed {span(allowed)}"
-        return by_deadline(tested_at + allowed, now, summary, evidence)
+        why = f"; none runs: {held}" if held else ""
+        summary = f"last test {_when(tested_at, inputs.now)}, allowed {span(allowed)}{why}"
+        return by_deadline(tested_at + allowed, inputs.now, summary, evidence)
 
-    def max_age_for(self, config: SftpConfig) -> Seconds:
+    def max_age_for(self, config: SftpConfig, tests: TestSettings) -> Seconds:
         """Return how old the last test of this config may be, in seconds."""
-        return self.max_age_by_schedule.get(config.import_schedule or "", self.max_age)
+        # Where the monitor runs tests nobody must fail to notice that it has stopped.
+        most = TESTS_MISSED * tests.every if tests.covers(config) else float("inf")
+        return min(most, self.max_age_by_schedule.get(config.import_schedule or "", self.max_age))
 
 
 @campaign_rule
@@ -92,10 +132,12 @@ class FutureTest(LastTestRule, alertname="SftpTestInFuture"):
 
     tolerance: Seconds = setting(5 * MINUTE, "how far ahead of now a test may be dated")
 
-    def evaluate_test(self, config: SftpConfig, tested_at: Instant, now: Instant) -> Finding:
+    def evaluate_test(
+        self, config: SftpConfig, tested_at: Instant, inputs: EvaluationInput
+    ) -> Finding:
         """Return unhealthy while `last_test_at` is more than `tolerance` ahead."""
         evidence = {**evidence_of_test(config), "tolerance": span(self.tolerance)}
-        ahead = tested_at - now
+        ahead = tested_at - inputs.now
         if ahead <= self.tolerance:
             return healthy("the last test is not dated in the future", evidence)
         summary = f"last test dated {span(ahead)} ahead ({rfc3339(tested_at)})"
@@ -105,3 +147,15 @@ class FutureTest(LastTestRule, alertname="SftpTestInFuture"):
 def _when(at: Instant, now: Instant) -> str:
     how_long = f"{span(now - at)} ago" if now >= at else f"{span(at - now)} ahead"
     return f"{how_long} ({rfc3339(at)})"
+
+
+def _changed_before(inputs: EvaluationInput, ours: Attempt) -> dict[str, str]:
+    """Return the last change of the connection before a test, if there was one, as evidence."""
+    changes = [one for one in inputs.last_known.changes if one.fields.keys() & {*CONNECTION}]
+    if not changes or changes[-1].at > ours.at:
+        return {}
+    words = ", ".join(
+        f"{name} changed from {was or 'nothing'} to {now or 'nothing'}"
+        for name, (was, now) in changes[-1].fields.items()
+    )
+    return {"changed": f"{words} {span(ours.at - changes[-1].at)} before"}

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from monitor.core.model import DAY, Finding, PollError, Seconds, Severity, SftpConfig
+from monitor.core.model import DAY, Finding, PollError, Seconds, Severity, SftpConfig, setting
 from monitor.core.rule import (
     EVERY_OTHER_RULE,
     ConfigRule,
@@ -11,7 +11,6 @@ from monitor.core.rule import (
     by_deadline,
     campaign_rule,
     healthy,
-    setting,
     unhealthy,
     unknown,
     unread,

@@ -1,12 +1,11 @@
 """Whether the config can be read: where it cannot, nothing is known about it."""
 
-from monitor.core.model import MINUTE, Finding, PollError, Seconds
+from monitor.core.model import MINUTE, Finding, PollError, Seconds, setting
 from monitor.core.rule import (
     EvaluationInput,
     Rule,
     campaign_rule,
     healthy,
-    setting,
     unhealthy,
     unknown,
     unread,

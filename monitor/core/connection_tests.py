@@ -1,0 +1,195 @@
+"""When a campaign is due for a connection test of ours, and whether one may go out (testing.md)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
+from math import floor
+from typing import NamedTuple
+from zlib import crc32
+from zoneinfo import ZoneInfo
+
+from monitor.core.attempt import Attempt, Result, TestSettings, Trigger, Window
+from monitor.core.guards import Guards, Hold
+from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, SftpConfig
+from monitor.core.status import CampaignStatus
+
+# A record that lags or a clock that is off must not have a test repeated at once.
+RECHECK: Seconds = 60.0
+
+ONE_DAY = timedelta(days=1)
+
+
+@lru_cache
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone by its IANA name; UTC for one that is none."""
+    try:
+        return ZoneInfo(name)
+    # What a name from outside may be: a path, a directory, not known.
+    except (KeyError, ValueError, OSError):
+        return UTC
+
+
+class Due(NamedTuple):
+    """When a test is due, and why; `always`: also outside of `between`."""
+
+    at: Instant
+    trigger: Trigger
+    always: bool = False
+
+
+class Plan(NamedTuple):
+    """When the next test may go out, and why then; None: not before what holds it has ended."""
+
+    at: Instant | None
+    trigger: Trigger
+    hold: Hold | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """What a campaign's tests depend on, as of `now` by our clock."""
+
+    status: CampaignStatus
+    settings: TestSettings
+    now: Instant
+    zone: str = ""  # of its listing; empty: UTC
+    muted: bool = False  # on-call is not notified of it
+    ahead: Seconds = 0.0  # how far the clock that dates the record is ahead of ours
+
+    @property
+    def config(self) -> SftpConfig | None:
+        """The config, if the campaign has one."""
+        last_known = self.status.last_known
+        return last_known.config if last_known.missing_since is None else None
+
+    @property
+    def wanted(self) -> bool:
+        """True where tests are on for it, as it is now."""
+        config = self.config
+        return config is not None and not self.muted and self.settings.covers(config)
+
+    @property
+    def recorded_at(self) -> Instant:
+        """When the test on record ran, by our clock; 0: never, or nobody knows when."""
+        at = self.config.last_test_at if self.config is not None else None
+        # From the future it says nothing: a test of ours puts it right.
+        return at - self.ahead if at is not None and at - self.ahead <= self.now + RECHECK else 0.0
+
+    @property
+    def last_at(self) -> Instant:
+        """When it was last tested, by anybody, on our clock; 0: never."""
+        last = self.status.tests.last
+        return max(self.recorded_at, last.at if last else 0.0)
+
+    @property
+    def opens(self) -> "Opening":
+        """When tests may go out."""
+        return Opening(self.settings.between, zone_of(self.zone))
+
+
+def plan(tested: Tested, guards: Guards) -> Plan | None:
+    """Return when the campaign's next test may go out; None: none is due as things are."""
+    if not tested.wanted or tested.status.error is not None:
+        return None
+    settings, now = tested.settings, tested.now
+    due = next_due(tested, guards.environment.on_since or now)
+    at = max(due.at, tested.status.tests.not_before)
+    at = at if due.always else tested.opens.from_(at)
+    hold = guards.hold(settings, max(now, at), moved_at=tested.status.last_known.moved_at)
+    if hold is None:
+        return Plan(at, due.trigger)
+    until = hold.until
+    if until is not None and not due.always:
+        until = tested.opens.from_(until)
+    return Plan(until, due.trigger, hold)
+
+
+def next_due(tested: Tested, since: Instant) -> Due:
+    """Return when a test is due, guards apart; `since`: when tests were switched on, or resumed."""
+    last = tested.status.tests.last
+    found = [_by_schedule(tested, since), *_after_change(tested, since)]
+    # All the first ones at once would be a burst: each waits for its own minute.
+    if last is not None and last.at >= since:
+        found += _after_result(tested, last)
+    return min(found)
+
+
+def _by_schedule(tested: Tested, since: Instant) -> Due:
+    status, earliest = tested.status, max(tested.last_at + tested.settings.every / 2, since)
+    phase = crc32(f"{status.environment}/{status.campaign_id}/test".encode()) / 2**32
+    at = tested.opens.next_slot(tested.settings.every, phase, earliest)
+    return Due(at, Trigger.SCHEDULE)
+
+
+def _after_change(tested: Tested, since: Instant) -> Iterator[Due]:
+    after, last_known = tested.settings.after_change, tested.status.last_known
+    seen_at = last_known.changed_at
+    if tested.last_at == 0.0:
+        seen_at = max(seen_at, last_known.first_seen_at or 0.0)
+    if after > 0 and seen_at > max(tested.last_at, since):
+        yield Due(seen_at + after, Trigger.CHANGE)
+
+
+def _after_result(tested: Tested, last: Attempt) -> Iterator[Due]:
+    """Yield what the last test of ours asks for: to be confirmed, or tried again."""
+    settings, tests = tested.settings, tested.status.tests
+    doublings = min(max(tests.failures - 1, 0), 16)
+    again = last.at + min(settings.retry_after * 2**doublings, settings.retry_max)
+    others_at = tested.recorded_at if tested.recorded_at > last.at + RECHECK else None
+    if last.inaccessible:
+        # Whoever has put the path right has tested it, but what that test found is not on record.
+        yield Due(
+            others_at + settings.login_gap if others_at else again, Trigger.RETRY, always=True
+        )
+    elif last.result is Result.PASSED or others_at:
+        return
+    elif tests.confirmed(last, tested.status.last_known.last_passed_at, settings.confirm_after):
+        yield Due(again, Trigger.RETRY)
+    else:
+        yield Due(last.at + settings.confirm_after, Trigger.CONFIRM, always=True)
+
+
+class Opening(NamedTuple):
+    """The part of each day in which tests may go out; None: all of it."""
+
+    between: Window | None
+    zone: tzinfo
+
+    def on(self, day: date) -> tuple[Instant, Instant]:
+        """Return when it begins on a day, and when that ends; right over a change of DST."""
+        if self.between is None:
+            begin = datetime.combine(day, time(), UTC).timestamp()
+            return begin, begin + DAY
+        begin, end = (self._instant(day, seconds) for seconds in self.between)
+        return begin, end if end > begin else self._instant(day + ONE_DAY, self.between.end)
+
+    def _instant(self, day: date, seconds: Seconds) -> Instant:
+        at = time(int(seconds // HOUR) % 24, int(seconds % HOUR // MINUTE))
+        return datetime.combine(day, at, self.zone).timestamp()
+
+    def days_from(self, at: Instant) -> Iterator[tuple[date, Instant, Instant]]:
+        """Yield the days from the one before an instant on, each with its begin and end."""
+        day = datetime.fromtimestamp(at, self.zone).date() - ONE_DAY
+        while True:
+            yield day, *self.on(day)
+            day += ONE_DAY
+
+    def from_(self, at: Instant) -> Instant:
+        """Return the first instant from `at` on at which tests may go out."""
+        if self.between is None:
+            return at
+        return next(max(at, begin) for _, begin, end in self.days_from(at) if at < end)
+
+    def next_slot(self, every: Seconds, phase: float, after: Instant) -> Instant:
+        """Return the first of a campaign's own instants later than `after`; `phase` is 0 to 1."""
+        days = max(1, round(every / DAY))
+        for day, begin, end in self.days_from(after):
+            # One on every so many days; or in a day as many as fit into it.
+            first = begin + phase * min(every, end - begin)
+            own = int(phase * 1000 + day.toordinal()) % days == 0
+            passed = max(0, floor((after - first) / every) + 1)
+            at = first + passed * every
+            if own and at < end and (every < DAY or not passed):
+                return at
+        raise AssertionError("days do not end")

@@ -1,0 +1,246 @@
+"""What keeps connection tests from doing harm: login, host, everybody, suspension, budget.
+
+A guard is stored under its login or host, for all environments; the rest is an environment's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from monitor.core.attempt import Attempt, Result, TestSettings
+from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, redated
+from monitor.core.text import rfc3339, span
+
+HOST_FAILURES, HOST_WITHIN, HOST_BLOCKED = (
+    3,
+    HOUR,
+    6 * HOUR,
+)  # so many failed logins within, then none
+TRIES, TRIES_WITHIN = 3, DAY  # of campaigns whose config has changed, on a blocked login
+EVERYBODY = 3  # so many tests in a row, at as many hosts, failed: it is the platform
+PROBE_EVERY = 10 * MINUTE
+REFUSALS = 3  # so many campaigns in a row whose tests were turned away
+LIMITED, LIMITED_WITHIN, LIMITED_FOR = 3, HOUR, DAY  # 429 to so many tests within, then none
+BUSY_FOR = 15 * MINUTE  # after a 409
+SWITCHED_OFF_WITHIN = 15 * MINUTE
+
+
+class Reason(StrEnum):
+    """What holds a test back: the label of the metric."""
+
+    LOGIN = "login"
+    HOST = "host"
+    EVERYBODY = "everybody"
+    SUSPENDED = "suspended"
+    BUDGET = "budget"
+
+
+class Hold(NamedTuple):
+    """Why no test may go out, and until when; None: until something else ends it."""
+
+    reason: Reason
+    until: Instant | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What is known of one login, or of one host and port; stored."""
+
+    last_at: Instant | None = None  # the last test of anybody
+    under_way: Instant | None = None  # the start of the attempt that has no end yet
+    failures: tuple[Instant, ...] = ()  # failed logins of ours: since `cleared_at`; of a host: all
+    others_failed_at: Instant = 0.0  # the last failed test of somebody else
+    cleared_at: Instant = 0.0  # the last passed test of anybody, or somebody's word that it is well
+    tries: tuple[Instant, ...] = ()  # of campaigns whose config has changed, while blocked
+    blocked_until: Instant = 0.0  # a host
+
+    @property
+    def count(self) -> int:
+        """How many failed logins in a row there are, one that is under way among them."""
+        others = self.others_failed_at > self.cleared_at
+        return len(self.failures) + others + (self.under_way is not None)
+
+    def stepped(self, step: Seconds) -> "Guard":
+        """Return it after our clock jumped by `step` seconds."""
+        return redated(self, *(one.name for one in fields(self)), by=step)
+
+    def begun(self, at: Instant, *, changed: bool = False) -> "Guard":
+        """Return it with an attempt that is about to be sent; `changed`: on a blocked login."""
+        tries = tuple(one for one in self.tries if one > at - TRIES_WITHIN)
+        return replace(self, last_at=at, under_way=at, tries=(*tries, at) if changed else tries)
+
+    def ended(self, attempt: Attempt, *, host: bool = False) -> "Guard":
+        """Return it after an attempt."""
+        failures = (*self.failures, attempt.at) if attempt.login_failed else self.failures
+        after = replace(self, under_way=None, failures=failures)
+        if host:
+            recent = tuple(at for at in failures if at > attempt.at - HOST_WITHIN)
+            over = len(recent) >= HOST_FAILURES
+            until = attempt.at + HOST_BLOCKED if over else self.blocked_until
+            return replace(after, failures=recent, blocked_until=until)
+        return after.cleared(attempt.at) if attempt.result is Result.PASSED else after
+
+    def withdrawn(self) -> "Guard":
+        """Return it after an attempt that never reached the server."""
+        return replace(self, under_way=None)
+
+    def recorded(self, at: Instant, *, passed: bool, ours: bool) -> "Guard":
+        """Return it after a test on record that ran at `at` by our clock; `ours`: by us."""
+        after = replace(self, last_at=max(self.last_at or 0.0, at))
+        if passed:
+            return after.cleared(at)
+        return after if ours else replace(after, others_failed_at=max(self.others_failed_at, at))
+
+    def cleared(self, at: Instant) -> "Guard":
+        """Return it after a passed test, or after somebody has said that all is well, at `at`."""
+        left = tuple(one for one in self.failures if one > at)
+        return replace(self, failures=left, cleared_at=max(self.cleared_at, at))
+
+    def restored(self) -> "Guard":
+        """Return it at a start: what was under way was perhaps sent, and counts as failed."""
+        if self.under_way is None:
+            return self
+        return replace(self, under_way=None, failures=(*self.failures, self.under_way))
+
+
+class Suspension(NamedTuple):
+    """Why and since when no test is run at a platform; `campaign_id`: which it switched off."""
+
+    why: str
+    at: Instant
+    critical: bool = False
+    campaign_id: str = ""
+    until: Instant | None = None  # None: until somebody resumes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentTests:
+    """What is remembered of an environment's tests; stored."""
+
+    on_since: Instant | None = None  # tests can run since then: no campaign is overdue before
+    next_at: Instant = 0.0  # when the budget's share lets the next one out
+    recent: tuple[Attempt, ...] = ()  # the last ones
+    failing_since: Instant | None = None  # they fail everywhere
+    probed_at: Instant | None = None
+    passed: tuple[str, ...] = ()  # the campaigns at the hosts that passed last, the newest first
+    refused: tuple[str, ...] = ()  # campaigns in a row whose tests were turned away
+    limited: tuple[Instant, ...] = ()  # 429s of late
+    suspended: Suspension | None = None
+    round_over: bool = False  # every campaign has had its first test
+
+    def stepped(self, step: Seconds) -> "EnvironmentTests":
+        """Return it after our clock jumped by `step` seconds."""
+        spans = ("on_since", "next_at", "failing_since", "probed_at", "limited")
+        return redated(self, *spans, by=step)
+
+    def ended(self, attempt: Attempt, now: Instant, hosts: Mapping[str, str]) -> "EnvironmentTests":
+        """Return it after an attempt; `hosts`: the host and port of each campaign."""
+        recent = (*self.recent, attempt)[-EVERYBODY:]
+        passed, failing_since = self.passed, self.failing_since
+        if attempt.result is Result.PASSED:
+            others = [key for key in passed if hosts.get(key, attempt.server) != attempt.server]
+            passed, failing_since = (attempt.campaign_id, *others[: EVERYBODY - 1]), None
+        elif failing_since is None and _everywhere(recent):
+            failing_since = now
+        return replace(self, recent=recent, passed=passed, failing_since=failing_since, refused=())
+
+    def turned_away(self, campaign_id: str, status: int, now: Instant) -> "EnvironmentTests":
+        """Return it after a 403, 404, 405 or 422 to a test; three in a row suspend tests."""
+        others = [key for key in self.refused if key != campaign_id]
+        refused, why = (*others, campaign_id), f"the API answers {status} to connection tests"
+        if len(refused) < REFUSALS or self.suspended is not None:
+            return replace(self, refused=refused[-REFUSALS:])
+        return replace(self, refused=(), suspended=Suspension(why, now))
+
+    def slowed(self, now: Instant, pause: Seconds) -> "EnvironmentTests":
+        """Return it after a 429 to a test; the third within an hour suspends tests for a day."""
+        limited = (*(at for at in self.limited if at > now - LIMITED_WITHIN), now)
+        tests = replace(self, limited=limited, next_at=max(self.next_at, now + pause))
+        if len(limited) < LIMITED or self.suspended is not None:
+            return tests
+        why = f"{LIMITED} connection tests within an hour were answered 429"
+        return replace(tests, limited=(), suspended=Suspension(why, now, until=now + LIMITED_FOR))
+
+    def resumed(self, now: Instant) -> "EnvironmentTests":
+        """Return it as tests begin anew: each campaign at its own minute, none at once."""
+        return replace(self, on_since=now, suspended=None, refused=(), limited=())
+
+
+def _everywhere(recent: tuple[Attempt, ...]) -> bool:
+    hosts = {one.server for one in recent if one.result is not Result.PASSED}
+    return len(hosts) == EVERYBODY == len(recent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """All that may hold a campaign's test back."""
+
+    login: Guard = Guard()
+    host: Guard = Guard()
+    environment: EnvironmentTests = field(default_factory=EnvironmentTests)
+    suspended: Suspension | None = None  # at the platform: of any of its environments
+
+    def hold(
+        self, settings: TestSettings, now: Instant, *, probe: bool = False, moved_at: Instant = 0.0
+    ) -> Hold | None:
+        """Return what holds a test back now, and longest; None: it may go out.
+
+        `moved_at`: since when the campaign has the config with which it would try this login.
+        """
+        if self.suspended is not None and (self.suspended.until or now + 1) > now:
+            return Hold(Reason.SUSPENDED, self.suspended.until, self.suspended.why)
+        if self.environment.failing_since is not None and not probe:
+            return Hold(Reason.EVERYBODY, None, "tests fail everywhere; a probe will show the end")
+        held = (
+            self._login(settings, now, moved_at),
+            self._gap(Reason.HOST, self.host, settings.host_gap, now),
+            self._host(now),
+            self._gap(Reason.LOGIN, self.login, settings.login_gap, now),
+            self._budget(now),
+        )
+        # What nothing but an event ends counts before all spans, and of these the longest.
+        known = [one for one in held if one is not None]
+        return max(known, key=lambda one: one.until or float("inf"), default=None)
+
+    def changed(self, settings: TestSettings, moved_at: Instant, now: Instant) -> bool:
+        """Return whether a campaign may try a blocked login, for its config is a new one."""
+        newest = max((*self.login.failures, self.login.under_way or 0.0))
+        tried = sum(at > now - TRIES_WITHIN for at in self.login.tries)
+        return self.blocked(settings) and moved_at > newest and tried < TRIES
+
+    def blocked(self, settings: TestSettings) -> bool:
+        """Return whether the login has had all the failed tests that it may have."""
+        return self.login.count >= settings.login_failures
+
+    def _login(self, settings: TestSettings, now: Instant, moved_at: Instant) -> Hold | None:
+        count, failures = self.login.count, self.login.failures
+        if self.blocked(settings) and not self.changed(settings, moved_at, now):
+            first = f" since {rfc3339(failures[0])}" if failures else ""
+            why = f"the login has had {count} failed tests{first}, and none passed after them"
+            return Hold(Reason.LOGIN, None, why)
+        last = failures and count == settings.login_failures - 1
+        if last and now < failures[0] + settings.retry_after:
+            until = failures[0] + settings.retry_after
+            return Hold(Reason.LOGIN, until, "the last test that the login may fail comes later")
+        return None
+
+    def _host(self, now: Instant) -> Hold | None:
+        until = self.host.blocked_until
+        if until <= now:
+            return None
+        why = f"{HOST_FAILURES} logins failed at the host within {span(HOST_WITHIN)}"
+        return Hold(Reason.HOST, until, why)
+
+    def _gap(self, reason: Reason, guard: Guard, gap: Seconds, now: Instant) -> Hold | None:
+        # One that is under way may take as long as it likes: looked at again a gap later.
+        last_at = now if guard.under_way is not None else guard.last_at or 0.0
+        if now >= last_at + gap:
+            return None
+        return Hold(reason, last_at + gap, f"one test of this {reason.value} in {span(gap)}")
+
+    def _budget(self, now: Instant) -> Hold | None:
+        if now >= self.environment.next_at:
+            return None
+        return Hold(Reason.BUDGET, self.environment.next_at, "the share of the budget for tests")

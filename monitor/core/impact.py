@@ -1,0 +1,61 @@
+"""What is at stake: when a campaign calls next, by its listing."""
+
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+from monitor.core.attempt import Window
+from monitor.core.connection_tests import Opening, zone_of
+from monitor.core.model import CallTimes, Instant
+from monitor.core.text import clean, span
+
+A_WEEK_AND_BOTH_ENDS = 9  # days: yesterday's window may go over midnight
+
+
+class Impact(NamedTuple):
+    """What is at stake in words, and since when or from when on; nothing where nothing is known."""
+
+    text: str = ""
+    at: Instant | None = None
+
+
+def has_ended(calls: CallTimes, now: Instant) -> bool:
+    """Return whether the campaign's last day is over."""
+    return bool(calls.last_day) and _today(calls, now) > date.fromisoformat(calls.last_day)
+
+
+def impact_of(calls: CallTimes, import_schedule: str, now: Instant) -> Impact:
+    """Return what is at stake of a campaign that calls so, and whose lists are imported so."""
+    if has_ended(calls, now):
+        return Impact(f"no calls any more (ended {calls.last_day})")
+    imports = f"; imports {clean(import_schedule, 32)}" if import_schedule else ""
+    window = next_calls(calls, now)
+    if window is None:
+        return Impact(imports.removeprefix("; "))
+    begin, end = window
+    zone = zone_of(calls.zone)
+    if begin <= now:
+        return Impact(
+            f"calling now until {datetime.fromtimestamp(end, zone):%H:%M}{imports}", begin
+        )
+    starts = f"{datetime.fromtimestamp(begin, zone):%a %H:%M} {zone}"
+    return Impact(f"calls start {starts}, in {span(begin - now)}{imports}", begin)
+
+
+def next_calls(calls: CallTimes, now: Instant) -> tuple[Instant, Instant] | None:
+    """Return when calls begin and end next, those of now included; None where that is unknown."""
+    day = _today(calls, now) - timedelta(days=1)
+    if calls.first_day:
+        day = max(day, date.fromisoformat(calls.first_day))
+    for one in (day + timedelta(days=n) for n in range(A_WEEK_AND_BOTH_ENDS)):
+        over = bool(calls.last_day) and one > date.fromisoformat(calls.last_day)
+        if over or (calls.days and one.isoweekday() not in calls.days):
+            continue
+        for window in sorted(calls.windows):
+            begin, end = Opening(Window(*window), zone_of(calls.zone)).on(one)
+            if end > now:
+                return begin, end
+    return None
+
+
+def _today(calls: CallTimes, now: Instant) -> date:
+    return datetime.fromtimestamp(now, zone_of(calls.zone)).date()

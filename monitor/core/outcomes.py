@@ -1,0 +1,146 @@
+"""A connection test from before it is sent to what its answer means: for campaign and guards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from monitor.core.attempt import (
+    SUSPECT_ANSWERS,
+    Attempt,
+    CampaignTests,
+    Result,
+    Trigger,
+    login_of,
+    server_of,
+)
+from monitor.core.connection_tests import Tested
+from monitor.core.guards import BUSY_FOR, SWITCHED_OFF_WITHIN, Guards, Suspension
+from monitor.core.model import (
+    MINUTE,
+    Instant,
+    PollError,
+    Reason,
+    SftpConfig,
+    TestAnswer,
+    TestReport,
+)
+from monitor.core.status import CONNECTION, CampaignStatus, values_of
+from monitor.core.text import rfc3339
+
+# How far the platform's word on when it tested may be from now: further, it says nothing.
+PLAUSIBLE = 5 * MINUTE
+
+TURNED_AWAY = frozenset({403, 404, 405, 422})
+NOT_SENT = frozenset({Reason.CONNECT_ERROR, Reason.DNS_ERROR, Reason.TLS_ERROR})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An attempt, with what it changes: of its campaign, and of all that may hold others back."""
+
+    attempt: Attempt
+    tests: CampaignTests
+    guards: Guards
+
+
+def begin(
+    tested: Tested, guards: Guards, trigger: Trigger, per_minute: float, by: str = ""
+) -> Step:
+    """Return what is to be stored before a test is sent; `per_minute` is the monitor's budget."""
+    config, now, tests = tested.config, tested.now, tested.status.tests
+    assert config is not None
+    environment, moved_at = guards.environment, tested.status.last_known.moved_at
+    attempt = Attempt(
+        environment=tested.status.environment,
+        campaign_id=tested.status.campaign_id,
+        server=server_of(config),
+        login=login_of(config),
+        at=now,
+        trigger=trigger,
+        by=by,
+        first=tests.last is None or tests.last.at < (environment.on_since or now),
+    )
+    changed = guards.changed(tested.settings, moved_at, now)
+    spacing = MINUTE / (per_minute * tested.settings.budget_share)
+    after = replace(
+        guards,
+        login=guards.login.begun(now, changed=changed),
+        host=guards.host.begun(now),
+        environment=replace(
+            environment,
+            next_at=max(environment.next_at, now) + spacing,
+            probed_at=now if trigger is Trigger.PROBE else environment.probed_at,
+        ),
+    )
+    return Step(attempt, tests.begun(attempt), after)
+
+
+def end(
+    begun: Step, answer: TestAnswer, now: Instant, ahead: float, hosts: Mapping[str, str]
+) -> Step:
+    """Return what an answer that came at `now` means; `begun` has tests and guards as they are now.
+
+    `ahead` is how far the platform's clock is ahead of ours, `hosts` the server of each campaign.
+    An attempt that never reached the server, or was turned away, is none: it is not in `tests`.
+    """
+    said, environment = answer.observation, begun.guards.environment
+    if isinstance(said, PollError) and _is_none(answer, said):
+        if answer.status in TURNED_AWAY:
+            environment = environment.turned_away(begun.attempt.campaign_id, answer.status, now)
+        if answer.status == 429:
+            environment = environment.slowed(now, answer.pause or MINUTE)
+        tests = begun.tests.withdrawn(begun.attempt)
+        if answer.status == 409:
+            tests = replace(tests, not_before=now + BUSY_FOR)
+        guards = replace(
+            begun.guards,
+            login=begun.guards.login.withdrawn(),
+            host=begun.guards.host.withdrawn(),
+            environment=environment,
+        )
+        return Step(begun.attempt, tests, guards)
+    attempt = replace(begun.attempt, ended_at=now)
+    if isinstance(said, TestReport) and abs(said.tested_at - ahead - now) <= PLAUSIBLE:
+        attempt = replace(
+            attempt,
+            result=Result.PASSED if said.passed else Result.FAILED,
+            tested_at=said.tested_at,
+            cause=said.cause,
+            import_path=said.import_path,
+            export_path=said.export_path,
+        )
+    guards = replace(
+        begun.guards,
+        login=begun.guards.login.ended(attempt),
+        host=begun.guards.host.ended(attempt, host=True),
+        environment=environment.ended(attempt, now, hosts),
+    )
+    return Step(attempt, begun.tests.ended(attempt), guards)
+
+
+def _is_none(answer: TestAnswer, error: PollError) -> bool:
+    """Return whether no test can have been run: that is no attempt."""
+    if not answer.status:
+        return error.reason in NOT_SENT
+    return answer.status in TURNED_AWAY or answer.status in {401, 409, 429}
+
+
+def switched_off(
+    before: CampaignStatus, seen: SftpConfig, now: Instant
+) -> tuple[CampaignTests, Suspension | None]:
+    """Return a campaign's tests after a definite answer, and whether one of them switched it off.
+
+    That is: a config that was on is off within 15 minutes of a failed test, and nothing else of it
+    has changed, in the first answer that has the failed test on record or one of the three after.
+    """
+    tests, last, was = before.tests, before.tests.last, before.last_known.config
+    if not tests.suspect or last is None or was is None:
+        return tests, None
+    shown = tests.on_record(seen) is last or tests.suspect < SUSPECT_ANSWERS
+    left = tests.suspect - 1 if shown else tests.suspect
+    same = values_of(was, CONNECTION) == values_of(seen, CONNECTION)
+    soon = now - last.at <= SWITCHED_OFF_WITHIN
+    if was.is_enabled and not seen.is_enabled and same and soon:
+        key, at = before.campaign_id, rfc3339(last.at)
+        why = f"TalkOver has switched {key} off after our failed test at {at}"
+        return replace(tests, suspect=0), Suspension(why, now, critical=True, campaign_id=key)
+    return replace(tests, suspect=left), None
