@@ -49,7 +49,9 @@ def load_config(
     _check_document(document)
     config = document.read_as(Config)
     known = Resolved(exported=config.metrics.campaign_labels)
-    environments = tuple(resolve(one, config.rules, known) for one in config.environments)
+    environments = tuple(
+        resolve(one, config.rules, config.connection_tests, known) for one in config.environments
+    )
     config = config.model_copy(update={"environments": environments})
     config._digest = sha256(raw).digest()
     _check_config(document, config)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pydantic import PrivateAttr
 
@@ -9,11 +10,12 @@ from monitor.config import types as t
 from monitor.config.formats import matches
 from monitor.config.keys import Conflict, Layer, Section, key, made
 from monitor.config.secrets import TokenSource
+from monitor.core.attempt import TestSettings
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentRule
-from monitor.core.model import AlertLabels, ListedCampaign, Seconds
+from monitor.core.model import AlertLabels, CallTimes, ListedCampaign, Seconds
 from monitor.core.rule import Rule, Target, resolve_rules
-from monitor.core.rules import RULES, Unreadable
+from monitor.core.rules import RULES, PathInaccessible, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Campaign(Section):
     name: t.Words = key("", "its name, for people")
     labels: t.Labels = key({}, "labels on its alerts, over those of its environment")
     rules: t.CampaignRules = made(t.no_rules, {}, "settings of its rules, over all others")
+    connection_tests: t.CampaignTests = made(t.no_tests, {}, "those of its tests, likewise")
     # None where the file is silent: an override is stronger than the default, not than the file.
     expect_sftp: t.TrueOrFalse | None = key(
         None,
@@ -59,6 +62,7 @@ class Override(Section):
     match: Match = key(..., "which campaigns this is for")
     labels: t.Labels = key({}, "labels on their alerts, over those of the environment")
     rules: t.CampaignRules = key({}, "settings of their rules, over those of the environment")
+    connection_tests: t.CampaignTests = key({}, "those of their tests, likewise")
     expect_sftp: t.TrueOrFalse | None = key(
         None, "whether they must have a config, over the default of campaigns and of discovery"
     )
@@ -98,6 +102,7 @@ class Environment(Section):
     budget_share: t.Share = key(0.5, "the part of it that the monitor may use")
     labels: t.Labels = key({}, "labels on the alerts of its campaigns, and on its own")
     rules: t.Rules = key({}, "settings of rules, over the global ones")
+    connection_tests: t.ConnectionTests = key({}, "of its tests, over the global ones")
     campaigns: t.Items[Campaign] = key([], "the campaigns to watch")
     discovery: Discovery = key({}, "campaigns that are found by listing them")
     overrides: t.Items[Override] = key(
@@ -131,13 +136,17 @@ class Environment(Section):
 
 # What the file says of a campaign that is known from discovery alone.
 _UNLISTED = Campaign.model_construct(id="")
-# Rules by what sets them.
-_Shared = dict[tuple[int, ...], Mapping[str, Rule]]
+# Rules and tests by what sets them.
+_Shared = dict[tuple[int, ...], tuple[Mapping[str, Rule], TestSettings]]
 
 
-def resolve(environment: Environment, rules: Layer, known: Resolved) -> Environment:
-    """Return an environment with its rules over the global ones, and what that comes to."""
-    copy = environment.model_copy(update={"rules": rules.under(environment.rules)})
+def resolve(environment: Environment, rules: Layer, tests: Layer, known: Resolved) -> Environment:
+    """Return an environment with its settings over the global ones, and what that comes to."""
+    merged = {
+        "rules": rules.under(environment.rules),
+        "connection_tests": tests.under(environment.connection_tests),
+    }
+    copy = environment.model_copy(update=merged)
     settings = t.settings(copy.rules)
     own, after = resolve_rules(ENVIRONMENT_RULES, settings), settings[Unreadable.name]["after"]
     copy._resolved = replace(known, rules=own, unreadable_after=after)
@@ -150,7 +159,7 @@ def narrowed(environment: Environment, wanted: Collection[str]) -> Environment:
     campaigns = tuple(one for one in environment.campaigns if one.id in wanted)
     alone = environment.model_copy(update={"campaigns": campaigns})
     known = replace(environment.resolved, only=frozenset(wanted))
-    return resolve(alone, environment.rules, known)
+    return resolve(alone, environment.rules, environment.connection_tests, known)
 
 
 def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target]:
@@ -175,10 +184,12 @@ def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target
     return found
 
 
-def own_rules(environment: Environment, campaign: Campaign) -> Layer:
-    """Return what overrides by name and a campaign of the file itself set of its rules."""
-    overrides = _matching(environment, campaign.name, "")
-    return t.no_rules().under(*(override.rules for override in overrides), campaign.rules)
+def own_settings(environment: Environment, campaign: Campaign) -> dict[str, Any]:
+    """Return what overrides by name and a campaign of the file itself set, as the file has it."""
+    layers = [*_matching(environment, campaign.name, ""), campaign]
+    rules = t.no_rules().under(*(one.rules for one in layers))
+    tests = t.no_tests().under(*(one.connection_tests for one in layers))
+    return {"rules": rules.written(), "connection_tests": tests.written()}
 
 
 def _target(
@@ -190,11 +201,15 @@ def _target(
         name, kind, status = name or listed.name, listed.campaign_type, listed.status
     layers = [*_matching(environment, name, kind), campaign]
     over = [said.rules for said in layers if said.rules.model_fields_set]
+    tests = [one.connection_tests for one in layers if one.connection_tests.model_fields_set]
     # Settings have no hash, but live as long as the environment.
-    sources = tuple(map(id, over))
+    sources = tuple(map(id, (*over, *tests)))
     if sources not in shared:
-        merged = environment.rules.under(*over)
-        shared[sources] = resolve_rules(RULES, t.settings(merged))
+        settings = TestSettings(**dict(environment.connection_tests.under(*tests)))
+        rules = resolve_rules(RULES, t.settings(environment.rules.under(*over)))
+        if not settings.enabled:
+            rules.pop(PathInaccessible.name, None)  # it is about nothing but tests of ours
+        shared[sources] = rules, settings
     labels = dict(environment.labels)
     expected = campaign is not _UNLISTED or environment.discovery.expect_sftp
     for said in layers:
@@ -206,7 +221,9 @@ def _target(
         name=name,
         labels=labels,
         exported=environment.resolved.exported,
-        rules=shared[sources],
+        rules=shared[sources][0],
+        tests=shared[sources][1],
+        calls=listed.calls if listed is not None else CallTimes(),
         expected=expected,
         muted_status=None if status in environment.discovery.statuses else status,
     )

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import re2
 
+from monitor.core.attempt import Window
 from monitor.core.model import DAY, HOUR, MINUTE, Seconds
 from monitor.serialize import EVENT_FIELDS
 
@@ -56,6 +57,22 @@ def format_duration(seconds: Seconds) -> str:
             text += f"{rest // size}{unit}"
             rest %= size
     return text or "0s"
+
+
+def window(text: str) -> Window | None:
+    """Return the part of the day that `05:00-20:00` means; None for nothing: all of it."""
+    if not text:
+        return None
+    hours = [part.split(":") for part in text.split("-")]
+    start, end = (int(hour) * HOUR + int(minute) * MINUTE for hour, minute in hours)
+    if start == end:
+        raise ValueError("expected two different times of day, or nothing for all of it")
+    return Window(start, end)
+
+
+def format_window(window: Window) -> str:
+    """Return a part of the day as `window` reads it back."""
+    return "-".join(f"{int(at // HOUR):02}:{int(at % HOUR // MINUTE):02}" for at in window)
 
 
 class ListenAddress(NamedTuple):

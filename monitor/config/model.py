@@ -9,7 +9,7 @@ import yaml
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
 from monitor.config import types as t
-from monitor.config.environments import Environment, own_rules
+from monitor.config.environments import Environment, own_settings
 from monitor.config.formats import format_duration
 from monitor.config.keys import Conflict, Section, key, literal, made
 from monitor.core.model import MINUTE, Seconds, Severity
@@ -190,6 +190,7 @@ class Config(Section):
     )
     polling: Polling = key({}, "how often the API is asked")
     rules: t.Rules = key({}, "settings of rules, for all campaigns and environments")
+    connection_tests: t.ConnectionTests = key({}, "connection tests that the monitor runs itself")
     alerts: Alerts = key({}, "how on-call is notified")
     notify: Notify = key({}, "who is notified beside the log, without Prometheus' rules")
     metrics: Metrics = key({}, "what Prometheus is given")
@@ -245,8 +246,7 @@ def effective_yaml(config: Config) -> str:
         for campaign, entry in zip(environment.campaigns, part["campaigns"], strict=True):
             target = environment.resolved.targets[campaign.id]
             entry["labels"] = {name: literal(value) for name, value in target.labels.items()}
-            # What overrides and the campaign itself set.
-            entry["rules"] = own_rules(environment, campaign).written()
+            entry.update(own_settings(environment, campaign))
             entry["expect_sftp"] = target.expected
     # Text is not folded: nobody could search for it or paste it.
     text = yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**16)

@@ -24,6 +24,8 @@ from monitor.config import formats as f
 from monitor.config.document import Document
 from monitor.config.keys import Key, Layer, expand, key, literal, made
 from monitor.config.secrets import TokenSource
+from monitor.core import attempt
+from monitor.core.attempt import OF_ENVIRONMENTS, TestSettings, Window
 from monitor.core.environment import ENVIRONMENT_RULES
 from monitor.core.model import PositiveSeconds, Seconds, Severity
 from monitor.core.rule import AgesBySchedule
@@ -212,6 +214,15 @@ RunbookUrl = Annotated[str, Key(f.runbook_url, "a URL with {rule} in it", _STRIN
 _PORT = {**_STRING, "pattern": ":[0-9]{1,5}$"}
 Listen = Annotated[f.ListenAddress, Key(f.listen_address, f.AN_ADDRESS, _PORT)]
 
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_BETWEEN = Key(
+    f.window,
+    "a part of the day such as 05:00-20:00, or nothing for all of it",
+    {**_STRING, "pattern": f"^({_TIME}-{_TIME})?$"},
+    show=lambda window: "" if window is None else f.format_window(window),
+    pattern=f"({_TIME}-{_TIME})?",
+)
+
 _OF_SETTINGS: Mapping[Any, Any] = {
     bool: TrueOrFalse,
     int: WholeNumber,
@@ -222,6 +233,9 @@ _OF_SETTINGS: Mapping[Any, Any] = {
     PositiveSeconds: PositiveDuration,
     Mapping[str, Seconds]: Annotated[dict[str, Duration], OrNothing],
     AgesBySchedule: Annotated[dict[ImportScheduleName, PositiveDuration], OrNothing],
+    Window | None: Annotated[Window | None, _BETWEEN],
+    attempt.Share: Share,
+    attempt.Count: Annotated[int, whole_number(1, 10)],
 }
 
 
@@ -237,6 +251,16 @@ CampaignRules = Annotated[
 ]
 
 
+ConnectionTests = Annotated[
+    Layer, GetPydanticSchema(lambda _, handler: handler(_settings_section(TestSettings)))
+]
+CampaignTests = Annotated[
+    Layer,
+    GetPydanticSchema(lambda _, handler: handler(_settings_section(TestSettings, OF_ENVIRONMENTS))),
+    PlainSerializer(Layer.written),
+]
+
+
 @cache
 def _unset(section: type[Layer]) -> Layer:
     # One for all: to make one for each of 10,000 campaigns takes as long as all their rest.
@@ -246,6 +270,11 @@ def _unset(section: type[Layer]) -> Layer:
 def no_rules() -> Layer:
     """Return the rules of a campaign that sets none."""
     return _unset(_rules("CampaignRules", *RULES))
+
+
+def no_tests() -> Layer:
+    """Return the connection tests of a campaign that sets nothing of them."""
+    return _unset(_settings_section(TestSettings, OF_ENVIRONMENTS))
 
 
 def settings(rules: Layer) -> dict[str, dict[str, Any]]:
@@ -265,12 +294,14 @@ def _rules(name: str, *rules: str) -> type[Layer]:
 
 
 @cache
-def _settings_section(cls: Any) -> type[Layer]:
+def _settings_section(cls: Any, but: frozenset[str] = frozenset()) -> type[Layer]:
     hints, defaults = get_type_hints(cls, include_extras=True), cls()
     found: dict[str, Any] = {}
     for setting in fields(cls):
         kind, default = _OF_SETTINGS[hints[setting.name]], getattr(defaults, setting.name)
         written, name = TypeAdapter(kind).dump_python(default), setting.name.rstrip("_")
         # `for_` is the key `for`.
-        found[setting.name] = (kind, key(written, setting.metadata["help"], alias=name))
-    return create_model(f"{cls.__name__}Settings", __base__=Layer, **found)
+        if name not in but:
+            found[setting.name] = (kind, key(written, setting.metadata["help"], alias=name))
+    which = "Some" if but else ""
+    return create_model(f"{which}{cls.__name__}Settings", __base__=Layer, **found)
