@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import quote
@@ -10,7 +11,8 @@ import httpx
 
 from monitor import __version__
 from monitor.adapters.talkover.answer import CACHED_FROM, Aside, age, body_of, read_aside
-from monitor.adapters.talkover.decode import PER_PAGE, decode_listing, observe_sftp
+from monitor.adapters.talkover.decode import decode_test, observe_sftp
+from monitor.adapters.talkover.listing import PER_PAGE, decode_listing
 from monitor.core.environment import UNANSWERED
 from monitor.core.model import (
     Answer,
@@ -21,6 +23,8 @@ from monitor.core.model import (
     PollError,
     Reason,
     Seconds,
+    TestAnswer,
+    TestReport,
 )
 from monitor.core.text import clean, redact, span
 from monitor.http import HttpClient, Received
@@ -38,7 +42,7 @@ _HEADERS = {
 Observe = Callable[[str, Seconds, Reason | None], None]
 """Is called for every finished call: the endpoint, how long it took, why it failed or None."""
 
-_Seen = TypeVar("_Seen", Observation, Page | PollError)
+_Seen = TypeVar("_Seen", Observation, Page | PollError, TestReport | PollError)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -71,15 +75,26 @@ class Talkover:
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         """Return what the API says of the campaign's SFTP config; a failure is a `PollError`."""
         path = f"/campaigns/{quote(campaign_id, safe='')}/sftp"
-        seen, aside = await self._get(
+        seen, aside, _ = await self._call(
             "sftp", path, lambda got, token: observe_sftp(got, campaign_id, token)
         )
         return Answer(seen, *aside)
 
+    async def run_test(self, campaign_id: str, within: Seconds) -> TestAnswer:
+        """Have the platform test a campaign's connection now, which takes so long at most.
+
+        It is sent once: whatever happens, never again by itself. It takes no turn of the others.
+        """
+        path = f"/campaigns/{quote(campaign_id, safe='')}/sftp/test-connection"
+        seen, aside, status = await self._call(
+            "test", path, lambda got, token: decode_test(body_of(got, 200), token), within
+        )
+        return TestAnswer(seen, *aside, status=status)
+
     async def fetch_campaigns(self, page: int) -> PageAnswer:
         """Return a page, from 1, of all campaigns that the token sees, whatever their status."""
         path = f"/campaigns?per_page={PER_PAGE}&page={page}"
-        seen, aside = await self._get(
+        seen, aside, _ = await self._call(
             "campaigns", path, lambda got, token: decode_listing(body_of(got, 200), page, token)
         )
         return PageAnswer(seen, *aside)
@@ -92,18 +107,22 @@ class Talkover:
         """Close every connection; calls under way fail."""
         await self.client.aclose()
 
-    async def _get(
-        self, endpoint: str, path: str, read: Callable[[Received, str], _Seen]
-    ) -> tuple[_Seen, Aside]:
-        """Return what `read` makes of the answer and of the token that was sent."""
+    async def _call(
+        self,
+        endpoint: str,
+        path: str,
+        read: Callable[[Received, str], _Seen],
+        test_within: Seconds | None = None,
+    ) -> tuple[_Seen, Aside, int]:
+        """Return what `read` makes of the answer and of the token that was sent, and its status."""
         # Waiting for a turn does not count against the timeout.
-        async with self._turns:
+        async with self._turns if test_within is None else nullcontext():
             # Kept, since `set_token` may come before the answer: this is the one to redact.
             token = self.token
             headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
-            url = f"{self._base_url}{path}"
-            started = self.elapsed()
-            received = await self.client.exchange("GET", url, within=self.timeout, headers=headers)
+            method, within = ("GET", self.timeout) if test_within is None else ("POST", test_within)
+            url, started = f"{self._base_url}{path}", self.elapsed()
+            received = await self.client.exchange(method, url, within=within, headers=headers)
             duration = self.elapsed() - started
         seen, kept = read(received, token), age(received.headers)
         counts = not isinstance(seen, PollError) or seen.reason not in _EVEN_CACHED
@@ -114,4 +133,4 @@ class Talkover:
             # The API may echo us. Redacted before it is cut: half a token is still a secret.
             seen = replace(seen, detail=clean(redact(seen.detail, token), 200))
         self.observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
-        return seen, read_aside(received, self.now)
+        return seen, read_aside(received, self.now), received.status

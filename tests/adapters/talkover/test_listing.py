@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.adapters.talkover.decode import decode_listing
+from monitor.adapters.talkover.listing import decode_listing
 from monitor.core.model import (
+    CallTimes,
     ListedCampaign,
     Page,
     PageAnswer,
@@ -48,7 +49,13 @@ EXAMPLE = {
     "days_of_week": ["monday", "friday"],
     "updated_at": "2024-01-10T14:30:00Z",
 }
-SPRING = ListedCampaign("campaign-uuid-1", "Spring Sales", "active", "sales")
+SPRING = ListedCampaign(
+    "campaign-uuid-1",
+    "Spring Sales",
+    "active",
+    "sales",
+    CallTimes(zone="Europe/Berlin", first_day="2024-01-15"),
+)
 
 
 def entry(**changes: object) -> dict[str, object]:

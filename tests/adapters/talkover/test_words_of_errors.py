@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from monitor.adapters.talkover.answer import load_json
-from monitor.adapters.talkover.decode import decode_listing, decode_sftp, observe_sftp
+from monitor.adapters.talkover.decode import decode_sftp, observe_sftp
+from monitor.adapters.talkover.listing import decode_listing
 from monitor.core.model import NoConfig, Observation, Page, PollError, Reason
 from monitor.http import Received
 from support.misbehaving import ABSENT, CAMPAIGN, TOKEN, config
