@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from monitor.config.model import RUNBOOKS
-from monitor.core.environment import ENVIRONMENT_RULES
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
 from monitor.core.text import span

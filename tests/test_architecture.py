@@ -15,7 +15,7 @@ MODULES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob
 CORE_MAY_IMPORT = frozenset(
     {
         "abc", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
-        "re", "statistics", "typing", "unicodedata", "zlib",
+        "math", "re", "statistics", "typing", "unicodedata", "zlib", "zoneinfo",
     }
 )  # fmt: skip
 """Of the standard library: values and arithmetic; nothing that waits, logs or looks outside."""

@@ -18,7 +18,8 @@ import yaml
 from monitor.cli import app
 from monitor.config import load_config
 from monitor.config.model import RUNBOOKS
-from monitor.core.environment import ENVIRONMENT_RULES, UNANSWERED
+from monitor.core.environment import UNANSWERED
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Reason
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES

@@ -22,7 +22,7 @@ from monitor.cli.events import events
 from monitor.cli.notify import notify
 from monitor.cli.run import run
 from monitor.config import ConfigError, SecretError, format_duration
-from monitor.core.environment import ENVIRONMENT_RULES
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
 

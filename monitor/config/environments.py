@@ -12,7 +12,8 @@ from monitor.config.keys import Conflict, Layer, Section, key, made
 from monitor.config.secrets import TokenSource
 from monitor.core.attempt import TestSettings
 from monitor.core.discovery import TargetSet
-from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentRule
+from monitor.core.environment import EnvironmentRule
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import AlertLabels, CallTimes, ListedCampaign, Seconds
 from monitor.core.rule import Rule, Target, resolve_rules
 from monitor.core.rules import RULES, PathInaccessible, Unreadable

@@ -26,7 +26,7 @@ from monitor.config.keys import Key, Layer, expand, key, literal, made
 from monitor.config.secrets import TokenSource
 from monitor.core import attempt
 from monitor.core.attempt import OF_ENVIRONMENTS, TestSettings, Window
-from monitor.core.environment import ENVIRONMENT_RULES
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import PositiveSeconds, Seconds, Severity
 from monitor.core.rule import AgesBySchedule
 from monitor.core.rules import RULES

@@ -84,11 +84,15 @@ def due_event(
     """Return the alert as on-call is notified of it now, and by which event, if by one."""
     now, to_notify = source.decided_at, alert.state is AlertState.FIRING and alert.muted_by is None
     if to_notify and not alert.notified:
-        severity, labels = rule.severity, source.labels
+        severity, labels = rule.severity_of(alert), source.labels
         alert = replace(alert, notified=True, notified_severity=severity, fired_as=labels)
         return replace(alert, notified_at=now, seq=alert.seq + 1), EventStatus.FIRING
     if alert.notified and not to_notify:
         return _resolved(alert), EventStatus.RESOLVED
+    # A config's change was reconciled; a finding may be louder or less loud than the one before.
+    if alert.notified and alert.notified_severity is not rule.severity_of(alert):
+        alert = replace(alert, notified_severity=rule.severity_of(alert), notified_at=now)
+        return replace(alert, seq=alert.seq + 1), EventStatus.UPDATED
     every = remind_every.get(alert.notified_severity or rule.severity, 0)
     if alert.notified and every > 0 and now >= (alert.notified_at or 0.0) + every:
         return replace(alert, notified_at=now, seq=alert.seq + 1), EventStatus.REMINDER
@@ -172,8 +176,8 @@ def reconcile(
             new = _resolved(new)
             resolved = _event(EventStatus.RESOLVED, old, new, None, source)
             events.append(replace(resolved, reason=gone or "rule_removed"))
-        elif rule is not None and old.notified and old.notified_severity != rule.severity:
-            now, severity = source.decided_at, rule.severity
+        elif rule and old.notified and old.notified_severity is not rule.severity_of(old):
+            now, severity = source.decided_at, rule.severity_of(old)
             new = replace(old, notified_severity=severity, notified_at=now, seq=old.seq + 1)
             events.append(_event(EventStatus.UPDATED, old, new, None, source, rule))
         if new != Alert(rule=name):

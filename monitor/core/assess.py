@@ -6,14 +6,10 @@ from typing import NamedTuple
 
 from monitor.core import alerts as machine
 from monitor.core import clock
-from monitor.core.environment import (
-    ENVIRONMENT_RULES,
-    Call,
-    EnvironmentContext,
-    firing_alert,
-    interpret,
-    observe,
-)
+from monitor.core.environment import Call, EnvironmentContext, interpret, observe
+from monitor.core.environment_rules import ENVIRONMENT_RULES, TestsFailing, firing_alert
+from monitor.core.guards import Suspension
+from monitor.core.impact import has_ended, with_impact
 from monitor.core.model import (
     AlertLabels,
     AnyAnswer,
@@ -23,10 +19,20 @@ from monitor.core.model import (
     Observation,
     Page,
     PollError,
+    SftpConfig,
     redated,
 )
-from monitor.core.rule import RULES, EvaluationInput, RemindEvery, Target, evaluate_all
-from monitor.core.rules import Unreadable
+from monitor.core.outcomes import switched_off
+from monitor.core.rule import (
+    NO_TESTS,
+    RULES,
+    EvaluationInput,
+    RemindEvery,
+    Target,
+    Testing,
+    evaluate_all,
+)
+from monitor.core.rules import FailedTest, PathInaccessible, Unreadable
 from monitor.core.schedule import NextPoll, PollIntervals, next_poll
 from monitor.core.snapshot import Entry
 from monitor.core.status import OURS, SPANS_OF_BREAKER, Ahead, CampaignStatus, EnvironmentStatus
@@ -52,6 +58,7 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
     *,
     token_generation: int,
     others_read_at: Instant | None = None,
+    testing: Testing = NO_TESTS,
 ) -> Outcome:
     """Decide what an answer at `now` of ours means; without an `entry` it is a listing's page."""
     seen, campaign_id, notified = answer.observation, None, True
@@ -65,6 +72,8 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
     if entry is None or isinstance(seen, Page) or outage:
         return Outcome(status, findings, None, None, events)
     clocks = clock.ahead(status, now)
+    if TestsFailing.name in status.alerts and status.alerts[TestsFailing.name].unhealthy:
+        testing = replace(testing, failing_since=status.tests.failing_since)
     decision = assess(
         entry.status,
         entry.target,
@@ -73,8 +82,12 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
         remind_every=context.remind_every,
         environment_alert=firing_alert(status),
         others_read_at=others_read_at,
+        testing=testing,
         ahead=clocks,
     )
+    if decision.suspended is not None and status.tests.suspended is None:
+        tests = replace(status.tests, suspended=decision.suspended)
+        status = replace(status, tests=tests)
     after = Entry(entry.target, decision.status, decision.findings)
     planned = next_poll(after.status, after.target, intervals, now, clocks, findings=after.findings)
     ordered = machine.in_sending_order([*events, *decision.events])
@@ -87,6 +100,7 @@ class Decision(NamedTuple):
     status: CampaignStatus
     findings: Mapping[str, Finding]
     events: tuple[Event, ...]
+    suspended: Suspension | None = None  # a test of ours has had the campaign switched off
 
 
 def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
@@ -98,24 +112,36 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     remind_every: RemindEvery,
     environment_alert: str | None = None,
     others_read_at: Instant | None = None,
+    testing: Testing = NO_TESTS,
     ahead: Ahead = OURS,
 ) -> Decision:
     """Decide what an observation at `now` of ours means; `environment_alert` mutes `unreadable`."""
-    status = before.after(observation, now)
-    inputs = EvaluationInput(status.error or observation, status, target, now, others_read_at)
+    status, suspended, ours = before.after(observation, now), None, None
+    if isinstance(observation, SftpConfig) and status.error is None and before.tests.attempts:
+        tests, suspended = switched_off(before, observation, now)
+        tests = tests.recorded(observation, ahead[0], target.tests.timeout)
+        status, ours = replace(status, tests=tests), tests.on_record(observation)
+    seen = status.error or observation
+    inputs = EvaluationInput(seen, status, target, now, others_read_at, testing=testing)
     findings = evaluate_all(target.rules, inputs, ahead)
     initial = before.last_known.last_read_at is None and status.last_known.last_read_at is not None
+    initial = initial or (ours is not None and ours.first)
     # What mutes a rule, but for other rules, by order of precedence from the last.
     muted = {} if environment_alert is None else {Unreadable.name: environment_alert}
-    if target.muted_status is not None:
-        muted = dict.fromkeys(target.rules, "campaign_status")
+    # One common failure, one page: what tests have found since is the platform's own.
+    if testing.failing_since is not None and ours and ours.at >= testing.failing_since:
+        muted |= dict.fromkeys((FailedTest.name, PathInaccessible.name), TestsFailing.name)
+    if target.muted_status is not None or has_ended(target.calls, now):
+        why = "campaign_status" if target.muted_status is not None else "ended"
+        muted = dict.fromkeys(target.rules, why)
     # From memory, not from the observation: it stays in force through polls that fail.
     config = status.last_known.config
     if config is not None and not config.is_enabled:
         muted |= {name: "disabled" for name, rule in target.rules.items() if rule.needs_enabled}
     source = replace(_source(status, target, now), initial=initial, muted=muted)
     alerts, events = machine.decide(before.alerts, findings, target.rules, source, remind_every)
-    return Decision(replace(status, alerts=alerts), findings, events)
+    events = tuple(with_impact(event, target.calls) for event in events)
+    return Decision(replace(status, alerts=alerts), findings, events, suspended)
 
 
 def reconcile(
@@ -134,7 +160,7 @@ def reconcile(
         # An instant from the future (the clock was wrong) would confirm a loss of today.
         last_known = redated(status.last_known, "last_read_at", latest=now)
         after = replace(status, alerts=alerts, last_known=last_known)
-    return Decision(after, {}, events)
+    return Decision(after, {}, tuple(with_impact(event, known.calls) for event in events))
 
 
 def assess_environment(

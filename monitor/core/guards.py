@@ -110,9 +110,9 @@ class Suspension(NamedTuple):
 
     why: str
     at: Instant
-    critical: bool = False
     campaign_id: str = ""
     until: Instant | None = None  # None: until somebody resumes
+    by: str = ""  # who asked for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,8 +189,8 @@ class Guards:
 
         `moved_at`: since when the campaign has the config with which it would try this login.
         """
-        if self.suspended is not None and (self.suspended.until or now + 1) > now:
-            return Hold(Reason.SUSPENDED, self.suspended.until, self.suspended.why)
+        if self.suspended is not None:
+            return Hold(Reason.SUSPENDED, None, self.suspended.why)
         if self.environment.failing_since is not None and not probe:
             return Hold(Reason.EVERYBODY, None, "tests fail everywhere; a probe will show the end")
         held = (

@@ -1,11 +1,12 @@
 """What is at stake: when a campaign calls next, by its listing."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from monitor.core.attempt import Window
 from monitor.core.connection_tests import Opening, zone_of
-from monitor.core.model import CallTimes, Instant
+from monitor.core.model import CallTimes, Event, Instant
 from monitor.core.text import clean, span
 
 A_WEEK_AND_BOTH_ENDS = 9  # days: yesterday's window may go over midnight
@@ -39,6 +40,12 @@ def impact_of(calls: CallTimes, import_schedule: str, now: Instant) -> Impact:
         )
     starts = f"{datetime.fromtimestamp(begin, zone):%a %H:%M} {zone}"
     return Impact(f"calls start {starts}, in {span(begin - now)}{imports}", begin)
+
+
+def with_impact(event: Event, calls: CallTimes) -> Event:
+    """Return an event of a campaign that calls so, with what is at stake when it was decided."""
+    impact = impact_of(calls, event.import_schedule, event.decided_at)
+    return replace(event, impact=impact.text, impact_at=impact.at)
 
 
 def next_calls(calls: CallTimes, now: Instant) -> tuple[Instant, Instant] | None:

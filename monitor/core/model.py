@@ -260,6 +260,15 @@ class EventStatus(StrEnum):
     RESOLVED = "resolved"
     REMINDER = "reminder"
     UPDATED = "updated"
+    RECORDED = "recorded"  # no alert: a test or a change, for the history alone
+
+
+class EventKind(StrEnum):
+    """What an entry of the history is about; only alerts are sent."""
+
+    ALERT = "alert"
+    TEST = "connection_test"
+    CHANGE = "config_changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +297,9 @@ class Event:
     reason: str | None = None
     muted_by: str | None = None
     initial: bool = False
+    impact: str = ""  # what is at stake
+    impact_at: Instant | None = None
+    kind: EventKind = EventKind.ALERT
     epoch: str = ""  # which start decided it
     redelivery: bool = False  # it may have been delivered before a crash
     durable: bool = True  # it is on disk

@@ -142,5 +142,5 @@ def switched_off(
     if was.is_enabled and not seen.is_enabled and same and soon:
         key, at = before.campaign_id, rfc3339(last.at)
         why = f"TalkOver has switched {key} off after our failed test at {at}"
-        return replace(tests, suspect=0), Suspension(why, now, critical=True, campaign_id=key)
+        return replace(tests, suspect=0), Suspension(why, now, campaign_id=key)
     return replace(tests, suspect=left), None

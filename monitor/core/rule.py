@@ -75,6 +75,11 @@ class Testing:
     held: str = ""  # why none can run
     blocked_since: Instant | None = None  # its login has had its failed tests; the first of them
     same_login: int = 0  # so many campaigns have that login
+    since: Instant | None = None  # tests have been on
+    failing_since: Instant | None = None  # they fail everywhere, and on-call is notified of that
+
+
+NO_TESTS = Testing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ class EvaluationInput:
     now: Instant  # by the clock that counts for the platform's instants
     others_read_at: Instant | None = None  # when two others were read; None: there are no two
     ahead: Seconds = 0.0  # how far that clock is ahead of ours, which dates what we saw
-    testing: Testing = Testing()
+    testing: Testing = NO_TESTS
 
     @property
     def last_known(self) -> LastKnown:

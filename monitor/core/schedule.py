@@ -23,7 +23,8 @@ class Priority(IntEnum):
     DEADLINE = 0
     NEVER_SEEN = 1
     UNHEALTHY = 2
-    ROUTINE = 3
+    TEST = 3  # a connection test is due: it goes out right after a poll
+    ROUTINE = 4
 
 
 # A deadline up to so many intervals after the regular poll is kept, in case that runs late.
@@ -89,7 +90,8 @@ class DueQueue:
     def _order(self) -> list[Priority]:
         if self._since_unhealthy + 1 >= UNHEALTHY_SHARE:
             return list(Priority)
-        return [Priority.DEADLINE, Priority.NEVER_SEEN, Priority.ROUTINE, Priority.UNHEALTHY]
+        unhealthy = Priority.UNHEALTHY
+        return [*(one for one in Priority if one is not unhealthy), unhealthy]
 
     def _head(self, heap: list[_Entry]) -> Seconds | None:
         # Never searched for: one that was moved or taken out is dropped when it comes to the top.

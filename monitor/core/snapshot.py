@@ -51,7 +51,7 @@ def active_alerts(
         rule = rules.get(alert.rule)
         # Of a rule that was switched off an alert may be left for a moment; it is about to end.
         if alert.active and rule is not None:
-            yield ActiveAlert(alert, rule, alert.notified_severity or rule.severity)
+            yield ActiveAlert(alert, rule, alert.notified_severity or rule.severity_of(alert))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from monitor.core.environment import ENVIRONMENT_RULES
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rules import RULES
 from support.command import called, write_config
 from support.fake_platform import TOKEN, FakePlatform

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from monitor.config import Config, EnvironmentConfig
-from monitor.core.environment import ApiUnreachable
+from monitor.core.environment_rules import ApiUnreachable
 from monitor.core.model import DAY, HOUR, MINUTE, Severity
 from monitor.core.rules import StaleTest
 from support.config_files import loaded

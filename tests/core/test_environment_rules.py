@@ -2,7 +2,8 @@
 
 import pytest
 
-from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentRule, firing_alert
+from monitor.core.environment import EnvironmentRule
+from monitor.core.environment_rules import ENVIRONMENT_RULES, firing_alert
 from monitor.core.model import HOUR, MINUTE, Event, NoConfig, Reason, Severity, Verdict
 from monitor.core.rule import resolve_rules
 from support.builders import EVIDENCE_KEYS, NOW

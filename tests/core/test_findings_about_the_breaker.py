@@ -5,15 +5,8 @@ from dataclasses import replace
 import pytest
 
 from monitor.core.assess import assess_environment, reconcile_environment
-from monitor.core.environment import (
-    ApiUnreachable,
-    BudgetInsufficient,
-    Call,
-    EnvironmentContext,
-    EnvironmentRule,
-    TokenRejected,
-    interpret,
-)
+from monitor.core.environment import Call, EnvironmentContext, EnvironmentRule, interpret
+from monitor.core.environment_rules import ApiUnreachable, BudgetInsufficient, TokenRejected
 from monitor.core.model import (
     MINUTE,
     Event,

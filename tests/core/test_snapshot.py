@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from monitor.core.environment import ENVIRONMENT_RULES
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import HOUR, MINUTE, Finding, Severity, Verdict
 from monitor.core.rule import resolve_rules
 from monitor.core.snapshot import (

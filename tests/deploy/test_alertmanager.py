@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monitor.core.environment import ENVIRONMENT_RULES
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rules import RULES
 from support.peers import require_peer
 

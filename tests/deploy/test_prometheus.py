@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from monitor.config.model import RUNBOOKS
-from monitor.core.environment import ENVIRONMENT_RULES
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
 from support.peers import require_peer

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.core import assess
-from monitor.core.environment import CALLS_TO_OPEN, firing_alert
+from monitor.core.environment import CALLS_TO_OPEN
+from monitor.core.environment_rules import firing_alert
 from monitor.core.model import Answer, Finding, Instant, PageAnswer, PollError, Reason
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from monitor.core.assess import assess_environment, reconcile_environment
-from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentContext, interpret
+from monitor.core.environment import Call, EnvironmentContext, interpret
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import (
     MINUTE,
     AlertLabels,

@@ -15,7 +15,8 @@ from monitor.adapters.web.serializers import status_page
 from monitor.config import DiscoveryConfig
 from monitor.config.environments import Resolved
 from monitor.core.discovery import TargetSet
-from monitor.core.environment import ENVIRONMENT_RULES, EnvironmentContext
+from monitor.core.environment import EnvironmentContext
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import HOUR, MINUTE, AlertLabels, Finding, Instant, Seconds, Verdict
 from monitor.core.rule import NO_CONFIG, RemindEvery, Target, resolve_rules
 from monitor.core.rules import RULES

@@ -58,8 +58,11 @@ SINK_FAMILIES: Mapping[str, str] = {
 """Name and help of every gauge that is labelled by the sink only, in the order of `Pending`."""
 
 
-def campaign_values(entry: Entry) -> Mapping[str, float | None]:
-    """Return the values of a campaign's gauges; None, or none at all, leaves the series out."""
+def campaign_values(entry: Entry, since: Instant | None = None) -> Mapping[str, float | None]:
+    """Return the values of a campaign's gauges; None, or none at all, leaves the series out.
+
+    `since` is when tests of ours were switched on.
+    """
     status, last_known = entry.status, entry.status.last_known
     config = last_known.config if last_known.missing_since is None else None
     values: dict[str, float | None] = {
@@ -78,9 +81,8 @@ def campaign_values(entry: Entry) -> Mapping[str, float | None]:
         # Of half a record the rule concludes nothing, and so nothing is foretold of it.
         tested_at = None if config.half_tested else config.last_test_at
         if isinstance(rule, StaleTest) and tested_at is not None:
-            values["sftp_test_stale_timestamp_seconds"] = tested_at + rule.max_age_for(
-                config, entry.target.tests
-            )
+            stale_at = rule.stale_at(config, tested_at, entry.target.tests, since)
+            values["sftp_test_stale_timestamp_seconds"] = stale_at
     return values
 
 
@@ -115,9 +117,10 @@ class Exposition:
     def campaign_lines(self, snapshot: Snapshot) -> list[Lines]:
         """Return the lines of every campaign: the last page's own, but for what has changed."""
         before, self._made = self._made, {}
-        for _, entry in snapshot.entries():
+        for of, entry in snapshot.entries():
             # An entry never changes, so the same one has the same lines.
-            self._made[id(entry)] = before.get(id(entry)) or (entry, _of_campaign(entry))
+            known, since = before.get(id(entry)), of.status.tests.on_since
+            self._made[id(entry)] = known or (entry, _of_campaign(entry, since))
         return [lines for _, lines in self._made.values()]
 
     def _families(self, snapshot: Snapshot, sinks: Mapping[str, Pending]) -> Iterator[bytes]:
@@ -136,8 +139,9 @@ class Exposition:
         yield from _gauges(SINK_FAMILIES, "sink", sinks)
 
 
-def _of_campaign(entry: Entry) -> Lines:
-    target, config, values = entry.target, entry.status.last_known.config, campaign_values(entry)
+def _of_campaign(entry: Entry, since: Instant | None) -> Lines:
+    target, config = entry.target, entry.status.last_known.config
+    values = campaign_values(entry, since)
     key = {"environment": target.environment, "campaign_id": target.campaign_id}
     info = {
         **_labelled(key, entry.labels),

@@ -14,7 +14,7 @@ from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext
 from monitor.adapters.sinks.webhooks import post
 from monitor.config.model import Alertmanager
 from monitor.core.alerts import EventSource, standing_event
-from monitor.core.environment import ENVIRONMENT_RULES
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds
 from monitor.core.rules import RULES
 from monitor.core.snapshot import EnvironmentSnapshot

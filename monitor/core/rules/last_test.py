@@ -109,17 +109,22 @@ class StaleTest(LastTestRule, alertname="SftpTestStale"):
         self, config: SftpConfig, tested_at: Instant, inputs: EvaluationInput
     ) -> Finding:
         """Return unhealthy from `last_test_at` plus the age allowed on."""
-        allowed, held = self.max_age_for(config, inputs.target.tests), inputs.testing.held
+        stale_at = self.stale_at(config, tested_at, inputs.target.tests, inputs.testing.since)
+        held, allowed = inputs.testing.held, stale_at - tested_at
         evidence = {**evidence_of_test(config), "max_age": span(allowed)}
         why = f"; none runs: {held}" if held else ""
         summary = f"last test {_when(tested_at, inputs.now)}, allowed {span(allowed)}{why}"
-        return by_deadline(tested_at + allowed, inputs.now, summary, evidence)
+        return by_deadline(stale_at, inputs.now, summary, evidence)
 
-    def max_age_for(self, config: SftpConfig, tests: TestSettings) -> Seconds:
-        """Return how old the last test of this config may be, in seconds."""
-        # Where the monitor runs tests nobody must fail to notice that it has stopped.
-        most = TESTS_MISSED * tests.every if tests.covers(config) else float("inf")
-        return min(most, self.max_age_by_schedule.get(config.import_schedule or "", self.max_age))
+    def stale_at(
+        self, config: SftpConfig, tested_at: Instant, tests: TestSettings, since: Instant | None
+    ) -> Instant:
+        """Return when a test is too old; `since`: when tests of ours were switched on."""
+        allowed = self.max_age_by_schedule.get(config.import_schedule or "", self.max_age)
+        if since is None or not tests.covers(config):
+            return tested_at + allowed
+        # Nobody must fail to notice that they have stopped, nor be paged because they began.
+        return min(tested_at + allowed, max(tested_at, since) + TESTS_MISSED * tests.every)
 
 
 @campaign_rule

@@ -19,7 +19,7 @@ from monitor.adapters.sinks.alertmanager import (
     labels_of,
     standing_events,
 )
-from monitor.core.environment import ENVIRONMENT_RULES
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Event, EventStatus, Severity
 from monitor.core.rules import RULES
 from monitor.core.snapshot import Snapshot

@@ -1,0 +1,167 @@
+"""The rules of an environment: views of its breaker, and of its connection tests."""
+
+from monitor.core.environment import EnvironmentContext, EnvironmentRule
+from monitor.core.model import MINUTE, Finding, Instant, Reason, Seconds, Severity, setting
+from monitor.core.rule import healthy, unhealthy, unknown
+from monitor.core.status import Alert, EnvironmentStatus
+from monitor.core.text import rfc3339, span
+
+
+class ApiUnreachable(EnvironmentRule, alertname="TalkoverApiUnreachable"):
+    """The breaker has been open for `after` or longer for want of answers."""
+
+    name = "api_unreachable"
+    meaning = "the TalkOver API does not answer, so nothing is known"
+    next_step = (
+        "Check TalkOver's status page, then base_url, DNS, proxy and firewall from this host."
+    )
+
+    severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
+    after: Seconds = setting(5 * MINUTE, "how long the API must have been unreachable")
+
+    def evaluate(
+        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
+    ) -> Finding:
+        """Return unhealthy once the breaker has been open for `after`; unknown before."""
+        if status.outage_at is None:
+            if status.unanswered:
+                return unknown(f"{status.unanswered} calls in a row were not answered")
+            return healthy("the API answers")
+        reason = (status.outage_reason or Reason.CONNECT_ERROR).value
+        evidence = {"reason": reason, "opened_at": rfc3339(status.outage_at)}
+        first = status.unanswered_at or status.outage_at
+        summary = f"the API does not answer since {rfc3339(first)}: {reason}"
+        if reason == Reason.NOT_FOUND:
+            what = "every campaign" if context.campaigns else "the listing"
+            summary = f"404 for {what}: base_url is wrong, or the API has moved"
+        if now - status.outage_at < self.after:
+            return unknown(summary, evidence, recheck_at=status.outage_at + self.after)
+        return unhealthy(summary, evidence, since=first)
+
+
+class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
+    """The API rejects the environment's token: 401 twice, or a run of 403."""
+
+    name = "token_rejected"
+    meaning = "the API rejects the token, so nothing is known"
+    next_step = (
+        "Make a new environment token in TalkOver and put it where token_file points; it is read "
+        "again by itself."
+    )
+
+    severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
+    for_: Seconds = setting(3 * MINUTE, "how long it must be unhealthy before it fires")
+
+    def evaluate(
+        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
+    ) -> Finding:
+        """Return unhealthy while the breaker is open with this cause and the API answers."""
+        if status.unanswered or status.outage_at is not None:
+            return unknown("the API does not answer")
+        if status.rejected_at is not None:
+            at, reason = rfc3339(status.rejected_at), status.rejected_by or Reason.UNAUTHORIZED
+            evidence = {"reason": reason.value, "opened_at": at}
+            summary = f"the API rejects the token since {at}: {reason.value}"
+            return unhealthy(summary, evidence, since=status.rejected_at)
+        if status.unauthorized_with is not None:
+            return unknown("the token was rejected once and is read again")
+        return healthy("the API accepts the token")
+
+
+class BudgetInsufficient(EnvironmentRule, alertname="TalkoverBudgetInsufficient"):
+    """The request budget gives a longer interval than a campaign may stay unread."""
+
+    name = "budget_insufficient"
+    meaning = "the request budget is too small for so many campaigns"
+    next_step = (
+        "Raise budget_share, watch fewer campaigns, or have TalkOver raise the plan's limit."
+    )
+
+    for_: Seconds = setting(30 * MINUTE, "how long it must be unhealthy before it fires")
+
+    def evaluate(
+        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
+    ) -> Finding:
+        """Return unhealthy when one sweep takes longer than `unreadable.after`."""
+        interval, allowed = span(context.effective_interval), span(context.unreadable_after)
+        evidence = {"effective_interval": interval, "allowed": allowed}
+        summary = (
+            f"{context.campaigns} campaigns are read every {interval}, wanted within {allowed}"
+        )
+        if context.effective_interval > context.unreadable_after:
+            return unhealthy(summary, evidence)
+        return healthy(summary, evidence)
+
+
+class TestsFailing(EnvironmentRule, alertname="TalkoverTestsFailing"):
+    """The last connection tests failed, each at another host: it is the platform's matter."""
+
+    __test__ = False  # no test case of pytest's
+
+    name = "tests_failing"
+    meaning = "connection tests fail at every host, so the platform cannot reach anybody"
+    next_step = "Ask TalkOver whether their platform reaches the outside; imports fail as well."
+
+    severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
+    for_: Seconds = setting(10 * MINUTE, "how long it must be unhealthy before it fires")
+
+    def evaluate(
+        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
+    ) -> Finding:
+        """Return unhealthy from the first of the failed tests on, until a probe has passed."""
+        tests = status.tests
+        if tests.failing_since is None:
+            return healthy("connection tests do not fail everywhere")
+        causes = dict.fromkeys(one.cause or "no answer" for one in tests.recent)
+        hosts = ", ".join(dict.fromkeys(one.server for one in tests.recent))
+        evidence = {"causes": "; ".join(causes), "hosts": hosts}
+        summary = f"connection tests fail at every host since {rfc3339(tests.failing_since)}"
+        return unhealthy(summary, evidence, since=tests.failing_since)
+
+
+class TestsSuspended(EnvironmentRule, alertname="TalkoverTestsSuspended"):
+    """No connection test is run: one has done harm, or the platform turns them away."""
+
+    __test__ = False
+
+    name = "tests_suspended"
+    meaning = "the monitor runs no connection tests any more"
+    next_step = (
+        "Read why; once that is settled run `sftp-monitor tests resume`. A campaign that was "
+        "switched off can be enabled again after a passed test."
+    )
+
+    severity: Severity = setting(Severity.CRITICAL, "for a campaign switched off; else warning")
+
+    def severity_of(self, found: Finding | Alert) -> Severity:
+        """Return how loud it is: as set where a campaign was switched off."""
+        return self.severity if "campaign" in found.evidence else Severity.WARNING
+
+    def evaluate(
+        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
+    ) -> Finding:
+        """Return unhealthy while tests are suspended here."""
+        suspended = status.tests.suspended
+        if suspended is None or suspended.by:
+            return healthy("connection tests are not suspended")
+        evidence = {"reason": suspended.why}
+        if suspended.campaign_id:
+            evidence["campaign"] = suspended.campaign_id
+        return unhealthy(f"no tests: {suspended.why}", evidence, since=suspended.at)
+
+
+# Every rule of an environment by its name, in the order in which events are sent.
+ENVIRONMENT_RULES: dict[str, type[EnvironmentRule]] = {
+    cls.name: cls
+    for cls in (ApiUnreachable, TokenRejected, BudgetInsufficient, TestsFailing, TestsSuspended)
+}
+
+ABOUT_TESTS = frozenset({TestsFailing.name, TestsSuspended.name})
+"""Those that there are only where tests are on."""
+
+
+def firing_alert(status: EnvironmentStatus) -> str | None:
+    """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
+    names = (ApiUnreachable.name, TokenRejected.name)
+    firing = (name for name in names if name in status.alerts and status.alerts[name].unhealthy)
+    return next(firing, None)
