@@ -22,6 +22,7 @@ from monitor.core.model import (
     SENTENCE,
     TEXT,
     Event,
+    EventKind,
     EventStatus,
     Instant,
     Labels,
@@ -192,7 +193,7 @@ class EventRecord:
     # A field by the name of one of `Event` is that one; `record_of` makes the others.
     timestamp: Instant
     level: Literal["critical", "warning", "info"]
-    event: Literal["alert"] = "alert"
+    event: EventKind
     status: EventStatus
     event_id: str
     fingerprint: str
@@ -217,6 +218,8 @@ class EventRecord:
     url: str | None
     reason: str | None
     muted_by: str | None
+    impact: Sentence | None
+    impact_at: Instant | None
     initial: bool
     redelivery: bool
     durable: bool
@@ -234,12 +237,14 @@ def record_of(event: Event, links: Links) -> EventRecord:
     if links.external_url is not None and event.campaign_id is not None:
         campaigns = f"{links.external_url.rstrip('/')}/api/v1/campaigns"
         url = f"{campaigns}/{event.environment}/{event.campaign_id}"
+    # Not format(): a URL may have other braces in it.
+    runbook = links.runbook_url.replace("{rule}", event.rule)
     return EventRecord(
         **{name: getattr(event, name) for name in _SAME},
         timestamp=event.decided_at,
         level="info" if event.status is EventStatus.RESOLVED else event.severity.value,
-        # Not format(): a URL may have other braces in it.
-        runbook_url=links.runbook_url.replace("{rule}", event.rule),
+        event=event.kind,
+        runbook_url=runbook if event.kind is EventKind.ALERT else "",
         url=url,
     )
 

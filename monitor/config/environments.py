@@ -13,7 +13,7 @@ from monitor.config.secrets import TokenSource
 from monitor.core.attempt import TestSettings
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import EnvironmentRule
-from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.environment_rules import ABOUT_TESTS, ENVIRONMENT_RULES
 from monitor.core.model import AlertLabels, CallTimes, ListedCampaign, Seconds
 from monitor.core.rule import Rule, Target, resolve_rules
 from monitor.core.rules import RULES, PathInaccessible, Unreadable
@@ -28,6 +28,7 @@ class Resolved:
     targets: Mapping[str, Target] = field(default_factory=dict)  # by id, without any listing
     only: frozenset[str] | None = None  # not of the file: the ids that `check --campaign` wants
     exported: tuple[str, ...] = ()  # the labels that go on metrics
+    tests: TestSettings = TestSettings()  # where no campaign says otherwise
 
 
 class Campaign(Section):
@@ -150,7 +151,11 @@ def resolve(environment: Environment, rules: Layer, tests: Layer, known: Resolve
     copy = environment.model_copy(update=merged)
     settings = t.settings(copy.rules)
     own, after = resolve_rules(ENVIRONMENT_RULES, settings), settings[Unreadable.name]["after"]
-    copy._resolved = replace(known, rules=own, unreadable_after=after)
+    tested = TestSettings(**dict(copy.connection_tests))
+    layers: list[Override | Campaign] = [*copy.overrides, *copy.campaigns]
+    if not tested.enabled and not any(dict(one.connection_tests)["enabled"] for one in layers):
+        own = {name: rule for name, rule in own.items() if name not in ABOUT_TESTS}
+    copy._resolved = replace(known, rules=own, unreadable_after=after, tests=tested)
     copy._resolved = replace(copy._resolved, targets=targets(copy, TargetSet()))
     return copy
 

@@ -45,7 +45,7 @@ def impact_of(calls: CallTimes, import_schedule: str, now: Instant) -> Impact:
 def with_impact(event: Event, calls: CallTimes) -> Event:
     """Return an event of a campaign that calls so, with what is at stake when it was decided."""
     impact = impact_of(calls, event.import_schedule, event.decided_at)
-    return replace(event, impact=impact.text, impact_at=impact.at)
+    return replace(event, impact=impact.text or None, impact_at=impact.at)
 
 
 def next_calls(calls: CallTimes, now: Instant) -> tuple[Instant, Instant] | None:

@@ -297,7 +297,7 @@ class Event:
     reason: str | None = None
     muted_by: str | None = None
     initial: bool = False
-    impact: str = ""  # what is at stake
+    impact: str | None = None  # what is at stake
     impact_at: Instant | None = None
     kind: EventKind = EventKind.ALERT
     epoch: str = ""  # which start decided it

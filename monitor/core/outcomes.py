@@ -16,14 +16,19 @@ from monitor.core.connection_tests import Tested
 from monitor.core.guards import BUSY_FOR, SWITCHED_OFF_WITHIN, Guards, Suspension
 from monitor.core.model import (
     MINUTE,
+    AlertLabels,
+    Event,
+    EventKind,
+    EventStatus,
     Instant,
     PollError,
     Reason,
+    Severity,
     SftpConfig,
     TestAnswer,
     TestReport,
 )
-from monitor.core.status import CONNECTION, CampaignStatus, values_of
+from monitor.core.status import CONNECTION, CampaignStatus, ConfigChange, values_of
 from monitor.core.text import rfc3339
 
 # How far the platform's word on when it tested may be from now: further, it says nothing.
@@ -144,3 +149,67 @@ def switched_off(
         why = f"TalkOver has switched {key} off after our failed test at {at}"
         return replace(tests, suspect=0), Suspension(why, now, campaign_id=key)
     return replace(tests, suspect=left), None
+
+
+def note_of_test(attempt: Attempt, labels: AlertLabels) -> Event:
+    """Return a test of ours as an entry of the history."""
+    ended_at, paths = attempt.ended_at or attempt.at, (attempt.import_path, attempt.export_path)
+    evidence = {
+        "trigger": attempt.trigger.value,
+        "by": attempt.by,
+        "result": attempt.result.value,
+        "cause": attempt.cause,
+        **dict(zip(("import_path", "export_path"), map(_reached, paths), strict=True)),
+        "duration": f"{ended_at - attempt.at:.1f} s",
+    }
+    said = f': TalkOver says: "{attempt.cause}"' if attempt.cause else ""
+    known = {name: text for name, text in evidence.items() if text}
+    summary = f"connection test ({attempt.trigger}): {attempt.result}{said}"
+    key = attempt.environment, attempt.campaign_id
+    return _note(EventKind.TEST, *key, labels, summary, known, ended_at)
+
+
+def _reached(path: bool | None) -> str:
+    return "" if path is None else "accessible" if path else "not accessible"
+
+
+def note_of_change(status: CampaignStatus, change: ConfigChange, labels: AlertLabels) -> Event:
+    """Return a changed config as an entry of the history."""
+    evidence = {
+        name: f"{was or 'nothing'} → {now or 'nothing'}"
+        for name, (was, now) in change.fields.items()
+    }
+    summary = f"SFTP config changed: {', '.join(evidence)}"
+    if change.since is not None:
+        evidence["last_seen_before"] = rfc3339(change.since)
+    key = status.environment, status.campaign_id
+    return _note(EventKind.CHANGE, *key, labels, summary, evidence, change.at)
+
+
+def _note(
+    kind: EventKind,
+    environment: str,
+    campaign_id: str,
+    labels: AlertLabels,
+    summary: str,
+    evidence: Mapping[str, str],
+    at: Instant,
+) -> Event:
+    return Event(
+        kind=kind,
+        status=EventStatus.RECORDED,
+        seq=int(at * 1000),
+        rule=kind.value,
+        severity=Severity.INFO,
+        environment=environment,
+        campaign_id=campaign_id,
+        campaign_name=labels.campaign_name,
+        labels=labels.labels,
+        exported=labels.exported,
+        sftp_host=labels.sftp_host,
+        summary=summary,
+        evidence=evidence,
+        since=None,
+        observed_at=at,
+        decided_at=at,
+    )

@@ -7,7 +7,16 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
-from monitor.core.model import AlertLabels, Finding, Instant, PollError, Seconds, Severity, Verdict
+from monitor.core.model import (
+    AlertLabels,
+    EventKind,
+    Finding,
+    Instant,
+    PollError,
+    Seconds,
+    Severity,
+    Verdict,
+)
 from monitor.core.rule import NO_CONFIG, NOT_OURS, BaseRule, Target
 from monitor.core.status import Alert, CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
@@ -178,5 +187,6 @@ class HistoryQuery:
     limit: int = 100  # as many are shown with a campaign
     environment: str | None = None
     campaign_id: str | None = None
+    kind: EventKind | None = None
     since: Instant | None = None
     next: int | None = None

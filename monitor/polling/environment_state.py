@@ -10,12 +10,14 @@ import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
+from monitor.core.attempt import CampaignTests
 from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Listing, TargetSet, take
 from monitor.core.model import (
     Answer,
     AnyAnswer,
+    Event,
     Instant,
     NoConfig,
     Page,
@@ -24,6 +26,7 @@ from monitor.core.model import (
     Seconds,
     redated,
 )
+from monitor.core.rule import Testing
 from monitor.core.schedule import NextPoll, Priority
 from monitor.core.snapshot import Entry, Findings, in_force
 from monitor.core.status import CampaignStatus, EnvironmentStatus
@@ -192,7 +195,7 @@ class EnvironmentState:
                 self.save(Change(campaigns=(decision.status,), events=decision.events))
 
     def decide(
-        self, key: str, answer: AnyAnswer, generation: int, took: Seconds
+        self, key: str, answer: AnyAnswer, generation: int, took: Seconds, testing: Testing
     ) -> tuple[list[str], NextPoll | None]:
         """Take an answer; return whom to poll at once, and when this campaign if it is decided."""
         self._apply_rate_limit(answer)
@@ -210,6 +213,7 @@ class EnvironmentState:
             now,
             token_generation=generation,
             others_read_at=self._doubts.others_read_at(key, self.entries) if lost else None,
+            testing=testing,
         )
         self.status, self.findings = outcome.environment, outcome.environment_findings
         _log_environment(status, self.status)
@@ -224,6 +228,15 @@ class EnvironmentState:
         campaigns, environments = (after.status,), (self.status,)
         self.save(Change(campaigns=campaigns, environments=environments, events=outcome.events))
         return self._doubts.take(key, now - took, self.entries), outcome.next_poll
+
+    def put_tests(self, key: str, tests: CampaignTests, notes: tuple[Event, ...]) -> None:
+        """Put in force what a connection test changes of a campaign, if it is still there."""
+        if key not in self.entries:
+            return self.save(Change(events=notes))
+        status = replace(self.entries[key].status, tests=tests)
+        self.campaigns[key] = status
+        self.entries[key] = replace(self.entries[key], status=status)
+        self.save(Change(campaigns=(status,), events=notes))
 
     def _apply_rate_limit(self, answer: AnyAnswer) -> None:
         """Take what an answer says of the API's limits."""

@@ -16,12 +16,13 @@ from monitor.adapters.talkover import Talkover
 from monitor.config import Config, ConfigError, EnvironmentConfig, Problem, SecretError
 from monitor.core import assess
 from monitor.core.discovery import TargetSet
-from monitor.core.model import Instant
+from monitor.core.model import EventKind, Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.http import HttpClient
 from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Connection, Settings
+from monitor.polling.tester import GuardBook, Tester
 
 log = structlog.get_logger()
 
@@ -44,6 +45,7 @@ class PollerManager:
 
     def __post_init__(self) -> None:
         self.pollers: dict[str, Poller] = {}
+        self.guards = GuardBook(self.clock, self._save)
         self._connect = self.connect or self._talkover
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leftovers: set[asyncio.Task[None]] = set()
@@ -75,6 +77,7 @@ class PollerManager:
         campaigns = defaultdict[str, dict[str, CampaignStatus]](dict)
         for (name, key), known in loaded.campaigns.items():
             campaigns[name][key] = known
+        self.guards.restore(loaded.guards)
         # Shared out, not fought for: an API that hangs holds the calls of its own environment.
         share = max(1, self._at_once // max(1, len(parts)))
         if len(parts) > self._at_once:
@@ -142,12 +145,16 @@ class PollerManager:
         state = EnvironmentState(connection.settings, self.clock, self._save, status, campaigns)
         lease = loaded.next_call_at.get(name, self.clock.wall())
         self.own.prepare(name)
-        self.pollers[name] = poller = Poller(state, connection, self.store, self.own, lease)
+        self.guards.environments[name] = state
+        tester = Tester(state, self.guards)
+        poller = Poller(state, connection, self.store, self.own, lease, tester)
+        self.pollers[name] = poller
         self._tasks[name] = self.keep_running(f"polling {name}", poller.run())
 
     def _remove(self, name: str) -> asyncio.Task[None]:
         """End an environment that is gone; return its task, which is about to end."""
         state, task = self.pollers.pop(name).state, self._tasks.pop(name)
+        del self.guards.environments[name]
         self._save(_removal(state.status, state.campaigns.values(), state.now()))
         state.save = lambda _: None  # an answer that is on its way would bring it back
         task.cancel()
@@ -162,7 +169,7 @@ class PollerManager:
         task.add_done_callback(self._leftovers.discard)
 
     def _save(self, change: Change) -> None:
-        for event in change.events:
+        for event in (one for one in change.events if one.kind is EventKind.ALERT):
             self.own.event_sent(event.environment, event.severity, event.status)
         self.store.save(change)
 

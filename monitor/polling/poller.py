@@ -14,11 +14,24 @@ from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import Change, StorageError, Store
 from monitor.core.budget import LEASE, wait_of_lease
 from monitor.core.clock import ahead
-from monitor.core.model import Answer, AnyAnswer, Instant, PageAnswer, PollError, Reason, Seconds
+from monitor.core.model import (
+    MINUTE,
+    Answer,
+    AnyAnswer,
+    Instant,
+    PageAnswer,
+    PollError,
+    Reason,
+    Seconds,
+    TestAnswer,
+)
 from monitor.core.schedule import DueQueue, NextPoll, Priority, next_poll, next_probe
 from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot
 from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.settings import Api, Connection, Settings
+from monitor.polling.tester import Tester
+
+NOTHING = PollError(Reason.INTERNAL_ERROR)  # in place of an observation, for a page of a listing
 
 # The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it.
 TURN: Seconds = 5.0
@@ -41,6 +54,7 @@ class Poller:
     store: Store
     own: SelfMetrics
     leased_until: Instant
+    tester: Tester
     share: int = 1
     on_poll: Callable[[], None] = lambda: None
 
@@ -79,6 +93,7 @@ class Poller:
         for key in set(self.state.settings.targets) - set(settings.targets):
             self._queue.discard(key)
         anew = self.state.configure(settings)
+        self.tester.configure()
         self._next_first_poll = 0.0
         if not settings.discovers:
             self._queue.discard(LISTING)
@@ -115,6 +130,7 @@ class Poller:
         """Poll for ever. Cancelled, it writes down what it really spent of its lease."""
         try:
             async with asyncio.TaskGroup() as polls:
+                self._tasks = polls
                 while True:
                     key, probing = await self._next(), self.state.status.breaker_open
                     self._in_flight[key] = None
@@ -198,8 +214,12 @@ class Poller:
         if base_url != state.settings.environment.base_url:
             self._poll_next([key])
             return
-        before, took = state.status, self._clock.elapsed() - asked
-        anew, planned = state.decide(key, answer, token, took)
+        before, took, was = state.status, self._clock.elapsed() - asked, state.entries.get(key)
+        seen = answer.observation if isinstance(answer, Answer) else NOTHING
+        testing = self.tester.for_rules(key, seen)
+        anew, planned = state.decide(key, answer, token, took, testing)
+        if planned is not None and was is not None:
+            self.tester.decided(before, was, state.entries[key])
         # Unless a reload has ended the listing that this is a page of.
         if isinstance(answer, PageAnswer) and listing is state.listing:
             self._take_page(answer)
@@ -207,8 +227,9 @@ class Poller:
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
         if state.status.unauthorized_with == token == self.connection.generation:
             self.connection.read_again()
-        if self._is_watched(key):
-            self._plan(key, planned)
+        if self._is_watched(key) and self._plan(key, planned):
+            # Right after the poll, which has shown that the config is as it was planned for.
+            self._testing = self._tasks.create_task(self._test(key))
         # The base URL is right after all: 404s that were distrusted are asked again, and believed.
         if state.status.readable_seen and not before.readable_seen:
             anew += [key for key in state.distrusted() if key not in self._in_flight]
@@ -261,11 +282,13 @@ class Poller:
             elif self._is_watched(key):
                 self._plan(key)
 
-    def _plan(self, key: str, planned: NextPoll | None = None) -> None:
+    def _plan(self, key: str, planned: NextPoll | None = None) -> bool:
+        """Put a campaign's next poll into the queue; return whether a test of it is due now."""
         mono, now = self._clock.elapsed(), self.state.now()
         if key == LISTING:
             self._queue.put(key, *self.state.listing_due)
-            return
+            return False
+        fresh = planned is not None
         if planned is None:
             entry, intervals = self.state.entries[key], self.state.settings.intervals
             skew = ahead(self.state.status, now)
@@ -275,7 +298,37 @@ class Poller:
             due = max(mono, self._next_first_poll)
             self._next_first_poll = due + self.state.budget.spacing(mono)
             self._queue.put(key, due, Priority.NEVER_SEEN)
-        else:
-            deadline, due = planned.deadline, mono + max(0.0, planned.at - now)
-            latest = None if deadline is None else mono + max(0.0, deadline - now)
-            self._queue.put(key, due, planned.priority, latest)
+            return False
+        test = self.tester.plan(key)
+        is_due = fresh and test is not None and test.at is not None and test.at <= now
+        if test is not None and test.at is not None and not is_due and test.at < planned.at:
+            planned = planned._replace(at=test.at, priority=min(planned.priority, Priority.TEST))
+        deadline, due = planned.deadline, mono + max(0.0, planned.at - now)
+        latest = None if deadline is None else mono + max(0.0, deadline - now)
+        self._queue.put(key, due, planned.priority, latest)
+        return is_due
+
+    async def _test(self, key: str) -> None:
+        """Run a connection test, if it is still due when the budget lets it out; poll after it."""
+        wait = self.state.budget.delay(self._clock.elapsed())
+        await self._spend()
+        await asyncio.sleep(wait)
+        state, connection = self.state, self.connection
+        step = self.tester.begin(key) if key in state.entries else None
+        if step is None:
+            return
+        within, token = state.entries[key].target.tests.timeout, connection.generation
+        try:
+            # One transaction with the attempt, which must not be sent unless it is known.
+            await self.store.lease(state.name, self.leased_until)
+            answer = await connection.api.run_test(key, within)
+        except StorageError:
+            # Not sent: what cannot be written down could be sent twice.
+            answer = TestAnswer(PollError(Reason.CONNECT_ERROR, "the state cannot be written"))
+        self.tester.end(step.attempt, answer)
+        if answer.status == 401 and token == connection.generation:
+            connection.read_again()
+        if answer.status == 429 and answer.rate is not None and answer.rate.remaining == 0:
+            pause = state.budget.refused(self._clock.elapsed(), answer.pause or MINUTE)
+            state.budget = pause
+        self._poll_next([key])

@@ -11,7 +11,7 @@ from monitor.config import AlertsConfig, EnvironmentConfig, Polling, SecretError
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import EnvironmentContext
-from monitor.core.model import Answer, Instant, PageAnswer, Seconds
+from monitor.core.model import Answer, Instant, PageAnswer, Seconds, TestAnswer
 from monitor.core.rule import Target
 from monitor.core.schedule import PollIntervals
 
@@ -36,6 +36,9 @@ class Api(Protocol):
 
     async def fetch_campaigns(self, page: int) -> PageAnswer:
         """Return the answer for a page of the listing of all campaigns, from 1; likewise."""
+
+    async def run_test(self, campaign_id: str, within: Seconds) -> TestAnswer:
+        """Return the answer to a connection test of one campaign, sent once."""
 
     def set_token(self, token: str) -> None:
         """Use this token from the next request on."""
@@ -72,6 +75,11 @@ class Settings:
     def knows_nobody_else(self) -> bool:
         """True while no listing has shown who is there beside the campaigns of the file."""
         return self.discovers and not self.target_set.campaigns
+
+    @cached_property
+    def tests_on(self) -> bool:
+        """True where connection tests are on for one of the campaigns at least."""
+        return any(target.tests.enabled for target in self.targets.values())
 
     @cached_property
     def notified(self) -> int:

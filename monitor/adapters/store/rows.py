@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from monitor.core.discovery import TargetSet
-from monitor.core.model import Event, Instant
+from monitor.core.guards import Guard
+from monitor.core.model import Event, EventKind, EventStatus, Instant
 from monitor.core.snapshot import HistoryQuery
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 
@@ -43,7 +44,7 @@ class Body(Generic[_T]):
 
 STORED_OF_ENVIRONMENT = {
     "name", "unanswered", "unanswered_at", "outage_at", "outage_reason", "rejected_at",
-    "rejected_by", "readable_seen", "called_at", "swept_at", "listed_at", "alerts",
+    "rejected_by", "readable_seen", "called_at", "swept_at", "listed_at", "tests", "alerts",
 }  # fmt: skip
 
 # Failed polls in a row are this process's.
@@ -51,6 +52,7 @@ CAMPAIGN = Body(TypeAdapter(CampaignStatus), {"exclude": {"failures"}, "exclude_
 _OF_ENVIRONMENT = {"include": STORED_OF_ENVIRONMENT, "exclude_none": True}
 ENVIRONMENT = Body(TypeAdapter(EnvironmentStatus), _OF_ENVIRONMENT)
 TARGET_SET = Body(TypeAdapter(TargetSet), {"exclude_none": True})
+GUARD = Body(TypeAdapter(Guard), {"exclude_none": True})
 EVENT = Body(TypeAdapter(Event), {"exclude": {"epoch", "redelivery", "durable"}})
 
 
@@ -66,6 +68,7 @@ PUT_CAMPAIGN = _upsert("campaign", "environment, campaign_id", "status")
 PUT_ENVIRONMENT = _upsert("environment", "name", "status")
 PUT_TARGET_SET = _upsert("listing", "environment", "body")
 PUT_LEASE = _upsert("lease", "environment", "next_call_at")
+PUT_GUARD = _upsert("guard", "login_or_host", "body")
 PUT_CURSOR = _upsert("cursor", "sink, environment", "event_row")
 PRUNE_EVENTS = "DELETE FROM event WHERE decided_at < ? AND id < ?"
 
@@ -89,6 +92,7 @@ class Change:
     events: tuple[Event, ...] = ()
     next_call_at: Mapping[str, Instant] = field(default_factory=dict)
     target_sets: Mapping[str, TargetSet] = field(default_factory=dict)
+    guards: Mapping[str, Guard] = field(default_factory=dict)
     removed: bool = False
 
 
@@ -100,6 +104,7 @@ class Loaded:
     environments: dict[str, EnvironmentStatus] = field(default_factory=dict)
     next_call_at: dict[str, Instant] = field(default_factory=dict)
     target_sets: dict[str, TargetSet] = field(default_factory=dict)
+    guards: dict[str, Guard] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -127,6 +132,8 @@ def writes(change: Change) -> Writes:
         rows[PUT_ENVIRONMENT, (environment.name,)] = ENVIRONMENT.encode(environment)
     for name, target_set in change.target_sets.items():
         rows[PUT_TARGET_SET, (name,)] = TARGET_SET.encode(target_set)
+    for key, guard in change.guards.items():
+        rows[PUT_GUARD, (key,)] = GUARD.encode(guard)
     return rows
 
 
@@ -159,10 +166,12 @@ def load(connection: sqlite3.Connection) -> Loaded:
     campaigns = read("status of", CAMPAIGN, "campaign", "status", "environment", "campaign_id")
     environments = read("status of environment", ENVIRONMENT, "environment", "status", "name")
     target_sets = read("listing of environment", TARGET_SET, "listing", "body", "environment")
+    guards = read("guard of", GUARD, "guard", "body", "login_or_host")
     # Where its own row is damaged: else its campaigns would be nobody's.
     implied = {name: EnvironmentStatus(name=name) for name, _ in campaigns}
     leases = dict(connection.execute("SELECT environment, next_call_at FROM lease"))
-    return Loaded(campaigns, implied | environments, leases, target_sets, tuple(problems))
+    known = implied | environments
+    return Loaded(campaigns, known, leases, target_sets, guards, tuple(problems))
 
 
 def newest(connection: sqlite3.Connection) -> int:
@@ -179,10 +188,12 @@ def waiting(connection: sqlite3.Connection, sink: str, lost: set[str]) -> list[E
         return None
     query = (
         "SELECT event.id, event.event_id, event.body,"
-        " (SELECT event_id FROM event AS e WHERE e.id < event.id ORDER BY e.id DESC LIMIT 1)"
+        " (SELECT event_id FROM event AS e WHERE e.id < event.id AND e.status <> 'recorded'"
+        " ORDER BY e.id DESC LIMIT 1)"
         " FROM event LEFT JOIN cursor"
         " ON cursor.sink = ? AND cursor.environment = event.environment"
-        " WHERE event.id > ? AND event.id > coalesce(cursor.event_row, 0) ORDER BY event.id"
+        " WHERE event.id > ? AND event.id > coalesce(cursor.event_row, 0)"
+        " AND event.status <> 'recorded' ORDER BY event.id"
     )
     entries = []
     for row_id, event_id, body, before in connection.execute(query, (sink, *began)):
@@ -201,6 +212,10 @@ def history(connection: sqlite3.Connection, wanted: HistoryQuery) -> dict[int, E
         "campaign_id = ?": wanted.campaign_id,
         "id < ?": wanted.next,
     }
+    if wanted.kind is EventKind.ALERT:
+        conditions["status <> ?"] = EventStatus.RECORDED
+    elif wanted.kind is not None:
+        conditions["rule = ?"] = wanted.kind
     asked = {text: value for text, value in conditions.items() if value is not None}
     where = " AND ".join(asked) or "TRUE"
     query = f"SELECT id, event_id, body FROM event WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608

@@ -32,6 +32,7 @@ TABLES = (
         PRIMARY KEY (environment, campaign_id))""",
     "CREATE TABLE environment (name TEXT PRIMARY KEY, status TEXT NOT NULL)",
     "CREATE TABLE listing (environment TEXT PRIMARY KEY, body TEXT NOT NULL)",
+    "CREATE TABLE guard (login_or_host TEXT PRIMARY KEY, body TEXT NOT NULL)",
     """CREATE TABLE lease (
         environment TEXT PRIMARY KEY, next_call_at DOUBLE PRECISION NOT NULL)""",
     """CREATE TABLE event (
@@ -45,7 +46,7 @@ TABLES = (
         PRIMARY KEY (sink, environment))""",
 )
 
-FIRST = 4
+FIRST = 5
 """The schema of the first release."""
 
 MIGRATIONS: Sequence[tuple[str, ...]] = ()

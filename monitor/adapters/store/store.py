@@ -21,7 +21,7 @@ from monitor.adapters.store import rows, schema
 from monitor.adapters.store.database import Database, Outcome
 from monitor.adapters.store.rows import Change, Entry, Loaded
 from monitor.adapters.store.schema import StorageError
-from monitor.core.model import Event, Instant, Seconds
+from monitor.core.model import Event, EventKind, Instant, Seconds
 from monitor.core.snapshot import HistoryQuery
 
 _T = TypeVar("_T")
@@ -111,7 +111,7 @@ class Store:
             self._left.campaigns.update(statuses)
         self._left.next_call_at.update(change.next_call_at)
         for queue in self._queues.values():
-            queue.extend(entries)
+            queue.extend(one for one in entries if one.event.kind is EventKind.ALERT)
         self._submit(writes, entries)
 
     async def lease(self, environment: str, until: Instant) -> None:
