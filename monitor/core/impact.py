@@ -34,7 +34,9 @@ def impact_of(calls: CallTimes, import_schedule: str, now: Instant) -> Impact:
     begin, end = window
     zone = zone_of(calls.zone)
     if begin <= now:
-        return Impact(f"calling now until {datetime.fromtimestamp(end, zone):%H:%M}{imports}", begin)
+        return Impact(
+            f"calling now until {datetime.fromtimestamp(end, zone):%H:%M}{imports}", begin
+        )
     starts = f"{datetime.fromtimestamp(begin, zone):%a %H:%M} {zone}"
     return Impact(f"calls start {starts}, in {span(begin - now)}{imports}", begin)
 
