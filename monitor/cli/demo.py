@@ -16,8 +16,9 @@ from monitor.cli import options
 from monitor.cli.run import handle_signals
 from monitor.core.text import clean
 from monitor.daemon import Daemon, SystemClock
+from monitor.demo.campaigns import CAMPAIGNS
 from monitor.demo.platform import REQUESTS_PER_MINUTE, Platform
-from monitor.demo.story import CAMPAIGNS, DEMO_TOKEN
+from monitor.demo.story import DEMO_TOKEN
 
 TOKEN_VARIABLE = "SFTP_MONITOR_DEMO_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -81,6 +82,8 @@ def _write_config(folder: Path, base_url: str, port: int) -> Path:
         "campaigns": [
             {"id": one.id, "name": one.name, "labels": {"team": one.team}} for one in CAMPAIGNS
         ],
+        # What is at stake is in the listing alone: when a campaign calls.
+        "discovery": {"enabled": True},
     }
     soon = ("unhealthy_interval", "timeout", "probe_interval", "token_probe_interval")
     config = {
