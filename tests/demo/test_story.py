@@ -1,7 +1,7 @@
 """The story of the demo: what a newcomer sees happen, to whom, second by second."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from monitor.core.attempt import Attempt, Result, Trigger
+from monitor.core.guards import Guard
 from monitor.demo.campaigns import (
     CAMPAIGNS,
     CLINIC_REMINDERS,
@@ -205,6 +207,25 @@ def test_a_host_at_which_logins_failed_is_left_alone_for_more_than_an_hour() -> 
     assert hosts.index(hosts[-1]) == 0
     assert len(set(hosts)) == HOST_NAMES
     assert HOST_NAMES * LOOP_SECONDS > 3600
+
+
+def test_the_demo_goes_on_for_hours_and_its_own_failed_logins_have_no_host_left_alone() -> None:
+    hosts: dict[str, Guard] = defaultdict(Guard)
+    for loop in range(4 * HOST_NAMES):
+        host = RETAIL_LEADS.host(loop)
+        for second in (15, 23):
+            attempt = Attempt(
+                environment="demo",
+                campaign_id=RETAIL_LEADS.id,
+                server=host,
+                login=f"{RETAIL_LEADS.username}@{host}",
+                at=START + loop * LOOP_SECONDS + second,
+                trigger=Trigger.SCHEDULE,
+                result=Result.FAILED,
+                cause="Authentication failed",
+            )
+            hosts[host] = hosts[host].begun(attempt.at).ended(attempt, host=True)
+    assert {guard.blocked_until for guard in hosts.values()} == {0.0}
 
 
 # -- How it is written ----------------------------------------------------------------------------
