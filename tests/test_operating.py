@@ -36,7 +36,7 @@ kill $(jobs -p)
 wait || true
 echo over
 """
-RUNBOOK = "/docs/runbooks/failed_test.md"
+RUNBOOK = "/docs/runbooks/stale_test.md"
 WITHIN = 150.0
 """Seconds until the page must be there: two scrapes and evaluations of 15 s, on a busy machine."""
 

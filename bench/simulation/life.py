@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from monitor.config import Config
-from monitor.core.model import Answer, PageAnswer, PollError, Reason
+from monitor.core.model import Answer, PageAnswer, PollError, Reason, TestAnswer
 from monitor.daemon import Daemon
 from monitor.polling import Api, Settings
 from simulation.checks import Checks
@@ -70,6 +70,10 @@ class LifeApi:
     async def fetch_campaigns(self, page: int) -> PageAnswer:
         """List nothing: nobody discovers here."""
         return PageAnswer(PollError(Reason.INTERNAL_ERROR))
+
+    async def run_test(self, campaign_id: str, within: float) -> TestAnswer:
+        """Run nothing: tests are off here."""
+        return TestAnswer(PollError(Reason.INTERNAL_ERROR))
 
     def set_token(self, token: str) -> None:
         """Take the token that was read again."""

@@ -16,19 +16,35 @@ from monitor.cli import options
 from monitor.cli.run import handle_signals
 from monitor.core.text import clean
 from monitor.daemon import Daemon, SystemClock
+from monitor.demo.campaigns import CAMPAIGNS
 from monitor.demo.platform import REQUESTS_PER_MINUTE, Platform
-from monitor.demo.story import CAMPAIGNS, DEMO_TOKEN
+from monitor.demo.story import DEMO_TOKEN
 
 TOKEN_VARIABLE = "SFTP_MONITOR_DEMO_TOKEN"  # noqa: S105 - the name of a variable
 
 HINT = """\
-A stand-in TalkOver API plays two minutes of incidents, over and over; the monitor polls it.
+A stand-in TalkOver API plays two minutes of incidents, over and over; the monitor polls it and
+runs connection tests of its own.
   status page  {url}/
   metrics      {url}/metrics
   alerts       {url}/api/v1/alerts
 Lines with >>> say what happens at the customer's; all others are what the monitor makes of it.
 Ctrl-C ends it.
 """
+
+CONNECTION_TESTS = {
+    "enabled": True,
+    "every": "30s",
+    "between": "",
+    "after_change": "2s",
+    "confirm_after": "6s",
+    "retry_after": "8s",
+    "retry_max": "8s",
+    "timeout": "5s",
+    "login_gap": "2s",
+    "host_gap": "1s",
+}
+"""The times that the story leaves room for; of a real customer's server nobody may ask so often."""
 
 
 @click.command()
@@ -78,11 +94,14 @@ def _write_config(folder: Path, base_url: str, port: int) -> Path:
         "campaigns": [
             {"id": one.id, "name": one.name, "labels": {"team": one.team}} for one in CAMPAIGNS
         ],
+        # What is at stake is in the listing alone: when a campaign calls.
+        "discovery": {"enabled": True},
     }
     soon = ("unhealthy_interval", "timeout", "probe_interval", "token_probe_interval")
     config = {
         "environments": [environment],
         "polling": {"interval": "5s", **dict.fromkeys(soon, "2s")},
+        "connection_tests": CONNECTION_TESTS,
         "rules": {"api_unreachable": {"after": "5s"}, "token_rejected": {"for": "3s"}},
         "metrics": {"campaign_labels": ["team"]},
         "web": {"listen_address": f"127.0.0.1:{port}"},

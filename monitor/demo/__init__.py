@@ -1,1 +1,1 @@
-"""A stand-in TalkOver API that plays two minutes of incidents; nothing here imports the monitor."""
+"""A stand-in SFTP world, a TalkOver API on it, and a story; nothing here imports the monitor."""

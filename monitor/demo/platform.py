@@ -10,7 +10,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from functools import partial
 from itertools import count
@@ -20,7 +20,8 @@ import click
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from monitor.demo.story import CAMPAIGNS, DEMO_TOKEN, LOOP_SECONDS, STORY, Api, state_at
+from monitor.demo.campaigns import CAMPAIGNS
+from monitor.demo.story import DEMO_TOKEN, LOOP_SECONDS, STORY, Api, Loop, Play
 
 REQUESTS_PER_MINUTE: Final = 1_000
 """The limit of the Professional plan: a dozen campaigns every 5 s need 144 of them."""
@@ -32,19 +33,32 @@ _RETRY_AFTER = 5
 class Platform:
     """A TalkOver platform of one environment, its story, and the server for both.
 
-    `now` is the only clock, in seconds since the epoch, UTC; the story begins at once.
+    `now` is the only clock, in seconds since the epoch, UTC; the story begins at once. `sleep`
+    waits for so many seconds as a connection test takes.
     """
 
-    def __init__(self, token: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        token: str,
+        now: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._authorization = f"Bearer {token}"
-        self._now = now
+        self._now, self._sleep = now, sleep
         # The API's times have no fraction: only from a whole second does a test age on time.
-        self.started_at = float(math.floor(now()))
+        self.play = Play(float(math.floor(now())))
         application = web.Application(middlewares=[self._answer])
         application.router.add_get(f"{_PREFIX}/campaigns", self._list_campaigns)
-        application.router.add_get(f"{_PREFIX}/campaigns/{{campaign_id}}/sftp", self._show_config)
+        config = f"{_PREFIX}/campaigns/{{campaign_id}}/sftp"
+        application.router.add_get(config, self._show_config)
+        application.router.add_post(f"{config}/test-connection", self._test_connection)
         # Polled several times a second: a line for each call would drown the story.
         self._runner = web.AppRunner(application, access_log=None)
+
+    @property
+    def loop(self) -> Loop:
+        """The story as it is now, with its world; made anew as each loop begins."""
+        return self.play.at(self._now())
 
     async def start(self, port: int = 0) -> str:
         """Listen, if `port` is 0 on a free one; returns the base URL. Raises OSError."""
@@ -56,13 +70,17 @@ class Platform:
         """Close the socket and every connection."""
         await self._runner.cleanup()
 
-    async def narrate(self, say: Callable[[str], None]) -> None:
-        """Say the sentence of each chapter when it is due, for ever."""
+    async def narrate(
+        self,
+        say: Callable[[str], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Say the sentence of each chapter when it is due, for ever; `sleep` waits for seconds."""
         for loop in count():
-            begins = self.started_at + loop * LOOP_SECONDS
+            begins = self.play.started_at + loop * LOOP_SECONDS
             for chapter in STORY:
-                while (left := begins + chapter.at - self._now()) > 0:  # noqa: ASYNC110 - it is time
-                    await asyncio.sleep(left)
+                while (left := begins + chapter.at - self._now()) > 0:
+                    await sleep(left)
                 # A laptop that slept does not narrate a night's worth of incidents at once.
                 if self._now() < begins + LOOP_SECONDS:
                     say(chapter.text)
@@ -70,46 +88,60 @@ class Platform:
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Turn away what the platform would turn away, and put its headers on every answer."""
-        now = self._now()
-        api, _ = state_at(now, self.started_at)
+        api = self.loop.api
         authorized = request.headers.get("Authorization") == self._authorization
         response: web.StreamResponse
         if api is Api.DOWN:
             response = _error(500, "SERVER_ERROR", "Something went wrong")
         elif not authorized or api is Api.TOKEN_REVOKED:
             response = _error(401, "INVALID_API_KEY", "The API key is invalid or has been revoked")
-        elif api is Api.RATE_LIMITED:
+        # Of tests it has a limit of their own: three of them turned away would end tests for a day.
+        elif api is Api.RATE_LIMITED and request.method == "GET":
             response = _error(429, "RATE_LIMIT_EXCEEDED", "Too many requests")
-            response.headers["Retry-After"] = str(_RETRY_AFTER)
             response.headers["X-RateLimit-Remaining"] = "0"
-            response.headers["X-RateLimit-Reset"] = str(math.ceil(now) + _RETRY_AFTER)
+            response.headers["X-RateLimit-Reset"] = str(math.ceil(self._now()) + _RETRY_AFTER)
         else:
             try:
                 response = await handler(request)
             # aiohttp raises its 404 and 405 as plain text; the platform answers in JSON always.
             except web.HTTPException as error:
                 response = _error(error.status, error.reason.upper().replace(" ", "_"))
+                if "Allow" in error.headers:
+                    response.headers["Allow"] = error.headers["Allow"]
+        if response.status == 429:
+            response.headers["Retry-After"] = str(_RETRY_AFTER)
         # Left out, aiohttp would put the date of the real clock there.
-        response.headers["Date"] = formatdate(now, usegmt=True)
+        response.headers["Date"] = formatdate(self._now(), usegmt=True)
         response.headers["X-RateLimit-Limit"] = str(REQUESTS_PER_MINUTE)
         return response
 
     async def _list_campaigns(self, request: web.Request) -> web.Response:
         """List a page of the campaigns; as on the platform, with nothing of SFTP."""
         page, size = int(request.query.get("page", 1)), int(request.query.get("per_page", 20))
-        listed = [
-            {"id": one.id, "name": one.name, "status": one.status, "campaign_type": "sales"}
-            for one in CAMPAIGNS[(page - 1) * size : page * size]
-        ]
+        begun = self.play.started_at
+        listed = [one.as_json(begun) for one in CAMPAIGNS[(page - 1) * size : page * size]]
         pagination = {"current_page": page, "per_page": size, "total": len(CAMPAIGNS)}
         return web.json_response({"success": True, "data": listed, "pagination": pagination})
 
     async def _show_config(self, request: web.Request) -> web.Response:
-        _, configs = state_at(self._now(), self.started_at)
-        config = configs.get(request.match_info["campaign_id"])
+        """Show the SFTP config of a campaign, with the last test on record."""
+        config = self.loop.world.configs.get(request.match_info["campaign_id"])
         if config is None:
             raise web.HTTPNotFound
-        return web.json_response({"success": True, "data": config})
+        return web.json_response({"success": True, "data": config.as_json()})
+
+    async def _test_connection(self, request: web.Request) -> web.StreamResponse:
+        """Run a connection test; whoever hangs up meanwhile does not end it."""
+        campaign_id = request.match_info["campaign_id"]
+        try:
+            await self._sleep(self.loop.world.takes(campaign_id))
+            # The world as it is by now: somebody may have deleted the config.
+            answer = self.loop.world.test(campaign_id, self._now())
+        except KeyError:
+            raise web.HTTPNotFound from None
+        if answer.lost and request.transport is not None:
+            request.transport.abort()
+        return web.json_response(answer.as_json(), status=answer.status)
 
 
 def _error(status: int, code: str, message: str = "The request cannot be served") -> web.Response:

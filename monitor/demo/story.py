@@ -1,82 +1,37 @@
-"""The story of the stand-in platform; instants are seconds since the epoch, UTC.
+"""The story of the stand-in platform: what happens in the SFTP world, and with the API.
 
-The times leave room for the demo's monitor, which polls every 5 s and asks a platform that does not
-answer every 2 s: an incident of less than 12 s might not be seen before it is over.
+Instants are seconds since the epoch, UTC. The times leave room for the demo's monitor: it tests
+each connection every 30 s, confirms a failure 6 s later and tries again after 8 s; it polls every
+5 s, and asks a platform that does not answer every 2 s. An incident of less than 12 s might not be
+seen before it is over, a broken connection of less than 45 s not be found by a test.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
-from random import Random
 from typing import Final
-from uuid import UUID, uuid5
+
+from monitor.demo.campaigns import (
+    CAMPAIGNS,
+    CLINIC_REMINDERS,
+    CRUISE_BOOKINGS,
+    MOTOR_CLAIMS,
+    RETAIL_LEADS,
+    VACCINATION_RECALL,
+    Campaign,
+)
+from monitor.demo.servers import Network, Server
+from monitor.demo.world import World
 
 DEMO_TOKEN: Final = "token-of-the-demo"  # noqa: S105 - opens nothing but the stand-in
 
 LOOP_SECONDS: Final = 120.0
 """How long the story is; then it begins again, with the platform as it was at first."""
 
-_HOUR, _DAY = 3_600.0, 86_400.0
+TEST_TIMES_OUT_AFTER: Final = 2.0
+"""Seconds; the real platform is given longer, but nobody watches a demo for that."""
 
-_HOSTS = {
-    "retail": "sftp.northwind.example",
-    "insurance": "files.harbour-mutual.example",
-    "travel": "sftp.bluelagoon.example",
-    "health": "transfer.riverside-clinic.example",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Campaign:
-    """A calling campaign and its SFTP import; ages are in seconds at the start of the story.
-
-    `tested_age` is None where no connection test was ever run; such a config is switched off, for
-    the platform lets nobody enable what was never tested. `passed` is what that test found.
-    """
-
-    name: str
-    team: str
-    tested_age: float | None
-    import_schedule: str = "daily"
-    auth_type: str = "password"
-    status: str = "active"
-    created_age: float = 200 * _DAY
-    passed: bool = True
-
-    @property
-    def id(self) -> str:
-        """The campaign's UUID: as random as the platform's, and the same at every start."""
-        return str(UUID(int=Random(self.name).getrandbits(128), version=4))
-
-    @property
-    def host(self) -> str:
-        """The SFTP server of the customer that the team calls for."""
-        return _HOSTS[self.team]
-
-
-RETAIL_LEADS: Final = Campaign("Retail leads", "retail", 2 * _DAY, "hourly")
-MOTOR_CLAIMS: Final = Campaign("Motor claims", "insurance", 60.0, "hourly", passed=False)
-# Twenty seconds short of what counts as stale by default: it grows stale before one's eyes.
-CRUISE_BOOKINGS: Final = Campaign("Cruise bookings", "travel", 30 * _DAY - 20.0)
-CLINIC_REMINDERS: Final = Campaign("Clinic reminders", "health", 5 * _DAY, auth_type="private_key")
-VACCINATION_RECALL: Final = Campaign("Vaccination recall", "health", 41 * _DAY)
-
-CAMPAIGNS: Final = (
-    RETAIL_LEADS,
-    Campaign("Loyalty win-back", "retail", 9 * _DAY),
-    # Still being set up: its SFTP config is young, and not yet tested.
-    Campaign("Spring catalogue", "retail", None, "manual", status="draft", created_age=3 * _HOUR),
-    MOTOR_CLAIMS,
-    Campaign("Household renewals", "insurance", 12 * _DAY),
-    Campaign("Policy welcome calls", "insurance", 6 * _DAY, auth_type="private_key"),
-    CRUISE_BOOKINGS,
-    Campaign("Hotel pre-arrival calls", "travel", 20 * _HOUR, "hourly"),
-    Campaign("Flight disruption follow-up", "travel", 17 * _DAY, "manual", status="paused"),
-    CLINIC_REMINDERS,
-    Campaign("Pharmacy refills", "health", 3 * _DAY),
-    VACCINATION_RECALL,
-)
+_PASSWORD, _NEW_PASSWORD = "the first word", "the second word"
 
 
 class Api(Enum):
@@ -88,130 +43,199 @@ class Api(Enum):
     TOKEN_REVOKED = "token revoked"  # noqa: S105 - a condition, not a token
 
 
+class Loop:
+    """One pass of the story, the `number`th from 0; `now` is the time of what happens last."""
+
+    def __init__(self, number: int, begun: float) -> None:
+        """Begin with everything as it is at first: each test that was run has passed."""
+        self.number, self.begun, self.now = number, begun, begun
+        self.api = Api.NORMAL
+        self.world = World(connect_timeout=TEST_TIMES_OUT_AFTER)
+        self._chapters = 0
+        for one in CAMPAIGNS:
+            self.set_up(one, begun - one.created_age)
+            if one.tested_age is not None:
+                self.test_and_switch_on(one, begun - one.tested_age)
+
+    def set_up(self, campaign: Campaign, now: float) -> None:
+        """Have the customer make an account, and somebody enter it on the platform."""
+        host, username = campaign.host(self.number), campaign.username
+        self.world.servers.setdefault(host, Server()).passwords[username] = _PASSWORD
+        config = self.world.create(campaign.id, now, host, username, _PASSWORD)
+        config.auth_type, config.import_schedule = campaign.auth_type, campaign.import_schedule
+
+    def test_and_switch_on(self, campaign: Campaign, now: float) -> None:
+        """Have somebody press Test and, if it passes, switch the config on."""
+        self.world.test(campaign.id, now)
+        self.world.switch(campaign.id, on=True)
+
+    def server(self, campaign: Campaign) -> Server:
+        """Return the customer's server where it stands at first."""
+        return self.world.server(campaign.host(self.number))
+
+    def go_on(self, now: float) -> None:
+        """Let everything happen that is due by `now`."""
+        for chapter in STORY[self._chapters :]:
+            if self.begun + chapter.at > now:
+                break
+            self._chapters += 1
+            self.now, self.api = self.begun + chapter.at, chapter.api
+            chapter.happens(self)
+
+
+def _nothing(_: Loop) -> None:
+    """Let nothing happen in the world: time passes, or the API changes."""
+
+
+def _firewall_closes(loop: Loop) -> None:
+    loop.server(MOTOR_CLAIMS).network = Network.CLOSED
+
+
+def _firewall_opens(loop: Loop) -> None:
+    loop.server(MOTOR_CLAIMS).network = Network.OPEN
+
+
+def _password_is_rotated(loop: Loop) -> None:
+    loop.server(RETAIL_LEADS).passwords[RETAIL_LEADS.username] = _NEW_PASSWORD
+
+
+def _new_password_is_entered(loop: Loop) -> None:
+    loop.world.edit(RETAIL_LEADS.id, password=_NEW_PASSWORD)
+    loop.world.test(RETAIL_LEADS.id, loop.now)
+
+
+def _cruise_is_tested(loop: Loop) -> None:
+    loop.world.test(CRUISE_BOOKINGS.id, loop.now)
+
+
+def _clinic_is_deleted(loop: Loop) -> None:
+    loop.world.delete(CLINIC_REMINDERS.id)
+
+
+def _clinic_is_made_anew(loop: Loop) -> None:
+    loop.set_up(CLINIC_REMINDERS, loop.now)
+    loop.test_and_switch_on(CLINIC_REMINDERS, loop.now)
+
+
+def _recall_is_switched_off(loop: Loop) -> None:
+    loop.world.switch(VACCINATION_RECALL.id, on=False)
+
+
+def _customer_moves(loop: Loop) -> None:
+    old, new = (RETAIL_LEADS.host(number) for number in (loop.number, loop.number + 1))
+    loop.world.move_host(old, new)
+    for config in loop.world.configs.values():
+        if config.host == old:
+            loop.world.edit(config.campaign_id, host=new)
+    loop.test_and_switch_on(VACCINATION_RECALL, loop.now)
+
+
 @dataclass(frozen=True, slots=True)
 class Chapter:
     """One thing that happens: `at` seconds into the story, narrated in one sentence.
 
-    The API is as `api` says until the next chapter. `tests` are run, each with whether it passes.
+    The API is as `api` says until the next chapter.
     """
 
     at: float
     text: str
+    happens: Callable[[Loop], None] = _nothing
     api: Api = Api.NORMAL
-    tests: Mapping[Campaign, bool] = field(default_factory=dict)
-    switched_off: Campaign | None = None
-    deleted: Campaign | None = None
 
 
 STORY: Final[tuple[Chapter, ...]] = (
-    Chapter(0, "Motor claims has failed its test; that of Vaccination recall is 41 days old."),
     Chapter(
-        10,
-        "The password of Retail leads was rotated on the customer's server: its next test fails.",
-        tests={RETAIL_LEADS: False},
+        0,
+        "All connections work and are tested each half a minute, but for imports by hand: that of "
+        "Vaccination recall had its last test 41 days ago.",
+    ),
+    Chapter(
+        4,
+        "A firewall closes before the server of Motor claims while nobody looks: on record nothing "
+        "changes, so the monitor's own test has to find it, and a second one to confirm it.",
+        _firewall_closes,
+    ),
+    Chapter(
+        14,
+        "The password of Retail leads is rotated on the customer's server: the monitor's next test "
+        "fails, is tried once more, and then no more, or the account might be locked.",
+        _password_is_rotated,
     ),
     Chapter(20, "The last test of Cruise bookings turns 30 days old this very second: a warning."),
     Chapter(
-        28,
-        "The server of Motor claims can be reached again, and its test passes: resolved.",
-        tests={MOTOR_CLAIMS: True},
+        30,
+        "The SFTP config of Clinic reminders is deleted: a 404 where one was before is critical.",
+        _clinic_is_deleted,
     ),
     Chapter(
-        36,
-        "Somebody runs the connection test of Cruise bookings, and it passes: resolved, too.",
-        tests={CRUISE_BOOKINGS: True},
+        38,
+        "Somebody runs the connection test of Cruise bookings, and it passes: resolved.",
+        _cruise_is_tested,
     ),
     Chapter(
-        43,
-        "Retail leads is switched off: its alert is resolved as muted, for that is on purpose.",
-        switched_off=RETAIL_LEADS,
+        44,
+        "The config of Clinic reminders is made anew, tested and switched on: resolved, too.",
+        _clinic_is_made_anew,
     ),
     Chapter(
-        50,
+        49,
+        "Vaccination recall is switched off: its warning is resolved as muted, for that is on "
+        "purpose.",
+        _recall_is_switched_off,
+    ),
+    Chapter(
+        54,
+        "The firewall is open again and nobody presses Test: the monitor's next try finds out.",
+        _firewall_opens,
+    ),
+    Chapter(
+        62,
+        "Somebody enters the new password of Retail leads and presses Test: it passes, its alert "
+        "is resolved, and the monitor may test this login again.",
+        _new_password_is_entered,
+    ),
+    Chapter(
+        70,
         "The customer's own calls have used up the rate limit: the API answers 429, wait for 5 s.",
         api=Api.RATE_LIMITED,
     ),
     # Sooner than the 5 s asked for are over, so that one 429 is all the monitor meets.
-    Chapter(53, "The API has room again: the monitor sits out its 5 s, then goes on more slowly."),
+    Chapter(73, "The API has room again: the monitor sits out its 5 s, then goes on more slowly."),
     Chapter(
-        60,
+        80,
         "The API answers every call with 500: that is one alert about the API, and not twelve.",
         api=Api.DOWN,
     ),
-    Chapter(76, "The API is back: its alert is resolved; Vaccination recall has kept its warning."),
+    Chapter(94, "The API is back: its alert is resolved, and nothing was lost meanwhile."),
     Chapter(
-        82,
+        98,
         "An administrator revokes the API token by mistake: again one alert that says what to do.",
         api=Api.TOKEN_REVOKED,
     ),
-    Chapter(97, "The token is valid again: the monitor's next try is answered; polling goes on."),
-    # Not before the monitor has had 5 s to poll every campaign again.
-    Chapter(
-        102,
-        "The SFTP config of Clinic reminders is deleted: a 404 where one was before is critical.",
-        deleted=CLINIC_REMINDERS,
-    ),
+    Chapter(110, "The token is valid again: the monitor's next try is answered; polling goes on."),
     Chapter(
         114,
-        "Everything is put right and tested: all is resolved, and soon the story begins again.",
-        tests={RETAIL_LEADS: True, CLINIC_REMINDERS: True, VACCINATION_RECALL: True},
+        "The customer of Retail leads moves to another server, whose name is entered: the monitor "
+        "tests what has changed, and the story begins again.",
+        _customer_moves,
     ),
 )
 """What happens, in order."""
 
 
-SftpConfig = dict[str, object]
-"""The `data` of `GET /campaigns/{id}/sftp`: like the real one, never with a secret."""
+class Play:
+    """The story, over and over from `started_at` on, with the tests that were run meanwhile."""
 
+    def __init__(self, started_at: float) -> None:
+        """Begin; `started_at` may be set to another time, and then it has begun there."""
+        self.started_at = started_at
+        self._loop = Loop(0, started_at)
 
-def state_at(now: float, started_at: float) -> tuple[Api, dict[str, SftpConfig]]:
-    """Return how the API is, and the configs by campaign id; every loop begins as the first did."""
-    begun = started_at + (now - started_at) // LOOP_SECONDS * LOOP_SECONDS
-    api, configs = Api.NORMAL, dict[str, SftpConfig]()
-    for one in CAMPAIGNS:
-        configs[one.id] = _config(one, created_at=begun - one.created_age)
-        if one.tested_age is not None:
-            configs[one.id] |= _tested(begun - one.tested_age, passed=one.passed)
-            configs[one.id]["is_enabled"] = True
-    for chapter in STORY:
-        at = begun + chapter.at
-        if at > now:
-            break
-        api = chapter.api
-        for campaign, passed in chapter.tests.items():
-            config = configs.setdefault(campaign.id, _config(campaign, created_at=at))
-            config |= _tested(at, passed=passed)
-        if chapter.switched_off is not None:
-            configs[chapter.switched_off.id]["is_enabled"] = False
-        if chapter.deleted is not None:
-            del configs[chapter.deleted.id]
-    return api, configs
-
-
-def _config(campaign: Campaign, created_at: float) -> SftpConfig:
-    return {
-        # Derived, so that a config has the same id in every loop of the story.
-        "id": str(uuid5(UUID(campaign.id), "sftp")),
-        "campaign_id": campaign.id,
-        "host": campaign.host,
-        "port": 22,
-        "username": campaign.name.lower().replace(" ", "_"),
-        "auth_type": campaign.auth_type,
-        "import_path": "/inbox",
-        "export_path": "/outbox",
-        "import_schedule": campaign.import_schedule,
-        "is_enabled": False,
-        "last_test_at": None,
-        "last_test_success": None,
-        "created_at": _timestamp(created_at),
-    }
-
-
-def _tested(at: float, *, passed: bool) -> SftpConfig:
-    """Return what a connection test changes; one that passed switches the import on."""
-    enabled: SftpConfig = {"is_enabled": True} if passed else {}
-    return {"last_test_at": _timestamp(at), "last_test_success": passed, **enabled}
-
-
-def _timestamp(instant: float) -> str:
-    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    def at(self, now: float) -> Loop:
+        """Return the present loop with all that is due by `now`; each begins as the first did."""
+        number = int((now - self.started_at) // LOOP_SECONDS)
+        begun = self.started_at + number * LOOP_SECONDS
+        if begun != self._loop.begun:
+            self._loop = Loop(number, begun)
+        self._loop.go_on(now)
+        return self._loop

@@ -26,7 +26,7 @@ from monitor.core.model import (
     Seconds,
     redated,
 )
-from monitor.core.rule import Testing
+from monitor.core.rule import NO_TESTS, Testing
 from monitor.core.schedule import NextPoll, Priority
 from monitor.core.snapshot import Entry, Findings, in_force
 from monitor.core.status import CampaignStatus, EnvironmentStatus
@@ -195,7 +195,12 @@ class EnvironmentState:
                 self.save(Change(campaigns=(decision.status,), events=decision.events))
 
     def decide(
-        self, key: str, answer: AnyAnswer, generation: int, took: Seconds, testing: Testing
+        self,
+        key: str,
+        answer: AnyAnswer,
+        generation: int,
+        took: Seconds,
+        testing: Testing = NO_TESTS,
     ) -> tuple[list[str], NextPoll | None]:
         """Take an answer; return whom to poll at once, and when this campaign if it is decided."""
         self._apply_rate_limit(answer)

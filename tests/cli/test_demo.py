@@ -17,11 +17,11 @@ async def test_the_demo_tells_the_first_alert_serves_its_pages_and_leaves_nothin
     async with running("demo", "--port", "0", TMPDIR=str(tmp_path)) as demo:
         url = (await demo.line("status page")).split()[-1]
         async with httpx.AsyncClient(base_url=url, trust_env=False) as web:
-            alert = await demo.line("firing critical", seconds=15)
+            alert = await demo.line("firing warning", seconds=15)
             page, metrics = await web.get("/"), await web.get("/metrics")
-        assert "failed_test" in alert
-        assert "Motor claims" in alert
-        assert "Motor claims" in page.text
+        assert "stale_test" in alert
+        assert "Vaccination recall" in alert
+        assert "Vaccination recall" in page.text
         assert "sftp_monitor_alert{" in metrics.text
         assert await demo.end(signal.SIGINT) == 0
     assert demo.err == []

@@ -101,7 +101,7 @@ def test_max_age_goes_by_the_import_schedule_where_that_is_set(
 ) -> None:
     rule = StaleTest(max_age_by_schedule={"hourly": DAY, "daily": 3 * DAY})
     config = a_config(import_schedule=schedule, last_test_at=NOW - max_age)
-    assert rule.max_age_for(config, TestSettings()) == max_age
+    assert rule.stale_at(config, NOW, TestSettings(), None) == NOW + max_age
     assert rule.evaluate(an_input(config)).verdict is UNHEALTHY
     assert rule.evaluate(an_input(config, now=NOW - 1)).verdict is HEALTHY
 

@@ -11,16 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from monitor.demo.campaigns import CAMPAIGNS, CLINIC_REMINDERS, MOTOR_CLAIMS, RETAIL_LEADS
 from monitor.demo.platform import Platform
-from monitor.demo.story import (
-    CAMPAIGNS,
-    CLINIC_REMINDERS,
-    DEMO_TOKEN,
-    LOOP_SECONDS,
-    RETAIL_LEADS,
-    STORY,
-)
-from support.virtual import run, virtual_seconds
+from monitor.demo.story import DEMO_TOKEN, LOOP_SECONDS, STORY
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 AUTHORIZED = {"Authorization": f"Bearer {DEMO_TOKEN}"}
@@ -53,6 +46,9 @@ class Caller:
             self.headers = dict(response.headers)
             return response.status, await response.json()
 
+    async def test(self, campaign_id: str) -> tuple[int, Any]:
+        return await self.call(f"/campaigns/{campaign_id}/sftp/test-connection", "POST")
+
     async def config(self, campaign_id: str) -> dict[str, Any]:
         status, body = await self.call(f"/campaigns/{campaign_id}/sftp")
         assert status == 200
@@ -66,8 +62,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
+def narrated() -> list[str]:
+    return []
+
+
+@pytest.fixture
 async def platform(clock: Clock) -> AsyncIterator[Platform]:
-    platform = Platform(DEMO_TOKEN, clock)
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    platform = Platform(DEMO_TOKEN, clock, sleep)
     yield platform
     await platform.stop()
 
@@ -90,7 +94,7 @@ async def test_a_config_has_the_fields_of_the_reference_and_no_other(api: Caller
         "success": True,
         "data": {
             "campaign_id": RETAIL_LEADS.id,
-            "host": "sftp.northwind.example",
+            "host": "sftp1.northwind.example",
             "port": 22,
             "username": "retail_leads",
             "auth_type": "password",
@@ -98,7 +102,7 @@ async def test_a_config_has_the_fields_of_the_reference_and_no_other(api: Caller
             "export_path": "/outbox",
             "import_schedule": "hourly",
             "is_enabled": True,
-            "last_test_at": "2027-01-13T08:00:00Z",
+            "last_test_at": "2027-01-15T07:59:52Z",
             "last_test_success": True,
             "created_at": "2026-06-29T08:00:00Z",
         },
@@ -124,10 +128,10 @@ async def test_a_campaign_that_does_not_exist_is_404(api: Caller) -> None:
 
 
 async def test_a_deleted_config_is_404_and_back_later(api: Caller, clock: Clock) -> None:
-    clock.now = START + 102.0
+    clock.now = START + 30.0
     assert (await api.call(f"/campaigns/{CLINIC_REMINDERS.id}/sftp"))[0] == 404
-    clock.now = START + 114.0
-    assert (await api.config(CLINIC_REMINDERS.id))["created_at"] == "2027-01-15T08:01:54Z"
+    clock.now = START + 44.0
+    assert (await api.config(CLINIC_REMINDERS.id))["created_at"] == "2027-01-15T08:00:44Z"
 
 
 # -- GET /campaigns -------------------------------------------------------------------------------
@@ -153,6 +157,129 @@ async def test_a_page_behind_the_last_is_empty(api: Caller) -> None:
     _, body = await api.call("/campaigns?page=2")
     assert body["data"] == []
     assert body["pagination"]["total"] == 12
+
+
+async def test_an_entry_says_when_the_campaign_calls(api: Caller) -> None:
+    _, body = await api.call("/campaigns?per_page=1")
+    assert body["data"] == [
+        {
+            "id": RETAIL_LEADS.id,
+            "name": "Retail leads",
+            "status": "active",
+            "campaign_type": "sales",
+            "timezone": "America/New_York",
+            "start_date": "2026-06-29",
+            "end_date": None,
+            "days_of_week": [1, 2, 3, 4, 5],
+            "earliest_call_time": "09:00:00",
+            "latest_call_time": "17:00:00",
+        }
+    ]
+
+
+# -- POST /campaigns/{id}/sftp/test-connection ----------------------------------------------------
+
+
+async def test_a_test_that_passes_says_so_and_is_on_record(api: Caller) -> None:
+    status, body = await api.test(RETAIL_LEADS.id)
+    assert (status, body["success"]) == (200, True)
+    assert body["data"] == {
+        "tested_at": "2027-01-15T08:00:00Z",
+        "import_path_accessible": True,
+        "export_path_accessible": True,
+    }
+    config = await api.config(RETAIL_LEADS.id)
+    assert (config["last_test_at"], config["last_test_success"]) == ("2027-01-15T08:00:00Z", True)
+
+
+async def test_a_test_that_fails_is_a_200_too_and_says_why(api: Caller, clock: Clock) -> None:
+    clock.now = START + 14.0
+    status, body = await api.test(RETAIL_LEADS.id)
+    assert (status, body) == (
+        200,
+        {
+            "success": False,
+            "message": "SFTP connection failed",
+            "data": {"tested_at": "2027-01-15T08:00:14Z", "error": "Authentication failed"},
+        },
+    )
+    assert (await api.config(RETAIL_LEADS.id))["last_test_success"] is False
+
+
+async def test_a_dropped_connection_takes_its_time_and_is_dated_at_its_end(
+    api: Caller, clock: Clock
+) -> None:
+    clock.now = START + 4.0
+    _, body = await api.test(MOTOR_CLAIMS.id)
+    assert body["data"] == {"tested_at": "2027-01-15T08:00:06Z", "error": "Connection timed out"}
+    assert parsedate_to_datetime(api.headers["Date"]).timestamp() == START + 6.0
+
+
+async def test_a_test_is_a_post_as_the_answer_to_any_other_method_says(api: Caller) -> None:
+    path = f"/campaigns/{RETAIL_LEADS.id}/sftp/test-connection"
+    assert (await api.call(path))[0] == 405
+    assert api.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("campaign_id", [UNKNOWN_ID, CLINIC_REMINDERS.id], ids=["never", "deleted"])
+async def test_without_a_config_there_is_nothing_to_test(
+    api: Caller, clock: Clock, campaign_id: str
+) -> None:
+    clock.now = START + 30.0
+    status, body = await api.test(campaign_id)
+    assert (status, body["error"]["code"]) == (404, "NOT_FOUND")
+
+
+async def test_a_config_that_is_deleted_while_it_is_tested_is_404(
+    api: Caller, clock: Clock
+) -> None:
+    clock.now = START + 29.9
+    assert (await api.test(CLINIC_REMINDERS.id))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (405, "METHOD_NOT_ALLOWED"),
+        (409, "SFTP_IMPORT_IN_PROGRESS"),
+        (429, "RATE_LIMIT_EXCEEDED"),
+    ],
+)
+async def test_a_test_that_the_platform_refuses_is_not_run(
+    api: Caller, platform: Platform, status: int, code: str
+) -> None:
+    before = await api.config(RETAIL_LEADS.id)
+    platform.loop.world.refuses = status
+    answered, body = await api.test(RETAIL_LEADS.id)
+    assert (answered, body["success"], body["code"]) == (status, False, code)
+    assert ("Retry-After" in api.headers) == (status == 429)
+    assert await api.config(RETAIL_LEADS.id) == before
+
+
+async def test_an_answer_may_be_lost_after_the_test_was_run(
+    api: Caller, platform: Platform
+) -> None:
+    platform.loop.world.loses_answers = True
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await api.test(RETAIL_LEADS.id)
+    assert (await api.config(RETAIL_LEADS.id))["last_test_at"] == "2027-01-15T08:00:00Z"
+
+
+async def test_while_the_token_is_revoked_or_the_api_down_no_test_is_run(
+    api: Caller, clock: Clock, platform: Platform
+) -> None:
+    for elapsed, status in ((80.0, 500), (98.0, 401)):
+        clock.now = START + elapsed
+        logins = len(platform.loop.server(RETAIL_LEADS).log)
+        assert (await api.test(RETAIL_LEADS.id))[0] == status
+        assert len(platform.loop.server(RETAIL_LEADS).log) == logins
+
+
+async def test_the_rate_limit_of_the_story_is_that_of_other_calls(
+    api: Caller, clock: Clock
+) -> None:
+    clock.now = START + 70.0
+    assert (await api.test(RETAIL_LEADS.id))[0] == 200
 
 
 # -- The token ------------------------------------------------------------------------------------
@@ -184,9 +311,9 @@ async def test_without_the_right_token_every_call_is_401(
 
 
 async def test_a_revoked_token_is_401_until_it_is_restored(api: Caller, clock: Clock) -> None:
-    clock.now = START + 82.0
+    clock.now = START + 98.0
     assert (await api.call("/campaigns"))[0] == 401
-    clock.now = START + 97.0
+    clock.now = START + 110.0
     assert (await api.call("/campaigns"))[0] == 200
 
 
@@ -202,12 +329,12 @@ async def test_every_answer_has_the_limit_and_the_date(api: Caller, clock: Clock
 
 
 async def test_in_the_story_the_platform_asks_for_five_seconds(api: Caller, clock: Clock) -> None:
-    clock.now = START + 50.0
+    clock.now = START + 70.0
     assert (await api.call("/campaigns"))[0] == 429
     assert api.headers["Retry-After"] == "5"
     assert api.headers["X-RateLimit-Remaining"] == "0"
-    assert api.headers["X-RateLimit-Reset"] == str(int(START) + 55)
-    clock.now = START + 53.0
+    assert api.headers["X-RateLimit-Reset"] == str(int(START) + 75)
+    clock.now = START + 73.0
     assert (await api.call("/campaigns"))[0] == 200
     assert "X-RateLimit-Remaining" not in api.headers
 
@@ -216,16 +343,16 @@ async def test_in_the_story_the_platform_asks_for_five_seconds(api: Caller, cloc
 
 
 async def test_in_the_outage_every_call_is_500_whoever_asks(api: Caller, clock: Clock) -> None:
-    clock.now = START + 60.0
+    clock.now = START + 80.0
     for headers in (AUTHORIZED, {}):
         status, body = await api.call("/campaigns", headers=headers)
         assert (status, body["error"]["code"]) == (500, "SERVER_ERROR")
-    clock.now = START + 76.0
+    clock.now = START + 94.0
     assert (await api.call("/campaigns"))[0] == 200
 
 
 async def test_after_two_minutes_the_story_begins_again(api: Caller, clock: Clock) -> None:
-    clock.now = START + LOOP_SECONDS + 102.0
+    clock.now = START + LOOP_SECONDS + 30.0
     assert (await api.call(f"/campaigns/{CLINIC_REMINDERS.id}/sftp"))[0] == 404
     clock.now = START + 2 * LOOP_SECONDS
     assert (await api.call(f"/campaigns/{CLINIC_REMINDERS.id}/sftp"))[0] == 200
@@ -279,46 +406,63 @@ async def test_after_stop_nobody_listens(api: Caller, platform: Platform) -> Non
 # -- The story, played on time --------------------------------------------------------------------
 
 
-def narrated(
-    seconds: float, *, starts: float = START, pace: float = 1.0, ago: float = 0.0
-) -> list[tuple[float, str]]:
-    """Return what is said within so many seconds, each with when.
+class Naps:
+    """Sleeps by moving the clock, and cancels the story, which has no end, after so many naps."""
 
-    The platform's clock starts at an instant and goes at this pace, the story began some time ago.
-    """
+    def __init__(self, clock: Clock, most: int) -> None:
+        self.clock = clock
+        self.most = most
+        self.taken: list[float] = []
 
-    async def play() -> list[tuple[float, str]]:
-        said: list[tuple[float, str]] = []
-        time = asyncio.get_running_loop().time
-        platform = Platform(DEMO_TOKEN, lambda: starts + pace * time())
-        platform.started_at -= ago
-        story = asyncio.create_task(platform.narrate(lambda text: said.append((time(), text))))
-        await virtual_seconds(seconds)
-        story.cancel()
-        await asyncio.gather(story, return_exceptions=True)
-        await platform.stop()
-        return said
-
-    return run(play())
+    async def __call__(self, seconds: float) -> None:
+        if len(self.taken) == self.most:
+            raise asyncio.CancelledError
+        self.taken.append(seconds)
+        self.clock.now += seconds
 
 
-def test_the_story_is_told_from_chapter_to_chapter_and_over_the_end() -> None:
-    again = [(LOOP_SECONDS + chapter.at, chapter.text) for chapter in STORY[:2]]
-    assert narrated(131) == [*((chapter.at, chapter.text) for chapter in STORY), *again]
+async def test_the_story_sleeps_from_chapter_to_chapter_and_over_the_end(
+    platform: Platform, clock: Clock, narrated: list[str]
+) -> None:
+    naps = Naps(clock, most=len(STORY) + 1)
+    with pytest.raises(asyncio.CancelledError):
+        await platform.narrate(narrated.append, sleep=naps)
+    assert narrated == [chapter.text for chapter in (*STORY, STORY[0], STORY[1])]
+    assert sum(naps.taken[: len(STORY)]) == 120.0
+    assert clock.now == START + 124.0
 
 
-def test_a_sleep_that_ends_early_tells_nothing_early() -> None:
-    assert [text for _, text in narrated(10.005, pace=0.999)] == [STORY[0].text]
-    assert [text for _, text in narrated(10.015, pace=0.999)] == [STORY[0].text, STORY[1].text]
+async def test_a_sleep_that_ends_early_tells_nothing_early(
+    platform: Platform, clock: Clock, narrated: list[str]
+) -> None:
+    async def wake_early(seconds: float) -> None:
+        if clock.now > START:
+            raise asyncio.CancelledError
+        clock.now += seconds - 0.001
+
+    with pytest.raises(asyncio.CancelledError):
+        await platform.narrate(narrated.append, sleep=wake_early)
+    assert narrated == [STORY[0].text]
 
 
-def test_a_sleep_over_many_loops_narrates_only_the_present_one() -> None:
-    said = narrated(1, ago=300 * LOOP_SECONDS + 12.0)
-    assert said == [(0, STORY[0].text), (0, STORY[1].text)]
+async def test_a_sleep_over_many_loops_narrates_only_the_present_one(
+    platform: Platform, clock: Clock, narrated: list[str]
+) -> None:
+    clock.now = START + 300 * LOOP_SECONDS + 5.0
+    with pytest.raises(asyncio.CancelledError):
+        await platform.narrate(narrated.append, sleep=Naps(clock, most=0))
+    assert narrated == [STORY[0].text, STORY[1].text]
 
 
-def test_the_story_begins_on_a_whole_second_because_the_api_tells_no_fraction() -> None:
-    assert narrated(10, starts=START + 0.75) == [(0, STORY[0].text), (9.25, STORY[1].text)]
+async def test_the_story_begins_on_a_whole_second_because_the_api_tells_no_fraction(
+    narrated: list[str],
+) -> None:
+    platform = Platform(DEMO_TOKEN, Clock(START + 0.75))
+    naps = Naps(Clock(), most=1)
+    with pytest.raises(asyncio.CancelledError):
+        await platform.narrate(narrated.append, sleep=naps)
+    assert naps.taken == [3.25]
+    await platform.stop()
 
 
 # -- Alone ----------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from monitor.demo.campaigns import CAMPAIGNS
 from monitor.demo.platform import Platform
-from monitor.demo.story import CAMPAIGNS, DEMO_TOKEN, STORY
+from monitor.demo.story import DEMO_TOKEN, STORY
 from support.command import daemon, running, write_config
 from support.fake_platform import FakePlatform, now
 from support.peers import require_peer
@@ -40,7 +41,7 @@ def check_metrics() -> Check:
 
 @dataclass
 class CountingClock:
-    """The wall clock; the stand-in reads it once for every request, which is how we count them."""
+    """The wall clock; the stand-in reads it three times for every call: so they are counted."""
 
     reads: int = 0
     read: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,7 +52,7 @@ class CountingClock:
         return now()
 
     async def advance(self, reads: int) -> None:
-        """Return after so many more requests."""
+        """Return after so many more reads."""
         enough = self.reads + reads
         while self.reads < enough:
             self.read.clear()
@@ -72,29 +73,33 @@ async def test_prometheus_accepts_the_metrics_in_every_chapter(
         async with daemon(config) as monitor, asyncio.timeout(120):
             await check_metrics(await monitor.text("/metrics"))
             for chapter in STORY:
-                platform.started_at = now() - chapter.at
-                await clock.advance(4)
+                platform.play.started_at = now() - chapter.at
+                await clock.advance(3 * 4)
                 await check_metrics(await monitor.text("/metrics"))
             assert await monitor.process.end(signal.SIGTERM) == 0
         told = {one["rule"] for one in monitor.process.alerts()}
     finally:
         await platform.stop()
-    assert {"failed_test", "stale_test"} <= told
+    assert "stale_test" in told
 
 
 TOLD_IN_ORDER = (
-    "firing critical   failed_test         demo/Motor claims",
-    "firing critical   failed_test         demo/Retail leads",
+    "firing warning    stale_test          demo/Vaccination recall",
     "firing warning    stale_test          demo/Cruise bookings",
-    "resolved          failed_test         demo/Motor claims",
+    "firing critical   missing             demo/Clinic reminders",
     "resolved          stale_test          demo/Cruise bookings",
-    "resolved          failed_test         demo/Retail leads",
+    "resolved          missing             demo/Clinic reminders",
+    "resolved          stale_test          demo/Vaccination recall",
     "firing critical   api_unreachable     demo",
     "resolved          api_unreachable     demo",
     "firing critical   token_rejected      demo",
     "resolved          token_rejected      demo",
-    "firing critical   missing             demo/Clinic reminders",
-    "resolved          missing             demo/Clinic reminders",
+)
+
+# What nobody else has tested: when within 30 s each is found depends on when the demo was started.
+FOUND_BY_TESTS = (
+    ("failed_test         demo/Motor claims", "Connection timed out"),
+    ("failed_test         demo/Retail leads", "Authentication failed"),
 )
 
 
@@ -105,10 +110,15 @@ async def test_a_whole_loop_of_the_demo_is_told_as_written(check_metrics: Check)
         url = (await demo.line("status page")).split()[-1]
         async with httpx.AsyncClient(base_url=url, trust_env=False) as web:
             for told in TOLD_IN_ORDER:
-                await demo.line(told)
+                await demo.line(told, seconds=60)
                 await check_metrics((await web.get("/metrics")).text)
         assert await demo.end(signal.SIGINT) == 0
     alerts = [line[9:] for line in demo.out if line[9:].startswith(("firing", "resolved"))]
     found = [next(n for n, line in enumerate(alerts) if told in line) for told in TOLD_IN_ORDER]
     assert found == sorted(found)
+    for alert, cause in FOUND_BY_TESTS:
+        firing, resolved = (line for line in alerts if alert in line)
+        assert firing.startswith("firing critical")
+        assert cause in firing
+        assert resolved.startswith("resolved")
     assert demo.err == []

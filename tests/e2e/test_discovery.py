@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from monitor.demo.campaigns import CAMPAIGNS
 from monitor.demo.platform import Platform
-from monitor.demo.story import CAMPAIGNS, DEMO_TOKEN
+from monitor.demo.story import DEMO_TOKEN
 from support.command import daemon, write_config
 from support.fake_platform import FakePlatform, fake_platform, now
 

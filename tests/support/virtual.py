@@ -20,6 +20,8 @@ from monitor.core.model import (
     RateHint,
     Reason,
     SftpConfig,
+    TestAnswer,
+    TestReport,
 )
 
 T = TypeVar("T")
@@ -132,6 +134,14 @@ class FakeApi:
     hang: asyncio.Event | None = None
     listing: list[ListedCampaign] | PollError = field(default_factory=list)
     per_page: int = 100
+    tests: Callable[[str], TestAnswer] | None = None
+
+    async def run_test(self, campaign_id: str, within: float) -> TestAnswer:
+        self.calls.append((self.clock.elapsed(), f"test {campaign_id}"))
+        await virtual_seconds(self.latency)
+        if self.tests is None:
+            return TestAnswer(TestReport(True, self.clock.wall()), status=200)
+        return self.tests(campaign_id)
 
     def lists(self, *campaign_ids: str, status: str = "active") -> None:
         """List these campaigns, and no others."""
