@@ -13,6 +13,7 @@ from monitor.core.status import EnvironmentStatus
 from monitor.polling import Api, Poller, Settings
 from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.settings import Connection
+from monitor.polling.tester import GuardBook, Tester
 from support.virtual import START, FakeApi, VirtualClock, run, virtual_seconds
 
 
@@ -34,7 +35,8 @@ def _poller(settings: Settings, api: Api, share: int) -> Poller:
     status = EnvironmentStatus(name="production")
     watch = EnvironmentState(settings, clock, store.save, status, {})
     connection = Connection(settings, lambda *_: api)
-    return Poller(watch, connection, store, SelfMetrics("test"), START, share)
+    tester = Tester(watch, GuardBook(clock, store.save))
+    return Poller(watch, connection, store, SelfMetrics("test"), START, tester, share)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
