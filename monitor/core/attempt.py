@@ -171,8 +171,9 @@ class Attempt:
 
 KEPT = 3  # of a campaign's attempts: one on record, the one before it, one under way
 SAME_TEST: Seconds = 1.0  # our attempt and the record differ by at most so much
-# How far from an attempt without an answer a test on record may be to be that one.
-NEAR: Seconds = 10.0
+# How far from an attempt without an answer a test on record may be to be that one: by so much the
+# platform's clock may differ from ours before it counts.
+NEAR: Seconds = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,9 +210,9 @@ class CampaignTests:
 
         `passed_at` is the last passed test on record, `after` what lies between two at least.
         """
-        since, until = passed_at or 0.0, (failed.tested_at or 0.0) - after + SAME_TEST
-        before = (one for one in self.attempts if one.result is Result.FAILED)
-        return failed.login_failed or any(since < (one.tested_at or 0.0) <= until for one in before)
+        since, until = passed_at or 0.0, failed.at - after + SAME_TEST
+        before = (one for one in self.attempts if one.result is Result.FAILED and one.at <= until)
+        return failed.login_failed or any(since < (one.tested_at or 0.0) for one in before)
 
     def failing_since(self, passed_at: Instant | None) -> Instant | None:
         """Return when the first of the tests failed that failed since the last passed one."""
@@ -256,8 +257,9 @@ class CampaignTests:
         if not -NEAR <= at - ahead - last.at <= within + NEAR:
             return self
         result = Result.PASSED if config.last_test_success else Result.FAILED
-        last = replace(last, result=result, tested_at=at)
-        return replace(self, attempts=(*self.attempts[:-1], last))
+        # It is ended anew, as it was counted as failed, or died with us and was not counted.
+        after = replace(self, failures=self.failures - (last.ended_at is not None))
+        return after.ended(replace(last, result=result, tested_at=at))
 
 
 SUSPECT_ANSWERS = 4
