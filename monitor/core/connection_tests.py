@@ -234,7 +234,7 @@ class Opening(NamedTuple):
         """Return the first instant from `at` on at which tests may go out."""
         if self.between is None:
             return at
-        return next(max(at, begin) for _, begin, end in self.days_from(at) if at < end)
+        return next(max(at, begin) for _, begin, end in self.days_from(at) if max(at, begin) < end)
 
     def next_slot(self, every: Seconds, phase: float, after: Instant) -> Instant:
         """Return the first of a campaign's own instants later than `after`; `phase` is 0 to 1."""
