@@ -168,6 +168,10 @@ class Attempt:
         passed = self.result is Result.PASSED
         return passed and (self.import_path is False or self.export_path is False)
 
+    def redated(self, redate: Redate) -> "Attempt":
+        """Return it with all instants of our clock redated."""
+        return replace(self, at=redate(self.at) or self.at, ended_at=redate(self.ended_at))
+
 
 KEPT = 3  # of a campaign's attempts: one on record, the one before it, one under way
 SAME_TEST: Seconds = 1.0  # our attempt and the record differ by at most so much
@@ -222,10 +226,7 @@ class CampaignTests:
 
     def redated(self, redate: Redate) -> "CampaignTests":
         """Return it with all instants of our clock redated."""
-        attempts = tuple(
-            replace(one, at=redate(one.at) or one.at, ended_at=redate(one.ended_at))
-            for one in self.attempts
-        )
+        attempts = tuple(one.redated(redate) for one in self.attempts)
         return replace(self, attempts=attempts, not_before=redate(self.not_before) or 0.0)
 
     def begun(self, attempt: Attempt) -> "CampaignTests":

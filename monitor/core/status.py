@@ -25,8 +25,8 @@ OURS: Ahead = (0.0,)  # our clock counts alone
 
 
 def moved(by: Seconds) -> Redate:
-    """Return what puts an instant `by` seconds later."""
-    return lambda at: None if at is None else at + by
+    """Return what puts an instant `by` seconds later; None and 0 are none."""
+    return lambda at: at and at + by
 
 
 def clamped(now: Instant) -> Redate:
@@ -155,7 +155,7 @@ class LastKnown:
         last_known = replace(self.redated(clamped(now)), last_read_at=now)
         if isinstance(seen, NoConfig):
             return replace(last_known, missing_since=last_known.missing_since or now)
-        last_known = last_known._changed(seen, self.last_read_at, now)
+        last_known = last_known._changed(seen, clamped(now)(self.last_read_at), now)
         # Made anew under another id it is another config: its graces start afresh.
         if last_known.config is None or last_known.config.id != seen.id:
             last_known = replace(
