@@ -84,7 +84,8 @@ def reconcile(
         last_known = replace(
             status.last_known, last_read_at=clamped(now)(status.last_known.last_read_at)
         )
-        after = replace(status, alerts=alerts, last_known=last_known)
+        tests = status.tests.redated(clamped(now))
+        after = replace(status, alerts=alerts, last_known=last_known, tests=tests)
     return Decision(after, {}, events)
 
 

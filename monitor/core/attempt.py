@@ -26,6 +26,11 @@ Redate = Callable[[Instant | None], Instant | None]
 """What a wrong clock does to an instant of ours; None stays None."""
 
 
+def redated_ahead(at: Instant, redate: Redate) -> Instant:
+    """Return an instant redated that may well lie ahead, but by no more than an hour; 0 stays 0."""
+    return (redate(at - HOUR) or 0.0) + HOUR if at else at
+
+
 class Window(NamedTuple):
     """A part of the day in seconds from midnight, local time; it may go over midnight."""
 
@@ -227,7 +232,8 @@ class CampaignTests:
     def redated(self, redate: Redate) -> "CampaignTests":
         """Return it with all instants of our clock redated."""
         attempts = tuple(one.redated(redate) for one in self.attempts)
-        return replace(self, attempts=attempts, not_before=redate(self.not_before) or 0.0)
+        not_before = redated_ahead(self.not_before, redate)
+        return replace(self, attempts=attempts, not_before=not_before)
 
     def begun(self, attempt: Attempt) -> "CampaignTests":
         """Return it with an attempt that is about to be sent."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from monitor.core.attempt import Attempt, Redate, Result, TestSettings
+from monitor.core.attempt import Attempt, Redate, Result, TestSettings, redated_ahead
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds
 from monitor.core.text import rfc3339, span
 
@@ -131,10 +131,6 @@ class Suspension(NamedTuple):
         """Return whether it is not over."""
         return self.until is None or now < self.until
 
-    def redated(self, redate: Redate) -> "Suspension":
-        """Return it with its end redated; when it began is told as it was."""
-        return self._replace(until=redate(self.until))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentTests:
@@ -156,13 +152,12 @@ class EnvironmentTests:
         return replace(
             self,
             on_since=redate(self.on_since),
-            next_at=redate(self.next_at) or 0.0,
+            next_at=redated_ahead(self.next_at, redate),
             recent=tuple(one.redated(redate) for one in self.recent),
             failing_since=redate(self.failing_since),
             back_at=redate(self.back_at) or 0.0,
             probed_at=redate(self.probed_at),
             limited=tuple(redate(at) or at for at in self.limited),
-            suspended=self.suspended and self.suspended.redated(redate),
         )
 
     def ended(self, attempt: Attempt, now: Instant) -> "EnvironmentTests":

@@ -29,8 +29,8 @@ from monitor.core.text import rfc3339, span
 # The summary of every rule about a config where there is none: that is `missing`'s business.
 NO_CONFIG = "there is no SFTP config to look at"
 
-# The summary of a rule about a test of ours where the test on record is not one.
-NOT_OURS = "the last test on record is not a passed one of ours"
+# The summary of a rule about the paths where the test on record is none of ours that says so.
+NOT_OURS = "no test of ours on record says whether the paths can be reached"
 
 EVERY_OTHER_RULE = "*"  # in `Rule.mutes`: all other rules of the campaign
 
@@ -74,6 +74,8 @@ class BaseRule(ABC):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Testing:
     """Where a campaign's connection tests stand, as far as rules must know."""
+
+    __test__ = False  # no test case of pytest's
 
     wanted: bool = False  # they are on for it
     held: str = ""  # why none can run

@@ -437,8 +437,6 @@ def test_after_a_step_of_our_clock_all_of_it_is_redated(by: Seconds) -> None:
     assert tests.failing_since == minute(2) + by
     # What is run next is newer than what was run before the step.
     assert tests.ended(an_attempt(minute(9) + by), minute(9) + by).failing_since is None
-    suspended = EnvironmentTests(suspended=Suspension("429", NOW, until=NOW + DAY)).redated(later)
-    assert suspended.suspended == Suspension("429", NOW, until=NOW + DAY + by)
 
 
 def test_a_restart_takes_what_was_under_way_for_a_failed_test() -> None:

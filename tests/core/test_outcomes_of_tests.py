@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from monitor.core.assess import reconcile, reconcile_environment
 from monitor.core.attempt import CampaignTests, Result, Trigger
 from monitor.core.connection_tests import Tested, plan
-from monitor.core.guards import Guard, Guards, Suspension
+from monitor.core.guards import EnvironmentTests, Guard, Guards, Suspension
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Reason, Seconds, TestAnswer
 from monitor.core.outcomes import Step, begin, end, recorded, switched_off
+from monitor.core.status import EnvironmentStatus
 from support.attempts import (
     a_tested,
     an_attempt,
@@ -18,7 +20,7 @@ from support.attempts import (
     no_answer,
     passed,
 )
-from support.builders import NOW, a_config
+from support.builders import NOW, a_config, a_target
 
 LONG_AGO = NOW - 30 * DAY
 
@@ -375,3 +377,18 @@ def test_after_a_step_of_our_clock_attempts_are_redated_but_for_the_platforms_in
     later = tests.redated(lambda at: None if at is None else at + HOUR)
     assert later.attempts == (replace(an_attempt(NOW + HOUR), tested_at=NOW),)
     assert later.not_before == NOW + HOUR
+
+
+def test_at_a_start_nothing_was_later_than_now_and_nothing_waits_for_days() -> None:
+    # The clock was days ahead when it was stored.
+    stored = a_tested(None, an_attempt(NOW + 3 * DAY), not_before=NOW + 3 * DAY).status
+    tests = reconcile(stored, a_target(), NOW).status.tests
+    assert tests.last is not None
+    assert (tests.last.at, tests.not_before) == (NOW, NOW + HOUR)
+    # What has to wait for minutes does so over a start, too.
+    waits = replace(stored, tests=CampaignTests(not_before=NOW + 9 * MINUTE))
+    assert reconcile(waits, a_target(), NOW).status.tests == waits.tests
+    environment = EnvironmentStatus(
+        name="production", tests=EnvironmentTests(next_at=NOW + 9 * MINUTE)
+    )
+    assert reconcile_environment(environment, None, NOW)[0].tests == environment.tests

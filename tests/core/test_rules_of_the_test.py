@@ -2,6 +2,7 @@
 
 import pytest
 
+from monitor.core.attempt import TestSettings
 from monitor.core.model import DAY, HOUR, MINUTE, SftpConfig, Verdict
 from monitor.core.rule import Rule, evaluate_all
 from monitor.core.rules import FailedTest, FutureTest, LastTestRule, NeverTested, StaleTest
@@ -100,7 +101,7 @@ def test_max_age_goes_by_the_import_schedule_where_that_is_set(
 ) -> None:
     rule = StaleTest(max_age_by_schedule={"hourly": DAY, "daily": 3 * DAY})
     config = a_config(import_schedule=schedule, last_test_at=NOW - max_age)
-    assert rule.max_age_for(config) == max_age
+    assert rule.max_age_for(config, TestSettings()) == max_age
     assert rule.evaluate(an_input(config)).verdict is UNHEALTHY
     assert rule.evaluate(an_input(config, now=NOW - 1)).verdict is HEALTHY
 

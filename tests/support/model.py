@@ -246,13 +246,16 @@ class OnCall:
             return seen.kind == "gone" and self._is_missing()
         if seen.kind == "gone":
             return None
-        if rule == "disabled":
-            return not seen.enabled and self._off_for(now, their_now) >= limit
-        if rule == "changed_untested":
-            return self.untested_from is not None and now - self.untested_from >= limit
+        if rule in {"disabled", "changed_untested"}:
+            return self._verdict_on_config(rule, limit, now, their_now)
         if seen.half:
             return None
         return self._verdict_on_test(rule, seen, limit, their_now)
+
+    def _verdict_on_config(self, rule: str, limit: float, now: float, their_now: float) -> bool:
+        if rule == "disabled":
+            return self.off_from is not None and self._off_for(now, their_now) >= limit
+        return self.untested_from is not None and now - self.untested_from >= limit
 
     def _off_for(self, now: float, their_now: float) -> float:
         if not self.ever_on:

@@ -152,8 +152,9 @@ def _when(at: Instant, now: Instant) -> str:
 
 def _changed_before(inputs: EvaluationInput, ours: Attempt) -> dict[str, str]:
     """Return the last change of the connection before a test, if there was one, as evidence."""
-    changes = [one for one in inputs.last_known.changes if one.fields.keys() & {*CONNECTION}]
-    if not changes or changes[-1].at > ours.at:
+    before = (one for one in inputs.last_known.changes if one.at <= ours.at)
+    changes = [one for one in before if one.fields.keys() & {*CONNECTION}]
+    if not changes:
         return {}
     words = ", ".join(
         f"{name} changed from {was or 'nothing'} to {now or 'nothing'}"
