@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from math import floor
 from typing import NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
@@ -181,21 +180,21 @@ def _after_change(tested: Tested, since: Instant) -> Iterator[Due]:
 
 def _after_result(tested: Tested, last: Attempt, back_at: Instant) -> Iterator[Due]:
     """Yield what the last test of ours asks for: to be confirmed, or tried again."""
-    settings, tests = tested.settings, tested.status.tests
+    settings, tests, config = tested.settings, tested.status.tests, tested.config
     doublings = min(max(tests.failures - 1, 0), 16)
     again = last.at + min(settings.retry_after * 2**doublings, settings.retry_max)
     confirm_at = last.at + settings.confirm_after
     if last.at < back_at:
         # The platform was to blame, perhaps: these go first, before all that became due meanwhile.
         again = confirm_at = last.at
-    others = tested.config is not None and tests.on_record(tested.config) is not last
-    others_at = tested.recorded_at if others and tested.recorded_at > last.at else None
+    if tested.recorded_at > last.at and config is not None and tests.on_record(config) is not last:
+        # Somebody else has tested it. What that says of the paths is not on record.
+        if not (last.inaccessible and config.last_test_success):
+            return
+        again = tested.recorded_at + settings.login_gap
     if last.inaccessible:
-        # Whoever has put the path right has tested it, but what that test found is not on record.
-        yield Due(
-            others_at + settings.login_gap if others_at else again, Trigger.RETRY, always=True
-        )
-    elif last.result is Result.PASSED or others_at:
+        yield Due(again, Trigger.RETRY, always=True)
+    elif last.result is Result.PASSED:
         return
     elif tests.confirmed(last, tested.passed_at, settings.confirm_after):
         yield Due(again, Trigger.RETRY)
@@ -243,7 +242,7 @@ class Opening(NamedTuple):
             # One on every so many days; or in a day as many as fit into it.
             first = begin + phase * min(every, end - begin)
             own = int(phase * 1000 + day.toordinal()) % days == 0
-            passed = max(0, floor((after - first) / every) + 1)
+            passed = max(0.0, (after - first) // every + 1)
             at = first + passed * every
             if own and at < end and (every < DAY or not passed):
                 return at

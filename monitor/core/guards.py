@@ -161,7 +161,7 @@ class EnvironmentTests:
         )
 
     def ended(self, attempt: Attempt, now: Instant) -> "EnvironmentTests":
-        """Return it after an attempt, or with what the record has told of one."""
+        """Return it after an attempt, or with what the record says of one."""
         key = (attempt.campaign_id, attempt.at)
         others = (one for one in self.recent if (one.campaign_id, one.at) != key)
         recent = tuple(sorted((*others, attempt), key=lambda one: one.at)[-EVERYBODY:])

@@ -121,7 +121,7 @@ def _is_none(answer: TestAnswer, error: PollError) -> bool:
 
 
 def recorded(tested: Tested, guards: Guards) -> tuple[CampaignTests, Guards]:
-    """Return a campaign's tests and guards after a definite answer: the record tells of a test."""
+    """Return a campaign's tests and guards after a definite answer and its test on record."""
     config, before = tested.config, tested.status.tests
     under_way = before.last is not None and before.last.at == guards.login.under_way
     if config is None or config.half_tested or not tested.recorded_at or under_way:

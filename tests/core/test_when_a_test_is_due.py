@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.attempt import TestSettings, Trigger, Window
+from monitor.core.attempt import Attempt, TestSettings, Trigger, Window
 from monitor.core.connection_tests import Due, Opening, Tested, next_due, plan, zone_of
 from monitor.core.guards import Guard, Guards
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, PollError, Reason, Seconds
@@ -281,10 +281,20 @@ def test_a_path_that_cannot_be_reached_is_tried_again_at_any_time_of_day(
     assert due.always is (due_in is not None)
 
 
-@pytest.mark.parametrize("success", [True, False])
-def test_after_a_test_of_somebody_else_a_failure_of_ours_is_not_tried_again(success: bool) -> None:
+@pytest.mark.parametrize(
+    ("success", "ours"),
+    [
+        (True, an_attempt(NOW, "timeout")),
+        (False, an_attempt(NOW, "timeout")),
+        (False, an_attempt(NOW, "denied")),
+        (False, an_attempt(import_path=False)),
+    ],
+)
+def test_after_a_test_of_somebody_else_a_failure_of_ours_is_not_tried_again(
+    success: bool, ours: Attempt
+) -> None:
     record = a_config(last_test_at=NOW + 20 * MINUTE, last_test_success=success)
-    campaign = a_tested(record, an_attempt(NOW, "timeout"), now=NOW + 20 * MINUTE)
+    campaign = a_tested(record, ours, now=NOW + 20 * MINUTE)
     assert next_due(campaign, LONG_AGO).trigger is Trigger.SCHEDULE
 
 

@@ -256,8 +256,8 @@ class Monitor:
                 if (one := self.plans[key]) is not None and one.at is not None
             ]
             pairs = ((self.tested(key), self.guards_of(key)) for key in keys)
-            if (one := probe(pairs, environment)) is not None:
-                found.append((*one, Trigger.PROBE))
+            if (probed := probe(pairs, environment)) is not None:
+                found.append((*probed, Trigger.PROBE))
         return min(found, default=None)
 
     def send(self, key: str, trigger: Trigger, later: Callable[[Instant, Any], None]) -> None:
