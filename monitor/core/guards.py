@@ -18,7 +18,7 @@ EVERYBODY = 3  # so many tests in a row, at as many hosts, failed: it is the pla
 PROBE_EVERY = 10 * MINUTE
 REFUSALS = 3  # so many campaigns in a row whose tests were turned away
 LIMITED, LIMITED_WITHIN, LIMITED_FOR = 3, HOUR, DAY  # 429 to so many tests within, then none
-BUSY_FOR = 15 * MINUTE  # after a 409
+BUSY_FOR, REFUSED_FOR = 15 * MINUTE, HOUR  # no test of a campaign whose last one could not be run
 SWITCHED_OFF_WITHIN = 15 * MINUTE
 
 

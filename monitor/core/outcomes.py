@@ -12,7 +12,7 @@ from monitor.core.attempt import (
     server_of,
 )
 from monitor.core.connection_tests import Tested
-from monitor.core.guards import BUSY_FOR, SWITCHED_OFF_WITHIN, Guards, Suspension
+from monitor.core.guards import BUSY_FOR, REFUSED_FOR, SWITCHED_OFF_WITHIN, Guards, Suspension
 from monitor.core.model import (
     MINUTE,
     Instant,
@@ -82,11 +82,13 @@ def end(begun: Step, answer: TestAnswer, now: Instant, ahead: Seconds) -> Step:
     """
     said, environment = answer.observation, begun.guards.environment
     if isinstance(said, PollError) and _is_none(answer, said):
+        wait = BUSY_FOR
         if answer.status in TURNED_AWAY:
+            wait = REFUSED_FOR
             environment = environment.turned_away(begun.attempt.campaign_id, answer.status, now)
         if answer.status == 429:
             environment = environment.slowed(now, answer.pause or MINUTE)
-        tests = replace(begun.tests.withdrawn(begun.attempt), not_before=now + BUSY_FOR)
+        tests = replace(begun.tests.withdrawn(begun.attempt), not_before=now + wait)
         guards = replace(
             begun.guards,
             login=begun.guards.login.withdrawn(),

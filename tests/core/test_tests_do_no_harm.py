@@ -259,6 +259,29 @@ def after_suspension(world: World) -> Iterator[str]:
                 yield f"tests were to stop when {key} was switched off at {at}: {one}"
 
 
+def after_refusals(world: World) -> Iterator[str]:
+    """Yield tests within a day of three 429 within an hour, or after three refusals in a row."""
+    for name in ("eu", "us"):
+        slowed, refused, until = list[float](), list[str](), 0.0
+        tries = [one for one in world.tries if one.ours and one.campaign.environment == name]
+        for last, one in pairwise([None, *tries]):
+            assert one is not None
+            if last is not None and any(last.at < at < one.at for at in world.resumed):
+                slowed, refused, until = [], [], 0.0
+            if one.at < until:
+                yield f"tests were to stop until {until}: {one}"
+            if one.refusal == 429:
+                slowed = [at for at in slowed if at > one.at - HOUR] + [one.at]
+            elif one.refusal == 403:
+                refused = [key for key in refused if key != one.campaign.key] + [one.campaign.key]
+            elif not one.refusal and not one.died:
+                refused = []
+            if len(slowed) == 3:
+                slowed, until = [], one.at + DAY
+            if len(refused) == 3:
+                refused, until = [], float("inf")
+
+
 def left_untested(world: World, since: float, until: float) -> Iterator[str]:
     """Yield healthy campaigns that were not tested within 1.5 × every and a night."""
     for key in world.campaigns:
@@ -277,6 +300,7 @@ def harm(world: World, per_minute: float) -> list[str]:
         *uncalled_for(world),
         *on_the_quiet(world),
         *after_suspension(world),
+        *after_refusals(world),
     ]
 
 
@@ -342,6 +366,9 @@ STORIES = {
     ],
     "every answer is a 429": each_hour("429", "429", "429"),
     "every answer is a refusal": each_hour("403", "403", "403"),
+    "configs are switched off and on, and campaigns muted": [
+        one for to in range(12) for one in each_hour("switch", "mute", to=to)
+    ],
     "every answer is late": each_hour("500", "far"),
     "somebody tests all the time": each_hour("test", "rotate", "test", "enter", "test"),
 }  # fmt: skip
