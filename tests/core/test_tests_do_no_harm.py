@@ -327,7 +327,7 @@ def test_sixty_days_of_tests_do_no_harm(
     assert harm(world, circumstances["per_minute"]) == []
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(st.lists(HAPPENINGS, min_size=20, max_size=40), CIRCUMSTANCES)
 def test_four_crowded_days_of_tests_do_no_harm(
     happenings: list[Happening], circumstances: dict[str, Any]
@@ -376,7 +376,7 @@ STORIES = {
 
 @pytest.mark.parametrize("per_minute", [50.0, 0.5])
 @pytest.mark.parametrize("story", STORIES)
-@pytest.mark.matrix(fast=3)
+@pytest.mark.matrix(fast=2)
 def test_a_story_of_two_days_does_no_harm(story: str, per_minute: float) -> None:
     world, _ = history(STORIES[story], start=SPRING, days=2, per_minute=per_minute, shape=4)
     assert harm(world, per_minute) == []
@@ -407,7 +407,7 @@ def test_a_healthy_campaign_is_tested_within_one_and_a_half_times_every_and_a_ni
         [Happening(600, "429", 0), Happening(900, "409", 1), Happening(1200, "403", 2)],
     ],
 )
-@pytest.mark.matrix(fast=2)
+@pytest.mark.matrix(fast=1)
 def test_once_trouble_is_over_all_are_tested_as_before(trouble: list[Happening]) -> None:
     world, _ = history(trouble, start=SPRING, days=7, shape=4)
     over = SPRING + 3 * DAY

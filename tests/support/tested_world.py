@@ -236,7 +236,10 @@ class Monitor:
             guards, muted = self.guards_of(key), self.world.campaigns[key].muted
             environment = guards.environment
             since = (environment.failing_since, environment.back_at, environment.on_since)
-            basis = (status, guards.login, guards.host, since, guards.suspended, muted)
+            known = status.last_known
+            seen = (known.config, known.missing_since, known.changed_at, known.moved_at)
+            held = (guards.login, guards.host, since, guards.suspended)
+            basis = (seen, status.tests, held, muted)
             last = self.plans.get(key)
             over = last is not None and last.at is not None and last.at <= self.world.now
             if over or self.basis.get(key) != basis:
@@ -352,7 +355,8 @@ def run(
     clock = Clock()
     for at, what in events:
         clock.later(at, what)
-        clock.later((at // POLL_EVERY + 1) * POLL_EVERY, monitor.poll_all)
+    for at in {(at // POLL_EVERY + 1) * POLL_EVERY for at, _ in events}:
+        clock.later(at, monitor.poll_all)
     monitor.start()
     while True:
         monitor.replan()
