@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from monitor.core.attempt import TestSettings
@@ -40,6 +40,11 @@ ANSWERS = ("403", "409", "429", "500", "far")
 KINDS = (
     "rotate", "replace", "enter", "down", "blip", "test", "move", "rename", "anew", "folder",
     "switch", "mute", "stored", "sent", "lost", "switches_off", "resume", *ANSWERS,
+)  # fmt: skip
+
+
+TROUBLE_OF_SOME = (
+    "rotate", "enter", "down", "blip", "test", "move", "rename", "anew", "folder", "switch", "mute",
 )  # fmt: skip
 
 
@@ -395,6 +400,25 @@ def test_a_healthy_campaign_is_tested_within_one_and_a_half_times_every_and_a_ni
 ) -> None:
     world, _ = history([], start=start, days=days)
     assert list(left_untested(world, start, start + days * DAY)) == []
+
+
+@pytest.mark.slow(seconds=20)
+@given(st.lists(HAPPENINGS.filter(lambda one: one.what in TROUBLE_OF_SOME), max_size=60))
+def test_whoever_has_no_trouble_is_tested_whatever_others_have(
+    happenings: list[Happening],
+) -> None:
+    world, _ = history(happenings, start=SPRING, days=60, shape=4)
+    ran = were_run(world)
+    assume(all(one.trigger != "probe" for one in ran))
+    troubled = {one.server for one in ran if not one.passed}
+    touched = {f"c-{one.to}" for one in happenings}
+    well = {
+        key
+        for key, one in world.campaigns.items()
+        if key not in touched and (one.config.host, 22) not in troubled
+    }
+    left = left_untested(world, SPRING, SPRING + 60 * DAY)
+    assert [one for one in left if one.split()[0] in well] == []
 
 
 @pytest.mark.parametrize(
