@@ -9,7 +9,7 @@ from zlib import crc32
 from monitor.core import alerts as machine
 from monitor.core.clock import with_server_date
 from monitor.core.environment import ENVIRONMENT_RULES, Call, EnvironmentContext, observe
-from monitor.core.model import AlertLabels, Event, Finding, Instant, Observation, Seconds
+from monitor.core.model import DAY, AlertLabels, Event, Finding, Instant, Observation, Seconds
 from monitor.core.rule import (
     EVERY_OTHER_RULE,
     RULES,
@@ -165,6 +165,9 @@ def reconcile_environment(
     """Decide what a start or a changed config means; without a context it has left, for `gone`."""
     # A call from the future (the clock was wrong) would put off the next probe until then.
     kept = replace(before.redated(clamped(now)), swept_at=clamped(now)(before.swept_at))
+    if kept.tests.on_since and kept.swept_at and now - kept.swept_at > DAY:
+        # Tests could not run for so long that all are overdue: each waits for its own minute.
+        kept = replace(kept, tests=replace(kept.tests, on_since=now))
     rules, labels = (context.rules, context.labels) if context else ({}, AlertLabels())
     source = machine.EventSource(before.name, labels, now)
     alerts, events = machine.reconcile(kept.alerts, ENVIRONMENT_RULES, rules, source, gone)

@@ -394,3 +394,18 @@ def test_at_a_start_nothing_was_later_than_now_and_nothing_waits_for_days() -> N
         name="production", tests=EnvironmentTests(next_at=NOW + 9 * MINUTE)
     )
     assert reconcile_environment(environment, None, NOW)[0].tests == environment.tests
+
+
+@pytest.mark.parametrize(
+    ("swept", "on_since"),
+    [(-MINUTE, LONG_AGO), (-DAY, LONG_AGO), (-DAY - 1, NOW), (None, LONG_AGO)],
+)
+def test_after_a_day_without_a_monitor_each_test_waits_for_its_own_minute(
+    swept: Seconds | None, on_since: Instant
+) -> None:
+    environment = EnvironmentStatus(
+        name="production",
+        tests=EnvironmentTests(on_since=LONG_AGO),
+        swept_at=None if swept is None else NOW + swept,
+    )
+    assert reconcile_environment(environment, None, NOW)[0].tests.on_since == on_since
