@@ -104,11 +104,13 @@ class Kind(StrEnum):
 
 # The login first: "authentication timed out" has reached the server's count of failures.
 _KINDS = {
-    Kind.LOGIN: r"auth|passw|credential|log.?in|denied|publickey|private key|passphrase|user",
-    Kind.HOST_KEY: r"host.?key|fingerprint",
+    Kind.LOGIN: (
+        r"auth(?!enticity)|passw|credential|log.?in|denied|publickey|private key|passphrase|user"
+    ),
+    Kind.HOST_KEY: r"host.?key|fingerprint|authenticity of",
     Kind.TIMEOUT: r"time[d -]*out",
-    Kind.REFUSED: r"refused",
     Kind.DNS: r"\bdns\b|resolve|name or service|no such host|unknown host|getaddrinfo|nxdomain",
+    Kind.REFUSED: r"refused|(cannot|could not|unable to) connect|no route|unreachable",
     Kind.PATH: r"no such (file|path|dir)|(path|director|folder).*(not|missing|exist)",
 }
 
