@@ -153,8 +153,7 @@ def were_run(world: World) -> list[Try]:
 
 def counts(one: Try) -> bool:
     """Return whether a test of ours counts as a failed login: denied, or nobody can say."""
-    told = one.campaign  # the platform's words are those of `World`
-    return one.ours and not one.passed and (one.denied or not one.answered or told.spoilt)
+    return one.ours and not one.passed and (one.denied or not one.answered)
 
 
 def harm_to_logins(world: World) -> Iterator[str]:
@@ -323,7 +322,12 @@ CIRCUMSTANCES = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-@pytest.mark.slow(seconds=20)
+LONG_ONES = settings().max_examples // 4 + 1
+"""Each takes a second or more."""
+
+
+@pytest.mark.slow(seconds=30)
+@settings(max_examples=LONG_ONES)
 @given(st.lists(HAPPENINGS, max_size=120), CIRCUMSTANCES)
 def test_sixty_days_of_tests_do_no_harm(
     happenings: list[Happening], circumstances: dict[str, Any]
@@ -402,7 +406,8 @@ def test_a_healthy_campaign_is_tested_within_one_and_a_half_times_every_and_a_ni
     assert list(left_untested(world, start, start + days * DAY)) == []
 
 
-@pytest.mark.slow(seconds=20)
+@pytest.mark.slow(seconds=30)
+@settings(max_examples=LONG_ONES)
 @given(st.lists(HAPPENINGS.filter(lambda one: one.what in TROUBLE_OF_SOME), max_size=60))
 def test_whoever_has_no_trouble_is_tested_whatever_others_have(
     happenings: list[Happening],

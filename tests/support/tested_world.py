@@ -59,7 +59,7 @@ class Try(NamedTuple):
     login: tuple[str, int, str]
     ours: bool
     passed: bool = False
-    denied: bool = False  # the server counts it as a failed login
+    denied: bool = False  # the server counts it as a failed login, or who knows
     folder_lost: bool = False
     trigger: str = ""
     answered: bool = True  # the monitor has had an answer that says so
@@ -101,7 +101,7 @@ class World:
             self._note(was, trigger, until=self.now + 1, ours=ours, refusal=int(how))
             return TestAnswer(PollError(Reason.HTTP_4XX), status=int(how)), 1.0
         cause, takes = self._what_fails(campaign)
-        passed, denied = not cause, "auth" in cause.lower()
+        passed, denied = not cause, cause in {"Authentication failed", "Something is wrong"}
         tested_at = floor(self.now + takes + self.ahead)
         lost = self.lost_how == "502" and self.now < self.lost_until.get(campaign.environment, 0.0)
         if not lost:
