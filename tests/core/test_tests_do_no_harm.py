@@ -197,7 +197,8 @@ def bursts(world: World, per_minute: float) -> Iterator[str]:
     last_of: dict[str, Try] = {}
     for one in were_run(world):
         last = last_of.get(one.campaign.key)
-        if last and one.ours and one.at < last.until + 10 * MINUTE - 30 and not last.ours:
+        # By its record, and a minute may lie between the clocks.
+        if last and one.ours and one.at < last.until + 9 * MINUTE and not last.ours:
             yield f"somebody has just tested it: {last} {one}"
         last_of[one.campaign.key] = one
     for name in ("eu", "us"):
@@ -230,7 +231,8 @@ def uncalled_for(world: World) -> Iterator[str]:
 def on_the_quiet(world: World) -> Iterator[str]:
     """Yield tests while they fail everywhere that are no probes, or probes too close."""
     for name in ("eu", "us"):
-        recent: list[Try] = []
+        # With the tests in which the monitor died and without: it may learn of them, or not.
+        all_of_them, answered = list[Try](), list[Try]()
         failing, probed = False, -DAY
         for one in world.tries:
             if not one.ours or one.campaign.environment != name:
@@ -241,13 +243,18 @@ def on_the_quiet(world: World) -> Iterator[str]:
                 if one.at < probed + 10 * MINUTE:
                     yield f"the last probe was at {probed}: {one}"
                 probed = one.at
-            if one.refusal or (one.died and not one.passed):
+            if one.refusal:
                 continue
-            recent = [*recent[-2:], one]
-            if one.passed:
-                failing = False
-            elif len({each.server for each in recent if not each.passed}) == 3:
-                failing = True
+            all_of_them = [*all_of_them[-2:], one]
+            answered = answered if one.died else [*answered[-2:], one]
+            failing = not one.passed and (
+                failing or (everywhere(all_of_them) and everywhere(answered))
+            )
+
+
+def everywhere(tests: list[Try]) -> bool:
+    """Return whether these are three tests that failed at three hosts."""
+    return len({one.server for one in tests if not one.passed}) == 3
 
 
 def after_suspension(world: World) -> Iterator[str]:
