@@ -258,7 +258,9 @@ class Guards:
         last_at = now if guard.under_way is not None else guard.last_at or 0.0
         if now >= last_at + gap:
             return None
-        return Hold(reason, last_at + gap, f"one test of this {reason.value} in {span(gap)}")
+        why = f"one test of this {reason.value} in {span(gap)}"
+        busy = f"a test of this {reason.value} is under way"
+        return Hold(reason, last_at + gap, why if guard.under_way is None else busy)
 
     def _budget(self, now: Instant) -> Hold | None:
         if now >= self.environment.next_at:

@@ -21,7 +21,15 @@ from monitor.core.guards import (
     Reason,
     Suspension,
 )
-from monitor.core.model import HOUR, Event, Instant, Observation, SftpConfig, TestAnswer
+from monitor.core.model import (
+    HOUR,
+    Event,
+    Instant,
+    Observation,
+    Seconds,
+    SftpConfig,
+    TestAnswer,
+)
 from monitor.core.outcomes import Step
 from monitor.core.rule import Testing
 from monitor.core.snapshot import Entry
@@ -33,7 +41,7 @@ from monitor.polling.guard_book import GuardBook
 # A test that is held back for longer counts as one that does not run.
 HELD = HOUR
 
-FORCED_GAP = 1.0  # seconds between two tests, where an operator overrides the gaps
+FORCED_GAP: Seconds = 0.001  # between two tests, where an operator overrides the gaps
 
 log = structlog.get_logger()
 
