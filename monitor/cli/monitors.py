@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -22,6 +23,7 @@ from monitor.adapters.web import key_path, schemas, serializers
 from monitor.adapters.web.commands import KEY_HEADER, StartedAnswer
 from monitor.cli import options
 from monitor.config import Config, safe_access
+from monitor.config.formats import is_loopback
 from monitor.core.attempt import Attempt
 from monitor.core.guards import Hold
 from monitor.core.model import Seconds
@@ -199,6 +201,9 @@ def _monitor(config: Config | None, url: str | None) -> Here | There:
             return Here(config)
         except StateLocked:
             url = _url_of(config)
+    # The key is for this machine: it must not be shown to another one.
+    if url != _url_of(config) and not is_loopback(urlsplit(url).hostname or ""):
+        return There(url)
     try:
         return There(url, key_path(config.state.path).read_text())
     except OSError:

@@ -46,7 +46,7 @@ def test(
             click.echo(f"not run: {why.error}{ends}")
             return VERDICTS[Result.UNKNOWN]
         after = monitor.campaign(before)
-    for line in _told(before, after):
+    for line in _outcome(before, after):
         click.echo(line)
     last = after.tests.last if after.tests is not None else None
     assert last is not None
@@ -77,7 +77,7 @@ def _described(campaign: schemas.CampaignAnswer) -> str:
     return f"{name}: {where}, {paths}, {'on' if config.is_enabled else 'switched off'}"
 
 
-def _told(before: schemas.CampaignAnswer, after: schemas.CampaignAnswer) -> Iterator[str]:
+def _outcome(before: schemas.CampaignAnswer, after: schemas.CampaignAnswer) -> Iterator[str]:
     """Yield what came of the test, and what it changed in the record."""
     last = after.tests.last if after.tests is not None else None
     if last is not None:
