@@ -5,11 +5,11 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -31,6 +31,8 @@ from monitor.core.snapshot import Entry, EnvironmentSnapshot, Snapshot
 from monitor.daemon import SystemClock
 from monitor.polling import PollerManager
 from monitor.serialize import from_json, to_json
+
+_T = TypeVar("_T")
 
 LOOK_AGAIN: Seconds = 0.5  # how often a daemon is asked whether a test has ended
 LOOKS = 600  # so often at most
@@ -71,24 +73,32 @@ class Here:
 
     def environments(self) -> Sequence[schemas.EnvironmentAnswer]:
         """Return all environments."""
-        found = self._runner.run(self._snapshots())
-        return [serializers.environment(one) for one in found.values()]
+        return [serializers.environment(one) for one in self._snapshots().values()]
 
     def campaigns(self) -> Sequence[schemas.CampaignAnswer]:
         """Return all campaigns as they were last known."""
-        found = self._runner.run(self._snapshots()).values()
+        found = self._snapshots().values()
         return [_shown(of, entry) for of in found for entry in of.campaigns.values()]
 
     def campaign(self, known: schemas.CampaignAnswer) -> schemas.CampaignAnswer:
         """Return a campaign as it is: it is polled."""
         poller = self._manager.pollers[known.environment]
         self._runner.run(poller.poll_now(known.campaign_id))
-        of = self._runner.run(self._snapshots())[known.environment]
+        of = self._snapshots()[known.environment]
         return _shown(of, of.campaigns[known.campaign_id])
 
-    async def _snapshots(self) -> Mapping[str, EnvironmentSnapshot]:
-        # Within the loop, whose clock is one of the two.
-        return {name: one.snapshot() for name, one in self._manager.pollers.items()}
+    def _snapshots(self) -> Mapping[str, EnvironmentSnapshot]:
+        pollers = self._manager.pollers.items()
+        return self._within(lambda: {name: one.snapshot() for name, one in pollers})
+
+    def _within(self, work: Callable[[], _T]) -> _T:
+        """Return what work gives that needs the loop's clock."""
+
+        async def done() -> _T:
+            """Do it on the loop."""
+            return work()
+
+        return self._runner.run(done())
 
     def test(self, known: schemas.CampaignAnswer, **how: bool) -> schemas.NotRunAnswer | None:
         """Run a campaign's test to its end, its polls included; return why it was not."""
@@ -102,12 +112,7 @@ class Here:
 
     def switch(self, environment: str | None, *, on: bool) -> None:
         """Suspend or resume an environment's tests, or all."""
-
-        async def switch() -> None:
-            """Do it within the loop, whose clock is one of the two."""
-            self._manager.switch_tests(environment, operator(), on=on)
-
-        self._runner.run(switch())
+        self._within(lambda: self._manager.switch_tests(environment, operator(), on=on))
 
 
 @dataclass

@@ -97,49 +97,21 @@ def _record(config: SftpConfig | None) -> dict[str, str]:
     return {} if config is None else {name: str(to) for name, to in to_json(config).items()}
 
 
-@click.group()
-def tests() -> None:
-    """Suspend and resume all connection tests, without a change of the config."""
-
-
-_ENVIRONMENT = click.argument("environment", required=False)
-
-
-@tests.command()
-@_ENVIRONMENT
+@click.command()
+@click.argument("action", type=click.Choice(["suspend", "resume", "status"]))
+@click.argument("environment", required=False)
 @options.config_file()
 @options.daemon_url
-def suspend(environment: str | None, config_file: Path | None, url: str | None) -> None:
-    """Run no connection test any more, of ENVIRONMENT or at all, until they are resumed."""
-    _switch(environment, config_file, url, on=False)
+def tests(action: str, environment: str | None, config_file: Path | None, url: str | None) -> None:
+    """Suspend, resume or show the connection tests of ENVIRONMENT, or all; it is stored.
 
-
-@tests.command()
-@_ENVIRONMENT
-@options.config_file()
-@options.daemon_url
-def resume(environment: str | None, config_file: Path | None, url: str | None) -> None:
-    """Run connection tests again, whatever they were suspended for; each at its own minute."""
-    _switch(environment, config_file, url, on=True)
-
-
-@tests.command()
-@_ENVIRONMENT
-@options.config_file()
-@options.daemon_url
-def status(environment: str | None, config_file: Path | None, url: str | None) -> None:
-    """Show whether connection tests are on, or suspended, since when, why and by whom."""
-    _switch(environment, config_file, url, on=None)
-
-
-def _switch(
-    name: str | None, config_file: Path | None, url: str | None, *, on: bool | None
-) -> None:
+    Suspended, none is run until they are resumed, each at its own minute; the config stays.
+    """
     with monitor_of(config_file, url) as monitor:
-        _named(monitor, name)
-        if on is not None:
-            monitor.switch(name, on=on)
-        for one in _named(monitor, name):
+        _named(monitor, environment)
+        if action != "status":
+            monitor.switch(environment, on=action == "resume")
+        for one in _named(monitor, environment):
             click.echo(f"{one.name}: {_state(one.tests)}")
 
 

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from monitor.adapters.web.auth import key_path, make_key
 from monitor.adapters.web.commands import COMMANDS, KEY_HEADER, TESTS_AN_HOUR
+from monitor.config.model import Web
 from monitor.config.web_config import Access, read_access
 from monitor.core.guards import Hold, NotRun, Reason
 from monitor.core.model import Instant
@@ -57,17 +58,22 @@ REFUSED: dict[str, tuple[int, dict[str, Any], dict[str, Any], dict[str, Any]]] =
     "nobody is named": (403, {}, {}, {}),
     "a wrong key": (403, {"key": KEY}, {}, {"headers": {KEY_HEADER: "wrong"}}),
     "no key is no proof": (403, {"key": ""}, {}, {"headers": {KEY_HEADER: ""}}),
-    "without the password": (401, {"operators": [USER]}, {"access": ACCESS}, {}),
+    "without the password": (401, {"web": Web(operators=[USER])}, {"access": ACCESS}, {}),
     "a user who is not named": (
         403,
-        {"operators": ["anna"]},
+        {"web": Web(operators=["anna"])},
         {"access": ACCESS},
         {"auth": (USER, PASSWORD)},
     ),
-    "a name without a password to it": (403, {"operators": [USER]}, {}, {"auth": (USER, "x")}),
+    "a name without a password to it": (
+        403,
+        {"web": Web(operators=[USER])},
+        {},
+        {"auth": (USER, "x")},
+    ),
     "under allow_unauthenticated": (
         403,
-        {"operators": [USER], "unauthenticated": True},
+        {"web": Web(operators=[USER], allow_unauthenticated=True)},
         {"access": ACCESS},
         {"auth": (USER, PASSWORD)},
     ),
@@ -178,7 +184,7 @@ async def test_beyond_ten_an_hour_it_is_429_and_suspending_goes_on() -> None:
 
 async def test_an_operator_is_known_by_the_user_of_basic_auth_whatever_the_body_says() -> None:
     operations = Operations()
-    async with serving(access=ACCESS, **operations.program(operators=[USER])) as client:
+    async with serving(access=ACCESS, **operations.program(web=Web(operators=[USER]))) as client:
         answer = await client.post(TEST, json={"by": "root"}, auth=(USER, PASSWORD))
     assert answer.status_code == 202
     assert operations.done[0][2] == USER
@@ -186,7 +192,7 @@ async def test_an_operator_is_known_by_the_user_of_basic_auth_whatever_the_body_
 
 async def test_the_key_stands_for_a_password_and_works_under_allow_unauthenticated() -> None:
     operations = Operations()
-    program = operations.program(key=KEY, unauthenticated=True)
+    program = operations.program(key=KEY, web=Web(allow_unauthenticated=True))
     async with serving(access=ACCESS, **program) as client:
         answers = [
             await client.get("/api/v1/status", headers=SHOWN),
@@ -212,7 +218,7 @@ async def test_an_operator_is_known_by_the_subject_of_a_client_certificate(
     ca.configure_trust(context)
     ca.issue_cert("client.example", common_name=subject).configure_cert(context)
     operations = Operations()
-    program = a_program(**operations.program(operators=["anna"]))
+    program = a_program(**operations.program(web=Web(operators=["anna"])))
     read: Any = partial(read_access, tmp_path / "web.yml")
     async with (
         listening(program, read_access=read) as port,
