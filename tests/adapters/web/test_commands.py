@@ -12,7 +12,7 @@ import pytest
 import trustme
 from jsonschema import Draft202012Validator, FormatChecker
 
-from monitor.adapters.web.auth import key_path, make_key
+from monitor.adapters.web.auth import key_beside, key_path
 from monitor.adapters.web.commands import COMMANDS, KEY_HEADER, TESTS_AN_HOUR
 from monitor.config.model import Web
 from monitor.config.web_config import Access, read_access
@@ -242,12 +242,17 @@ async def test_tests_are_switched_for_one_environment_or_all(path: str, on: bool
 
 def test_the_key_is_for_its_owner_alone_and_new_at_each_start(tmp_path: Path) -> None:
     state = tmp_path / "state.db"
-    first = make_key(state)
+    # What a crash has left behind, and somebody has opened.
+    key_path(state).write_text("left")
     key_path(state).chmod(0o666)
-    second = make_key(state)
-    assert first != second
-    assert key_path(state).read_text() == second
-    assert key_path(state).stat().st_mode & 0o777 == 0o600
+    keys = []
+    for _ in range(2):
+        with key_beside(state) as key:
+            keys.append(key)
+            assert key_path(state).read_text() == key
+            assert key_path(state).stat().st_mode & 0o777 == 0o600
+        assert not key_path(state).exists()
+    assert len({"left", *keys}) == 3
 
 
 async def test_the_document_has_every_command() -> None:
