@@ -76,16 +76,8 @@ class Tester:
 
     def tested(self, key: str) -> Tested:
         """Return what a campaign's tests depend on now."""
-        state, entry = self.state, self.state.entries[key]
-        now = state.now()
-        return Tested(
-            status=entry.status,
-            settings=entry.target.tests,
-            now=now,
-            zone=entry.target.calls.zone,
-            muted=entry.target.muted_status is not None,
-            ahead=clock.ahead(state.status, now)[0],
-        )
+        now = self.state.now()
+        return self.state.entries[key].tested(now, clock.ahead(self.state.status, now)[0])
 
     def guards(self, config: SftpConfig | None) -> Guards:
         """Return all that may hold back a test of this config."""
