@@ -3,7 +3,7 @@
 Synchronous, as the environment's state is: between a look at a guard and its use nothing awaits.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -12,63 +12,37 @@ from monitor.adapters.store import Change
 from monitor.core import clock, outcomes
 from monitor.core.attempt import Attempt, CampaignTests, Trigger, login_of, server_of
 from monitor.core.connection_tests import Plan, Tested, plan, probe
-from monitor.core.guards import EnvironmentTests, Guard, Guards, Hold, Reason, Suspension
-from monitor.core.model import HOUR, Event, Observation, SftpConfig, TestAnswer
+from monitor.core.guards import (
+    EnvironmentTests,
+    Guard,
+    Guards,
+    Hold,
+    NotRun,
+    Reason,
+    Suspension,
+)
+from monitor.core.model import (
+    HOUR,
+    Event,
+    Observation,
+    Seconds,
+    SftpConfig,
+    TestAnswer,
+)
 from monitor.core.outcomes import Step
 from monitor.core.rule import Testing
 from monitor.core.snapshot import Entry
 from monitor.core.status import EnvironmentStatus
-from monitor.polling.environment_state import STEP, EnvironmentState
-from monitor.polling.settings import Clock
+from monitor.core.text import rfc3339
+from monitor.polling.environment_state import EnvironmentState
+from monitor.polling.guard_book import GuardBook
 
 # A test that is held back for longer counts as one that does not run.
 HELD = HOUR
 
+FORCED_GAP: Seconds = 0.001  # between two tests, where an operator overrides the gaps
+
 log = structlog.get_logger()
-
-
-class GuardBook:
-    """The guards of logins (`user@host:port`) and hosts (`host:port`), for all environments."""
-
-    def __init__(self, clock: Clock, save: Callable[[Change], None]) -> None:
-        """Begin with none; `save` takes every change."""
-        self.environments: dict[str, EnvironmentState] = {}
-        self._clock, self._save = clock, save
-        self._known: dict[str, Guard] = {}
-        self._offset = clock.wall() - clock.elapsed()
-
-    def restore(self, known: Mapping[str, Guard]) -> None:
-        """Take those of before the start: what was under way then counts as failed."""
-        now = self._clock.wall()
-        restored = {key: one.restored().redated(latest=now) for key, one in known.items()}
-        self._known = restored | self._known
-
-    def __getitem__(self, key: str) -> Guard:
-        """Return a guard; its instants go along with the steps of our clock."""
-        offset = self._clock.wall() - self._clock.elapsed()
-        step, self._offset = offset - self._offset, offset
-        if abs(step) > STEP:
-            self._known = {key: one.redated(by=step) for key, one in self._known.items()}
-            self._save(Change(guards=dict(self._known)))
-        return self._known.get(key, Guard())
-
-    def __setitem__(self, key: str, guard: Guard) -> None:
-        """Put a guard in force, and have it stored."""
-        if guard != self._known.get(key, Guard()):
-            self._known[key] = guard
-            self._save(Change(guards={key: guard}))
-
-    def campaigns_on(self, login: str) -> int:
-        """Return how many campaigns have this login, whichever environment they are in."""
-        entries = (one for state in self.environments.values() for one in state.entries.values())
-        configs = (entry.status.last_known.config for entry in entries)
-        return sum(config is not None and login_of(config) == login for config in configs)
-
-    def suspended(self, base_url: str) -> Suspension | None:
-        """Return why no test may be run at a platform; None: they may."""
-        states = self.environments.values()
-        here = (one for one in states if one.settings.environment.base_url == base_url)
-        return next((s for one in here if (s := one.status.tests.suspended)), None)
 
 
 class Tester:
@@ -81,12 +55,12 @@ class Tester:
         self.holds: dict[str, Hold] = {}
         self.under_way: Attempt | None = None
         self._probed: str | None = None
-        self._state, self._book = state, book
+        self.state, self._book = state, book
 
     def configure(self) -> None:
         """Take that the environment has started, or has other settings."""
-        tests, now = self._state.status.tests, self._state.now()
-        if not self._state.settings.tests_on:
+        tests, now = self.state.status.tests, self.state.now()
+        if not self.state.settings.tests_on:
             # Switched off they are forgotten, a suspension with them.
             self._put_environment(EnvironmentTests())
         elif tests.on_since is None:
@@ -94,20 +68,12 @@ class Tester:
 
     def tested(self, key: str) -> Tested:
         """Return what a campaign's tests depend on now."""
-        state, entry = self._state, self._state.entries[key]
-        now = state.now()
-        return Tested(
-            status=entry.status,
-            settings=entry.target.tests,
-            now=now,
-            zone=entry.target.calls.zone,
-            muted=entry.target.muted_status is not None,
-            ahead=clock.ahead(state.status, now)[0],
-        )
+        now = self.state.now()
+        return self.state.entries[key].tested(now, clock.ahead(self.state.status, now)[0])
 
     def guards(self, config: SftpConfig | None) -> Guards:
         """Return all that may hold back a test of this config."""
-        tests, url = self._state.status.tests, self._state.settings.environment.base_url
+        tests, url = self.state.status.tests, self.state.settings.environment.base_url
         suspended = self._book.suspended(url)
         if config is None:
             return Guards(environment=tests, suspended=suspended)
@@ -117,17 +83,15 @@ class Tester:
     def plan(self, key: str) -> Plan | None:
         """Return when a campaign's next test may go out, and keep what holds it back."""
         self.holds.pop(key, None)
-        entry = self._state.entries[key]
-        if not entry.target.tests.enabled or self._state.status.breaker_open:
+        entry = self.state.entries[key]
+        if not entry.target.tests.enabled or self.state.status.breaker_open:
             return None
         tested = self.tested(key)
         planned = plan(tested, self.guards(tested.config))
-        busy = self.under_way
+        busy = self._busy(tested)
         if planned is not None and busy is not None and planned.hold is None:
-            # One at a time: most end sooner, but nobody knows when.
-            until = max(busy.at + tested.settings.timeout, tested.now)
-            hold = Hold(Reason.BUDGET, until, "another test is under way")
-            planned = planned._replace(at=max(planned.at or until, until), hold=hold)
+            at = max(planned.at or 0.0, busy.until or 0.0)
+            planned = planned._replace(at=at, hold=busy)
         if planned is not None and planned.hold is not None:
             self.holds[key] = planned.hold
             if planned.hold.reason is Reason.SUSPENDED:
@@ -137,30 +101,38 @@ class Tester:
             planned = Plan(tested.now, Trigger.PROBE)
         return planned
 
+    def _busy(self, tested: Tested) -> Hold | None:
+        """Return what holds tests back while another one is under way."""
+        if self.under_way is None:
+            return None
+        # One at a time: most end sooner, but nobody knows when.
+        until = max(self.under_way.at + tested.settings.timeout, tested.now)
+        return Hold(Reason.BUDGET, until, "another test is under way")
+
     def probe(self) -> str | None:
         """Return the campaign that is to be polled and probed now, as tests fail everywhere."""
-        if self._state.status.tests.failing_since is None or self.under_way is not None:
+        if self.state.status.tests.failing_since is None or self.under_way is not None:
             self._probed = None
             return None
-        key = self._may_probe(self._state.entries)
+        key = self._may_probe(self.state.entries)
         new, self._probed = key != self._probed, key
         return key if new else None
 
     def _may_probe(self, keys: Iterable[str]) -> str | None:
         tested = (self.tested(key) for key in keys)
         pairs = ((one, self.guards(one.config)) for one in tested)
-        found = probe(pairs, self._state.status.tests)
-        return found[1] if found is not None and found[0] <= self._state.now() else None
+        found = probe(pairs, self.state.status.tests)
+        return found[1] if found is not None and found[0] <= self.state.now() else None
 
     def for_rules(self, key: str, seen: Observation) -> Testing:
         """Return where a campaign's tests stand, for the decision on what was just seen."""
-        entry = self._state.entries.get(key)
+        entry = self.state.entries.get(key)
         if entry is None or not isinstance(seen, SftpConfig):
             return Testing()
-        if not (self._state.settings.tests_on or entry.status.tests.attempts):
+        if not (self.state.settings.tests_on or entry.status.tests.attempts):
             return Testing()
         settings, guards, hold = entry.target.tests, self.guards(seen), self.holds.get(key)
-        blocked, now = guards.blocked(settings), self._state.now()
+        blocked, now = guards.blocked(settings), self.state.now()
         held = hold is not None and (hold.until is None or hold.until > now + HELD)
         return Testing(
             wanted=settings.covers(seen) and entry.target.muted_status is None,
@@ -175,7 +147,7 @@ class Tester:
         self, before: EnvironmentStatus, was: Entry, entry: Entry, guards: Guards | None
     ) -> None:
         """Take a decision on a campaign: what its record says of its login, and what changed."""
-        state, config = self._state, entry.status.last_known.config
+        state, config = self.state, entry.status.last_known.config
         now, changes = state.now(), entry.status.last_known.changes
         if changes != was.status.last_known.changes:
             note = outcomes.note_of_change(entry.status, changes[-1], entry.labels)
@@ -195,24 +167,73 @@ class Tester:
             # They could not run for so long: begin anew, each campaign at its own minute.
             self._put_environment(replace(tests, on_since=now))
 
+    def suspend(self, by: str) -> None:
+        """Have no test run any more, until `resume`; where tests are off there is none."""
+        if self.state.settings.tests_on:
+            suspended = Suspension("suspended by hand", self.state.now(), by=by)
+            self._put_environment(replace(self.state.status.tests, suspended=suspended))
+            log.warning("tests_suspended", environment=self.state.name, by=by)
+
+    def resume(self, by: str) -> None:
+        """End a suspension, whatever it was for; tests begin anew, each at its own minute."""
+        if self.state.status.tests.suspended is not None:
+            self._put_environment(self.state.status.tests.resumed(self.state.now()))
+            log.warning("tests_resumed", environment=self.state.name, by=by)
+
+    def known_guards(self) -> tuple[Mapping[str, Guard], Suspension | None]:
+        """Return all guards, and what suspends tests here, for a snapshot."""
+        base_url = self.state.settings.environment.base_url
+        return self._book.all(), self._book.suspended(base_url)
+
     def begin(self, key: str) -> Step | None:
         """Take all that a test needs, if one is due now, and have it stored; None: none is."""
         planned = self.plan(key)
         tested = self.tested(key)
         if planned is None or planned.at is None or planned.at > tested.now or planned.hold:
             return None
-        return self._begin(tested, planned.trigger)
+        return self._begin(tested, self.guards(tested.config), planned.trigger)
 
-    def _begin(self, tested: Tested, trigger: Trigger, by: str = "") -> Step:
-        per_minute = self._state.settings.environment.budget_per_minute
-        step = outcomes.begin(tested, self.guards(tested.config), trigger, per_minute, by)
+    def begin_now(
+        self, key: str, by: str, *, force: bool = False, unblock: bool = False
+    ) -> Step | Hold | NotRun:
+        """Take all that a test needs which an operator asks for; or return what holds it back.
+
+        The config may be switched off. `force` overrides gaps and `between`, `unblock` a block of
+        the login: that is logged.
+        """
+        tested = self.tested(key)
+        config, now = tested.config, tested.now
+        if config is None:
+            return NotRun("the campaign has no SFTP config")
+        opens = tested.opens.from_(now)
+        if opens > now and not force:
+            return NotRun(f"outside of `between`: from {rfc3339(opens)} on, or with --force")
+        # Where tests are off its record was not looked at.
+        guards, settings = outcomes.recorded(tested, self.guards(config))[1], tested.settings
+        if unblock:
+            guards = replace(guards, login=guards.login.cleared(now))
+        if force:
+            # Not 0: one that is under way still holds.
+            settings = replace(settings, login_gap=FORCED_GAP, host_gap=FORCED_GAP)
+        moved_at = tested.status.last_known.moved_at
+        hold = self._busy(tested) or guards.hold(settings, now, moved_at=moved_at)
+        if hold is not None:
+            return hold
+        if unblock:
+            known = {"environment": self.state.name, "campaign_id": key, "by": by}
+            log.warning("login_unblocked", **known, sftp_host=config.host)
+        return self._begin(tested, guards, Trigger.COMMAND, by)
+
+    def _begin(self, tested: Tested, guards: Guards, trigger: Trigger, by: str = "") -> Step:
+        per_minute = self.state.settings.environment.budget_per_minute
+        step = outcomes.begin(tested, guards, trigger, per_minute, by)
         self.under_way = step.attempt
         self._put(step)
         return step
 
     def end(self, attempt: Attempt, answer: TestAnswer) -> Step:
         """Take what came of a test; where it was none, the step's campaign has no such attempt."""
-        self.under_way, state = None, self._state
+        self.under_way, state = None, self.state
         now, entry = state.now(), state.entries.get(attempt.campaign_id)
         guards = replace(
             self.guards(None), login=self._book[attempt.login], host=self._book[attempt.server]
@@ -229,16 +250,16 @@ class Tester:
 
     def _put(self, step: Step, notes: tuple[Event, ...] = ()) -> None:
         """Put in force and store what a test changes."""
-        attempt, state = step.attempt, self._state
+        attempt, state = step.attempt, self.state
         self._book[attempt.login] = step.guards.login
         self._book[attempt.server] = step.guards.host
         self._put_environment(step.guards.environment)
         state.put_tests(attempt.campaign_id, step.tests, notes)
 
     def _put_environment(self, tests: EnvironmentTests) -> None:
-        if tests != self._state.status.tests:
-            self._state.status = replace(self._state.status, tests=tests)
-            self._state.save(Change(environments=(self._state.status,)))
+        if tests != self.state.status.tests:
+            self.state.status = replace(self.state.status, tests=tests)
+            self.state.save(Change(environments=(self.state.status,)))
 
 
 def _log_note(note: Event) -> None:
