@@ -165,7 +165,8 @@ class EnvironmentTests:
 
     def resumed(self, now: Instant) -> "EnvironmentTests":
         """Return it as tests begin anew: each campaign at its own minute, none at once."""
-        return replace(self, on_since=now, suspended=None, refused=(), limited=())
+        fresh = replace(self, on_since=now, round_over=False)
+        return replace(fresh, suspended=None, refused=(), limited=())
 
 
 def _everywhere(recent: tuple[Attempt, ...]) -> bool:

@@ -10,7 +10,7 @@ import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import clock, outcomes
-from monitor.core.attempt import Attempt, CampaignTests, Trigger, login_of, server_of
+from monitor.core.attempt import Attempt, CampaignTests, Result, Trigger, login_of, server_of
 from monitor.core.connection_tests import Plan, Tested, plan
 from monitor.core.guards import EnvironmentTests, Guard, Guards, Hold, Reason, Suspension
 from monitor.core.model import HOUR, Event, Instant, Observation, SftpConfig, TestAnswer
@@ -85,7 +85,7 @@ class Tester:
             # Switched off they are forgotten, a suspension with them.
             self._put_environment(EnvironmentTests())
         elif tests.on_since is None:
-            self._put_environment(replace(tests, on_since=now))
+            self._put_environment(tests.resumed(now))
         else:
             self._note_gap(self._state.status.called_at or now, now)
 
@@ -93,7 +93,7 @@ class Tester:
         """Have tests begin anew where they could not run for as long as they are apart."""
         every = self._state.settings.environment.resolved.tests.every
         if now - idle_since >= every:
-            self._put_environment(replace(self._state.status.tests, on_since=now))
+            self._put_environment(replace(self._state.status.tests, on_since=now, round_over=False))
 
     def tested(self, key: str) -> Tested:
         """Return what a campaign's tests depend on now."""
@@ -147,7 +147,7 @@ class Tester:
             wanted=settings.covers(seen) and entry.target.muted_status is None,
             held=hold.why if hold is not None and held else "",
             blocked_since=min(guards.login.failures, default=None) if blocked else None,
-            same_login=self._book.campaigns_on(login_of(seen)) if blocked else 0,
+            same_login=self._book.campaigns_on(login_of(seen)) if guards.login.failures else 0,
             since=guards.environment.on_since,
         )
 
@@ -213,7 +213,31 @@ class Tester:
             notes = (outcomes.note_of_test(step.attempt, entry.labels),)
             _log_note(notes[0])
         self._put(step, notes)
+        self._end_round()
         return step
+
+    def _end_round(self) -> None:
+        """Log what the first round came to, once each campaign has had a test, or can have none."""
+        state, tests = self._state, self._state.status.tests
+        counts = {one.value: 0 for one in Result} | {"held_back": 0}
+        if tests.round_over or tests.on_since is None:
+            return
+        for key, entry in state.entries.items():
+            tested, last, hold = self.tested(key), entry.status.tests.last, self.holds.get(key)
+            if entry.status.polled_at is None:
+                return
+            if not tested.wanted:
+                continue
+            if last is not None and last.at >= tests.on_since:
+                counts[last.result.value] += 1
+            elif tested.config is not None and tested.recorded_at >= tests.on_since:
+                counts["passed" if tested.config.last_test_success else "failed"] += 1
+            elif hold is not None and hold.until is None:
+                counts["held_back"] += 1
+            else:
+                return
+        self._put_environment(replace(tests, round_over=True))
+        log.info("first_round_complete", environment=state.name, **counts)
 
     def _put(self, step: Step, notes: tuple[Event, ...] = ()) -> None:
         """Put in force and store what a test changes."""
