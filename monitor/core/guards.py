@@ -36,11 +36,31 @@ class Reason(StrEnum):
     BUDGET = "budget"
 
 
+_ENDS = {
+    Reason.LOGIN: "a passed test of any campaign on this login, another host, user or auth type in "
+    "the config, or `sftp-monitor test --unblock`",
+    Reason.EVERYBODY: "the first probe that passes",
+    Reason.SUSPENDED: "`sftp-monitor tests resume`",
+}
+
+
 class Hold(NamedTuple):
     """Why no test may go out, and until when; None: until something else ends it."""
 
     reason: Reason
     until: Instant | None
+    why: str
+
+    @property
+    def ends(self) -> str:
+        """What ends it."""
+        by_itself = "by itself" if self.until is None else f"by itself at {rfc3339(self.until)}"
+        return _ENDS.get(self.reason, by_itself) if self.until is None else by_itself
+
+
+class NotRun(NamedTuple):
+    """Why a test was not run that no guard has held back."""
+
     why: str
 
 

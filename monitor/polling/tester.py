@@ -3,7 +3,7 @@
 Synchronous, as the environment's state is: between a look at a guard and its use nothing awaits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
@@ -12,92 +12,63 @@ from monitor.adapters.store import Change
 from monitor.core import clock, outcomes
 from monitor.core.attempt import Attempt, CampaignTests, Result, Trigger, login_of, server_of
 from monitor.core.connection_tests import Plan, Tested, plan
-from monitor.core.guards import EnvironmentTests, Guard, Guards, Hold, Reason, Suspension
+from monitor.core.guards import (
+    EnvironmentTests,
+    Guard,
+    Guards,
+    Hold,
+    NotRun,
+    Reason,
+    Suspension,
+)
 from monitor.core.model import HOUR, Event, Instant, Observation, SftpConfig, TestAnswer
 from monitor.core.outcomes import Step
 from monitor.core.rule import Testing
 from monitor.core.snapshot import Entry
-from monitor.core.status import EnvironmentStatus
-from monitor.polling.environment_state import STEP, EnvironmentState
-from monitor.polling.settings import Clock
+from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.core.text import rfc3339
+from monitor.polling.environment_state import EnvironmentState
+from monitor.polling.guard_book import GuardBook
 
 # A test that is held back for longer counts as one that does not run.
 HELD = HOUR
 
+FORCED_GAP = 1.0  # seconds between two tests, where an operator overrides the gaps
+
 log = structlog.get_logger()
-
-
-class GuardBook:
-    """The guards of logins (`user@host:port`) and hosts (`host:port`), for all environments."""
-
-    def __init__(self, clock: Clock, save: Callable[[Change], None]) -> None:
-        """Begin with none; `save` takes every change."""
-        self.environments: dict[str, EnvironmentState] = {}
-        self._clock, self._save = clock, save
-        self._known: dict[str, Guard] = {}
-        self._offset = clock.wall() - clock.elapsed()
-
-    def restore(self, known: Mapping[str, Guard]) -> None:
-        """Take those of before the start: what was under way then counts as failed."""
-        self._known = {key: guard.restored() for key, guard in known.items()} | self._known
-
-    def __getitem__(self, key: str) -> Guard:
-        """Return a guard; its instants go along with the steps of our clock."""
-        offset = self._clock.wall() - self._clock.elapsed()
-        step, self._offset = offset - self._offset, offset
-        if abs(step) > STEP:
-            self._known = {key: one.stepped(step) for key, one in self._known.items()}
-            self._save(Change(guards=dict(self._known)))
-        return self._known.get(key, Guard())
-
-    def __setitem__(self, key: str, guard: Guard) -> None:
-        """Put a guard in force, and have it stored."""
-        if guard != self._known.get(key, Guard()):
-            self._known[key] = guard
-            self._save(Change(guards={key: guard}))
-
-    def campaigns_on(self, login: str) -> int:
-        """Return how many campaigns have this login, whichever environment they are in."""
-        entries = (one for state in self.environments.values() for one in state.entries.values())
-        configs = (entry.status.last_known.config for entry in entries)
-        return sum(config is not None and login_of(config) == login for config in configs)
-
-    def suspended(self, base_url: str) -> Suspension | None:
-        """Return why no test may be run at a platform; None: they may."""
-        states = self.environments.values()
-        here = (one for one in states if one.settings.environment.base_url == base_url)
-        return next((s for one in here if (s := one.status.tests.suspended)), None)
 
 
 class Tester:
     """The connection tests of one environment; `holds` says of which campaigns what holds them."""
 
+    __test__ = False  # no test case of pytest's
+
     def __init__(self, state: EnvironmentState, book: GuardBook) -> None:
         """Test under `book`'s guards, which all environments share."""
         self.holds: dict[str, Hold] = {}
         self.under_way: Attempt | None = None
-        self._state, self._book = state, book
+        self.state, self._book = state, book
 
     def configure(self) -> None:
         """Take that the environment has started, or has other settings."""
-        tests, now = self._state.status.tests, self._state.now()
-        if not self._state.settings.tests_on:
+        tests, now = self.state.status.tests, self.state.now()
+        if not self.state.settings.tests_on:
             # Switched off they are forgotten, a suspension with them.
             self._put_environment(EnvironmentTests())
         elif tests.on_since is None:
-            self._put_environment(tests.resumed(now))
+            self._put_environment(replace(tests, on_since=now))
         else:
-            self._note_gap(self._state.status.called_at or now, now)
+            self._note_gap(self.state.status.called_at or now, now)
 
     def _note_gap(self, idle_since: Instant, now: Instant) -> None:
         """Have tests begin anew where they could not run for as long as they are apart."""
-        every = self._state.settings.environment.resolved.tests.every
+        every = self.state.settings.environment.resolved.tests.every
         if now - idle_since >= every:
-            self._put_environment(replace(self._state.status.tests, on_since=now, round_over=False))
+            self._put_environment(replace(self.state.status.tests, on_since=now, round_over=False))
 
     def tested(self, key: str) -> Tested:
         """Return what a campaign's tests depend on now."""
-        state, entry = self._state, self._state.entries[key]
+        state, entry = self.state, self.state.entries[key]
         now = state.now()
         return Tested(
             status=entry.status,
@@ -110,7 +81,7 @@ class Tester:
 
     def guards(self, config: SftpConfig | None) -> Guards:
         """Return all that may hold back a test of this config."""
-        tests, url = self._state.status.tests, self._state.settings.environment.base_url
+        tests, url = self.state.status.tests, self.state.settings.environment.base_url
         suspended = self._book.suspended(url)
         if config is None:
             return Guards(environment=tests, suspended=suspended)
@@ -120,28 +91,34 @@ class Tester:
     def plan(self, key: str) -> Plan | None:
         """Return when a campaign's next test may go out, and keep what holds it back."""
         self.holds.pop(key, None)
-        entry = self._state.entries[key]
-        if not entry.target.tests.enabled or self._state.status.breaker_open:
+        entry = self.state.entries[key]
+        if not entry.target.tests.enabled or self.state.status.breaker_open:
             return None
         tested = self.tested(key)
         planned = plan(tested, self.guards(tested.config))
-        busy = self.under_way
+        busy = self._busy(tested)
         if planned is not None and busy is not None and planned.hold is None:
-            # One at a time: most end sooner, but nobody knows when.
-            until = max(busy.at + tested.settings.timeout, tested.now)
-            hold = Hold(Reason.BUDGET, until, "another test is under way")
-            planned = planned._replace(at=max(planned.at or until, until), hold=hold)
+            at = max(planned.at or 0.0, busy.until or 0.0)
+            planned = planned._replace(at=at, hold=busy)
         if planned is not None and planned.hold is not None:
             self.holds[key] = planned.hold
         return planned
 
+    def _busy(self, tested: Tested) -> Hold | None:
+        """Return what holds tests back while another one is under way."""
+        if self.under_way is None:
+            return None
+        # One at a time: most end sooner, but nobody knows when.
+        until = max(self.under_way.at + tested.settings.timeout, tested.now)
+        return Hold(Reason.BUDGET, until, "another test is under way")
+
     def for_rules(self, key: str, seen: Observation) -> Testing:
         """Return where a campaign's tests stand, for the decision on what was just seen."""
-        entry = self._state.entries.get(key)
+        entry = self.state.entries.get(key)
         if entry is None or not entry.target.tests.enabled or not isinstance(seen, SftpConfig):
             return Testing()
         settings, guards, hold = entry.target.tests, self.guards(seen), self.holds.get(key)
-        blocked, now = guards.blocked(settings), self._state.now()
+        blocked, now = guards.blocked(settings), self.state.now()
         held = hold is not None and (hold.until is None or hold.until > now + HELD)
         return Testing(
             wanted=settings.covers(seen) and entry.target.muted_status is None,
@@ -153,7 +130,7 @@ class Tester:
 
     def decided(self, before: EnvironmentStatus, was: Entry, entry: Entry) -> None:
         """Take a decision on a campaign: what its record says of its login, and what changed."""
-        state, config = self._state, entry.status.last_known.config
+        state = self.state
         now, changes = state.now(), entry.status.last_known.changes
         if (
             changes
@@ -171,12 +148,36 @@ class Tester:
         suspended = state.status.tests.suspended
         if suspended is not None and suspended.until is not None and suspended.until <= now:
             self._put_environment(state.status.tests.resumed(now))
-        if entry.status.error is None and config is not None and config.last_test_at is not None:
+        self._take_record(entry.status)
+
+    def _take_record(self, status: CampaignStatus) -> None:
+        """Take what a campaign's record says of its login and its host."""
+        state, config = self.state, status.last_known.config
+        if status.error is None and config is not None and config.last_test_at is not None:
+            now = state.now()
             at = min(config.last_test_at - clock.ahead(state.status, now)[0], now)
-            ours = entry.status.tests.on_record(config) is not None
+            ours = status.tests.on_record(config) is not None
             for name in (login_of(config), server_of(config)):
                 passed = bool(config.last_test_success)
                 self._book[name] = self._book[name].recorded(at, passed=passed, ours=ours)
+
+    def suspend(self, by: str) -> None:
+        """Have no test run any more, until `resume`; where tests are off there is none."""
+        if self.state.settings.tests_on:
+            suspended = Suspension("suspended by hand", self.state.now(), by=by)
+            self._put_environment(replace(self.state.status.tests, suspended=suspended))
+            log.warning("tests_suspended", environment=self.state.name, by=by)
+
+    def resume(self, by: str) -> None:
+        """End a suspension, whatever it was for; tests begin anew, each at its own minute."""
+        if self.state.status.tests.suspended is not None:
+            self._put_environment(self.state.status.tests.resumed(self.state.now()))
+            log.warning("tests_resumed", environment=self.state.name, by=by)
+
+    def known_guards(self) -> tuple[Mapping[str, Guard], Suspension | None]:
+        """Return all guards, and what suspends tests here, for a snapshot."""
+        base_url = self.state.settings.environment.base_url
+        return self._book.all(), self._book.suspended(base_url)
 
     def begin(self, key: str) -> Step | None:
         """Take all that a test needs, if one is due now, and have it stored; None: none is."""
@@ -184,18 +185,49 @@ class Tester:
         tested = self.tested(key)
         if planned is None or planned.at is None or planned.at > tested.now or planned.hold:
             return None
-        return self._begin(tested, planned.trigger)
+        return self._begin(tested, self.guards(tested.config), planned.trigger)
 
-    def _begin(self, tested: Tested, trigger: Trigger, by: str = "") -> Step:
-        per_minute = self._state.settings.environment.budget_per_minute
-        step = outcomes.begin(tested, self.guards(tested.config), trigger, per_minute, by)
+    def begin_now(
+        self, key: str, by: str, *, force: bool = False, unblock: bool = False
+    ) -> Step | Hold | NotRun:
+        """Take all that a test needs which an operator asks for; or return what holds it back.
+
+        The config may be switched off. `force` overrides gaps and `between`, `unblock` a block of
+        the login: that is logged.
+        """
+        tested = self.tested(key)
+        config, now = tested.config, tested.now
+        if config is None:
+            return NotRun("the campaign has no SFTP config")
+        self._take_record(self.state.entries[key].status)
+        opens = tested.opens.from_(now)
+        if opens > now and not force:
+            return NotRun(f"outside of `between`: from {rfc3339(opens)} on, or with --force")
+        guards, settings = self.guards(config), tested.settings
+        if unblock:
+            guards = replace(guards, login=guards.login.cleared(now))
+        if force:
+            # Not 0: one that is under way still holds.
+            settings = replace(settings, login_gap=FORCED_GAP, host_gap=FORCED_GAP)
+        moved_at = tested.status.last_known.moved_at
+        hold = self._busy(tested) or guards.hold(settings, now, moved_at=moved_at)
+        if hold is not None:
+            return hold
+        if unblock:
+            known = {"environment": self.state.name, "campaign_id": key, "by": by}
+            log.warning("login_unblocked", **known, sftp_host=config.host)
+        return self._begin(tested, guards, Trigger.COMMAND, by)
+
+    def _begin(self, tested: Tested, guards: Guards, trigger: Trigger, by: str = "") -> Step:
+        per_minute = self.state.settings.environment.budget_per_minute
+        step = outcomes.begin(tested, guards, trigger, per_minute, by)
         self.under_way = step.attempt
         self._put(step)
         return step
 
     def end(self, attempt: Attempt, answer: TestAnswer) -> Step:
         """Take what came of a test; where it was none, the step's campaign has no such attempt."""
-        self.under_way, state = None, self._state
+        self.under_way, state = None, self.state
         now, entry = state.now(), state.entries.get(attempt.campaign_id)
         hosts = {
             key: server_of(config)
@@ -218,7 +250,7 @@ class Tester:
 
     def _end_round(self) -> None:
         """Log what the first round came to, once each campaign has had a test, or can have none."""
-        state, tests = self._state, self._state.status.tests
+        state, tests = self.state, self.state.status.tests
         counts = {one.value: 0 for one in Result} | {"held_back": 0}
         if tests.round_over or tests.on_since is None:
             return
@@ -241,16 +273,16 @@ class Tester:
 
     def _put(self, step: Step, notes: tuple[Event, ...] = ()) -> None:
         """Put in force and store what a test changes."""
-        attempt, state = step.attempt, self._state
+        attempt, state = step.attempt, self.state
         self._book[attempt.login] = step.guards.login
         self._book[attempt.server] = step.guards.host
         self._put_environment(step.guards.environment)
         state.put_tests(attempt.campaign_id, step.tests, notes)
 
     def _put_environment(self, tests: EnvironmentTests) -> None:
-        if tests != self._state.status.tests:
-            self._state.status = replace(self._state.status, tests=tests)
-            self._state.save(Change(environments=(self._state.status,)))
+        if tests != self.state.status.tests:
+            self.state.status = replace(self.state.status, tests=tests)
+            self.state.save(Change(environments=(self.state.status,)))
 
 
 def _log_note(note: Event) -> None:
