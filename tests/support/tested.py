@@ -159,6 +159,7 @@ def configure(
     campaigns: Mapping[str, list[str]] | list[str],
     interval: str = "30s",
     stale: bool = False,
+    requests_per_minute: int = 6000,
     **tests: Any,
 ) -> None:
     """Write a config: environments with their campaigns, or one; `tests` differ from `SHORT`.
@@ -175,7 +176,7 @@ def configure(
                 "name": name,
                 "base_url": "http://127.0.0.1:9/api/v1",
                 "token": "${TOKEN}" if name == "production" else "${OTHER_TOKEN}",
-                "requests_per_minute": 6000,
+                "requests_per_minute": requests_per_minute,
                 "campaigns": [{"id": key} for key in keys],
             }
             for name, keys in environments.items()
