@@ -153,7 +153,11 @@ class EnvironmentTests:
     def stepped(self, step: Seconds) -> "EnvironmentTests":
         """Return it after our clock jumped by `step` seconds."""
         spans = ("on_since", "next_at", "failing_since", "probed_at", "limited")
-        return redated(self, *spans, by=step)
+        held = self.suspended
+        if held is not None:
+            until = None if held.until is None else held.until + step
+            held = held._replace(at=held.at + step, until=until)
+        return replace(redated(self, *spans, by=step), suspended=held)
 
     def ended(self, attempt: Attempt, now: Instant, hosts: Mapping[str, str]) -> "EnvironmentTests":
         """Return it after an attempt; `hosts`: the host and port of each campaign."""
