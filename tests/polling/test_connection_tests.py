@@ -109,6 +109,7 @@ def test_a_wrong_password_gets_exactly_login_failures_tests_whatever_every_is(st
     assert event["evidence"]["cause"] == 'TalkOver says: "Authentication failed"'
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("environments", [1, 2])
 def test_a_login_of_five_campaigns_never_sees_two_tests_at_once_nor_closer_than_its_gap(
     stage: World, environments: int
@@ -227,6 +228,7 @@ def test_a_platform_that_switches_off_gets_no_further_post_for_anybody(stage: Wo
     assert "after a passed test" in suspended[0]["next_step"]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("status", [403, 404, 405, 422])
 def test_an_api_that_turns_tests_away_gets_three_and_no_more(stage: World, status: int) -> None:
     api = an_api(stage)
@@ -257,6 +259,7 @@ def test_an_import_that_runs_is_no_attempt_and_is_asked_again_a_quarter_of_an_ho
     assert stage.told() == []
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("spent", [False, True])
 def test_a_429_pauses_tests_and_polls_only_where_the_common_limit_is_spent(
     stage: World, spent: bool
@@ -344,6 +347,7 @@ STRANGE = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("broken", [False, True], ids=["well", "broken"])
 @pytest.mark.parametrize("said", STRANGE.values(), ids=STRANGE.keys())
 def test_of_an_answer_that_says_nothing_the_record_tells_what_came_of_the_test(
