@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from monitor.core.attempt import Attempt, Result, TestSettings
+from monitor.core.attempt import Attempt, Result, TestSettings, all_redated
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, redated
 from monitor.core.text import rfc3339, span
 
@@ -157,11 +157,13 @@ class EnvironmentTests:
     def redated(self, by: Seconds = 0.0, latest: Instant = float("inf")) -> "EnvironmentTests":
         """Return it with all that spans are counted from redated; one may lie ahead by an hour."""
         spans = ("on_since", "failing_since", "back_at", "probed_at", "limited")
-        after = redated(
-            redated(self, *spans, by=by, latest=latest), "next_at", by=by, latest=latest + HOUR
-        )
-        recent = tuple(redated(one, "at", "ended_at", by=by, latest=latest) for one in self.recent)
-        return replace(after, recent=recent)
+        after = redated(self, *spans, by=by, latest=latest)
+        after = redated(after, "next_at", by=by, latest=latest + HOUR)
+        held = self.suspended
+        if held is not None:
+            until = None if held.until is None else held.until + by
+            held = held._replace(at=min(held.at + by, latest), until=until)
+        return replace(after, recent=all_redated(self.recent, by, latest), suspended=held)
 
     def ended(self, attempt: Attempt, now: Instant) -> "EnvironmentTests":
         """Return it after an attempt, or with what the record says of one."""
@@ -195,7 +197,8 @@ class EnvironmentTests:
 
     def resumed(self, now: Instant) -> "EnvironmentTests":
         """Return it as tests begin anew: each campaign at its own minute, none at once."""
-        return replace(self, on_since=now, suspended=None, refused=(), limited=())
+        fresh = replace(self, on_since=now, round_over=False)
+        return replace(fresh, suspended=None, refused=(), limited=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

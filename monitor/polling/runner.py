@@ -16,6 +16,13 @@ from monitor.polling.settings import Connection
 from monitor.polling.spending import Spending
 from monitor.polling.tester import Tester
 
+# What came of a test that did not go out, and of one that did and has no answer.
+NOT_SENT = TestAnswer(PollError(Reason.CONNECT_ERROR, "it was not sent"))
+BROKE_OFF = TestAnswer(PollError(Reason.INTERNAL_ERROR))
+
+# A test goes out no longer than this after its campaign was polled, however long the queue is.
+READ_WITHIN = 5 * MINUTE
+
 log = structlog.get_logger()
 
 
@@ -36,9 +43,20 @@ class TestRunner:
     under_way: set[asyncio.Task[Any] | None] = field(default_factory=set)
 
     async def run_due(self, key: str) -> bool:
-        """Run a campaign's test, if it is still due when the budget lets it out; return whether."""
+        """Run a campaign's test, if it is still due when the budget lets it out.
+
+        Returns whether the campaign is to be polled at once.
+        """
+        state = self.tester.state
+        base_url = state.settings.environment.base_url
         await self.spending.turn()
-        step = self.tester.begin(key) if key in self.tester.state.entries else None
+        entry = state.entries.get(key)
+        if entry is None or base_url != state.settings.environment.base_url:
+            return False
+        # A pause that the API has asked for may have been long: then it is read again before.
+        if state.now() - (entry.status.polled_at or 0.0) > READ_WITHIN:
+            return True
+        step = self.tester.begin(key)
         if step is not None:
             await self._send(step)
         return step is not None
@@ -96,17 +114,31 @@ class TestRunner:
     async def _send(self, step: Step) -> TestAnswer:
         """Send a test, once it is on disk that it was begun; return the answer, which is taken."""
         state, connection, attempt = self.tester.state, self.connection, step.attempt
-        entry, usual = state.entries.get(attempt.campaign_id), state.settings.environment.resolved
-        within = (usual.tests if entry is None else entry.target.tests).timeout
-        token, task = connection.generation, asyncio.current_task()
+        entry, usual = state.entries.get(attempt.campaign_id), state.settings.environment
+        within = (usual.resolved.tests if entry is None else entry.target.tests).timeout
+        token, task, base_url = connection.generation, asyncio.current_task(), usual.base_url
+        answer, sent = NOT_SENT, False
         self.under_way.add(task)
         try:
             # One transaction with the attempt, which must not be sent unless it is known.
             await self.spending.write()
-            answer = await connection.api.run_test(attempt.campaign_id, within)
+            if self._may_send(attempt, base_url):
+                sent = True
+                answer = await connection.api.run_test(attempt.campaign_id, within)
         except StorageError:
-            # Not sent: what cannot be written down could be sent twice.
-            answer = TestAnswer(PollError(Reason.CONNECT_ERROR, "the state cannot be written"))
+            pass  # not sent: what cannot be written down could be sent twice
+        except Exception as error:
+            log.error(
+                "test_broke",
+                environment=state.name,
+                campaign_id=attempt.campaign_id,
+                exc_info=error,
+            )
+            answer = BROKE_OFF
+        except asyncio.CancelledError:
+            # Else its login and host would be held for ever, in other environments as well.
+            self.tester.end(attempt, BROKE_OFF if sent else NOT_SENT)
+            raise
         finally:
             self.under_way.discard(task)
         self.tester.end(attempt, answer)
@@ -116,3 +148,9 @@ class TestRunner:
             pause = state.budget.refused(state.clock.elapsed(), answer.pause or MINUTE)
             state.budget = pause
         return answer
+
+    def _may_send(self, attempt: Attempt, base_url: str) -> bool:
+        """Return whether a test is still wanted, now that it is on disk: there may be a reload."""
+        state, entry = self.tester.state, self.tester.state.entries.get(attempt.campaign_id)
+        wanted = entry is not None and (entry.target.tests.enabled or bool(attempt.by))
+        return wanted and base_url == state.settings.environment.base_url

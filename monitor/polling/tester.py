@@ -10,7 +10,7 @@ import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import clock, outcomes
-from monitor.core.attempt import Attempt, CampaignTests, Trigger, login_of, server_of
+from monitor.core.attempt import Attempt, CampaignTests, Result, Trigger, login_of, server_of
 from monitor.core.connection_tests import Plan, Tested, plan, probe
 from monitor.core.guards import (
     EnvironmentTests,
@@ -138,7 +138,7 @@ class Tester:
             wanted=settings.covers(seen) and entry.target.muted_status is None,
             held=hold.why if hold is not None and held else "",
             blocked_since=min(guards.login.fails, default=None) if blocked else None,
-            same_login=self._book.campaigns_on(login_of(seen)) if blocked else 0,
+            same_login=self._book.campaigns_on(login_of(seen)) if guards.login.fails else 0,
             since=guards.environment.on_since,
             guards=guards,
         )
@@ -165,7 +165,7 @@ class Tester:
             self._put_environment(tests.resumed(now))
         elif not state.status.breaker_open and now - idle_since >= every:
             # They could not run for so long: begin anew, each campaign at its own minute.
-            self._put_environment(replace(tests, on_since=now))
+            self._put_environment(replace(tests, on_since=now, round_over=False))
 
     def suspend(self, by: str) -> None:
         """Have no test run any more, until `resume`; where tests are off there is none."""
@@ -239,6 +239,8 @@ class Tester:
             self.guards(None), login=self._book[attempt.login], host=self._book[attempt.server]
         )
         tests = entry.status.tests if entry else CampaignTests().begun(attempt)
+        if tests.last is not None and tests.last.ended_at is None:
+            attempt = tests.last  # its instants have gone along with a step of our clock
         ahead = clock.ahead(state.status, now)[0]
         step = outcomes.end(Step(attempt, tests, guards), answer, now, ahead)
         notes = tuple[Event, ...]()
@@ -246,7 +248,31 @@ class Tester:
             notes = (outcomes.note_of_test(step.attempt, entry.labels),)
             _log_note(notes[0])
         self._put(step, notes)
+        self._end_round()
         return step
+
+    def _end_round(self) -> None:
+        """Log what the first round came to, once each campaign has had a test, or can have none."""
+        state, tests = self.state, self.state.status.tests
+        counts = {one.value: 0 for one in Result} | {"held_back": 0}
+        if tests.round_over or tests.on_since is None:
+            return
+        for key, entry in state.entries.items():
+            tested, last, hold = self.tested(key), entry.status.tests.last, self.holds.get(key)
+            if entry.status.polled_at is None:
+                return
+            if not tested.wanted:
+                continue
+            if last is not None and last.at >= tests.on_since:
+                counts[last.result.value] += 1
+            elif tested.config is not None and tested.recorded_at >= tests.on_since:
+                counts["passed" if tested.config.last_test_success else "failed"] += 1
+            elif hold is not None and hold.until is None:
+                counts["held_back"] += 1
+            else:
+                return
+        self._put_environment(replace(tests, round_over=True))
+        log.info("first_round_complete", environment=state.name, **counts)
 
     def _put(self, step: Step, notes: tuple[Event, ...] = ()) -> None:
         """Put in force and store what a test changes."""

@@ -85,7 +85,7 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
             return unhealthy(f"last test failed {when}", evidence, since=tested_at)
         said = f'TalkOver says: "{ours.cause}"' if ours.cause else "no cause is known"
         evidence |= {"cause": said, "tested_by": "monitor", **_changed_before(inputs, ours)}
-        if testing.same_login > 1:
+        if testing.same_login > 1 and ours.login_failed:
             evidence["same_login"] = str(testing.same_login)
         after, passed_at = inputs.target.tests.confirm_after, inputs.last_known.last_passed_at
         if not tests.confirmed(ours, passed_at, after):
