@@ -143,6 +143,9 @@ def recorded(tested: Tested, guards: Guards) -> tuple[CampaignTests, Guards]:
         login = guards.login.recorded(at, passed=passed, ours=ours is not None)
         guards = replace(guards, login=login)
     host = replace(guards.host, last_at=max(guards.host.last_at or 0.0, at))
+    if ours is not None and tests is not before and passed:
+        # It was counted as a failed login, for its answer was lost.
+        host = replace(host, failures=tuple(one for one in host.failures if one != ours.at))
     guards = replace(guards, host=host)
     if ours is not None and tests is not before:
         environment = guards.environment.ended(ours, tested.now)
