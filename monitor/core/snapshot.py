@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
+from monitor.core.guards import Hold
+from monitor.core.guards import Reason as HeldBy
 from monitor.core.model import (
     AlertLabels,
     EventKind,
@@ -106,6 +108,8 @@ class EnvironmentSnapshot:
     lag_seconds: Seconds = 0.0  # how late the most overdue poll is
     polled: int = 0  # campaigns polled in the running sweep
     listing_error: PollError | None = None  # why the last listing failed
+    tests_on: bool = False  # connection tests, for one of the campaigns at least
+    holds: Mapping[str, Hold] = field(default_factory=dict)  # what holds tests back, by campaign
 
     def active_alerts(self) -> Iterator[ActiveAlert]:
         """Yield the active alerts of the environment itself."""
@@ -136,6 +140,11 @@ class EnvironmentSnapshot:
         outdated = partial(replace, verdict=Verdict.UNKNOWN, summary=summary)
         healthy = [name for name, finding in found.items() if finding.verdict is Verdict.HEALTHY]
         return {**found, **{name: outdated(found[name]) for name in healthy}}
+
+    def held_back(self) -> dict[HeldBy, int]:
+        """Return how many campaigns' tests are held back by what; every reason is there."""
+        counter = Counter(self.holds[key].reason for key in self.holds.keys() & self.campaigns)
+        return {reason: counter[reason] for reason in HeldBy}
 
     def counts(self) -> dict[Health, int]:
         """Return how many campaigns have each health; every health is there."""

@@ -94,6 +94,7 @@ class Poller:
             self._queue.discard(key)
         anew = self.state.configure(settings)
         self.tester.configure()
+        self.own.show_tests(self.state.name, on=settings.tests_on)
         self._next_first_poll = 0.0
         if not settings.discovers:
             self._queue.discard(LISTING)
@@ -124,6 +125,8 @@ class Poller:
             lag_seconds=0.0 if due is None else max(0.0, mono - due),
             polled=len(settings.targets) - len(state.unswept),
             listing_error=state.listing_error,
+            tests_on=settings.tests_on,
+            holds=dict(self.tester.holds),
         )
 
     async def run(self) -> None:

@@ -72,11 +72,18 @@ class GuardBook:
 class Tester:
     """The connection tests of one environment; `holds` says of which campaigns what holds them."""
 
-    def __init__(self, state: EnvironmentState, book: GuardBook) -> None:
-        """Test under `book`'s guards, which all environments share."""
+    __test__ = False  # no test case of pytest's
+
+    def __init__(
+        self,
+        state: EnvironmentState,
+        book: GuardBook,
+        count: Callable[[Attempt], None] = lambda _: None,
+    ) -> None:
+        """Test under `book`'s guards, which all environments share; `count` takes what ended."""
         self.holds: dict[str, Hold] = {}
         self.under_way: Attempt | None = None
-        self._state, self._book = state, book
+        self._state, self._book, self._count = state, book, count
 
     def configure(self) -> None:
         """Take that the environment has started, or has other settings."""
@@ -209,6 +216,8 @@ class Tester:
         ahead = clock.ahead(state.status, now)[0]
         step = outcomes.end(Step(attempt, tests, guards), answer, now, ahead, hosts)
         notes = tuple[Event, ...]()
+        if step.attempt.ended_at is not None and state.settings.tests_on:
+            self._count(step.attempt)
         if step.attempt.ended_at is not None and entry is not None:
             notes = (outcomes.note_of_test(step.attempt, entry.labels),)
             _log_note(notes[0])

@@ -13,7 +13,7 @@ from support.scrapes import VERSION, scrape, some_own_metrics
 CALLS = {"environment": "production", "endpoint": "sftp"}
 
 
-@pytest.mark.parametrize("endpoint", ["sftp", "campaigns"])
+@pytest.mark.parametrize("endpoint", ["sftp", "campaigns", "test"])
 def test_calls_of_every_endpoint_start_at_0_for_every_reason_of_the_closed_list(
     endpoint: str,
 ) -> None:
