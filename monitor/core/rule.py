@@ -63,7 +63,7 @@ class BaseRule(ABC):
         dataclass(frozen=True, kw_only=True)(cls)
 
     def severity_of(self, found: Finding | Alert) -> Severity:
-        """Return how loud a finding or an alert is: as set, unless the rule tells cases apart."""
+        """Return how loud a finding or an alert is: as set, unless the rule grades its cases."""
         return self.severity
 
 
