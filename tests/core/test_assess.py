@@ -199,7 +199,8 @@ def test_a_discovered_campaign_misses_its_config_once_a_later_listing_still_has_
 
 
 def test_a_decision_has_a_finding_of_every_enabled_rule() -> None:
-    target = a_target({"disabled": {"enabled": False}})
+    # path_inaccessible is about tests of ours alone: unknown without any.
+    target = a_target({name: {"enabled": False} for name in ("disabled", "path_inaccessible")})
     decision = assess(a_status(), target, a_config(), NOW, remind_every={})
     assert list(decision.findings) == list(target.rules)
     assert {finding.verdict for finding in decision.findings.values()} == {Verdict.HEALTHY}
