@@ -57,6 +57,14 @@ ENVIRONMENT_FAMILIES: Mapping[str, str] = {
 }
 """Name and help of every gauge that is labelled by the environment only, as `_of_its_own`."""
 
+# Of connection tests and call times: where there are none, there is not even the heading.
+_OPTIONAL = {
+    "campaign_next_calls_timestamp_seconds",
+    "sftp_path_accessible",
+    "connection_tests_enabled",
+    "connection_tests_held_back",
+}
+
 SINK_FAMILIES: Mapping[str, str] = {
     "sink_pending_events": "Events that wait to be delivered to a sink.",
     "sink_oldest_pending_timestamp_seconds": "Since when the oldest of them waits.",
@@ -234,7 +242,8 @@ def _gauges(
 def _family(name: str, about: str, lines: Iterable[bytes]) -> bytes:
     """Return a gauge with all its lines; `about` has neither a backslash nor a newline in it."""
     head = f"# HELP {_PREFIX}{name} {about}\n# TYPE {_PREFIX}{name} gauge\n".encode()
-    return b"".join([head, *lines])
+    page = b"".join([head, *lines])
+    return b"" if name in _OPTIONAL and page == head else page
 
 
 def _line(name: str, labels: str, value: float | None) -> bytes:

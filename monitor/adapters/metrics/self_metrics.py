@@ -21,6 +21,7 @@ from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
 
 ENDPOINTS = ("sftp", "campaigns")  # those of the API that are called; the label `endpoint`
 TEST = "test"  # one more, where connection tests are on
+STATUSES = tuple(one for one in EventStatus if one is not EventStatus.RECORDED)  # of alerts
 _CALL, _EVENT = ("environment", "endpoint"), ("environment", "severity", "status")
 
 
@@ -47,7 +48,8 @@ class SelfMetrics(Collector):
         self._request_failures = counter("api_request_failures", about, (*_CALL, "reason"))
         about = "How long a call to the TalkOver API took, body included."
         self._request_duration = histogram("api_request_duration_seconds", about, _CALL)
-        self._tests, self._test_duration = _of_tests(registry)
+        # Not in the registry: while tests are off there is not even their heading.
+        self._tests, self._test_duration = _of_tests()
         self._events = counter("events", "Alert events that were decided.", _EVENT)
         self._sink_failures = counter(
             "sink_failures", "Deliveries of events to a sink that failed.", ("sink",)
@@ -74,12 +76,14 @@ class SelfMetrics(Collector):
         about = "Operational log lines that were lost because standard output was not read."
         dropped = self._lines_dropped()
         yield CounterMetricFamily("sftp_monitor_log_lines_dropped", about, value=dropped)
+        families = (*self._tests.collect(), *self._test_duration.collect())
+        yield from (family for family in families if family.samples)
 
     def prepare(self, environment: str) -> None:
         """Start an environment's counters at 0, so that the first failure is an increase."""
         for endpoint in ENDPOINTS:
             self._prepare_endpoint(environment, endpoint)
-        for severity, status in product(Severity, EventStatus):
+        for severity, status in product(Severity, STATUSES):
             self._events.labels(environment, severity.value, status.value)
 
     def _prepare_endpoint(self, environment: str, endpoint: str) -> None:
@@ -145,9 +149,9 @@ class SelfMetrics(Collector):
         self._config_hash.set(int.from_bytes(digest[:6]))
 
 
-def _of_tests(registry: prometheus.CollectorRegistry) -> tuple[Counter, Histogram]:
+def _of_tests() -> tuple[Counter, Histogram]:
     """Return what counts connection tests by their results, and how long they took."""
     about, labels = "Connection tests of ours, by their result.", ("environment", "result")
-    tests = Counter("connection_tests", about, labels, namespace="sftp_monitor", registry=registry)
+    tests = Counter("connection_tests", about, labels, namespace="sftp_monitor", registry=None)
     name, about = "connection_test_duration_seconds", "How long a connection test took."
-    return tests, Histogram(name, about, labels[:1], namespace="sftp_monitor", registry=registry)
+    return tests, Histogram(name, about, labels[:1], namespace="sftp_monitor", registry=None)
