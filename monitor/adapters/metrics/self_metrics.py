@@ -21,6 +21,7 @@ from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
 
 ENDPOINTS = ("sftp", "campaigns")  # those of the API that are called; the label `endpoint`
 TEST = "test"  # one more, where connection tests are on
+TEST_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120)  # seconds; a dead server takes a minute
 STATUSES = tuple(one for one in EventStatus if one is not EventStatus.RECORDED)  # of alerts
 _CALL, _EVENT = ("environment", "endpoint"), ("environment", "severity", "status")
 
@@ -154,4 +155,7 @@ def _of_tests() -> tuple[Counter, Histogram]:
     about, labels = "Connection tests of ours, by their result.", ("environment", "result")
     tests = Counter("connection_tests", about, labels, namespace="sftp_monitor", registry=None)
     name, about = "connection_test_duration_seconds", "How long a connection test took."
-    return tests, Histogram(name, about, labels[:1], namespace="sftp_monitor", registry=None)
+    duration = Histogram(
+        name, about, labels[:1], namespace="sftp_monitor", registry=None, buckets=TEST_BUCKETS
+    )
+    return tests, duration
