@@ -3,7 +3,7 @@
 Synchronous, as the environment's state is: between a look at a guard and its use nothing awaits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -11,9 +11,9 @@ import structlog
 from monitor.adapters.store import Change
 from monitor.core import clock, outcomes
 from monitor.core.attempt import Attempt, CampaignTests, Trigger, login_of, server_of
-from monitor.core.connection_tests import Plan, Tested, plan
+from monitor.core.connection_tests import Plan, Tested, plan, probe
 from monitor.core.guards import EnvironmentTests, Guard, Guards, Hold, Reason, Suspension
-from monitor.core.model import HOUR, Event, Instant, Observation, SftpConfig, TestAnswer
+from monitor.core.model import HOUR, Event, Observation, SftpConfig, TestAnswer
 from monitor.core.outcomes import Step
 from monitor.core.rule import Testing
 from monitor.core.snapshot import Entry
@@ -39,14 +39,16 @@ class GuardBook:
 
     def restore(self, known: Mapping[str, Guard]) -> None:
         """Take those of before the start: what was under way then counts as failed."""
-        self._known = {key: guard.restored() for key, guard in known.items()} | self._known
+        now = self._clock.wall()
+        restored = {key: one.restored().redated(latest=now) for key, one in known.items()}
+        self._known = restored | self._known
 
     def __getitem__(self, key: str) -> Guard:
         """Return a guard; its instants go along with the steps of our clock."""
         offset = self._clock.wall() - self._clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
-            self._known = {key: one.stepped(step) for key, one in self._known.items()}
+            self._known = {key: one.redated(by=step) for key, one in self._known.items()}
             self._save(Change(guards=dict(self._known)))
         return self._known.get(key, Guard())
 
@@ -83,6 +85,7 @@ class Tester:
         """Test under `book`'s guards, which all environments share; `count` takes what ended."""
         self.holds: dict[str, Hold] = {}
         self.under_way: Attempt | None = None
+        self._probed: str | None = None
         self._state, self._book, self._count = state, book, count
 
     def configure(self) -> None:
@@ -93,14 +96,6 @@ class Tester:
             self._put_environment(EnvironmentTests())
         elif tests.on_since is None:
             self._put_environment(replace(tests, on_since=now))
-        else:
-            self._note_gap(self._state.status.called_at or now, now)
-
-    def _note_gap(self, idle_since: Instant, now: Instant) -> None:
-        """Have tests begin anew where they could not run for as long as they are apart."""
-        every = self._state.settings.environment.resolved.tests.every
-        if now - idle_since >= every:
-            self._put_environment(replace(self._state.status.tests, on_since=now))
 
     def tested(self, key: str) -> Tested:
         """Return what a campaign's tests depend on now."""
@@ -140,12 +135,34 @@ class Tester:
             planned = planned._replace(at=max(planned.at or until, until), hold=hold)
         if planned is not None and planned.hold is not None:
             self.holds[key] = planned.hold
+            if planned.hold.reason is Reason.SUSPENDED:
+                # When that is over each waits for its own minute: see `decided`.
+                planned = planned._replace(at=None)
+        if key == self._probed and self._may_probe([key]) is not None:
+            planned = Plan(tested.now, Trigger.PROBE)
         return planned
+
+    def probe(self) -> str | None:
+        """Return the campaign that is to be polled and probed now, as tests fail everywhere."""
+        if self._state.status.tests.failing_since is None or self.under_way is not None:
+            self._probed = None
+            return None
+        key = self._may_probe(self._state.entries)
+        new, self._probed = key != self._probed, key
+        return key if new else None
+
+    def _may_probe(self, keys: Iterable[str]) -> str | None:
+        tested = (self.tested(key) for key in keys)
+        pairs = ((one, self.guards(one.config)) for one in tested)
+        found = probe(pairs, self._state.status.tests)
+        return found[1] if found is not None and found[0] <= self._state.now() else None
 
     def for_rules(self, key: str, seen: Observation) -> Testing:
         """Return where a campaign's tests stand, for the decision on what was just seen."""
         entry = self._state.entries.get(key)
-        if entry is None or not entry.target.tests.enabled or not isinstance(seen, SftpConfig):
+        if entry is None or not isinstance(seen, SftpConfig):
+            return Testing()
+        if not (self._state.settings.tests_on or entry.status.tests.attempts):
             return Testing()
         settings, guards, hold = entry.target.tests, self.guards(seen), self.holds.get(key)
         blocked, now = guards.blocked(settings), self._state.now()
@@ -153,37 +170,35 @@ class Tester:
         return Testing(
             wanted=settings.covers(seen) and entry.target.muted_status is None,
             held=hold.why if hold is not None and held else "",
-            blocked_since=min(guards.login.failures, default=None) if blocked else None,
+            blocked_since=min(guards.login.fails, default=None) if blocked else None,
             same_login=self._book.campaigns_on(login_of(seen)) if blocked else 0,
             since=guards.environment.on_since,
+            guards=guards,
         )
 
-    def decided(self, before: EnvironmentStatus, was: Entry, entry: Entry) -> None:
+    def decided(
+        self, before: EnvironmentStatus, was: Entry, entry: Entry, guards: Guards | None
+    ) -> None:
         """Take a decision on a campaign: what its record says of its login, and what changed."""
         state, config = self._state, entry.status.last_known.config
         now, changes = state.now(), entry.status.last_known.changes
-        if (
-            changes
-            and changes[-1].at == entry.status.polled_at
-            and changes != was.status.last_known.changes
-        ):
+        if changes != was.status.last_known.changes:
             note = outcomes.note_of_change(entry.status, changes[-1], entry.labels)
             _log_note(note)
             state.save(Change(events=(note,)))
+        if guards is not None and config is not None:
+            self._book[login_of(config)], self._book[server_of(config)] = guards.login, guards.host
         if not state.settings.tests_on:
             return
-        if before.breaker_open and not state.status.breaker_open:
-            opened = [at for at in (before.outage_at, before.rejected_at) if at is not None]
-            self._note_gap(min(opened, default=now), now)
-        suspended = state.status.tests.suspended
-        if suspended is not None and suspended.until is not None and suspended.until <= now:
-            self._put_environment(state.status.tests.resumed(now))
-        if entry.status.error is None and config is not None and config.last_test_at is not None:
-            at = min(config.last_test_at - clock.ahead(state.status, now)[0], now)
-            ours = entry.status.tests.on_record(config) is not None
-            for name in (login_of(config), server_of(config)):
-                passed = bool(config.last_test_success)
-                self._book[name] = self._book[name].recorded(at, passed=passed, ours=ours)
+        tests = state.status.tests
+        opened = (before.outage_at, before.rejected_at) if before.breaker_open else ()
+        idle_since = min((at for at in opened if at is not None), default=now)
+        every = state.settings.environment.resolved.tests.every
+        if tests.suspended is not None and not tests.suspended.lasts(now):
+            self._put_environment(tests.resumed(now))
+        elif not state.status.breaker_open and now - idle_since >= every:
+            # They could not run for so long: begin anew, each campaign at its own minute.
+            self._put_environment(replace(tests, on_since=now))
 
     def begin(self, key: str) -> Step | None:
         """Take all that a test needs, if one is due now, and have it stored; None: none is."""
@@ -204,17 +219,12 @@ class Tester:
         """Take what came of a test; where it was none, the step's campaign has no such attempt."""
         self.under_way, state = None, self._state
         now, entry = state.now(), state.entries.get(attempt.campaign_id)
-        hosts = {
-            key: server_of(config)
-            for key in (*state.status.tests.passed, attempt.campaign_id)
-            if key in state.entries and (config := state.entries[key].status.last_known.config)
-        }
         guards = replace(
             self.guards(None), login=self._book[attempt.login], host=self._book[attempt.server]
         )
         tests = entry.status.tests if entry else CampaignTests().begun(attempt)
         ahead = clock.ahead(state.status, now)[0]
-        step = outcomes.end(Step(attempt, tests, guards), answer, now, ahead, hosts)
+        step = outcomes.end(Step(attempt, tests, guards), answer, now, ahead)
         notes = tuple[Event, ...]()
         if step.attempt.ended_at is not None and state.settings.tests_on:
             self._count(step.attempt)

@@ -79,7 +79,7 @@ def test_every_file_of_the_rules_has_its_rules_in_the_table() -> None:
     assert files - {"__init__", "table"} == in_the_table
 
 
-def test_what_stops_the_import_is_critical_all_others_warn() -> None:
+def test_what_stops_an_import_is_critical_all_else_warns() -> None:
     critical = {name for name, cls in RULES.items() if cls().severity is Severity.CRITICAL}
     assert critical == {"missing", "failed_test", "path_inaccessible"}
     assert {cls().severity for cls in RULES.values()} == {Severity.CRITICAL, Severity.WARNING}
