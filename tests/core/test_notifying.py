@@ -27,7 +27,7 @@ def test_one_event_where_what_was_told_differs_from_what_is_so_else_none(
 ) -> None:
     alert = Alert(rule="failed_test", state=state, muted_by=muted_by, seq=7)
     if was_told:
-        alert = replace(alert, notified=True, notified_at=NOW, notified_severity=Severity.CRITICAL)
+        alert = replace(alert, notified=True, notified_at=NOW, notified_severity=Severity.INFO)
     so_now = state is AlertState.FIRING and muted_by is None
     after, telling = due_event(alert, FailedTest(), SUBJECT, {})
     assert after.notified is so_now
@@ -89,11 +89,11 @@ def test_a_muted_alert_is_not_reminded_and_its_clock_starts_anew_when_it_is_told
     ]
 
 
-def test_another_severity_than_the_one_sent_is_an_update_and_no_reminder() -> None:
+def test_a_reminder_goes_by_the_severity_that_was_told() -> None:
     every = {Severity.CRITICAL: HOUR}
-    after, telling = due_event(FIRING, FailedTest(severity=Severity.WARNING), SUBJECT, every)
-    assert telling is EventStatus.UPDATED
-    assert (after.notified_severity, after.notified_at) == (Severity.WARNING, NOW)
+    _, telling = due_event(FIRING, FailedTest(severity=Severity.WARNING), SUBJECT, every)
+    assert telling is not None
+    assert telling is EventStatus.REMINDER
 
 
 # --- a changed config
