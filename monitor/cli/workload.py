@@ -96,11 +96,12 @@ def _summary(work: Workload, now: Instant) -> str:
     # Each at its own minute; where the budget's share or a gap is too small, that decides.
     slowest = max(1.0, *(need for need, _ in _needs(work)))
     takes = max(every, DAY if work.open_seconds < DAY else 0.0) * slowest
+    ends_at = (now if work.on_since is None else work.on_since) + takes
     began = "begun now, " if work.on_since is None else ""
-    ends = rfc3339((now if work.on_since is None else work.on_since) + takes)
+    ends = f"{began}until {rfc3339(ends_at)}" if ends_at > now else f"over at {rfc3339(ends_at)}"
     return (
         f"{environment.name}: {a_day:g} connection tests a day of {len(work.campaigns)} campaigns, "
-        f"{part} of the budget; the first round takes {span(takes)}, {began}until {ends}"
+        f"{part} of the budget; the first round takes {span(takes)}, {ends}"
     )
 
 

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from monitor.adapters.store import Change, Loaded, Store
 from monitor.cli.workload import describe_tests
 from monitor.core.discovery import TargetSet
 from monitor.core.guards import EnvironmentTests
-from monitor.core.model import HOUR, CallTimes, ListedCampaign
+from monitor.core.model import DAY, HOUR, CallTimes, ListedCampaign
 from monitor.core.status import CampaignStatus, EnvironmentStatus, LastKnown
 from support.builders import NOW, a_config
 from support.command import called, write_config
@@ -62,13 +64,15 @@ def test_it_says_how_many_tests_which_share_and_when_the_first_round_ends(tmp_pa
     )
 
 
-def test_a_round_that_has_begun_ends_when_it_will(tmp_path: Path) -> None:
-    tests = EnvironmentTests(on_since=NOW - HOUR)
+@pytest.mark.parametrize(
+    ("began", "ends"),
+    [(HOUR, "until 2027-01-16T07:00:00Z"), (3 * DAY, "over at 2027-01-13T08:00:00Z")],
+)
+def test_a_round_that_has_begun_ends_when_it_will(tmp_path: Path, began: float, ends: str) -> None:
+    tests = EnvironmentTests(on_since=NOW - began)
     state = Loaded(environments={"production": EnvironmentStatus(name="production", tests=tests)})
     first, _ = said(tmp_path, with_campaigns(2, "connection_tests: {enabled: true}"), state)
-    assert first.endswith(
-        "under 0.1% of the budget; the first round takes 1 d, until 2027-01-16T07:00:00Z"
-    )
+    assert first.endswith(f"under 0.1% of the budget; the first round takes 1 d, {ends}")
 
 
 def test_several_tests_a_day_are_as_many_as_fit_into_between(tmp_path: Path) -> None:
