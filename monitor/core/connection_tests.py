@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
+from math import floor
 from typing import NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
@@ -240,7 +241,7 @@ class Opening(NamedTuple):
         days = max(1, round(every / DAY))
         for day, begin, end in self.days_from(after):
             # One on every so many days; or in a day as many as fit into it.
-            first = begin + phase * min(every, end - begin)
+            first = begin + floor(phase * min(every, end - begin))
             own = int(phase * 1000 + day.toordinal()) % days == 0
             passed = max(0.0, (after - first) // every + 1)
             at = first + passed * every
