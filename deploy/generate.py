@@ -47,6 +47,20 @@ DESCRIPTIONS = {
 """,
 }
 
+IMPACTS = {
+    # With the time of the evaluation, which templates cannot ask for.
+    "campaign": """\
+          impact: &campaign_impact >-
+            {{ with printf
+            "sftp_monitor_campaign_next_calls_timestamp_seconds{environment=%q,campaign_id=%q} - time()"
+            $labels.environment $labels.campaign_id | query }}{{ $in := . | first | value
+            }}{{ if gt $in 0.0 }}calls start in {{ $in | humanizeDuration }}{{ else
+            }}calling now{{ end }}{{ end }}
+""",
+    "environment": "",
+}
+"""What is at stake; empty where the metric is absent."""
+
 DASHBOARDS = {
     "campaign": "http://localhost:3000/d/sftp-monitor?var-environment={{ $labels.environment }}"
     "&var-campaign={{ $labels.campaign_id }}",
@@ -101,7 +115,7 @@ def _alerts() -> Iterator[str]:
     ):
         # What all of a table share is written out once, and referred to by its YAML anchor.
         description = f"&of_{about} >-\n{DESCRIPTIONS[about]}"
-        dashboard = f"&{about}_dashboard {DASHBOARDS[about]}\n"
+        dashboard, impact = f"&{about}_dashboard {DASHBOARDS[about]}\n", IMPACTS[about]
         for name, rule in table.items():
             yield f"""\
       - alert: {rule.alertname}
@@ -109,11 +123,13 @@ def _alerts() -> Iterator[str]:
         annotations:
           summary: "{where}: {rule.meaning}"
           description: {description}\
+{impact}\
           next_step: >-
             {rule.next_step}
           runbook_url: {RUNBOOKS.replace("{rule}", name)}
           dashboard_url: {dashboard}"""
             description, dashboard = f"*of_{about}\n", f"*{about}_dashboard\n"
+            impact = f"          impact: *{about}_impact\n" if impact else ""
 
 
 def _rows(links: str) -> Iterator[str]:

@@ -216,10 +216,10 @@ class EventRecord:
     next_step: Sentence
     runbook_url: str
     url: str | None
-    reason: str | None
-    muted_by: str | None
     impact: Sentence | None
     impact_at: Instant | None
+    reason: str | None
+    muted_by: str | None
     initial: bool
     redelivery: bool
     durable: bool

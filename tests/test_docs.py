@@ -220,7 +220,8 @@ def test_make_help_names_what_a_newcomer_needs() -> None:
 def test_the_example_of_an_alert_has_fields_of_an_alert_only() -> None:
     (example,) = re.findall(r"^```json\n(.*?)^```", text_of(README), re.MULTILINE | re.DOTALL)
     shown = json.loads(example)
-    said = event_json(replace(FIRING, epoch="e90c4"), Links("https://runbooks.example/{rule}"))
+    event = replace(FIRING, epoch="e90c4", impact="calling now until 17:00")
+    said = event_json(event, Links("https://runbooks.example/{rule}"))
     assert shown.keys() - {LEFT_OUT} <= said.keys()
     assert {name: type(value) for name, value in shown.items() if name != LEFT_OUT} == {
         name: type(said[name]) for name in shown if name != LEFT_OUT

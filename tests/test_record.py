@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.config.formats import too_long
-from monitor.core.model import EventStatus, Severity
+from monitor.core.model import EventKind, EventStatus, Severity
 from monitor.serialize import LINE_LIMIT, Links, event_json, event_line
 from support.events import FIRING
 
@@ -18,8 +18,8 @@ FIELDS = [
     "timestamp", "level", "event", "status", "event_id", "fingerprint", "epoch", "seq", "rule",
     "severity", "previous_severity", "environment", "campaign_id", "campaign_name", "labels",
     "sftp_host", "import_schedule", "summary", "since", "observed_at", "last_passed_at",
-    "evidence", "next_step", "runbook_url", "url", "reason", "muted_by", "initial",
-    "redelivery", "durable",
+    "evidence", "next_step", "runbook_url", "url", "impact", "impact_at", "reason", "muted_by",
+    "initial", "redelivery", "durable",
 ]  # fmt: skip
 
 
@@ -53,6 +53,22 @@ def test_an_alert_of_the_environment_has_no_campaign_and_no_page_of_it() -> None
     said = event_json(replace(FIRING, campaign_id=None, epoch="e"), LINKS)
     assert said["campaign_id"] is None
     assert said["url"] is None
+
+
+def test_an_event_says_what_is_at_stake_where_that_is_known() -> None:
+    event = replace(FIRING, impact="calls start Mon 09:00 UTC, in 4 h", impact_at=1_800_000_000.0)
+    said = event_json(replace(event, epoch="e"), LINKS)
+    assert said["impact"] == "calls start Mon 09:00 UTC, in 4 h"
+    assert said["impact_at"] == "2027-01-15T08:00:00.000Z"
+    unknown = event_json(replace(FIRING, epoch="e"), LINKS)
+    assert (unknown["impact"], unknown["impact_at"]) == (None, None)
+
+
+def test_a_note_of_the_history_is_no_alert_and_has_no_runbook() -> None:
+    note = replace(FIRING, kind=EventKind.TEST, status=EventStatus.RECORDED, rule="connection_test")
+    said = event_json(replace(note, epoch="e"), LINKS)
+    assert (said["event"], said["status"]) == ("connection_test", "recorded")
+    assert said["runbook_url"] == ""
 
 
 def test_an_updated_event_names_the_severity_that_was() -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
+from monitor.adapters.store import Loaded, StorageError, read_state
+from monitor.cli.workload import describe_tests
 from monitor.config import Config, effective_yaml, format_duration, json_schema, load_config, notes
 from monitor.core.budget import PACE, Budget, effective_interval
 from monitor.core.model import MINUTE
 from monitor.core.text import span
+from monitor.daemon import SystemClock
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 
@@ -23,9 +26,9 @@ def config() -> None:
 @config.command()
 @_FILE
 def check(file: Path) -> None:
-    """Validate FILE: every problem at once, and what interval the budget really gives."""
+    """Validate FILE: every problem at once, what interval the budget gives, what tests come to."""
     checked = load_config(file, os.environ)
-    for line in [*describe_budgets(checked), *notes(checked)]:
+    for line in [*describe_budgets(checked), *_describe_tests(checked), *notes(checked)]:
         click.echo(line)
     click.echo(f"{file}: ok")
 
@@ -41,6 +44,19 @@ def show(file: Path) -> None:
 def schema() -> None:
     """Print the JSON Schema of the config file, for editors."""
     click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _describe_tests(config: Config) -> list[str]:
+    """Return what connection tests come to, by the file and, where there is one, by the state."""
+    now, nothing = SystemClock().wall(), Loaded()
+    found = list(describe_tests(config, nothing, now))
+    # Where tests are off the state is nobody's business.
+    if not found:
+        return []
+    try:
+        return list(describe_tests(config, read_state(config.state.path), now))
+    except StorageError as error:
+        return [*found, f"hosts and discovered campaigns are not known: {error}"]
 
 
 def describe_budgets(config: Config) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
+from monitor.config import sections as s
 from monitor.config import types as t
 from monitor.config.formats import matches
 from monitor.config.keys import Conflict, Layer, Section, key, made
@@ -37,8 +38,8 @@ class Campaign(Section):
     id: t.CampaignId = key(..., "the campaign's id, as in its address in TalkOver")
     name: t.Words = key("", "its name, for people")
     labels: t.Labels = key({}, "labels on its alerts, over those of its environment")
-    rules: t.CampaignRules = made(t.no_rules, {}, "settings of its rules, over all others")
-    connection_tests: t.CampaignTests = made(t.no_tests, {}, "those of its tests, likewise")
+    rules: s.CampaignRules = made(s.no_rules, {}, "settings of its rules, over all others")
+    connection_tests: s.CampaignTests = made(s.no_tests, {}, "those of its tests, likewise")
     # None where the file is silent: an override is stronger than the default, not than the file.
     expect_sftp: t.TrueOrFalse | None = key(
         None,
@@ -63,8 +64,8 @@ class Override(Section):
 
     match: Match = key(..., "which campaigns this is for")
     labels: t.Labels = key({}, "labels on their alerts, over those of the environment")
-    rules: t.CampaignRules = key({}, "settings of their rules, over those of the environment")
-    connection_tests: t.CampaignTests = key({}, "those of their tests, likewise")
+    rules: s.CampaignRules = key({}, "settings of their rules, over those of the environment")
+    connection_tests: s.CampaignTests = key({}, "those of their tests, likewise")
     expect_sftp: t.TrueOrFalse | None = key(
         None, "whether they must have a config, over the default of campaigns and of discovery"
     )
@@ -103,8 +104,8 @@ class Environment(Section):
     requests_per_minute: t.Count = key(100, "the plan's limit, for all that uses the token")
     budget_share: t.Share = key(0.5, "the part of it that the monitor may use")
     labels: t.Labels = key({}, "labels on the alerts of its campaigns, and on its own")
-    rules: t.Rules = key({}, "settings of rules, over the global ones")
-    connection_tests: t.ConnectionTests = key({}, "of its tests, over the global ones")
+    rules: s.Rules = key({}, "settings of rules, over the global ones")
+    connection_tests: s.ConnectionTests = key({}, "of its tests, over the global ones")
     campaigns: t.Items[Campaign] = key([], "the campaigns to watch")
     discovery: Discovery = key({}, "campaigns that are found by listing them")
     overrides: t.Items[Override] = key(
@@ -149,7 +150,7 @@ def resolve(environment: Environment, rules: Layer, tests: Layer, known: Resolve
         "connection_tests": tests.under(environment.connection_tests),
     }
     copy = environment.model_copy(update=merged)
-    settings = t.settings(copy.rules)
+    settings = s.settings(copy.rules)
     own, after = resolve_rules(ENVIRONMENT_RULES, settings), settings[Unreadable.name]["after"]
     tested = TestSettings(**dict(copy.connection_tests))
     layers: list[Override | Campaign] = [*copy.overrides, *copy.campaigns]
@@ -193,8 +194,8 @@ def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target
 def own_settings(environment: Environment, campaign: Campaign) -> dict[str, Any]:
     """Return what overrides by name and a campaign of the file itself set, as the file has it."""
     layers = [*_matching(environment, campaign.name, ""), campaign]
-    rules = t.no_rules().under(*(one.rules for one in layers))
-    tests = t.no_tests().under(*(one.connection_tests for one in layers))
+    rules = s.no_rules().under(*(one.rules for one in layers))
+    tests = s.no_tests().under(*(one.connection_tests for one in layers))
     return {"rules": rules.written(), "connection_tests": tests.written()}
 
 
@@ -212,7 +213,7 @@ def _target(
     sources = tuple(map(id, (*over, *tests)))
     if sources not in shared:
         settings = TestSettings(**dict(environment.connection_tests.under(*tests)))
-        rules = resolve_rules(RULES, t.settings(environment.rules.under(*over)))
+        rules = resolve_rules(RULES, s.settings(environment.rules.under(*over)))
         if not settings.enabled:
             rules.pop(PathInaccessible.name, None)  # it is about nothing but tests of ours
         shared[sources] = rules, settings

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
+from monitor.config import sections as s
 from monitor.config import types as t
 from monitor.config.environments import Environment, own_settings
 from monitor.config.formats import format_duration
@@ -192,8 +193,8 @@ class Config(Section):
         min_length=1, description="one for each environment token of TalkOver"
     )
     polling: Polling = key({}, "how often the API is asked")
-    rules: t.Rules = key({}, "settings of rules, for all campaigns and environments")
-    connection_tests: t.ConnectionTests = key({}, "connection tests that the monitor runs itself")
+    rules: s.Rules = key({}, "settings of rules, for all campaigns and environments")
+    connection_tests: s.ConnectionTests = key({}, "connection tests that the monitor runs itself")
     alerts: Alerts = key({}, "how on-call is notified")
     notify: Notify = key({}, "who is notified beside the log, without Prometheus' rules")
     metrics: Metrics = key({}, "what Prometheus is given")

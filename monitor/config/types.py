@@ -1,35 +1,26 @@
-"""The types that keys of the file have; that of `rules` is made from the rules' own classes."""
+"""The types that keys of the file have; `sections` has those of rules and connection tests."""
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
-from functools import cache, partial
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    GetPydanticSchema,
-    PlainSerializer,
     SecretStr,
-    TypeAdapter,
     ValidationInfo,
-    create_model,
 )
 
 from monitor.config import formats as f
 from monitor.config.document import Document
-from monitor.config.keys import Key, Layer, expand, key, literal, made
+from monitor.config.keys import Key, expand, literal
 from monitor.config.secrets import TokenSource
-from monitor.core import attempt
-from monitor.core.attempt import OF_ENVIRONMENTS, TestSettings, Window
-from monitor.core.environment_rules import ENVIRONMENT_RULES
-from monitor.core.model import PositiveSeconds, Seconds, Severity
-from monitor.core.rule import AgesBySchedule
-from monitor.core.rules import RULES
+from monitor.core.attempt import Window
+from monitor.core.model import Seconds, Severity
 from monitor.core.text import CAMPAIGN_ID
 from monitor.tls import client_context
 
@@ -215,93 +206,13 @@ _PORT = {**_STRING, "pattern": ":[0-9]{1,5}$"}
 Listen = Annotated[f.ListenAddress, Key(f.listen_address, f.AN_ADDRESS, _PORT)]
 
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
-_BETWEEN = Key(
-    f.window,
-    "a part of the day such as 05:00-20:00, or nothing for all of it",
-    {**_STRING, "pattern": f"^({_TIME}-{_TIME})?$"},
-    show=lambda window: "" if window is None else f.format_window(window),
-    pattern=f"({_TIME}-{_TIME})?",
-)
-
-_OF_SETTINGS: Mapping[Any, Any] = {
-    bool: TrueOrFalse,
-    int: WholeNumber,
-    float: Number,
-    str: Words,
-    Severity: SeverityName,
-    Seconds: Duration,
-    PositiveSeconds: PositiveDuration,
-    Mapping[str, Seconds]: Annotated[dict[str, Duration], OrNothing],
-    AgesBySchedule: Annotated[dict[ImportScheduleName, PositiveDuration], OrNothing],
-    Window | None: Annotated[Window | None, _BETWEEN],
-    attempt.Share: Share,
-    attempt.Count: Annotated[int, whole_number(1, 10)],
-}
-
-
-# Made when they are needed: a rule of a test's own counts as well.
-Rules = Annotated[
-    Layer,
-    GetPydanticSchema(lambda _, handler: handler(_rules("Rules", *RULES, *ENVIRONMENT_RULES))),
+Between = Annotated[
+    Window | None,
+    Key(
+        f.window,
+        "a part of the day such as 05:00-20:00, or nothing for all of it",
+        {**_STRING, "pattern": f"^({_TIME}-{_TIME})?$"},
+        show=lambda window: "" if window is None else f.format_window(window),
+        pattern=f"({_TIME}-{_TIME})?",
+    ),
 ]
-CampaignRules = Annotated[
-    Layer,
-    GetPydanticSchema(lambda _, handler: handler(_rules("CampaignRules", *RULES))),
-    PlainSerializer(Layer.written),
-]
-
-
-ConnectionTests = Annotated[
-    Layer, GetPydanticSchema(lambda _, handler: handler(_settings_section(TestSettings)))
-]
-CampaignTests = Annotated[
-    Layer,
-    GetPydanticSchema(lambda _, handler: handler(_settings_section(TestSettings, OF_ENVIRONMENTS))),
-    PlainSerializer(Layer.written),
-]
-
-
-@cache
-def _unset(section: type[Layer]) -> Layer:
-    # One for all: to make one for each of 10,000 campaigns takes as long as all their rest.
-    return section()
-
-
-def no_rules() -> Layer:
-    """Return the rules of a campaign that sets none."""
-    return _unset(_rules("CampaignRules", *RULES))
-
-
-def no_tests() -> Layer:
-    """Return the connection tests of a campaign that sets nothing of them."""
-    return _unset(_settings_section(TestSettings, OF_ENVIRONMENTS))
-
-
-def settings(rules: Layer) -> dict[str, dict[str, Any]]:
-    """Return the settings of rules: rule name → field → value."""
-    return {name: dict(section) for name, section in rules}
-
-
-@cache
-def _rules(name: str, *rules: str) -> type[Layer]:
-    """Return the section in which these rules can be set: one class, wherever it is used."""
-    known: Mapping[str, Any] = {**RULES, **ENVIRONMENT_RULES}
-    found: dict[str, Any] = {}
-    for rule in rules:
-        section = _settings_section(known[rule])
-        found[rule] = (section, made(partial(_unset, section), {}, known[rule].meaning))
-    return create_model(name, __base__=Layer, **found)
-
-
-@cache
-def _settings_section(cls: Any, but: frozenset[str] = frozenset()) -> type[Layer]:
-    hints, defaults = get_type_hints(cls, include_extras=True), cls()
-    found: dict[str, Any] = {}
-    for setting in fields(cls):
-        kind, default = _OF_SETTINGS[hints[setting.name]], getattr(defaults, setting.name)
-        written, name = TypeAdapter(kind).dump_python(default), setting.name.rstrip("_")
-        # `for_` is the key `for`.
-        if name not in but:
-            found[setting.name] = (kind, key(written, setting.metadata["help"], alias=name))
-    which = "Some" if but else ""
-    return create_model(f"{which}{cls.__name__}Settings", __base__=Layer, **found)

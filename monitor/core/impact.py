@@ -50,6 +50,8 @@ def with_impact(event: Event, calls: CallTimes) -> Event:
 
 def next_calls(calls: CallTimes, now: Instant) -> tuple[Instant, Instant] | None:
     """Return when calls begin and end next, those of now included; None where that is unknown."""
+    if not calls.windows:
+        return None
     day = _today(calls, now) - timedelta(days=1)
     if calls.first_day:
         day = max(day, date.fromisoformat(calls.first_day))

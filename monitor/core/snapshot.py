@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from monitor.core.attempt import login_of, server_of
 from monitor.core.connection_tests import Plan, Tested, plan
-from monitor.core.guards import Guard, Guards, Suspension
+from monitor.core.guards import Guard, Guards, Hold, Suspension
+from monitor.core.guards import Reason as HeldBy
 from monitor.core.model import (
     AlertLabels,
     EventKind,
@@ -124,6 +125,7 @@ class EnvironmentSnapshot:
     tests_on: bool = False  # connection tests, for one of the campaigns at least
     suspended: Suspension | None = None  # no test is run at its platform
     guards: Mapping[str, Guard] = field(default_factory=dict)  # by login, and by host and port
+    holds: Mapping[str, Hold] = field(default_factory=dict)  # what holds tests back, by campaign
 
     def active_alerts(self) -> Iterator[ActiveAlert]:
         """Yield the active alerts of the environment itself."""
@@ -164,6 +166,11 @@ class EnvironmentSnapshot:
         names = login_of(tested.config), server_of(tested.config)
         login, host = (self.guards.get(name, Guard()) for name in names)
         return plan(tested, replace(guards, login=login, host=host))
+
+    def held_back(self) -> dict[HeldBy, int]:
+        """Return how many campaigns' tests are held back by what; every reason is there."""
+        counter = Counter(self.holds[key].reason for key in self.holds.keys() & self.campaigns)
+        return {reason: counter[reason] for reason in HeldBy}
 
     def counts(self) -> dict[Health, int]:
         """Return how many campaigns have each health; every health is there."""

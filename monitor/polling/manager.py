@@ -158,7 +158,7 @@ class PollerManager:
         lease = loaded.next_call_at.get(name, self.clock.wall())
         self.own.prepare(name)
         self.guards.environments[name] = state
-        tester = Tester(state, self.guards)
+        tester = Tester(state, self.guards, self.own.test_ended)
         poller = Poller(state, connection, self.store, self.own, lease, tester)
         self.pollers[name] = poller
         self._tasks[name] = self.keep_running(

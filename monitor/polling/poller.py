@@ -98,6 +98,7 @@ class Poller:
             self._queue.discard(key)
         anew = self.state.configure(settings)
         self.tester.configure()
+        self.own.show_tests(self.state.name, on=settings.tests_on)
         self._next_first_poll = 0.0
         if not settings.discovers:
             self._queue.discard(LISTING)

@@ -3,7 +3,7 @@
 Synchronous, as the environment's state is: between a look at a guard and its use nothing awaits.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -50,12 +50,17 @@ class Tester:
 
     __test__ = False  # no test case of pytest's
 
-    def __init__(self, state: EnvironmentState, book: GuardBook) -> None:
-        """Test under `book`'s guards, which all environments share."""
+    def __init__(
+        self,
+        state: EnvironmentState,
+        book: GuardBook,
+        count: Callable[[Attempt], None] = lambda _: None,
+    ) -> None:
+        """Test under `book`'s guards, which all environments share; `count` takes what ended."""
         self.holds: dict[str, Hold] = {}
         self.under_way: Attempt | None = None
         self._probed: str | None = None
-        self.state, self._book = state, book
+        self.state, self._book, self._count = state, book, count
 
     def configure(self) -> None:
         """Take that the environment has started, or has other settings."""
@@ -244,6 +249,8 @@ class Tester:
         ahead = clock.ahead(state.status, now)[0]
         step = outcomes.end(Step(attempt, tests, guards), answer, now, ahead)
         notes = tuple[Event, ...]()
+        if step.attempt.ended_at is not None and state.settings.tests_on:
+            self._count(step.attempt)
         if step.attempt.ended_at is not None and entry is not None:
             notes = (outcomes.note_of_test(step.attempt, entry.labels),)
             _log_note(notes[0])

@@ -29,6 +29,7 @@ def snapshot_of(tester: Tester, due: Seconds | None) -> EnvironmentSnapshot:
         polled=len(settings.targets) - len(state.unswept),
         listing_error=state.listing_error,
         tests_on=settings.tests_on,
+        holds=dict(tester.holds),
         suspended=suspended,
         guards=known,
     )

@@ -25,6 +25,8 @@ CONTRACT = {
     "sftp_last_test_success",
     "sftp_last_test_timestamp_seconds",
     "sftp_test_stale_timestamp_seconds",
+    "campaign_next_calls_timestamp_seconds",
+    "sftp_path_accessible",
     "alert",
     "alert_since_timestamp_seconds",
     "campaigns",
@@ -38,6 +40,10 @@ CONTRACT = {
     "budget_available_requests",
     "effective_interval_seconds",
     "poll_lag_seconds",
+    "connection_tests_enabled",
+    "connection_tests_held_back",
+    "connection_tests_total",
+    "connection_test_duration_seconds",
     "events_total",
     "sink_failures_total",
     "sink_pending_events",
@@ -85,7 +91,8 @@ def test_gauges_are_gauges_unless_they_end_in_total() -> None:
     page = scrape(a_rich_snapshot(), sinks=SINKS)
     ours = [family for family in page.families if family.name.startswith("sftp_monitor_")]
     types = {family.name: family.type for family in ours}
-    assert types.pop("sftp_monitor_api_request_duration_seconds") == "histogram"
+    for name in ("api_request_duration_seconds", "connection_test_duration_seconds"):
+        assert types.pop(f"sftp_monitor_{name}") == "histogram"
     counters = {name for name, kind in types.items() if kind == "counter"}
     assert counters == {
         f"sftp_monitor_{name.removesuffix('_total')}" for name in CONTRACT if name[-6:] == "_total"

@@ -158,9 +158,20 @@ def test_a_campaign_has_every_rule_with_its_default(config: Config) -> None:
     assert target.listed
     assert list(target.rules) == [
         "missing", "never_tested", "disabled", "failed_test", "stale_test", "future_test",
-        "unreadable",
+        "unreadable", "changed_untested",
     ]  # fmt: skip
     assert target.rules["missing"].severity is Severity.CRITICAL
+
+
+def test_a_rule_about_tests_is_there_only_where_they_are_on(tmp_path: Path) -> None:
+    off, on = (
+        loaded(tmp_path, MINIMAL + f"connection_tests: {{enabled: {word}}}\n").environments[0]
+        for word in ("false", "true")
+    )
+    found = [
+        (set(one.resolved.rules) | set(one.resolved.targets["c-1"].rules)) for one in (off, on)
+    ]
+    assert found[1] - found[0] == {"path_inaccessible", "tests_failing", "tests_suspended"}
 
 
 def test_systemd_says_where_the_state_is(tmp_path: Path) -> None:

@@ -205,11 +205,9 @@ COMMENTED = {
 
 
 def test_the_example_has_every_key_of_the_schema_and_no_other() -> None:
-    of_rules = (
-        "environments.rules.",
-        "environments.campaigns.rules.",
-        "environments.overrides.rules.",
-    )
+    layers = ("environments.", "environments.campaigns.", "environments.overrides.")
+    # At the top level every key of both is there; below they are the same.
+    of_rules = tuple(f"{one}{name}." for one in layers for name in ("rules", "connection_tests"))
     labels = (
         "environments.labels.",
         "environments.campaigns.labels.",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from monitor.core.schedule import DueQueue, Priority
 
-DEADLINE, NEVER_SEEN, UNHEALTHY, _TEST, ROUTINE = Priority
+DEADLINE, NEVER_SEEN, UNHEALTHY, TEST, ROUTINE = Priority
 
 
 def a_queue(*entries: tuple[str, float, Priority]) -> DueQueue:
@@ -59,6 +59,11 @@ def test_a_deadline_that_is_not_due_yet_does_not_hold_up_the_others() -> None:
     queue = a_queue(("routine", 1.0, ROUTINE), ("deadline", 9.0, DEADLINE))
     assert queue.pop(5.0) == "routine"
     assert queue.next_due() == 9
+
+
+def test_connection_tests_go_after_first_looks_and_ahead_of_routine_polls() -> None:
+    queue = a_queue(("routine", 1.0, ROUTINE), ("test", 9.0, TEST), ("unseen", 9.0, NEVER_SEEN))
+    assert popped(queue, 10.0) == ["unseen", "test", "routine"]
 
 
 def test_the_sick_get_a_quarter_of_the_calls_while_others_are_due() -> None:

@@ -69,9 +69,10 @@ def test_only_an_environments_outage_mutes_and_only_other_rules_of_that_environm
     (outage,) = CONFIG["inhibit_rules"]
     (source,), (target,) = outage["source_matchers"], outage["target_matchers"]
     assert source == 'rule =~ "api_unreachable|token_rejected"'
-    assert target == 'rule !~ "api_unreachable|token_rejected|"'
+    # No outage explains that a campaign was switched off after a test.
+    assert target == 'rule !~ "api_unreachable|token_rejected|tests_suspended|"'
     assert outage["equal"] == ["environment"]
-    assert {"api_unreachable", "token_rejected"} < ENVIRONMENT_RULES.keys()
+    assert {"api_unreachable", "token_rejected", "tests_suspended"} < ENVIRONMENT_RULES.keys()
 
 
 def test_every_template_that_is_used_exists() -> None:
@@ -156,6 +157,16 @@ def test_the_text_says_which_since_when_what_next_and_where_to_read_on(tmp_path:
         "*Next:* Run the connection test.",
         "<https://runbooks.example/failed_test.md|Runbook>",
     ]
+
+
+def test_what_is_at_stake_stands_with_its_campaign_while_it_fires(tmp_path: Path) -> None:
+    one = alert(1)
+    one["annotations"]["impact"] = "calls start in 4h 0m 0s"
+    firing, over = rendered("text", tmp_path, [one]), {**one, "status": "resolved"}
+    assert firing.startswith(
+        "• Campaign Leads (production/c-1), since 2027-01-15 08:00:00. calls start in 4h 0m 0s.\n"
+    )
+    assert "calls start" not in rendered("text", tmp_path, [over])
 
 
 def test_a_long_list_is_cut_and_says_how_many_there_are(tmp_path: Path) -> None:

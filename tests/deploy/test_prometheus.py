@@ -182,8 +182,10 @@ def test_what_a_dead_monitor_said_is_held_for_an_hour_only(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_says_what_why_and_what_to_do_next(alert: str) -> None:
-    said = ALERTS[alert]["annotations"]
-    assert list(said) == ["summary", "description", "next_step", "runbook_url", "dashboard_url"]
+    said = list(ALERTS[alert]["annotations"])
+    if alert in [OF_A_RULE[rule] for rule in RULES]:
+        assert said.pop(2) == "impact"
+    assert said == ["summary", "description", "next_step", "runbook_url", "dashboard_url"]
     assert "severity" in ALERTS[alert].get("labels", {"severity": "of the monitor's config"})
 
 
@@ -227,8 +229,32 @@ def test_the_description_of_an_environments_alert_says_since_when(tmp_path: Path
     )
 
 
+@pytest.mark.parametrize(
+    ("calls_at", "impact"),
+    [
+        # A minute after the begin of promtool's time it is 60.
+        ("14460x9", "calls start in 4h 0m 0s"),
+        ("10x9", "calling now"),
+        ("_x9", ""),
+    ],
+    ids=["later", "now", "not known"],
+)
+def test_the_impact_is_when_calls_start_where_that_is_known(
+    tmp_path: Path, calls_at: str, impact: str
+) -> None:
+    key = '{environment="production",campaign_id="c-1"}'
+    calls = {f"sftp_monitor_campaign_next_calls_timestamp_seconds{key}": calls_at}
+    inputs = {series("failed_test"): "1x9", **calls}
+    assert annotated(tmp_path, inputs, OF_A_RULE["failed_test"]).get("impact", "") == impact
+
+
 def described(folder: Path, inputs: Series, alert: str) -> str:
     """Return the description with which the alert fires."""
+    return annotated(folder, inputs, alert)["description"]
+
+
+def annotated(folder: Path, inputs: Series, alert: str) -> dict[str, str]:
+    """Return the annotations with which the alert fires, as far as they have no quotation mark."""
     # promtool tells the annotations only where they are not the expected ones.
     expected = {
         **test_of(inputs, alert, {}),
@@ -236,16 +262,15 @@ def described(folder: Path, inputs: Series, alert: str) -> str:
             {"eval_time": "1m", "alertname": alert, "exp_alerts": [{"exp_labels": {"no": "such"}}]}
         ],
     }
-    (found,) = re.findall(
-        r'got:.*?description="((?:[^"\\]|\\.)*)"', promtool(folder, expected), re.S
-    )
-    return str(found)
+    (got,) = re.findall(r"got:.*?Annotations:\{(.*?)\}\n", promtool(folder, expected), re.S)
+    return dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', got))
 
 
 # --- the alerts about the monitor itself ----------------------------------------------------------
 
 INFO = 'sftp_monitor_build_info{instance="%s",version="1"}'
 OWNED = 'sftp_monitor_environment_owned{environment="production",instance="%s"}'
+TESTS_ON = 'sftp_monitor_connection_tests_enabled{environment="production",instance="%s"}'
 OLDEST = 'sftp_monitor_sink_oldest_pending_timestamp_seconds{sink="log",instance="a:1"}'
 LAG = 'sftp_monitor_poll_lag_seconds{environment="production",instance="a:1"}'
 POLLED = 'sftp_monitor_campaign_last_poll_timestamp_seconds{environment="production"%s}'
@@ -266,6 +291,13 @@ CASES: list[Case] = [
         {OWNED % "a": "1x50 _ 1x990", OWNED % "b": "1x50 _ 1x990"},
         "13m",
         {OWNED % "a": "0x50 _ 0x990", OWNED % "b": "1x50 _ 1x990"},
+    ),
+    (
+        "SftpMonitorTestsEnabledTwice",
+        PRODUCTION,
+        {TESTS_ON % "a": "1x50 _ 1x990", TESTS_ON % "b": "1x50 _ 1x990"},
+        "13m",
+        {TESTS_ON % "a": "1x990", OWNED % "b": "1x990"},
     ),
     (
         "SftpMonitorSinkBlocked",

@@ -5,13 +5,25 @@ from dataclasses import replace
 from typing import Any
 
 from monitor.core.assess import assess, assess_environment
+from monitor.core.attempt import (
+    Attempt,
+    CampaignTests,
+    Result,
+    TestSettings,
+    Trigger,
+    login_of,
+    server_of,
+)
 from monitor.core.environment import Call
 from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.guards import Hold
+from monitor.core.guards import Reason as HeldBy
 from monitor.core.model import (
     DAY,
     HOUR,
     MINUTE,
     AlertLabels,
+    CallTimes,
     Instant,
     NoConfig,
     Observation,
@@ -28,6 +40,9 @@ STALE_AFTER = 15 * MINUTE
 
 NO_LABELS = AlertLabels()
 
+AROUND_THE_CLOCK = CallTimes(windows=((0.0, DAY),))
+"""Calls begin at every midnight, UTC."""
+
 
 def an_entry(campaign_id: str, *history: tuple[Instant, Observation], **target: Any) -> Entry:
     """Return a campaign after these polls; `target` are fields of `a_target`."""
@@ -37,6 +52,28 @@ def an_entry(campaign_id: str, *history: tuple[Instant, Observation], **target: 
         decision = assess(entry.status, aim, observation, at, remind_every={})
         entry = Entry(aim, decision.status, decision.findings)
     return entry
+
+
+def tested(entry: Entry, **attempt: Any) -> Entry:
+    """Return a campaign whose test on record is ours; `attempt` are fields of it."""
+    config = entry.status.last_known.config
+    assert config is not None
+    assert config.last_test_at is not None
+    ours: dict[str, Any] = {
+        "environment": entry.target.environment,
+        "campaign_id": entry.target.campaign_id,
+        "server": server_of(config),
+        "login": login_of(config),
+        "at": config.last_test_at,
+        "ended_at": config.last_test_at + 1,
+        "trigger": Trigger.SCHEDULE,
+        "tested_at": config.last_test_at,
+        "result": Result.PASSED if config.last_test_success else Result.FAILED,
+        "import_path": True,
+        "export_path": False,
+    }
+    tests = CampaignTests(attempts=(Attempt(**(ours | attempt)),))
+    return replace(entry, status=replace(entry.status, tests=tests))
 
 
 def an_environment(*entries: Entry, **fields: Any) -> EnvironmentSnapshot:
@@ -84,7 +121,16 @@ def a_rich_snapshot(*exported: str) -> Snapshot:
     target: dict[str, Any] = {"labels": {"team": "retail"}, "exported": exported}
     recently = NOW - 2 * MINUTE
     production = an_environment(
-        an_entry("healthy", (recently, a_config()), name="Autumn win-back", **target),
+        tested(
+            an_entry(
+                "healthy",
+                (recently, a_config()),
+                name="Autumn win-back",
+                tests=TestSettings(enabled=True),
+                calls=AROUND_THE_CLOCK,
+                **target,
+            )
+        ),
         an_entry(
             "failed",
             (NOW - 2 * HOUR, a_config()),
@@ -115,6 +161,8 @@ def a_rich_snapshot(*exported: str) -> Snapshot:
         an_entry("never-polled", name="Just listed"),
         *_unreadable(),
         labels=own,
+        tests_on=True,
+        holds={"healthy": Hold(HeldBy.LOGIN, None, "the login has had 2 failed tests")},
     )
     staging_calls = (NOW - 400, NOW - 390, NOW - 380, NOW - 20)
     staging = an_environment(

@@ -24,11 +24,11 @@ NOW: Instant = 1_800_000_000.0
 """2027-01-15T08:00:00Z: the present, in every test that has one."""
 
 EVIDENCE_KEYS = frozenset({
-    "allowed", "created_at", "detail", "disabled_since", "effective_interval", "failures",
-    "first_failure_at", "missing_since", "grace", "is_enabled", "last_test_at", "last_test_success",
-    "max_age", "opened_at", "reason", "tolerance",
-    "cause", "changed", "same_login", "tested_by",
-    "id", "host", "port", "username", "auth_type", "import_path", "export_path",
+    "allowed", "auth_type", "campaign", "cause", "causes", "changed", "created_at", "detail",
+    "disabled_since", "effective_interval", "export_path", "failures", "first_failure_at", "grace",
+    "host", "hosts", "id", "import_path", "is_enabled", "last_test_at", "last_test_success",
+    "max_age", "missing_since", "opened_at", "port", "reason", "same_login", "tested_by",
+    "tolerance", "username",
 })  # fmt: skip
 """Every key that a finding's evidence may have: log pipelines index by them."""
 

@@ -44,9 +44,10 @@ class Scrape:
 
 
 def some_own_metrics() -> SelfMetrics:
-    """Return own metrics with one environment and one sink."""
+    """Return own metrics with one environment, in which connection tests are on, and one sink."""
     own = SelfMetrics(VERSION)
     own.prepare("production")
+    own.show_tests("production", on=True)
     own.prepare_sink("log")
     return own
 

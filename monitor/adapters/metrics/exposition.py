@@ -4,12 +4,16 @@ By hand: for a million series prometheus-client takes 8 s and 700 MB, and it kee
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from io import BytesIO
+from math import inf
+from typing import NamedTuple
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
 from monitor.adapters.metrics.self_metrics import SelfMetrics
+from monitor.core.impact import next_calls
 from monitor.core.model import AlertLabels, Instant
 from monitor.core.rules import StaleTest
 from monitor.core.snapshot import Entry, EnvironmentSnapshot, Snapshot
@@ -34,11 +38,13 @@ CAMPAIGN_FAMILIES: Mapping[str, str] = {
     "sftp_last_test_success": "1 if the last connection test passed, 0 if it failed.",
     "sftp_last_test_timestamp_seconds": "When the last connection test ran.",
     "sftp_test_stale_timestamp_seconds": "When stale_test will hold, if nothing is tested before.",
+    "campaign_next_calls_timestamp_seconds": "When calls begin next, or those of now have begun.",
+    "sftp_path_accessible": "1 if our test on record reached the path, 0 if it did not.",
     "alert": "1 for each alert that is pending, firing (sent) or muted.",
     "alert_since_timestamp_seconds": "Since when an active alert is true.",
 }
 """Name and help of every family that campaigns are in; environments are in the last two."""
-_CAMPAIGN_GAUGES = tuple(CAMPAIGN_FAMILIES)[1:-2]
+_CAMPAIGN_GAUGES = tuple(CAMPAIGN_FAMILIES)[1:-3]
 
 ENVIRONMENT_FAMILIES: Mapping[str, str] = {
     "environment_swept_timestamp_seconds": "End of the last complete sweep over all campaigns.",
@@ -48,8 +54,17 @@ ENVIRONMENT_FAMILIES: Mapping[str, str] = {
     "effective_interval_seconds": "The sweep time that the budget really gives.",
     "poll_lag_seconds": "How late the most overdue poll is.",
     "environment_owned": "1: this process watches the environment.",
+    "connection_tests_enabled": "1: this process runs connection tests there.",
 }
 """Name and help of every gauge that is labelled by the environment only, as `_of_its_own`."""
+
+# Of connection tests and call times: where there are none, there is not even the heading.
+_OPTIONAL = {
+    "campaign_next_calls_timestamp_seconds",
+    "sftp_path_accessible",
+    "connection_tests_enabled",
+    "connection_tests_held_back",
+}
 
 SINK_FAMILIES: Mapping[str, str] = {
     "sink_pending_events": "Events that wait to be delivered to a sink.",
@@ -90,7 +105,18 @@ def _of_its_own(it: EnvironmentSnapshot) -> Sequence[float | None]:
     """Return the values of `ENVIRONMENT_FAMILIES`, in their order."""
     swept_at, up = it.status.swept_at, it.status.up
     budget = it.requests_per_minute, it.available_requests
-    return swept_at, up, *budget, it.interval_seconds, it.lag_seconds, 1.0
+    tests_on = 1.0 if it.tests_on else None
+    return swept_at, up, *budget, it.interval_seconds, it.lag_seconds, 1.0, tests_on
+
+
+class _Made(NamedTuple):
+    """The lines of an entry; they hold from `at` until `until`, and for this `since`."""
+
+    entry: Entry
+    lines: Lines
+    since: Instant | None
+    at: Instant
+    until: Instant
 
 
 class Exposition:
@@ -99,7 +125,7 @@ class Exposition:
     def __init__(self, own: SelfMetrics) -> None:
         self._self_metrics = own
         # By the entry's id, which no other has while it is kept here.
-        self._made: dict[int, tuple[Entry, Lines]] = {}
+        self._made: dict[int, _Made] = {}
 
     def render(
         self, snapshot: Snapshot, sinks: Mapping[str, Pending], *, openmetrics: bool
@@ -117,11 +143,17 @@ class Exposition:
     def campaign_lines(self, snapshot: Snapshot) -> list[Lines]:
         """Return the lines of every campaign: the last page's own, but for what has changed."""
         before, self._made = self._made, {}
+        # Many campaigns call at the same hours, and what ends for one ends for all.
+        next_calls_of = cache(next_calls)
         for of, entry in snapshot.entries():
-            # An entry never changes, so the same one has the same lines.
+            # An entry never changes, so the same one has the same lines, until calls have ended.
             known, since = before.get(id(entry)), of.status.tests.on_since
-            self._made[id(entry)] = known or (entry, _of_campaign(entry, since))
-        return [lines for _, lines in self._made.values()]
+            if known is None or known.since != since or not known.at <= of.now < known.until:
+                calls = next_calls_of(entry.target.calls, of.now)
+                lines = _of_campaign(entry, since, calls and calls[0])
+                known = _Made(entry, lines, since, of.now, calls[1] if calls else inf)
+            self._made[id(entry)] = known
+        return [made.lines for made in self._made.values()]
 
     def _families(self, snapshot: Snapshot, sinks: Mapping[str, Pending]) -> Iterator[bytes]:
         of_environments = map(_of_environment, snapshot.environments.values())
@@ -134,14 +166,22 @@ class Exposition:
             for health, count in environment.counts().items()
         )
         yield _family("campaigns", "How many campaigns have each health.", counts)
+        held = (
+            _line("connection_tests_held_back", _written({"environment": name, "reason": why}), n)
+            for name, environment in snapshot.environments.items()
+            if environment.tests_on
+            for why, n in environment.held_back().items()
+        )
+        about = "Campaigns whose connection tests are held back, by what holds them."
+        yield _family("connection_tests_held_back", about, held)
         known = {name: _of_its_own(one) for name, one in snapshot.environments.items()}
         yield from _gauges(ENVIRONMENT_FAMILIES, "environment", known)
         yield from _gauges(SINK_FAMILIES, "sink", sinks)
 
 
-def _of_campaign(entry: Entry, since: Instant | None) -> Lines:
+def _of_campaign(entry: Entry, since: Instant | None, calls_at: Instant | None) -> Lines:
     target, config = entry.target, entry.status.last_known.config
-    values = campaign_values(entry, since)
+    values = {**campaign_values(entry, since), "campaign_next_calls_timestamp_seconds": calls_at}
     key = {"environment": target.environment, "campaign_id": target.campaign_id}
     info = {
         **_labelled(key, entry.labels),
@@ -152,7 +192,22 @@ def _of_campaign(entry: Entry, since: Instant | None) -> Lines:
     }
     labels = _written(key)
     gauges = (_line(name, labels, values.get(name)) for name in _CAMPAIGN_GAUGES)
-    return _line("campaign_info", _written(info), 1.0), *gauges, *_alerts(entry, key)
+    own = (*gauges, _paths(entry, key), *_alerts(entry, key))
+    return _line("campaign_info", _written(info), 1.0), *own
+
+
+def _paths(entry: Entry, key: Mapping[str, str]) -> bytes:
+    """Return whether the paths were accessible in the test on record, where that is ours."""
+    last_known, tests = entry.status.last_known, entry.status.tests
+    if last_known.config is None or last_known.missing_since or not entry.target.tests.enabled:
+        return b""
+    ours = tests.on_record(last_known.config)
+    found = {} if ours is None else {"import": ours.import_path, "export": ours.export_path}
+    lines = (
+        _line("sftp_path_accessible", _written({**key, "path": path}), reached)
+        for path, reached in found.items()
+    )
+    return b"".join(lines)
 
 
 def _of_environment(environment: EnvironmentSnapshot) -> Lines:
@@ -190,7 +245,8 @@ def _gauges(
 def _family(name: str, about: str, lines: Iterable[bytes]) -> bytes:
     """Return a gauge with all its lines; `about` has neither a backslash nor a newline in it."""
     head = f"# HELP {_PREFIX}{name} {about}\n# TYPE {_PREFIX}{name} gauge\n".encode()
-    return b"".join([head, *lines])
+    page = b"".join([head, *lines])
+    return b"" if name in _OPTIONAL and page == head else page
 
 
 def _line(name: str, labels: str, value: float | None) -> bytes:

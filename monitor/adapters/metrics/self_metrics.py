@@ -6,13 +6,23 @@ from functools import partial
 from itertools import product
 
 import prometheus_client as prometheus
-from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from monitor.core.attempt import Attempt, Result
 from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
 
 ENDPOINTS = ("sftp", "campaigns")  # those of the API that are called; the label `endpoint`
+TEST = "test"  # one more, where connection tests are on
+TEST_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120)  # seconds; a dead server takes a minute
+STATUSES = tuple(one for one in EventStatus if one is not EventStatus.RECORDED)  # of alerts
 _CALL, _EVENT = ("environment", "endpoint"), ("environment", "severity", "status")
 
 
@@ -39,9 +49,12 @@ class SelfMetrics(Collector):
         self._request_failures = counter("api_request_failures", about, (*_CALL, "reason"))
         about = "How long a call to the TalkOver API took, body included."
         self._request_duration = histogram("api_request_duration_seconds", about, _CALL)
+        # Not in the registry: while tests are off there is not even their heading.
+        self._tests, self._test_duration = _of_tests()
         self._events = counter("events", "Alert events that were decided.", _EVENT)
-        about = "Deliveries of events to a sink that failed."
-        self._sink_failures = counter("sink_failures", about, ("sink",))
+        self._sink_failures = counter(
+            "sink_failures", "Deliveries of events to a sink that failed.", ("sink",)
+        )
         about = "Transactions of the state database that failed."
         self.storage_failed = counter("storage_errors", about).inc
         about = "1 while the state can be written, else 0."
@@ -64,16 +77,36 @@ class SelfMetrics(Collector):
         about = "Operational log lines that were lost because standard output was not read."
         dropped = self._lines_dropped()
         yield CounterMetricFamily("sftp_monitor_log_lines_dropped", about, value=dropped)
+        families = (*self._tests.collect(), *self._test_duration.collect())
+        yield from (family for family in families if family.samples)
 
     def prepare(self, environment: str) -> None:
         """Start an environment's counters at 0, so that the first failure is an increase."""
         for endpoint in ENDPOINTS:
-            self._requests.labels(environment, endpoint)
-            self._request_duration.labels(environment, endpoint)
-        for endpoint, reason in product(ENDPOINTS, Reason):
-            self._request_failures.labels(environment, endpoint, reason.value)
-        for severity, status in product(Severity, EventStatus):
+            self._prepare_endpoint(environment, endpoint)
+        for severity, status in product(Severity, STATUSES):
             self._events.labels(environment, severity.value, status.value)
+
+    def _prepare_endpoint(self, environment: str, endpoint: str) -> None:
+        self._requests.labels(environment, endpoint)
+        self._request_duration.labels(environment, endpoint)
+        for reason in Reason:
+            self._request_failures.labels(environment, endpoint, reason.value)
+
+    def show_tests(self, environment: str, *, on: bool) -> None:
+        """Start an environment's counters of connection tests at 0, or remove them."""
+        if not on:
+            return self._forget_tests(environment)
+        self._prepare_endpoint(environment, TEST)
+        self._test_duration.labels(environment)
+        for result in Result:
+            self._tests.labels(environment, result.value)
+
+    def _forget_tests(self, environment: str) -> None:
+        for metric in (self._requests, self._request_failures, self._request_duration):
+            metric.remove_by_labels({"environment": environment, "endpoint": TEST})
+        for one in (self._tests, self._test_duration):
+            one.remove_by_labels({"environment": environment})
 
     def prepare_sink(self, sink: str) -> None:
         """Start a sink's counter at 0."""
@@ -82,7 +115,7 @@ class SelfMetrics(Collector):
     def forget(self, environment: str) -> None:
         """Remove the series of an environment that is no longer monitored."""
         calls = (self._requests, self._request_failures, self._request_duration)
-        for metric in (*calls, self._events):
+        for metric in (*calls, self._tests, self._test_duration, self._events):
             metric.remove_by_labels({"environment": environment})
 
     def call_made(
@@ -93,6 +126,13 @@ class SelfMetrics(Collector):
         self._request_duration.labels(environment, endpoint).observe(seconds)
         if reason is not None:
             self._request_failures.labels(environment, endpoint, reason.value).inc()
+
+    def test_ended(self, attempt: Attempt) -> None:
+        """Count one connection test that has ended."""
+        self._tests.labels(attempt.environment, attempt.result.value).inc()
+        took = (attempt.ended_at or attempt.at) - attempt.at
+        # Our clock may have been set back meanwhile.
+        self._test_duration.labels(attempt.environment).observe(max(0.0, took))
 
     def event_sent(self, environment: str, severity: Severity, status: EventStatus) -> None:
         """Count one alert event."""
@@ -108,3 +148,14 @@ class SelfMetrics(Collector):
         self._reload_success_at.set(at)
         # A float holds 48 bits exactly.
         self._config_hash.set(int.from_bytes(digest[:6]))
+
+
+def _of_tests() -> tuple[Counter, Histogram]:
+    """Return what counts connection tests by their results, and how long they took."""
+    about, labels = "Connection tests of ours, by their result.", ("environment", "result")
+    tests = Counter("connection_tests", about, labels, namespace="sftp_monitor", registry=None)
+    name, about = "connection_test_duration_seconds", "How long a connection test took."
+    duration = Histogram(
+        name, about, labels[:1], namespace="sftp_monitor", registry=None, buckets=TEST_BUCKETS
+    )
+    return tests, duration

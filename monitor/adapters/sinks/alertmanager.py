@@ -15,6 +15,7 @@ from monitor.adapters.sinks.webhooks import post
 from monitor.config.model import Alertmanager
 from monitor.core.alerts import EventSource, standing_event
 from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.impact import with_impact
 from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds
 from monitor.core.rules import RULES
 from monitor.core.snapshot import EnvironmentSnapshot
@@ -127,14 +128,18 @@ def standing_events(environment: EnvironmentSnapshot, *only: str | None) -> Iter
     `only` are ids of campaigns, or None for the environment itself; without any it is all of them.
     """
     for campaign_id in only or (None, *environment.campaigns):
-        about = environment if campaign_id is None else environment.campaigns.get(campaign_id)
+        entry = None if campaign_id is None else environment.campaigns.get(campaign_id)
+        about = environment if campaign_id is None else entry
         if about is None:
             continue
         name, now = environment.status.name, environment.now
         source = EventSource(name, about.labels, now, campaign_id=campaign_id)
+        if entry is not None and (config := entry.status.last_known.config) is not None:
+            source = replace(source, import_schedule=config.import_schedule or "")
         for alert, rule, _ in about.active_alerts():
             if alert.notified:
-                yield standing_event(alert, rule, source)
+                event = standing_event(alert, rule, source)
+                yield event if entry is None else with_impact(event, entry.target.calls)
 
 
 def labels_of(event: Event) -> dict[str, str]:
@@ -164,6 +169,7 @@ def annotations_of(event: Event, links: Links) -> dict[str, str]:
     annotations = {
         "summary": f"{where}: {clean(event.summary, 512)}",
         "description": f"{what}{since}.",
+        "impact": clean(event.impact or "", 256),
         "next_step": event.next_step,
         "runbook_url": links.runbook_url.replace("{rule}", event.rule),
         "dashboard_url": links.external_url or "",

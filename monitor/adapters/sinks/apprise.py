@@ -68,6 +68,7 @@ def to_text(event: Event, links: Links) -> tuple[str, str]:
         "Campaign": said["campaign_id"],
         "Host": said["sftp_host"],
         "Since": said["since"],
+        "Impact": None if over else said["impact"],
         "Reason": said["reason"],
         "Next step": said["next_step"],
         "Runbook": said["runbook_url"],

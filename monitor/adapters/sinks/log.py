@@ -35,4 +35,6 @@ def to_text(event: EventRecord) -> str:
     host = f" ({clean(event.sftp_host, 60)})" if event.sftp_host else ""
     why = f" [{event.reason}{f' by {event.muted_by}' if event.muted_by else ''}]" if over else ""
     since = "" if event.since is None or over else f", since {rfc3339(event.since)}"
-    return f"{loud:<17} {event.rule:<19} {where}{host}: {clean(event.summary, 200)}{since}{why}"
+    impact = f"; {clean(event.impact, 120)}" if event.impact and not over else ""
+    what = f"{clean(event.summary, 200)}{since}{impact}{why}"
+    return f"{loud:<17} {event.rule:<19} {where}{host}: {what}"

@@ -6,6 +6,9 @@ outbox in one, and each sink has cursors in it. Start reading at `store.Store`.
 
 from monitor.adapters.store.rows import Change, Loaded
 from monitor.adapters.store.schema import MEMORY, StateLocked, StorageError
-from monitor.adapters.store.store import Store, read_history
+from monitor.adapters.store.store import Store, read_history, read_state
 
-__all__ = ["MEMORY", "Change", "Loaded", "StateLocked", "StorageError", "Store", "read_history"]
+__all__ = [
+    "MEMORY", "Change", "Loaded", "StateLocked", "StorageError", "Store", "read_history",
+    "read_state",
+]  # fmt: skip

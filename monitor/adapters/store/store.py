@@ -250,3 +250,8 @@ class Store:
 def read_history(path: Path, wanted: HistoryQuery | None = None) -> dict[int, Event]:
     """Return events by row, newest first, beside a running daemon or none. Raises StorageError."""
     return schema.read_foreign(path, partial(rows.history, wanted=wanted or HistoryQuery()))
+
+
+def read_state(path: Path) -> rows.Loaded:
+    """Return what is remembered, beside a running daemon or none. Raises StorageError."""
+    return schema.read_foreign(path, rows.load)

@@ -20,7 +20,7 @@ from monitor.adapters.sinks.alertmanager import (
     standing_events,
 )
 from monitor.core.environment_rules import ENVIRONMENT_RULES
-from monitor.core.model import Event, EventStatus, Severity
+from monitor.core.model import HOUR, CallTimes, Event, EventStatus, Severity
 from monitor.core.rules import RULES
 from monitor.core.snapshot import Snapshot
 from monitor.serialize import Links
@@ -52,7 +52,8 @@ def test_an_alert_is_named_as_in_the_shipped_rules(rule: str) -> None:
     assert labels_of(replace(FIRING, rule=rule))["alertname"] == shipped["alert"]
     # The rules file adds none of its own: all others are those of the metric.
     assert "labels" not in shipped
-    said = annotations_of(replace(FIRING, rule=rule), LINKS)
+    impact = "calls start Mon 09:00 UTC, in 4 h" if rule in RULES else None
+    said = annotations_of(replace(FIRING, rule=rule, impact=impact), LINKS)
     assert list(said) == list(shipped["annotations"])
 
 
@@ -318,6 +319,22 @@ async def test_an_alert_never_ends_before_it_starts(story: Story) -> None:
         await story.sink(to.url).deliver(an_event("c-1", RESOLVED, since=NOW + 3600))
     (level,) = held.last
     assert level["startsAt"] == level["endsAt"]
+
+
+async def test_what_is_at_stake_is_as_of_each_time_that_it_is_sent(story: Story) -> None:
+    calls = CallTimes(zone="Europe/Berlin", windows=((10 * HOUR, 17 * HOUR),))
+    broken = (NOW - 60, a_config(last_test_success=False, last_test_at=NOW - 600))
+    entry = an_entry("c-1", broken, calls=calls)
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        for later in (0.0, 2 * HOUR):
+            story.snapshot = a_snapshot(an_environment(entry, now=NOW + later))
+            await story.sink(to.url).resend()
+    assert [post[0]["annotations"]["impact"] for post in held.posts] == [
+        "calls start Fri 10:00 Europe/Berlin, in 1 h; imports daily",
+        "calling now until 17:00; imports daily",
+    ]
 
 
 # --- what goes wrong ------------------------------------------------------------------------------

@@ -72,3 +72,10 @@ def test_the_words_say_what_is_known_and_nothing_of_what_is_not() -> None:
     assert title == "FIRING WARNING stale_test: production"
     assert "Campaign" not in body
     assert "None" not in body
+
+
+def test_the_words_say_what_is_at_stake_while_the_alert_fires() -> None:
+    event = replace(FIRING, impact="calling now until 17:00", epoch="e")
+    assert "Impact: calling now until 17:00" in to_text(event, LINKS)[1].splitlines()
+    _, over = to_text(replace(event, status=EventStatus.RESOLVED), LINKS)
+    assert "calling now" not in over

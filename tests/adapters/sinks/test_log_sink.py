@@ -61,6 +61,13 @@ def test_a_resolved_alert_says_why_it_is_over() -> None:
     assert shown(over).endswith("[muted by disabled]")
 
 
+def test_what_is_at_stake_is_said_while_the_alert_fires() -> None:
+    event = replace(FIRING, impact="calls start Mon 09:00 UTC, in 4 h")
+    assert shown(event).endswith("since 2027-01-15T08:00:00Z; calls start Mon 09:00 UTC, in 4 h")
+    over = replace(event, status=EventStatus.RESOLVED, reason="recovered")
+    assert "calls" not in shown(over)
+
+
 def test_an_alert_of_the_environment_names_the_environment() -> None:
     event = replace(FIRING, campaign_id=None, campaign_name="", sftp_host="")
     assert " production: last test" in shown(event)

@@ -1,0 +1,100 @@
+"""The sections `rules` and `connection_tests`, made from what they are about; merged by field."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache, partial
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import GetPydanticSchema, PlainSerializer, TypeAdapter, create_model
+
+from monitor.config import types as t
+from monitor.config.keys import Layer, key, made
+from monitor.core import attempt
+from monitor.core.attempt import OF_ENVIRONMENTS, TestSettings, Window
+from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.model import PositiveSeconds, Seconds, Severity
+from monitor.core.rule import AgesBySchedule
+from monitor.core.rules import RULES
+
+_OF_SETTINGS: Mapping[Any, Any] = {
+    bool: t.TrueOrFalse,
+    int: t.WholeNumber,
+    float: t.Number,
+    str: t.Words,
+    Severity: t.SeverityName,
+    Seconds: t.Duration,
+    PositiveSeconds: t.PositiveDuration,
+    Mapping[str, Seconds]: Annotated[dict[str, t.Duration], t.OrNothing],
+    AgesBySchedule: Annotated[dict[t.ImportScheduleName, t.PositiveDuration], t.OrNothing],
+    Window | None: t.Between,
+    attempt.Share: t.Share,
+    attempt.Count: Annotated[int, t.whole_number(1, 10)],
+}
+
+
+# Made when they are needed: a rule of a test's own counts as well.
+Rules = Annotated[
+    Layer,
+    GetPydanticSchema(lambda _, handler: handler(_rules("Rules", *RULES, *ENVIRONMENT_RULES))),
+]
+CampaignRules = Annotated[
+    Layer,
+    GetPydanticSchema(lambda _, handler: handler(_rules("CampaignRules", *RULES))),
+    PlainSerializer(Layer.written),
+]
+
+
+ConnectionTests = Annotated[
+    Layer, GetPydanticSchema(lambda _, handler: handler(_settings_section(TestSettings)))
+]
+CampaignTests = Annotated[
+    Layer,
+    GetPydanticSchema(lambda _, handler: handler(_settings_section(TestSettings, OF_ENVIRONMENTS))),
+    PlainSerializer(Layer.written),
+]
+
+
+@cache
+def _unset(section: type[Layer]) -> Layer:
+    # One for all: to make one for each of 10,000 campaigns takes as long as all their rest.
+    return section()
+
+
+def no_rules() -> Layer:
+    """Return the rules of a campaign that sets none."""
+    return _unset(_rules("CampaignRules", *RULES))
+
+
+def no_tests() -> Layer:
+    """Return the connection tests of a campaign that sets nothing of them."""
+    return _unset(_settings_section(TestSettings, OF_ENVIRONMENTS))
+
+
+def settings(rules: Layer) -> dict[str, dict[str, Any]]:
+    """Return the settings of rules: rule name → field → value."""
+    return {name: dict(section) for name, section in rules}
+
+
+@cache
+def _rules(name: str, *rules: str) -> type[Layer]:
+    """Return the section in which these rules can be set: one class, wherever it is used."""
+    known: Mapping[str, Any] = {**RULES, **ENVIRONMENT_RULES}
+    found: dict[str, Any] = {}
+    for rule in rules:
+        section = _settings_section(known[rule])
+        found[rule] = (section, made(partial(_unset, section), {}, known[rule].meaning))
+    return create_model(name, __base__=Layer, **found)
+
+
+@cache
+def _settings_section(cls: Any, but: frozenset[str] = frozenset()) -> type[Layer]:
+    hints, defaults = get_type_hints(cls, include_extras=True), cls()
+    found: dict[str, Any] = {}
+    for setting in fields(cls):
+        kind, default = _OF_SETTINGS[hints[setting.name]], getattr(defaults, setting.name)
+        written, name = TypeAdapter(kind).dump_python(default), setting.name.rstrip("_")
+        # `for_` is the key `for`.
+        if name not in but:
+            found[setting.name] = (kind, key(written, setting.metadata["help"], alias=name))
+    which = "Some" if but else ""
+    return create_model(f"{which}{cls.__name__}Settings", __base__=Layer, **found)
