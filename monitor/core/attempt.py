@@ -23,6 +23,9 @@ Share = Annotated[float, "share"]  # above 0 and at most 1
 Count = Annotated[int, "count"]  # at least 1
 
 
+TESTS_MISSED = 3  # so many may not have run before `stale_test` says so
+
+
 class Window(NamedTuple):
     """A part of the day in seconds from midnight, local time; it may go over midnight."""
 
@@ -52,6 +55,14 @@ class TestSettings:
     login_gap: PositiveSeconds = setting(10 * MINUTE, "between two tests of one login")
     host_gap: PositiveSeconds = setting(3 * MINUTE, "between two tests at one host and port")
     login_failures: Count = setting(2, "failed tests of ours in a row on one login, then none")
+
+    @property
+    def missed_after(self) -> Seconds:
+        """How old a test may get before too many of ours have not run; nights of `between` apart."""
+        night = 0.0
+        if self.between is not None and self.every < DAY:
+            night = (self.between.start - self.between.end) % DAY
+        return TESTS_MISSED * self.every + night
 
     def covers(self, config: SftpConfig) -> bool:
         """Return whether a campaign with this config is tested."""
@@ -88,6 +99,8 @@ class Kind(StrEnum):
     LOGIN = "login"
     TIMEOUT = "timeout"
     REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    RESET = "reset"  # before or after a login was tried: nobody can say
     DNS = "dns"
     HOST_KEY = "host_key"
     PATH = "path"
@@ -100,6 +113,8 @@ _KINDS = {
     Kind.HOST_KEY: r"host.?key|fingerprint",
     Kind.TIMEOUT: r"time[d -]*out",
     Kind.REFUSED: r"refused",
+    Kind.UNREACHABLE: r"unreachable|no route",
+    Kind.RESET: r"connection (was )?(reset|aborted)|reset by",
     Kind.DNS: r"\bdns\b|resolve|name or service|no such host|unknown host|getaddrinfo|nxdomain",
     Kind.PATH: r"no such (file|path|dir)|(path|director|folder).*(not|missing|exist)",
 }
@@ -109,6 +124,8 @@ NEXT_STEPS: Mapping[Kind, str] = {
     "TalkOver and press Test, or run `sftp-monitor test --unblock`.",
     Kind.TIMEOUT: "Ask the customer whether the server is up and lets TalkOver's addresses in.",
     Kind.REFUSED: "Ask the customer whether the SFTP service runs on this host and port.",
+    Kind.UNREACHABLE: "Ask the customer whether the server is up and its address still right.",
+    Kind.RESET: "Ask the customer what the server's log says: it, or a firewall, broke it off.",
     Kind.DNS: "Check the host name in the SFTP config: it is not found in DNS.",
     Kind.HOST_KEY: "Ask the customer whether the server was replaced: its host key has changed.",
     Kind.PATH: "Check the import and export path in the SFTP config and on the server.",
@@ -156,6 +173,12 @@ class Attempt:
     @property
     def login_failed(self) -> bool:
         """True where a server may have counted it as a failed login."""
+        reset = self.result is Result.FAILED and kind_of(self.cause) is Kind.RESET
+        return reset or self.counts_at_once
+
+    @property
+    def counts_at_once(self) -> bool:
+        """True where no second test is to confirm the failure: it may be a login's."""
         failed = self.result is Result.FAILED and kind_of(self.cause) in {Kind.LOGIN, Kind.OTHER}
         return failed or self.result is Result.UNKNOWN
 
@@ -208,7 +231,9 @@ class CampaignTests:
         """
         since, until = passed_at or 0.0, (failed.tested_at or 0.0) - after + SAME_TEST
         before = (one for one in self.attempts if one.result is Result.FAILED)
-        return failed.login_failed or any(since < (one.tested_at or 0.0) <= until for one in before)
+        return failed.counts_at_once or any(
+            since < (one.tested_at or 0.0) <= until for one in before
+        )
 
     def failing_since(self, passed_at: Instant | None) -> Instant | None:
         """Return when the first of the tests failed that failed since the last passed one."""
@@ -245,7 +270,11 @@ class CampaignTests:
         `ahead` is how far the platform's clock is ahead of ours, `within` what a test may take.
         """
         last, at = self.last, config.last_test_at
-        if last is None or last.tested_at is not None or at is None:
+        if last is None or at is None:
+            return self
+        if config.last_test_success and at - ahead > last.at + within + NEAR:
+            return replace(self, failures=0)  # somebody else's has passed: the row has ended
+        if last.tested_at is not None:
             return self
         if not -NEAR <= at - ahead - last.at <= within + NEAR:
             return self

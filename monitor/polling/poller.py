@@ -263,6 +263,8 @@ class Poller:
     def _take_page(self, answer: PageAnswer) -> None:
         before = self.state.settings.targets
         anew = self.state.take_page(answer.observation)
+        if self.state.settings.tests_on:
+            self.tester.configure()  # those that are tested may be the first that it has found
         for key in before.keys() - self.state.settings.targets.keys():
             self._queue.discard(key)
         # One under way, even if it had left, is planned when its call has ended.
@@ -332,3 +334,4 @@ class Poller:
             pause = state.budget.refused(self._clock.elapsed(), answer.pause or MINUTE)
             state.budget = pause
         self._poll_next([key])
+        self._woken.set()  # it is due now, not at the next turn

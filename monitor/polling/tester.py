@@ -79,11 +79,12 @@ class Tester:
         self._state, self._book = state, book
 
     def configure(self) -> None:
-        """Take that the environment has started, or has other settings."""
+        """Take that the environment has started, has other settings, or knows who is there."""
         tests, now = self._state.status.tests, self._state.now()
         if not self._state.settings.tests_on:
             # Switched off they are forgotten, a suspension with them.
-            self._put_environment(EnvironmentTests())
+            if not self._state.settings.knows_nobody_else:
+                self._put_environment(EnvironmentTests())
         elif tests.on_since is None:
             self._put_environment(replace(tests, on_since=now))
         else:
