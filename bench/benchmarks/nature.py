@@ -8,14 +8,14 @@ not look otherwise: a critical one has its break fixed, a `stale_test` has the b
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
 from monitor.core.model import DAY, HOUR, MINUTE, Event, EventStatus, Instant, Seconds, Severity
 from monitor.demo.servers import Network, Server
-from monitor.demo.world import World
+from monitor.demo.world import SftpConfig, World
 
 BETWEEN_BREAKS: Seconds = 60 * DAY
 """Of one campaign, on average: several times as many breaks as a calm installation has."""
@@ -195,42 +195,46 @@ class Nature:
     # -- breaks ----------------------------------------------------------------------------
 
     def _break(self, what: Happening) -> None:
-        world, config = self.world, self.world.configs.get(what.campaign)
+        world = self.world
         if what.kind is Kind.PLATFORM:
             if world.has_way_out:
                 world.has_way_out = False
-                loss = Break(what.kind, self.clock(), frozenset(world.configs))
-                self.breaks.append(loss)
-                self._open.add(loss)
-                self._after(what.lasts, self._find_a_way_out, loss)
+                self._after(what.lasts, self._find_a_way_out, self._begun(what.kind, world.configs))
             return
-        assert config is not None
+        config = world.configs[what.campaign]
         keys = {key for key, one in world.configs.items() if one.host == config.host}
         if what.kind is Kind.PASSWORD:
             keys = {key for key in keys if world.configs[key].username == config.username}
         if what.kind is Kind.FOLDER:
             keys = {what.campaign}
-        if any(one.campaigns & keys for one in self._open if one.kind is not Kind.PLATFORM):
-            return  # one break at a time: whose alert it is would be a matter of taste
-        server = world.server(config.host)
-        match what.kind:
+        # One break at a time: whose alert it is would be a matter of taste.
+        if not any(one.campaigns & keys for one in self._open if one.kind is not Kind.PLATFORM):
+            self._do(what.kind, config)
+            self._begun(what.kind, keys)
+
+    def _begun(self, kind: Kind, keys: Iterable[str]) -> Break:
+        one = Break(kind, self.clock(), frozenset(keys))
+        self.breaks.append(one)
+        self._open.add(one)
+        return one
+
+    def _do(self, kind: Kind, config: SftpConfig) -> None:
+        server = self.world.server(config.host)
+        self._made += 1
+        match kind:
             case Kind.PASSWORD:
-                self._made += 1
                 server.passwords[config.username] = f"word {self._made}"
             case Kind.FIREWALL:
                 server.network = Network.CLOSED
             case Kind.SERVICE:
                 server.network = Network.REFUSING
             case Kind.HOST:
-                self._made += 1
                 new = f"moved{self._made}.{config.host.split('.', 1)[1]}"
-                world.move_host(config.host, new, self._random.choice([None, Network.CLOSED]))
+                left = self._random.choice([None, Network.CLOSED])
+                self.world.move_host(config.host, new, left)
                 self._moved_to[config.host] = new
             case Kind.FOLDER:
                 server.removed.add((config.username, config.import_path or ""))
-        one = Break(what.kind, self.clock(), frozenset(keys))
-        self.breaks.append(one)
-        self._open.add(one)
 
     def _find_a_way_out(self, loss: Break) -> None:
         self.world.has_way_out, loss.ends = True, self.clock()

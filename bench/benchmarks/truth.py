@@ -32,7 +32,10 @@ INTERVAL: Seconds = 5 * MINUTE
 """`polling.interval`, by default."""
 
 THINNED: Seconds = 12 * HOUR
-"""The interval of the runs, instead."""
+"""The interval of the runs, instead; of those in which nobody tests it is a day."""
+
+DAYS = {1000: (70, 20, 30, 6), 200: (90, 45, 90, 20), 50: (90, 90, 90, 90)}
+"""For how many days each way is run: 90 where that takes minutes, else as many as do."""
 
 NIGHT: Seconds = 9 * HOUR
 """What the default `between` leaves out of a day."""
@@ -72,23 +75,19 @@ class Result:
 
 
 def runs(quick: bool) -> Iterator[Run]:
-    """Yield what is run: 90 days, and fewer where that would take hours."""
+    """Yield what is run."""
     if quick:
         yield from (Run(50, 12, THINNED, way) for way in WAYS)
         yield Run(200, 6, THINNED, DEFAULTS)
         return
-    for campaigns, days in ((50, (90, 90, 90, 90)), (200, (90, 90, 90, 30))):
-        for way, lasts in zip(WAYS, days, strict=True):
-            yield Run(campaigns, lasts, THINNED, way)
-    yield Run(1000, 90, DAY, NOBODY)
-    yield Run(1000, 30, THINNED, BY_HAND)
-    yield Run(1000, 30, THINNED, DEFAULTS)
-    yield Run(1000, 10, THINNED, OFTEN)
+    for campaigns, lasts in DAYS.items():
+        for way, days in zip(WAYS, lasts, strict=True):
+            yield Run(campaigns, days, DAY if way is NOBODY else THINNED, way)
 
 
 def effects(quick: bool) -> Iterator[tuple[Run, Run]]:
     """Yield pairs: as the product polls by default, and thinned."""
-    for campaigns, days in ((50, 1),) if quick else ((50, 4), (1000, 1)):
+    for campaigns, days in ((50, 1),) if quick else ((50, 4), (1000, 0.5)):
         yield tuple(Run(campaigns, days, every, DEFAULTS) for every in (INTERVAL, THINNED))
 
 

@@ -272,7 +272,9 @@ environments:
     token: ${{TOKEN}}
     requests_per_minute: {PLAN}
     discovery: {{enabled: true, every: {format_duration(max(one.interval, 900.0))}}}
-polling: {{interval: {format_duration(one.interval)}, unhealthy_interval: {format_duration(unhealthy)}}}
+polling:
+  interval: {format_duration(one.interval)}
+  unhealthy_interval: {format_duration(unhealthy)}
 connection_tests: {tests}
 """
     with tempfile.TemporaryDirectory() as folder:

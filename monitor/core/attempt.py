@@ -58,7 +58,7 @@ class TestSettings:
 
     @property
     def missed_after(self) -> Seconds:
-        """How old a test may get before too many of ours have not run; nights of `between` apart."""
+        """How old a test may get before too many have not run; what `between` shuts out apart."""
         night = 0.0
         if self.between is not None and self.every < DAY:
             night = (self.between.start - self.between.end) % DAY

@@ -1,6 +1,6 @@
 """When a campaign is due for a connection test of ours, and whether one may go out (testing.md)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
@@ -9,8 +9,15 @@ from typing import NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
-from monitor.core.attempt import Attempt, Result, TestSettings, Trigger, Window
-from monitor.core.guards import Guards, Hold
+from monitor.core.attempt import (
+    Attempt,
+    Result,
+    TestSettings,
+    Trigger,
+    Window,
+    server_of,
+)
+from monitor.core.guards import EVERYBODY, PROBE_EVERY, EnvironmentTests, Guards, Hold
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, SftpConfig
 from monitor.core.status import CampaignStatus
 
@@ -83,6 +90,11 @@ class Tested:
         return max(self.recorded_at, last.at if last else 0.0)
 
     @property
+    def passed_at(self) -> Instant:
+        """When its last test passed, whoever ran it, by the platform's clock; 0: none has."""
+        return self.status.last_known.last_passed_at or 0.0
+
+    @property
     def opens(self) -> "Opening":
         """When tests may go out."""
         return Opening(self.settings.between, zone_of(self.zone))
@@ -103,6 +115,33 @@ def plan(tested: Tested, guards: Guards) -> Plan | None:
     if until is not None and not due.always:
         until = tested.opens.from_(until)
     return Plan(until, due.trigger, hold)
+
+
+def probe(
+    campaigns: Iterable[tuple[Tested, Guards]], environment: EnvironmentTests
+) -> tuple[Instant, str] | None:
+    """Return when which campaign is to be probed while tests fail everywhere; None: none can be.
+
+    It is the one that passed last, whoever tested it, or else the one at the next host: only a few,
+    lest every login has its failed tests when the platform is back.
+    """
+    if environment.failing_since is None:
+        return None
+    at = max(environment.failing_since, (environment.probed_at or 0.0) + PROBE_EVERY)
+    hosts: dict[str, tuple[Tested, Guards]] = {}
+    for one in sorted(campaigns, key=lambda one: one[0].passed_at, reverse=True):
+        if (config := one[0].config) and one[0].wanted and one[0].status.error is None:
+            hosts.setdefault(server_of(config), one)
+    held = []
+    for tested, guards in list(hosts.values())[:EVERYBODY]:
+        status, when = tested.status, max(at, tested.now)
+        moved_at = status.last_known.moved_at
+        hold = guards.hold(tested.settings, when, probe=True, moved_at=moved_at)
+        if hold is None:
+            return at, status.campaign_id
+        if hold.until is not None:
+            held.append((hold.until, status.campaign_id))
+    return min(held, default=None)
 
 
 def next_due(tested: Tested, since: Instant) -> Due:

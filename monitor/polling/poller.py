@@ -318,7 +318,8 @@ class Poller:
         state, connection = self.state, self.connection
         step = self.tester.begin(key) if key in state.entries else None
         if step is None:
-            return
+            # Something holds it by now: it is planned anew, for when that has ended.
+            return self._plan_anew([key])
         within, token = state.entries[key].target.tests.timeout, connection.generation
         try:
             # One transaction with the attempt, which must not be sent unless it is known.
@@ -333,5 +334,11 @@ class Poller:
         if answer.status == 429 and answer.rate is not None and answer.rate.remaining == 0:
             pause = state.budget.refused(self._clock.elapsed(), answer.pause or MINUTE)
             state.budget = pause
+        self._plan_anew(self.tester.choose_probe())
         self._poll_next([key])
         self._woken.set()  # it is due now, not at the next turn
+
+    def _plan_anew(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if key in self.state.entries and key not in self._in_flight:
+                self._plan(key)

@@ -11,7 +11,7 @@ import structlog
 from monitor.adapters.store import Change
 from monitor.core import clock, outcomes
 from monitor.core.attempt import Attempt, CampaignTests, Trigger, login_of, server_of
-from monitor.core.connection_tests import Plan, Tested, plan
+from monitor.core.connection_tests import Plan, Tested, plan, probe
 from monitor.core.guards import EnvironmentTests, Guard, Guards, Hold, Reason, Suspension
 from monitor.core.model import HOUR, Event, Instant, Observation, SftpConfig, TestAnswer
 from monitor.core.outcomes import Step
@@ -76,6 +76,7 @@ class Tester:
         """Test under `book`'s guards, which all environments share."""
         self.holds: dict[str, Hold] = {}
         self.under_way: Attempt | None = None
+        self.probe: tuple[Instant, str] | None = None  # when whom, while tests fail everywhere
         self._state, self._book = state, book
 
     def configure(self) -> None:
@@ -109,6 +110,15 @@ class Tester:
             ahead=clock.ahead(state.status, now)[0],
         )
 
+    def choose_probe(self) -> list[str]:
+        """Choose whom to probe while tests fail everywhere; return who is to be planned anew."""
+        failing, before = self._state.status.tests.failing_since is not None, self.probe
+        tested = map(self.tested, self._state.entries if failing else ())
+        self.probe = probe(((t, self.guards(t.config)) for t in tested), self._state.status.tests)
+        if self.probe is not None:
+            return [self.probe[1]]
+        return [] if before is None else list(self.holds)
+
     def guards(self, config: SftpConfig | None) -> Guards:
         """Return all that may hold back a test of this config."""
         tests, url = self._state.status.tests, self._state.settings.environment.base_url
@@ -126,6 +136,8 @@ class Tester:
             return None
         tested = self.tested(key)
         planned = plan(tested, self.guards(tested.config))
+        if planned is not None and self.probe is not None and self.probe[1] == key:
+            planned = Plan(max(self.probe[0], tested.now), Trigger.PROBE)
         busy = self.under_way
         if planned is not None and busy is not None and planned.hold is None:
             # One at a time: most end sooner, but nobody knows when.
