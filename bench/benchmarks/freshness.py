@@ -1,6 +1,6 @@
 """How long from the truth to the alert: from the break, and from the record of it.
 
-    python -m benchmarks.freshness [--quick] [--json] [--plot FILE] [--part break|record]
+    python -m benchmarks.freshness [--quick] [--json] [--plot FILE] [--part PART] [--at-most DAYS]
 
 First from a break to the critical alert (benchmarks/truth.py): nobody tests, people test, the
 monitor tests. Then from the record of a test to the alert (benchmarks/record.py): our polling
@@ -28,29 +28,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the second (.svg, .png)")
     parser.add_argument("--part", choices=("break", "record"), help="only one of the two")
+    parser.add_argument("--at-most", type=float, default=90.0, metavar="DAYS", help="of the first")
     options = parser.parse_args(arguments)
     made: dict[str, object] = {}
     if options.part != "record":
-        made |= _from_the_break(options.quick, out=sys.stderr if options.json else sys.stdout)
+        made |= _from_the_break(
+            options.quick, options.at_most, out=sys.stderr if options.json else sys.stdout
+        )
     if options.part != "break":
         made |= _from_the_record(options.quick, options.json, options.plot)
     if options.json:
         print(json.dumps(made, indent=2))
 
 
-def _from_the_break(quick: bool, out) -> dict[str, object]:
+def _from_the_break(quick: bool, at_most: float, out) -> dict[str, object]:
     def say(text: str) -> None:
         print(text, file=out, flush=True)
 
     say(f"From the break to the critical alert\n\n{truth.HEAD}")
     results = []
-    for run in truth.runs(quick):
+    for run in truth.runs(quick, at_most):
         began = process_time()
         results.append(truth.measure(run))
         say(truth.line(results[-1]))
         print(f"  ({process_time() - began:.0f} s)", file=sys.stderr, flush=True)
     say(f"\n{truth.claims(results)}\n")
-    pairs = [(truth.measure(real), truth.measure(other)) for real, other in truth.effects(quick)]
+    pairs = [
+        (truth.measure(real), truth.measure(other)) for real, other in truth.effects(quick, at_most)
+    ]
     say(f"{truth.effect(pairs)}\n")
     return {
         "break": [asdict(one) for one in results],

@@ -34,7 +34,11 @@ INTERVAL: Seconds = 5 * MINUTE
 THINNED: Seconds = 12 * HOUR
 """The interval of the runs, instead; of those in which nobody tests it is a day."""
 
-DAYS = {1000: (70, 20, 30, 6), 200: (90, 45, 90, 20), 50: (90, 90, 90, 90)}
+DAYS = {
+    1000: {DEFAULTS: 30.0, NOBODY: 90.0, BY_HAND: 30.0, OFTEN: 10.0},
+    200: {DEFAULTS: 90.0, NOBODY: 90.0, BY_HAND: 90.0, OFTEN: 30.0},
+    50: {DEFAULTS: 90.0, NOBODY: 90.0, BY_HAND: 90.0, OFTEN: 90.0},
+}
 """For how many days each way is run: 90 where that takes minutes, else as many as do."""
 
 NIGHT: Seconds = 9 * HOUR
@@ -74,21 +78,23 @@ class Result:
     polls: float  # as the product's interval has them
 
 
-def runs(quick: bool) -> Iterator[Run]:
-    """Yield what is run."""
+def runs(quick: bool, at_most: float = 90.0) -> Iterator[Run]:
+    """Yield what is run, none of it for more days than `at_most`, but for nobody's four times."""
     if quick:
         yield from (Run(50, 12, THINNED, way) for way in WAYS)
         yield Run(200, 6, THINNED, DEFAULTS)
         return
     for campaigns, lasts in DAYS.items():
-        for way, days in zip(WAYS, lasts, strict=True):
-            yield Run(campaigns, days, DAY if way is NOBODY else THINNED, way)
+        for way, days in lasts.items():
+            most = 4 * at_most if way is NOBODY else at_most
+            yield Run(campaigns, min(days, most), DAY if way is NOBODY else THINNED, way)
 
 
-def effects(quick: bool) -> Iterator[tuple[Run, Run]]:
+def effects(quick: bool, at_most: float = 90.0) -> Iterator[tuple[Run, Run]]:
     """Yield pairs: as the product polls by default, and thinned."""
-    for campaigns, days in ((50, 1),) if quick else ((50, 4), (1000, 0.5)):
-        yield tuple(Run(campaigns, days, every, DEFAULTS) for every in (INTERVAL, THINNED))
+    for campaigns, days in ((50, 1.0),) if quick else ((50, 20.0), (1000, 1.0)):
+        least = min(days, at_most * days / 60)
+        yield tuple(Run(campaigns, least, every, DEFAULTS) for every in (INTERVAL, THINNED))
 
 
 def measure(run: Run) -> Result:

@@ -6,6 +6,7 @@ has happened.
 """
 
 import asyncio
+import gc
 import tempfile
 from collections import Counter, defaultdict, deque
 from contextlib import suppress
@@ -217,10 +218,12 @@ def watch(one: Run) -> Watched:
     before = structlog.get_config()
     structlog.configure(processors=[_drop])
     turn, poller.TURN = poller.TURN, IDLE_TURN
+    gc.freeze()  # what is there by now stays: it need not be looked through again and again
     try:
         return run(_watch(one))
     finally:
         poller.TURN = turn
+        gc.unfreeze()
         structlog.configure(**before)
 
 
