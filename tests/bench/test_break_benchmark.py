@@ -1,4 +1,4 @@
-"""The benchmark from the break on: that the world breaks and is fixed, and that figures are fair."""
+"""The benchmark from the break on: the world breaks and is fixed, and figures are fair."""
 
 import asyncio
 from collections import Counter
