@@ -20,7 +20,7 @@ from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.sinks import SinkContext, WriteLine, links_of, sinks_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.systemd import SystemdNotifier
-from monitor.adapters.web import WebServer
+from monitor.adapters.web import WebServer, key_beside
 from monitor.config import Config, ConfigError, SecretError, safe_access
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
@@ -126,8 +126,9 @@ class Daemon:
         )
         sinks = sinks_of(config, context)
         names = tuple(sink.name for sink in sinks)
+        key = self._closing.enter_context(key_beside(config.state.path))
         self.report = Report(
-            config, manager, store, names, own, clock, lambda: self._loaded, self.reload
+            config, manager, store, names, own, clock, lambda: self._loaded, self.reload, key
         )
         for name in names:
             own.prepare_sink(name)

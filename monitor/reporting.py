@@ -14,7 +14,10 @@ from monitor.adapters.sinks import links_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.web import EventsAnswer, HistoryUnreadableError
 from monitor.config import Config
+from monitor.config.model import Web
+from monitor.core.guards import Hold, NotRun
 from monitor.core.model import Instant, Seconds
+from monitor.core.outcomes import Step
 from monitor.core.snapshot import HistoryQuery, Snapshot
 from monitor.core.text import rfc3339
 from monitor.polling import Clock, PollerManager
@@ -37,6 +40,7 @@ class Report:
     clock: Clock
     loaded: Callable[[], bool]
     reload: Callable[[], Awaitable[Sequence[str]]]
+    key: str = ""
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -48,6 +52,24 @@ class Report:
         """Return all environments as they are known now."""
         environments = {name: poller.snapshot() for name, poller in self.manager.pollers.items()}
         return Snapshot(environments, self.clock.wall(), self.ready())
+
+    @property
+    def web(self) -> Web:
+        """What the config says of the web now."""
+        return self.config.web
+
+    async def start_test(
+        self, environment: str, campaign_id: str, by: str, *, force: bool, unblock: bool
+    ) -> Instant | Hold | NotRun:
+        """Begin a connection test for an operator, and return when; or why it was not."""
+        log.info("test_asked_for", environment=environment, campaign_id=campaign_id, by=by)
+        runner = self.manager.pollers[environment].runner
+        begun = await runner.start_now(campaign_id, by, force=force, unblock=unblock)
+        return begun.attempt.at if isinstance(begun, Step) else begun
+
+    def switch_tests(self, environment: str | None, by: str, *, on: bool) -> None:
+        """Suspend or resume an environment's tests, or all; raises KeyError."""
+        self.manager.switch_tests(environment, by, on=on)
 
     def metrics(self, openmetrics: bool) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that may be called in a thread."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.web.api import document
+from monitor.adapters.web.openapi import document
 from monitor.core.model import NoConfig, PollError, Reason
 from support.daemons import World
 from support.virtual import START, config, run, virtual_seconds

@@ -42,8 +42,9 @@ from monitor.core.status import EnvironmentStatus
 from monitor.demo.world import World
 from monitor.polling import Poller, Settings, poller
 from monitor.polling.environment_state import EnvironmentState
+from monitor.polling.guard_book import GuardBook
 from monitor.polling.settings import Connection
-from monitor.polling.tester import GuardBook, Tester
+from monitor.polling.tester import Tester
 from support.virtual import START, VirtualClock, run
 
 PLAN = 100
@@ -51,7 +52,7 @@ PLAN = 100
 
 LATENCY: Seconds = 0.25
 PER_PAGE = 100
-IDLE_TURN: Seconds = 600.0
+IDLE_TURN: Seconds = 60.0
 """How often the loop turns though nothing is due, instead of every 5 s: of the 1.5 million idle
 turns of 90 days none decides anything. It only looks for a new token then, and there is none."""
 

@@ -160,6 +160,9 @@ class Web(Section):
     allow_unauthenticated: t.TrueOrFalse = key(
         False, "listen beyond loopback, where anybody could read"
     )
+    operators: t.Items[t.Words] = key(
+        [], "users, or subjects of client certificates, who may have connection tests run"
+    )
     external_url: t.WebUrl | None = key(None, "where people reach the page")
     config_file: t.FilePath | None = key(
         None, "TLS and passwords, in the format of Prometheus' exporter-toolkit"

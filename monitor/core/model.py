@@ -35,14 +35,14 @@ def redated(
 ) -> _Known:
     """Return what a wrong clock dated, with these instants `by` seconds later, `latest` at most.
 
-    A field may have several of them.
+    A field may have several of them; None and 0 are none.
     """
     moved = dict[str, Any]()
     for name in names:
         at = getattr(known, name)
         if isinstance(at, tuple):
             moved[name] = tuple(min(one + by, latest) for one in at)
-        elif at is not None:
+        elif at:
             moved[name] = min(at + by, latest)
     return replace(known, **moved)
 

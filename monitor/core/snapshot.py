@@ -7,6 +7,9 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
+from monitor.core.attempt import login_of, server_of
+from monitor.core.connection_tests import Plan, Tested, plan
+from monitor.core.guards import Guard, Guards, Suspension
 from monitor.core.model import (
     AlertLabels,
     EventKind,
@@ -75,6 +78,18 @@ class Entry:
         """Yield the campaign's active alerts."""
         return active_alerts(self.status.alerts, self.target.rules)
 
+    def tested(self, now: Instant, ahead: Seconds) -> Tested:
+        """Return what its connection tests depend on; `ahead`: the platform's clock, of ours."""
+        target = self.target
+        return Tested(
+            status=self.status,
+            settings=target.tests,
+            now=now,
+            zone=target.calls.zone,
+            muted=target.muted_status is not None,
+            ahead=ahead,
+        )
+
     @property
     def labels(self) -> AlertLabels:
         """The labels of an alert that fires now."""
@@ -106,6 +121,9 @@ class EnvironmentSnapshot:
     lag_seconds: Seconds = 0.0  # how late the most overdue poll is
     polled: int = 0  # campaigns polled in the running sweep
     listing_error: PollError | None = None  # why the last listing failed
+    tests_on: bool = False  # connection tests, for one of the campaigns at least
+    suspended: Suspension | None = None  # no test is run at its platform
+    guards: Mapping[str, Guard] = field(default_factory=dict)  # by login, and by host and port
 
     def active_alerts(self) -> Iterator[ActiveAlert]:
         """Yield the active alerts of the environment itself."""
@@ -136,6 +154,16 @@ class EnvironmentSnapshot:
         outdated = partial(replace, verdict=Verdict.UNKNOWN, summary=summary)
         healthy = [name for name, finding in found.items() if finding.verdict is Verdict.HEALTHY]
         return {**found, **{name: outdated(found[name]) for name in healthy}}
+
+    def planned(self, entry: Entry) -> Plan | None:
+        """Return when the campaign's next test may go out, and what holds it; None: none is due."""
+        tested = entry.tested(self.now, self.ahead)
+        guards = Guards(environment=self.status.tests, suspended=self.suspended)
+        if self.status.breaker_open or tested.config is None:
+            return None
+        names = login_of(tested.config), server_of(tested.config)
+        login, host = (self.guards.get(name, Guard()) for name in names)
+        return plan(tested, replace(guards, login=login, host=host))
 
     def counts(self) -> dict[Health, int]:
         """Return how many campaigns have each health; every health is there."""

@@ -20,9 +20,10 @@ from monitor.core.model import EventKind, Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.http import HttpClient
 from monitor.polling.environment_state import EnvironmentState
+from monitor.polling.guard_book import GuardBook
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Connection, Settings
-from monitor.polling.tester import GuardBook, Tester
+from monitor.polling.tester import Tester
 
 log = structlog.get_logger()
 
@@ -34,7 +35,8 @@ FILES_A_CALL = 4  # of the open files that the process may have so many for each
 class PollerManager:
     """One poller for each environment: `prepare` and `take` bring them.
 
-    `connect` connects to the API of one environment; by default to the real one.
+    `connect` connects to the API of one environment; by default to the real one. `by_itself` false:
+    nothing is polled but what is asked for.
     """
 
     store: Store
@@ -42,6 +44,7 @@ class PollerManager:
     own: SelfMetrics
     keep_running: KeepRunning
     connect: Connect | None = None
+    by_itself: bool = True
 
     def __post_init__(self) -> None:
         self.pollers: dict[str, Poller] = {}
@@ -103,6 +106,15 @@ class PollerManager:
         if ends:
             await asyncio.wait(ends)
 
+    def switch_tests(self, name: str | None, by: str, *, on: bool) -> None:
+        """Suspend or resume an environment's tests for `by`, or those of all; raises KeyError."""
+        asked = self.pollers.values() if name is None else [self.pollers[name]]
+        urls = {one.state.settings.environment.base_url for one in asked}
+        for poller in self.pollers.values():
+            # A suspension holds for a platform, whichever of its environments it was for.
+            if poller.state.settings.environment.base_url in urls:
+                (poller.tester.resume if on else poller.tester.suspend)(by)
+
     async def aclose(self) -> None:
         """Stop polling; a poll that is under way never happened."""
         self._closed = True
@@ -149,7 +161,9 @@ class PollerManager:
         tester = Tester(state, self.guards)
         poller = Poller(state, connection, self.store, self.own, lease, tester)
         self.pollers[name] = poller
-        self._tasks[name] = self.keep_running(f"polling {name}", poller.run())
+        self._tasks[name] = self.keep_running(
+            f"polling {name}", poller.run(by_itself=self.by_itself)
+        )
 
     def _remove(self, name: str) -> asyncio.Task[None]:
         """End an environment that is gone; return its task, which is about to end."""

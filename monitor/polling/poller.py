@@ -4,18 +4,16 @@ Environments share nothing, so that one that hangs, throttles or rejects delays 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
 
 from monitor.adapters.metrics import SelfMetrics
-from monitor.adapters.store import Change, StorageError, Store
-from monitor.core.budget import LEASE, wait_of_lease
+from monitor.adapters.store import Store
 from monitor.core.clock import ahead
 from monitor.core.model import (
-    MINUTE,
     Answer,
     AnyAnswer,
     Instant,
@@ -23,13 +21,15 @@ from monitor.core.model import (
     PollError,
     Reason,
     Seconds,
-    TestAnswer,
 )
 from monitor.core.schedule import DueQueue, NextPoll, Priority, next_poll, next_probe
-from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot
+from monitor.core.snapshot import EnvironmentSnapshot
 from monitor.polling.environment_state import EnvironmentState
+from monitor.polling.runner import TestRunner
 from monitor.polling.settings import Api, Connection, Settings
+from monitor.polling.spending import Spending
 from monitor.polling.tester import Tester
+from monitor.polling.view import snapshot_of
 
 NOTHING = PollError(Reason.INTERNAL_ERROR)  # in place of an observation, for a page of a listing
 
@@ -61,13 +61,15 @@ class Poller:
     def __post_init__(self) -> None:
         self._clock = self.state.clock
         self.called = self.state.status.called_at is not None
-        self.turned_at = mono = self._clock.elapsed()
-        self._queue, self._woken = DueQueue(), asyncio.Event()
+        self.turned_at = self._clock.elapsed()
+        self._queue, self._woken, self._landed = DueQueue(), asyncio.Event(), asyncio.Event()
         self._in_flight = dict[str, asyncio.Task[None] | None]()
         self._again, self._broken = set[str](), set[str]()
         self._probed, self._next_first_poll = 0, 0.0
-        wait = wait_of_lease(self.leased_until, self._clock.wall())
-        self.state.budget = replace(self.state.budget, next_at=mono + wait)
+        self._spending = Spending(self.state, self.store, self.leased_until)
+        self.runner = TestRunner(
+            self.tester, self._spending, self.connection, self.poll_now, self._spawn
+        )
         self._take_settings(self.state.settings)
 
     def configure(self, connection: Connection) -> asyncio.Task[None]:
@@ -75,6 +77,7 @@ class Poller:
         # Counted from 0, no 401 to it would ever look later than one to its predecessor.
         connection.generation = self.connection.generation + 1
         before, self.connection, settings = self.connection, connection, connection.settings
+        self.runner.connection = connection
         # A listing may have ended since the settings were prepared.
         if settings.target_set is not self.state.settings.target_set:
             settings = replace(settings, target_set=self.state.settings.target_set)
@@ -85,7 +88,8 @@ class Poller:
         return asyncio.create_task(self._retire(before.api))
 
     async def _retire(self, api: Api) -> None:
-        under_way = [task for task in self._in_flight.values() if task is not None]
+        calls = (*self._in_flight.values(), *self.runner.under_way)
+        under_way = [task for task in calls if task is not None]
         await asyncio.gather(*under_way, return_exceptions=True)
         await api.aclose()
 
@@ -105,45 +109,26 @@ class Poller:
 
     def snapshot(self) -> EnvironmentSnapshot:
         """Return this environment as it is known now."""
-        state, settings, mono = self.state, self.state.settings, self._clock.elapsed()
-        due = None if state.status.breaker_open else self._queue.next_due()
-        interval = settings.context_at(state.pace).effective_interval
-        return EnvironmentSnapshot(
-            now=state.now(),
-            ahead=ahead(state.status, state.now())[0],
-            status=state.status,
-            labels=settings.environment.alert_labels,
-            rules=settings.environment.resolved.rules,
-            findings=state.findings,
-            campaigns=dict(state.entries),
-            interval_seconds=interval,
-            stale_after=STALE_AFTER_INTERVALS * interval,
-            idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
-            requests_per_minute=state.budget.per_minute,
-            available_requests=state.budget.available(mono),
-            lag_seconds=0.0 if due is None else max(0.0, mono - due),
-            polled=len(settings.targets) - len(state.unswept),
-            listing_error=state.listing_error,
-        )
+        due = None if self.state.status.breaker_open else self._queue.next_due()
+        return snapshot_of(self.tester, due)
 
-    async def run(self) -> None:
-        """Poll for ever. Cancelled, it writes down what it really spent of its lease."""
+    async def run(self, *, by_itself: bool = True) -> None:
+        """Poll for ever, or what is asked for alone; cancelled, it settles what it has spent."""
         try:
             async with asyncio.TaskGroup() as polls:
                 self._tasks = polls
-                while True:
+                while by_itself or await asyncio.Event().wait():
                     key, probing = await self._next(), self.state.status.breaker_open
                     self._in_flight[key] = None
-                    await self._spend()
+                    await self._spending.spend()
                     # A reload, or another answer, may have spoken against it meanwhile.
                     if self._is_watched(key) and self.state.status.breaker_open == probing:
                         self._in_flight[key] = polls.create_task(self._poll(key))
                     else:
-                        del self._in_flight[key]
+                        self._land(key)
                         self._poll_next([key])
         finally:
-            next_call_at = self._on_the_wall(self.state.budget.next_at)
-            self.store.save(Change(next_call_at={self.state.name: next_call_at}))
+            self._spending.settle()
             await self.connection.api.aclose()
 
     async def _next(self) -> str:
@@ -152,6 +137,8 @@ class Poller:
             self.turned_at = mono = self._clock.elapsed()
             wait = max(self.state.budget.delay(mono), self._wait(mono))
             probing = self.state.status.breaker_open
+            if (probed := self.tester.probe()) is not None:
+                self._poll_next([probed])
             if wait <= 0 and (key := self._probe() if probing else self._queue.pop(mono)):
                 return key
             # Nothing has awaited since the queue was looked at: no wake-up gets lost here.
@@ -186,26 +173,19 @@ class Poller:
         self._probed += 1
         return keys[self._probed % len(keys)] if keys else None
 
-    async def _spend(self) -> None:
-        # Written down before it is spent, so that a crash loop cannot spend a minute twice.
-        self.state.budget = self.state.budget.spend(self._clock.elapsed())
-        until = self._on_the_wall(self.state.budget.next_at)
-        # One further ahead than a lease reaches was written before our clock went back.
-        if until <= self.leased_until <= until + LEASE:
-            return
-        self.leased_until = until + LEASE
-        # Where the disk fails the store says so; polling goes on.
-        with suppress(StorageError):
-            await self.store.lease(self.state.name, self.leased_until)
-
     def _is_watched(self, key: str) -> bool:
         known = self.state.settings
         return known.discovers if key == LISTING else key in known.targets
 
-    def _on_the_wall(self, mono: Seconds) -> Instant:
-        return self._clock.wall() + mono - self._clock.elapsed()
+    async def poll_now(self, key: str) -> None:
+        """Poll a campaign ahead of its turn; return once its answer is taken."""
+        await self._spending.turn()
+        while key in self._in_flight:
+            await self._landed.wait()
+        self._in_flight[key] = asyncio.current_task()
+        await self._poll(key, by_hand=True)
 
-    async def _poll(self, key: str) -> None:
+    async def _poll(self, key: str, *, by_hand: bool = False) -> None:
         state, token = self.state, self.connection.generation
         listing, base_url = state.listing, state.settings.environment.base_url
         asked = self._clock.elapsed()
@@ -217,9 +197,9 @@ class Poller:
         before, took, was = state.status, self._clock.elapsed() - asked, state.entries.get(key)
         seen = answer.observation if isinstance(answer, Answer) else NOTHING
         testing = self.tester.for_rules(key, seen)
-        anew, planned = state.decide(key, answer, token, took, testing)
+        anew, planned, guards = state.decide(key, answer, token, took, testing)
         if planned is not None and was is not None:
-            self.tester.decided(before, was, state.entries[key])
+            self.tester.decided(before, was, state.entries[key], guards)
         # Unless a reload has ended the listing that this is a page of.
         if isinstance(answer, PageAnswer) and listing is state.listing:
             self._take_page(answer)
@@ -227,9 +207,9 @@ class Poller:
         # Only after a 401 to the token of now: a late one to its predecessor says nothing.
         if state.status.unauthorized_with == token == self.connection.generation:
             self.connection.read_again()
-        if self._is_watched(key) and self._plan(key, planned):
-            # Right after the poll, which has shown that the config is as it was planned for.
-            self._testing = self._tasks.create_task(self._test(key))
+        if self._is_watched(key) and self._plan(key, planned) and not by_hand:
+            # Right after the poll: the config is as it was planned for.
+            self._spawn(self._test(key))
         # The base URL is right after all: 404s that were distrusted are asked again, and believed.
         if state.status.readable_seen and not before.readable_seen:
             anew += [key for key in state.distrusted() if key not in self._in_flight]
@@ -257,8 +237,14 @@ class Poller:
             failed = PollError(Reason.INTERNAL_ERROR, type(error).__name__)
             return PageAnswer(failed) if listing else Answer(failed)
         finally:
-            del self._in_flight[key]
-            self._woken.set()
+            self._land(key)
+
+    def _land(self, key: str) -> None:
+        """Note that a call is not under way any more."""
+        del self._in_flight[key]
+        self._woken.set()
+        self._landed.set()
+        self._landed = asyncio.Event()
 
     def _take_page(self, answer: PageAnswer) -> None:
         before = self.state.settings.targets
@@ -310,35 +296,12 @@ class Poller:
         self._queue.put(key, due, planned.priority, latest)
         return is_due
 
-    async def _test(self, key: str) -> None:
-        """Run a connection test, if it is still due when the budget lets it out; poll after it."""
-        wait = self.state.budget.delay(self._clock.elapsed())
-        await self._spend()
-        await asyncio.sleep(wait)
-        state, connection = self.state, self.connection
-        step = self.tester.begin(key) if key in state.entries else None
-        if step is None:
-            # Something holds it by now: it is planned anew, for when that has ended.
-            return self._plan_anew([key])
-        within, token = state.entries[key].target.tests.timeout, connection.generation
-        try:
-            # One transaction with the attempt, which must not be sent unless it is known.
-            await self.store.lease(state.name, self.leased_until)
-            answer = await connection.api.run_test(key, within)
-        except StorageError:
-            # Not sent: what cannot be written down could be sent twice.
-            answer = TestAnswer(PollError(Reason.CONNECT_ERROR, "the state cannot be written"))
-        self.tester.end(step.attempt, answer)
-        if answer.status == 401 and token == connection.generation:
-            connection.read_again()
-        if answer.status == 429 and answer.rate is not None and answer.rate.remaining == 0:
-            pause = state.budget.refused(self._clock.elapsed(), answer.pause or MINUTE)
-            state.budget = pause
-        self._plan_anew(self.tester.choose_probe())
-        self._poll_next([key])
-        self._woken.set()  # it is due now, not at the next turn
+    def _spawn(self, work: Coroutine[object, None, object]) -> None:
+        self._testing = self._tasks.create_task(work)
 
-    def _plan_anew(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            if key in self.state.entries and key not in self._in_flight:
-                self._plan(key)
+    async def _test(self, key: str) -> None:
+        if await self.runner.run_due(key):
+            self._poll_next([key])
+        elif key in self.state.entries and key not in self._in_flight:
+            self._plan(key)  # something holds it by now: when that has ended it is due again
+        self._woken.set()

@@ -41,8 +41,8 @@ def counts(one: Attempt, *before: Attempt) -> bool:
 @pytest.mark.parametrize(
     ("cause", "kind"),
     [
-        ("Network is unreachable", Kind.UNREACHABLE),
-        ("No route to host", Kind.UNREACHABLE),
+        ("Network is unreachable", Kind.REFUSED),
+        ("No route to host", Kind.REFUSED),
         ("Connection reset by peer", Kind.RESET),
         ("Software caused connection abort: Connection aborted", Kind.RESET),
         ("Authentication failed: connection reset", Kind.LOGIN),

@@ -12,8 +12,9 @@ from monitor.config import load_config
 from monitor.core.status import EnvironmentStatus
 from monitor.polling import Api, Poller, Settings
 from monitor.polling.environment_state import EnvironmentState
+from monitor.polling.guard_book import GuardBook
 from monitor.polling.settings import Connection
-from monitor.polling.tester import GuardBook, Tester
+from monitor.polling.tester import Tester
 from support.virtual import START, FakeApi, VirtualClock, run, virtual_seconds
 
 

@@ -13,9 +13,11 @@ from monitor.config import load_config
 from monitor.core.guards import EnvironmentTests, Suspension
 from monitor.core.model import DAY, HOUR, Instant, SftpConfig, TestAnswer, TestReport
 from monitor.core.status import EnvironmentStatus
-from monitor.polling import Poller, Settings, tester
+from monitor.polling import Poller, Settings
 from monitor.polling.environment_state import EnvironmentState
+from monitor.polling.guard_book import GuardBook
 from monitor.polling.settings import Connection
+from monitor.polling.tester import Tester
 from support.virtual import START, FakeApi, VirtualClock, config, run, virtual_seconds
 
 Record = dict[str, tuple[Instant, bool]]
@@ -38,9 +40,9 @@ def _poller(settings: Settings, api: FakeApi, tests: EnvironmentTests) -> Poller
     store, clock = Store(MEMORY, now=START), VirtualClock()
     status = EnvironmentStatus(name="production", tests=tests)
     state = EnvironmentState(settings, clock, store.save, status, {})
-    book = tester.GuardBook(clock, store.save)
+    book = GuardBook(clock, store.save)
     book.environments["production"] = state
-    tests_of_it = tester.Tester(state, book)
+    tests_of_it = Tester(state, book)
     own = SelfMetrics("test")
     own.prepare("production")
     return Poller(state, Connection(settings, lambda *_: api), store, own, START, tests_of_it, 2)

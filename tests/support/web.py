@@ -1,7 +1,7 @@
 """The web server in tests: the real one, on a free port of this machine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,8 @@ import httpx
 from monitor.adapters.metrics import Exposition
 from monitor.adapters.web import EventsAnswer, Limits, Program, WebServer
 from monitor.config import Access
+from monitor.config.model import Web
+from monitor.core.guards import Hold, NotRun
 from monitor.core.model import HOUR, Instant
 from monitor.core.snapshot import HistoryQuery, Snapshot
 from support.boards import a_rich_snapshot
@@ -24,6 +26,11 @@ HOST = "127.0.0.1"
 async def no_problems() -> Sequence[str]:
     """Stand for a reload that succeeds."""
     return []
+
+
+async def no_test(*_: str, force: bool, unblock: bool) -> Instant:
+    """Stand for a test that is begun."""
+    return NOW
 
 
 def metrics_of(snapshot: Callable[[], Snapshot]) -> Callable[[bool], Callable[[], bytes]]:
@@ -50,6 +57,10 @@ class SomeProgram:
     version: str = VERSION
     started_at: Instant = NOW - HOUR
     external_url: str | None = None
+    key: str = ""
+    web: Web = Web()
+    start_test: Callable[..., Coroutine[Any, Any, Instant | Hold | NotRun]] = no_test
+    switch_tests: Callable[..., None] = lambda *_, on: None
 
 
 def a_program(**overrides: Any) -> Program:

@@ -153,7 +153,7 @@ def decode_test(body: bytes | PollError, token: str) -> TestReport | PollError:
     if isinstance(answer, PollError):
         return answer
     said, passed = answer.data, answer.success
-    cause = _PASSWORD.sub(r"\1<secret>", clean(said.error or "", 200))
+    cause = clean(_PASSWORD.sub(r"\1<secret>", said.error or ""), 200)
     return TestReport(
         passed,
         float(said.tested_at),

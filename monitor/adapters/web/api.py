@@ -1,6 +1,5 @@
 """The JSON API: each path with its parameters, its view, and what OpenAPI says of them."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,11 +11,12 @@ from aiohttp import web
 from monitor.adapters.web import schemas, serializers
 from monitor.adapters.web.serializers import LIMIT
 from monitor.config.keys import Key
+from monitor.config.model import Web
 from monitor.config.types import one_of, whole_number
-from monitor.core.model import Instant, PollError, SftpConfig
+from monitor.core.guards import Hold, NotRun
+from monitor.core.model import EventKind, Instant
 from monitor.core.snapshot import Health, HistoryQuery, Snapshot
 from monitor.core.text import clean
-from monitor.serialize import EventRecord, Schemas
 
 _TEXT = Key(str, "text", {"type": "string"}, expands=False)
 
@@ -31,6 +31,19 @@ class Program(Protocol):
     version: str
     started_at: Instant
     external_url: str | None  # where users reach us
+    key: str  # who shows it is on this machine, and may read the state; empty: there is none
+
+    @property
+    def web(self) -> Web:
+        """What the config says of the web now."""
+
+    async def start_test(
+        self, environment: str, campaign_id: str, by: str, /, *, force: bool, unblock: bool
+    ) -> Instant | Hold | NotRun:
+        """Begin a connection test for an operator, and return when; or why it was not."""
+
+    def switch_tests(self, environment: str | None, by: str, /, *, on: bool) -> None:
+        """Suspend or resume an environment's tests, or all; raises KeyError."""
 
     def snapshot(self) -> Snapshot:
         """Return all environments as they are known now."""
@@ -151,6 +164,9 @@ _SINCE = Key(
     pattern=r"(?a:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d))",
     expands=False,
 )
+KINDS = {"alert": EventKind.ALERT, "test": EventKind.TEST, "change": EventKind.CHANGE}
+"""The kinds of entries of the history, by the words to ask for them with."""
+
 _ENVIRONMENT = {"environment": Parameter("only of this environment")}
 _OF_CAMPAIGNS = {
     **_ENVIRONMENT,
@@ -163,73 +179,24 @@ _OF_ALERTS = _paged("alerts a page", "[^/]*/[^/]*/[^/]*")
 _OF_EVENTS = {
     **_ENVIRONMENT,
     "campaign_id": Parameter("only of this campaign"),
+    "kind": Parameter("only of this kind", _plain(one_of(**KINDS))),
     "since": Parameter("not older", _SINCE),
     # One digit more might be too much for SQLite: an OverflowError when it is bound.
     **_paged("events a page", "[0-9]{1,18}", int),
 }
-_IN_PATH = {
+IN_PATH = {
     "environment": Parameter("name of the environment"),
     "campaign_id": Parameter("id of the campaign"),
 }
+"""The parameters in paths."""
 
 ENDPOINTS: Mapping[str, Endpoint] = {
     "/api/v1/status": Endpoint("The monitor and its environments", _status),
     "/api/v1/campaigns": Endpoint("Campaigns", _campaigns, _OF_CAMPAIGNS),
     "/api/v1/campaigns/{environment}/{campaign_id}": Endpoint(
-        "One campaign with its history", _campaign, _IN_PATH
+        "One campaign with its history", _campaign, IN_PATH
     ),
     "/api/v1/alerts": Endpoint("Active alerts", _alerts, _OF_ALERTS),
     "/api/v1/events": Endpoint("History of alert events, newest first", _events, _OF_EVENTS),
 }
 """What is served, and described in `/openapi.json`."""
-
-_NAMES = {SftpConfig: "ConfigAnswer", PollError: "PollErrorAnswer", EventRecord: "EventAnswer"}
-
-
-def document(version: str, external_url: str | None) -> bytes:
-    """Return the OpenAPI 3.1 document as JSON; `version` is the program's."""
-    shapes = Schemas("#/components/schemas/", _NAMES)
-    described = {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "SFTP config monitor",
-            "version": version,
-            "description": "What the monitor knows of each campaign's SFTP config. Read-only.",
-        },
-        "servers": [{"url": external_url or "/"}],
-        "paths": {path: {"get": _get(shapes, path, one)} for path, one in ENDPOINTS.items()},
-        "components": {"schemas": dict(sorted(shapes.components.items()))},
-    }
-    return json.dumps(described, indent=1).encode()
-
-
-def _get(shapes: Schemas, path: str, endpoint: Endpoint) -> dict[str, Any]:
-    in_path = {name for name in endpoint.parameters if f"{{{name}}}" in path}
-    parameters = [
-        {
-            "name": name,
-            "in": "path" if name in in_path else "query",
-            "description": one.about,
-            "required": name in in_path,
-            "schema": {"type": "array", "items": one.key.schema}
-            if one.repeated
-            else one.key.schema,
-        }
-        for name, one in endpoint.parameters.items()
-    ]
-    answers = {
-        "200": (endpoint.summary, endpoint.view.__annotations__["return"]),
-        "400": ("A query parameter is not understood", schemas.ErrorAnswer),
-        "404": ("There is no such campaign", schemas.ErrorAnswer),
-        "503": ("The state is not loaded yet, or the history cannot be read", schemas.ErrorAnswer),
-    }
-    if not in_path:
-        del answers["404"]
-    responses = {
-        status: {
-            "description": about,
-            "content": {"application/json": {"schema": shapes.of(shape)}},
-        }
-        for status, (about, shape) in answers.items()
-    }
-    return {"summary": endpoint.summary, "parameters": parameters, "responses": responses}

@@ -2,13 +2,17 @@
 
 import asyncio
 import hashlib
+import hmac
 import logging
 import os
+import secrets
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 from aiohttp import web
@@ -121,6 +125,52 @@ def matches(password: bytes, hashed: str | None, highest: int) -> bool:
     """Return whether the password is right; no user (None) takes as long as the cost `highest`."""
     known = hashed or f"$2b${highest:02d}${'.' * 53}"
     return bcrypt.checkpw(password[:_LONGEST], known.encode()) and hashed is not None
+
+
+def refuse_pages(request: web.Request) -> None:
+    """Raise HTTPForbidden for what a page in a browser sends: of another site, for ours do not."""
+    if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
+        raise web.HTTPForbidden(text="a page in a browser may not ask for this")
+
+
+def users_of(request: web.Request, users: Mapping[str, str]) -> set[str]:
+    """Return the user of a request that `BasicAuth` has let in; none where none was needed."""
+    encoded = request.headers.get("Authorization", "").partition(" ")[2]
+    return {b64decode(encoded).partition(b":")[0].decode()} if users else set()
+
+
+def subjects_of(certificate: Mapping[str, Any] | None) -> set[str]:
+    """Return the common names of a client's certificate, as `ssl` gives it; None has none."""
+    parts = (part for group in (certificate or {}).get("subject", ()) for part in group)
+    return {value for name, value in parts if name == "commonName"}
+
+
+def same_key(key: str, shown: str) -> bool:
+    """Return whether that is the key; no key at all is never the one."""
+    return bool(key) and hmac.compare_digest(key.encode(), shown.encode("utf-8", "replace"))
+
+
+@contextmanager
+def key_beside(state: Path) -> Iterator[str]:
+    """Give a new key, which lies beside the state until the end, for its owner alone.
+
+    Raises OSError.
+    """
+    path, key = key_path(state), secrets.token_urlsafe(32)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(key)
+    try:
+        yield key
+    finally:
+        # One that stays opens nothing: the next start has another one.
+        with suppress(OSError):
+            path.unlink()
+
+
+def key_path(state: Path) -> Path:
+    """Return where the key beside a state is."""
+    return state.with_name(f"{state.name}.key")
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -15,8 +15,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
-from monitor.adapters.web.api import ENDPOINTS, Endpoint, Program, document
-from monitor.adapters.web.auth import BasicAuth, WebConfigReloader
+from monitor.adapters.web.api import ENDPOINTS, Endpoint, Program
+from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, refuse_pages
+from monitor.adapters.web.commands import Commands
+from monitor.adapters.web.openapi import document
 from monitor.adapters.web.schemas import ErrorAnswer
 from monitor.adapters.web.serializers import status_page, text
 from monitor.core.model import Seconds
@@ -36,7 +38,7 @@ class Handlers:
 
     def __init__(self, program: Program, config: WebConfigReloader, body_seconds: Seconds) -> None:
         self._program, self._config, self._body_seconds = program, config, body_seconds
-        self._auth = BasicAuth()
+        self._auth, self._commands = BasicAuth(), Commands(program, config)
         # Two, so that Prometheus does not wait for somebody's large page.
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")
         self._views = ThreadPoolExecutor(1, thread_name_prefix="view")
@@ -57,6 +59,7 @@ class Handlers:
             web.post("/-/reload", self._reload),
             *(web.get(path, self._file) for path in self._fixed),
             *(web.get(path, partial(self._json, one)) for path, one in ENDPOINTS.items()),
+            *self._commands.routes(),
         ]
 
     def close(self) -> None:
@@ -68,11 +71,12 @@ class Handlers:
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer any request; whatever is raised becomes a status and one sentence."""
         try:
-            await self._auth.require(request, self._config.access.users)
+            if not self._commands.proves(request):
+                await self._auth.require(request, self._config.access.users)
             await self._take_body(request)
             return await handler(request)
         except web.HTTPException as error:
-            kept = {"Allow", "WWW-Authenticate"} & error.headers.keys()
+            kept = {"Allow", "WWW-Authenticate", "Retry-After"} & error.headers.keys()
             headers = {name: error.headers[name] for name in kept}
             return error_response(request, error.status, error.text or error.reason, headers)
         except Exception:
@@ -80,7 +84,7 @@ class Handlers:
             return error_response(request, 500, "internal error; see the log")
 
     async def _take_body(self, request: web.Request) -> None:
-        """Take the body off the connection: none is used, and large ones are refused."""
+        """Take the body off the connection: few are used, and large ones are refused."""
         try:
             async with asyncio.timeout(self._body_seconds):
                 await request.read()
@@ -134,9 +138,7 @@ class Handlers:
         return web.Response(text="ready\n")
 
     async def _reload(self, request: web.Request) -> web.Response:
-        # A browser sends these for a page: of another site, for ours send nothing.
-        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
-            raise web.HTTPForbidden(text="a page in a browser may not ask for this")
+        refuse_pages(request)
         if problems := await self._program.reload():
             lines = (f"{clean(problem, _PROBLEM_CHARACTERS)}\n" for problem in problems)
             return web.Response(status=500, text="".join(lines))

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from monitor.core.attempt import Result, Trigger
+from monitor.core.guards import Reason as HoldReason
 from monitor.core.model import (
     Instant,
     Labels,
@@ -68,6 +70,59 @@ class FindingAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptAnswer:
+    """A connection test of the monitor's; by is the operator who asked for it.
+
+    ended_at is null while it is under way. unknown: it was sent, and no answer says more. cause is
+    what the platform said, import_path and export_path whether they were accessible.
+    """
+
+    at: Instant
+    ended_at: Instant | None
+    trigger: Trigger
+    by: Text
+    result: Result
+    cause: Text
+    import_path: bool | None
+    export_path: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldAnswer:
+    """What holds a connection test back, until when (null: until something else ends it)."""
+
+    reason: HoldReason
+    why: Sentence
+    until: Instant | None
+    ends: Sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestsAnswer:
+    """The connection tests of a campaign. on_record: the test on record is one of the monitor's.
+
+    last is the monitor's last one. next_at is when the next one may go out and next_trigger why;
+    null where none is due as things are.
+    """
+
+    __test__ = False  # no test case of pytest's
+
+    last: AttemptAnswer | None
+    on_record: bool
+    next_at: Instant | None
+    next_trigger: Trigger | None
+    held: HoldAnswer | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRunAnswer:
+    """Why no connection test was run; held is the guard that holds it, null where none does."""
+
+    error: Sentence
+    held: HoldAnswer | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignAnswer:
     """What is known of a campaign, and how old that is.
 
@@ -75,6 +130,8 @@ class CampaignAnswer:
     last one seen: configured is false while the platform has none any more (since gone_at), and
     null before the first definite answer. findings are those of the last poll, at polled_at; null
     until the first one since the monitor has started, and without those of rules that are new.
+    tests is null where connection tests are off for it, unless one was run by hand. impact is what
+    is at stake by now, null where nothing is known: calls from impact_at on, or since then.
     """
 
     environment: str
@@ -90,6 +147,9 @@ class CampaignAnswer:
     missing_since: Instant | None
     last_passed_at: Instant | None
     config: SftpConfig | None
+    tests: TestsAnswer | None
+    impact: Sentence | None
+    impact_at: Instant | None
     findings: Sequence[FindingAnswer] | None
     alerts: Sequence[AlertAnswer]
 
@@ -138,6 +198,30 @@ class SweepAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuspensionAnswer:
+    """Why and since when no test is run at a platform; by is the operator who suspended them.
+
+    campaign_id is the campaign that a failed test has switched off. until is null where somebody
+    must resume them.
+    """
+
+    why: Sentence
+    since: Instant
+    by: Text
+    campaign_id: str
+    until: Instant | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentTestsAnswer:
+    """Whether connection tests are on in an environment, suspended, or failing everywhere."""
+
+    enabled: bool
+    suspended: SuspensionAnswer | None
+    failing_since: Instant | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentAnswer:
     """One environment. reachable is null before the first call, false after an unanswered one.
 
@@ -156,6 +240,7 @@ class EnvironmentAnswer:
     budget: BudgetAnswer
     counts: CountsAnswer
     sweep: SweepAnswer
+    tests: EnvironmentTestsAnswer
     findings: Sequence[FindingAnswer] | None
     alerts: Sequence[AlertAnswer]
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monitor.adapters.web import schemas
 from monitor.core.alerts import recheck_at
+from monitor.core.impact import impact_of
 from monitor.core.model import fingerprint
 from monitor.core.rule import BaseRule
 from monitor.core.snapshot import (
@@ -79,6 +80,8 @@ def campaign(environment: EnvironmentSnapshot, entry: Entry) -> schemas.Campaign
     known, last_known = entry.status, entry.status.last_known
     last_read_at = last_known.last_read_at
     age = None if last_read_at is None else max(0.0, environment.now - last_read_at)
+    schedule = last_known.config.import_schedule if last_known.config else None
+    impact = impact_of(entry.target.calls, schedule or "", environment.now)
     return answer_of(
         schemas.CampaignAnswer,
         entry.target,
@@ -88,8 +91,26 @@ def campaign(environment: EnvironmentSnapshot, entry: Entry) -> schemas.Campaign
         evidence_at=last_read_at,
         evidence_age_seconds=age,
         configured=None if last_read_at is None else last_known.missing_since is None,
+        tests=_tests(environment, entry),
+        impact=impact.text or None,
+        impact_at=impact.at,
         findings=_findings(environment.findings_of(entry), entry.target.rules),
         alerts=[_alert(environment, entry, active) for active in entry.active_alerts()],
+    )
+
+
+def _tests(environment: EnvironmentSnapshot, entry: Entry) -> schemas.TestsAnswer | None:
+    tests, config = entry.status.tests, entry.status.last_known.config
+    last = tests.last
+    if last is None and not entry.target.tests.enabled:
+        return None
+    at, trigger, hold = environment.planned(entry) or (None, None, None)
+    return schemas.TestsAnswer(
+        last=None if last is None else answer_of(schemas.AttemptAnswer, last),
+        on_record=config is not None and tests.on_record(config) is not None,
+        next_at=at,
+        next_trigger=trigger,
+        held=None if hold is None else answer_of(schemas.HoldAnswer, hold),
     )
 
 
@@ -134,7 +155,12 @@ def _alert(
 
 def environment(snapshot: EnvironmentSnapshot) -> schemas.EnvironmentAnswer:
     """Return the state of one environment."""
-    known = snapshot.status
+    known, suspended = snapshot.status, snapshot.suspended
+    tests = schemas.EnvironmentTestsAnswer(
+        enabled=snapshot.tests_on,
+        suspended=suspended and answer_of(schemas.SuspensionAnswer, suspended, since=suspended.at),
+        failing_since=known.tests.failing_since,
+    )
     return answer_of(
         schemas.EnvironmentAnswer,
         known,
@@ -145,6 +171,7 @@ def environment(snapshot: EnvironmentSnapshot) -> schemas.EnvironmentAnswer:
         token_rejected_since=known.rejected_at,
         budget=answer_of(schemas.BudgetAnswer, snapshot),
         counts=schemas.CountsAnswer(**snapshot.counts()),
+        tests=tests,
         sweep=answer_of(schemas.SweepAnswer, known, snapshot, campaigns=len(snapshot.campaigns)),
         findings=_findings(snapshot.findings, snapshot.rules),
         alerts=[_alert(snapshot, None, active) for active in snapshot.active_alerts()],

@@ -22,7 +22,7 @@ from monitor.core.model import Seconds
 
 _STOP_GRACE: Seconds = 2.0  # for requests in progress when the server stops
 _CLOSE_GRACE: Seconds = 1.0  # for a client to end its body, or its TLS, when we close
-_BODY_BYTES = 4096  # that a request may have; none is used
+_BODY_BYTES = 4096  # that a request may have; few need one
 
 logger = logging.getLogger(__name__)
 

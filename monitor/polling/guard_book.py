@@ -1,0 +1,58 @@
+"""The guards of all logins and hosts, which the connection tests of all environments share."""
+
+from collections.abc import Callable, Mapping
+
+from monitor.adapters.store import Change
+from monitor.core.attempt import login_of
+from monitor.core.guards import Guard, Suspension
+from monitor.polling.environment_state import STEP, EnvironmentState
+from monitor.polling.settings import Clock
+
+
+class GuardBook:
+    """The guards of logins (`user@host:port`) and hosts (`host:port`), for all environments."""
+
+    def __init__(self, clock: Clock, save: Callable[[Change], None]) -> None:
+        """Begin with none; `save` takes every change."""
+        self.environments: dict[str, EnvironmentState] = {}
+        self._clock, self._save = clock, save
+        self._known: dict[str, Guard] = {}
+        self._offset = clock.wall() - clock.elapsed()
+
+    def restore(self, known: Mapping[str, Guard]) -> None:
+        """Take those of before the start: what was under way then counts as failed."""
+        now = self._clock.wall()
+        restored = {key: one.restored().redated(latest=now) for key, one in known.items()}
+        self._known = restored | self._known
+
+    def __getitem__(self, key: str) -> Guard:
+        """Return a guard; its instants go along with the steps of our clock."""
+        offset = self._clock.wall() - self._clock.elapsed()
+        step, self._offset = offset - self._offset, offset
+        if abs(step) > STEP:
+            self._known = {key: one.redated(by=step) for key, one in self._known.items()}
+            self._save(Change(guards=dict(self._known)))
+        return self._known.get(key, Guard())
+
+    def __setitem__(self, key: str, guard: Guard) -> None:
+        """Put a guard in force, and have it stored."""
+        if guard != self._known.get(key, Guard()):
+            self._known[key] = guard
+            self._save(Change(guards={key: guard}))
+
+    def all(self) -> Mapping[str, Guard]:
+        """Return all of them as they are now."""
+        self[""]  # takes a step of our clock
+        return dict(self._known)
+
+    def campaigns_on(self, login: str) -> int:
+        """Return how many campaigns have this login, whichever environment they are in."""
+        entries = (one for state in self.environments.values() for one in state.entries.values())
+        configs = (entry.status.last_known.config for entry in entries)
+        return sum(config is not None and login_of(config) == login for config in configs)
+
+    def suspended(self, base_url: str) -> Suspension | None:
+        """Return why no test may be run at a platform; None: they may."""
+        states = self.environments.values()
+        here = (one for one in states if one.settings.environment.base_url == base_url)
+        return next((s for one in here if (s := one.status.tests.suspended)), None)

@@ -1,0 +1,156 @@
+"""Runs an environment's connection tests: those that are due by themselves, and those by hand."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from monitor.adapters.store import StorageError
+from monitor.core.attempt import Attempt
+from monitor.core.guards import Hold, NotRun
+from monitor.core.model import MINUTE, PollError, Reason, TestAnswer
+from monitor.core.outcomes import Step
+from monitor.polling.settings import Connection
+from monitor.polling.spending import Spending
+from monitor.polling.tester import Tester
+
+# What came of a test that did not go out, and of one that did and has no answer.
+NOT_SENT = TestAnswer(PollError(Reason.CONNECT_ERROR, "it was not sent"))
+BROKE_OFF = TestAnswer(PollError(Reason.INTERNAL_ERROR))
+
+# A test goes out no longer than this after its campaign was polled, however long the queue is.
+READ_WITHIN = 5 * MINUTE
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class TestRunner:
+    """Sends tests; `under_way` are the tasks that do.
+
+    `poll_now` polls a campaign at once, `spawn` starts a task that lives as long as the poller.
+    """
+
+    __test__ = False  # no test case of pytest's
+
+    tester: Tester
+    spending: Spending
+    connection: Connection
+    poll_now: Callable[[str], Awaitable[None]]
+    spawn: Callable[[Coroutine[object, None, object]], None]
+    under_way: set[asyncio.Task[Any] | None] = field(default_factory=set)
+
+    async def run_due(self, key: str) -> bool:
+        """Run a campaign's test, if it is still due when the budget lets it out.
+
+        Returns whether the campaign is to be polled at once.
+        """
+        state = self.tester.state
+        base_url = state.settings.environment.base_url
+        await self.spending.turn()
+        entry = state.entries.get(key)
+        if entry is None or base_url != state.settings.environment.base_url:
+            return False
+        # A pause that the API has asked for may have been long: then it is read again before.
+        if state.now() - (entry.status.polled_at or 0.0) > READ_WITHIN:
+            return True
+        step = self.tester.begin(key)
+        if step is not None:
+            await self._send(step)
+        return step is not None
+
+    async def run_now(
+        self, key: str, by: str, *, force: bool = False, unblock: bool = False
+    ) -> Attempt | Hold | NotRun:
+        """Run the test that an operator (`by`) asks for, as `begin_now` and `_finish` have it."""
+        begun = await self.begin_now(key, by, force=force, unblock=unblock)
+        return await self._finish(begun) if isinstance(begun, Step) else begun
+
+    async def start_now(self, key: str, by: str, **how: bool) -> Step | Hold | NotRun:
+        """Begin the test that an operator asks for as `begin_now` does, and have it go on."""
+        begun = await self.begin_now(key, by, **how)
+        if isinstance(begun, Step):
+            self.spawn(self._finish(begun))
+        return begun
+
+    async def begin_now(
+        self, key: str, by: str, *, force: bool = False, unblock: bool = False
+    ) -> Step | Hold | NotRun:
+        """Poll a campaign, and begin a test of it unless something holds it: then return that.
+
+        `force` overrides gaps and `between`, `unblock` a block of the login: that is logged.
+        """
+        state = self.tester.state
+        if state.status.breaker_open:
+            return NotRun("the API does not answer, or rejects the token: nothing can be asked")
+        asked_at = state.now()
+        await self.poll_now(key)
+        await self.spending.turn()
+        entry = state.entries.get(key)
+        if entry is None or (entry.status.polled_at or 0.0) < asked_at:
+            return NotRun("the campaign was not polled: the settings have changed, try again")
+        if entry.status.error is not None:
+            return NotRun(f"the campaign cannot be read: {entry.status.error.reason}")
+        return self.tester.begin_now(key, by, force=force, unblock=unblock)
+
+    async def _finish(self, step: Step) -> Attempt | NotRun:
+        """Send a test that was begun by hand, poll its campaign, and return what came of it."""
+        answer = await self._send(step)
+        key, attempt = step.attempt.campaign_id, step.attempt
+        await self.poll_now(key)
+        # An attempt without a result may have the record's by now.
+        entry = self.tester.state.entries.get(key)
+        attempts = entry.status.tests.attempts if entry is not None else ()
+        found = next((one for one in attempts if one.at == attempt.at), None)
+        if found is not None:
+            return found
+        said = answer.observation
+        why = f"{said.reason} {said.detail}".strip() if isinstance(said, PollError) else "it left"
+        log.warning("test_not_run", environment=attempt.environment, campaign_id=key, why=why)
+        return NotRun(f"no test was run: {why}")
+
+    async def _send(self, step: Step) -> TestAnswer:
+        """Send a test, once it is on disk that it was begun; return the answer, which is taken."""
+        state, connection, attempt = self.tester.state, self.connection, step.attempt
+        entry, usual = state.entries.get(attempt.campaign_id), state.settings.environment
+        within = (usual.resolved.tests if entry is None else entry.target.tests).timeout
+        token, task, base_url = connection.generation, asyncio.current_task(), usual.base_url
+        answer, sent = NOT_SENT, False
+        self.under_way.add(task)
+        try:
+            # One transaction with the attempt, which must not be sent unless it is known.
+            await self.spending.write()
+            if self._may_send(attempt, base_url):
+                sent = True
+                answer = await connection.api.run_test(attempt.campaign_id, within)
+        except StorageError:
+            pass  # not sent: what cannot be written down could be sent twice
+        except Exception as error:
+            log.error(
+                "test_broke",
+                environment=state.name,
+                campaign_id=attempt.campaign_id,
+                exc_info=error,
+            )
+            answer = BROKE_OFF
+        except asyncio.CancelledError:
+            # Else its login and host would be held for ever, in other environments as well.
+            self.tester.end(attempt, BROKE_OFF if sent else NOT_SENT)
+            raise
+        finally:
+            self.under_way.discard(task)
+        self.tester.end(attempt, answer)
+        if answer.status == 401 and token == connection.generation:
+            connection.read_again()
+        if answer.status == 429 and answer.rate is not None and answer.rate.remaining == 0:
+            pause = state.budget.refused(state.clock.elapsed(), answer.pause or MINUTE)
+            state.budget = pause
+        return answer
+
+    def _may_send(self, attempt: Attempt, base_url: str) -> bool:
+        """Return whether a test is still wanted, now that it is on disk: there may be a reload."""
+        state, entry = self.tester.state, self.tester.state.entries.get(attempt.campaign_id)
+        wanted = entry is not None and (entry.target.tests.enabled or bool(attempt.by))
+        return wanted and base_url == state.settings.environment.base_url
