@@ -21,8 +21,6 @@ from monitor.core.model import (
 
 Share = Annotated[float, "share"]  # above 0 and at most 1
 Count = Annotated[int, "count"]  # at least 1
-
-
 TESTS_MISSED = 3  # so many may not have run before `stale_test` says so
 
 
@@ -59,10 +57,8 @@ class TestSettings:
     @property
     def missed_after(self) -> Seconds:
         """How old a test may get before too many have not run; what `between` shuts out apart."""
-        night = 0.0
-        if self.between is not None and self.every < DAY:
-            night = (self.between.start - self.between.end) % DAY
-        return TESTS_MISSED * self.every + night
+        shut = (self.between.start - self.between.end) % DAY if self.between else 0.0
+        return TESTS_MISSED * self.every + (shut if self.every < DAY else 0.0)
 
     def covers(self, config: SftpConfig) -> bool:
         """Return whether a campaign with this config is tested."""
