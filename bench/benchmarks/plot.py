@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from benchmarks.freshness import Comparison, Delays
+    from benchmarks.record import Comparison, Delays
 
 WAYS = ("ours", "equal", "minutely")
 COLOURS = ("#1b7f5c", "#c8761b", "#8a8f98")

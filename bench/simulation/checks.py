@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from monitor.adapters.store import read_history
-from monitor.core.model import DAY, Answer, Event, PollError, Seconds, SftpConfig
+from monitor.core.model import DAY, Answer, Event, EventKind, PollError, Seconds, SftpConfig
 from monitor.core.snapshot import HistoryQuery
 from monitor.daemon import Daemon
 from simulation.clocks import Clocks
+from simulation.logins import Logins
 from simulation.opinion import Opinion, Pages
 from simulation.platform import CAMPAIGNS, Platform
 from simulation.rhythm import THROTTLED, Rhythm
@@ -40,12 +41,15 @@ NEVER_LOGGED = {
 class Checks:
     """Compares the daemon with the second opinion; the first `violation` is kept."""
 
-    def __init__(self, clocks: Clocks, platform: Platform) -> None:
+    def __init__(self, clocks: Clocks, platform: Platform, seed: int) -> None:
         self.visited: Counter[str] = Counter()
         self.violation: str | None = None
         self.attention = asyncio.Event()
         self.history: deque[str] = deque(maxlen=HISTORY)
         self.rhythm = Rhythm(clocks, self.fail)
+        self.logins = Logins(clocks, seed, self.fail, self.visited)
+        for key in platform.campaigns:
+            self.logins.campaign(key)
         self.opinions = {
             environment: Opinion(
                 {key: platform.campaigns[key].config.created_at or 0.0 for key in keys},
@@ -93,6 +97,14 @@ class Checks:
     def wall(self) -> Seconds:
         """Return what our clock says."""
         return self._clocks.wall()
+
+    def truth(self) -> Seconds:
+        """Return what time it really is."""
+        return self._clocks.truth()
+
+    def elapsed(self) -> Seconds:
+        """Return the monotonic clock."""
+        return self._clocks.elapsed()
 
     # -- what happens ----------------------------------------------------------------------
 
@@ -157,6 +169,7 @@ class Checks:
     def stepped(self, seconds: Seconds) -> None:
         """Take a step of our clock that was made, forward or back: nothing comes of it."""
         self.rhythm.stepped = self._clocks.elapsed()
+        self.logins.stepped()
         self.visited["clock stepped"] += 1
         for opinion in self.opinions.values():
             opinion.stepped(seconds, self._clocks.wall())
@@ -171,6 +184,7 @@ class Checks:
     ) -> None:
         """Take an answer that the daemon decides on next; then compare."""
         opinion, observation = self.opinions[environment], answer.observation
+        self.logins.answered(key, observation)
         failed = isinstance(observation, PollError)
         if failed:
             self.rhythm.shake(environment)
@@ -192,6 +206,12 @@ class Checks:
         self.note(f"  {environment}/{key} answered {_in_short(answer)}")
         # When the daemon has decided: it does so before anything else runs.
         asyncio.get_running_loop().call_soon(self.compare)
+
+    def tested(self, environment: str, key: str) -> None:
+        """Take a connection test that the daemon sends."""
+        self.note(f"  {environment}/{key} is tested")
+        self.rhythm.count(environment)
+        self.logins.sent(environment, key, self.opinions[environment].listed, self._database)
 
     def _look_how_late(
         self, environment: str, key: str, on_call: OnCall, config: SftpConfig
@@ -288,7 +308,8 @@ class Checks:
         self._shown.compare_metrics(self._daemon.report.metrics(False)())
 
     def _history(self) -> Sequence[Event]:
-        return list(read_history(self._database, HistoryQuery(limit=10**6)).values())
+        known = read_history(self._database, HistoryQuery(limit=10**6)).values()
+        return [event for event in known if event.kind is EventKind.ALERT]
 
 
 def _page(record: Mapping[str, Any]) -> Page:

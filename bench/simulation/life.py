@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from monitor.config import Config
-from monitor.core.model import Answer, PageAnswer, PollError, Reason, TestAnswer
+from monitor.core.model import Answer, PageAnswer, PollError, Reason, TestAnswer, TestReport
 from monitor.daemon import Daemon
 from monitor.polling import Api, Settings
 from simulation.checks import Checks
@@ -72,8 +72,28 @@ class LifeApi:
         return PageAnswer(PollError(Reason.INTERNAL_ERROR))
 
     async def run_test(self, campaign_id: str, within: float) -> TestAnswer:
-        """Run nothing: tests are off here."""
-        return TestAnswer(PollError(Reason.INTERNAL_ERROR))
+        """Run a connection test, have it judged, and put it on record, dead or not: it was sent."""
+        life, environment = self._life, self._environment
+        await self._unless_dead()
+        checks, platform, logins = life.checks, life.platform, life.checks.logins
+        checks.tested(environment, campaign_id)
+        trouble = platform.apis[environment].trouble.now(checks.elapsed())
+        if trouble is not None:
+            # Something in front of the platform answers, or nothing: nobody knows what came of it.
+            await asyncio.sleep(within if trouble is Reason.TIMEOUT else 1.0)
+            await self._unless_dead()
+            return TestAnswer(PollError(Reason.TIMEOUT))
+        await asyncio.sleep(logins.world.takes(campaign_id))
+        said = logins.run(campaign_id, checks.truth())
+        if platform.campaigns[campaign_id].there:
+            passed = said.passed
+            platform.change(campaign_id, last_test_at=said.at, last_test_success=passed)
+        await self._unless_dead()
+        checks.note(f"  {environment}/{campaign_id} tested by us: {said.error or 'passed'}")
+        if logins.loses_answer:
+            return TestAnswer(PollError(Reason.CONNECTION_LOST))
+        report = TestReport(said.passed, said.at, said.error, said.import_path, said.export_path)
+        return TestAnswer(report, status=200)
 
     def set_token(self, token: str) -> None:
         """Take the token that was read again."""

@@ -35,6 +35,8 @@ def plan(seed: int, days: float) -> list[Step]:
     random, mended = Random(f"{seed} plan"), days * DAY - QUIET
     steps = [*_opening(random), *_tests(random, mended), Step(mended, World.mend)]
     steps += _edits(Random(f"{seed} edits"), mended)
+    if seed % 2 == 0:
+        steps += _with_tests(Random(f"{seed} with tests"), mended)
     for often, happen in HAPPENINGS:
         at = OPENING + random.expovariate(1 / often)
         while at < mended - HOUR:
@@ -76,6 +78,22 @@ def _tests(random: Random, end: Seconds) -> Iterator[Step]:
             yield Step(at, World.test, (key, passed))
             if not passed:
                 yield Step(at + random.expovariate(1 / HOUR), World.test, (key, True))
+
+
+def _with_tests(random: Random, end: Seconds) -> Iterator[Step]:
+    """Connection tests are on in an environment, but for a while; passwords rotate there."""
+    yield Step(OPENING, World.switch_tests, ("alpha", True))
+    off = random.uniform(OPENING + HOUR, max(OPENING + HOUR, end / 2))
+    yield Step(off, World.switch_tests, ("alpha", False))
+    yield Step(off + random.uniform(0, 9 * HOUR), World.switch_tests, ("alpha", True))
+    for key in CAMPAIGNS["alpha"]:
+        at = OPENING
+        while (at := at + random.expovariate(1 / (20 * HOUR))) < end:
+            yield Step(at, World.rotate, (key, False))
+            at += random.uniform(0, 12 * HOUR)
+            yield Step(at, World.rotate, (key, True))
+            if random.random() < 0.7:
+                yield Step(at + MINUTE, World.test, (key, True))
 
 
 def _edits(random: Random, end: Seconds) -> Iterator[Step]:

@@ -89,6 +89,7 @@ class Platform:
                     now,
                     last_test_at=now - self._random.uniform(0, 4 * HOUR),
                     created_at=now - 9 * DAY,
+                    username=key,
                 )
             )
             for keys in CAMPAIGNS.values()
@@ -134,6 +135,7 @@ class Platform:
             last_test_at=None,
             last_test_success=None,
             created_at=now,
+            username=key,
         )
 
     def _trouble(self, environment: str, key: str) -> Reason | None:

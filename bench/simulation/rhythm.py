@@ -65,8 +65,12 @@ class Rhythm:
     def call(self, environment: str, key: str) -> None:
         """Take a call down as it reaches the API."""
         self.look(environment, key)
+        self._called[key] = self.clocks.elapsed()
+        self.count(environment)
+
+    def count(self, environment: str) -> None:
+        """Count a call against the budget, whatever it is for."""
         now, window = self.clocks.elapsed(), self._window[environment]
-        self._called[key] = now
         window.append(now)
         while window[0] <= now - MINUTE:
             window.popleft()

@@ -1,6 +1,6 @@
 """The config that the daemon runs on: as values that a plan changes, as YAML, as policies."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from monitor.core.model import HOUR, MINUTE, Seconds
 from support.model import Policies, Policy
@@ -28,6 +28,13 @@ LIMITS = {
     "api_unreachable": "after",
 }
 """The key of each rule's own threshold."""
+
+
+NOT_MODELLED = ("path_inaccessible", "changed_untested", "tests_failing", "tests_suspended")
+"""Rules that the second opinion does not know: they are switched off."""
+
+TESTS_EVERY: Seconds = 4 * HOUR
+"""So long that three missed tests are older than any `max_age`: `stale_test` is as without."""
 
 
 def at_first() -> Rules:
@@ -67,8 +74,10 @@ def policies(rules: Rules) -> Policies:
     }
 
 
-def as_yaml(rules: Rules, listed: ListedCampaign, team: str, state: str) -> str:
-    """Return the config file; `team` is the label of all."""
+def as_yaml(
+    rules: Rules, listed: ListedCampaign, team: str, state: str, tests: Collection[str] = ()
+) -> str:
+    """Return the config file; `team` is the label of all, `tests` are on in these environments."""
     lines = ["environments:"]
     for environment, keys in listed.items():
         campaigns = ", ".join(f"{{id: {key}}}" for key in sorted(keys))
@@ -80,6 +89,10 @@ def as_yaml(rules: Rules, listed: ListedCampaign, team: str, state: str) -> str:
             f"    labels: {{team: {team}}}",
             f"    campaigns: [{campaigns}]",
         ]
+        if environment in tests:
+            every = _written(TESTS_EVERY)
+            own = f"{{enabled: true, every: {every}, between: ''}}"
+            lines.append(f"    connection_tests: {own}")
     every = ", ".join(f"{severity}: {_written(span)}" for severity, span in REMIND_EVERY.items())
     lines += [
         f"polling: {{interval: {_written(INTERVAL)},"
@@ -93,6 +106,7 @@ def as_yaml(rules: Rules, listed: ListedCampaign, team: str, state: str) -> str:
     for rule, found in rules.items():
         set_to = ", ".join(f"{key}: {_written(value)}" for key, value in found.items())
         lines.append(f"  {rule}: {{{set_to}}}")
+    lines += [f"  {rule}: {{enabled: false}}" for rule in NOT_MODELLED]
     return "\n".join(lines) + "\n"
 
 

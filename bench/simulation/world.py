@@ -28,7 +28,8 @@ class World:
     def __init__(self, folder: Path, seed: int) -> None:
         self.clocks = Clocks()
         self.platform = Platform(self.clocks, seed)
-        self.checks = Checks(self.clocks, self.platform)
+        self.checks = Checks(self.clocks, self.platform, seed)
+        self._tests: frozenset[str] = frozenset()
         self.sink_broken = False
         self.disk_broken = False
         self.crash_at_telling: str | None = None
@@ -149,6 +150,11 @@ class World:
         self._team = team
         await self.reload()
 
+    async def switch_tests(self, environment: str, on: bool) -> None:
+        """Switch connection tests on or off in an environment, and reload."""
+        self._tests = self._tests | {environment} if on else self._tests - {environment}
+        await self.reload()
+
     async def list_campaign(self, environment: str, key: str, there: bool) -> None:
         """Take a campaign into the config or out of it, unless it is the last; and reload."""
         if there:
@@ -166,7 +172,9 @@ class World:
         self.checks.compare()
 
     def _configure(self) -> None:
-        self._write(settings.as_yaml(self._rules, self._listed, self._team, str(self._state)))
+        self.checks.logins.on = self._tests
+        state = str(self._state)
+        self._write(settings.as_yaml(self._rules, self._listed, self._team, state, self._tests))
 
     def _write(self, text: str) -> None:
         self._file.write_text(text)
@@ -217,6 +225,12 @@ class World:
         if self.platform.campaigns[key].there:
             at = float(int(self.clocks.truth() + ahead))
             self.platform.change(key, last_test_at=at, last_test_success=passed)
+            if passed:
+                self.checks.logins.passed(self.platform.campaigns[key].config)
+
+    async def rotate(self, key: str, back: bool) -> None:
+        """Let a campaign's password on its server be another one, or the one that is entered."""
+        self.checks.logins.rotate(key, back=back)
 
     async def move(self, key: str, host: str) -> None:
         """Give a config another host."""
@@ -290,6 +304,7 @@ class World:
             self._listed[environment] = set(keys)
         for key, campaign in self.platform.campaigns.items():
             campaign.trouble, campaign.there = Trouble(), True
+            await self.rotate(key, back=True)
             await self.test(key, passed=True)
             await self.switch(key, on=True)
         self._rules = settings.at_first()

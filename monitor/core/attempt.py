@@ -21,6 +21,7 @@ from monitor.core.model import (
 
 Share = Annotated[float, "share"]  # above 0 and at most 1
 Count = Annotated[int, "count"]  # at least 1
+TESTS_MISSED = 3  # so many may not have run before `stale_test` says so
 
 
 class Window(NamedTuple):
@@ -52,6 +53,12 @@ class TestSettings:
     login_gap: PositiveSeconds = setting(10 * MINUTE, "between two tests of one login")
     host_gap: PositiveSeconds = setting(3 * MINUTE, "between two tests at one host and port")
     login_failures: Count = setting(2, "failed tests of ours in a row on one login, then none")
+
+    @property
+    def missed_after(self) -> Seconds:
+        """How old a test may get before too many have not run; what `between` shuts out apart."""
+        shut = (self.between.start - self.between.end) % DAY if self.between else 0.0
+        return TESTS_MISSED * self.every + (shut if self.every < DAY else 0.0)
 
     def covers(self, config: SftpConfig) -> bool:
         """Return whether a campaign with this config is tested."""
@@ -88,6 +95,7 @@ class Kind(StrEnum):
     LOGIN = "login"
     TIMEOUT = "timeout"
     REFUSED = "refused"
+    RESET = "reset"  # before or after a login was tried: nobody can say
     DNS = "dns"
     HOST_KEY = "host_key"
     PATH = "path"
@@ -103,6 +111,7 @@ _KINDS = {
     Kind.TIMEOUT: r"time[d -]*out",
     Kind.DNS: r"\bdns\b|resolve|name or service|no such host|unknown host|getaddrinfo|nxdomain",
     Kind.REFUSED: r"refused|(cannot|could not|unable to) connect|no route|unreachable",
+    Kind.RESET: r"connection (was )?(reset|aborted)|reset by",
     Kind.PATH: r"no such (file|path|dir)|(path|director|folder).*(not|missing|exist)",
 }
 
@@ -111,6 +120,7 @@ NEXT_STEPS: Mapping[Kind, str] = {
     "TalkOver and press Test, or run `sftp-monitor test --unblock`.",
     Kind.TIMEOUT: "Ask the customer whether the server is up and lets TalkOver's addresses in.",
     Kind.REFUSED: "Ask the customer whether the SFTP service runs on this host and port.",
+    Kind.RESET: "Ask the customer what the server's log says: it, or a firewall, broke it off.",
     Kind.DNS: "Check the host name in the SFTP config: it is not found in DNS.",
     Kind.HOST_KEY: "Ask the customer whether the server was replaced: its host key has changed.",
     Kind.PATH: "Check the import and export path in the SFTP config and on the server.",
@@ -158,6 +168,12 @@ class Attempt:
     @property
     def login_failed(self) -> bool:
         """True where a server may have counted it as a failed login."""
+        reset = self.result is Result.FAILED and kind_of(self.cause) is Kind.RESET
+        return reset or self.counts_at_once
+
+    @property
+    def counts_at_once(self) -> bool:
+        """True where no second test is to confirm the failure: it may be a login's."""
         failed = self.result is Result.FAILED and kind_of(self.cause) in {Kind.LOGIN, Kind.OTHER}
         return failed or self.result is Result.UNKNOWN
 
@@ -216,7 +232,7 @@ class CampaignTests:
         """
         since, until = passed_at or 0.0, failed.at - after + SAME_TEST
         before = (one for one in self.attempts if one.result is Result.FAILED and one.at <= until)
-        return failed.login_failed or any(since < (one.tested_at or 0.0) for one in before)
+        return failed.counts_at_once or any(since < (one.tested_at or 0.0) for one in before)
 
     def failing_since(self, passed_at: Instant | None) -> Instant | None:
         """Return when the first of the tests failed that failed since the last passed one."""
@@ -266,7 +282,11 @@ class CampaignTests:
         `ahead` is how far the platform's clock is ahead of ours, `within` what a test may take.
         """
         last, at = self.last, config.last_test_at
-        if last is None or at is None or not self.may_be(at, ahead, within, ended=True):
+        if last is None or at is None:
+            return self
+        if config.last_test_success and at - ahead > last.at + within + NEAR:
+            return replace(self, failures=0)  # somebody else's has passed: the row has ended
+        if not self.may_be(at, ahead, within, ended=True):
             return self
         result = Result.PASSED if config.last_test_success else Result.FAILED
         # It is ended anew, as it was counted as failed, or died with us and was not counted.

@@ -25,6 +25,8 @@ BLIPS: Final = (
     TIMED_OUT,
     REFUSED,
     "Could not resolve hostname {}: Temporary failure in name resolution",
+    "Connection reset by peer",
+    "Network is unreachable",
 )
 """What a test says that was spoilt on its way, before any login; `{}` is the host."""
 

@@ -250,6 +250,8 @@ class Poller:
     def _take_page(self, answer: PageAnswer) -> None:
         before = self.state.settings.targets
         anew = self.state.take_page(answer.observation)
+        if self.state.settings.tests_on:
+            self.tester.configure()  # those that are tested may be the first that it has found
         for key in before.keys() - self.state.settings.targets.keys():
             self._queue.discard(key)
         # One under way, even if it had left, is planned when its call has ended.
@@ -301,3 +303,6 @@ class Poller:
     async def _test(self, key: str) -> None:
         if await self.runner.run_due(key):
             self._poll_next([key])
+        elif key in self.state.entries and key not in self._in_flight:
+            self._plan(key)  # something holds it by now: when that has ended it is due again
+        self._woken.set()

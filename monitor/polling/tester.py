@@ -63,11 +63,12 @@ class Tester:
         self.state, self._book, self._count = state, book, count
 
     def configure(self) -> None:
-        """Take that the environment has started, or has other settings."""
+        """Take that the environment has started, has other settings, or knows who is there."""
         tests, now = self.state.status.tests, self.state.now()
         if not self.state.settings.tests_on:
             # Switched off they are forgotten, a suspension with them.
-            self._put_environment(EnvironmentTests())
+            if not self.state.settings.knows_nobody_else:
+                self._put_environment(EnvironmentTests())
         elif tests.on_since is None:
             self._put_environment(replace(tests, on_since=now))
 

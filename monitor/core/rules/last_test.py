@@ -27,9 +27,6 @@ from monitor.core.rule import (
 from monitor.core.status import CONNECTION
 from monitor.core.text import evidence_of_test, rfc3339, span
 
-# So many tests of ours may not have run before `stale_test` says so.
-TESTS_MISSED = 3
-
 
 class LastTestRule(ConfigRule):
     """A rule about the last connection test: no test is `never_tested`'s business."""
@@ -126,7 +123,7 @@ class StaleTest(LastTestRule, alertname="SftpTestStale"):
         if since is None or not tests.covers(config):
             return tested_at + allowed
         # Nobody must fail to notice that they have stopped, nor be paged because they began.
-        return min(tested_at + allowed, max(tested_at, since) + TESTS_MISSED * tests.every)
+        return min(tested_at + allowed, max(tested_at, since) + tests.missed_after)
 
 
 @campaign_rule

@@ -1,4 +1,4 @@
-"""The simulator of bench/benchmarks/freshness.py: that it is fair, and that what we claim holds."""
+"""The simulator of bench/benchmarks/record.py: that it is fair, and that what we claim holds."""
 
 from itertools import pairwise
 from math import inf
@@ -7,7 +7,7 @@ from statistics import mean
 
 import pytest
 
-from benchmarks.freshness import (
+from benchmarks.record import (
     BUDGETS,
     CAMPAIGNS,
     Comparison,
