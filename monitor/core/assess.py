@@ -8,7 +8,7 @@ from monitor.core import alerts as machine
 from monitor.core import clock
 from monitor.core.environment import Call, EnvironmentContext, interpret, observe
 from monitor.core.environment_rules import ENVIRONMENT_RULES, TestsFailing, firing_alert
-from monitor.core.guards import Suspension
+from monitor.core.guards import EnvironmentTests, Suspension
 from monitor.core.impact import has_ended, with_impact
 from monitor.core.model import (
     AlertLabels,
@@ -190,7 +190,9 @@ def reconcile_environment(
     alerts, events = machine.reconcile(before.alerts, ENVIRONMENT_RULES, rules, source, gone)
     if context is None:
         # A tombstone, without its breaker: one that comes back under this name starts closed.
-        return EnvironmentStatus(name=before.name, alerts=alerts), events
+        # But no edit ends a suspension of its tests.
+        tests = EnvironmentTests(suspended=before.tests.suspended)
+        return EnvironmentStatus(name=before.name, tests=tests, alerts=alerts), events
     # A call from the future (the clock was wrong) would put off the next probe until then.
     kept = redated(before, *SPANS_OF_BREAKER, "swept_at", latest=now)
     return replace(kept, alerts=alerts), events

@@ -146,6 +146,9 @@ class Tester:
             opened = [at for at in (before.outage_at, before.rejected_at) if at is not None]
             self._note_gap(min(opened, default=now), now)
         suspended = state.status.tests.suspended
+        left = self._book.left.pop(state.settings.environment.base_url, None)
+        if suspended is None and left is not None:
+            self._put_environment(replace(state.status.tests, suspended=left))
         if suspended is not None and suspended.until is not None and suspended.until <= now:
             self._put_environment(state.status.tests.resumed(now))
         self._take_record(entry.status)
