@@ -20,7 +20,7 @@ from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.sinks import SinkContext, WriteLine, links_of, sinks_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.systemd import SystemdNotifier
-from monitor.adapters.web import WebServer, key_path, make_key
+from monitor.adapters.web import WebServer, key_beside
 from monitor.config import Config, ConfigError, SecretError, safe_access
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
@@ -126,8 +126,7 @@ class Daemon:
         )
         sinks = sinks_of(config, context)
         names = tuple(sink.name for sink in sinks)
-        key = make_key(config.state.path)
-        self._closing.callback(key_path(config.state.path).unlink, missing_ok=True)
+        key = self._closing.enter_context(key_beside(config.state.path))
         self.report = Report(
             config, manager, store, names, own, clock, lambda: self._loaded, self.reload, key
         )

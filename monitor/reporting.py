@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,6 +14,7 @@ from monitor.adapters.sinks import links_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.web import EventsAnswer, HistoryUnreadableError
 from monitor.config import Config
+from monitor.config.model import Web
 from monitor.core.guards import Hold, NotRun
 from monitor.core.model import Instant, Seconds
 from monitor.core.outcomes import Step
@@ -53,14 +54,9 @@ class Report:
         return Snapshot(environments, self.clock.wall(), self.ready())
 
     @property
-    def operators(self) -> Collection[str]:
-        """Users and subjects of certificates who may have tests run."""
-        return self.config.web.operators
-
-    @property
-    def unauthenticated(self) -> bool:
-        """Whether anybody may be let in."""
-        return self.config.web.allow_unauthenticated
+    def web(self) -> Web:
+        """What the config says of the web now."""
+        return self.config.web
 
     async def start_test(
         self, environment: str, campaign_id: str, by: str, *, force: bool, unblock: bool

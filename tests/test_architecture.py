@@ -18,7 +18,10 @@ CORE_MAY_IMPORT = frozenset(
         "math", "re", "statistics", "typing", "unicodedata", "zlib", "zoneinfo",
     }
 )  # fmt: skip
-"""Of the standard library: values and arithmetic; nothing that waits, logs or looks outside."""
+"""Of the standard library: values and arithmetic; nothing that waits, logs or looks outside.
+
+`zoneinfo` reads the rules of time zones, which are the same wherever it looks.
+"""
 
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 45
 

@@ -232,6 +232,7 @@ STARTS: dict[str, tuple[object, str]] = {
     "the state is opened": (daemon_module, "Store"),
     "sinks are made": (daemon_module, "sinks_of"),
     "the store learns of a sink": (Store, "add_sink"),
+    "the key is made": (daemon_module, "key_beside"),
     "the board is made": (daemon_module, "Report"),
     "what is served is made": (daemon_module, "WebServer"),
     "the port is opened": (WebServer, "start"),
@@ -301,7 +302,7 @@ def test_no_step_of_a_start_is_left_out() -> None:
         "_build", "_keep_running", "run", "push_async_callback", "callback", "_open_web", "_take",
         "_prepare", "_reload_when_asked", "len", "info", "error", "ready", "wall", "snapshot",
         "tuple", "ThreadPoolExecutor", "PollerManager", "SinkContext", "links_of", "prepare_sink",
-        "partial", "SinkWorker", "start", "_tick", "aclose", "_report_ready",
+        "partial", "SinkWorker", "start", "_tick", "aclose", "_report_ready", "enter_context",
     }  # fmt: skip
     assert set(_calls(source)) - harmless - names == set(), "make it fail, too: add it to STARTS"
 

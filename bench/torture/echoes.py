@@ -184,7 +184,7 @@ CONFIG_MISTAKES: Mapping[str, Callable[[Any, str], None]] = {
     "a token as the limit": _in_environment("requests_per_minute", "{}"),
     "a token as an unknown key": _in_section("polling", "{}", "5m"),
     "a token as a duration": _in_section("polling", "interval", "{}"),
-    "a token as a level": _in_section("log", "level", "{}"),
+    "a token as a span of the history": _in_section("state", "retention", "{}"),
     "a token as an address": _in_section("web", "listen_address", "{}"),
     "a token as two campaigns": _twice,
 }

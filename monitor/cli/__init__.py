@@ -21,6 +21,7 @@ from monitor.cli.demo import demo
 from monitor.cli.events import events
 from monitor.cli.notify import notify
 from monitor.cli.run import run
+from monitor.cli.testing import test, tests
 from monitor.config import ConfigError, SecretError, format_duration
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rule import BaseRule
@@ -57,7 +58,7 @@ def _describe(cls: type[BaseRule]) -> str:
     return "\n".join(lines) + "\n"
 
 
-for command in (run, check, config, events, notify, demo):
+for command in (run, check, config, events, notify, demo, test, tests):
     app.add_command(command)
 
 

@@ -202,6 +202,8 @@ def _campaign_row(campaign: schemas.CampaignAnswer) -> _Row:
         remarks = ["not read since the start"]
     else:
         remarks = [f"unknown: {summary}" for summary in unknown]
+    if campaign.alerts and campaign.impact:
+        remarks.append(f"at stake: {campaign.impact}")
     host = f"  {campaign.config.host}" if campaign.config is not None else ""
     name = f"{campaign.environment}/{campaign.name or campaign.campaign_id}{host}"
     return _Row(health, name, campaign.alerts, remarks)

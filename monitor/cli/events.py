@@ -8,6 +8,7 @@ import click
 from monitor.adapters.sinks import links_of
 from monitor.adapters.sinks.log import to_text
 from monitor.adapters.store import read_history
+from monitor.adapters.web.api import KINDS
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.cli import options
 from monitor.config import format_duration, parse_duration
@@ -35,6 +36,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> S
     help="How far back.",
 )
 @click.option("--campaign", help="Only the campaign with this id.")
+@click.option("--kind", type=click.Choice([*KINDS]), help="Only alerts, tests or changes.")
 @options.output_format
 @options.daemon_url
 @options.option("--config.file", "Read the state that this config names.", type=options.PATH)
@@ -42,16 +44,18 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> S
 def events(
     since: Seconds,
     campaign: str | None,
+    kind: str | None,
     output: str,
     url: str | None,
     config_file: Path | None,
     state_path: Path | None,
 ) -> None:
-    """Show the alert history, newest first."""
+    """Show the history of alerts, connection tests and changed configs, newest first."""
     start = SystemClock().wall() - since
     if url is not None:
         # httpx would send a None as `campaign_id=`, which is a filter, too.
-        params = {"since": rfc3339(start)} | ({"campaign_id": campaign} if campaign else {})
+        given = {"since": rfc3339(start), "campaign_id": campaign, "kind": kind}
+        params = {name: value for name, value in given.items() if value}
         pages = options.ask(url, "/api/v1/events", params, EventsAnswer)
         found = [event for page in pages for event in page.events]
     else:
@@ -61,7 +65,9 @@ def events(
             links, state_path = links_of(config), state_path or config.state.path
         if state_path is None:
             raise click.UsageError("say where the history is: --config.file, --state.path or --url")
-        asked = HistoryQuery(since=start, campaign_id=campaign, limit=sys.maxsize)
+        asked = HistoryQuery(
+            since=start, campaign_id=campaign, kind=KINDS.get(kind or ""), limit=sys.maxsize
+        )
         found = [record_of(event, links) for event in read_history(state_path, asked).values()]
     count = f"{len(found)} events in the last {format_duration(since)}"
     lines = [f"{rfc3339(event.timestamp)} {to_text(event)}" for event in found]

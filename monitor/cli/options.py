@@ -13,6 +13,7 @@ import httpx
 
 from monitor.config import Config, LogFormat, LogLevel, load_config
 from monitor.core.model import Seconds
+from monitor.core.text import clean
 from monitor.http import request_once
 from monitor.serialize import from_json
 
@@ -86,15 +87,22 @@ def show(output: str, value: Any, table: str) -> None:
     click.echo(json.dumps(value, indent=2) if output == "json" else table)
 
 
-def ask(url: str, path: str, params: Mapping[str, str], answer: type[_T]) -> Iterator[_T]:
+def ask(
+    url: str,
+    path: str,
+    params: Mapping[str, str],
+    answer: type[_T],
+    headers: Mapping[str, str] = {},
+) -> Iterator[_T]:
     """Yield what a daemon answers on a path of its JSON API, and of a list every page.
 
-    Raises OSError, without the user and the password that `url` may have.
+    Raises OSError, and of it ConnectionError where none answers, without the user and the password
+    that `url` may have.
     """
     query = params
     while True:
         try:
-            page = from_json(answer, json.loads(fetch(url, path, query)))
+            page = from_json(answer, json.loads(fetch(url, path, query, headers)))
         except (ValueError, LookupError, TypeError, AttributeError):
             problem = "unexpected response from --url: not sftp-monitor, or another version"
             raise OSError(problem) from None
@@ -104,8 +112,27 @@ def ask(url: str, path: str, params: Mapping[str, str], answer: type[_T]) -> Ite
         query = {**params, "next": following}
 
 
-def fetch(url: str, path: str, params: Mapping[str, str]) -> bytes:
+def fetch(url: str, path: str, params: Mapping[str, str], headers: Mapping[str, str] = {}) -> bytes:
     """Return the bytes that a daemon answers on a path; raises OSError as `ask` does."""
+    shown, status, body = _exchange("GET", url, path, params=params, headers=headers)
+    if not 200 <= status < 300:
+        raise OSError(f"{shown} answered {status} {httpx.codes.get_reason_phrase(status)}")
+    return body
+
+
+def post(url: str, path: str, **parts: Any) -> tuple[int, bytes]:
+    """Return the status and the body of a POST that was taken, or held back (409, 429).
+
+    Raises OSError as `ask` does, with what the daemon says of another status.
+    """
+    shown, status, body = _exchange("POST", url, path, **parts)
+    if not (200 <= status < 300 or status in {409, 429}):
+        raise OSError(f"{shown} answered {status}: {clean(body.decode(errors='replace'), 300)}")
+    return status, body
+
+
+def _exchange(method: str, url: str, path: str, **parts: Any) -> tuple[str, int, bytes]:
+    """Return the URL as it may be shown, and the status and the body of its answer."""
     try:
         asked = httpx.URL(f"{url.rstrip('/')}{path}")
         usable = asked.scheme in {"http", "https"} and asked.host
@@ -117,10 +144,7 @@ def fetch(url: str, path: str, params: Mapping[str, str]) -> bytes:
     shown = f"{asked.scheme}://{asked.netloc.decode()}"
     try:
         # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
-        answer = request_once("GET", str(asked), within=WITHIN, most=ANSWER_MAX, params=params)
-        status, body = asyncio.run(answer)
+        answer = request_once(method, str(asked), within=WITHIN, most=ANSWER_MAX, **parts)
+        return shown, *asyncio.run(answer)
     except OSError as error:
-        raise OSError(f"cannot ask {shown}: {error}") from None
-    if not 200 <= status < 300:
-        raise OSError(f"{shown} answered {status} {httpx.codes.get_reason_phrase(status)}")
-    return body
+        raise ConnectionError(f"cannot ask {shown}: {error}") from None

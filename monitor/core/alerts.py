@@ -79,20 +79,27 @@ def ended(alert: Alert) -> Alert:
 
 
 def due_event(
-    alert: Alert, rule: BaseRule, source: EventSource, remind_every: RemindEvery
+    alert: Alert,
+    rule: BaseRule,
+    source: EventSource,
+    remind_every: RemindEvery,
+    before: Alert | None = None,
 ) -> tuple[Alert, EventStatus | None]:
-    """Return the alert as on-call is notified of it now, and by which event, if by one."""
-    now, to_notify = source.decided_at, alert.state is AlertState.FIRING and alert.muted_by is None
+    """Return the alert as on-call is notified of it now, and by which event, if by one.
+
+    `before` is the alert before its last finding, which may be louder than the one before that.
+    """
+    now, severity = source.decided_at, rule.severity_of(alert)
+    to_notify = alert.state is AlertState.FIRING and alert.muted_by is None
     if to_notify and not alert.notified:
-        severity, labels = rule.severity_of(alert), source.labels
+        labels = source.labels
         alert = replace(alert, notified=True, notified_severity=severity, fired_as=labels)
         return replace(alert, notified_at=now, seq=alert.seq + 1), EventStatus.FIRING
     if alert.notified and not to_notify:
         return _resolved(alert), EventStatus.RESOLVED
-    # A config's change was reconciled; a finding may be louder or less loud than the one before.
-    if alert.notified and alert.notified_severity is not rule.severity_of(alert):
-        alert = replace(alert, notified_severity=rule.severity_of(alert), notified_at=now)
-        return replace(alert, seq=alert.seq + 1), EventStatus.UPDATED
+    if alert.notified and before is not None and rule.severity_of(before) is not severity:
+        alert = replace(alert, notified_severity=severity, notified_at=now, seq=alert.seq + 1)
+        return alert, EventStatus.UPDATED
     every = remind_every.get(alert.notified_severity or rule.severity, 0)
     if alert.notified and every > 0 and now >= (alert.notified_at or 0.0) + every:
         return replace(alert, notified_at=now, seq=alert.seq + 1), EventStatus.REMINDER
@@ -151,7 +158,7 @@ def decide(
             mutes = {name, EVERY_OTHER_RULE}.intersection
             by = (one.name for one in inhibitors if one.name != name and mutes(one.inhibits))
             alert = replace(alert, muted_by=next(by, source.muted.get(name)))
-        after[name], status = due_event(alert, rule, source, remind_every if known else {})
+        after[name], status = due_event(alert, rule, source, remind_every if known else {}, old)
         if status is not None:
             events.append(_event(status, old, after[name], finding, source, rule))
     # One that had an event has a `seq` and stays: a number that is reused would be an id reused.

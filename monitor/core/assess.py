@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 from monitor.core import alerts as machine
 from monitor.core import clock
+from monitor.core.connection_tests import Tested
 from monitor.core.environment import Call, EnvironmentContext, interpret, observe
 from monitor.core.environment_rules import ENVIRONMENT_RULES, TestsFailing, firing_alert
-from monitor.core.guards import EnvironmentTests, Suspension
+from monitor.core.guards import EnvironmentTests, Guards
 from monitor.core.impact import has_ended, with_impact
 from monitor.core.model import (
+    DAY,
     AlertLabels,
     AnyAnswer,
     Event,
@@ -22,7 +24,7 @@ from monitor.core.model import (
     SftpConfig,
     redated,
 )
-from monitor.core.outcomes import switched_off
+from monitor.core.outcomes import recorded, switched_off
 from monitor.core.rule import (
     NO_TESTS,
     RULES,
@@ -46,6 +48,7 @@ class Outcome(NamedTuple):
     entry: Entry | None  # the campaign's after it; None: it says nothing of a campaign
     next_poll: NextPoll | None
     events: tuple[Event, ...]
+    guards: Guards | None = None
 
 
 def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's meaning depends on
@@ -85,13 +88,12 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
         testing=testing,
         ahead=clocks,
     )
-    if decision.suspended is not None and status.tests.suspended is None:
-        tests = replace(status.tests, suspended=decision.suspended)
-        status = replace(status, tests=tests)
+    if decision.guards is not None:
+        status = replace(status, tests=decision.guards.environment)
     after = Entry(entry.target, decision.status, decision.findings)
     planned = next_poll(after.status, after.target, intervals, now, clocks, findings=after.findings)
     ordered = machine.in_sending_order([*events, *decision.events])
-    return Outcome(status, findings, after, planned, ordered)
+    return Outcome(status, findings, after, planned, ordered, decision.guards)
 
 
 class Decision(NamedTuple):
@@ -100,7 +102,7 @@ class Decision(NamedTuple):
     status: CampaignStatus
     findings: Mapping[str, Finding]
     events: tuple[Event, ...]
-    suspended: Suspension | None = None  # a test of ours has had the campaign switched off
+    guards: Guards | None = None  # of tests, with the test on record taken in
 
 
 def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
@@ -116,11 +118,16 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     ahead: Ahead = OURS,
 ) -> Decision:
     """Decide what an observation at `now` of ours means; `environment_alert` mutes `unreadable`."""
-    status, suspended, ours = before.after(observation, now), None, None
-    if isinstance(observation, SftpConfig) and status.error is None and before.tests.attempts:
-        tests, suspended = switched_off(before, observation, now)
-        tests = tests.recorded(observation, ahead[0], target.tests.timeout)
+    status, suspended, guards = before.after(observation, now), None, testing.guards
+    ours = None
+    if guards is not None and isinstance(observation, SftpConfig) and status.error is None:
+        tested = Tested(status=status, settings=target.tests, now=now, ahead=ahead[0])
+        tests, guards = recorded(tested, guards)
+        tests, suspended = switched_off(replace(before, tests=tests), observation, now)
         status, ours = replace(status, tests=tests), tests.on_record(observation)
+        if suspended is not None:
+            environment = replace(guards.environment, suspended=suspended)
+            guards = replace(guards, environment=environment)
     seen = status.error or observation
     inputs = EvaluationInput(seen, status, target, now, others_read_at, testing=testing)
     findings = evaluate_all(target.rules, inputs, ahead)
@@ -141,7 +148,7 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     source = replace(_source(status, target, now), initial=initial, muted=muted)
     alerts, events = machine.decide(before.alerts, findings, target.rules, source, remind_every)
     events = tuple(with_impact(event, target.calls) for event in events)
-    return Decision(replace(status, alerts=alerts), findings, events, suspended)
+    return Decision(replace(status, alerts=alerts), findings, events, guards)
 
 
 def reconcile(
@@ -159,7 +166,8 @@ def reconcile(
     else:
         # An instant from the future (the clock was wrong) would confirm a loss of today.
         last_known = redated(status.last_known, "last_read_at", latest=now)
-        after = replace(status, alerts=alerts, last_known=last_known)
+        tests = status.tests.redated(latest=now)
+        after = replace(status, alerts=alerts, last_known=last_known, tests=tests)
     return Decision(after, {}, tuple(with_impact(event, known.calls) for event in events))
 
 
@@ -195,7 +203,11 @@ def reconcile_environment(
         return EnvironmentStatus(name=before.name, tests=tests, alerts=alerts), events
     # A call from the future (the clock was wrong) would put off the next probe until then.
     kept = redated(before, *SPANS_OF_BREAKER, "swept_at", latest=now)
-    return replace(kept, alerts=alerts), events
+    tests = kept.tests.redated(latest=now)
+    if tests.on_since and kept.swept_at and now - kept.swept_at > DAY:
+        # Tests could not run for so long that all are overdue: each waits for its own minute.
+        tests = replace(tests, on_since=now)
+    return replace(kept, alerts=alerts, tests=tests), events
 
 
 def _source(status: CampaignStatus, target: Target, now: Instant) -> machine.EventSource:

@@ -96,11 +96,13 @@ class Kind(StrEnum):
 
 # The login first: "authentication timed out" has reached the server's count of failures.
 _KINDS = {
-    Kind.LOGIN: r"auth|passw|credential|log.?in|denied|publickey|private key|passphrase|user",
-    Kind.HOST_KEY: r"host.?key|fingerprint",
+    Kind.LOGIN: (
+        r"auth(?!enticity)|passw|credential|log.?in|denied|publickey|private key|passphrase|user"
+    ),
+    Kind.HOST_KEY: r"host.?key|fingerprint|authenticity of",
     Kind.TIMEOUT: r"time[d -]*out",
-    Kind.REFUSED: r"refused",
     Kind.DNS: r"\bdns\b|resolve|name or service|no such host|unknown host|getaddrinfo|nxdomain",
+    Kind.REFUSED: r"refused|(cannot|could not|unable to) connect|no route|unreachable",
     Kind.PATH: r"no such (file|path|dir)|(path|director|folder).*(not|missing|exist)",
 }
 
@@ -166,10 +168,16 @@ class Attempt:
         return passed and (self.import_path is False or self.export_path is False)
 
 
+def all_redated(attempts: tuple[Attempt, ...], by: Seconds, latest: Instant) -> tuple[Attempt, ...]:
+    """Return attempts with their instants on our clock redated."""
+    return tuple(redated(one, "at", "ended_at", by=by, latest=latest) for one in attempts)
+
+
 KEPT = 3  # of a campaign's attempts: one on record, the one before it, one under way
 SAME_TEST: Seconds = 1.0  # our attempt and the record differ by at most so much
-# How far from an attempt without an answer a test on record may be to be that one.
-NEAR: Seconds = 10.0
+# How far from an attempt without an answer a test on record may be to be that one: by so much the
+# platform's clock may differ from ours before it counts.
+NEAR: Seconds = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,9 +214,9 @@ class CampaignTests:
 
         `passed_at` is the last passed test on record, `after` what lies between two at least.
         """
-        since, until = passed_at or 0.0, (failed.tested_at or 0.0) - after + SAME_TEST
-        before = (one for one in self.attempts if one.result is Result.FAILED)
-        return failed.login_failed or any(since < (one.tested_at or 0.0) <= until for one in before)
+        since, until = passed_at or 0.0, failed.at - after + SAME_TEST
+        before = (one for one in self.attempts if one.result is Result.FAILED and one.at <= until)
+        return failed.login_failed or any(since < (one.tested_at or 0.0) for one in before)
 
     def failing_since(self, passed_at: Instant | None) -> Instant | None:
         """Return when the first of the tests failed that failed since the last passed one."""
@@ -216,10 +224,13 @@ class CampaignTests:
         failed = (one.tested_at or 0.0 for one in self.attempts if one.result is Result.FAILED)
         return min((at for at in failed if at > since), default=None)
 
-    def stepped(self, step: Seconds) -> "CampaignTests":
-        """Return it after our clock jumped by `step` seconds."""
-        attempts = tuple(redated(one, "at", "ended_at", by=step) for one in self.attempts)
-        return replace(redated(self, "not_before", by=step), attempts=attempts)
+    def redated(self, by: Seconds = 0.0, latest: Instant = float("inf")) -> "CampaignTests":
+        """Return it with all instants of our clock redated; one may lie ahead by an hour."""
+        attempts = tuple(
+            redated(one, "at", "ended_at", by=by, latest=latest) for one in self.attempts
+        )
+        after = redated(self, "not_before", by=by, latest=latest + HOUR)
+        return replace(after, attempts=attempts)
 
     def begun(self, attempt: Attempt) -> "CampaignTests":
         """Return it with an attempt that is about to be sent."""
@@ -239,19 +250,28 @@ class CampaignTests:
             self, attempts=attempts, failures=self.failures + 1 if bad else 0, suspect=suspect
         )
 
+    def may_be(self, at: Instant, ahead: Seconds, within: Seconds, *, ended: bool = False) -> bool:
+        """Return whether a test that ran at `at` may be our last one, whose result is not known.
+
+        It is one that is under way, or, with `ended`, that has ended without an answer.
+        """
+        last = self.last
+        if last is None or last.tested_at is not None or (last.ended_at is not None and not ended):
+            return False
+        return -NEAR <= at - ahead - last.at <= within + NEAR
+
     def recorded(self, config: SftpConfig, ahead: Seconds, within: Seconds) -> "CampaignTests":
         """Return it after a definite answer: an attempt without a result takes the record's.
 
         `ahead` is how far the platform's clock is ahead of ours, `within` what a test may take.
         """
         last, at = self.last, config.last_test_at
-        if last is None or last.tested_at is not None or at is None:
-            return self
-        if not -NEAR <= at - ahead - last.at <= within + NEAR:
+        if last is None or at is None or not self.may_be(at, ahead, within, ended=True):
             return self
         result = Result.PASSED if config.last_test_success else Result.FAILED
-        last = replace(last, result=result, tested_at=at)
-        return replace(self, attempts=(*self.attempts[:-1], last))
+        # It is ended anew, as it was counted as failed, or died with us and was not counted.
+        after = replace(self, failures=self.failures - (last.ended_at is not None))
+        return after.ended(replace(last, result=result, tested_at=at))
 
 
 SUSPECT_ANSWERS = 4

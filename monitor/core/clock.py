@@ -53,7 +53,7 @@ def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) ->
     status = replace(
         redated(status, *SPANS_OF_BREAKER, "listed_at", "doubted_until", by=step),
         run=status.run and redated(status.run, "first_at", by=step),
-        tests=status.tests.stepped(step),
+        tests=status.tests.redated(by=step),
         alerts={
             name: redated(one, *SPANS_OF_ALERT, by=step) for name, one in status.alerts.items()
         },
@@ -74,7 +74,7 @@ def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
         redated(status, "polled_at", by=step),
         last_known=redated(last_known, *SPANS_OF_CONFIG, by=step),
         failures=status.failures and redated(status.failures, "first_at", by=step),
-        tests=status.tests.stepped(step),
+        tests=status.tests.redated(by=step),
         alerts={
             name: redated(one, *SPANS_OF_ALERT, by=step) for name, one in status.alerts.items()
         },

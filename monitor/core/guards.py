@@ -3,26 +3,22 @@
 A guard is stored under its login or host, for all environments; the rest is an environment's.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from monitor.core.attempt import Attempt, Result, TestSettings
+from monitor.core.attempt import Attempt, Result, TestSettings, all_redated
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, redated
 from monitor.core.text import rfc3339, span
 
-HOST_FAILURES, HOST_WITHIN, HOST_BLOCKED = (
-    3,
-    HOUR,
-    6 * HOUR,
-)  # so many failed logins within, then none
+# So many failed logins within, then none.
+HOST_FAILURES, HOST_WITHIN, HOST_BLOCKED = 3, HOUR, 6 * HOUR
 TRIES, TRIES_WITHIN = 3, DAY  # of campaigns whose config has changed, on a blocked login
 EVERYBODY = 3  # so many tests in a row, at as many hosts, failed: it is the platform
 PROBE_EVERY = 10 * MINUTE
 REFUSALS = 3  # so many campaigns in a row whose tests were turned away
 LIMITED, LIMITED_WITHIN, LIMITED_FOR = 3, HOUR, DAY  # 429 to so many tests within, then none
-BUSY_FOR = 15 * MINUTE  # after a 409
+BUSY_FOR, REFUSED_FOR = 15 * MINUTE, HOUR  # no test of a campaign whose last one could not be run
 SWITCHED_OFF_WITHIN = 15 * MINUTE
 
 
@@ -70,21 +66,28 @@ class Guard:
 
     last_at: Instant | None = None  # the last test of anybody
     under_way: Instant | None = None  # the start of the attempt that has no end yet
-    failures: tuple[Instant, ...] = ()  # failed logins of ours: since `cleared_at`; of a host: all
+    failures: tuple[Instant, ...] = ()  # failed logins of ours, since `cleared_at`; a host's last
     others_failed_at: Instant = 0.0  # the last failed test of somebody else
     cleared_at: Instant = 0.0  # the last passed test of anybody, or somebody's word that it is well
     tries: tuple[Instant, ...] = ()  # of campaigns whose config has changed, while blocked
-    blocked_until: Instant = 0.0  # a host
 
     @property
-    def count(self) -> int:
-        """How many failed logins in a row there are, one that is under way among them."""
-        others = self.others_failed_at > self.cleared_at
-        return len(self.failures) + others + (self.under_way is not None)
+    def fails(self) -> tuple[Instant, ...]:
+        """The failed logins in a row: of ours, one that is under way, the last of others."""
+        others = (self.others_failed_at,) if self.others_failed_at > self.cleared_at else ()
+        under_way = () if self.under_way is None else (self.under_way,)
+        return (*self.failures, *others, *under_way)
 
-    def stepped(self, step: Seconds) -> "Guard":
-        """Return it after our clock jumped by `step` seconds."""
-        return redated(self, *(one.name for one in fields(self)), by=step)
+    @property
+    def blocked_until(self) -> Instant:
+        """Until when so many failed logins at a host keep all tests away; 0: they do not."""
+        last = self.failures[-HOST_FAILURES:]
+        over = len(last) == HOST_FAILURES and last[-1] - last[0] <= HOST_WITHIN
+        return last[-1] + HOST_BLOCKED if over else 0.0
+
+    def redated(self, by: Seconds = 0.0, latest: Instant = float("inf")) -> "Guard":
+        """Return it with all its instants redated."""
+        return redated(self, *(one.name for one in fields(self)), by=by, latest=latest)
 
     def begun(self, at: Instant, *, changed: bool = False) -> "Guard":
         """Return it with an attempt that is about to be sent; `changed`: on a blocked login."""
@@ -94,12 +97,9 @@ class Guard:
     def ended(self, attempt: Attempt, *, host: bool = False) -> "Guard":
         """Return it after an attempt."""
         failures = (*self.failures, attempt.at) if attempt.login_failed else self.failures
-        after = replace(self, under_way=None, failures=failures)
         if host:
-            recent = tuple(at for at in failures if at > attempt.at - HOST_WITHIN)
-            over = len(recent) >= HOST_FAILURES
-            until = attempt.at + HOST_BLOCKED if over else self.blocked_until
-            return replace(after, failures=recent, blocked_until=until)
+            return replace(self, under_way=None, failures=failures[-HOST_FAILURES:])
+        after = replace(self, under_way=None, failures=failures)
         return after.cleared(attempt.at) if attempt.result is Result.PASSED else after
 
     def withdrawn(self) -> "Guard":
@@ -134,6 +134,10 @@ class Suspension(NamedTuple):
     until: Instant | None = None  # None: until somebody resumes
     by: str = ""  # who asked for it
 
+    def lasts(self, now: Instant) -> bool:
+        """Return whether it is not over."""
+        return self.until is None or now < self.until
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentTests:
@@ -144,37 +148,41 @@ class EnvironmentTests:
     recent: tuple[Attempt, ...] = ()  # the last ones
     failing_since: Instant | None = None  # they fail everywhere
     probed_at: Instant | None = None
-    passed: tuple[str, ...] = ()  # the campaigns at the hosts that passed last, the newest first
+    back_at: Instant = 0.0  # when they last ceased to fail everywhere
     refused: tuple[str, ...] = ()  # campaigns in a row whose tests were turned away
     limited: tuple[Instant, ...] = ()  # 429s of late
     suspended: Suspension | None = None
     round_over: bool = False  # every campaign has had its first test
 
-    def stepped(self, step: Seconds) -> "EnvironmentTests":
-        """Return it after our clock jumped by `step` seconds."""
-        spans = ("on_since", "next_at", "failing_since", "probed_at", "limited")
+    def redated(self, by: Seconds = 0.0, latest: Instant = float("inf")) -> "EnvironmentTests":
+        """Return it with all that spans are counted from redated; one may lie ahead by an hour."""
+        spans = ("on_since", "failing_since", "back_at", "probed_at", "limited")
+        after = redated(self, *spans, by=by, latest=latest)
+        after = redated(after, "next_at", by=by, latest=latest + HOUR)
         held = self.suspended
         if held is not None:
-            until = None if held.until is None else held.until + step
-            held = held._replace(at=held.at + step, until=until)
-        return replace(redated(self, *spans, by=step), suspended=held)
+            until = None if held.until is None else held.until + by
+            held = held._replace(at=min(held.at + by, latest), until=until)
+        return replace(after, recent=all_redated(self.recent, by, latest), suspended=held)
 
-    def ended(self, attempt: Attempt, now: Instant, hosts: Mapping[str, str]) -> "EnvironmentTests":
-        """Return it after an attempt; `hosts`: the host and port of each campaign."""
-        recent = (*self.recent, attempt)[-EVERYBODY:]
-        passed, failing_since = self.passed, self.failing_since
-        if attempt.result is Result.PASSED:
-            others = [key for key in passed if hosts.get(key, attempt.server) != attempt.server]
-            passed, failing_since = (attempt.campaign_id, *others[: EVERYBODY - 1]), None
-        elif failing_since is None and _everywhere(recent):
-            failing_since = now
-        return replace(self, recent=recent, passed=passed, failing_since=failing_since, refused=())
+    def ended(self, attempt: Attempt, now: Instant) -> "EnvironmentTests":
+        """Return it after an attempt, or with what the record says of one."""
+        key = (attempt.campaign_id, attempt.at)
+        others = (one for one in self.recent if (one.campaign_id, one.at) != key)
+        recent = tuple(sorted((*others, attempt), key=lambda one: one.at)[-EVERYBODY:])
+        after, failing_since = replace(self, recent=recent, refused=()), self.failing_since
+        if any(one.result is Result.PASSED for one in recent):
+            back_at = self.back_at if failing_since is None else now
+            return replace(after, failing_since=None, back_at=back_at)
+        if failing_since is None and len({one.server for one in recent}) == EVERYBODY:
+            return replace(after, failing_since=now)
+        return after
 
     def turned_away(self, campaign_id: str, status: int, now: Instant) -> "EnvironmentTests":
         """Return it after a 403, 404, 405 or 422 to a test; three in a row suspend tests."""
         others = [key for key in self.refused if key != campaign_id]
         refused, why = (*others, campaign_id), f"the API answers {status} to connection tests"
-        if len(refused) < REFUSALS or self.suspended is not None:
+        if len(refused) < REFUSALS or (self.suspended and self.suspended.lasts(now)):
             return replace(self, refused=refused[-REFUSALS:])
         return replace(self, refused=(), suspended=Suspension(why, now))
 
@@ -182,7 +190,7 @@ class EnvironmentTests:
         """Return it after a 429 to a test; the third within an hour suspends tests for a day."""
         limited = (*(at for at in self.limited if at > now - LIMITED_WITHIN), now)
         tests = replace(self, limited=limited, next_at=max(self.next_at, now + pause))
-        if len(limited) < LIMITED or self.suspended is not None:
+        if len(limited) < LIMITED or (self.suspended and self.suspended.lasts(now)):
             return tests
         why = f"{LIMITED} connection tests within an hour were answered 429"
         return replace(tests, limited=(), suspended=Suspension(why, now, until=now + LIMITED_FOR))
@@ -191,11 +199,6 @@ class EnvironmentTests:
         """Return it as tests begin anew: each campaign at its own minute, none at once."""
         fresh = replace(self, on_since=now, round_over=False)
         return replace(fresh, suspended=None, refused=(), limited=())
-
-
-def _everywhere(recent: tuple[Attempt, ...]) -> bool:
-    hosts = {one.server for one in recent if one.result is not Result.PASSED}
-    return len(hosts) == EVERYBODY == len(recent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,8 +217,8 @@ class Guards:
 
         `moved_at`: since when the campaign has the config with which it would try this login.
         """
-        if self.suspended is not None:
-            return Hold(Reason.SUSPENDED, None, self.suspended.why)
+        if self.suspended is not None and self.suspended.lasts(now):
+            return Hold(Reason.SUSPENDED, self.suspended.until, self.suspended.why)
         if self.environment.failing_since is not None and not probe:
             return Hold(Reason.EVERYBODY, None, "tests fail everywhere; a probe will show the end")
         held = (
@@ -231,23 +234,23 @@ class Guards:
 
     def changed(self, settings: TestSettings, moved_at: Instant, now: Instant) -> bool:
         """Return whether a campaign may try a blocked login, for its config is a new one."""
-        newest = max((*self.login.failures, self.login.under_way or 0.0))
         tried = sum(at > now - TRIES_WITHIN for at in self.login.tries)
-        return self.blocked(settings) and moved_at > newest and tried < TRIES
+        return self.blocked(settings) and moved_at > max(self.login.fails) and tried < TRIES
 
     def blocked(self, settings: TestSettings) -> bool:
         """Return whether the login has had all the failed tests that it may have."""
-        return self.login.count >= settings.login_failures
+        return len(self.login.fails) >= settings.login_failures
 
     def _login(self, settings: TestSettings, now: Instant, moved_at: Instant) -> Hold | None:
-        count, failures = self.login.count, self.login.failures
+        count, first = len(self.login.fails), min(self.login.fails, default=0.0)
         if self.blocked(settings) and not self.changed(settings, moved_at, now):
-            first = f" since {rfc3339(failures[0])}" if failures else ""
-            why = f"the login has had {count} failed tests{first}, and none passed after them"
+            since = rfc3339(first)
+            why = (
+                f"the login has had {count} failed tests since {since}, and none passed after them"
+            )
             return Hold(Reason.LOGIN, None, why)
-        last = failures and count == settings.login_failures - 1
-        if last and now < failures[0] + settings.retry_after:
-            until = failures[0] + settings.retry_after
+        until = first + settings.retry_after
+        if 0 < count == settings.login_failures - 1 and now < until:
             return Hold(Reason.LOGIN, until, "the last test that the login may fail comes later")
         return None
 
@@ -263,7 +266,9 @@ class Guards:
         last_at = now if guard.under_way is not None else guard.last_at or 0.0
         if now >= last_at + gap:
             return None
-        return Hold(reason, last_at + gap, f"one test of this {reason.value} in {span(gap)}")
+        why = f"one test of this {reason.value} in {span(gap)}"
+        busy = f"a test of this {reason.value} is under way"
+        return Hold(reason, last_at + gap, why if guard.under_way is None else busy)
 
     def _budget(self, now: Instant) -> Hold | None:
         if now >= self.environment.next_at:

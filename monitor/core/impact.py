@@ -53,13 +53,16 @@ def next_calls(calls: CallTimes, now: Instant) -> tuple[Instant, Instant] | None
     day = _today(calls, now) - timedelta(days=1)
     if calls.first_day:
         day = max(day, date.fromisoformat(calls.first_day))
+    # No day comes after that year's last one, and nobody calls then.
+    if day.year == date.max.year:
+        return None
     for one in (day + timedelta(days=n) for n in range(A_WEEK_AND_BOTH_ENDS)):
         over = bool(calls.last_day) and one > date.fromisoformat(calls.last_day)
         if over or (calls.days and one.isoweekday() not in calls.days):
             continue
         for window in sorted(calls.windows):
             begin, end = Opening(Window(*window), zone_of(calls.zone)).on(one)
-            if end > now:
+            if max(now, begin) < end:
                 return begin, end
     return None
 

@@ -35,7 +35,7 @@ def redated(
 ) -> _Known:
     """Return what a wrong clock dated, with these instants `by` seconds later, `latest` at most.
 
-    A field may have several of them. None and 0 are none.
+    A field may have several of them; None and 0 are none.
     """
     moved = dict[str, Any]()
     for name in names:

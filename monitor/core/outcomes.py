@@ -13,7 +13,7 @@ from monitor.core.attempt import (
     server_of,
 )
 from monitor.core.connection_tests import Tested
-from monitor.core.guards import BUSY_FOR, SWITCHED_OFF_WITHIN, Guards, Suspension
+from monitor.core.guards import BUSY_FOR, REFUSED_FOR, SWITCHED_OFF_WITHIN, Guards, Suspension
 from monitor.core.model import (
     MINUTE,
     AlertLabels,
@@ -23,6 +23,7 @@ from monitor.core.model import (
     Instant,
     PollError,
     Reason,
+    Seconds,
     Severity,
     SftpConfig,
     TestAnswer,
@@ -79,23 +80,21 @@ def begin(
     return Step(attempt, tests.begun(attempt), after)
 
 
-def end(
-    begun: Step, answer: TestAnswer, now: Instant, ahead: float, hosts: Mapping[str, str]
-) -> Step:
+def end(begun: Step, answer: TestAnswer, now: Instant, ahead: Seconds) -> Step:
     """Return what an answer that came at `now` means; `begun` has tests and guards as they are now.
 
-    `ahead` is how far the platform's clock is ahead of ours, `hosts` the server of each campaign.
+    `ahead` is how far the platform's clock is ahead of ours.
     An attempt that never reached the server, or was turned away, is none: it is not in `tests`.
     """
     said, environment = answer.observation, begun.guards.environment
     if isinstance(said, PollError) and _is_none(answer, said):
+        wait = BUSY_FOR
         if answer.status in TURNED_AWAY:
+            wait = REFUSED_FOR
             environment = environment.turned_away(begun.attempt.campaign_id, answer.status, now)
         if answer.status == 429:
             environment = environment.slowed(now, answer.pause or MINUTE)
-        tests = begun.tests.withdrawn(begun.attempt)
-        if answer.status == 409:
-            tests = replace(tests, not_before=now + BUSY_FOR)
+        tests = replace(begun.tests.withdrawn(begun.attempt), not_before=now + wait)
         guards = replace(
             begun.guards,
             login=begun.guards.login.withdrawn(),
@@ -117,7 +116,7 @@ def end(
         begun.guards,
         login=begun.guards.login.ended(attempt),
         host=begun.guards.host.ended(attempt, host=True),
-        environment=environment.ended(attempt, now, hosts),
+        environment=environment.ended(attempt, now),
     )
     return Step(attempt, begun.tests.ended(attempt), guards)
 
@@ -127,6 +126,28 @@ def _is_none(answer: TestAnswer, error: PollError) -> bool:
     if not answer.status:
         return error.reason in NOT_SENT
     return answer.status in TURNED_AWAY or answer.status in {401, 409, 429}
+
+
+def recorded(tested: Tested, guards: Guards) -> tuple[CampaignTests, Guards]:
+    """Return a campaign's tests and guards after a definite answer and its test on record."""
+    config, before = tested.config, tested.status.tests
+    under_way = before.last is not None and before.last.at == guards.login.under_way
+    if config is None or config.half_tested or not tested.recorded_at or under_way:
+        return before, guards
+    tests = before.recorded(config, tested.ahead, tested.settings.timeout)
+    ours, passed = tests.on_record(config), bool(config.last_test_success)
+    # Of ours we know by our own clock when it was.
+    at = ours.at if ours else tested.recorded_at
+    # A pass from before it was another login says nothing of this one.
+    if not passed or at > tested.status.last_known.moved_at:
+        login = guards.login.recorded(at, passed=passed, ours=ours is not None)
+        guards = replace(guards, login=login)
+    host = replace(guards.host, last_at=max(guards.host.last_at or 0.0, at))
+    guards = replace(guards, host=host)
+    if ours is not None and tests is not before:
+        environment = guards.environment.ended(ours, tested.now)
+        guards = replace(guards, environment=environment)
+    return tests, guards
 
 
 def switched_off(

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 from monitor.core.attempt import TestSettings
+from monitor.core.guards import Guards
 from monitor.core.model import (
     CallTimes,
     Finding,
@@ -28,8 +29,8 @@ from monitor.core.text import rfc3339, span
 # The summary of every rule about a config where there is none: that is `missing`'s business.
 NO_CONFIG = "there is no SFTP config to look at"
 
-# The summary of a rule about a test of ours where the test on record is not one.
-NOT_OURS = "the last test on record is not a passed one of ours"
+# The summary of a rule about the paths where the test on record is none of ours that says so.
+NOT_OURS = "no test of ours on record says whether the paths can be reached"
 
 EVERY_OTHER_RULE = "*"  # in `inhibits`: all other rules of the campaign
 
@@ -63,7 +64,7 @@ class BaseRule(ABC):
         dataclass(frozen=True, kw_only=True)(cls)
 
     def severity_of(self, found: Finding | Alert) -> Severity:
-        """Return how loud a finding or an alert is: as set, unless the rule tells cases apart."""
+        """Return how loud a finding or an alert is: as set, unless it depends."""
         return self.severity
 
 
@@ -71,12 +72,15 @@ class BaseRule(ABC):
 class Testing:
     """Where a campaign's connection tests stand, as far as rules must know."""
 
+    __test__ = False  # no test case of pytest's
+
     wanted: bool = False  # they are on for it
     held: str = ""  # why none can run
     blocked_since: Instant | None = None  # its login has had its failed tests; the first of them
     same_login: int = 0  # so many campaigns have that login
     since: Instant | None = None  # tests have been on
     failing_since: Instant | None = None  # they fail everywhere, and on-call is notified of that
+    guards: Guards | None = None  # None: no test of it was ever run, or is about to be
 
 
 NO_TESTS = Testing()

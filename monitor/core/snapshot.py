@@ -78,6 +78,18 @@ class Entry:
         """Yield the campaign's active alerts."""
         return active_alerts(self.status.alerts, self.target.rules)
 
+    def tested(self, now: Instant, ahead: Seconds) -> Tested:
+        """Return what its connection tests depend on; `ahead`: the platform's clock, of ours."""
+        target = self.target
+        return Tested(
+            status=self.status,
+            settings=target.tests,
+            now=now,
+            zone=target.calls.zone,
+            muted=target.muted_status is not None,
+            ahead=ahead,
+        )
+
     @property
     def labels(self) -> AlertLabels:
         """The labels of an alert that fires now."""
@@ -145,14 +157,7 @@ class EnvironmentSnapshot:
 
     def planned(self, entry: Entry) -> Plan | None:
         """Return when the campaign's next test may go out, and what holds it; None: none is due."""
-        tested = Tested(
-            status=entry.status,
-            settings=entry.target.tests,
-            now=self.now,
-            zone=entry.target.calls.zone,
-            muted=entry.target.muted_status is not None,
-            ahead=self.ahead,
-        )
+        tested = entry.tested(self.now, self.ahead)
         guards = Guards(environment=self.status.tests, suspended=self.suspended)
         if self.status.breaker_open or tested.config is None:
             return None

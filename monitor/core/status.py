@@ -130,7 +130,9 @@ class LastKnown:
         last_known = replace(redated(self, *SPANS_OF_CONFIG, latest=now), last_read_at=now)
         if isinstance(seen, NoConfig):
             return replace(last_known, missing_since=last_known.missing_since or now)
-        last_known = last_known._changed(seen, self.last_read_at, now)
+        last_known = last_known._changed(
+            seen, redated(self, "last_read_at", latest=now).last_read_at, now
+        )
         # Made anew under another id it is another config: its graces start afresh.
         if last_known.config is None or last_known.config.id != seen.id:
             last_known = replace(

@@ -14,6 +14,7 @@ from monitor.core.attempt import CampaignTests
 from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Listing, TargetSet, take
+from monitor.core.guards import Guards
 from monitor.core.model import (
     Answer,
     AnyAnswer,
@@ -201,13 +202,16 @@ class EnvironmentState:
         generation: int,
         took: Seconds,
         testing: Testing = NO_TESTS,
-    ) -> tuple[list[str], NextPoll | None]:
-        """Take an answer; return whom to poll at once, and when this campaign if it is decided."""
+    ) -> tuple[list[str], NextPoll | None, Guards | None]:
+        """Take an answer; return whom to poll at once, and when this campaign if it is decided.
+
+        The third is what its record says of what holds connection tests back.
+        """
         self._apply_rate_limit(answer)
         now, settings = self.now(), self.settings
         status, before = self.status, self.entries.get(key)
         if before is None and isinstance(answer, Answer):
-            return [], None  # the campaign has left meanwhile
+            return [], None, None  # the campaign has left meanwhile
         lost = isinstance(answer.observation, NoConfig)
         outcome = assess.take_answer(
             status,
@@ -224,7 +228,7 @@ class EnvironmentState:
         _log_environment(status, self.status)
         if before is None or outcome.entry is None:
             self.save(Change(environments=(self.status,), events=outcome.events))
-            return [], None
+            return [], None, None
         self.entries[key] = after = outcome.entry
         self.campaigns[key] = after.status
         _log_poll(before, after)
@@ -232,7 +236,8 @@ class EnvironmentState:
         self._end_sweep(now)
         campaigns, environments = (after.status,), (self.status,)
         self.save(Change(campaigns=campaigns, environments=environments, events=outcome.events))
-        return self._doubts.take(key, now - took, self.entries), outcome.next_poll
+        anew = self._doubts.take(key, now - took, self.entries)
+        return anew, outcome.next_poll, outcome.guards
 
     def put_tests(self, key: str, tests: CampaignTests, notes: tuple[Event, ...]) -> None:
         """Put in force what a connection test changes of a campaign, if it is still there."""

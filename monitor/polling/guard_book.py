@@ -22,14 +22,16 @@ class GuardBook:
 
     def restore(self, known: Mapping[str, Guard]) -> None:
         """Take those of before the start: what was under way then counts as failed."""
-        self._known = {key: guard.restored() for key, guard in known.items()} | self._known
+        now = self._clock.wall()
+        restored = {key: one.restored().redated(latest=now) for key, one in known.items()}
+        self._known = restored | self._known
 
     def __getitem__(self, key: str) -> Guard:
         """Return a guard; its instants go along with the steps of our clock."""
         offset = self._clock.wall() - self._clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
-            self._known = {key: one.stepped(step) for key, one in self._known.items()}
+            self._known = {key: one.redated(by=step) for key, one in self._known.items()}
             self._save(Change(guards=dict(self._known)))
         return self._known.get(key, Guard())
 

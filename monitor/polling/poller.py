@@ -137,6 +137,8 @@ class Poller:
             self.turned_at = mono = self._clock.elapsed()
             wait = max(self.state.budget.delay(mono), self._wait(mono))
             probing = self.state.status.breaker_open
+            if (probed := self.tester.probe()) is not None:
+                self._poll_next([probed])
             if wait <= 0 and (key := self._probe() if probing else self._queue.pop(mono)):
                 return key
             # Nothing has awaited since the queue was looked at: no wake-up gets lost here.
@@ -195,9 +197,9 @@ class Poller:
         before, took, was = state.status, self._clock.elapsed() - asked, state.entries.get(key)
         seen = answer.observation if isinstance(answer, Answer) else NOTHING
         testing = self.tester.for_rules(key, seen)
-        anew, planned = state.decide(key, answer, token, took, testing)
+        anew, planned, guards = state.decide(key, answer, token, took, testing)
         if planned is not None and was is not None:
-            self.tester.decided(before, was, state.entries[key])
+            self.tester.decided(before, was, state.entries[key], guards)
         # Unless a reload has ended the listing that this is a page of.
         if isinstance(answer, PageAnswer) and listing is state.listing:
             self._take_page(answer)

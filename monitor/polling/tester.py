@@ -3,7 +3,7 @@
 Synchronous, as the environment's state is: between a look at a guard and its use nothing awaits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -11,7 +11,7 @@ import structlog
 from monitor.adapters.store import Change
 from monitor.core import clock, outcomes
 from monitor.core.attempt import Attempt, CampaignTests, Result, Trigger, login_of, server_of
-from monitor.core.connection_tests import Plan, Tested, plan
+from monitor.core.connection_tests import Plan, Tested, plan, probe
 from monitor.core.guards import (
     EnvironmentTests,
     Guard,
@@ -21,11 +21,18 @@ from monitor.core.guards import (
     Reason,
     Suspension,
 )
-from monitor.core.model import HOUR, Event, Instant, Observation, SftpConfig, TestAnswer
+from monitor.core.model import (
+    HOUR,
+    Event,
+    Observation,
+    Seconds,
+    SftpConfig,
+    TestAnswer,
+)
 from monitor.core.outcomes import Step
 from monitor.core.rule import Testing
 from monitor.core.snapshot import Entry
-from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.core.status import EnvironmentStatus
 from monitor.core.text import rfc3339
 from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.guard_book import GuardBook
@@ -33,7 +40,7 @@ from monitor.polling.guard_book import GuardBook
 # A test that is held back for longer counts as one that does not run.
 HELD = HOUR
 
-FORCED_GAP = 1.0  # seconds between two tests, where an operator overrides the gaps
+FORCED_GAP: Seconds = 0.001  # between two tests, where an operator overrides the gaps
 
 log = structlog.get_logger()
 
@@ -47,6 +54,7 @@ class Tester:
         """Test under `book`'s guards, which all environments share."""
         self.holds: dict[str, Hold] = {}
         self.under_way: Attempt | None = None
+        self._probed: str | None = None
         self.state, self._book = state, book
 
     def configure(self) -> None:
@@ -57,27 +65,11 @@ class Tester:
             self._put_environment(EnvironmentTests())
         elif tests.on_since is None:
             self._put_environment(replace(tests, on_since=now))
-        else:
-            self._note_gap(self.state.status.called_at or now, now)
-
-    def _note_gap(self, idle_since: Instant, now: Instant) -> None:
-        """Have tests begin anew where they could not run for as long as they are apart."""
-        every = self.state.settings.environment.resolved.tests.every
-        if now - idle_since >= every:
-            self._put_environment(replace(self.state.status.tests, on_since=now, round_over=False))
 
     def tested(self, key: str) -> Tested:
         """Return what a campaign's tests depend on now."""
-        state, entry = self.state, self.state.entries[key]
-        now = state.now()
-        return Tested(
-            status=entry.status,
-            settings=entry.target.tests,
-            now=now,
-            zone=entry.target.calls.zone,
-            muted=entry.target.muted_status is not None,
-            ahead=clock.ahead(state.status, now)[0],
-        )
+        now = self.state.now()
+        return self.state.entries[key].tested(now, clock.ahead(self.state.status, now)[0])
 
     def guards(self, config: SftpConfig | None) -> Guards:
         """Return all that may hold back a test of this config."""
@@ -102,6 +94,11 @@ class Tester:
             planned = planned._replace(at=at, hold=busy)
         if planned is not None and planned.hold is not None:
             self.holds[key] = planned.hold
+            if planned.hold.reason is Reason.SUSPENDED:
+                # When that is over each waits for its own minute: see `decided`.
+                planned = planned._replace(at=None)
+        if key == self._probed and self._may_probe([key]) is not None:
+            planned = Plan(tested.now, Trigger.PROBE)
         return planned
 
     def _busy(self, tested: Tested) -> Hold | None:
@@ -112,10 +109,27 @@ class Tester:
         until = max(self.under_way.at + tested.settings.timeout, tested.now)
         return Hold(Reason.BUDGET, until, "another test is under way")
 
+    def probe(self) -> str | None:
+        """Return the campaign that is to be polled and probed now, as tests fail everywhere."""
+        if self.state.status.tests.failing_since is None or self.under_way is not None:
+            self._probed = None
+            return None
+        key = self._may_probe(self.state.entries)
+        new, self._probed = key != self._probed, key
+        return key if new else None
+
+    def _may_probe(self, keys: Iterable[str]) -> str | None:
+        tested = (self.tested(key) for key in keys)
+        pairs = ((one, self.guards(one.config)) for one in tested)
+        found = probe(pairs, self.state.status.tests)
+        return found[1] if found is not None and found[0] <= self.state.now() else None
+
     def for_rules(self, key: str, seen: Observation) -> Testing:
         """Return where a campaign's tests stand, for the decision on what was just seen."""
         entry = self.state.entries.get(key)
-        if entry is None or not entry.target.tests.enabled or not isinstance(seen, SftpConfig):
+        if entry is None or not isinstance(seen, SftpConfig):
+            return Testing()
+        if not (self.state.settings.tests_on or entry.status.tests.attempts):
             return Testing()
         settings, guards, hold = entry.target.tests, self.guards(seen), self.holds.get(key)
         blocked, now = guards.blocked(settings), self.state.now()
@@ -123,46 +137,38 @@ class Tester:
         return Testing(
             wanted=settings.covers(seen) and entry.target.muted_status is None,
             held=hold.why if hold is not None and held else "",
-            blocked_since=min(guards.login.failures, default=None) if blocked else None,
-            same_login=self._book.campaigns_on(login_of(seen)) if guards.login.failures else 0,
+            blocked_since=min(guards.login.fails, default=None) if blocked else None,
+            same_login=self._book.campaigns_on(login_of(seen)) if guards.login.fails else 0,
             since=guards.environment.on_since,
+            guards=guards,
         )
 
-    def decided(self, before: EnvironmentStatus, was: Entry, entry: Entry) -> None:
+    def decided(
+        self, before: EnvironmentStatus, was: Entry, entry: Entry, guards: Guards | None
+    ) -> None:
         """Take a decision on a campaign: what its record says of its login, and what changed."""
-        state = self.state
+        state, config = self.state, entry.status.last_known.config
         now, changes = state.now(), entry.status.last_known.changes
-        if (
-            changes
-            and changes[-1].at == entry.status.polled_at
-            and changes != was.status.last_known.changes
-        ):
+        if changes != was.status.last_known.changes:
             note = outcomes.note_of_change(entry.status, changes[-1], entry.labels)
             _log_note(note)
             state.save(Change(events=(note,)))
+        if guards is not None and config is not None:
+            self._book[login_of(config)], self._book[server_of(config)] = guards.login, guards.host
         if not state.settings.tests_on:
             return
-        if before.breaker_open and not state.status.breaker_open:
-            opened = [at for at in (before.outage_at, before.rejected_at) if at is not None]
-            self._note_gap(min(opened, default=now), now)
-        suspended = state.status.tests.suspended
         left = self._book.left.pop(state.settings.environment.base_url, None)
-        if suspended is None and left is not None:
+        if left is not None and state.status.tests.suspended is None:
             self._put_environment(replace(state.status.tests, suspended=left))
-        if suspended is not None and suspended.until is not None and suspended.until <= now:
-            self._put_environment(state.status.tests.resumed(now))
-        self._take_record(entry.status)
-
-    def _take_record(self, status: CampaignStatus) -> None:
-        """Take what a campaign's record says of its login and its host."""
-        state, config = self.state, status.last_known.config
-        if status.error is None and config is not None and config.last_test_at is not None:
-            now = state.now()
-            at = min(config.last_test_at - clock.ahead(state.status, now)[0], now)
-            ours = status.tests.on_record(config) is not None
-            for name in (login_of(config), server_of(config)):
-                passed = bool(config.last_test_success)
-                self._book[name] = self._book[name].recorded(at, passed=passed, ours=ours)
+        tests = state.status.tests
+        opened = (before.outage_at, before.rejected_at) if before.breaker_open else ()
+        idle_since = min((at for at in opened if at is not None), default=now)
+        every = state.settings.environment.resolved.tests.every
+        if tests.suspended is not None and not tests.suspended.lasts(now):
+            self._put_environment(tests.resumed(now))
+        elif not state.status.breaker_open and now - idle_since >= every:
+            # They could not run for so long: begin anew, each campaign at its own minute.
+            self._put_environment(replace(tests, on_since=now, round_over=False))
 
     def suspend(self, by: str) -> None:
         """Have no test run any more, until `resume`; where tests are off there is none."""
@@ -202,11 +208,11 @@ class Tester:
         config, now = tested.config, tested.now
         if config is None:
             return NotRun("the campaign has no SFTP config")
-        self._take_record(self.state.entries[key].status)
         opens = tested.opens.from_(now)
         if opens > now and not force:
             return NotRun(f"outside of `between`: from {rfc3339(opens)} on, or with --force")
-        guards, settings = self.guards(config), tested.settings
+        # Where tests are off its record was not looked at.
+        guards, settings = outcomes.recorded(tested, self.guards(config))[1], tested.settings
         if unblock:
             guards = replace(guards, login=guards.login.cleared(now))
         if force:
@@ -232,11 +238,6 @@ class Tester:
         """Take what came of a test; where it was none, the step's campaign has no such attempt."""
         self.under_way, state = None, self.state
         now, entry = state.now(), state.entries.get(attempt.campaign_id)
-        hosts = {
-            key: server_of(config)
-            for key in (*state.status.tests.passed, attempt.campaign_id)
-            if key in state.entries and (config := state.entries[key].status.last_known.config)
-        }
         guards = replace(
             self.guards(None), login=self._book[attempt.login], host=self._book[attempt.server]
         )
@@ -244,7 +245,7 @@ class Tester:
         if tests.last is not None and tests.last.ended_at is None:
             attempt = tests.last  # its instants have gone along with a step of our clock
         ahead = clock.ahead(state.status, now)[0]
-        step = outcomes.end(Step(attempt, tests, guards), answer, now, ahead, hosts)
+        step = outcomes.end(Step(attempt, tests, guards), answer, now, ahead)
         notes = tuple[Event, ...]()
         if step.attempt.ended_at is not None and entry is not None:
             notes = (outcomes.note_of_test(step.attempt, entry.labels),)

@@ -46,9 +46,10 @@ async def test_each_is_polled_once_the_worst_comes_first_and_no_file_is_left(
         told = await called("check", "--config.file", config)
     assert sorted(one.campaign_id for one in platform.requests) == CAMPAIGNS
     assert files_in(tmp_path) == before
-    first, finding, second, total = told.out.splitlines()
+    first, finding, impact, second, total = told.out.splitlines()
     assert first == "CRITICAL  production/Campaign c-2  c-2.example.com"
     assert finding.strip().startswith("failed_test: last test failed ")
+    assert impact.strip() == "at stake: imports daily"
     assert second == "HEALTHY   production/Campaign c-1  c-1.example.com"
     assert total == ("2 campaigns: 1 critical, 0 unknown, 0 warning, 1 healthy; 1 alert would fire")
     assert told.err == ""

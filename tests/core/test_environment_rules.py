@@ -20,10 +20,14 @@ def test_the_rules_stand_in_order_with_their_default_severities() -> None:
         "api_unreachable": "critical",
         "token_rejected": "critical",
         "budget_insufficient": "warning",
+        "tests_failing": "critical",
+        "tests_suspended": "critical",
     }
     assert list(resolve_rules(ENVIRONMENT_RULES, {"token_rejected": {"enabled": False}})) == [
         "api_unreachable",
         "budget_insufficient",
+        "tests_failing",
+        "tests_suspended",
     ]
 
 

@@ -48,6 +48,7 @@ def test_a_firing_event_says_all_that_on_call_needs() -> None:
         observed_at=NOW,
         decided_at=NOW,
         next_step=target.rules["failed_test"].next_step,
+        impact="imports daily",
     )
 
 

@@ -8,15 +8,17 @@ from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason
 from monitor.core.rule import EvaluationInput, Rule, evaluate_all
 from monitor.core.rules import (
     RULES,
+    ChangedUntested,
     Disabled,
     FailedTest,
     FutureTest,
     Missing,
     NeverTested,
+    PathInaccessible,
     StaleTest,
     Unreadable,
 )
-from monitor.core.status import Failures
+from monitor.core.status import Failures, values_of
 from support.builders import NOW, a_config, an_input, an_untested_config, some_rules
 
 AN_HOUR_AGO, NOW_TEXT, IN_AN_HOUR = (
@@ -36,7 +38,13 @@ DATED_AHEAD = an_input(a_config(last_test_at=NOW + HOUR))
 OFF = an_input(a_config(is_enabled=False), enabled_seen=True, disabled_since=NOW - HOUR)
 NEVER_ON = an_input(a_config(is_enabled=False))
 UNREAD = an_input(PollError(Reason.FORBIDDEN, "403 no"), failures=Failures(3, NOW - HOUR))
+MOVED = an_input(
+    a_config(username="retail"),
+    passed_for=values_of(a_config(host="old.example")),
+    untested_since=NOW - HOUR,
+)
 
+MOVES = {"host": "old.example → sftp.example", "username": "nothing → retail"}
 CREATED = {"created_at": AN_HOUR_AGO}
 SWITCHED_OFF = {"is_enabled": "false", "disabled_since": AN_HOUR_AGO}
 FAILURES = {
@@ -93,6 +101,16 @@ FINDINGS: list[tuple[Rule, EvaluationInput, str, dict[str, str]]] = [
      {**TESTED, "tolerance": "5 min"}),
     (FutureTest(), DATED_AHEAD, f"last test dated 1 h ahead ({IN_AN_HOUR})",
      {"last_test_at": IN_AN_HOUR, "last_test_success": "true", "tolerance": "5 min"}),
+    (PathInaccessible(), SEEN,
+     "no test of ours on record says whether the paths can be reached", {}),
+    (ChangedUntested(), SEEN,
+     "the connection has not changed since its last passed test", {}),
+    (ChangedUntested(grace=2 * HOUR), MOVED,
+     f"host, username changed, seen at {AN_HOUR_AGO}, and not tested since;"
+     f" the limit is at {IN_AN_HOUR}", {**MOVES, "grace": "2 h"}),
+    (ChangedUntested(grace=HOUR), MOVED,
+     f"host, username changed, seen at {AN_HOUR_AGO}, and not tested since",
+     {**MOVES, "grace": "1 h"}),
     (Unreadable(), SEEN, "the SFTP config can be read", {}),
     (Unreadable(), an_input(PollError(Reason.FORBIDDEN, "403 no")),
      "the last poll failed: forbidden", {"reason": "forbidden"}),

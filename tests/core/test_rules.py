@@ -68,6 +68,8 @@ def test_the_rules_stand_in_the_order_in_which_their_events_are_told() -> None:
         "stale_test",
         "future_test",
         "unreadable",
+        "path_inaccessible",
+        "changed_untested",
     ]
 
 
@@ -77,9 +79,9 @@ def test_every_file_of_the_rules_has_its_rules_in_the_table() -> None:
     assert files - {"__init__", "table"} == in_the_table
 
 
-def test_missing_and_failed_test_are_critical_all_others_warn() -> None:
+def test_what_stops_an_import_is_critical_all_else_warns() -> None:
     critical = {name for name, cls in RULES.items() if cls().severity is Severity.CRITICAL}
-    assert critical == {"missing", "failed_test"}
+    assert critical == {"missing", "failed_test", "path_inaccessible"}
     assert {cls().severity for cls in RULES.values()} == {Severity.CRITICAL, Severity.WARNING}
 
 

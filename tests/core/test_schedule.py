@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from monitor.core.schedule import DueQueue, Priority
 
-DEADLINE, NEVER_SEEN, UNHEALTHY, ROUTINE = Priority
+DEADLINE, NEVER_SEEN, UNHEALTHY, _TEST, ROUTINE = Priority
 
 
 def a_queue(*entries: tuple[str, float, Priority]) -> DueQueue:

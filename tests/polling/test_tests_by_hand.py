@@ -184,7 +184,7 @@ def test_what_a_guard_holds_and_what_an_operator_may_override(world: World, case
 
 def test_a_host_that_is_blocked_is_overridden_by_nothing(world: World) -> None:
     def prepare(poller: Poller) -> None:
-        poller.tester._book["sftp.example.com:22"] = Guard(blocked_until=START + HOUR)
+        poller.tester._book["sftp.example.com:22"] = Guard(failures=(START - 5 * HOUR,) * 3)
 
     outcome = by_hand(world, prepare, force=True, unblock=True)
     assert isinstance(outcome, Hold)
@@ -201,7 +201,7 @@ def test_an_unblocked_login_has_its_failures_before_it_again(world: World) -> No
         guards.append(poller.tester._book[LOGIN])
 
     told(world, story)
-    assert guards[0].count == 1
+    assert len(guards[0].fails) == 1
 
 
 def test_a_hold_of_another_kind_leaves_the_block_as_it_is(world: World) -> None:
@@ -215,7 +215,7 @@ def test_a_hold_of_another_kind_leaves_the_block_as_it_is(world: World) -> None:
         guards.append(poller.tester._book[LOGIN])
 
     told(world, story)
-    assert guards[0].count == 2
+    assert len(guards[0].fails) == 2
 
 
 def test_outside_of_between_only_force_lets_it_out(world: World) -> None:

@@ -27,6 +27,8 @@ EVIDENCE_KEYS = frozenset({
     "allowed", "created_at", "detail", "disabled_since", "effective_interval", "failures",
     "first_failure_at", "missing_since", "grace", "is_enabled", "last_test_at", "last_test_success",
     "max_age", "opened_at", "reason", "tolerance",
+    "cause", "changed", "same_login", "tested_by",
+    "id", "host", "port", "username", "auth_type", "import_path", "export_path",
 })  # fmt: skip
 """Every key that a finding's evidence may have: log pipelines index by them."""
 

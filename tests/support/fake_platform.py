@@ -88,6 +88,8 @@ class FakePlatform:
     requests: list[Request] = field(default_factory=list)
     listed: dict[str, str] = field(default_factory=dict)
     listing: Reply | None = None
+    errors: dict[str, str] = field(default_factory=dict)
+    tested: list[str] = field(default_factory=list)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
 
     def set(self, campaign_id: str, /, **changes: Any) -> None:
@@ -128,6 +130,20 @@ class FakePlatform:
             await reply.held.wait()
         return web.json_response(reply.body, status=reply.status)
 
+    async def test(self, request: web.Request) -> web.Response:
+        """Run a connection test: it fails with the campaign's error, if there is one."""
+        campaign_id = request.match_info["campaign_id"]
+        self.tested.append(campaign_id)
+        error, at = self.errors.get(campaign_id), rfc3339(now(), milliseconds=True)
+        reply = self.replies[campaign_id]
+        assert isinstance(reply.body, dict)
+        record = {"last_test_at": at, "last_test_success": error is None}
+        body = {**reply.body, "data": {**reply.body["data"], **record}}
+        self.replies[campaign_id] = replace(reply, body=body)
+        said = {"import_path_accessible": True, "export_path_accessible": True}
+        data = {"tested_at": at, **(said if error is None else {"error": error})}
+        return web.json_response({"success": error is None, "message": "", "data": data})
+
     async def list_campaigns(self, request: web.Request) -> web.Response:
         """Answer with the page of the listing that is asked for, or with `listing`."""
         if self.listing is not None:
@@ -151,6 +167,8 @@ async def fake_platform(*healthy: str) -> AsyncIterator[FakePlatform]:
     application = web.Application()
     application.router.add_get("/api/v1/campaigns", platform.list_campaigns)
     application.router.add_get("/api/v1/campaigns/{campaign_id}/sftp", platform.answer)
+    tests = "/api/v1/campaigns/{campaign_id}/sftp/test-connection"
+    application.router.add_post(tests, platform.test)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:

@@ -32,6 +32,7 @@ THRESHOLDS = {
     "stale_test": "max_age",
     "future_test": "tolerance",
     "unreadable": "after",
+    "changed_untested": "grace",
 }
 
 

@@ -18,8 +18,9 @@ ORDER = (
     "stale_test",
     "future_test",
     "unreadable",
+    "changed_untested",
 )
-ABOUT_THE_TEST = ("failed_test", "stale_test", "future_test")
+NEEDS_ENABLED = ("failed_test", "stale_test", "future_test", "changed_untested")
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ class OnCall:
     others_from: float | None = None
     host: str = ""
     label: str = ""
+    passed_at: float | None = None
+    passed_host: str | None = None  # at which the last passed test was run
+    untested_from: float | None = None  # another host was seen since
 
     def poll(
         self,
@@ -159,6 +163,7 @@ class OnCall:
         """Let all spans go on where our clock stepped."""
         self.off_from = None if self.off_from is None else self.off_from + by
         self.gone_from = None if self.gone_from is None else self.gone_from + by
+        self.untested_from = None if self.untested_from is None else self.untested_from + by
         self.failing_from += by
         for line in self.lines.values():
             line.bad_from = None if line.bad_from is None else line.bad_from + by
@@ -187,6 +192,7 @@ class OnCall:
         """Return what is told of the campaign's removal; it may come back as if never seen."""
         self.ever_on, self.off_from, self.failures, self.host = False, None, 0, ""
         self.had, self.gone_from = False, None
+        self.passed_at = self.passed_host = self.untested_from = None
         return [page for rule in ORDER for page in self._drop(rule, "campaign_removed")]
 
     def _on(self) -> list[str]:
@@ -200,14 +206,27 @@ class OnCall:
         self.failures = 0
         if self.off_from is not None:
             self.off_from = min(self.off_from, now)
+        if self.untested_from is not None:
+            self.untested_from = min(self.untested_from, now)
         if seen.kind == "gone":
             self.gone_from = now if self.gone_from is None else min(self.gone_from, now)
             return
         self.had, self.gone_from, self.host = True, None, seen.host
+        self._remember_test(seen, now)
         if seen.enabled:
             self.ever_on, self.off_from = True, None
         elif self.off_from is None:
             self.off_from = now
+
+    def _remember_test(self, seen: Seen, now: float) -> None:
+        if seen.tested_at is not None and seen.passed and not seen.half:
+            if self.passed_host is None or seen.tested_at != self.passed_at:
+                self.passed_host = seen.host
+            self.passed_at = seen.tested_at
+        if self.passed_host in {None, seen.host}:
+            self.untested_from = None
+        elif self.untested_from is None:
+            self.untested_from = now
 
     def _verdicts(self, seen: Seen, now: float, their_now: float) -> dict[str, bool | None]:
         verdicts = {rule: self._verdict(rule, seen, now, their_now) for rule in self._on()}
@@ -227,11 +246,16 @@ class OnCall:
             return seen.kind == "gone" and self._is_missing()
         if seen.kind == "gone":
             return None
-        if rule == "disabled":
-            return not seen.enabled and self._off_for(now, their_now) >= limit
+        if rule in {"disabled", "changed_untested"}:
+            return self._verdict_on_config(rule, limit, now, their_now)
         if seen.half:
             return None
         return self._verdict_on_test(rule, seen, limit, their_now)
+
+    def _verdict_on_config(self, rule: str, limit: float, now: float, their_now: float) -> bool:
+        if rule == "disabled":
+            return self.off_from is not None and self._off_for(now, their_now) >= limit
+        return self.untested_from is not None and now - self.untested_from >= limit
 
     def _off_for(self, now: float, their_now: float) -> float:
         if not self.ever_on:
@@ -273,7 +297,9 @@ class OnCall:
             return "missing"
         if rule == "disabled" and self._mutes("never_tested"):
             return "never_tested"
-        if rule in ABOUT_THE_TEST and self.off_from is not None:
+        if rule == "changed_untested" and self._mutes("failed_test"):
+            return "failed_test"
+        if rule in NEEDS_ENABLED and self.off_from is not None:
             return "disabled"
         if not status_told:
             return "campaign_status"

@@ -12,6 +12,7 @@ import httpx
 from monitor.adapters.metrics import Exposition
 from monitor.adapters.web import EventsAnswer, Limits, Program, WebServer
 from monitor.config import Access
+from monitor.config.model import Web
 from monitor.core.guards import Hold, NotRun
 from monitor.core.model import HOUR, Instant
 from monitor.core.snapshot import HistoryQuery, Snapshot
@@ -57,8 +58,7 @@ class SomeProgram:
     started_at: Instant = NOW - HOUR
     external_url: str | None = None
     key: str = ""
-    operators: Sequence[str] = ()
-    unauthenticated: bool = False
+    web: Web = Web()
     start_test: Callable[..., Coroutine[Any, Any, Instant | Hold | NotRun]] = no_test
     switch_tests: Callable[..., None] = lambda *_, on: None
 

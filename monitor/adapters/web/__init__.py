@@ -1,7 +1,7 @@
 """The monitor over HTTP: views of the snapshot; nothing here knows the daemon."""
 
 from monitor.adapters.web.api import HistoryUnreadableError, Program
-from monitor.adapters.web.auth import key_path, make_key
+from monitor.adapters.web.auth import key_beside, key_path
 from monitor.adapters.web.schemas import EventsAnswer
 from monitor.adapters.web.server import Limits, WebServer
 
@@ -11,6 +11,6 @@ __all__ = [
     "Limits",
     "Program",
     "WebServer",
+    "key_beside",
     "key_path",
-    "make_key",
 ]

@@ -1,6 +1,6 @@
 """The JSON API: each path with its parameters, its view, and what OpenAPI says of them."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -11,6 +11,7 @@ from aiohttp import web
 from monitor.adapters.web import schemas, serializers
 from monitor.adapters.web.serializers import LIMIT
 from monitor.config.keys import Key
+from monitor.config.model import Web
 from monitor.config.types import one_of, whole_number
 from monitor.core.guards import Hold, NotRun
 from monitor.core.model import EventKind, Instant
@@ -33,12 +34,8 @@ class Program(Protocol):
     key: str  # who shows it is on this machine, and may read the state; empty: there is none
 
     @property
-    def operators(self) -> Collection[str]:
-        """Users and subjects of certificates who may have tests run."""
-
-    @property
-    def unauthenticated(self) -> bool:
-        """Whether anybody may be let in."""
+    def web(self) -> Web:
+        """What the config says of the web now."""
 
     async def start_test(
         self, environment: str, campaign_id: str, by: str, /, *, force: bool, unblock: bool

@@ -7,8 +7,9 @@ import logging
 import os
 import secrets
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,13 +150,22 @@ def same_key(key: str, shown: str) -> bool:
     return bool(key) and hmac.compare_digest(key.encode(), shown.encode("utf-8", "replace"))
 
 
-def make_key(state: Path) -> str:
-    """Write a new key beside the state, for its owner alone, and return it. Raises OSError."""
+@contextmanager
+def key_beside(state: Path) -> Iterator[str]:
+    """Give a new key, which lies beside the state until the end, for its owner alone.
+
+    Raises OSError.
+    """
     path, key = key_path(state), secrets.token_urlsafe(32)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(key)
-    return key
+    try:
+        yield key
+    finally:
+        # One that stays opens nothing: the next start has another one.
+        with suppress(OSError):
+            path.unlink()
 
 
 def key_path(state: Path) -> Path:

@@ -4,12 +4,10 @@ A test logs in at a third party's server, so nobody may but users whom `web.oper
 who can read the key beside the state.
 """
 
-import asyncio
 import json
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -34,30 +32,19 @@ KEY_HEADER: Final = "X-SFTP-Monitor-Key"
 TESTS_AN_HOUR: Final = 10  # more are not asked for through the daemon
 
 _JSON = "application/json"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestRequest:
-    """A connection test. force overrides gaps and `between`, unblock a block of the login.
+class CommandRequest:
+    """What is asked for; all of it may be left out.
 
-    by is who asks; it counts only together with the key beside the state.
+    Of a test: force overrides gaps and `between`, unblock a block of the login. environment is that
+    whose tests are suspended or resumed, null: of all; it holds for all at the same API. by is who
+    asks, and counts only together with the key beside the state.
     """
-
-    __test__ = False  # no test case of pytest's
 
     force: bool = False
     unblock: bool = False
-    by: Text = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchRequest:
-    """Whose tests are suspended or resumed; null: those of all environments. by is as for a test.
-
-    A suspension holds for all environments at the same API.
-    """
-
     environment: str | None = None
     by: Text = ""
 
@@ -71,12 +58,12 @@ class StartedAnswer:
 
 _CAMPAIGN = "/api/v1/campaigns/{environment}/{campaign_id}"
 
-COMMANDS: Final[Mapping[str, tuple[str, type[Any], int, type[Any]]]] = {
-    f"{_CAMPAIGN}/test": ("Run a connection test now", TestRequest, 202, StartedAnswer),
-    "/api/v1/tests/suspend": ("Suspend tests", SwitchRequest, 200, schemas.StatusAnswer),
-    "/api/v1/tests/resume": ("Resume tests", SwitchRequest, 200, schemas.StatusAnswer),
+COMMANDS: Final[Mapping[str, tuple[str, int, type[Any]]]] = {
+    f"{_CAMPAIGN}/test": ("Run a connection test now", 202, StartedAnswer),
+    "/api/v1/tests/suspend": ("Suspend connection tests", 200, schemas.StatusAnswer),
+    "/api/v1/tests/resume": ("Resume connection tests", 200, schemas.StatusAnswer),
 }
-"""Each path with what it does, what is sent to it, and the status and the answer of success."""
+"""Each path with what it does, and the status and the answer of success."""
 
 
 class Commands:
@@ -84,7 +71,7 @@ class Commands:
 
     def __init__(self, program: Program, config: WebConfigReloader) -> None:
         self._program, self._config = program, config
-        self._asked = deque[float]()
+        self._asked = list[Instant]()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the path of each."""
@@ -96,12 +83,13 @@ class Commands:
         return same_key(self._program.key, request.headers.get(KEY_HEADER, ""))
 
     async def _test(self, request: web.Request) -> web.Response:
-        asked, by = await self._taken(request, TestRequest)
+        asked, by = await self._taken(request)
         where = request.match_info["environment"], request.match_info["campaign_id"]
-        of = self._program.snapshot().environments.get(where[0])
+        snapshot = self._program.snapshot()
+        of = snapshot.environments.get(where[0])
         if of is None or where[1] not in of.campaigns:
             raise web.HTTPNotFound(text="there is no such campaign")
-        self._count()
+        self._count(snapshot.now)
         how = {"force": asked.force, "unblock": asked.unblock}
         begun = await self._program.start_test(*where, by, **how)
         if isinstance(begun, float):
@@ -111,7 +99,7 @@ class Commands:
         return _answer(409, schemas.NotRunAnswer(error=begun.why, held=held))
 
     async def _switch(self, request: web.Request) -> web.Response:
-        asked, by = await self._taken(request, SwitchRequest)
+        asked, by = await self._taken(request)
         try:
             self._program.switch_tests(asked.environment, by, on=request.path.endswith("/resume"))
         except KeyError:
@@ -119,13 +107,13 @@ class Commands:
         status = ENDPOINTS["/api/v1/status"].view(self._program, self._program.snapshot())
         return _answer(200, status)
 
-    async def _taken(self, request: web.Request, cls: type[_T]) -> tuple[_T, str]:
+    async def _taken(self, request: web.Request) -> tuple[CommandRequest, str]:
         """Return what is asked for, and by whom; raises the HTTPException that refuses it."""
         refuse_pages(request)
         if request.content_type != _JSON:
             raise web.HTTPUnsupportedMediaType(text=f"expected Content-Type: {_JSON}")
-        asked = _read(await request.read(), cls)
-        by = self._caller(request, clean(getattr(asked, "by", ""), 64))
+        asked = _read(await request.read())
+        by = self._caller(request, clean(asked.by, 64))
         if not self._program.loaded():
             raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
         return asked, by
@@ -134,22 +122,21 @@ class Commands:
         program, where = self._program, request.transport
         if self.proves(request):
             return said or "somebody with the key"
-        if program.unauthenticated:
+        if program.web.allow_unauthenticated:
             why = "off while web.allow_unauthenticated is true: use the command on this machine"
             raise web.HTTPForbidden(text=why)
         certificate = where.get_extra_info("peercert") if where is not None else None
         known = users_of(request, self._config.access.users) | subjects_of(certificate)
-        named = known & {*program.operators}
+        named = known & {*program.web.operators}
         if not named:
             why = "expected a user or a certificate's subject that web.operators names"
             raise web.HTTPForbidden(text=why)
         return min(named)
 
-    def _count(self) -> None:
+    def _count(self, now: Instant) -> None:
         """Count a test that is asked for; raises HTTPTooManyRequests where it is one too many."""
-        now = asyncio.get_running_loop().time()
-        while self._asked and self._asked[0] <= now - HOUR:
-            self._asked.popleft()
+        # One from the future was counted before our clock went back.
+        self._asked = [at for at in self._asked if abs(now - at) < HOUR]
         if len(self._asked) >= TESTS_AN_HOUR:
             wait = {"Retry-After": str(round(self._asked[0] + HOUR - now) + 1)}
             why = f"{TESTS_AN_HOUR} tests were asked for within an hour"
@@ -157,16 +144,15 @@ class Commands:
         self._asked.append(now)
 
 
-def _read(body: bytes, cls: type[_T]) -> _T:
-    kind: Any = cls  # for mypy, which takes no type variable for hashable
-    names = ", ".join(shown_fields(kind))
+def _read(body: bytes) -> CommandRequest:
+    names, usual = shown_fields(CommandRequest).keys(), to_json(CommandRequest())
     try:
         said = json.loads(body or b"{}")
-        if not said.keys() - shown_fields(kind).keys():
-            return from_json(cls, {**to_json(cls()), **said})
+        if not said.keys() - names:
+            return from_json(CommandRequest, usual | said)
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass
-    raise web.HTTPBadRequest(text=f"expected a JSON object of {names}, or nothing")
+    raise web.HTTPBadRequest(text=f"expected a JSON object of {', '.join(names)}, or nothing")
 
 
 def _answer(status: int, value: Any, headers: Mapping[str, str] = {}) -> web.Response:

@@ -6,12 +6,18 @@ from typing import Any, Final
 
 from monitor.adapters.web import schemas
 from monitor.adapters.web.api import ENDPOINTS, IN_PATH, Endpoint
-from monitor.adapters.web.commands import COMMANDS
+from monitor.adapters.web.commands import COMMANDS, CommandRequest
+from monitor.core.guards import Reason as HoldReason
 from monitor.core.model import PollError, SftpConfig
 from monitor.serialize import EventRecord, Schemas
 
 _TEXT: Final = {"type": "string"}
-_NAMES = {SftpConfig: "ConfigAnswer", PollError: "PollErrorAnswer", EventRecord: "EventAnswer"}
+_NAMES = {
+    HoldReason: "HoldReason",
+    SftpConfig: "ConfigAnswer",
+    PollError: "PollErrorAnswer",
+    EventRecord: "EventAnswer",
+}
 
 
 def document(version: str, external_url: str | None) -> bytes:
@@ -61,7 +67,7 @@ def _get(shapes: Schemas, path: str, endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _post(shapes: Schemas, path: str) -> dict[str, Any]:
-    summary, asked, status, answer = COMMANDS[path]
+    summary, status, answer = COMMANDS[path]
     in_path = [
         {"name": name, "in": "path", "description": one.about, "required": True, "schema": _TEXT}
         for name, one in IN_PATH.items()
@@ -78,7 +84,7 @@ def _post(shapes: Schemas, path: str) -> dict[str, Any]:
     if in_path:
         answers["409"] = ("No test may be run now", schemas.NotRunAnswer)
         answers["429"] = ("Too many tests were asked for within an hour", schemas.ErrorAnswer)
-    body = {"content": {"application/json": {"schema": shapes.of(asked)}}}
+    body = {"content": {"application/json": {"schema": shapes.of(CommandRequest)}}}
     said = {"summary": summary, "parameters": in_path, "requestBody": body}
     return {**said, "responses": _responses(shapes, dict(sorted(answers.items())))}
 

@@ -104,13 +104,12 @@ def _tests(environment: EnvironmentSnapshot, entry: Entry) -> schemas.TestsAnswe
     last = tests.last
     if last is None and not entry.target.tests.enabled:
         return None
-    plan = environment.planned(entry)
-    hold = plan.hold if plan is not None else None
+    at, trigger, hold = environment.planned(entry) or (None, None, None)
     return schemas.TestsAnswer(
         last=None if last is None else answer_of(schemas.AttemptAnswer, last),
         on_record=config is not None and tests.on_record(config) is not None,
-        next_at=plan.at if plan is not None else None,
-        next_trigger=plan.trigger if plan is not None else None,
+        next_at=at,
+        next_trigger=trigger,
         held=None if hold is None else answer_of(schemas.HoldAnswer, hold),
     )
 

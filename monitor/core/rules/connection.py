@@ -41,6 +41,8 @@ class PathInaccessible(ConfigRule, alertname="SftpPathInaccessible"):
             name: path or "not set" for name, path in paths.items() if getattr(ours, name) is False
         }
         if not lost:
+            if any(path and getattr(ours, name) is None for name, path in paths.items()):
+                return unknown(NOT_OURS)
             return healthy(f"a test of ours reached the paths at {rfc3339(ours.at)}")
         evidence = {
             **lost,

@@ -79,6 +79,8 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
                 return unknown(f"{why} {rfc3339(blocked)}", evidence)
             return healthy(f"last test passed {when}", evidence)
         ours = tests.on_record(config)
+        if ours is None and tests.may_be(tested_at, inputs.ahead, inputs.target.tests.timeout):
+            return unknown("a test is under way, and its answer says more", evidence)
         if ours is None:
             return unhealthy(f"last test failed {when}", evidence, since=tested_at)
         said = f'TalkOver says: "{ours.cause}"' if ours.cause else "no cause is known"
@@ -156,8 +158,9 @@ def _when(at: Instant, now: Instant) -> str:
 
 def _changed_before(inputs: EvaluationInput, ours: Attempt) -> dict[str, str]:
     """Return the last change of the connection before a test, if there was one, as evidence."""
-    changes = [one for one in inputs.last_known.changes if one.fields.keys() & {*CONNECTION}]
-    if not changes or changes[-1].at > ours.at:
+    before = (one for one in inputs.last_known.changes if one.at <= ours.at)
+    changes = [one for one in before if one.fields.keys() & {*CONNECTION}]
+    if not changes:
         return {}
     words = ", ".join(
         f"{name} changed from {was or 'nothing'} to {now or 'nothing'}"

@@ -31,7 +31,7 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
     ({}, [5, 4, 3, 2, 1]),
     ({"limit": 2}, [5, 4]),
     ({"limit": 2, "next": 4}, [3, 2]),
-    ({"cursor": 1}, []),
+    ({"next": 1}, []),
     ({"since": NOW + 4}, [5, 4]),
     ({"environment": "production"}, [5, 4, 2, 1]),
     ({"campaign_id": "c-1"}, [5, 3, 1]),

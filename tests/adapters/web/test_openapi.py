@@ -13,6 +13,7 @@ from jsonschema import (
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from monitor.adapters.web import EventsAnswer
+from monitor.adapters.web.commands import COMMANDS
 from monitor.core.assess import assess
 from monitor.core.model import MINUTE
 from monitor.serialize import Links, record_of
@@ -69,7 +70,7 @@ async def test_the_document_has_every_path_of_the_api_and_no_other() -> None:
     async with serving() as client:
         document = await document_of(client)
         statuses = [(await client.get(path)).status_code for path in PATHS.values()]
-    assert set(document["paths"]) == set(PATHS)
+    assert set(document["paths"]) == {*PATHS, *COMMANDS}
     assert set(statuses) == {200}
 
 
