@@ -168,7 +168,10 @@ class EnvironmentTests:
     def ended(self, attempt: Attempt, now: Instant) -> "EnvironmentTests":
         """Return it after an attempt, or with what the record says of one."""
         key = (attempt.campaign_id, attempt.at)
-        others = (one for one in self.recent if (one.campaign_id, one.at) != key)
+        others = [one for one in self.recent if (one.campaign_id, one.at) != key]
+        if self.failing_since is not None:
+            # A probe must not push another host out of what the alert says.
+            others = [one for one in others if one.server != attempt.server]
         recent = tuple(sorted((*others, attempt), key=lambda one: one.at)[-EVERYBODY:])
         after, failing_since = replace(self, recent=recent, refused=()), self.failing_since
         if any(one.result is Result.PASSED for one in recent):
