@@ -9,7 +9,7 @@ from monitor.core import clock
 from monitor.core.connection_tests import Tested
 from monitor.core.environment import Call, EnvironmentContext, interpret, observe
 from monitor.core.environment_rules import ENVIRONMENT_RULES, TestsFailing, firing_alert
-from monitor.core.guards import Guards
+from monitor.core.guards import EnvironmentTests, Guards
 from monitor.core.impact import has_ended, with_impact
 from monitor.core.model import (
     DAY,
@@ -198,7 +198,9 @@ def reconcile_environment(
     alerts, events = machine.reconcile(before.alerts, ENVIRONMENT_RULES, rules, source, gone)
     if context is None:
         # A tombstone, without its breaker: one that comes back under this name starts closed.
-        return EnvironmentStatus(name=before.name, alerts=alerts), events
+        # But no edit ends a suspension of its tests.
+        tests = EnvironmentTests(suspended=before.tests.suspended)
+        return EnvironmentStatus(name=before.name, tests=tests, alerts=alerts), events
     # A call from the future (the clock was wrong) would put off the next probe until then.
     kept = redated(before, *SPANS_OF_BREAKER, "swept_at", latest=now)
     tests = kept.tests.redated(latest=now)

@@ -15,6 +15,7 @@ class GuardBook:
     def __init__(self, clock: Clock, save: Callable[[Change], None]) -> None:
         """Begin with none; `save` takes every change."""
         self.environments: dict[str, EnvironmentState] = {}
+        self.left = dict[str, Suspension]()  # by base URL, of environments that are gone
         self._clock, self._save = clock, save
         self._known: dict[str, Guard] = {}
         self._offset = clock.wall() - clock.elapsed()
@@ -55,4 +56,11 @@ class GuardBook:
         """Return why no test may be run at a platform; None: they may."""
         states = self.environments.values()
         here = (one for one in states if one.settings.environment.base_url == base_url)
-        return next((s for one in here if (s := one.status.tests.suspended)), None)
+        found = next((s for one in here if (s := one.status.tests.suspended)), None)
+        return found or self.left.get(base_url)
+
+    def leave(self, name: str) -> None:
+        """Take that an environment is gone; no edit ends a suspension for the others there."""
+        state = self.environments.pop(name)
+        if (suspended := state.status.tests.suspended) is not None:
+            self.left[state.settings.environment.base_url] = suspended

@@ -168,7 +168,7 @@ class PollerManager:
     def _remove(self, name: str) -> asyncio.Task[None]:
         """End an environment that is gone; return its task, which is about to end."""
         state, task = self.pollers.pop(name).state, self._tasks.pop(name)
-        del self.guards.environments[name]
+        self.guards.leave(name)
         self._save(_removal(state.status, state.campaigns.values(), state.now()))
         state.save = lambda _: None  # an answer that is on its way would bring it back
         task.cancel()

@@ -163,6 +163,9 @@ class Tester:
             self._book[login_of(config)], self._book[server_of(config)] = guards.login, guards.host
         if not state.settings.tests_on:
             return
+        left = self._book.left.pop(state.settings.environment.base_url, None)
+        if left is not None and state.status.tests.suspended is None:
+            self._put_environment(replace(state.status.tests, suspended=left))
         tests = state.status.tests
         opened = (before.outage_at, before.rejected_at) if before.breaker_open else ()
         idle_since = min((at for at in opened if at is not None), default=now)

@@ -184,15 +184,26 @@ def test_three_hosts_that_fail_together_are_one_alert_and_no_page_of_a_campaign(
     for key, host in zip(("c-1", "c-2", "c-3"), HOSTS, strict=True):
         api.add(key, host)
     configure(stage, ["c-1", "c-2", "c-3"], confirm_after="10m", retry_after="10m")
+    probed: list[float] = []
 
     async def story(_: Daemon) -> None:
         await virtual_seconds(HOUR)
         api.sftp.has_way_out = False
+        while not stage.told():
+            await virtual_seconds(MINUTE)
+        probed.append(stage.clock.wall())
         await virtual_seconds(2 * HOUR)
+        probed.append(stage.clock.wall())
+        api.sftp.has_way_out = True
+        await virtual_seconds(12 * MINUTE)
 
     play(stage, story)
     assert [one for one in stage.told() if one[2] is not None] == []
-    assert stage.told() == [("firing", "tests_failing", None)]
+    assert stage.told() == [("firing", "tests_failing", None), ("resolved", "tests_failing", None)]
+    # Meanwhile one probe every ten minutes, at whom the passed one ends it.
+    probes = [at for at, _ in api.posts if probed[0] < at < probed[1]]
+    assert len(probes) in {11, 12}
+    assert min(gaps(probes)) >= 10 * MINUTE
     evidence = stage.events()[0]["evidence"]
     assert evidence["causes"] == "Connection timed out"
     assert all(host in evidence["hosts"] for host in HOSTS)

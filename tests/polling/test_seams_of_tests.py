@@ -608,3 +608,77 @@ def test_a_lost_answer_that_the_record_shows_as_passed_is_no_failed_login(stage:
     run(story())
     # No login is blocked by tests that all passed.
     assert len(api.posts) >= 10
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("step", STEPS)
+def test_a_stop_at_any_step_repeats_no_test_and_tries_no_login_too_often(
+    stage: World, step: str
+) -> None:
+    stopped_at: list[Instant] = []
+    api = an_api(stage)
+
+    async def story() -> None:
+        async with stage.daemon() as daemon:
+            settings = {"requests_per_minute": 10} if step == "waits" else {}
+            scene = Scene(stage, api, daemon, ["c-1"], settings)
+            scene.stop_at(step)
+            async with asyncio.timeout(2 * HOUR):
+                await scene.gate.reached.wait()
+            if step == "runs":
+                # The platform does not notice that we have gone.
+                api.sftp.test("c-1", stage.clock.wall())
+        stopped_at.append(stage.clock.wall())
+
+    api.add("c-1", HOST)
+    api.sftp.server(HOST).passwords.clear()
+    configure(stage, ["c-1"], requests_per_minute=10 if step == "waits" else 6000)
+    run(story())
+    assert len(api.posts) == (step in {"runs", "answered"})
+    stage.clock.start = stopped_at[0] + 1
+    api.on_post = api.on_get = None
+
+    async def again() -> None:
+        async with stage.daemon():
+            await virtual_seconds(2 * HOUR)
+
+    run(again())
+    assert len(api.failed_logins(HOST)) == 2
+    later = [at for at, _ in api.posts if at > stopped_at[0]]
+    if step in {"runs", "answered"}:
+        assert later[0] - api.posts[0][0] >= 2 * MINUTE
+
+
+@pytest.mark.parametrize("left", ["other", "renamed", "back"])
+def test_a_suspension_outlives_the_environment_that_it_came_from(stage: World, left: str) -> None:
+    api, other = an_api(stage), an_api(stage, "other")
+    other.sftp = api.sftp
+    api.add("c-1", HOST)
+    api.add("c-2", "other.example.com")
+    api.sftp.switches_off = True
+    api.sftp.server(HOST).passwords.clear()
+    configure(stage, {"production": ["c-1", "c-2"]} if left != "other" else BOTH)
+    posts: list[int] = []
+
+    async def story() -> None:
+        async with stage.daemon() as daemon:
+            while api.sftp.configs["c-1"].is_enabled:
+                await virtual_seconds(1)
+            await virtual_seconds(MINUTE)
+            posts.append(len(api.posts) + len(other.posts))
+            # "other" stays, or has the platform's campaigns under another name.
+            configure(stage, {"other": ["c-2"]})
+            assert await daemon.reload() == []
+            if left == "back":
+                await virtual_seconds(MINUTE)
+                configure(stage, {"production": ["c-1", "c-2"]})
+                assert await daemon.reload() == []
+            await virtual_seconds(2 * HOUR)
+            posts.append(len(api.posts) + len(other.posts))
+
+    run(story())
+    assert posts[0] == posts[1]
+    assert stage.told().count(("firing", "tests_suspended", None)) >= 2
+
+
+BOTH = {"production": ["c-1"], "other": ["c-2"]}
