@@ -20,7 +20,7 @@ from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import MEMORY, Change, Store
 from monitor.config import load_config
 from monitor.config.formats import format_duration
-from monitor.core.attempt import TestSettings, server_of
+from monitor.core.attempt import TestAnswer, TestReport, TestSettings, server_of
 from monitor.core.model import (
     DAY,
     MINUTE,
@@ -35,8 +35,6 @@ from monitor.core.model import (
     Reason,
     Seconds,
     SftpConfig,
-    TestAnswer,
-    TestReport,
 )
 from monitor.core.status import EnvironmentStatus
 from monitor.demo.world import World

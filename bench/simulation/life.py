@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from monitor.config import Config
-from monitor.core.model import Answer, PageAnswer, PollError, Reason, TestAnswer, TestReport
+from monitor.core.attempt import TestAnswer, TestReport
+from monitor.core.model import Answer, PageAnswer, PollError, Reason
 from monitor.daemon import Daemon
 from monitor.polling import Api, Settings
 from simulation.checks import Checks

@@ -1,17 +1,18 @@
 """Connection tests of ours: how they are set, what one was and came to; all of it is stored."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, NamedTuple
 
+from monitor.core.causes import Kind, kind_of
 from monitor.core.model import (
     DAY,
     HOUR,
     MINUTE,
     Instant,
+    PollError,
     PositiveSeconds,
+    Reply,
     Seconds,
     SftpConfig,
     Text,
@@ -89,53 +90,6 @@ class Result(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Kind(StrEnum):
-    """What the platform's words about a failed test are about."""
-
-    LOGIN = "login"
-    TIMEOUT = "timeout"
-    REFUSED = "refused"
-    RESET = "reset"  # before or after a login was tried: nobody can say
-    DNS = "dns"
-    HOST_KEY = "host_key"
-    PATH = "path"
-    OTHER = "other"  # not recognised
-
-
-# The login first: "authentication timed out" has reached the server's count of failures.
-_KINDS = {
-    Kind.LOGIN: (
-        r"auth(?!enticity)|passw|credential|log.?in|denied|publickey|private key|passphrase|user"
-    ),
-    Kind.HOST_KEY: r"host.?key|fingerprint|authenticity of",
-    Kind.TIMEOUT: r"time[d -]*out",
-    Kind.DNS: r"\bdns\b|resolve|name or service|no such host|unknown host|getaddrinfo|nxdomain",
-    Kind.REFUSED: r"refused|(cannot|could not|unable to) connect|no route|unreachable",
-    Kind.RESET: r"connection (was )?(reset|aborted)|reset by",
-    Kind.PATH: r"no such (file|path|dir)|(path|director|folder).*(not|missing|exist)",
-}
-
-NEXT_STEPS: Mapping[Kind, str] = {
-    Kind.LOGIN: "Ask the customer whether the password or key was rotated; enter the new one in "
-    "TalkOver and press Test, or run `sftp-monitor test --unblock`.",
-    Kind.TIMEOUT: "Ask the customer whether the server is up and lets TalkOver's addresses in.",
-    Kind.REFUSED: "Ask the customer whether the SFTP service runs on this host and port.",
-    Kind.RESET: "Ask the customer what the server's log says: it, or a firewall, broke it off.",
-    Kind.DNS: "Check the host name in the SFTP config: it is not found in DNS.",
-    Kind.HOST_KEY: "Ask the customer whether the server was replaced: its host key has changed.",
-    Kind.PATH: "Check the import and export path in the SFTP config and on the server.",
-    Kind.OTHER: "No known cause: run the connection test on the campaign's SFTP page, and ask the "
-    "customer what the server's log says.",
-}
-"""What to do about a failed test of ours, by the kind of its cause."""
-
-
-def kind_of(cause: str) -> Kind:
-    """Return what the platform's words about a failure are about."""
-    found = (kind for kind, words in _KINDS.items() if re.search(words, cause, re.IGNORECASE))
-    return next(found, Kind.OTHER)
-
-
 def server_of(config: SftpConfig) -> str:
     """Return the host, in lower case and without a final dot, and the port of a config."""
     return f"{config.host.lower().rstrip('.')}:{config.port or 22}"
@@ -144,6 +98,28 @@ def server_of(config: SftpConfig) -> str:
 def login_of(config: SftpConfig) -> str:
     """Return what a server locks out: user name, host and port."""
     return f"{config.username or ''}@{server_of(config)}"
+
+
+@dataclass(frozen=True, slots=True)
+class TestReport:
+    """What the platform says of a connection test that it has run."""
+
+    __test__ = False  # no test case of pytest's
+
+    passed: bool
+    tested_at: Instant
+    cause: Text = ""
+    import_path: bool | None = None  # whether it was accessible; None: not said
+    export_path: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TestAnswer(Reply[TestReport | PollError]):
+    """The reply to a call that runs a connection test; `status` 0: no answer came."""
+
+    __test__ = False
+
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,7 +161,7 @@ class Page:
     total: int | None
 
 
-_Seen_co = TypeVar("_Seen_co", bound="Observation | Page | TestReport", covariant=True)
+_Seen_co = TypeVar("_Seen_co", bound=Any, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,28 +180,6 @@ class Answer(Reply[Observation]):
 
 class PageAnswer(Reply[Page | PollError]):
     """The reply to a call for a page of the listing."""
-
-
-@dataclass(frozen=True, slots=True)
-class TestReport:
-    """What the platform says of a connection test that it has run."""
-
-    __test__ = False  # no test case of pytest's
-
-    passed: bool
-    tested_at: Instant
-    cause: Text = ""
-    import_path: bool | None = None  # whether it was accessible; None: not said
-    export_path: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TestAnswer(Reply[TestReport | PollError]):
-    """The reply to a call that runs a connection test; `status` 0: no answer came."""
-
-    __test__ = False
-
-    status: int = 0
 
 
 AnyAnswer = Answer | PageAnswer

@@ -8,6 +8,8 @@ from monitor.core.attempt import (
     Attempt,
     CampaignTests,
     Result,
+    TestAnswer,
+    TestReport,
     Trigger,
     login_of,
     server_of,
@@ -26,8 +28,6 @@ from monitor.core.model import (
     Seconds,
     Severity,
     SftpConfig,
-    TestAnswer,
-    TestReport,
 )
 from monitor.core.status import CONNECTION, CampaignStatus, ConfigChange, values_of
 from monitor.core.text import rfc3339

@@ -31,9 +31,10 @@ from monitor.core.rule import NO_TESTS, Testing
 from monitor.core.schedule import NextPoll, Priority
 from monitor.core.snapshot import Entry, Findings, in_force
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.core.text import rfc3339
+from monitor.polling.differences import log_environment, log_listing_error, log_poll
 from monitor.polling.settings import Clock, Settings
 
+LISTING = "*"  # the listing's key in the due-queue: no campaign can have this id
 STEP: Seconds = 2.0  # from here on the wall clock and the monotonic one differ by a step
 
 log = structlog.get_logger()
@@ -67,7 +68,7 @@ class EnvironmentState:
         self.listing_error: PollError | None = None
         self._listing_doubt: tuple[str | None, int, int] | None = None
         self._doubts = Corroboration()
-        self._offset = self.clock.wall() - mono
+        self._offset, self._probed = self.clock.wall() - mono, 0
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
@@ -76,7 +77,7 @@ class EnvironmentState:
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
             before, self.status = self.status, clock.clock_stepped(self.status, step, wall)
-            _log_environment(before, self.status)
+            log_environment(before, self.status)
             campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
             self.campaigns = {one.campaign_id: one for one in campaigns}
             self._doubts.stepped(step, self.entries)
@@ -118,7 +119,7 @@ class EnvironmentState:
             self.listing = Listing(settings.environment.discovery.max_campaigns)
             error = page if isinstance(page, PollError) else None
             before, self.listing_error = self.listing_error, error
-            _log_listing_error(self.name, before, error)
+            log_listing_error(self.name, before, error)
             after = None if error is not None else take(settings.target_set, listing, self.now())
             if after is not None:
                 self._log_listing(settings.target_set, after, listing)
@@ -225,13 +226,13 @@ class EnvironmentState:
             testing=testing,
         )
         self.status, self.findings = outcome.environment, outcome.environment_findings
-        _log_environment(status, self.status)
+        log_environment(status, self.status)
         if before is None or outcome.entry is None:
             self.save(Change(environments=(self.status,), events=outcome.events))
             return [], None, None
         self.entries[key] = after = outcome.entry
         self.campaigns[key] = after.status
-        _log_poll(before, after)
+        log_poll(before, after)
         self.unswept.discard(key)
         self._end_sweep(now)
         campaigns, environments = (after.status,), (self.status,)
@@ -247,6 +248,16 @@ class EnvironmentState:
         self.campaigns[key] = status
         self.entries[key] = replace(self.entries[key], status=status)
         self.save(Change(campaigns=(status,), events=notes))
+
+    def probed_next(self) -> str | None:
+        """Return what to ask for while the breaker is open; None: there is nothing to ask for."""
+        # Each probe asks for another campaign, so that one broken campaign is no outage.
+        # A listing is one only where it alone can close the breaker: it says nothing of configs.
+        keys, settings = list(self.settings.targets), self.settings
+        if settings.discovers and (not keys or self.status.outage_reason is Reason.NOT_FOUND):
+            keys.append(LISTING)
+        self._probed += 1
+        return keys[self._probed % len(keys)] if keys else None
 
     def _apply_rate_limit(self, answer: AnyAnswer) -> None:
         """Take what an answer says of the API's limits."""
@@ -268,41 +279,3 @@ class EnvironmentState:
         """Return the campaigns that answered 404 while no base URL was known to be right."""
         read = self.campaigns.items()
         return sorted(k for k, one in read if one.error and one.error.reason is Reason.NOT_FOUND)
-
-
-def _log_listing_error(name: str, before: PollError | None, error: PollError | None) -> None:
-    if error is not None and (before is None or before.reason is not error.reason):
-        reason, detail = error.reason.value, error.detail
-        log.warning("listing_failed", environment=name, reason=reason, detail=detail)
-    elif error is None and before is not None:
-        log.info("listing_recovered", environment=name, after=before.reason)
-
-
-def _log_poll(before: Entry, after: Entry) -> None:
-    """Log that a campaign cannot be read, for which reason, or can be again; and broken rules."""
-    known = {"environment": after.status.environment, "campaign_id": after.status.campaign_id}
-    was, error = before.status.error, after.status.error
-    if error is not None and (was is None or was.reason is not error.reason):
-        # Another campaign's config is a security matter: somebody may see what is not theirs.
-        say = log.error if error.reason is Reason.WRONG_CAMPAIGN else log.warning
-        say("poll_failed", **known, reason=error.reason.value, detail=error.detail)
-    elif error is None and was is not None:
-        log.info("poll_recovered", **known, after=was.reason.value)
-    broken = before.findings or {}
-    for rule, finding in (after.findings or {}).items():
-        # Each once; the core, where it was caught, cannot log.
-        if finding.error is not None and (rule not in broken or broken[rule].error is None):
-            log.error("rule_broke", **known, rule=rule, exc_info=finding.error)
-
-
-def _log_environment(before: EnvironmentStatus, after: EnvironmentStatus) -> None:
-    """Log that the breaker opened or closed, and that the API's clock is taken or is not."""
-    if before.breaker_open != after.breaker_open:
-        reason = after.rejected_by or after.outage_reason
-        if after.breaker_open:
-            log.warning("breaker_opened", environment=after.name, reason=str(reason))
-        else:
-            since = before.outage_at or before.rejected_at or 0.0
-            log.info("breaker_closed", environment=after.name, opened_at=rfc3339(since))
-    if before.corrected != after.corrected:
-        log.warning("clock_corrected", environment=after.name, by_api=after.corrected)

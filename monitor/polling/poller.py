@@ -24,7 +24,7 @@ from monitor.core.model import (
 )
 from monitor.core.schedule import DueQueue, NextPoll, Priority, next_poll, next_probe
 from monitor.core.snapshot import EnvironmentSnapshot
-from monitor.polling.environment_state import EnvironmentState
+from monitor.polling.environment_state import LISTING, EnvironmentState
 from monitor.polling.runner import TestRunner
 from monitor.polling.settings import Api, Connection, Settings
 from monitor.polling.spending import Spending
@@ -36,7 +36,6 @@ NOTHING = PollError(Reason.INTERNAL_ERROR)  # in place of an observation, for a 
 # The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it.
 TURN: Seconds = 5.0
 
-LISTING = "*"  # the listing's key in the due-queue: no campaign can have this id
 
 log = structlog.get_logger()
 
@@ -65,7 +64,7 @@ class Poller:
         self._queue, self._woken, self._landed = DueQueue(), asyncio.Event(), asyncio.Event()
         self._in_flight = dict[str, asyncio.Task[None] | None]()
         self._again, self._broken = set[str](), set[str]()
-        self._probed, self._next_first_poll = 0, 0.0
+        self._next_first_poll = 0.0
         self._spending = Spending(self.state, self.store, self.leased_until)
         self.runner = TestRunner(
             self.tester, self._spending, self.connection, self.poll_now, self._spawn
@@ -140,7 +139,9 @@ class Poller:
             probing = self.state.status.breaker_open
             if (probed := self.tester.probe()) is not None:
                 self._poll_next([probed])
-            if wait <= 0 and (key := self._probe() if probing else self._queue.pop(mono)):
+            if wait <= 0 and (
+                key := self.state.probed_next() if probing else self._queue.pop(mono)
+            ):
                 return key
             # Nothing has awaited since the queue was looked at: no wake-up gets lost here.
             self._woken.clear()
@@ -164,15 +165,6 @@ class Poller:
         context = self.state.settings.context_at(self.state.pace)
         at = next_probe(status, context, polling.probe_interval, polling.token_probe_interval)
         return at - self.state.now()
-
-    def _probe(self) -> str | None:
-        # Each probe asks for another campaign, so that one broken campaign is no outage.
-        # A listing is one only where it alone can close the breaker: it says nothing of configs.
-        keys, settings = list(self.state.settings.targets), self.state.settings
-        if settings.discovers and (not keys or self.state.status.outage_reason is Reason.NOT_FOUND):
-            keys.append(LISTING)
-        self._probed += 1
-        return keys[self._probed % len(keys)] if keys else None
 
     def _is_watched(self, key: str) -> bool:
         known = self.state.settings

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
 from monitor.adapters.store import StorageError
-from monitor.core.attempt import Attempt
+from monitor.core.attempt import Attempt, Result, TestAnswer
 from monitor.core.guards import Hold, NotRun
-from monitor.core.model import MINUTE, PollError, Reason, TestAnswer
+from monitor.core.model import MINUTE, PollError, Reason
 from monitor.core.outcomes import Step
 from monitor.polling.settings import Connection
 from monitor.polling.spending import Spending
@@ -142,11 +142,11 @@ class TestRunner:
         finally:
             self.under_way.discard(task)
         self.tester.end(attempt, answer)
+        end_round(self.tester)
         if answer.status == 401 and token == connection.generation:
             connection.read_again()
         if answer.status == 429 and answer.rate is not None and answer.rate.remaining == 0:
-            pause = state.budget.refused(state.clock.elapsed(), answer.pause or MINUTE)
-            state.budget = pause
+            state.budget = state.budget.refused(state.clock.elapsed(), answer.pause or MINUTE)
         return answer
 
     def _may_send(self, attempt: Attempt, base_url: str) -> bool:
@@ -154,3 +154,27 @@ class TestRunner:
         state, entry = self.tester.state, self.tester.state.entries.get(attempt.campaign_id)
         wanted = entry is not None and (entry.target.tests.enabled or bool(attempt.by))
         return wanted and base_url == state.settings.environment.base_url
+
+
+def end_round(tester: Tester) -> None:
+    """Log what the first round came to, once each campaign has had a test, or can have none."""
+    state, tests = tester.state, tester.state.status.tests
+    counts = {one.value: 0 for one in Result} | {"held_back": 0}
+    if tests.round_over or tests.on_since is None:
+        return
+    for key, entry in state.entries.items():
+        tested, last, hold = tester.tested(key), entry.status.tests.last, tester.holds.get(key)
+        if entry.status.polled_at is None:
+            return
+        if not tested.wanted:
+            continue
+        if last is not None and last.at >= tests.on_since:
+            counts[last.result.value] += 1
+        elif tested.config is not None and tested.recorded_at >= tests.on_since:
+            counts["passed" if tested.config.last_test_success else "failed"] += 1
+        elif hold is not None and hold.until is None:
+            counts["held_back"] += 1
+        else:
+            return
+    tester.put_environment(replace(tests, round_over=True))
+    log.info("first_round_complete", environment=state.name, **counts)

@@ -8,10 +8,11 @@ from typing import Protocol
 import structlog
 
 from monitor.config import AlertsConfig, EnvironmentConfig, Polling, SecretError, targets
+from monitor.core.attempt import TestAnswer
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import EnvironmentContext
-from monitor.core.model import Answer, Instant, PageAnswer, Seconds, TestAnswer
+from monitor.core.model import Answer, Instant, PageAnswer, Seconds
 from monitor.core.rule import Target
 from monitor.core.schedule import PollIntervals
 

@@ -10,7 +10,14 @@ import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import clock, outcomes
-from monitor.core.attempt import Attempt, CampaignTests, Result, Trigger, login_of, server_of
+from monitor.core.attempt import (
+    Attempt,
+    CampaignTests,
+    TestAnswer,
+    Trigger,
+    login_of,
+    server_of,
+)
 from monitor.core.connection_tests import Plan, Tested, plan, probe
 from monitor.core.guards import (
     EnvironmentTests,
@@ -21,14 +28,7 @@ from monitor.core.guards import (
     Reason,
     Suspension,
 )
-from monitor.core.model import (
-    HOUR,
-    Event,
-    Observation,
-    Seconds,
-    SftpConfig,
-    TestAnswer,
-)
+from monitor.core.model import HOUR, Event, Observation, Seconds, SftpConfig
 from monitor.core.outcomes import Step
 from monitor.core.rule import Testing
 from monitor.core.snapshot import Entry
@@ -68,9 +68,9 @@ class Tester:
         if not self.state.settings.tests_on:
             # Switched off they are forgotten, a suspension with them.
             if not self.state.settings.knows_nobody_else:
-                self._put_environment(EnvironmentTests())
+                self.put_environment(EnvironmentTests())
         elif tests.on_since is None:
-            self._put_environment(replace(tests, on_since=now))
+            self.put_environment(replace(tests, on_since=now))
 
     def tested(self, key: str) -> Tested:
         """Return what a campaign's tests depend on now."""
@@ -165,28 +165,28 @@ class Tester:
             return
         left = self._book.left.pop(state.settings.environment.base_url, None)
         if left is not None and state.status.tests.suspended is None:
-            self._put_environment(replace(state.status.tests, suspended=left))
+            self.put_environment(replace(state.status.tests, suspended=left))
         tests = state.status.tests
         opened = (before.outage_at, before.rejected_at) if before.breaker_open else ()
         idle_since = min((at for at in opened if at is not None), default=now)
         every = state.settings.environment.resolved.tests.every
         if tests.suspended is not None and not tests.suspended.lasts(now):
-            self._put_environment(tests.resumed(now))
+            self.put_environment(tests.resumed(now))
         elif not state.status.breaker_open and now - idle_since >= every:
             # They could not run for so long: begin anew, each campaign at its own minute.
-            self._put_environment(replace(tests, on_since=now, round_over=False))
+            self.put_environment(replace(tests, on_since=now, round_over=False))
 
     def suspend(self, by: str) -> None:
         """Have no test run any more, until `resume`; where tests are off there is none."""
         if self.state.settings.tests_on:
             suspended = Suspension("suspended by hand", self.state.now(), by=by)
-            self._put_environment(replace(self.state.status.tests, suspended=suspended))
+            self.put_environment(replace(self.state.status.tests, suspended=suspended))
             log.warning("tests_suspended", environment=self.state.name, by=by)
 
     def resume(self, by: str) -> None:
         """End a suspension, whatever it was for; tests begin anew, each at its own minute."""
         if self.state.status.tests.suspended is not None:
-            self._put_environment(self.state.status.tests.resumed(self.state.now()))
+            self.put_environment(self.state.status.tests.resumed(self.state.now()))
             log.warning("tests_resumed", environment=self.state.name, by=by)
 
     def known_guards(self) -> tuple[Mapping[str, Guard], Suspension | None]:
@@ -259,41 +259,18 @@ class Tester:
             notes = (outcomes.note_of_test(step.attempt, entry.labels),)
             _log_note(notes[0])
         self._put(step, notes)
-        self._end_round()
         return step
-
-    def _end_round(self) -> None:
-        """Log what the first round came to, once each campaign has had a test, or can have none."""
-        state, tests = self.state, self.state.status.tests
-        counts = {one.value: 0 for one in Result} | {"held_back": 0}
-        if tests.round_over or tests.on_since is None:
-            return
-        for key, entry in state.entries.items():
-            tested, last, hold = self.tested(key), entry.status.tests.last, self.holds.get(key)
-            if entry.status.polled_at is None:
-                return
-            if not tested.wanted:
-                continue
-            if last is not None and last.at >= tests.on_since:
-                counts[last.result.value] += 1
-            elif tested.config is not None and tested.recorded_at >= tests.on_since:
-                counts["passed" if tested.config.last_test_success else "failed"] += 1
-            elif hold is not None and hold.until is None:
-                counts["held_back"] += 1
-            else:
-                return
-        self._put_environment(replace(tests, round_over=True))
-        log.info("first_round_complete", environment=state.name, **counts)
 
     def _put(self, step: Step, notes: tuple[Event, ...] = ()) -> None:
         """Put in force and store what a test changes."""
         attempt, state = step.attempt, self.state
         self._book[attempt.login] = step.guards.login
         self._book[attempt.server] = step.guards.host
-        self._put_environment(step.guards.environment)
+        self.put_environment(step.guards.environment)
         state.put_tests(attempt.campaign_id, step.tests, notes)
 
-    def _put_environment(self, tests: EnvironmentTests) -> None:
+    def put_environment(self, tests: EnvironmentTests) -> None:
+        """Put in force and store what is remembered of the environment's tests."""
         if tests != self.state.status.tests:
             self.state.status = replace(self.state.status, tests=tests)
             self.state.save(Change(environments=(self.state.status,)))

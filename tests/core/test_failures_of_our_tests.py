@@ -4,17 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.core.attempt import (
-    NEXT_STEPS,
-    Attempt,
-    CampaignTests,
-    Kind,
-    Result,
-    TestSettings,
-    Trigger,
-    Window,
-    kind_of,
-)
+from monitor.core.attempt import Attempt, CampaignTests, Result, TestSettings, Trigger, Window
+from monitor.core.causes import NEXT_STEPS, Kind, kind_of
 from monitor.core.model import DAY, HOUR, MINUTE
 from support.builders import NOW, a_config
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from monitor.core.attempt import Result, Trigger, kind_of, login_of, server_of
+from monitor.core.attempt import Result, Trigger, login_of, server_of
+from monitor.core.causes import kind_of
 from monitor.core.connection_tests import plan, probe
 from monitor.core.guards import EnvironmentTests, Guard, Guards, Hold, Reason, Suspension
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, PollError, Seconds

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from monitor.core.assess import reconcile, reconcile_environment
-from monitor.core.attempt import CampaignTests, Result, Trigger
+from monitor.core.attempt import CampaignTests, Result, TestAnswer, Trigger
 from monitor.core.connection_tests import Tested, plan
 from monitor.core.guards import EnvironmentTests, Guard, Guards, Suspension
-from monitor.core.model import DAY, HOUR, MINUTE, Instant, Reason, Seconds, TestAnswer
+from monitor.core.model import DAY, HOUR, MINUTE, Instant, Reason, Seconds
 from monitor.core.outcomes import Step, begin, end, recorded, switched_off
 from monitor.core.status import EnvironmentStatus
 from support.attempts import (

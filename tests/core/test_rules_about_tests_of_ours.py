@@ -162,7 +162,8 @@ def test_a_pass_from_before_its_login_was_blocked_says_nothing_any_more(
     [
         (TestSettings(), "daily", 30 * DAY),
         (TESTS_ON, "daily", 3 * DAY),
-        (replace(TESTS_ON, every=HOUR), "daily", 3 * HOUR),
+        (replace(TESTS_ON, every=HOUR), "daily", (3 + 9) * HOUR),  # `between` shuts out nine
+        (replace(TESTS_ON, every=HOUR, between=None), "daily", 3 * HOUR),
         (replace(TESTS_ON, every=20 * DAY), "daily", 30 * DAY),
         (TESTS_ON, "manual", 30 * DAY),
         (replace(TESTS_ON, manual=True), "manual", 3 * DAY),

@@ -9,17 +9,9 @@ from typing import Any
 import pytest
 
 from monitor.adapters.store import Store, rows
-from monitor.core.attempt import Attempt, Result, Trigger, login_of
+from monitor.core.attempt import Attempt, Result, TestAnswer, TestReport, Trigger, login_of
 from monitor.core.guards import EnvironmentTests, Guard, Hold, NotRun, Reason, Suspension
-from monitor.core.model import (
-    HOUR,
-    MINUTE,
-    NoConfig,
-    PollError,
-    SftpConfig,
-    TestAnswer,
-    TestReport,
-)
+from monitor.core.model import HOUR, MINUTE, NoConfig, PollError, SftpConfig
 from monitor.core.model import Reason as Failure
 from monitor.core.snapshot import HistoryQuery
 from monitor.daemon import Daemon

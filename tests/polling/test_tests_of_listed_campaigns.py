@@ -10,8 +10,9 @@ import pytest
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import MEMORY, Store
 from monitor.config import load_config
+from monitor.core.attempt import TestAnswer, TestReport
 from monitor.core.guards import EnvironmentTests, Suspension
-from monitor.core.model import DAY, HOUR, Instant, SftpConfig, TestAnswer, TestReport
+from monitor.core.model import DAY, HOUR, Instant, SftpConfig
 from monitor.core.status import EnvironmentStatus
 from monitor.polling import Poller, Settings
 from monitor.polling.environment_state import EnvironmentState

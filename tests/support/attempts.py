@@ -7,6 +7,8 @@ from monitor.core.attempt import (
     Attempt,
     CampaignTests,
     Result,
+    TestAnswer,
+    TestReport,
     TestSettings,
     Trigger,
     login_of,
@@ -14,7 +16,7 @@ from monitor.core.attempt import (
 )
 from monitor.core.connection_tests import Tested
 from monitor.core.guards import EnvironmentTests, Guards
-from monitor.core.model import Instant, PollError, Reason, SftpConfig, TestAnswer, TestReport
+from monitor.core.model import Instant, PollError, Reason, SftpConfig
 from monitor.core.status import CampaignStatus, LastKnown
 from support.builders import NOW, a_config
 

@@ -12,7 +12,8 @@ import httpx
 
 from monitor.adapters.talkover.answer import body_of, read_aside
 from monitor.adapters.talkover.decode import decode_test, observe_sftp
-from monitor.core.model import Answer, Instant, PollError, Reason, TestAnswer
+from monitor.core.attempt import TestAnswer
+from monitor.core.model import Answer, Instant, PollError, Reason
 from monitor.demo.servers import Server
 from monitor.demo.world import World
 from monitor.http import Received

@@ -11,19 +11,10 @@ from itertools import count
 from math import floor
 from typing import Any, NamedTuple
 
-from monitor.core.attempt import TestSettings, Trigger
+from monitor.core.attempt import TestAnswer, TestReport, TestSettings, Trigger
 from monitor.core.connection_tests import Plan, Tested, plan, probe
 from monitor.core.guards import EnvironmentTests, Guard, Guards
-from monitor.core.model import (
-    MINUTE,
-    Instant,
-    PollError,
-    Reason,
-    Seconds,
-    SftpConfig,
-    TestAnswer,
-    TestReport,
-)
+from monitor.core.model import MINUTE, Instant, PollError, Reason, Seconds, SftpConfig
 from monitor.core.outcomes import Step, begin, end, recorded, switched_off
 from monitor.core.status import CampaignStatus
 

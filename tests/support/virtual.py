@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from monitor.core.attempt import TestAnswer, TestReport
 from monitor.core.model import (
     Answer,
     Instant,
@@ -20,8 +21,6 @@ from monitor.core.model import (
     RateHint,
     Reason,
     SftpConfig,
-    TestAnswer,
-    TestReport,
 )
 
 T = TypeVar("T")

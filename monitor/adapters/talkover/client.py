@@ -13,6 +13,7 @@ from monitor import __version__
 from monitor.adapters.talkover.answer import CACHED_FROM, Aside, age, body_of, read_aside
 from monitor.adapters.talkover.decode import decode_test, observe_sftp
 from monitor.adapters.talkover.listing import PER_PAGE, decode_listing
+from monitor.core.attempt import TestAnswer, TestReport
 from monitor.core.environment import UNANSWERED
 from monitor.core.model import (
     Answer,
@@ -23,8 +24,6 @@ from monitor.core.model import (
     PollError,
     Reason,
     Seconds,
-    TestAnswer,
-    TestReport,
 )
 from monitor.core.text import clean, redact, span
 from monitor.http import HttpClient, Received

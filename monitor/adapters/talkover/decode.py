@@ -17,15 +17,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from monitor.adapters.talkover.answer import api_message, body_of, load_json
-from monitor.core.model import (
-    Instant,
-    NoConfig,
-    Observation,
-    PollError,
-    Reason,
-    SftpConfig,
-    TestReport,
-)
+from monitor.core.attempt import TestReport
+from monitor.core.model import Instant, NoConfig, Observation, PollError, Reason, SftpConfig
 from monitor.core.text import clean, redact_echo
 from monitor.http import Received
 

@@ -2,7 +2,8 @@
 
 from abc import abstractmethod
 
-from monitor.core.attempt import NEXT_STEPS, Attempt, TestSettings, kind_of
+from monitor.core.attempt import Attempt, TestSettings
+from monitor.core.causes import NEXT_STEPS, kind_of
 from monitor.core.model import (
     DAY,
     MINUTE,

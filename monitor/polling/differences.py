@@ -1,0 +1,49 @@
+"""What is logged of an environment: differences, never states."""
+
+import structlog
+
+from monitor.core.model import PollError, Reason
+from monitor.core.snapshot import Entry
+from monitor.core.status import EnvironmentStatus
+from monitor.core.text import rfc3339
+
+log = structlog.get_logger()
+
+
+def log_listing_error(name: str, before: PollError | None, error: PollError | None) -> None:
+    """Log that the listing of an environment fails, for which reason, or works again."""
+    if error is not None and (before is None or before.reason is not error.reason):
+        reason, detail = error.reason.value, error.detail
+        log.warning("listing_failed", environment=name, reason=reason, detail=detail)
+    elif error is None and before is not None:
+        log.info("listing_recovered", environment=name, after=before.reason)
+
+
+def log_poll(before: Entry, after: Entry) -> None:
+    """Log that a campaign cannot be read, for which reason, or can be again; and broken rules."""
+    known = {"environment": after.status.environment, "campaign_id": after.status.campaign_id}
+    was, error = before.status.error, after.status.error
+    if error is not None and (was is None or was.reason is not error.reason):
+        # Another campaign's config is a security matter: somebody may see what is not theirs.
+        say = log.error if error.reason is Reason.WRONG_CAMPAIGN else log.warning
+        say("poll_failed", **known, reason=error.reason.value, detail=error.detail)
+    elif error is None and was is not None:
+        log.info("poll_recovered", **known, after=was.reason.value)
+    broken = before.findings or {}
+    for rule, finding in (after.findings or {}).items():
+        # Each once; the core, where it was caught, cannot log.
+        if finding.error is not None and (rule not in broken or broken[rule].error is None):
+            log.error("rule_broke", **known, rule=rule, exc_info=finding.error)
+
+
+def log_environment(before: EnvironmentStatus, after: EnvironmentStatus) -> None:
+    """Log that the breaker opened or closed, and that the API's clock is taken or is not."""
+    if before.breaker_open != after.breaker_open:
+        reason = after.rejected_by or after.outage_reason
+        if after.breaker_open:
+            log.warning("breaker_opened", environment=after.name, reason=str(reason))
+        else:
+            since = before.outage_at or before.rejected_at or 0.0
+            log.info("breaker_closed", environment=after.name, opened_at=rfc3339(since))
+    if before.corrected != after.corrected:
+        log.warning("clock_corrected", environment=after.name, by_api=after.corrected)
