@@ -75,8 +75,6 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
     if entry is None or isinstance(seen, Page) or outage:
         return Outcome(status, findings, None, None, events)
     clocks = clock.ahead(status, now)
-    if TestsFailing.name in status.alerts and status.alerts[TestsFailing.name].unhealthy:
-        testing = replace(testing, failing_since=status.tests.failing_since)
     decision = assess(
         entry.status,
         entry.target,
@@ -85,7 +83,7 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
         remind_every=context.remind_every,
         environment_alert=firing_alert(status),
         others_read_at=others_read_at,
-        testing=testing,
+        testing=_with_common_failure(testing, status),
         ahead=clocks,
     )
     if decision.guards is not None:
@@ -133,11 +131,27 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     findings = evaluate_all(target.rules, inputs, ahead)
     initial = before.last_known.last_read_at is None and status.last_known.last_read_at is not None
     initial = initial or (ours is not None and ours.first)
-    # What mutes a rule, but for other rules, by order of precedence from the last.
     muted = {} if environment_alert is None else {Unreadable.name: environment_alert}
     # One common failure, one page: what tests have found since is the platform's own.
     if testing.failing_since is not None and ours and ours.at >= testing.failing_since:
         muted |= dict.fromkeys((FailedTest.name, PathInaccessible.name), TestsFailing.name)
+    muted |= _muted(status, target, now)
+    source = replace(_source(status, target, now), initial=initial, muted=muted)
+    alerts, events = machine.decide(before.alerts, findings, target.rules, source, remind_every)
+    events = tuple(with_impact(event, target.calls) for event in events)
+    return Decision(replace(status, alerts=alerts), findings, events, guards)
+
+
+def _with_common_failure(testing: Testing, status: EnvironmentStatus) -> Testing:
+    """Return where tests stand, with since when on-call knows that they fail everywhere."""
+    alert = status.alerts.get(TestsFailing.name)
+    known = alert is not None and alert.unhealthy
+    return replace(testing, failing_since=status.tests.failing_since) if known else testing
+
+
+def _muted(status: CampaignStatus, target: Target, now: Instant) -> dict[str, str]:
+    """Return by rule what mutes a campaign's alerts beside rules: the last that is named counts."""
+    muted = dict[str, str]()
     if target.muted_status is not None or has_ended(target.calls, now):
         why = "campaign_status" if target.muted_status is not None else "ended"
         muted = dict.fromkeys(target.rules, why)
@@ -145,10 +159,7 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     config = status.last_known.config
     if config is not None and not config.is_enabled:
         muted |= {name: "disabled" for name, rule in target.rules.items() if rule.needs_enabled}
-    source = replace(_source(status, target, now), initial=initial, muted=muted)
-    alerts, events = machine.decide(before.alerts, findings, target.rules, source, remind_every)
-    events = tuple(with_impact(event, target.calls) for event in events)
-    return Decision(replace(status, alerts=alerts), findings, events, guards)
+    return muted
 
 
 def reconcile(

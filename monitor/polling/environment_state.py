@@ -204,10 +204,7 @@ class EnvironmentState:
         took: Seconds,
         testing: Testing = NO_TESTS,
     ) -> tuple[list[str], NextPoll | None, Guards | None]:
-        """Take an answer; return whom to poll at once, and when this campaign if it is decided.
-
-        The third is what its record says of what holds connection tests back.
-        """
+        """Take an answer; return whom to poll at once, when it next, and its tests' guards."""
         self._apply_rate_limit(answer)
         now, settings = self.now(), self.settings
         status, before = self.status, self.entries.get(key)
