@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from monitor.core import alerts as machine
 from monitor.core import clock
+from monitor.core.attempt import CampaignTests
 from monitor.core.connection_tests import Tested
 from monitor.core.environment import Call, EnvironmentContext, interpret, observe
 from monitor.core.environment_rules import ENVIRONMENT_RULES, TestsFailing, firing_alert
@@ -116,16 +117,13 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     ahead: Ahead = OURS,
 ) -> Decision:
     """Decide what an observation at `now` of ours means; `environment_alert` mutes `unreadable`."""
-    status, suspended, guards = before.after(observation, now), None, testing.guards
-    ours = None
-    if guards is not None and isinstance(observation, SftpConfig) and status.error is None:
+    status, ours = before.after(observation, now), None
+    if isinstance(observation, SftpConfig) and status.error is None and testing.guards is not None:
         tested = Tested(status=status, settings=target.tests, now=now, ahead=ahead[0])
-        tests, guards = recorded(tested, guards)
-        tests, suspended = switched_off(replace(before, tests=tests), observation, now)
+        if len(ahead) > 1:
+            tested = _by_order(before, tested, observation)
+        tests, testing = _with_record(before, tested, observation, testing.guards, testing)
         status, ours = replace(status, tests=tests), tests.on_record(observation)
-        if suspended is not None:
-            environment = replace(guards.environment, suspended=suspended)
-            guards = replace(guards, environment=environment)
     seen = status.error or observation
     inputs = EvaluationInput(seen, status, target, now, others_read_at, testing=testing)
     findings = evaluate_all(target.rules, inputs, ahead)
@@ -139,7 +137,31 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     source = replace(_source(status, target, now), initial=initial, muted=muted)
     alerts, events = machine.decide(before.alerts, findings, target.rules, source, remind_every)
     events = tuple(with_impact(event, target.calls) for event in events)
-    return Decision(replace(status, alerts=alerts), findings, events, guards)
+    return Decision(replace(status, alerts=alerts), findings, events, testing.guards)
+
+
+def _by_order(before: CampaignStatus, tested: Tested, seen: SftpConfig) -> Tested:
+    """Return it dated without a clock: a record that moved over our test is that of our test."""
+    last, was, at = before.tests.last, before.last_known.config, seen.last_test_at
+    if last is None or last.tested_at is not None or was is None or at in (None, was.last_test_at):
+        return tested
+    between = last.at >= (before.last_known.last_read_at or tested.now)
+    return replace(tested, ahead=(at or 0.0) - last.at) if between else tested
+
+
+def _with_record(
+    before: CampaignStatus, tested: Tested, seen: SftpConfig, guards: Guards, testing: Testing
+) -> tuple[CampaignTests, Testing]:
+    """Return a campaign's tests, and where they stand, with the test on record taken in."""
+    tests, guards = recorded(tested, guards)
+    tests, suspended = switched_off(replace(before, tests=tests), seen, tested.now)
+    if suspended is not None:
+        environment = replace(guards.environment, suspended=suspended)
+        guards = replace(guards, environment=environment)
+    # Not as it was before this answer: the test on record may have cleared the login.
+    blocked = guards.blocked(tested.settings)
+    since = min(guards.login.fails, default=None) if blocked else None
+    return tests, replace(testing, guards=guards, blocked_since=since)
 
 
 def _with_common_failure(testing: Testing, status: EnvironmentStatus) -> Testing:

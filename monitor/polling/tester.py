@@ -138,12 +138,11 @@ class Tester:
         if not (self.state.settings.tests_on or entry.status.tests.attempts):
             return Testing()
         settings, guards, hold = entry.target.tests, self.guards(seen), self.holds.get(key)
-        blocked, now = guards.blocked(settings), self.state.now()
+        now = self.state.now()
         held = hold is not None and (hold.until is None or hold.until > now + HELD)
         return Testing(
             wanted=settings.covers(seen) and entry.target.muted_status is None,
             held=hold.why if hold is not None and held else "",
-            blocked_since=min(guards.login.fails, default=None) if blocked else None,
             same_login=self._book.campaigns_on(login_of(seen)) if guards.login.fails else 0,
             since=guards.environment.on_since,
             guards=guards,

@@ -85,7 +85,7 @@ async def test_what_is_pending_counts_as_its_severity_and_says_when_it_would_fir
         # Asked a moment later, perhaps within the same second: how long it takes from then on.
         (asked.out, ("10 min", "9 min"), "; 0 alerts firing, 1 pending"),
     ):
-        first, finding, last = said.splitlines()
+        first, finding, _stake, last = said.splitlines()
         assert first == "CRITICAL  production/Campaign c-1  c-1.example.com"
         assert finding.strip().startswith("failed_test: last test failed")
         assert finding.rpartition(", would fire in ")[2] in when

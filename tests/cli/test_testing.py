@@ -90,7 +90,7 @@ async def test_a_failed_one_is_2_and_a_page_for_the_daemon_to_send(tmp_path: Pat
 
 async def test_what_a_guard_holds_is_3_with_what_ends_it(tmp_path: Path) -> None:
     async with fake_platform("c-1", "c-2") as platform:
-        config = configured(tmp_path, platform, login_gap="10m")
+        config = configured(tmp_path, platform, login_gap="10m", budget_share="1")
         await tried(config, "c-1")
         held = await tried(config, "c-1")
         forced = await tried(config, "c-1", "--force")

@@ -15,6 +15,8 @@ from support.daemons import World
 from support.tested import PASSWORD, USER, Said, TestedApi, an_api, configure
 from support.virtual import START, run, virtual_seconds
 
+pytestmark = pytest.mark.slow
+
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
 HOSTS = ("a.example.com", "b.example.com", "c.example.com")

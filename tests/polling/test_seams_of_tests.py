@@ -23,6 +23,8 @@ from support.state_files import execute, full_disk
 from support.tested import Said, TestedApi, an_api, configure
 from support.virtual import START, run, virtual_seconds
 
+pytestmark = pytest.mark.slow
+
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
 HOST = "sftp.example.com"
