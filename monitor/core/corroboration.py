@@ -28,9 +28,10 @@ class Corroboration:
         status = entries[key].status
         if status.last_known.config is None:
             return None
-        # What on-call knows is settled, wherever a step of our clock has put the instants since.
+        # What was found is settled, wherever a step of our clock has put the instants since.
         alert = status.alerts.get(Missing.name)
-        if status.last_known.missing_since is not None and alert is not None and alert.notified:
+        found = alert is not None and alert.active and alert.healthy_at is None
+        if status.last_known.missing_since is not None and found:
             return None
         return self._others_read_at(key, entries)
 

@@ -335,17 +335,18 @@ def test_an_answer_from_before_a_step_of_our_clock_confirms_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("for_", ["0", "90m"], ids=["firing", "pending"])
 @pytest.mark.parametrize("step", [DAY, 365 * DAY])
 def test_what_an_alert_says_is_in_no_doubt_again_after_a_step_of_our_clock(
-    world: World, step: float
+    world: World, step: float, for_: str
 ) -> None:
     lost_after(world, 10 * MINUTE, "c-3")
 
     async def story() -> None:
-        world.configure(campaigns(20))
+        world.configure(campaigns(20), more=f"rules: {{missing: {{for: {for_}}}}}\n")
         async with world.daemon() as daemon:
             await virtual_seconds(60 * MINUTE)
-            assert told(world) == [("firing", "c-3")]
+            assert told(world) == ([("firing", "c-3")] if for_ == "0" else [])
             last = max(at for at, key in world.api().calls if key == "c-3")
             await virtual_seconds(last + 5 * MINUTE - 0.5 - world.clock.elapsed())
             world.clock.step(step)
