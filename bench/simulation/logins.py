@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from monitor.core.model import MINUTE, Instant, Observation, Seconds, SftpConfig
+from monitor.core.model import DAY, MINUTE, Instant, Observation, Seconds, SftpConfig
 from monitor.demo.servers import Server
 from monitor.demo.world import Answer, World
 from simulation.clocks import Clocks
@@ -20,6 +20,9 @@ from support.state_files import select
 HOST_GAP, LOGIN_GAP = 3 * MINUTE, 10 * MINUTE
 LOGIN_FAILURES = 2
 """The defaults of `connection_tests`."""
+
+TRIES_A_DAY = 3
+"""Of campaigns that have moved to a login that is blocked."""
 
 AT_ONCE: Seconds = 2.0
 """So long at most before it is sent an attempt is dated: a commit lies between."""
@@ -42,6 +45,7 @@ class Logins:
     _attempts: dict[str, Instant] = field(default_factory=dict)
     _answered: dict[str, Observation] = field(default_factory=dict)
     _failed: Counter[Login] = field(default_factory=Counter)
+    _moved: dict[Login, list[Seconds]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._random = Random(f"{self.seed} logins")
@@ -58,7 +62,16 @@ class Logins:
 
     def answered(self, key: str, observation: Observation) -> None:
         """Take what the daemon was last told of a campaign."""
-        self._answered[key] = observation
+        before, self._answered[key] = self._answered.get(key), observation
+        if not isinstance(observation, SftpConfig) or not isinstance(before, SftpConfig):
+            return
+        login, now = _login(observation), self.clocks.elapsed()
+        # Somebody has moved it, perhaps back to where it failed: it is tried anew, not for ever.
+        tries = [at for at in self._moved.get(login, ()) if now - at < DAY]
+        blocked = self._failed[login] >= LOGIN_FAILURES and len(tries) < TRIES_A_DAY
+        if login != _login(before) and blocked:
+            del self._failed[login]
+            self._moved[login] = [*tries, now]
 
     def sent(self, environment: str, key: str, listed: set[str], database: Path) -> None:
         """Take a test as it reaches the platform."""

@@ -35,7 +35,7 @@ def plan(seed: int, days: float) -> list[Step]:
     random, mended = Random(f"{seed} plan"), days * DAY - QUIET
     steps = [*_opening(random), *_tests(random, mended), Step(mended, World.mend)]
     steps += _edits(Random(f"{seed} edits"), mended)
-    if seed % 4 == 0:
+    if seed % 2 == 0:
         steps += _with_tests(Random(f"{seed} with tests"), mended)
     for often, happen in HAPPENINGS:
         at = OPENING + random.expovariate(1 / often)

@@ -120,7 +120,7 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     status, ours = before.after(observation, now), None
     if isinstance(observation, SftpConfig) and status.error is None and testing.guards is not None:
         tested = Tested(status=status, settings=target.tests, now=now, ahead=ahead[0])
-        if len(ahead) > 1:
+        if len(ahead) > 1:  # whose clock is right nobody knows
             tested = _by_order(before, tested, observation)
         tests, testing = _with_record(before, tested, observation, testing.guards, testing)
         status, ours = replace(status, tests=tests), tests.on_record(observation)
@@ -141,12 +141,14 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
 
 
 def _by_order(before: CampaignStatus, tested: Tested, seen: SftpConfig) -> Tested:
-    """Return it dated without a clock: a record that moved over our test is that of our test."""
+    """Return it dated without a clock: a record that has moved did so since the poll before."""
     last, was, at = before.tests.last, before.last_known.config, seen.last_test_at
-    if last is None or last.tested_at is not None or was is None or at in (None, was.last_test_at):
+    since = before.last_known.last_read_at
+    if was is None or since is None or at is None or at == was.last_test_at:
         return tested
-    between = last.at >= (before.last_known.last_read_at or tested.now)
-    return replace(tested, ahead=(at or 0.0) - last.at) if between else tested
+    ours = last is not None and last.tested_at is None and last.at >= since
+    ran_at = last.at if last is not None and ours else max(at - tested.ahead, since)
+    return replace(tested, ahead=at - ran_at)
 
 
 def _with_record(
