@@ -36,7 +36,8 @@ from monitor.core.text import rfc3339
 PLAUSIBLE = 5 * MINUTE
 
 TURNED_AWAY = frozenset({403, 404, 405, 422})
-NOT_SENT = frozenset({Reason.CONNECT_ERROR, Reason.DNS_ERROR, Reason.TLS_ERROR})
+# Not TLS_ERROR: that may come while the answer is read.
+NOT_SENT = frozenset({Reason.CONNECT_ERROR, Reason.DNS_ERROR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,10 @@ def begin(
     tested: Tested, guards: Guards, trigger: Trigger, per_minute: float, by: str = ""
 ) -> Step:
     """Return what is to be stored before a test is sent; `per_minute` is the monitor's budget."""
-    config, now, tests = tested.config, tested.now, tested.status.tests
+    config, now, last = tested.config, tested.now, tested.status.tests.last
     assert config is not None
     environment, moved_at = guards.environment, tested.status.last_known.moved_at
+    first = last is None or last.at < (environment.on_since or now)
     attempt = Attempt(
         environment=tested.status.environment,
         campaign_id=tested.status.campaign_id,
@@ -63,7 +65,8 @@ def begin(
         at=now,
         trigger=trigger,
         by=by,
-        first=tests.last is None or tests.last.at < (environment.on_since or now),
+        # One that confirms the first one belongs to it.
+        first=first or (trigger is Trigger.CONFIRM and last is not None and last.first),
     )
     changed = guards.changed(tested.settings, moved_at, now)
     spacing = MINUTE / (per_minute * tested.settings.budget_share)
@@ -77,7 +80,7 @@ def begin(
             probed_at=now if trigger is Trigger.PROBE else environment.probed_at,
         ),
     )
-    return Step(attempt, tests.begun(attempt), after)
+    return Step(attempt, tested.status.tests.begun(attempt), after)
 
 
 def end(begun: Step, answer: TestAnswer, now: Instant, ahead: Seconds) -> Step:

@@ -73,6 +73,15 @@ def test_the_first_test_since_they_are_on_is_marked(attempts: list[Any], first: 
     assert begun(a_tested(None, *attempts)).attempt.first is first
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_what_confirms_the_first_test_is_marked_as_it_is(first: bool) -> None:
+    failed = replace(an_attempt(NOW - HOUR, "failed"), first=first)
+    confirming = begin(a_tested(None, failed), guards_on(LONG_AGO), Trigger.CONFIRM, 50.0)
+    assert confirming.attempt.first is first
+    again = begin(a_tested(None, failed), guards_on(LONG_AGO), Trigger.RETRY, 50.0)
+    assert again.attempt.first is False
+
+
 def test_a_probe_and_who_asked_are_remembered() -> None:
     step = begin(a_tested(), guards_on(LONG_AGO), Trigger.PROBE, 50.0)
     assert step.guards.environment.probed_at == NOW
@@ -113,6 +122,7 @@ def test_only_the_last_attempts_are_kept() -> None:
         (no_answer(reason=Reason.TIMEOUT), "unknown", True),
         (no_answer(reason=Reason.CONNECTION_LOST), "unknown", True),
         (no_answer(reason=Reason.PROTOCOL_ERROR), "unknown", True),
+        (no_answer(reason=Reason.TLS_ERROR), "unknown", True),  # while its answer was read
         (no_answer(500, Reason.HTTP_5XX), "unknown", True),
         (no_answer(504, Reason.HTTP_5XX), "unknown", True),
         (no_answer(200, Reason.MALFORMED), "unknown", True),
@@ -162,7 +172,6 @@ def test_a_passed_test_clears_the_login_but_not_the_host() -> None:
     [
         no_answer(reason=Reason.CONNECT_ERROR),
         no_answer(reason=Reason.DNS_ERROR),
-        no_answer(reason=Reason.TLS_ERROR),
         no_answer(401, Reason.UNAUTHORIZED),
         no_answer(403, Reason.FORBIDDEN),
         no_answer(404, Reason.NOT_FOUND),

@@ -164,12 +164,15 @@ def test_the_first_round_is_told_as_initial_and_ends_with_one_line_of_counts(sta
     api = an_api(stage)
     for key, host in zip(("c-1", "c-2", "c-3"), HOSTS, strict=True):
         api.add(key, host)
-    api.sftp.server(HOSTS[1]).passwords.clear()
+    api.sftp.server(HOSTS[1]).network = Network.CLOSED  # a failure that is to be confirmed
     configure(stage, ["c-1", "c-2", "c-3"])
     with capture_logs() as logs:
         play(stage, hours(3))
     event = next(one for one in stage.events() if one["campaign_id"] == "c-2")
-    assert event["initial"] is True
+    assert (event["initial"], event["evidence"]["cause"]) == (
+        True,
+        'TalkOver says: "Connection timed out"',
+    )
     rounds = [one for one in logs if one["event"] == "first_round_complete"]
     assert len(rounds) == 1
     counts = {key: rounds[0][key] for key in ("environment", "passed", "failed", "unknown")}
