@@ -1,6 +1,5 @@
 """The benchmark from the break on: the world breaks and is fixed, and figures are fair."""
 
-import asyncio
 from collections import Counter
 from dataclasses import replace
 from math import inf
@@ -20,7 +19,7 @@ from benchmarks.nature import (
 from benchmarks.truth import DEFAULTS, NOBODY, THINNED, claims, figures, line
 from benchmarks.watching import Logins, Run, Watched, watch
 from monitor.core.model import DAY, HOUR, MINUTE, Event, EventStatus, Severity
-from support.virtual import START, VirtualClock, config, run
+from support.virtual import START, VirtualClock, config, run, virtual_seconds
 
 
 def alert(campaign_id: str, cause: str, rule: str = "failed_test") -> Event:
@@ -46,12 +45,12 @@ def test_what_breaks_is_found_by_a_test_alone_and_is_fixed_after_an_alert(kind: 
         nature = Nature(world, VirtualClock().wall, seed=1, retried=True)
         nature.begin(2, [Happening(START + HOUR, kind, "c-00010", 0.0)])
         before = world.configs["c-00010"].last_test_at
-        await asyncio.sleep(2 * HOUR)
+        await virtual_seconds(2 * HOUR)
         untouched = world.configs["c-00010"].last_test_at == before
         trouble = world.trouble("c-00010")
         said = nature.test("c-00010", ours=True)
         nature.take(alert("c-00010", trouble))
-        await asyncio.sleep(DAY + HOUR)
+        await virtual_seconds(DAY + HOUR)
         passed = said.passed and said.import_path is not False
         return untouched, trouble, passed, nature.breaks[0], world.trouble("c-00010")
 

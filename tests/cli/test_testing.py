@@ -19,7 +19,7 @@ from support.fake_platform import FakePlatform, fake_platform
 
 ON = {"enabled": True, "between": ""}
 # A test of before, by anybody, must not hold the one that is asked for.
-NO_GAPS = {"login_gap": "1ms", "host_gap": "1ms"}
+NO_GAPS = {"login_gap": "1ms", "host_gap": "1ms", "budget_share": "1"}
 
 
 def configured(folder: Path, platform: FakePlatform, **tests: Any) -> Path:
@@ -90,7 +90,7 @@ async def test_a_failed_one_is_2_and_a_page_for_the_daemon_to_send(tmp_path: Pat
 
 async def test_what_a_guard_holds_is_3_with_what_ends_it(tmp_path: Path) -> None:
     async with fake_platform("c-1", "c-2") as platform:
-        config = configured(tmp_path, platform, login_gap="10m", budget_share="1")
+        config = configured(tmp_path, platform, login_gap="10m")
         await tried(config, "c-1")
         held = await tried(config, "c-1")
         forced = await tried(config, "c-1", "--force")
@@ -107,8 +107,9 @@ async def test_a_blocked_login_is_tried_once_more_where_it_is_unblocked(tmp_path
         codes = [(await tried(config, "c-1")).code]
         blocked = await tried(config, "c-1", "--force")
         del platform.errors["c-1"]
-        codes += [blocked.code, (await tried(config, "c-1", "--unblock")).code]
-    assert codes == [2, 3, 0]
+        unblocked = await tried(config, "c-1", "--unblock")
+        codes += [blocked.code, unblocked.code]
+    assert codes == [2, 3, 0], unblocked.out
     assert "`sftp-monitor test --unblock`" in blocked.out
     assert platform.tested == ["c-1", "c-1"]
 
