@@ -21,7 +21,8 @@ from monitor.adapters.sinks import SinkContext, WriteLine, links_of, sinks_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.systemd import SystemdNotifier
 from monitor.adapters.web import WebServer, key_beside
-from monitor.config import Config, ConfigError, SecretError, safe_access
+from monitor.config import Access, Config, ConfigError, SecretError, safe_access
+from monitor.config.model import Web
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
 from monitor.notifier import SinkWorker
@@ -57,7 +58,8 @@ class Daemon:
 
     It runs on what `load_config` returns, now and at each reload; `write` writes the events to the
     log. `clock`, `connect` and `threaded=False` put the whole on virtual time. `lines_dropped`
-    counts the lines that the log has lost.
+    counts the lines that the log has lost. `by_itself` false: it polls and tests what it is asked
+    for alone, and leaves the events to be delivered by the next. `read_access` says who may come in.
     """
 
     load_config: Callable[[], Config]
@@ -68,6 +70,8 @@ class Daemon:
     connect: Connect | None = None
     threaded: bool = True
     lines_dropped: Callable[[], int] = int
+    by_itself: bool = True
+    read_access: Callable[[Web], Access] = safe_access
 
     def __post_init__(self) -> None:
         self.stop_requested, self.reload_requested = asyncio.Event(), asyncio.Event()
@@ -85,10 +89,8 @@ class Daemon:
         try:
             config = self.load_config()
             self._build(config)
-            # Before the log's first line, which would be glued to the one that a crash broke off.
-            self._delivering = [self._keep_running(one.name, one.run()) for one in self._workers]
-            # Undone from the last: polling ends before the drain, so that all it decided goes out.
-            self._closing.push_async_callback(self._drain)
+            if self.by_itself:
+                self._deliver()
             # The port before the first call: a start that fails must not spend any of the budget.
             await self._open_web(config)
             self._closing.push_async_callback(self._manager.aclose)
@@ -107,6 +109,12 @@ class Daemon:
         # Not as late as /-/ready: an API that is down must not keep the service from starting.
         self._report_ready()
 
+    def _deliver(self) -> None:
+        # Before the log's first line, which would be glued to the one that a crash broke off.
+        self._delivering = [self._keep_running(one.name, one.run()) for one in self._workers]
+        # Undone from the last: polling ends before the drain, so that all it decided goes out.
+        self._closing.push_async_callback(self._drain)
+
     def _build(self, config: Config) -> None:
         clock = self.clock
         self._closing.callback(self._thread.shutdown, wait=False, cancel_futures=True)
@@ -116,7 +124,9 @@ class Daemon:
         store = Store(config.state.path, now=now, executor=executor, keep_running=keep_running)
         self._closing.push_async_callback(store.aclose)
         self._store = store
-        self._manager = manager = PollerManager(store, clock, own, keep_running, self.connect)
+        self._manager = manager = PollerManager(
+            store, clock, own, keep_running, self.connect, self.by_itself
+        )
         context = SinkContext(
             links_of(config),
             self.write,
@@ -235,7 +245,7 @@ class Daemon:
 
     async def _open_web(self, config: Config) -> None:
         host, port = config.web.listen_address
-        read_access = partial(safe_access, config.web)
+        read_access = partial(self.read_access, config.web)
         self._web = WebServer(self.report, host, port, read_access=read_access)
         port = await self._web.start()
         self._closing.push_async_callback(self._web.stop)
