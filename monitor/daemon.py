@@ -58,8 +58,8 @@ class Daemon:
 
     It runs on what `load_config` returns, now and at each reload; `write` writes the events to the
     log. `clock`, `connect` and `threaded=False` put the whole on virtual time. `lines_dropped`
-    counts the lines that the log has lost. `by_itself` false: it polls and tests what it is asked
-    for alone, and leaves the events to be delivered by the next. `read_access` says who may come in.
+    counts the lines that the log has lost. `by_itself` false: it polls and tests only what it is
+    asked for, and delivers no event. `read_access` says who may come in.
     """
 
     load_config: Callable[[], Config]

@@ -80,8 +80,8 @@ class Monitor:
         status, body = self._post(f"{_path(known)}/test", how)
         if status != 202:
             said = json.loads(body)
-            held = said.get("held")
-            return said["error"] + (f"; this ends it: {held['ends']}" if held else "")
+            ends = f"; this ends it: {said['held']['ends']}" if said.get("held") else ""
+            return f"{said['error']}{ends}"
         at = from_json(StartedAnswer, json.loads(body)).at
         for _ in range(LOOKS):
             found = self.campaign(known)
@@ -104,7 +104,9 @@ class Monitor:
     def _post(self, path: str, said: Mapping[str, Any]) -> tuple[int, bytes]:
         headers = {**self._headers, "Content-Type": "application/json"}
         body = json.dumps({**said, "by": operator()}).encode()
-        return options.post(self.url, path, headers=headers, content=body)
+        return options.exchange(
+            "POST", self.url, path, also={409, 429}, headers=headers, content=body
+        )
 
     @property
     def _headers(self) -> Mapping[str, str]:

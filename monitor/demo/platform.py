@@ -130,7 +130,7 @@ class Platform:
             raise web.HTTPNotFound
         return web.json_response({"success": True, "data": config.as_json()})
 
-    async def _test_connection(self, request: web.Request) -> web.StreamResponse:
+    async def _test_connection(self, request: web.Request) -> web.Response:
         """Run a connection test; whoever hangs up meanwhile does not end it."""
         campaign_id = request.match_info["campaign_id"]
         try:
@@ -139,8 +139,6 @@ class Platform:
             answer = self.loop.world.test(campaign_id, self._now())
         except KeyError:
             raise web.HTTPNotFound from None
-        if answer.lost and request.transport is not None:
-            request.transport.abort()
         return web.json_response(answer.as_json(), status=answer.status)
 
 

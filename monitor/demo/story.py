@@ -20,8 +20,7 @@ from monitor.demo.campaigns import (
     VACCINATION_RECALL,
     Campaign,
 )
-from monitor.demo.servers import Network, Server
-from monitor.demo.world import World
+from monitor.demo.world import Network, Server, World
 
 DEMO_TOKEN: Final = "token-of-the-demo"  # noqa: S105 - opens nothing but the stand-in
 
