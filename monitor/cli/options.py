@@ -113,9 +113,11 @@ def ask(
 
 
 def exchange(
-    method: str, url: str, path: str, *, also: Collection[int] = (), **parts: Any
+    method: str, url: str, path: str, *, also: Collection[int] = (), **how: Any
 ) -> tuple[int, bytes]:
     """Return the status and the body that a daemon answers; `also` are statuses that may be.
+
+    `how` is as for `request_once`.
 
     Raises OSError, and of it ConnectionError where none answers, without the user and the password
     that `url` may have.
@@ -131,8 +133,8 @@ def exchange(
     shown = f"{asked.scheme}://{asked.netloc.decode()}"
     try:
         # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
-        answer = request_once(method, str(asked), within=WITHIN, most=ANSWER_MAX, **parts)
-        status, body = asyncio.run(answer)
+        how = {"within": WITHIN, "most": ANSWER_MAX, **how}
+        status, body = asyncio.run(request_once(method, str(asked), **how))
     except OSError as error:
         raise ConnectionError(f"cannot ask {shown}: {error}") from None
     if 200 <= status < 300 or status in also:

@@ -35,7 +35,7 @@ VERDICTS = {Result.PASSED: 0, Result.FAILED: 2, Result.UNKNOWN: 3}
 """Exit codes; a path that is not accessible is as bad as a failed test."""
 
 LOOK_AGAIN: Seconds = 0.5  # how often a daemon is asked whether a test has ended
-LOOKS = 600  # so often at most
+PATIENCE: Seconds = 300.0  # how long at most, and how long before it has begun
 
 _T = TypeVar("_T")
 
@@ -83,7 +83,7 @@ class Monitor:
             ends = f"; this ends it: {said['held']['ends']}" if said.get("held") else ""
             return f"{said['error']}{ends}"
         at = from_json(StartedAnswer, json.loads(body)).at
-        for _ in range(LOOKS):
+        for _ in range(round(PATIENCE / LOOK_AGAIN)):
             found = self.campaign(known)
             last = found.tests.last if found.tests is not None else None
             if last is None or last.at != at:
@@ -103,10 +103,9 @@ class Monitor:
 
     def _post(self, path: str, said: Mapping[str, Any]) -> tuple[int, bytes]:
         headers = {**self._headers, "Content-Type": "application/json"}
-        body = json.dumps({**said, "by": operator()}).encode()
-        return options.exchange(
-            "POST", self.url, path, also={409, 429}, headers=headers, content=body
-        )
+        body, held = json.dumps({**said, "by": operator()}).encode(), {409, 429}
+        how = {"within": PATIENCE, "headers": headers, "content": body}
+        return options.exchange("POST", self.url, path, also=held, **how)
 
     @property
     def _headers(self) -> Mapping[str, str]:
@@ -164,14 +163,19 @@ def _monitor(config: Config, url: str | None, ends: ExitStack) -> Monitor:
 @contextmanager
 def _our_own(config: Config) -> Iterator[Monitor]:
     """Run a daemon that does what it is asked for alone; raises StateLocked and StorageError."""
-    # On a free port, and for nobody who has not the key beside the state.
+    # On a free port, for who has the key alone: no password has that hash.
     web = config.web.model_copy(update={"listen_address": ("127.0.0.1", 0), "external_url": None})
     config = config.model_copy(update={"web": web})
     closed = Access(users={"": f"$2b$04${'.' * 53}"})
-    with closing(log.LineWriter(sys.stderr.fileno())) as writer, asyncio.Runner() as runner:
+    with ExitStack() as ends:
+        writer = ends.enter_context(closing(log.LineWriter(sys.stderr.fileno())))
         log.configure(writer, SystemClock().wall, level="warning", output="console")
         daemon = Daemon(lambda: config, writer.write, by_itself=False, read_access=lambda _: closed)
-        loop = runner.get_loop()
+        loop = ends.enter_context(asyncio.Runner()).get_loop()
+        thread = Thread(target=loop.run_forever)
+        thread.start()
+        ends.callback(thread.join)
+        ends.callback(loop.call_soon_threadsafe, loop.stop)
 
         def done(work: Coroutine[Any, Any, None]) -> None:
             """Have work done on the daemon's loop."""
@@ -182,15 +186,9 @@ def _our_own(config: Config) -> Iterator[Monitor]:
             poller = daemon.report.manager.pollers[known.environment]
             done(poller.poll_now(known.campaign_id))
 
-        thread = Thread(target=loop.run_forever)
-        thread.start()
-        try:
-            done(daemon.start())
-            yield Monitor(daemon.url, daemon.report.key, poll)
-            done(daemon.stop())
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
+        done(daemon.start())
+        ends.callback(lambda: done(daemon.stop()))
+        yield Monitor(daemon.url, daemon.report.key, poll)
 
 
 @click.command()
