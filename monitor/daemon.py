@@ -89,8 +89,10 @@ class Daemon:
         try:
             config = self.load_config()
             self._build(config)
-            if self.by_itself:
-                self._deliver()
+            # Before the log's first line, which would be glued to the one that a crash broke off.
+            self._delivering = [self._keep_running(one.name, one.run()) for one in self._workers]
+            # Undone from the last: polling ends before the drain, so that all it decided goes out.
+            self._closing.push_async_callback(self._drain)
             # The port before the first call: a start that fails must not spend any of the budget.
             await self._open_web(config)
             self._closing.push_async_callback(self._manager.aclose)
@@ -108,12 +110,6 @@ class Daemon:
         log.info("started", version=__version__, url=self.url, environments=environments)
         # Not as late as /-/ready: an API that is down must not keep the service from starting.
         self._report_ready()
-
-    def _deliver(self) -> None:
-        # Before the log's first line, which would be glued to the one that a crash broke off.
-        self._delivering = [self._keep_running(one.name, one.run()) for one in self._workers]
-        # Undone from the last: polling ends before the drain, so that all it decided goes out.
-        self._closing.push_async_callback(self._drain)
 
     def _build(self, config: Config) -> None:
         clock = self.clock
@@ -143,7 +139,8 @@ class Daemon:
         for name in names:
             own.prepare_sink(name)
         # Before the first save: without its cursor a crash would let events pass a sink by.
-        self._workers = [SinkWorker(sink, store, own.sink_failed) for sink in sinks]
+        workers = [SinkWorker(sink, store, own.sink_failed) for sink in sinks]
+        self._workers = workers if self.by_itself else []
         store.on_error = self._storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
@@ -165,9 +162,10 @@ class Daemon:
         await self._store.flush()
         for worker in self._workers:
             worker.finish()
-        _, late = await asyncio.wait(self._delivering, timeout=DRAIN)
-        for task in late:
-            task.cancel()
+        if self._delivering:
+            _, late = await asyncio.wait(self._delivering, timeout=DRAIN)
+            for task in late:
+                task.cancel()
 
     def _keep_running(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

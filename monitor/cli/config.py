@@ -106,7 +106,7 @@ def describe_tests(config: Config, loaded: Loaded, now: Instant) -> Iterator[str
     Only the state (`loaded`) knows each campaign's host, and who was discovered.
     """
     for index, environment in enumerate(config.environments):
-        name, own = environment.name, environment.resolved.tests
+        name = environment.name
         target_set = loaded.target_sets.get(name, TargetSet())
         settings = Settings(environment, config.polling, config.alerts, target_set)
         tested = []
@@ -117,16 +117,15 @@ def describe_tests(config: Config, loaded: Loaded, now: Instant) -> Iterator[str
             wanted = target.tests.enabled if seen is None else target.tests.covers(seen)
             if wanted and target.muted_status is None:
                 tested.append(_Tested(target, seen))
-        layers = [
-            own.enabled,
-            *(dict(x.connection_tests)["enabled"] for x in environment.overrides),
-        ]
+        known = loaded.environments.get(name, EnvironmentStatus(name=name))
         if tested:
-            status_now = loaded.environments.get(name, EnvironmentStatus(name=name))
-            yield from _describe(environment, tested, status_now.tests.on_since, now)
+            limits = _limits(environment, tested)
+            yield from _describe(environment, tested, limits, known.tests.on_since, now)
             path = f"environments[{index}].connection_tests"
-            yield from (f"{path}: note: {note}" for note in _notes(environment, tested))
-        elif settings.tests_on or (settings.discovers and any(layers)):
+            yield from (f"{path}: note: {note}" for note in _notes(tested, limits))
+        elif environment.resolved.tests.enabled or any(
+            dict(one.connection_tests)["enabled"] for one in environment.overrides
+        ):
             yield f"{name}: connection tests are on; no campaign is known yet"
 
 
@@ -194,10 +193,14 @@ def _limits(environment: EnvironmentConfig, tested: Sequence[_Tested]) -> list[_
 
 
 def _describe(
-    environment: EnvironmentConfig, tested: Sequence[_Tested], since: Instant | None, now: Instant
+    environment: EnvironmentConfig,
+    tested: Sequence[_Tested],
+    limits: Sequence[_Limit],
+    since: Instant | None,
+    now: Instant,
 ) -> Iterator[str]:
     """Yield how many tests there are and how long a round takes; and what fits at a host."""
-    share, host, login = limits = _limits(environment, tested)
+    share, host, login = limits
     part = share.needed / (environment.budget_per_minute * DAY / MINUTE)
     of_budget = f"{part:.1%}" if part >= LEAST_SHARE else f"under {LEAST_SHARE:.1%}"
     # Each at its own minute; where the budget's share or a gap is too small, that decides.
@@ -219,8 +222,8 @@ def _describe(
     yield f"{environment.name}: {fits}; {known}"
 
 
-def _notes(environment: EnvironmentConfig, tested: Sequence[_Tested]) -> Iterator[str]:
-    for limit in _limits(environment, tested):
+def _notes(tested: Sequence[_Tested], limits: Sequence[_Limit]) -> Iterator[str]:
+    for limit in limits:
         if limit.needed > limit.room:
             yield f"{limit.about}: not every campaign is tested within its `every`"
     slow = [one.target for one in tested if one.slow]

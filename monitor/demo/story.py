@@ -108,7 +108,7 @@ def _cruise_is_tested(loop: Loop) -> None:
 
 
 def _clinic_is_deleted(loop: Loop) -> None:
-    loop.world.delete(CLINIC_REMINDERS.id)
+    del loop.world.configs[CLINIC_REMINDERS.id]
 
 
 def _clinic_is_made_anew(loop: Loop) -> None:

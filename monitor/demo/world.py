@@ -5,7 +5,7 @@ seconds since the epoch, UTC, and come as arguments), no chance but that of the 
 A break changes nothing on record until somebody runs a test.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from math import floor
@@ -96,21 +96,11 @@ class SftpConfig:
 
     def as_json(self) -> dict[str, object]:
         """Return the `data` of `GET /campaigns/{id}/sftp`: like the real one, without a secret."""
-        return {
-            "id": self.id,
-            "campaign_id": self.campaign_id,
-            "host": self.host,
-            "port": self.port,
-            "username": self.username,
-            "auth_type": self.auth_type,
-            "import_path": self.import_path,
-            "export_path": self.export_path,
-            "import_schedule": self.import_schedule,
-            "is_enabled": self.is_enabled,
-            "last_test_at": None if self.last_test_at is None else timestamp(self.last_test_at),
-            "last_test_success": self.last_test_success,
-            "created_at": timestamp(self.created_at),
-        }
+        shown = asdict(self)
+        del shown["password"]
+        for name in ("last_test_at", "created_at"):
+            shown[name] = None if shown[name] is None else timestamp(shown[name])
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +179,6 @@ class World:
             created_at=now,
         )
         return config
-
-    def delete(self, campaign_id: str) -> None:
-        """Delete a config. Raises KeyError where there is none, as the others do."""
-        del self.configs[campaign_id]
 
     def edit(self, campaign_id: str, **changes: object) -> None:
         """Change fields of a config."""

@@ -217,7 +217,7 @@ def test_a_new_config_is_off_and_cannot_be_switched_on_before_a_test_passed(worl
 
 def test_a_config_that_is_deleted_and_made_anew_is_another(world: World) -> None:
     first = config(world).id
-    world.delete("leads-1")
+    del world.configs["leads-1"]
     with pytest.raises(KeyError):
         run_test(world)
     assert world.create("leads-1", NOW, HOST, "leads", "old word").id != first
