@@ -409,8 +409,9 @@ async def test_the_story_sleeps_from_chapter_to_chapter_and_over_the_end(
     platform: Platform, clock: Clock, narrated: list[str]
 ) -> None:
     naps = Naps(clock, most=len(STORY) + 1)
+    platform.sleep = naps
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=naps)
+        await platform.narrate(narrated.append)
     assert narrated == [chapter.text for chapter in (*STORY, STORY[0], STORY[1])]
     assert sum(naps.taken[: len(STORY)]) == 120.0
     assert clock.now == START + 124.0
@@ -424,8 +425,9 @@ async def test_a_sleep_that_ends_early_tells_nothing_early(
             raise asyncio.CancelledError
         clock.now += seconds - 0.001
 
+    platform.sleep = wake_early
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=wake_early)
+        await platform.narrate(narrated.append)
     assert narrated == [STORY[0].text]
 
 
@@ -433,8 +435,9 @@ async def test_a_sleep_over_many_loops_narrates_only_the_present_one(
     platform: Platform, clock: Clock, narrated: list[str]
 ) -> None:
     clock.now = START + 300 * LOOP_SECONDS + 5.0
+    platform.sleep = Naps(clock, most=0)
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=Naps(clock, most=0))
+        await platform.narrate(narrated.append)
     assert narrated == [STORY[0].text, STORY[1].text]
 
 
@@ -443,8 +446,9 @@ async def test_the_story_begins_on_a_whole_second_because_the_api_tells_no_fract
 ) -> None:
     platform = Platform(DEMO_TOKEN, Clock(START + 0.75))
     naps = Naps(Clock(), most=1)
+    platform.sleep = naps
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=naps)
+        await platform.narrate(narrated.append)
     assert naps.taken == [3.25]
     await platform.stop()
 
