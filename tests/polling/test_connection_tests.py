@@ -9,8 +9,7 @@ from structlog.testing import capture_logs
 
 from monitor.core.model import Reason
 from monitor.daemon import Daemon
-from monitor.demo.servers import Network
-from monitor.demo.world import timestamp
+from monitor.demo.world import Network, timestamp
 from support.daemons import World
 from support.tested import PASSWORD, USER, Said, TestedApi, an_api, configure
 from support.virtual import START, run, virtual_seconds
