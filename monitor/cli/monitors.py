@@ -25,6 +25,7 @@ from monitor.cli import options
 from monitor.config import Config, safe_access
 from monitor.config.formats import is_loopback
 from monitor.core.attempt import Attempt
+from monitor.core.explanation import explain
 from monitor.core.guards import Hold
 from monitor.core.model import Seconds
 from monitor.core.snapshot import Entry, EnvironmentSnapshot, Snapshot
@@ -43,7 +44,7 @@ class Here:
 
     def __init__(self, config: Config) -> None:
         """Take the state's lock. Raises StateLocked where a daemon has it, and StorageError."""
-        clock = SystemClock()
+        clock, self._config = SystemClock(), config
         self._store = Store(config.state.path, now=clock.wall())
         writer = log.LineWriter(sys.stderr.fileno())
         log.configure(writer, clock.wall, level="error", output="console")
@@ -86,6 +87,13 @@ class Here:
         self._runner.run(poller.poll_now(known.campaign_id))
         of = self._snapshots()[known.environment]
         return _shown(of, of.campaigns[known.campaign_id])
+
+    def explanation(self, known: schemas.CampaignAnswer) -> Sequence[schemas.ParagraphAnswer]:
+        """Return why a campaign's alerts fire or do not, as it was last polled."""
+        of = self._snapshots()[known.environment]
+        entry = of.campaigns[known.campaign_id]
+        origins = self._config.origins(entry.target)
+        return [schemas.ParagraphAnswer(*one) for one in explain(of, entry, origins)]
 
     def _snapshots(self) -> Mapping[str, EnvironmentSnapshot]:
         pollers = self._manager.pollers.items()
@@ -138,6 +146,12 @@ class There:
         (found,) = self._asked(_path(known), schemas.CampaignAnswer)
         shown: schemas.CampaignAnswer = found
         return shown
+
+    def explanation(self, known: schemas.CampaignAnswer) -> Sequence[schemas.ParagraphAnswer]:
+        """Return why a campaign's alerts fire or do not, in the daemon's words."""
+        (found,) = self._asked(_path(known), schemas.CampaignDetailAnswer)
+        said: Sequence[schemas.ParagraphAnswer] = found.explanation
+        return said
 
     def test(self, known: schemas.CampaignAnswer, **how: bool) -> schemas.NotRunAnswer | None:
         """Have a campaign's test run to its end, its polls included; return why it was not."""
@@ -196,6 +210,19 @@ def monitor_of(config_file: Path | None, url: str | None) -> Iterator[Here | The
     except ConnectionError as error:
         click.echo(f"error: {error}; the daemon that has the state is asked, see --url", err=True)
         raise click.exceptions.Exit(os.EX_TEMPFAIL) from error
+
+
+def found(known: Sequence[schemas.CampaignAnswer], wanted: str) -> schemas.CampaignAnswer:
+    """Return the one campaign that is meant; raises UsageError."""
+    meant = [
+        one
+        for one in known
+        if wanted in (f"{one.environment}/{one.campaign_id}", one.campaign_id, one.name)
+    ]
+    if len(meant) != 1:
+        names = ", ".join(f"{one.environment}/{one.campaign_id}" for one in meant)
+        raise click.UsageError(f"which one: {names}?" if meant else f"no such campaign: {wanted}")
+    return meant[0]
 
 
 def _monitor(config: Config | None, url: str | None) -> Here | There:

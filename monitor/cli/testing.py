@@ -8,7 +8,7 @@ import click
 
 from monitor.adapters.web import schemas
 from monitor.cli import options
-from monitor.cli.monitors import Here, There, monitor_of
+from monitor.cli.monitors import Here, There, found, monitor_of
 from monitor.core.attempt import Result
 from monitor.core.model import SftpConfig
 from monitor.core.text import rfc3339
@@ -34,7 +34,7 @@ def test(
     accessible, 3 unknown, or held back by a guard.
     """
     with monitor_of(config_file, url) as monitor:
-        before = monitor.campaign(_found(monitor.campaigns(), campaign))
+        before = monitor.campaign(found(monitor.campaigns(), campaign))
         click.echo(_described(before))
         if not yes and sys.stdin.isatty():
             click.confirm("Run a connection test?", abort=True)
@@ -52,19 +52,6 @@ def test(
     assert last is not None
     lost = last.import_path is False or last.export_path is False
     return VERDICTS[Result.FAILED if lost else last.result]
-
-
-def _found(known: Sequence[schemas.CampaignAnswer], wanted: str) -> schemas.CampaignAnswer:
-    """Return the one campaign that is meant; raises UsageError."""
-    found = [
-        one
-        for one in known
-        if wanted in (f"{one.environment}/{one.campaign_id}", one.campaign_id, one.name)
-    ]
-    if len(found) != 1:
-        names = ", ".join(f"{one.environment}/{one.campaign_id}" for one in found)
-        raise click.UsageError(f"which one: {names}?" if found else f"no such campaign: {wanted}")
-    return found[0]
 
 
 def _described(campaign: schemas.CampaignAnswer) -> str:
