@@ -235,7 +235,7 @@ def record_of(event: Event, links: Links) -> EventRecord:
     """Return the event as it is shown."""
     url = None
     if links.external_url is not None and event.campaign_id is not None:
-        campaigns = f"{links.external_url.rstrip('/')}/api/v1/campaigns"
+        campaigns = f"{links.external_url.rstrip('/')}/campaigns"
         url = f"{campaigns}/{event.environment}/{event.campaign_id}"
     # Not format(): a URL may have other braces in it.
     runbook = links.runbook_url.replace("{rule}", event.rule)

@@ -58,7 +58,7 @@ class Monitor:
             return found
         raise click.UsageError(f"no such environment: {name}")
 
-    def find(self, wanted: str) -> schemas.CampaignAnswer:
+    def find(self, wanted: str) -> schemas.CampaignDetailAnswer:
         """Return the one campaign that is meant, as it is known; raises UsageError."""
         pages = self._asked("/api/v1/campaigns", schemas.CampaignsAnswer)
         known = {
@@ -71,9 +71,9 @@ class Monitor:
         self.poll(known[found[0]])
         return self.campaign(known[found[0]])
 
-    def campaign(self, known: schemas.CampaignAnswer) -> schemas.CampaignAnswer:
+    def campaign(self, known: schemas.CampaignAnswer) -> schemas.CampaignDetailAnswer:
         """Return a campaign as it is known by now."""
-        return next(self._asked(_path(known), schemas.CampaignAnswer))
+        return next(self._asked(_path(known), schemas.CampaignDetailAnswer))
 
     def test(self, known: schemas.CampaignAnswer, **how: bool) -> str | None:
         """Have a campaign's test run to its end, its polls included; return why it was not."""

@@ -54,6 +54,11 @@ def load_config(
     )
     config = config.model_copy(update={"environments": environments})
     config._digest = sha256(raw).digest()
+    config._settings = {
+        place: f"{path}:{line}"
+        for place, line in document.lines.items()
+        if "rules" in place or "connection_tests" in place
+    }
     _check_config(document, config)
     # A file is often half written, and beside it a token swapped before or after it.
     if path.is_file() and read_bytes(path) != raw:
