@@ -245,7 +245,11 @@ class Daemon:
         host, port = config.web.listen_address
         read_access = partial(self.read_access, config.web)
         self._web = WebServer(self.report, host, port, read_access=read_access)
-        port = await self._web.start()
+        try:
+            port = await self._web.start()
+        except OSError as error:
+            why = f"web.listen_address: cannot listen on {host or '*'}:{port} ({error.strerror})"
+            raise OSError(f"{why}; choose another port, in the demo with --port 0") from error
         self._closing.push_async_callback(self._web.stop)
         shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
         scheme = "http" if self._web.web_config.access.tls is None else "https"

@@ -65,6 +65,11 @@ for command in (run, check, config, events, explain, notify, demo, test, tests):
 
 def main() -> None:
     """Run the command and leave with its exit code."""
+    if sys.flags.optimize > 1:
+        # -OO strips what the texts of --help, of the config's schema and of OpenAPI are made of.
+        os.environ["PYTHONOPTIMIZE"] = "1"
+        again = [sys.executable, "-P", "-m", "monitor", *sys.argv[1:]]
+        os.execv(sys.executable, again)  # noqa: S606 - ourselves
     _replace_closed_streams()
     code = _main()
     for stream in (sys.stdout, sys.stderr):

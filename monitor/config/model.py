@@ -140,11 +140,11 @@ class Notify(Section):
     webhooks: Annotated[t.Items[Webhook], AfterValidator(_numbered)] = key(
         [], "receivers of events as JSON"
     )
-    apprise: t.Items[Apprise] = key([], "all else; needs pip install 'sftp-config-monitor[notify]'")
+    apprise: t.Items[Apprise] = key([], "all else; needs requirements-notify.lock")
 
     def _conflicts(self) -> Iterator[Conflict]:
         if self.apprise and find_spec("apprise") is None:
-            wanted = "expected apprise to be installed: pip install 'sftp-config-monitor[notify]'"
+            wanted = "expected apprise to be installed, as requirements-notify.lock has it"
             yield ("apprise",), wanted
 
 
