@@ -13,6 +13,7 @@ from monitor.adapters.sinks import Sink, SinkContext
 from monitor.config import SecretError
 from monitor.config.model import Apprise
 from monitor.core.model import Event, EventStatus, Seconds, Severity
+from monitor.core.text import plain
 from monitor.serialize import Links, event_json
 
 WITHIN: Seconds = 30.0
@@ -53,20 +54,22 @@ def _send(service: Apprise, links: Links, event: Event) -> None:
     kind = "failure" if event.severity is Severity.CRITICAL else event.severity.value
     over = event.status is EventStatus.RESOLVED
     title, body = to_text(event, links)
-    if not sender.notify(title=title, body=body, notify_type="success" if over else kind):
+    # Without the format a service that sends HTML takes text for it: mail shows one long line.
+    how = {"notify_type": "success" if over else kind, "body_format": "text"}
+    if not sender.notify(title=title, body=body, **how):
         raise OSError("the service was not reached, or refused the message")
 
 
 def to_text(event: Event, links: Links) -> tuple[str, str]:
     """Return title and body of the message about an event, for people."""
     said = event_json(event, links)
-    who = said["campaign_name"] or said["campaign_id"] or said["environment"]
+    who = plain(said["campaign_name"]) or said["campaign_id"] or said["environment"]
     over = event.status is EventStatus.RESOLVED
     loud = "RESOLVED" if over else f"{said['status']} {said['severity']}".upper()
     lines = {
         "Environment": said["environment"],
         "Campaign": said["campaign_id"],
-        "Host": said["sftp_host"],
+        "Host": plain(said["sftp_host"]),
         "Since": said["since"],
         "Impact": None if over else said["impact"],
         "Reason": said["reason"],
@@ -76,4 +79,4 @@ def to_text(event: Event, links: Links) -> tuple[str, str]:
         "Event": said["event_id"],
     }
     known = [f"{name}: {value}" for name, value in lines.items() if value]
-    return f"{loud} {said['rule']}: {who}", "\n".join([said["summary"], "", *known])
+    return f"{loud} {said['rule']}: {who}", "\n".join([plain(said["summary"]), "", *known])

@@ -1,6 +1,8 @@
 """The apprise sink, through apprise's own `json://` to a server on this machine."""
 
+import re
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from monitor.config.model import Apprise
 from monitor.core.model import EventStatus
 from monitor.serialize import Links
 from support.events import FIRING
+from support.mailbox import mailbox
 from support.receiver import receiver
 from support.sinks import a_context
 
@@ -56,6 +59,60 @@ async def test_a_service_that_fails_is_told_later_and_its_url_is_not_shown(
     )
     assert "T0ken" not in said
     assert "S3cret" not in said
+
+
+HOSTILE = (
+    "<!channel> <b>bold</b> &amp; <https://evil.example|Runbook> [x](https://evil.example) @all"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", ["", "&format=html", "&format=text", "&format=markdown"])
+async def test_a_mail_reads_alike_in_all_of_its_parts_whatever_others_have_named(
+    tmp_path: Path, asked: str
+) -> None:
+    """Of the kind: a service that sends another format than text takes our text for that format."""
+    event = replace(TOLD, campaign_name=HOSTILE, summary=f'TalkOver says: "{HOSTILE}"')
+    async with mailbox() as to:
+        url = f"mailto://{to.address}?from=monitor@example.com&to=on-call@example.com{asked}"
+        await a_sink(tmp_path, url).deliver(event)
+    (mail,) = to.mails
+    title, body = to_text(event, LINKS)
+    assert mail["Subject"] == title
+    parts = {part.get_content_type(): part.get_content() for part in mail.iter_parts()} or {
+        mail.get_content_type(): mail.get_content()
+    }
+    assert parts["text/plain"].splitlines() == body.splitlines()
+    if asked == "&format=html":
+        shown = Rendered(parts["text/html"])
+        assert shown.lines == [line for line in body.splitlines() if line]
+        assert shown.tags <= {"html", "head", "body", "br", "p"}
+
+
+class Rendered(HTMLParser):
+    """What a mail program shows of HTML: lines, and the tags that it was made of."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags, self._text = set[str](), ""
+        self.feed(html)
+        self.lines = [line for line in self._text.split("\n") if line.strip()]
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+        self._text += "\n" if tag in {"br", "p"} else ""
+
+    def handle_data(self, data: str) -> None:
+        # A line end is no more than a blank to it.
+        self._text += data.replace("\n", " ").strip(" ").replace("\xa0", " ")
+
+
+def test_no_service_finds_a_link_or_a_mention_in_the_words_of_others() -> None:
+    hostile = {"campaign_name": HOSTILE, "sftp_host": HOSTILE, "summary": HOSTILE}
+    title, body = to_text(replace(TOLD, **hostile), LINKS)
+    for text in (title, body.replace(LINKS.runbook_url.replace("{rule}", TOLD.rule), "")):
+        assert not re.search(r"[<>]|evil.*://|\]\(|(?<!\w)@\w", text.replace("https://monitor", ""))
+    assert "Runbook: https://runbooks.example/stale_test" in body.splitlines()
 
 
 async def test_a_file_without_such_a_url_is_told_without_its_content(tmp_path: Path) -> None:
