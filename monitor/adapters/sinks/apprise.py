@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from monitor.adapters.sinks import Sink, SinkContext
+from monitor.adapters.sinks import Sink, SinkContext, UncertainDeliveryError
 from monitor.config import SecretError
 from monitor.config.model import Apprise
 from monitor.core.model import Event, EventStatus, Seconds, Severity
@@ -38,7 +38,7 @@ async def _deliver(
         async with asyncio.timeout(WITHIN):
             await loop.run_in_executor(thread, _send, service, links, event)
     except TimeoutError:
-        raise OSError(f"not sent within {WITHIN:g} s") from None
+        raise UncertainDeliveryError(f"not sent within {WITHIN:g} s") from None
     except SecretError as error:
         raise OSError(str(error)) from None
 
@@ -57,7 +57,7 @@ def _send(service: Apprise, links: Links, event: Event) -> None:
     # Without the format a service that sends HTML takes text for it: mail shows one long line.
     how = {"notify_type": "success" if over else kind, "body_format": "text"}
     if not sender.notify(title=title, body=body, **how):
-        raise OSError("the service was not reached, or refused the message")
+        raise UncertainDeliveryError("the service was not reached, or refused the message")
 
 
 def to_text(event: Event, links: Links) -> tuple[str, str]:
@@ -77,6 +77,7 @@ def to_text(event: Event, links: Links) -> tuple[str, str]:
         "Runbook": said["runbook_url"],
         "More": said["url"],
         "Event": said["event_id"],
+        "Note": "perhaps it was sent before" if said["redelivery"] else None,
     }
     known = [f"{name}: {value}" for name, value in lines.items() if value]
     return f"{loud} {said['rule']}: {who}", "\n".join([plain(said["summary"]), "", *known])

@@ -11,12 +11,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from monitor import __version__
-from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext
+from monitor.adapters.sinks import (
+    PermanentDeliveryError,
+    Sink,
+    SinkContext,
+    UncertainDeliveryError,
+)
 from monitor.config import SecretError, origin
 from monitor.config.model import Webhook
 from monitor.core.model import Event, Seconds
 from monitor.core.text import clean
-from monitor.http import request_once
+from monitor.http import NotSentError, request_once
 from monitor.serialize import event_line
 
 WITHIN: Seconds = 10.0
@@ -52,6 +57,9 @@ async def _deliver(webhook: Webhook, context: SinkContext, event: Event) -> None
     what = f"{origin(webhook.url)} answered {status}"
     if status in REFUSED:
         raise PermanentDeliveryError(what)
+    # Behind a proxy's 502, or a fault after it was taken, the event may be there.
+    if status >= 500:
+        raise UncertainDeliveryError(what)
     if not 200 <= status < 300:
         raise OSError(what)
 
@@ -60,12 +68,14 @@ async def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, 
     """Return the status of the answer to some JSON, and the beginning of its text.
 
     Over a connection of its own: events are rare, and one that was kept would be gone by then.
-    Raises OSError where there was none; it names no more of the URL than its origin.
+    Raises OSError where there was none, UncertainDeliveryError where it may have been taken all the
+    same; neither names more of the URL than its origin.
     """
     parts = {"content": body, "headers": {**_HEADERS, **headers}}
     how = {"within": WITHIN, "most": ANSWER_MAX, "whole": False}
     try:
         status, answer = await request_once("POST", url, **how, **parts)
     except OSError as error:
-        raise OSError(f"{origin(url)}: {clean(str(error), 200)}") from None
+        kind = OSError if isinstance(error, NotSentError) else UncertainDeliveryError
+        raise kind(f"{origin(url)}: {clean(str(error), 200)}") from None
     return status, answer.decode("utf-8", "replace")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.sinks import Sink
+from monitor.adapters.sinks import Sink, UncertainDeliveryError
 from monitor.adapters.sinks.apprise import sinks_of, to_text
 from monitor.config import TokenSource
 from monitor.config.model import Apprise
@@ -52,7 +52,7 @@ async def test_a_service_that_fails_is_told_later_and_its_url_is_not_shown(
 ) -> None:
     async with receiver(500) as to:
         sink = a_sink(tmp_path, to.url.replace("http://", "json://user:S3cret@") + "/T0ken")
-        with pytest.raises(OSError, match="not reached, or refused") as error:
+        with pytest.raises(UncertainDeliveryError, match="not reached, or refused") as error:
             await sink.deliver(TOLD)
     said = str(error.value) + "".join(
         record.getMessage() for record in caplog.records if record.name == "apprise"
@@ -129,6 +129,11 @@ def test_the_words_say_what_is_known_and_nothing_of_what_is_not() -> None:
     assert title == "FIRING WARNING stale_test: production"
     assert "Campaign" not in body
     assert "None" not in body
+
+
+def test_the_words_say_that_they_were_perhaps_sent_before() -> None:
+    again = to_text(replace(TOLD, redelivery=True), LINKS)[1].splitlines()
+    assert again == [*to_text(TOLD, LINKS)[1].splitlines(), "Note: perhaps it was sent before"]
 
 
 def test_the_words_say_what_is_at_stake_while_the_alert_fires() -> None:

@@ -77,7 +77,7 @@ def test_half_of_a_secret_is_not_left_where_the_text_is_cut() -> None:
         "Host key verification failed: SHA256:abc+/def",
         "Connection to sftp.example.com:2222 timed out after 10 s",
         "Basic authentication is switched off",
-    "/in_box/*.csv: no such file",
+        "/in_box/*.csv: no such file",
         "user leads@sftp.example.com is locked",
         "100 % of 5 & more: it's down",
     ],
