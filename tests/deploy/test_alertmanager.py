@@ -175,7 +175,7 @@ def test_what_others_have_named_is_neither_a_mention_nor_a_link(
 ) -> None:
     """Of the kind: whatever of an alert is not ours goes into a text that Slack reads as markup."""
     hostile = "<!channel> <https://evil.example|Runbook>"
-    words = "‹!channel› ‹https: //evil.example|Runbook›"
+    words = "(!channel) (https: //evil.example|Runbook)"
     one = alert(1)
     one["labels"]["sftp_host"] = hostile
     one["annotations"] |= dict.fromkeys(("summary", "description", "impact"), hostile)

@@ -168,7 +168,7 @@ def _quoted(text: str, token: str) -> str:
     """Return words about a test as they may stand between quotation marks, without secrets."""
     # Redacted before it is cut short; the first cut is for the time that a megabyte would cost.
     kept = _LOGIN.sub(r"\1\2\4<secret>", clean(redact(text[:8192], token), 1024))
-    return clean(plain(kept).replace('"', "'").replace("‹secret›", "<secret>"), 200)
+    return clean(plain(kept).replace('"', "'").replace("(secret)", "<secret>"), 200)
 
 
 def read(

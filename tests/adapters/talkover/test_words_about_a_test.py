@@ -87,16 +87,17 @@ def test_what_is_neither_markup_nor_secret_stays_as_it_is(plain: str) -> None:
 
 
 MARKUP = {
-    "<!channel> down": "‹!channel› down",
-    "<https://evil.example|Runbook>": "‹https: //evil.example|Runbook›",
+    "<!channel> down": "(!channel) down",
+    "<https://evil.example|Runbook>": "(https: //evil.example|Runbook)",
     "see https://evil.example/fix": "see https: //evil.example/fix",
     "[Runbook](https://evil.example)": "[Runbook] (https: //evil.example)",
     "![](//evil.example/pixel)": "![] (//evil.example/pixel)",
+    "[Runbook]<https://evil.example>": "[Runbook] (https: //evil.example)",
     "@everyone @here: help": "@ everyone @ here: help",
-    "<b>bold</b><script>alert(1)</script>": "‹b›bold‹/b›‹script›alert(1)‹/script›",
+    "<b>bold</b><script>alert(1)</script>": "(b)bold(/b)(script)alert(1)(/script)",
     'no", since 1970; all is well: "': "no', since 1970; all is well: '",
     "`rm -rf /`": "'rm -rf /'",
-    "sftp > put": "sftp › put",
+    "sftp > put": "sftp ) put",
 }
 
 
