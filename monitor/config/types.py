@@ -195,11 +195,13 @@ CampaignStatusName = Annotated[str, one_of("draft", "active", "paused", "complet
 ImportScheduleName = Annotated[str, one_of("hourly", "daily", "manual")]
 ApiUrl = Annotated[str, _url(f.api_url, "an https URL")]
 WebUrl = Annotated[str, _url(lambda text: f.url(text).rstrip("/"))]
-AlertmanagerUrl = Annotated[str, _url(lambda text: f.url(text, "fragment", "query").rstrip("/"))]
+AlertmanagerUrl = Annotated[
+    str, _url(lambda text: f.url(text, "fragment", "query").rstrip("/"), show=f.shown_url)
+]
 # http to any host: receivers are mostly inside, and what they get is signed, not secret.
 ReceiverUrl = Annotated[
     str,
-    _url(lambda text: f.url(text, "fragment"), show=lambda url: f"{f.origin(url)}/<secret>"),
+    _url(lambda text: f.url(text, "fragment"), show=f.shown_url),
 ]
 RunbookUrl = Annotated[str, Key(f.runbook_url, "a URL with {rule} in it", _STRING)]
 _PORT = {**_STRING, "pattern": ":[0-9]{1,5}$"}
