@@ -78,6 +78,23 @@ def test_fault_17_a_terminal_is_safe_from_what_the_api_says() -> None:
     assert shown(event).isprintable()
 
 
+NAMES = {
+    "Retail leads": "Retail leads",
+    "Größe L & M – 2026": '"Größe L & M – 2026"',
+    "<!channel> <https://evil.example|Runbook>": '"<!channel> <https://evil.example|Runbook>"',
+    "x (good.example): all is well": '"x (good.example): all is well"',
+    'x" (good.example): all is well "': r'"x\" (good.example): all is well \""',
+    "x\\": r'"x\\"',
+}
+
+
+@pytest.mark.parametrize(("name", "read"), NAMES.items())
+def test_no_name_and_no_host_passes_for_the_words_around_it(name: str, read: str) -> None:
+    """Of the kind: a text of others in a line that people read by its punctuation."""
+    line = shown(replace(FIRING, campaign_name=name, sftp_host=name))
+    assert f" production/{read} ({read}): last test 31 d ago" in line
+
+
 async def test_where_an_event_waited_the_last_line_is_ended_first_as_it_may_be_torn() -> None:
     lines = Lines()
     sink = a_log_sink(lines.write, LINKS, for_people=False)
