@@ -122,20 +122,16 @@ class HttpClient:
         return session
 
 
-class NotSentError(OSError):
-    """There was no connection, so that nothing was sent."""
-
-
 async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
     """Return the status and the body of one request, over a connection of its own.
 
-    `how` is as for `exchange`. Raises OSError where no answer came whole, NotSentError where nobody
-    can have had the request; neither names a URL.
+    `how` is as for `exchange`. Raises OSError where no answer came whole; it names no URL, and is a
+    ConnectionError where nothing was sent.
     """
     async with aclosing(HttpClient()) as client:
         answer = await client.exchange(method, url, **how)
     if isinstance(answer.body, PollError):
-        raise (NotSentError if answer.body.reason in NOT_SENT else OSError)(answer.body.detail)
+        raise (ConnectionError if answer.body.reason in NOT_SENT else OSError)(answer.body.detail)
     return answer.status, answer.body
 
 

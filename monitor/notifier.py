@@ -1,8 +1,7 @@
 """Deliver events from the outbox to each sink, in order, at least once.
 
 An event is delivered after its COMMIT, and the sink's cursor is moved after that: a crash repeats
-at most one. A sink that can be read back says whether it has it; to others it goes again, marked,
-as does one that a receiver may have taken without saying so.
+at most one. A sink that can be read back says whether it has it; to others it goes again, marked.
 """
 
 import asyncio
@@ -33,8 +32,7 @@ class SinkWorker:
         self._sink, self._store, self._failed = sink, store, failed
         self._woken = asyncio.Event()
         self._woken.set()  # what waits from before goes first
-        self._failing = self._finishing = False
-        self._uncertain = False  # whether the sink may have the event that is being delivered
+        self._failing = self._finishing = self._uncertain = False
         # More than the first only if the disk failed before the crash, and kept the cursor back.
         self._perhaps_had = store.add_sink(self.name, self._woken.set)
 
@@ -75,6 +73,7 @@ class SinkWorker:
                 await self._store.flush()
 
     async def _deliver(self, event: Event) -> None:
+        """Try once to deliver an event, marked where the sink may have it."""
         try:
             await self._sink.deliver(replace(event, redelivery=self._uncertain))
         except UncertainDeliveryError:

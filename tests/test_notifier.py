@@ -122,7 +122,7 @@ def test_a_sink_that_fails_is_tried_again_and_nothing_overtakes(path: Path) -> N
         ("unn", [False, True, True, True, False]),
     ],
 )
-def test_what_a_receiver_may_have_taken_is_marked_from_then_on(
+def test_fault_42_what_a_receiver_may_have_taken_is_marked_from_then_on(
     path: Path, errors: str, marked: list[bool]
 ) -> None:
     """Of the kind: a try with an unknown outcome, whether it ended with a process or within it."""

@@ -150,11 +150,6 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def shown_url(url: str) -> str:
-    """Return a URL as it is shown: what is behind its origin, if anything, may be a secret."""
-    return origin(url) if url == origin(url) else f"{origin(url)}/<secret>"
-
-
 LABEL_NAME_PATTERN = "^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"
 # Names that no label of the operator's may have; a test reads them from the files in deploy/.
 RESERVED_LABELS = {*EVENT_FIELDS} | {

@@ -1,6 +1,5 @@
 """Words for people and machines: what the API says reaches no log and no page but by `clean`."""
 
-import json
 import re
 import unicodedata
 from datetime import UTC, datetime
@@ -46,11 +45,6 @@ def redact_echo(text: str, secret: str) -> str:
 def plain(text: str) -> str:
     """Return text of others in which no chat, mail or web page finds markup, mention or link."""
     return _JOINTS.sub(" ", text.translate(_BRACKETS))
-
-
-def quoted(text: str, bare: str) -> str:
-    """Return text as it is where it matches `bare`, else in quotes: it is no word of ours."""
-    return text if re.fullmatch(bare, text) else json.dumps(text, ensure_ascii=False)
 
 
 def rfc3339(at: Instant, *, milliseconds: bool = False) -> str:

@@ -76,7 +76,9 @@ def test_for_people_a_line_has_no_braces(stream: Stream) -> None:
 
 
 @pytest.mark.usefixtures("reset")
-def test_for_people_a_value_that_is_not_one_plain_word_is_in_quotes(stream: Stream) -> None:
+def test_fault_21_for_people_a_value_that_is_not_one_plain_word_is_in_quotes(
+    stream: Stream,
+) -> None:
     """Of the kind: a text of others in a line that people read by its punctuation."""
     _configure(stream, "console")
     values = {

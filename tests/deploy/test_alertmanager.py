@@ -170,7 +170,7 @@ def test_what_is_at_stake_stands_with_its_campaign_while_it_fires(tmp_path: Path
 
 
 @pytest.mark.parametrize("template", ["title", "text"])
-def test_what_others_have_named_is_neither_a_mention_nor_a_link(
+def test_fault_21_what_others_have_named_is_neither_a_mention_nor_a_link(
     tmp_path: Path, template: str
 ) -> None:
     """Of the kind: whatever of an alert is not ours goes into a text that Slack reads as markup."""

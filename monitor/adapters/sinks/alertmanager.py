@@ -27,8 +27,6 @@ from monitor.serialize import Links
 SEND_ENDS_FOR: Seconds = 15 * MINUTE
 """How long an end is sent again."""
 
-API = "/api/v2/alerts"
-
 BATCH = 256
 """Alerts in one request."""
 
@@ -47,7 +45,8 @@ class AlertmanagerSink:
 
     def __init__(self, url: str, context: SinkContext) -> None:
         """Send to the Alertmanager at `url`."""
-        self._url = f"{url}{API}"
+        self._url = f"{url}/api/v2/alerts"
+        self._secret = urlsplit(url).path
         self._context = context
         # By its labels, which are an alert's identity: since when it is over, and its level.
         self._over: dict[str, tuple[Instant, PostableAlert]] = {}
@@ -118,8 +117,7 @@ class AlertmanagerSink:
         # Alertmanager takes those that are valid, and says of the others what is wrong. Any other
         # text is a proxy's, which may repeat the URL; its path may be a secret.
         if status == 400:
-            said = redact(text, urlsplit(self._url).path.removesuffix(API))
-            raise PermanentDeliveryError(f"{why}: {clean(said, 200)}")
+            raise PermanentDeliveryError(f"{why}: {clean(redact(text, self._secret), 200)}")
         if not 200 <= status < 300:
             raise OSError(why)
 

@@ -8,11 +8,8 @@ from functools import partial
 from monitor.adapters.sinks import Sink, SinkContext
 from monitor.config.model import Log
 from monitor.core.model import Event, EventStatus
-from monitor.core.text import clean, quoted, rfc3339
-from monitor.serialize import EventRecord, event_line, record_of
-
-# Nothing in it can pass for the end of a name or of a host.
-_BARE = r"[\w .&'+…-]*"
+from monitor.core.text import clean, rfc3339
+from monitor.serialize import EventRecord, event_line, quoted, record_of
 
 
 def sinks_of(log: Log, context: SinkContext) -> list[Sink]:
@@ -33,9 +30,9 @@ def to_text(event: EventRecord) -> str:
     """Return the event as one line for people, without its time."""
     over = event.status is EventStatus.RESOLVED
     loud = "resolved" if over else f"{event.status.value} {event.severity.value}"
-    who = quoted(clean(event.campaign_name or event.campaign_id or "", 60), _BARE)
-    where = f"{event.environment}/{who}" if who else event.environment
-    host = f" ({quoted(clean(event.sftp_host, 60), _BARE)})" if event.sftp_host else ""
+    who = clean(event.campaign_name or event.campaign_id or "", 60)
+    where = f"{event.environment}/{quoted(who)}" if who else event.environment
+    host = f" ({quoted(clean(event.sftp_host, 60))})" if event.sftp_host else ""
     why = f" [{event.reason}{f' by {event.muted_by}' if event.muted_by else ''}]" if over else ""
     since = "" if event.since is None or over else f", since {rfc3339(event.since)}"
     impact = f"; {clean(event.impact, 120)}" if event.impact and not over else ""

@@ -11,17 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from monitor import __version__
-from monitor.adapters.sinks import (
-    PermanentDeliveryError,
-    Sink,
-    SinkContext,
-    UncertainDeliveryError,
-)
+from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext, UncertainDeliveryError
 from monitor.config import SecretError, origin
 from monitor.config.model import Webhook
 from monitor.core.model import Event, Seconds
 from monitor.core.text import clean
-from monitor.http import NotSentError, request_once
+from monitor.http import request_once
 from monitor.serialize import event_line
 
 WITHIN: Seconds = 10.0
@@ -57,11 +52,9 @@ async def _deliver(webhook: Webhook, context: SinkContext, event: Event) -> None
     what = f"{origin(webhook.url)} answered {status}"
     if status in REFUSED:
         raise PermanentDeliveryError(what)
-    # Behind a proxy's 502, or a fault after it was taken, the event may be there.
-    if status >= 500:
-        raise UncertainDeliveryError(what)
     if not 200 <= status < 300:
-        raise OSError(what)
+        # A fault after it was taken, or behind a proxy, is a 5xx too.
+        raise (UncertainDeliveryError if status >= 500 else OSError)(what)
 
 
 async def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
@@ -76,6 +69,6 @@ async def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, 
     try:
         status, answer = await request_once("POST", url, **how, **parts)
     except OSError as error:
-        kind = OSError if isinstance(error, NotSentError) else UncertainDeliveryError
+        kind = OSError if isinstance(error, ConnectionError) else UncertainDeliveryError
         raise kind(f"{origin(url)}: {clean(str(error), 200)}") from None
     return status, answer.decode("utf-8", "replace")

@@ -112,7 +112,7 @@ def test_the_annotations_say_what_where_since_when_and_what_to_do() -> None:
     }
 
 
-def test_the_annotations_make_nothing_of_the_words_of_others() -> None:
+def test_fault_21_the_annotations_make_nothing_of_the_words_of_others() -> None:
     hostile = "<!channel> <https://evil.example|Runbook> @all"
     words = "(!channel) (https: //evil.example|Runbook) @ all"
     event = replace(FIRING, campaign_name=hostile, sftp_host=hostile, summary=hostile)
@@ -374,7 +374,9 @@ async def test_one_bad_alert_does_not_take_the_others_down_and_what_was_answered
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 404, 500, 502, 503])
-async def test_what_is_secret_in_its_path_is_not_repeated(story: Story, status: int) -> None:
+async def test_fault_38_what_is_secret_in_its_path_is_not_repeated(
+    story: Story, status: int
+) -> None:
     """Of the kind: a receiver whose URL is its password, behind a proxy that quotes the URL."""
     story.show("c-1")
     async with receiver(status) as to:

@@ -68,7 +68,7 @@ HOSTILE = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("asked", ["", "&format=html", "&format=text", "&format=markdown"])
-async def test_a_mail_reads_alike_in_all_of_its_parts_whatever_others_have_named(
+async def test_fault_21_a_mail_reads_alike_in_all_of_its_parts_whatever_others_have_named(
     tmp_path: Path, asked: str
 ) -> None:
     """Of the kind: a service that sends another format than text takes our text for that format."""
@@ -107,7 +107,7 @@ class Rendered(HTMLParser):
         self._text += data.replace("\n", " ").strip(" ").replace("\xa0", " ")
 
 
-def test_no_service_finds_a_link_or_a_mention_in_the_words_of_others() -> None:
+def test_fault_21_no_service_finds_a_link_or_a_mention_in_the_words_of_others() -> None:
     hostile = {"campaign_name": HOSTILE, "sftp_host": HOSTILE, "summary": HOSTILE}
     title, body = to_text(replace(TOLD, **hostile), LINKS)
     for text in (title, body.replace(LINKS.runbook_url.replace("{rule}", TOLD.rule), "")):

@@ -114,7 +114,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-async def test_a_receiver_that_dies_before_it_has_answered_may_have_taken_the_event(
+async def test_fault_42_a_receiver_that_dies_before_it_has_answered_may_have_taken_the_event(
     secret: Path, answer: bytes
 ) -> None:
     came = list[bytes]()
