@@ -54,9 +54,9 @@ def _send(service: Apprise, links: Links, event: Event) -> None:
     kind = "failure" if event.severity is Severity.CRITICAL else event.severity.value
     over = event.status is EventStatus.RESOLVED
     title, body = to_text(event, links)
+    said = "success" if over else kind
     # Without the format a service that sends HTML takes text for it: mail shows one long line.
-    how = {"notify_type": "success" if over else kind, "body_format": "text"}
-    if not sender.notify(title=title, body=body, **how):
+    if not sender.notify(title=title, body=body, notify_type=said, body_format="text"):
         raise UncertainDeliveryError("the service was not reached, or refused the message")
 
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,7 @@ class Rendered(HTMLParser):
 
 
 def test_fault_21_no_service_finds_a_link_or_a_mention_in_the_words_of_others() -> None:
-    hostile = {"campaign_name": HOSTILE, "sftp_host": HOSTILE, "summary": HOSTILE}
+    hostile: dict[str, Any] = dict.fromkeys(("campaign_name", "sftp_host", "summary"), HOSTILE)
     title, body = to_text(replace(TOLD, **hostile), LINKS)
     for text in (title, body.replace(LINKS.runbook_url.replace("{rule}", TOLD.rule), "")):
         assert not re.search(r"[<>]|evil.*://|\]\(|(?<!\w)@\w", text.replace("https://monitor", ""))
