@@ -24,6 +24,7 @@ from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from httpx_aiohttp import AiohttpTransport
 
 from monitor.core.model import PollError, Reason, Seconds
+from monitor.core.outcomes import NOT_SENT
 from monitor.tls import client_context
 
 # What each type means, in words of ours where its own say too much or too little. httpx's classes
@@ -124,12 +125,13 @@ class HttpClient:
 async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
     """Return the status and the body of one request, over a connection of its own.
 
-    `how` is as for `exchange`. Raises OSError where no answer came whole; it names no URL.
+    `how` is as for `exchange`. Raises OSError where no answer came whole; it names no URL, and is a
+    ConnectionError where nothing was sent.
     """
     async with aclosing(HttpClient()) as client:
         answer = await client.exchange(method, url, **how)
     if isinstance(answer.body, PollError):
-        raise OSError(answer.body.detail)
+        raise (ConnectionError if answer.body.reason in NOT_SENT else OSError)(answer.body.detail)
     return answer.status, answer.body
 
 

@@ -5,6 +5,7 @@ API and OpenAPI have; an alert event is an `EventRecord` in each of them.
 """
 
 import json
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
@@ -133,6 +134,11 @@ def _readers(of: Any) -> Mapping[Any, _Convert]:
         Literal: lambda word, _: of[of.index(word)],
         type: plain,
     }
+
+
+def quoted(text: str) -> str:
+    """Return text in quotes, unless it is one word that passes for nothing around it."""
+    return text if re.fullmatch(r"[^\s\"=()<>]+", text) else json.dumps(text, ensure_ascii=False)
 
 
 class Schemas:
