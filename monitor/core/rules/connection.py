@@ -75,7 +75,8 @@ class ChangedUntested(ConfigRule, alertname="SftpChangedUntested"):
             for name, (was, by_now) in zip(CONNECTION, pairs, strict=True)
             if was != by_now
         }
-        if inputs.testing.wanted and not inputs.testing.held:
+        on = inputs.target.muted_status is None and inputs.target.tests.covers(config)
+        if on and not inputs.testing.held:
             return healthy("the connection has changed, and is about to be tested", changes)
         since = inputs.dated(last_known.untested_since)
         words = ", ".join(name.replace("_", " ") for name in changes)
