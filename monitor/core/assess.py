@@ -121,7 +121,7 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     """Decide what an observation at `now` of ours means; `environment_alert` mutes `unreadable`."""
     status, ours = before.after(observation, now), None
     if isinstance(observation, SftpConfig) and status.error is None and testing.guards is not None:
-        tested = Tested(status=status, settings=target.tests, now=now, ahead=ahead[0])
+        tested = Tested(status, target, now, ahead[0])
         if len(ahead) > 1:  # whose clock is right nobody knows
             tested = _by_order(before, tested, observation)
         tests, guards = _with_record(before, tested, observation, testing.guards)

@@ -29,7 +29,6 @@ from monitor.polling.runner import TestRunner
 from monitor.polling.settings import Api, Connection, Settings
 from monitor.polling.spending import Spending
 from monitor.polling.tester import Tester
-from monitor.polling.view import snapshot_of
 
 NOTHING = PollError(Reason.INTERNAL_ERROR)  # in place of an observation, for a page of a listing
 
@@ -110,7 +109,7 @@ class Poller:
     def snapshot(self) -> EnvironmentSnapshot:
         """Return this environment as it is known now."""
         due = None if self.state.status.breaker_open else self._queue.next_due()
-        return snapshot_of(self.tester, due)
+        return self.state.snapshot(due, self.tester.planned, self.tester.suspended)
 
     async def run(self, *, by_itself: bool = True) -> None:
         """Poll for ever, or what is asked for alone; cancelled, it settles what it has spent."""

@@ -163,7 +163,7 @@ def end_round(tester: Tester) -> None:
     if tests.round_over or tests.on_since is None:
         return
     for key, entry in state.entries.items():
-        tested, last, hold = tester.tested(key), entry.status.tests.last, tester.holds.get(key)
+        tested, last, planned = tester.tested(key), entry.status.tests.last, tester.planned.get(key)
         if entry.status.polled_at is None:
             return
         if not tested.wanted:
@@ -172,7 +172,7 @@ def end_round(tester: Tester) -> None:
             counts[last.result.value] += 1
         elif tested.config is not None and tested.recorded_at >= tests.on_since:
             counts["passed" if tested.config.last_test_success else "failed"] += 1
-        elif hold is not None and hold.until is None:
+        elif planned is not None and planned.hold is not None and planned.hold.until is None:
             counts["held_back"] += 1
         else:
             return

@@ -3,7 +3,7 @@
 Synchronous, as the environment's state is: between a look at a guard and its use nothing awaits.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import structlog
@@ -21,7 +21,6 @@ from monitor.core.attempt import (
 from monitor.core.connection_tests import Plan, Tested, plan, probe
 from monitor.core.guards import (
     EnvironmentTests,
-    Guard,
     Guards,
     Hold,
     NotRun,
@@ -30,7 +29,7 @@ from monitor.core.guards import (
 )
 from monitor.core.model import HOUR, Event, Observation, Seconds, SftpConfig
 from monitor.core.outcomes import Step
-from monitor.core.rule import Testing
+from monitor.core.rule import NO_TESTS, Testing
 from monitor.core.snapshot import Entry
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import rfc3339
@@ -46,7 +45,7 @@ log = structlog.get_logger()
 
 
 class Tester:
-    """The connection tests of one environment; `holds` says of which campaigns what holds them."""
+    """The connection tests of one environment; `planned` is the next one of each campaign."""
 
     __test__ = False  # no test case of pytest's
 
@@ -57,7 +56,7 @@ class Tester:
         count: Callable[[Attempt], None] = lambda _: None,
     ) -> None:
         """Test under `book`'s guards, which all environments share; `count` takes what ended."""
-        self.holds: dict[str, Hold] = {}
+        self.planned: dict[str, Plan] = {}
         self.under_way: Attempt | None = None
         self._probed: str | None = None
         self.state, self._book, self._count = state, book, count
@@ -74,38 +73,42 @@ class Tester:
 
     def tested(self, key: str) -> Tested:
         """Return what a campaign's tests depend on now."""
-        now = self.state.now()
-        return self.state.entries[key].tested(now, clock.ahead(self.state.status, now)[0])
+        entry, now = self.state.entries[key], self.state.now()
+        return Tested(entry.status, entry.target, now, clock.ahead(self.state.status, now)[0])
+
+    @property
+    def suspended(self) -> Suspension | None:
+        """What suspends tests here; None: nothing does."""
+        return self._book.suspended(self.state.settings.environment.base_url)
 
     def guards(self, config: SftpConfig | None) -> Guards:
         """Return all that may hold back a test of this config."""
-        tests, url = self.state.status.tests, self.state.settings.environment.base_url
-        suspended = self._book.suspended(url)
+        guards = Guards(environment=self.state.status.tests, suspended=self.suspended)
         if config is None:
-            return Guards(environment=tests, suspended=suspended)
+            return guards
         login, host = self._book[login_of(config)], self._book[server_of(config)]
-        return Guards(login=login, host=host, environment=tests, suspended=suspended)
+        return replace(guards, login=login, host=host)
 
     def plan(self, key: str) -> Plan | None:
-        """Return when a campaign's next test may go out, and keep what holds it back."""
-        self.holds.pop(key, None)
+        """Return when a campaign's next test may go out, and keep that for who shows it."""
+        self.planned.pop(key, None)
         entry = self.state.entries[key]
         if not entry.target.tests.enabled or self.state.status.breaker_open:
             return None
         tested = self.tested(key)
-        planned = plan(tested, self.guards(tested.config))
-        busy = self._busy(tested)
-        if planned is not None and busy is not None and planned.hold is None:
-            at = max(planned.at or 0.0, busy.until or 0.0)
-            planned = planned._replace(at=at, hold=busy)
-        if planned is not None and planned.hold is not None:
-            self.holds[key] = planned.hold
-            if planned.hold.reason is Reason.SUSPENDED:
-                # When that is over each waits for its own minute: see `decided`.
-                planned = planned._replace(at=None)
-        if key == self._probed and self._may_probe([key]) is not None:
-            planned = Plan(tested.now, Trigger.PROBE)
-        return planned
+        probed = key == self._probed and self._may_probe([key]) is not None
+        found = plan(tested, self.guards(tested.config))
+        found = Plan(tested.now, Trigger.PROBE) if probed else found
+        if found is None:
+            return None
+        busy = self._busy(tested) if found.hold is None else None
+        if busy is not None:
+            found = found._replace(at=max(found.at or 0.0, busy.until or 0.0), hold=busy)
+        if found.hold is not None and found.hold.reason is Reason.SUSPENDED:
+            # When that is over each waits for its own minute: see `decided`.
+            found = found._replace(at=None)
+        self.planned[key] = found
+        return found
 
     def _busy(self, tested: Tested) -> Hold | None:
         """Return what holds tests back while another one is under way."""
@@ -132,21 +135,17 @@ class Tester:
 
     def for_rules(self, key: str, seen: Observation) -> Testing:
         """Return where a campaign's tests stand, for the decision on what was just seen."""
-        entry = self.state.entries.get(key)
+        entry, on = self.state.entries.get(key), self.state.settings.tests_on
         if entry is None or not isinstance(seen, SftpConfig):
-            return Testing()
-        if not (self.state.settings.tests_on or entry.status.tests.attempts):
-            return Testing()
-        settings, guards, hold = entry.target.tests, self.guards(seen), self.holds.get(key)
-        now = self.state.now()
-        held = hold is not None and (hold.until is None or hold.until > now + HELD)
-        return Testing(
-            wanted=settings.covers(seen) and entry.target.muted_status is None,
-            held=hold.why if hold is not None and held else "",
-            same_login=self._book.campaigns_on(login_of(seen)) if guards.login.fails else 0,
-            since=guards.environment.on_since,
-            guards=guards,
-        )
+            return NO_TESTS
+        if not (on or entry.status.tests.attempts):
+            return NO_TESTS
+        guards, planned, held = self.guards(seen), self.planned.get(key), ""
+        if planned is not None and planned.hold is not None:
+            until = planned.hold.until
+            held = planned.hold.why if until is None or until > self.state.now() + HELD else ""
+        same_login = self._book.campaigns_on(login_of(seen)) if guards.login.fails else 0
+        return Testing(held=held, same_login=same_login, guards=guards)
 
     def decided(
         self, before: EnvironmentStatus, was: Entry, entry: Entry, guards: Guards | None
@@ -187,11 +186,6 @@ class Tester:
         if self.state.status.tests.suspended is not None:
             self.put_environment(self.state.status.tests.resumed(self.state.now()))
             log.warning("tests_resumed", environment=self.state.name, by=by)
-
-    def known_guards(self) -> tuple[Mapping[str, Guard], Suspension | None]:
-        """Return all guards, and what suspends tests here, for a snapshot."""
-        base_url = self.state.settings.environment.base_url
-        return self._book.all(), self._book.suspended(base_url)
 
     def begin(self, key: str) -> Step | None:
         """Take all that a test needs, if one is due now, and have it stored; None: none is."""
