@@ -25,9 +25,8 @@ from monitor.core.model import (
 from monitor.core.schedule import DueQueue, NextPoll, Priority, next_poll, next_probe
 from monitor.core.snapshot import EnvironmentSnapshot
 from monitor.polling.environment_state import LISTING, EnvironmentState
-from monitor.polling.runner import TestRunner
+from monitor.polling.runner import Spending, TestRunner
 from monitor.polling.settings import Api, Connection, Settings
-from monitor.polling.spending import Spending
 from monitor.polling.tester import Tester
 
 NOTHING = PollError(Reason.INTERNAL_ERROR)  # in place of an observation, for a page of a listing

@@ -22,8 +22,8 @@ from monitor.core.rule import (
     unknown,
     unread,
 )
-from monitor.core.status import CONNECTION, Alert, values_of
-from monitor.core.text import rfc3339, span
+from monitor.core.status import Alert, changes_of, values_of
+from monitor.core.text import arrow, rfc3339, span
 
 
 @campaign_rule
@@ -115,12 +115,8 @@ class ChangedUntested(ConfigRule, alertname="SftpChangedUntested"):
         last_known = inputs.last_known
         if last_known.untested_since is None:
             return healthy("the connection has not changed since its last passed test")
-        pairs = zip(last_known.passed_for, values_of(config), strict=True)
-        changes = {
-            name: f"{was or 'nothing'} → {by_now or 'nothing'}"
-            for name, (was, by_now) in zip(CONNECTION, pairs, strict=True)
-            if was != by_now
-        }
+        differ = changes_of(last_known.passed_for, values_of(config))
+        changes = {name: arrow(pair) for name, pair in differ.items()}
         on = inputs.target.muted_status is None and inputs.target.tests.covers(config)
         if on and not inputs.testing.held:
             return healthy("the connection has changed, and is about to be tested", changes)
