@@ -202,15 +202,14 @@ class CampaignTests:
 
         `passed_at` is the last passed test on record, `after` what lies between two at least.
         """
-        since, until = passed_at or 0.0, failed.at - after + SAME_TEST
-        before = (one for one in self.attempts if one.result is Result.FAILED and one.at <= until)
-        return failed.counts_at_once or any(since < (one.tested_at or 0.0) for one in before)
+        until = failed.at - after + SAME_TEST
+        before = self.failed_since(passed_at)
+        return failed.counts_at_once or any(one.at <= until for one in before)
 
-    def failing_since(self, passed_at: Instant | None) -> Instant | None:
-        """Return when the first of the tests failed that failed since the last passed one."""
-        since = passed_at or 0.0
-        failed = (one.tested_at or 0.0 for one in self.attempts if one.result is Result.FAILED)
-        return min((at for at in failed if at > since), default=None)
+    def failed_since(self, passed_at: Instant | None) -> list[Attempt]:
+        """Return the tests that failed since the last passed one on record, the newest last."""
+        failed = (one for one in self.attempts if one.result is Result.FAILED)
+        return [one for one in failed if (one.tested_at or 0.0) > (passed_at or 0.0)]
 
     def redated(self, by: Seconds = 0.0, latest: Instant = float("inf")) -> "CampaignTests":
         """Return it with all instants of our clock redated; one may lie ahead by an hour."""

@@ -9,14 +9,7 @@ from typing import NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
-from monitor.core.attempt import (
-    Attempt,
-    Result,
-    TestSettings,
-    Trigger,
-    Window,
-    server_of,
-)
+from monitor.core.attempt import Attempt, Result, TestSettings, Trigger, Window, server_of
 from monitor.core.guards import EVERYBODY, PROBE_EVERY, EnvironmentTests, Guards, Hold
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, SftpConfig
 from monitor.core.rule import Target

@@ -184,20 +184,23 @@ class EnvironmentTests:
 
     def turned_away(self, campaign_id: str, status: int, now: Instant) -> "EnvironmentTests":
         """Return it after a 403, 404, 405 or 422 to a test; three in a row suspend tests."""
-        others = [key for key in self.refused if key != campaign_id]
-        refused, why = (*others, campaign_id), f"the API answers {status} to connection tests"
-        if len(refused) < REFUSALS or (self.suspended and self.suspended.lasts(now)):
-            return replace(self, refused=refused[-REFUSALS:])
-        return replace(self, refused=(), suspended=Suspension(why, now))
+        refused = (*(key for key in self.refused if key != campaign_id), campaign_id)[-REFUSALS:]
+        tests, why = replace(self, refused=refused), f"the API answers {status} to connection tests"
+        return tests if len(refused) < REFUSALS else tests._with_suspension(Suspension(why, now))
 
     def slowed(self, now: Instant, pause: Seconds) -> "EnvironmentTests":
         """Return it after a 429 to a test; the third within an hour suspends tests for a day."""
         limited = (*(at for at in self.limited if at > now - LIMITED_WITHIN), now)
         tests = replace(self, limited=limited, next_at=max(self.next_at, now + pause))
-        if len(limited) < LIMITED or (self.suspended and self.suspended.lasts(now)):
-            return tests
         why = f"{LIMITED} connection tests within an hour were answered 429"
-        return replace(tests, limited=(), suspended=Suspension(why, now, until=now + LIMITED_FOR))
+        harm = Suspension(why, now, until=now + LIMITED_FOR)
+        return tests if len(limited) < LIMITED else tests._with_suspension(harm)
+
+    def _with_suspension(self, suspended: Suspension) -> "EnvironmentTests":
+        """Return it suspended, unless it is so already, perhaps for longer."""
+        if self.suspended is not None and self.suspended.lasts(suspended.at):
+            return self
+        return replace(self, suspended=suspended, refused=(), limited=())
 
     def resumed(self, now: Instant) -> "EnvironmentTests":
         """Return it as tests begin anew: each campaign at its own minute, none at once."""

@@ -13,15 +13,7 @@ import structlog
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import Store
 from monitor.core.clock import ahead
-from monitor.core.model import (
-    Answer,
-    AnyAnswer,
-    Instant,
-    PageAnswer,
-    PollError,
-    Reason,
-    Seconds,
-)
+from monitor.core.model import Answer, AnyAnswer, Instant, PageAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, NextPoll, Priority, next_poll, next_probe
 from monitor.core.snapshot import EnvironmentSnapshot
 from monitor.polling.environment_state import LISTING, EnvironmentState

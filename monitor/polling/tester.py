@@ -10,23 +10,9 @@ import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import clock, outcomes
-from monitor.core.attempt import (
-    Attempt,
-    CampaignTests,
-    TestAnswer,
-    Trigger,
-    login_of,
-    server_of,
-)
+from monitor.core.attempt import Attempt, CampaignTests, TestAnswer, Trigger, login_of, server_of
 from monitor.core.connection_tests import Plan, Tested, plan, probe
-from monitor.core.guards import (
-    EnvironmentTests,
-    Guards,
-    Hold,
-    NotRun,
-    Reason,
-    Suspension,
-)
+from monitor.core.guards import EnvironmentTests, Guards, Hold, NotRun, Reason, Suspension
 from monitor.core.model import HOUR, Event, Observation, Seconds, SftpConfig
 from monitor.core.outcomes import Step
 from monitor.core.rule import NO_TESTS, Testing
@@ -63,7 +49,7 @@ class Tester:
 
     def configure(self) -> None:
         """Take that the environment has started, has other settings, or knows who is there."""
-        tests, now = self.state.status.tests, self.state.now()
+        now, tests = self.state.now(), self.state.status.tests
         if not self.state.settings.tests_on:
             # Switched off they are forgotten, a suspension with them.
             if not self.state.settings.knows_nobody_else:
@@ -97,8 +83,8 @@ class Tester:
             return None
         tested = self.tested(key)
         probed = key == self._probed and self._may_probe([key]) is not None
-        found = plan(tested, self.guards(tested.config))
-        found = Plan(tested.now, Trigger.PROBE) if probed else found
+        usual = plan(tested, self.guards(tested.config))
+        found = Plan(tested.now, Trigger.PROBE) if probed else usual
         if found is None:
             return None
         busy = self._busy(tested) if found.hold is None else None
@@ -151,10 +137,10 @@ class Tester:
         self, before: EnvironmentStatus, was: Entry, entry: Entry, guards: Guards | None
     ) -> None:
         """Take a decision on a campaign: what its record says of its login, and what changed."""
-        state, config = self.state, entry.status.last_known.config
-        now, changes = state.now(), entry.status.last_known.changes
-        if changes != was.status.last_known.changes:
-            note = outcomes.note_of_change(entry.status, changes[-1], entry.labels)
+        state, last_known = self.state, entry.status.last_known
+        now, config = state.now(), last_known.config
+        if last_known.changes != was.status.last_known.changes:
+            note = outcomes.note_of_change(entry.status, last_known.changes[-1], entry.labels)
             _log_note(note)
             state.save(Change(events=(note,)))
         if guards is not None and config is not None:
@@ -162,30 +148,29 @@ class Tester:
         if not state.settings.tests_on:
             return
         left = self._book.left.pop(state.settings.environment.base_url, None)
-        if left is not None and state.status.tests.suspended is None:
-            self.put_environment(replace(state.status.tests, suspended=left))
-        tests = state.status.tests
+        tests = replace(state.status.tests, suspended=state.status.tests.suspended or left)
         opened = (before.outage_at, before.rejected_at) if before.breaker_open else ()
         idle_since = min((at for at in opened if at is not None), default=now)
         every = state.settings.environment.resolved.tests.every
         if tests.suspended is not None and not tests.suspended.lasts(now):
-            self.put_environment(tests.resumed(now))
+            tests = tests.resumed(now)
         elif not state.status.breaker_open and now - idle_since >= every:
             # They could not run for so long: begin anew, each campaign at its own minute.
-            self.put_environment(replace(tests, on_since=now, round_over=False))
+            tests = replace(tests, on_since=now, round_over=False)
+        self.put_environment(tests)
 
-    def suspend(self, by: str) -> None:
-        """Have no test run any more, until `resume`; where tests are off there is none."""
-        if self.state.settings.tests_on:
-            suspended = Suspension("suspended by hand", self.state.now(), by=by)
-            self.put_environment(replace(self.state.status.tests, suspended=suspended))
-            log.warning("tests_suspended", environment=self.state.name, by=by)
-
-    def resume(self, by: str) -> None:
-        """End a suspension, whatever it was for; tests begin anew, each at its own minute."""
-        if self.state.status.tests.suspended is not None:
-            self.put_environment(self.state.status.tests.resumed(self.state.now()))
-            log.warning("tests_resumed", environment=self.state.name, by=by)
+    def switch(self, by: str, *, on: bool) -> None:
+        """End a suspension, whatever it was for, or have no test run any more until then."""
+        now, tests = self.state.now(), self.state.status.tests
+        if on and tests.suspended is not None:
+            after = tests.resumed(now)
+        elif not on and self.state.settings.tests_on:
+            after = replace(tests, suspended=Suspension("suspended by hand", now, by=by))
+        else:
+            return
+        self.put_environment(after)
+        what = "tests_resumed" if on else "tests_suspended"
+        log.warning(what, environment=self.state.name, by=by)
 
     def begin(self, key: str) -> Step | None:
         """Take all that a test needs, if one is due now, and have it stored; None: none is."""
@@ -233,26 +218,24 @@ class Tester:
         self._put(step)
         return step
 
-    def end(self, attempt: Attempt, answer: TestAnswer) -> Step:
-        """Take what came of a test; where it was none, the step's campaign has no such attempt."""
+    def end(self, attempt: Attempt, answer: TestAnswer) -> None:
+        """Take what came of a test; one that was none is forgotten."""
         self.under_way, state = None, self.state
         now, entry = state.now(), state.entries.get(attempt.campaign_id)
-        guards = replace(
-            self.guards(None), login=self._book[attempt.login], host=self._book[attempt.server]
-        )
+        login, host = self._book[attempt.login], self._book[attempt.server]
+        guards = replace(self.guards(None), login=login, host=host)
         tests = entry.status.tests if entry else CampaignTests().begun(attempt)
         if tests.last is not None and tests.last.ended_at is None:
             attempt = tests.last  # its instants have gone along with a step of our clock
         ahead = clock.ahead(state.status, now)[0]
         step = outcomes.end(Step(attempt, tests, guards), answer, now, ahead)
-        notes = tuple[Event, ...]()
-        if step.attempt.ended_at is not None and state.settings.tests_on:
+        over = step.attempt.ended_at is not None
+        if over and state.settings.tests_on:
             self._count(step.attempt)
-        if step.attempt.ended_at is not None and entry is not None:
-            notes = (outcomes.note_of_test(step.attempt, entry.labels),)
-            _log_note(notes[0])
+        notes = (outcomes.note_of_test(step.attempt, entry.labels),) if over and entry else ()
+        for note in notes:
+            _log_note(note)
         self._put(step, notes)
-        return step
 
     def _put(self, step: Step, notes: tuple[Event, ...] = ()) -> None:
         """Put in force and store what a test changes."""

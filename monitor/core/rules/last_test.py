@@ -89,9 +89,9 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
         after, passed_at = inputs.target.tests.confirm_after, inputs.last_known.last_passed_at
         if not tests.confirmed(ours, passed_at, after):
             return unknown(f"a test failed {when}, to be confirmed by another: {said}", evidence)
-        since, step = tests.failing_since(passed_at) or tested_at, NEXT_STEPS[kind_of(ours.cause)]
+        row, step = tests.failed_since(passed_at) or [ours], NEXT_STEPS[kind_of(ours.cause)]
         summary = f"last test failed {when}: {said}"
-        return unhealthy(summary, evidence, since=since, next_step=step)
+        return unhealthy(summary, evidence, since=row[0].tested_at, next_step=step)
 
 
 @campaign_rule
