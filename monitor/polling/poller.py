@@ -99,8 +99,10 @@ class Poller:
 
     def snapshot(self) -> EnvironmentSnapshot:
         """Return this environment as it is known now."""
-        due = None if self.state.status.breaker_open else self._queue.next_due()
-        return self.state.snapshot(due, self.tester.planned, self.tester.suspended)
+        tester, due, planned = self.tester, self._queue.next_due(), self.tester.planned
+        if self.state.status.breaker_open:
+            due, planned = None, {}
+        return self.state.snapshot(due, planned, tester.suspended)
 
     async def run(self, *, by_itself: bool = True) -> None:
         """Poll for ever, or what is asked for alone; cancelled, it settles what it has spent."""

@@ -169,6 +169,8 @@ class Tester:
         else:
             return
         self.put_environment(after)
+        for key in self.state.entries:
+            self.plan(key)  # so that who looks sees it at once
         what = "tests_resumed" if on else "tests_suspended"
         log.warning(what, environment=self.state.name, by=by)
 
