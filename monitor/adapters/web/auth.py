@@ -1,6 +1,5 @@
 """Who may come in: the web config file as it is now, basic authentication, and no other site."""
 
-import asyncio
 import hashlib
 import hmac
 import logging
@@ -8,15 +7,17 @@ import os
 import secrets
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import bcrypt
 from aiohttp import web
 
+from monitor.adapters.web.workers import Shared, Worker
 from monitor.config import Access
 
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -81,8 +82,8 @@ class BasicAuth:
     """Verifies passwords, one after the other in a thread: a hash takes 50 ms or more."""
 
     def __init__(self) -> None:
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="bcrypt")
-        self._key = os.urandom(32)
+        self.worker = Worker("bcrypt", web.HTTPTooManyRequests)
+        self._key, self._checking = os.urandom(32), Shared[bool]()
         self._verified: set[bytes] = set()
 
     async def require(self, request: web.Request, users: Mapping[str, str]) -> None:
@@ -105,20 +106,17 @@ class BasicAuth:
             return False
         # Keyed, so that a dump of our memory is nothing to try passwords on without bcrypt.
         pair = hashlib.blake2b(repr((name, hashed, password)).encode(), key=self._key).digest()
-        # Before the queue: whoever tries passwords must not hold up Prometheus.
+        # Before any work: whoever tries passwords must not hold up Prometheus.
         if pair in self._verified:
             return True
         highest = max(int(each.split("$")[2]) for each in users.values())
-        check = partial(self._check, pair, password, hashed, highest)
-        return await asyncio.get_running_loop().run_in_executor(self.thread, check)
-
-    def _check(self, pair: bytes, password: bytes, hashed: str | None, highest: int) -> bool:
-        # Whoever waited for the same pair need not have it hashed again.
-        if pair not in self._verified and matches(password, hashed, highest):
+        check = partial(matches, password, hashed, highest)
+        right = await self._checking.get(pair, lambda: self.worker.run(lambda: check))
+        if right:
             if len(self._verified) >= CACHED:
                 self._verified.clear()
             self._verified.add(pair)
-        return pair in self._verified
+        return right
 
 
 def matches(password: bytes, hashed: str | None, highest: int) -> bool:
@@ -131,6 +129,21 @@ def refuse_pages(request: web.Request) -> None:
     """Raise HTTPForbidden for what a page in a browser sends: of another site, for ours do not."""
     if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
         raise web.HTTPForbidden(text="a page in a browser may not ask for this")
+
+
+def refuse_other_names(request: web.Request, external_url: str | None) -> None:
+    """Raise HTTPMisdirectedRequest where a name was asked that may be made to lead here by anybody.
+
+    A browser believes a page of evil.example to ask its own server, wherever that name leads to by
+    now (DNS rebinding). Nobody else can say where addresses, `localhost` and our own URL lead.
+    """
+    name, own = _host_of(request.headers.get("Host", "")), _host_of(external_url or "")
+    try:
+        ip_address(name)
+    except ValueError:
+        if name not in {"", "localhost", own}:
+            text = "expected localhost, an address or the host of web.external_url as Host"
+            raise web.HTTPMisdirectedRequest(text=text) from None
 
 
 def users_of(request: web.Request, users: Mapping[str, str]) -> set[str]:
@@ -171,6 +184,15 @@ def key_beside(state: Path) -> Iterator[str]:
 def key_path(state: Path) -> Path:
     """Return where the key beside a state is."""
     return state.with_name(f"{state.name}.key")
+
+
+def _host_of(text: str) -> str:
+    """Return the host of a URL or of `host:port`; "?" where there is none to be read."""
+    try:
+        found = urlsplit(text if "//" in text else f"//{text}").hostname
+    except ValueError:
+        return "?"
+    return (found or "").removesuffix(".") if found or not text else "?"
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
