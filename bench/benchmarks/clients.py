@@ -13,6 +13,7 @@ import asyncio
 import gc
 import json
 import logging
+import os
 import re
 import socket
 import subprocess
@@ -110,8 +111,9 @@ class Server:
 async def server(campaigns: int) -> AsyncIterator[Server]:
     """Run a server that has answered once."""
     command = [sys.executable, "-m", "benchmarks.clients", "--serve", str(campaigns)]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs meanwhile
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
     ) as process:
         one = await asyncio.to_thread(Server, process)
         for _ in range(2):

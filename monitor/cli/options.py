@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
-from urllib.parse import quote
 
 import click
 import httpx
@@ -24,9 +23,6 @@ WITHIN: Seconds = 30.0
 ANSWER_MAX = 1024 * 1024 * 1024
 
 PATH = click.Path(path_type=Path)
-
-_PASSWORD_FILE = f"{__name__}.password_file"
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
@@ -54,33 +50,18 @@ output_format = click.option(
 )
 
 
-def daemon_url(command: _F) -> _F:
-    """Add `--url` of a daemon, and where the password for it is if the URL has none."""
-    about = "Ask the daemon that runs there, such as http://127.0.0.1:10022."
-    secret = "Has the password of the user that --url names."  # noqa: S105 - what it is for
-    whole = option("--url", about, show_envvar=True, callback=_whole_url)
-    eager = {"type": PATH, "is_eager": True, "expose_value": False, "callback": _note}
-    return whole(option("--url.password-file", secret, show_envvar=True, **eager)(command))
+def _whole_url(_: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    """Return a URL, out of a file where one is named, and with a scheme; may raise SecretError."""
+    if url and url.startswith("@"):
+        url = TokenSource(Path(url[1:])).read()
+    return url if not url or "://" in url else f"http://{url}"
 
 
-def _note(context: click.Context, _: click.Parameter, value: Path | None) -> None:
-    context.meta[_PASSWORD_FILE] = value
-
-
-def _whole_url(context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
-    """Return the URL with scheme and password; raises SecretError where that cannot be read."""
-    if not url:
-        return None
-    url = url if "://" in url else f"http://{url}"
-    if (file := context.meta.get(_PASSWORD_FILE)) is None:
-        return url
-    scheme, _, rest = url.partition("://")
-    user, at, host = rest.partition("@")
-    if not (user and at) or ":" in user:
-        expected = "expected a user and no password in --url, such as http://me@127.0.0.1:10022"
-        raise click.UsageError(f"--url.password-file: {expected}")
-    return f"{scheme}://{user}:{quote(TokenSource(file).read(), safe='')}@{host}"
-
+_ABOUT_URL = (
+    "Ask the daemon that runs there, such as 127.0.0.1:10022. @FILE: the file has the URL, with a "
+    "user and a password in it."
+)
+daemon_url = option("--url", _ABOUT_URL, show_envvar=True, callback=_whole_url)
 
 _LEVEL, _FORMAT = click.Choice(get_args(LogLevel)), click.Choice(get_args(LogFormat))
 _RUN_FLAGS: dict[str, tuple[Any, str]] = {

@@ -1,7 +1,7 @@
 """`--url`: its scheme, its variable, and a password that stands on no command line.
 
 The kind: what every command that asks a daemon shares. Tried: host and port, IPv6, a user in it,
-the variable, a file; a file without a user, with two passwords, that others can read.
+the variable, a file; one that others can read, that is not there, that is a folder.
 """
 
 import os
@@ -33,9 +33,9 @@ def url_of(*arguments: str | Path, **environ: str) -> str:
 
 
 @pytest.fixture
-def password(tmp_path: Path) -> Path:
-    path = tmp_path / "password"
-    path.write_text("a:b/c@d\n")
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "url"
+    path.write_text("me:a%3Ab@monitor.example:1/\n")
     path.chmod(0o600)
     return path
 
@@ -66,25 +66,17 @@ def test_the_flag_beats_the_variable() -> None:
     assert url_of("--url", "one:1", SFTP_MONITOR_URL="other:2") == "http://one:1"
 
 
-def test_a_password_comes_out_of_a_file(password: Path) -> None:
-    expected = "https://me:a%3Ab%2Fc%40d@monitor.example:1/"
-    file, url = ("--url.password-file", password), ("--url", "https://me@monitor.example:1/")
-    assert url_of(*file, *url) == url_of(*url, *file) == expected
-    given = {"SFTP_MONITOR_URL_PASSWORD_FILE": str(password)}
-    assert url_of(*url, **given) == expected
+def test_a_url_with_its_password_comes_out_of_a_file(file: Path) -> None:
+    expected = "http://me:a%3Ab@monitor.example:1/"
+    assert url_of("--url", f"@{file}") == url_of(SFTP_MONITOR_URL=f"@{file}") == expected
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:1", "me:first@127.0.0.1:1", "@127.0.0.1:1"])
-def test_a_password_for_nobody_or_for_whom_has_one_is_wrong_usage(url: str, password: Path) -> None:
-    with pytest.raises(click.UsageError, match="expected a user and no password in --url") as told:
-        url_of("--url", url, "--url.password-file", password)
-    assert "first" not in str(told.value)
-
-
-def test_a_file_that_others_can_read_or_that_is_not_there_is_refused(password: Path) -> None:
-    password.chmod(0o644)
+def test_a_file_that_others_can_read_or_that_is_not_there_is_refused(file: Path) -> None:
+    file.chmod(0o644)
     with pytest.raises(SecretError) as told:
-        url_of("--url", "me@127.0.0.1:1", "--url.password-file", password)
+        url_of("--url", f"@{file}")
     assert told.value.exit_code == os.EX_NOPERM
-    with pytest.raises(SecretError, match="cannot be read"):
-        url_of("--url", "me@127.0.0.1:1", "--url.password-file", password.with_name("none"))
+    assert "a%3Ab" not in str(told.value)
+    for other in (f"@{file}.none", "@"):
+        with pytest.raises(SecretError, match=r"cannot be read|is not a regular file"):
+            url_of("--url", other)

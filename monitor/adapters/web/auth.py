@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import logging
 import os
+import re
 import secrets
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import bcrypt
 from aiohttp import web
 
-from monitor.adapters.web.workers import Shared, Worker
+from monitor.adapters.web.workers import Worker
 from monitor.config import Access
 
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -83,7 +84,7 @@ class BasicAuth:
 
     def __init__(self) -> None:
         self.worker = Worker("bcrypt", web.HTTPTooManyRequests)
-        self._key, self._checking = os.urandom(32), Shared[bool]()
+        self._key = os.urandom(32)
         self._verified: set[bytes] = set()
 
     async def require(self, request: web.Request, users: Mapping[str, str]) -> None:
@@ -111,8 +112,7 @@ class BasicAuth:
             return True
         highest = max(int(each.split("$")[2]) for each in users.values())
         check = partial(matches, password, hashed, highest)
-        right = await self._checking.get(pair, lambda: self.worker.run(lambda: check))
-        if right:
+        if right := await self.worker.run(pair, lambda: check):
             if len(self._verified) >= CACHED:
                 self._verified.clear()
             self._verified.add(pair)
@@ -131,19 +131,20 @@ def refuse_pages(request: web.Request) -> None:
         raise web.HTTPForbidden(text="a page in a browser may not ask for this")
 
 
-def refuse_other_names(request: web.Request, external_url: str | None) -> None:
-    """Raise HTTPMisdirectedRequest where a name was asked that may be made to lead here by anybody.
+def refuse_names(request: web.Request, external_url: str | None) -> None:
+    """Raise HTTPMisdirectedRequest for a Host that may be somebody else's name, made to lead here.
 
-    A browser believes a page of evil.example to ask its own server, wherever that name leads to by
-    now (DNS rebinding). Nobody else can say where addresses, `localhost` and our own URL lead.
+    A browser takes us for the server of such a page (DNS rebinding), but never by an address,
+    localhost or the host of `external_url`.
     """
-    name, own = _host_of(request.headers.get("Host", "")), _host_of(external_url or "")
+    name = re.sub(r"\.?(:[0-9]*)?$", "", request.headers.get("Host", "").lower())
+    if name in {"", "localhost", urlsplit(external_url or "").hostname}:
+        return
     try:
-        ip_address(name)
+        ip_address(name.removeprefix("[").removesuffix("]"))
     except ValueError:
-        if name not in {"", "localhost", own}:
-            text = "expected localhost, an address or the host of web.external_url as Host"
-            raise web.HTTPMisdirectedRequest(text=text) from None
+        text = "expected localhost, an address or the host of web.external_url as Host"
+        raise web.HTTPMisdirectedRequest(text=text) from None
 
 
 def users_of(request: web.Request, users: Mapping[str, str]) -> set[str]:
@@ -184,15 +185,6 @@ def key_beside(state: Path) -> Iterator[str]:
 def key_path(state: Path) -> Path:
     """Return where the key beside a state is."""
     return state.with_name(f"{state.name}.key")
-
-
-def _host_of(text: str) -> str:
-    """Return the host of a URL or of `host:port`; "?" where there is none to be read."""
-    try:
-        found = urlsplit(text if "//" in text else f"//{text}").hostname
-    except ValueError:
-        return "?"
-    return (found or "").removesuffix(".") if found or not text else "?"
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -15,17 +15,12 @@ from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
 from monitor.adapters.web.api import ENDPOINTS, Endpoint, Program
-from monitor.adapters.web.auth import (
-    BasicAuth,
-    WebConfigReloader,
-    refuse_other_names,
-    refuse_pages,
-)
+from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, refuse_names, refuse_pages
 from monitor.adapters.web.commands import Commands
 from monitor.adapters.web.openapi import document
 from monitor.adapters.web.schemas import ErrorAnswer
 from monitor.adapters.web.serializers import status_page, text
-from monitor.adapters.web.workers import AGAIN, Shared, Worker
+from monitor.adapters.web.workers import AGAIN, Worker
 from monitor.core.model import Seconds
 from monitor.core.text import clean
 from monitor.serialize import to_json
@@ -54,7 +49,6 @@ class Handlers:
         # Two, so that Prometheus does not wait for somebody's large page.
         self._scrapes = Worker("scrape", web.HTTPServiceUnavailable)
         self._views = Worker("view", web.HTTPServiceUnavailable)
-        self._rendering, self._begun = Shared[bytes](), set[asyncio.Task[Any]]()
         self._sending: dict[web.StreamResponse, bytes] = {}
         style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
         self._fixed = {
@@ -79,8 +73,6 @@ class Handlers:
         """Let the threads end; nobody waits for them."""
         for worker in (self._auth.worker, self._scrapes, self._views):
             worker.close()
-        for begun in self._begun:
-            begun.cancel()
 
     def sent(self, response: web.StreamResponse) -> None:
         """Note that nothing more of this response is on its way."""
@@ -91,17 +83,11 @@ class Handlers:
         """Answer any request; whatever is raised becomes a status and one sentence."""
         try:
             if self._local:
-                refuse_other_names(request, self._program.external_url)
+                refuse_names(request, self._program.external_url)
             if not self._commands.proves(request):
                 await self._auth.require(request, self._config.access.users)
             await self._take_body(request)
-            if request.method != "POST":
-                return await handler(request)
-            # What was begun goes on to its end, whether or not the client waits for it.
-            begun = asyncio.ensure_future(handler(request))
-            self._begun.add(begun)
-            begun.add_done_callback(self._begun.discard)
-            return await asyncio.shield(begun)
+            return await handler(request)
         except web.HTTPException as error:
             kept = {"Allow", "WWW-Authenticate", "Retry-After"} & error.headers.keys()
             headers = {name: error.headers[name] for name in kept}
@@ -132,16 +118,14 @@ class Handlers:
     async def _made(
         self,
         request: web.Request,
-        begin: Callable[[], Callable[[], bytes]],
+        begin: Callable[[], Callable[[], Any]],
         content_type: str,
         *what: Any,
         by: Worker | None = None,
     ) -> web.Response:
-        """Answer with what `begin`, on the loop, returns the making of: one for all who ask."""
         zipped = _accepts_gzip(request)
-
-        make = partial((by or self._views).run, lambda: partial(_render, begin(), zipped))
-        body = await self._rendering.get((request.path, zipped, *what), make)
+        key, render = (request.path, zipped, *what), lambda: partial(_render, begin(), zipped)
+        body = await (by or self._views).run(key, render)
         sending = {id(one): len(one) for one in self._sending.values() if one is not body}
         if len(sending) > 2 and sum(sending.values()) + len(body) > SENDING_BYTES:
             raise web.HTTPServiceUnavailable(text="too much is on its way", headers=AGAIN)
@@ -151,11 +135,11 @@ class Handlers:
 
     async def _page(self, request: web.Request) -> web.Response:
         program = self._loaded()
-
-        def begin() -> Callable[[], bytes]:
-            return partial(status_page, program.snapshot(), program.version)
-
-        return await self._made(request, begin, "text/html; charset=utf-8")
+        return await self._made(
+            request,
+            lambda: partial(status_page, program.snapshot(), program.version),
+            "text/html; charset=utf-8",
+        )
 
     async def _file(self, request: web.Request) -> web.Response:
         body, content_type = self._fixed[request.path]
@@ -187,18 +171,15 @@ class Handlers:
         return web.Response(text="reloaded\n")
 
     async def _json(self, endpoint: Endpoint, request: web.Request) -> web.Response:
-        program = self._loaded()
-
-        def begin() -> Callable[[], bytes]:
-            make = endpoint.ask(program, request)
-            return lambda: as_json(make())
-
+        begin = partial(endpoint.ask, self._loaded(), request)
         return await self._made(request, begin, _JSON, request.query_string)
 
 
-def _render(make: Callable[[], bytes], zipped: bool) -> bytes:
+def _render(make: Callable[[], Any], zipped: bool) -> bytes:
     # Takes long, so it is called in a thread.
-    return gzip.compress(make(), GZIP_LEVEL) if zipped else make()
+    made = make()
+    body = made if isinstance(made, bytes) else as_json(made)
+    return gzip.compress(body, GZIP_LEVEL) if zipped else body
 
 
 def _chunked_response(body: bytes, content_type: str, zipped: bool) -> web.Response:

@@ -1,17 +1,25 @@
-"""Work for clients: bounded, one piece for all who ask for the same, none for who has left."""
+"""Work for clients: bounded, once for all who ask for the same, none for who has left."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-WAITING: Final = 16  # so many wait for one thread
+WAITING: Final = 16  # pieces of work for one thread
 AGAIN: Final = {"Retry-After": "1"}
 
 _T = TypeVar("_T")
+
+
+@dataclass(eq=False)
+class _Work:
+    begin: Callable[[], Callable[[], Any]]
+    done: asyncio.Future[Any]
+    begun: bool = False
+    clients: int = 0
 
 
 class Worker:
@@ -22,76 +30,46 @@ class Worker:
 
     def __init__(self, name: str, refused: type[web.HTTPException]) -> None:
         self._thread, self._refused = ThreadPoolExecutor(1, thread_name_prefix=name), refused
-        self._waiting, self._busy = list[asyncio.Future[None]](), False
+        self._works: dict[Hashable, _Work] = {}
+        self._doing: asyncio.Task[None] | None = None
 
-    async def run(self, begin: Callable[[], Callable[[], _T]]) -> _T:
-        """Return what the work of `begin` returns; that is called on the loop, when its turn comes.
+    async def run(self, key: Hashable, begin: Callable[[], Callable[[], _T]]) -> _T:
+        """Return what the work of `begin` returns, that of whoever asked for this key before, too.
 
-        Cancelled before, it is dropped.
+        `begin` is called on the loop when its turn comes; never, if all who asked have left.
         """
-        if self._busy:
-            await self._turn()
-        self._busy = True
+        if key not in self._works:
+            self._works[key] = _Work(begin, asyncio.get_running_loop().create_future())
+            self._begin_newest()
+        work = self._works[key]
+        work.clients += 1
         try:
-            work = asyncio.get_running_loop().run_in_executor(self._thread, begin())
-        except BaseException:
-            self._next()
-            raise
-        # Nothing stops a thread: the next one has its turn when this one has really ended.
-        work.add_done_callback(self._next)
-        return await asyncio.shield(work)
+            result: _T = await asyncio.shield(work.done)
+            return result
+        finally:
+            work.clients -= 1
+            if self._works.get(key) is work and (work.done.done() or not work.clients):
+                del self._works[key]
 
     def close(self) -> None:
         """Let the thread end; nobody waits for it."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _turn(self) -> None:
-        mine = asyncio.get_running_loop().create_future()
-        self._waiting.append(mine)
-        if len(self._waiting) > WAITING and not (oldest := self._waiting.pop(0)).done():
-            oldest.set_exception(self._refused(text="too much at once: try again", headers=AGAIN))
+    def _begin_newest(self) -> None:
+        waiting = [one for one in self._works.values() if not (one.begun or one.done.done())]
+        if len(waiting) > WAITING:
+            text = "too much at once: try again"
+            waiting[0].done.set_exception(self._refused(text=text, headers=AGAIN))
+        if waiting and self._doing is None:
+            waiting[-1].begun = True
+            self._doing = asyncio.ensure_future(self._do(waiting[-1]))
+
+    async def _do(self, work: _Work) -> None:
         try:
-            await mine
-        except asyncio.CancelledError:
-            if mine in self._waiting:
-                self._waiting.remove(mine)
-            elif not mine.cancelled() and mine.exception() is None:
-                self._next()
-            raise
-
-    def _next(self, _: object = None) -> None:
-        self._busy = False
-        while self._waiting and not self._busy:
-            turn = self._waiting.pop()
-            if not turn.done():
-                self._busy = True
-                turn.set_result(None)
-
-
-@dataclass(eq=False)
-class _Making(Generic[_T]):
-    task: asyncio.Task[_T]
-    waiting: int = 0
-
-
-class Shared(Generic[_T]):
-    """What is in the making: whoever asks for the same meanwhile gets it, too."""
-
-    def __init__(self) -> None:
-        self._making: dict[Hashable, _Making[_T]] = {}
-
-    async def get(self, key: Hashable, make: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what is made for this key; once nobody waits for it any more, it is cancelled."""
-        if key not in self._making:
-            self._making[key] = _Making(asyncio.ensure_future(make()))
-        one = self._making[key]
-        one.waiting += 1
-        try:
-            return await asyncio.shield(one.task)
-        finally:
-            one.waiting -= 1
-            # From the first that has it: who comes now wants what is newer.
-            if self._making.get(key) is one and (one.task.done() or not one.waiting):
-                del self._making[key]
-            if not one.waiting:
-                one.task.cancel()
+            running = asyncio.get_running_loop().run_in_executor(self._thread, work.begin())
+            work.done.set_result(await running)
+        except Exception as error:
+            work.done.set_exception(error)
+            work.done.exception()  # which asyncio would log where all have left
+        self._doing = None
+        self._begin_newest()

@@ -7,10 +7,11 @@ measures it.
 """
 
 import asyncio
+import gc
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 
 import httpx
@@ -18,7 +19,7 @@ import pytest
 from aiohttp import web
 
 from monitor.adapters.web import EventsAnswer, Limits, handlers
-from monitor.adapters.web.workers import WAITING, Shared, Worker
+from monitor.adapters.web.workers import WAITING, Worker
 from monitor.core.snapshot import HistoryQuery
 from support.web import HOST, a_program, exchange, listening, serving
 
@@ -160,85 +161,87 @@ async def only_done(
     return done
 
 
-def a_worker() -> Worker:
-    return Worker("test", web.HTTPServiceUnavailable)
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    worker = Worker("test", web.HTTPServiceUnavailable)
+    yield worker
+    worker.close()
 
 
-async def test_a_worker_takes_the_newest_first_and_refuses_the_oldest() -> None:
-    worker, held, order = a_worker(), Held(), list[int]()
-    first = asyncio.create_task(worker.run(lambda: held.work))
+async def test_a_worker_takes_the_newest_first_and_refuses_the_oldest(worker: Worker) -> None:
+    held, order = Held(), list[int]()
+    first = asyncio.create_task(worker.run("held", lambda: held.work))
     await held.one_began.wait()
     others = [
-        asyncio.create_task(worker.run(lambda number=number: lambda: order.append(number)))  # type: ignore[misc]
+        asyncio.create_task(worker.run(number, lambda number=number: lambda: order.append(number)))  # type: ignore[misc]
         for number in range(WAITING + 2)
     ]
     await until(others[1].done)
     held.let_go.set()
     ended = await asyncio.gather(*others, return_exceptions=True)
     await first
-    worker.close()
     assert order == list(range(2, WAITING + 2))[::-1]
     assert [type(one).__name__ for one in ended[:3]] == ["HTTPServiceUnavailable"] * 2 + [
         "NoneType"
     ]
 
 
-async def test_a_turn_that_was_given_just_before_its_owner_left_is_passed_on() -> None:
-    worker, held, done = a_worker(), Held(), list[str]()
-    first = asyncio.create_task(worker.run(lambda: held.work))
+async def test_work_is_dropped_when_the_last_one_who_asked_has_left(worker: Worker) -> None:
+    held, done = Held(), list[str]()
+    first = asyncio.create_task(worker.run("held", lambda: held.work))
     await held.one_began.wait()
-    second = asyncio.create_task(worker.run(lambda: lambda: done.append("second")))
+    both = [
+        asyncio.create_task(worker.run("key", lambda: lambda: done.append("old"))) for _ in range(2)
+    ]
     await asyncio.sleep(0)
-    third = asyncio.create_task(worker.run(lambda: lambda: done.append("third")))
+    for one in both:
+        one.cancel()
+        await asyncio.wait([one])
+    again = asyncio.create_task(worker.run("key", lambda: lambda: done.append("new")))
     await asyncio.sleep(0)
-    # The newest has its turn at the end of the first, and leaves before it can take it.
-    first.add_done_callback(lambda _: third.cancel())
     held.let_go.set()
-    await asyncio.wait([first, second, third], timeout=30)
-    worker.close()
-    assert second.done()
-    assert done in (["second"], ["third", "second"])
+    await asyncio.gather(first, again)
+    assert done == ["new"]
 
 
-async def test_what_cannot_begin_lets_the_next_one_have_its_turn() -> None:
+async def test_one_who_leaves_takes_nothing_from_the_others(worker: Worker) -> None:
+    held = Held()
+    both = [asyncio.create_task(worker.run("key", lambda: held.work)) for _ in range(2)]
+    await held.one_began.wait()
+    both[0].cancel()
+    held.let_go.set()
+    assert await both[1] == b"held 1\n"
+
+
+async def test_work_that_fails_after_all_have_left_is_no_line_in_the_log(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = Held()
+
+    def broken() -> None:
+        held.work()
+        raise ValueError("canary")
+
+    leaving = asyncio.create_task(worker.run("key", lambda: broken))
+    await held.one_began.wait()
+    leaving.cancel()
+    held.let_go.set()
+    assert await worker.run("other", lambda: lambda: 1) == 1
+    gc.collect()
+    assert caplog.records == []
+
+
+async def test_what_cannot_begin_lets_the_next_one_have_its_turn(worker: Worker) -> None:
     def broken() -> Callable[[], None]:
         raise ValueError("canary")
 
-    worker = a_worker()
     for _ in range(2):
         with pytest.raises(ValueError, match="canary"):
-            await worker.run(broken)
-    assert await worker.run(lambda: lambda: 1) == 1
+            await worker.run("key", broken)
+    assert await worker.run("key", lambda: lambda: 1) == 1
     worker.close()
     with pytest.raises(RuntimeError):
-        await worker.run(lambda: lambda: 1)
-
-
-async def test_what_is_shared_ends_when_the_last_one_who_waits_has_left() -> None:
-    shared, begun, cancelled = Shared[int](), asyncio.Event(), asyncio.Event()
-
-    async def make() -> int:
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-        return 1
-
-    async def make_at_once() -> int:
-        return 2
-
-    both = [asyncio.create_task(shared.get("key", make)) for _ in range(2)]
-    await begun.wait()
-    both[0].cancel()
-    await asyncio.sleep(0)
-    assert not cancelled.is_set()
-    both[1].cancel()
-    await asyncio.wait(both)
-    # Whoever comes now gets nothing of what was given up.
-    assert await shared.get("key", make_at_once) == 2
-    await cancelled.wait()
+        await worker.run("key", lambda: lambda: 1)
 
 
 # --- answers on their way ------------------------------------------------------------------------
