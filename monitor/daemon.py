@@ -78,7 +78,6 @@ class Daemon:
         self.url = ""
         self._self_metrics = SelfMetrics(__version__, lines_dropped=self.lines_dropped)
         self._jobs = Jobs()
-        self._reloading = asyncio.Lock()
         self._ended = self._loaded = self._disk_fails = False
         # Of its own: at the end nobody waits for one that hangs, as for the loop's.
         self._thread = ThreadPoolExecutor(1, "loading")
@@ -86,6 +85,8 @@ class Daemon:
 
     async def start(self) -> None:
         """Build and start everything. Raises ConfigError, SecretError, StorageError or OSError."""
+        # What the next reload will have found wrong.
+        self._reloaded: asyncio.Future[Sequence[str]] = asyncio.Future()
         try:
             config = self.load_config()
             self._build(config)
@@ -181,12 +182,8 @@ class Daemon:
 
     async def reload(self) -> Sequence[str]:
         """Read the config again and take it; a bad one changes nothing. Returns its problems."""
-        # One after the other, or an older file could be put in force after a newer one.
-        async with self._reloading:
-            self.systemd.reloading(self.clock.elapsed())
-            problems = await self._reload()
-            self._report_ready("; the last reload was refused" if problems else "")
-            return problems
+        self.reload_requested.set()
+        return await asyncio.shield(self._reloaded)
 
     def _report_ready(self, more: str = "") -> None:
         self.systemd.ready(
@@ -222,11 +219,20 @@ class Daemon:
         return problems
 
     async def _reload_when_asked(self) -> None:
+        # One after the other, or an older file could be put in force after a newer one.
         while True:
             await self.reload_requested.wait()
             # Cleared first: requests that come during a reload are one more reload, however many.
             self.reload_requested.clear()
-            await self.reload()
+            asked, self._reloaded = self._reloaded, asyncio.Future()
+            try:
+                self.systemd.reloading(self.clock.elapsed())
+                problems = await self._reload()
+                self._report_ready("; the last reload was refused" if problems else "")
+                asked.set_result(problems)
+            finally:
+                # At a stop: nobody waits for what does not come any more.
+                asked.cancel()
 
     def _read(self) -> Config:
         return self.load_config().sharing_with(self.report.config)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from monitor.core.model import NoConfig, Observation, PollError, RateHint, Reason
 from monitor.daemon import Daemon
@@ -343,6 +344,30 @@ def test_fault_35_a_bad_file_changes_nothing_at_a_reload(world: World) -> None:
             assert len(world.api().calls) > calls
 
     run(story())
+
+
+def test_fault_35_reloads_that_are_asked_for_at_once_are_one_and_one_more(world: World) -> None:
+    """Whoever asks gets the result of a reload that began after that, even where others left.
+
+    The kind: what a POST asks for is as cheap to ask for as a signal, and may not cost more.
+    """
+
+    async def story() -> None:
+        world.configure()
+        async with world.daemon() as daemon:
+            await virtual_seconds(MINUTE)
+            asked = [asyncio.create_task(daemon.reload()) for _ in range(20)]
+            daemon.reload_requested.set()
+            await asyncio.sleep(0)
+            for one in asked[::2]:
+                one.cancel()
+            assert await asyncio.gather(*asked[1::2]) == [[]] * 10
+            (world.folder / "monitor.yaml").write_text("environments: nonsense\n")
+            assert await daemon.reload() != []
+
+    with capture_logs() as logged:
+        run(story())
+    assert sum(one["event"] == "reloaded" for one in logged) in {1, 2}
 
 
 def test_an_environment_that_comes_back_is_remembered_without_the_disk(world: World) -> None:

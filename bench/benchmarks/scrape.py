@@ -157,13 +157,13 @@ def _memory() -> float:
     return 0.0
 
 
-def _not_started(_name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def not_started(_name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     # Nobody is called: what is polled here is decided by `answer`.
     work.close()
     return asyncio.ensure_future(asyncio.sleep(0))
 
 
-async def _not_reloaded() -> Sequence[str]:
+async def not_reloaded() -> Sequence[str]:
     return []
 
 
@@ -175,7 +175,7 @@ def change(manager: PollerManager, part: float, now: float) -> None:
             poller.state.decide(key, Answer(answer(key, now)), 0, 0.0)
 
 
-async def _applied(manager: PollerManager, config: Config, loaded: Loaded) -> None:
+async def applied(manager: PollerManager, config: Config, loaded: Loaded) -> None:
     parts, _ = await manager.prepare(config)
     await manager.take(parts, loaded)
 
@@ -187,15 +187,15 @@ async def measure(environments: int, campaigns: int) -> None:
     await watch.step("idle", asyncio.sleep(1))
     config = config_of(environments, campaigns)
     store = Store(MEMORY, now=clock.wall())
-    manager = PollerManager(store, clock, own, _not_started)
+    manager = PollerManager(store, clock, own, not_started)
     loaded = known(config, clock.wall())
-    await watch.step("start: plan all polls", _applied(manager, config, loaded))
-    await watch.step("reload: nothing changed", _applied(manager, config, loaded))
+    await watch.step("start: plan all polls", applied(manager, config, loaded))
+    await watch.step("reload: nothing changed", applied(manager, config, loaded))
     del loaded
     # As `sftp-monitor run` does it, once everything is loaded.
     gc.collect()
     gc.freeze()
-    report = Report(config, manager, store, (), own, clock, lambda: True, _not_reloaded)
+    report = Report(config, manager, store, (), own, clock, lambda: True, not_reloaded)
     await measure_scrapes(watch, manager, report)
     ticking.cancel()
 

@@ -18,17 +18,9 @@ from typing import Any
 from torture.figures import Figure
 
 PARTS = (
-    "catalogue",
-    "kills",
-    "simulation",
-    "clock",
-    "disk",
-    "rows",
-    "secrets",
-    "web",
-    "soak",
-    "mutation",
-)
+    "catalogue", "kills", "simulation", "clock", "disk", "rows", "secrets", "web", "requests",
+    "soak", "mutation",
+)  # fmt: skip
 """In the order of the page."""
 
 EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 import click
 import httpx
 
-from monitor.config import Config, LogFormat, LogLevel, load_config
+from monitor.config import Config, LogFormat, LogLevel, TokenSource, load_config
 from monitor.core.model import Seconds
 from monitor.core.text import clean
 from monitor.http import request_once
@@ -23,7 +23,6 @@ WITHIN: Seconds = 30.0
 ANSWER_MAX = 1024 * 1024 * 1024
 
 PATH = click.Path(path_type=Path)
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
@@ -50,9 +49,19 @@ output_format = click.option(
     help="For people, or for programs.",
 )
 
-daemon_url = click.option(
-    "--url", help="Ask the daemon that runs there, such as http://127.0.0.1:10022."
+
+def _whole_url(_: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    """Return a URL, out of a file where one is named, and with a scheme; may raise SecretError."""
+    if url and url.startswith("@"):
+        url = TokenSource(Path(url[1:])).read()
+    return url if not url or "://" in url else f"http://{url}"
+
+
+_ABOUT_URL = (
+    "Ask the daemon that runs there, such as 127.0.0.1:10022. @FILE: the file has the URL, with a "
+    "user and a password in it."
 )
+daemon_url = option("--url", _ABOUT_URL, show_envvar=True, callback=_whole_url)
 
 _LEVEL, _FORMAT = click.Choice(get_args(LogLevel)), click.Choice(get_args(LogFormat))
 _RUN_FLAGS: dict[str, tuple[Any, str]] = {

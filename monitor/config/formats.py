@@ -97,11 +97,13 @@ AN_ADDRESS = "host:port, [::1]:port or :port, with a port up to 65535"
 
 
 def listen_address(text: str) -> ListenAddress:
-    """Return the address that `host:port`, `[::1]:port` or `:port` means."""
+    """Return the address that `host:port`, `[::1]:port` or `:port` means; `[::]` is every one."""
     found = re.fullmatch(r"([A-Za-z0-9._-]*|\[(.*:.*)\]):([0-9]{1,5})", text)
     if found is None or int(found[3]) > 65535:
         raise ValueError(f"expected {AN_ADDRESS}")
-    return ListenAddress(str(IPv6Address(found[2])) if found[2] else found[1], int(found[3]))
+    host = str(IPv6Address(found[2])) if found[2] else found[1]
+    # asyncio would take `::` for IPv6 alone; to other programs it is both families.
+    return ListenAddress("" if host == "::" else host, int(found[3]))
 
 
 _MARKS = {"query": "?", "fragment": "#", "query and fragment": "?#"}

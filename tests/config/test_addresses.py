@@ -20,7 +20,9 @@ from monitor.config.formats import (
         (":10022", "", 10022),
         ("0.0.0.0:1", "0.0.0.0", 1),
         ("[::1]:443", "::1", 443),
-        ("[::]:443", "::", 443),
+        # As for Go programs: both families, where `::` would be IPv6 alone to asyncio.
+        ("[::]:443", "", 443),
+        ("[0:0::0]:443", "", 443),
         ("127.0.0.1:0", "127.0.0.1", 0),
         ("monitor.example:65535", "monitor.example", 65535),
     ],

@@ -77,9 +77,10 @@ async def listening(
     program: Program,
     limits: Limits | None = None,
     read_access: Callable[[], Access] = Access,
+    host: str = HOST,
 ) -> AsyncIterator[int]:
     """Run the server; gives its port."""
-    server = WebServer(program, HOST, 0, limits or Limits(), read_access)
+    server = WebServer(program, host, 0, limits or Limits(), read_access)
     port = await server.start()
     try:
         yield port

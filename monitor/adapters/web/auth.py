@@ -1,22 +1,24 @@
 """Who may come in: the web config file as it is now, basic authentication, and no other site."""
 
-import asyncio
 import hashlib
 import hmac
 import logging
 import os
+import re
 import secrets
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import bcrypt
 from aiohttp import web
 
+from monitor.adapters.web.workers import Worker
 from monitor.config import Access
 
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -81,7 +83,7 @@ class BasicAuth:
     """Verifies passwords, one after the other in a thread: a hash takes 50 ms or more."""
 
     def __init__(self) -> None:
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="bcrypt")
+        self.worker = Worker("bcrypt", web.HTTPTooManyRequests)
         self._key = os.urandom(32)
         self._verified: set[bytes] = set()
 
@@ -105,20 +107,16 @@ class BasicAuth:
             return False
         # Keyed, so that a dump of our memory is nothing to try passwords on without bcrypt.
         pair = hashlib.blake2b(repr((name, hashed, password)).encode(), key=self._key).digest()
-        # Before the queue: whoever tries passwords must not hold up Prometheus.
+        # Before any work: whoever tries passwords must not hold up Prometheus.
         if pair in self._verified:
             return True
         highest = max(int(each.split("$")[2]) for each in users.values())
-        check = partial(self._check, pair, password, hashed, highest)
-        return await asyncio.get_running_loop().run_in_executor(self.thread, check)
-
-    def _check(self, pair: bytes, password: bytes, hashed: str | None, highest: int) -> bool:
-        # Whoever waited for the same pair need not have it hashed again.
-        if pair not in self._verified and matches(password, hashed, highest):
+        check = partial(matches, password, hashed, highest)
+        if right := await self.worker.run(pair, lambda: check):
             if len(self._verified) >= CACHED:
                 self._verified.clear()
             self._verified.add(pair)
-        return pair in self._verified
+        return right
 
 
 def matches(password: bytes, hashed: str | None, highest: int) -> bool:
@@ -131,6 +129,22 @@ def refuse_pages(request: web.Request) -> None:
     """Raise HTTPForbidden for what a page in a browser sends: of another site, for ours do not."""
     if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
         raise web.HTTPForbidden(text="a page in a browser may not ask for this")
+
+
+def refuse_names(request: web.Request, external_url: str | None) -> None:
+    """Raise HTTPMisdirectedRequest for a Host that may be somebody else's name, made to lead here.
+
+    A browser takes us for the server of such a page (DNS rebinding), but never by an address,
+    localhost or the host of `external_url`.
+    """
+    name = re.sub(r"\.?(:[0-9]*)?$", "", request.headers.get("Host", "").lower())
+    if name in {"", "localhost", urlsplit(external_url or "").hostname}:
+        return
+    try:
+        ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        text = "expected localhost, an address or the host of web.external_url as Host"
+        raise web.HTTPMisdirectedRequest(text=text) from None
 
 
 def users_of(request: web.Request, users: Mapping[str, str]) -> set[str]:

@@ -4,6 +4,7 @@ A test logs in at a third party's server, so nobody may but users whom `web.oper
 who can read the key beside the state.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,7 +92,8 @@ class Commands:
             raise web.HTTPNotFound(text="there is no such campaign")
         self._count(snapshot.now)
         how = {"force": asked.force, "unblock": asked.unblock}
-        begun = await self._program.start_test(*where, by, **how)
+        # A client that leaves ends nothing that has begun.
+        begun = await asyncio.shield(self._program.start_test(*where, by, **how))
         if isinstance(begun, float):
             place = {"Location": request.path.removesuffix("/test")}
             return _answer(202, StartedAnswer(at=begun), place)

@@ -6,7 +6,6 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -16,33 +15,42 @@ from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
 from monitor.adapters.web.api import CAMPAIGN, ENDPOINTS, Endpoint, Program
-from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, refuse_pages
+from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, refuse_names, refuse_pages
 from monitor.adapters.web.commands import Commands
 from monitor.adapters.web.openapi import document
 from monitor.adapters.web.schemas import ErrorAnswer
 from monitor.adapters.web.serializers import campaign_page, status_page, text
+from monitor.adapters.web.workers import AGAIN, Worker
 from monitor.core.model import Seconds
 from monitor.core.text import clean
 from monitor.serialize import to_json
 
 GZIP_LEVEL = 1  # higher levels make a page of metrics little smaller, and take much longer
-SLICE_BYTES = 64 * 1024  # as much as asyncio buffers of a connection before a writer has to wait
+SLICE_BYTES = 65 * 1024  # just more than aiohttp buffers before a writer has to wait: 64 KB
+SENDING_BYTES = 8 * 1024 * 1024  # of different bodies on their way; three may be of any size
 _JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
+_HTML = "text/html; charset=utf-8"
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
 logger = logging.getLogger(__name__)
 
 
 class Handlers:
-    """Answers to every path: of a view taken on the loop; what takes long is made in a thread."""
+    """Answers to every path: of a view taken on the loop; what takes long is made in a thread.
 
-    def __init__(self, program: Program, config: WebConfigReloader, body_seconds: Seconds) -> None:
+    `local`: nobody beyond this machine can ask.
+    """
+
+    def __init__(
+        self, program: Program, config: WebConfigReloader, body_seconds: Seconds, *, local: bool
+    ) -> None:
         self._program, self._config, self._body_seconds = program, config, body_seconds
+        self._local = local
         self._auth, self._commands = BasicAuth(), Commands(program, config)
         # Two, so that Prometheus does not wait for somebody's large page.
-        self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")
-        self._views = ThreadPoolExecutor(1, thread_name_prefix="view")
-        self._rendering: dict[tuple[bool, bool], asyncio.Future[bytes]] = {}
+        self._scrapes = Worker("scrape", web.HTTPServiceUnavailable)
+        self._views = Worker("view", web.HTTPServiceUnavailable)
+        self._sending: dict[web.StreamResponse, bytes] = {}
         style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
         self._fixed = {
             "/static/style.css": (style, "text/css; charset=utf-8"),
@@ -65,13 +73,19 @@ class Handlers:
 
     def close(self) -> None:
         """Let the threads end; nobody waits for them."""
-        for threads in (self._auth.thread, self._scrapes, self._views):
-            threads.shutdown(wait=False, cancel_futures=True)
+        for worker in (self._auth.worker, self._scrapes, self._views):
+            worker.close()
+
+    def sent(self, response: web.StreamResponse) -> None:
+        """Note that nothing more of this response is on its way."""
+        self._sending.pop(response, None)
 
     @web.middleware
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer any request; whatever is raised becomes a status and one sentence."""
         try:
+            if self._local:
+                refuse_names(request, self._program.external_url)
             if not self._commands.proves(request):
                 await self._auth.require(request, self._config.access.users)
             await self._take_body(request)
@@ -91,6 +105,11 @@ class Handlers:
                 await request.read()
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
+        except web.HTTPException:
+            raise
+        # Whatever is wrong with a body is its sender's fault, and nothing for our log.
+        except Exception:
+            raise web.HTTPBadRequest(text="the body cannot be read") from None
 
     def _loaded(self) -> Program:
         # Before that, an empty answer would read as "nothing is wrong".
@@ -99,40 +118,49 @@ class Handlers:
         return self._program
 
     async def _made(
-        self, request: web.Request, make: Callable[[], bytes], content_type: str
+        self,
+        request: web.Request,
+        begin: Callable[[], Callable[[], Any]],
+        content_type: str,
+        *what: Any,
+        by: Worker | None = None,
     ) -> web.Response:
-        zipped, loop = _accepts_gzip(request), asyncio.get_running_loop()
-        body = await loop.run_in_executor(self._views, _render, make, zipped)
-        return _chunked_response(body, content_type, zipped)
+        zipped = _accepts_gzip(request)
+        key, render = (request.path, zipped, *what), lambda: partial(_render, begin(), zipped)
+        body = await (by or self._views).run(key, render)
+        sending = {id(one): len(one) for one in self._sending.values() if one is not body}
+        if len(sending) > 2 and sum(sending.values()) + len(body) > SENDING_BYTES:
+            raise web.HTTPServiceUnavailable(text="too much is on its way", headers=AGAIN)
+        response = _chunked_response(body, content_type, zipped)
+        self._sending[response] = body
+        return response
 
     async def _page(self, request: web.Request) -> web.Response:
-        make = partial(status_page, self._loaded().snapshot(), self._program.version)
-        return await self._made(request, make, "text/html; charset=utf-8")
+        program = self._loaded()
+        return await self._made(
+            request, lambda: partial(status_page, program.snapshot(), program.version), _HTML
+        )
 
     async def _campaign_page(self, request: web.Request) -> web.Response:
-        make, version = CAMPAIGN.ask(self._loaded(), request), self._program.version
-        return await self._made(
-            request, lambda: campaign_page(make(), version), "text/html; charset=utf-8"
-        )
+        program = self._loaded()
+
+        def begin() -> Callable[[], bytes]:
+            make = CAMPAIGN.ask(program, request)
+            return lambda: campaign_page(make(), program.version)
+
+        return await self._made(request, begin, _HTML, request.query_string)
 
     async def _file(self, request: web.Request) -> web.Response:
         body, content_type = self._fixed[request.path]
-        return await self._made(request, lambda: body, content_type)
+        return await self._made(request, lambda: lambda: body, content_type)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         program, accept = self._loaded(), request.headers.get("Accept", "")
-        wanted, zipped = quality(accept, _OPENMETRICS), _accepts_gzip(request)
+        wanted = quality(accept, _OPENMETRICS)
         openmetrics = wanted > 0 and wanted >= quality(accept, "text/plain")
-        # Who scrapes while a page is being made gets that page: a thousand cost as much as one.
-        key = (openmetrics, zipped)
-        if key not in self._rendering:
-            make, loop = program.metrics(openmetrics), asyncio.get_running_loop()
-            self._rendering[key] = loop.run_in_executor(self._scrapes, _render, make, zipped)
-            self._rendering[key].add_done_callback(lambda _: self._rendering.pop(key))
-        # Others may wait for the same page: one request that is cancelled must not take it along.
-        body = await asyncio.shield(self._rendering[key])
         _, content_type = choose_encoder(_OPENMETRICS if openmetrics else "text/plain")
-        return _chunked_response(body, content_type, zipped)
+        begin = partial(program.metrics, openmetrics)
+        return await self._made(request, begin, content_type, openmetrics, by=self._scrapes)
 
     async def _healthy(self, _request: web.Request) -> web.Response:
         if not self._program.healthy():
@@ -152,13 +180,15 @@ class Handlers:
         return web.Response(text="reloaded\n")
 
     async def _json(self, endpoint: Endpoint, request: web.Request) -> web.Response:
-        make = endpoint.ask(self._loaded(), request)
-        return await self._made(request, lambda: as_json(make()), _JSON)
+        begin = partial(endpoint.ask, self._loaded(), request)
+        return await self._made(request, begin, _JSON, request.query_string)
 
 
-def _render(make: Callable[[], bytes], zipped: bool) -> bytes:
+def _render(make: Callable[[], Any], zipped: bool) -> bytes:
     # Takes long, so it is called in a thread.
-    return gzip.compress(make(), GZIP_LEVEL) if zipped else make()
+    made = make()
+    body = made if isinstance(made, bytes) else as_json(made)
+    return gzip.compress(body, GZIP_LEVEL) if zipped else body
 
 
 def _chunked_response(body: bytes, content_type: str, zipped: bool) -> web.Response:

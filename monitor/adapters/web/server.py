@@ -18,6 +18,7 @@ from monitor.adapters.web.api import Program
 from monitor.adapters.web.auth import SECURITY_HEADERS, WebConfigReloader
 from monitor.adapters.web.handlers import Handlers, error_response
 from monitor.config import Access
+from monitor.config.formats import is_loopback
 from monitor.core.model import Seconds
 
 _STOP_GRACE: Seconds = 2.0  # for requests in progress when the server stops
@@ -40,7 +41,7 @@ class Limits:
     connections: int = field(default_factory=_usual_connections)
     header_seconds: Seconds = 15.0
     body_seconds: Seconds = 15.0
-    write_seconds: Seconds = 60.0
+    write_seconds: Seconds = 15.0  # to take the next 64 KB of an answer
 
 
 class WebServer:
@@ -59,10 +60,12 @@ class WebServer:
     ) -> None:
         self._host, self._port, self.limits = host, port, limits or Limits()
         self.web_config = WebConfigReloader(read_access)
-        self._handlers = Handlers(program, self.web_config, self.limits.body_seconds)
+        body_seconds, local = self.limits.body_seconds, is_loopback(host)
+        self._handlers = Handlers(program, self.web_config, body_seconds, local=local)
         app = web.Application(middlewares=[self._handlers.answer], client_max_size=_BODY_BYTES)
         app.add_routes(self._handlers.routes())
-        self._runner = web.AppRunner(app, shutdown_timeout=_STOP_GRACE)
+        # The work of a client that has left is dropped.
+        self._runner = web.AppRunner(app, shutdown_timeout=_STOP_GRACE, handler_cancellation=True)
         self._listener: asyncio.Server | None = None
         # All connections, those that still shake hands among them; the longest idle is the first.
         self._open: dict[LimitedHandler, asyncio.Transport] = {}
@@ -76,7 +79,12 @@ class WebServer:
         make = partial(LimitedHandler, self, cast(web.Server, self._runner.server))
         create = asyncio.get_running_loop().create_server
         self._listener = await create(make, self._host, self._port, backlog=backlog)
-        return int(self._listener.sockets[0].getsockname()[1])
+        ports = [int(one.getsockname()[1]) for one in self._listener.sockets]
+        if len({*ports}) > 1:
+            # Of "any port" IPv4 and IPv6 got one each, of which we can name one.
+            self._listener.close()
+            self._listener = await create(make, self._host, ports[0], backlog=backlog)
+        return ports[0]
 
     async def stop(self) -> None:
         """Close the socket, then every connection; requests in progress have 2 s."""
@@ -96,8 +104,9 @@ class WebServer:
             self._open.pop(next(idle, None) or next(iter(self._open))).abort()
         self._open[handler] = transport
 
-    def idle(self, handler: "LimitedHandler") -> None:
-        """Note that a connection has had its answer, and is idle from now on."""
+    def sent(self, handler: "LimitedHandler", response: web.StreamResponse) -> None:
+        """Note that a connection has had this answer, and is idle from now on."""
+        self._handlers.sent(response)
         if handler in self._open:
             self._open[handler] = self._open.pop(handler)
 
@@ -113,6 +122,7 @@ class LimitedHandler(RequestHandler):
             access_log=None,  # type: ignore[arg-type]
             keepalive_timeout=server.limits.header_seconds,
             lingering_time=_CLOSE_GRACE,
+            auto_decompress=False,
         )
         self._server = server
 
@@ -125,6 +135,9 @@ class LimitedHandler(RequestHandler):
         """Take a connection when it is accepted; and again when its TLS, if any, is set up."""
         # It is counted before TLS, whose config may change meanwhile.
         access, way = self._server.web_config.access, cast(asyncio.Transport, transport)
+        # An answer is out once nothing of it waits here: else a client that does not read its end
+        # would have us wait, when we close, for ever.
+        way.set_write_buffer_limits(high=0)
         if way.get_extra_info("sslcontext") is None:
             self._server.admit(self, way)
             if access.tls is not None:
@@ -166,8 +179,11 @@ class LimitedHandler(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send any answer with our headers; a client that does not read it is cut off."""
         resp.headers.update({**SECURITY_HEADERS, **self._server.web_config.access.headers})
+        seconds, time = self._server.limits.write_seconds, self._loop.time
         try:
-            async with asyncio.timeout(self._server.limits.write_seconds):
+            async with asyncio.timeout(seconds) as deadline:
+                # By progress: a large answer over a slow line may take as long as it needs.
+                request.writer.on_body_write = lambda *_: deadline.reschedule(time() + seconds)
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
             if self.transport is not None:
@@ -175,7 +191,7 @@ class LimitedHandler(RequestHandler):
                 self.transport.abort()
             return resp, True
         finally:
-            self._server.idle(self)
+            self._server.sent(self, resp)
 
 
 def names_of(certificate: Mapping[str, Any] | None) -> set[str]:

@@ -1,13 +1,16 @@
 """Basic authentication: who needs a password, and what nobody learns by trying."""
 
+import asyncio
 import time
 from base64 import b64encode
 
 import bcrypt
 import httpx
 import pytest
+from aiohttp import web
 
 from monitor.adapters.web.auth import CACHED, SECURITY_HEADERS, BasicAuth, matches
+from monitor.adapters.web.workers import WAITING
 from monitor.config import Access
 from support.web import serving
 
@@ -87,6 +90,33 @@ async def test_only_so_many_verifications_are_cached() -> None:
     for more in range(CACHED + 1):
         assert await auth.verify(users, header(USER, "x" * 72 + str(more)))
     assert len(auth._verified) == 1
+
+
+async def test_fault_50_a_flood_of_wrong_passwords_does_not_hold_up_the_first_right_one() -> None:
+    """The newest is hashed first; beyond a bound the oldest is 429."""
+    auth, order = BasicAuth(), list[str]()
+
+    async def verified(password: str) -> bool | int:
+        try:
+            return await auth.verify(USERS, header(USER, password))
+        except web.HTTPException as error:
+            return error.status
+        finally:
+            order.append(password)
+
+    flood = [asyncio.create_task(verified(f"wrong {number}")) for number in range(150)]
+    # All of them wait by now, but for those who would be too many.
+    while len(order) < 150 - WAITING - 1:  # noqa: ASYNC110 - nobody sets an event for it
+        await asyncio.sleep(0)
+    assert await verified(PASSWORD) is True
+    assert order.index(PASSWORD) <= 150 - WAITING + 1
+    assert {await each for each in flood} == {False, 429}
+
+
+async def test_one_wrong_password_many_times_at_once_is_hashed_once() -> None:
+    auth = BasicAuth()
+    asked = (auth.verify(USERS, header(USER, "wrong")) for _ in range(100))
+    assert set(await asyncio.gather(*asked)) == {False}
 
 
 @pytest.mark.slow

@@ -106,6 +106,58 @@ async def test_fault_46_a_body_that_does_not_come_is_not_waited_for() -> None:
     assert headers_of(answer)["Server"] == "sftp-monitor"
 
 
+CODED = [
+    f"Content-Encoding: {coding}\r\n" for coding in ("gzip", "deflate", "br", "zstd", "nonsense")
+]
+BROKEN = {
+    "no size": b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n\r\n",
+    "a size too large": b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffffffff\r\nx\r\n",
+    "no end": b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n",
+    "a bad trailer": b"Transfer-Encoding: chunked\r\n\r\n0\r\nnonsense\r\n\r\n",
+    "an unknown coding": b"Transfer-Encoding: nonsense\r\n\r\nabc",
+}
+
+
+@pytest.mark.parametrize("coding", CODED)
+@pytest.mark.parametrize("path", ["/-/healthy", "/-/reload", "/nowhere"])
+async def test_fault_46_a_body_is_taken_as_it_is_whatever_it_says_of_its_coding(
+    path: str, coding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kind: what is wrong with a request is its sender's affair, and no line in our log.
+
+    Tried as well: codings of answers, chunks that are none, a client that leaves within its body.
+    """
+    sent = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{coding}Connection: close\r\n"
+    async with listening(a_program()) as port:
+        answer = await exchange(port, f"{sent}Content-Length: 4\r\n\r\nnope".encode())
+    expected = {"/-/healthy": b"405", "/-/reload": b"200", "/nowhere": b"404"}
+    assert answer.split(b" ", 2)[1] == expected[path]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("path", [b"/-/reload", b"/api/v1/tests/suspend"])
+@pytest.mark.parametrize("rest", BROKEN.values(), ids=BROKEN.keys())
+async def test_fault_46_a_broken_body_is_400_without_a_line_in_the_log(
+    path: bytes, rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(a_program()) as port:
+        answer = await exchange(port, b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\n" + rest)
+    assert answer.split(b" ", 2)[1] == b"400"
+    assert caplog.records == []
+
+
+async def test_fault_46_a_client_that_leaves_within_its_body_is_no_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with listening(a_program()) as port:
+        async with AsyncExitStack() as stack:
+            leaving = await connected(port, stack)
+            leaving.writer.write(SLOW + b"a")
+            await leaving.reader.readuntil(b"100 Continue\r\n\r\n")
+        assert b"healthy" in await exchange(port, GET + b"Connection: close\r\n\r\n")
+    assert caplog.records == []
+
+
 # --- slow and many -----------------------------------------------------------------------------
 
 
