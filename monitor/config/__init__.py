@@ -22,6 +22,7 @@ from monitor.config.secrets import SecretError, TokenSource
 from monitor.config.types import LogFormat, LogLevel
 from monitor.config.web_config import Access, exposure, read_access, safe_access
 from monitor.config.yaml import parse, read_bytes
+from monitor.tls import missing_roots
 
 __all__ = [
     "Access", "AlertsConfig", "Config", "ConfigError", "DiscoveryConfig", "EnvironmentConfig",
@@ -64,7 +65,7 @@ def load_config(
 
 def notes(config: Config) -> list[str]:
     """Return what is right in a config and may still not be what was meant, by the key."""
-    found = []
+    found = [f"note: {problem}" for problem in missing_roots()]
     for index, environment in enumerate(config.environments):
         discovery, overrides = environment.discovery, environment.overrides
         expressions = {

@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import httpx
 from pydantic import PrivateAttr
 
 from monitor.config import sections as s
 from monitor.config import types as t
 from monitor.config.formats import matches
 from monitor.config.keys import Conflict, Layer, Section, key, made
-from monitor.config.secrets import TokenSource
+from monitor.config.secrets import TokenSource, proxy_of
 from monitor.core.attempt import TestSettings
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import EnvironmentRule
@@ -101,6 +102,8 @@ class Environment(Section):
     ca_file: t.AuthorityFile | None = key(
         None, "certificate authority of the API, instead of the system's"
     )
+    proxy_url: t.ProxyUrl = key("", "proxy to the API; never taken from the process' environment")
+    proxy_credentials_file: t.Credentials | None = key(None, "file with the proxy's user:password")
     requests_per_minute: t.Count = key(100, "the plan's limit, for all that uses the token")
     budget_share: t.Share = key(0.5, "the part of it that the monitor may use")
     labels: t.Labels = key({}, "labels on the alerts of its campaigns, and on its own")
@@ -111,6 +114,13 @@ class Environment(Section):
     overrides: t.Items[Override] = key(
         [], "labels and rules for the campaigns that match, in order, later wins"
     )
+
+    def _conflicts(self) -> Iterator[Conflict]:
+        if self.proxy_credentials_file and not self.proxy_url:
+            yield ("proxy_credentials_file",), "expected proxy_url as well"
+        # Without TLS the proxy would read the token.
+        if self.proxy_url and not self.base_url.startswith("https:"):
+            yield ("proxy_url",), "expected an https base_url, or no proxy"
 
     _resolved: Resolved = PrivateAttr(default_factory=Resolved)
 
@@ -128,6 +138,10 @@ class Environment(Section):
     def budget_per_minute(self) -> float:
         """The requests per minute that this monitor may send."""
         return self.requests_per_minute * self.budget_share
+
+    def proxy(self) -> httpx.Proxy | None:
+        """Return the proxy to the API, with the password as it is now; SecretError: why not."""
+        return proxy_of(self.proxy_url, self.proxy_credentials_file)
 
     @property
     def token_source(self) -> TokenSource:

@@ -3,9 +3,11 @@
 import os
 import re
 import stat
+from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 from pydantic import SecretStr
 
 # No token is so long, but many a file given by mistake is.
@@ -84,6 +86,17 @@ class TokenSource:
             return is_read_only_memory(status.st_dev, self.mounts.read_text(errors="replace"))
         except OSError:
             return False
+
+
+def proxy_of(url: str, credentials: TokenSource | None) -> httpx.Proxy | None:
+    """Return a proxy with its user and password as they are now; SecretError says why not."""
+    # aiohttp makes Proxy-Authorization of it, which no one but the proxy gets.
+    user = b64encode(credentials.read().encode()).decode() if credentials else ""
+    return (
+        httpx.Proxy(url, headers={"Authorization": f"Basic {user}"} if user else {})
+        if url
+        else None
+    )
 
 
 def is_read_only_memory(device: int, mounts: str) -> bool:

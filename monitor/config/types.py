@@ -99,6 +99,12 @@ def _usable(source: TokenSource) -> TokenSource:
     return source
 
 
+def _has_user(source: TokenSource) -> TokenSource:
+    if not re.match("[^:]+:", source.read()):
+        raise ValueError(f"{source.file} is not user:password")
+    return source
+
+
 def _url(parse: Callable[[str], str], expected: str = "a URL", **more: Any) -> Key:
     # Not repeated in messages: people put passwords into URLs.
     return Key(parse, expected, {"type": "string", "format": "uri"}, secret=True, **more)
@@ -160,6 +166,7 @@ SecretFile = Annotated[
     AfterValidator(TokenSource),
     AfterValidator(_usable),
 ]
+Credentials = Annotated[SecretFile, AfterValidator(_has_user)]
 _VARIABLE = Key(
     str,
     "${VAR} (no token belongs into this file), or token_file instead",
@@ -194,6 +201,7 @@ CampaignTypeName = Annotated[str, one_of("sales", "follow_up", "reminder", "cust
 CampaignStatusName = Annotated[str, one_of("draft", "active", "paused", "completed", "cancelled")]
 ImportScheduleName = Annotated[str, one_of("hourly", "daily", "manual")]
 ApiUrl = Annotated[str, _url(f.api_url, "an https URL")]
+ProxyUrl = Annotated[str, _url(f.proxy_url, "the URL of a proxy")]
 WebUrl = Annotated[str, _url(lambda text: f.url(text).rstrip("/"))]
 AlertmanagerUrl = Annotated[str, _url(lambda text: f.url(text, "fragment", "query").rstrip("/"))]
 # http to any host: receivers are mostly inside, and what they get is signed, not secret.

@@ -24,6 +24,7 @@ from monitor.polling.guard_book import GuardBook
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Connection, Settings
 from monitor.polling.tester import Tester
+from monitor.tls import missing_roots
 
 log = structlog.get_logger()
 
@@ -59,6 +60,9 @@ class PollerManager:
 
     async def prepare(self, config: Config) -> tuple[Sequence[Connection], Loaded]:
         """Make all that a config needs, or raise ConfigError, SecretError or StorageError."""
+        if any(env.base_url.startswith("https") and not env.ca_file for env in config.environments):
+            for problem in missing_roots():
+                log.warning("certificate_authorities", problem=problem)
         loaded = await self.store.load()
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
@@ -146,7 +150,9 @@ class PollerManager:
             now=self.clock.wall,
             elapsed=self.clock.elapsed,
             observe=partial(self.own.call_made, environment.name),
-            client=HttpClient(ca_file=environment.ca_file),
+            client=HttpClient(
+                environment.ca_file, proxy=environment.proxy, elapsed=self.clock.elapsed
+            ),
         )
 
     def _add(

@@ -194,6 +194,7 @@ def keys_in_example() -> set[str]:
 COMMENTED = {
     "token",
     "ca_file",
+    "proxy_credentials_file",
     "external_url",
     "config_file",
     "path",
