@@ -75,8 +75,8 @@ class Received:
 class HttpClient:
     """Sends requests over connections that it keeps. Close it with `aclose`.
 
-    `ca_file` and ValueError are as for `client_context`; `lookup` resolves host names, `proxy`
-    returns the proxy to go through, or raises ValueError, `elapsed` measures how long one lives.
+    `ca_file` and ValueError are as for `client_context`, `lookup` resolves host names, `proxy`
+    returns the way out or raises ValueError; `elapsed` measures how long a connection lives.
     """
 
     ca_file: Path | None = None
@@ -86,9 +86,9 @@ class HttpClient:
 
     def __post_init__(self) -> None:
         """Open no connection yet."""
-        self._resolver, self._problem = _Resolver(self.lookup), ""
+        self._resolver = _Resolver(self.lookup)
         self._calls = Counter[AiohttpTransport]()  # those under way
-        self._open(client_context(self.ca_file), self.proxy())
+        self._renew()
 
     async def exchange(
         self,
@@ -129,12 +129,22 @@ class HttpClient:
             await transport.aclose()
         await self._resolver.close()
 
+    def _renew(self) -> None:
+        self._until = self.elapsed() + LIVES
+        tls, proxy = client_context(self.ca_file), self.proxy()
+        opens = partial(self._open_session, tls)
+        self._transport = AiohttpTransport(verify=tls, proxy=proxy, client=opens)
+
     @asynccontextmanager
     async def _connections(self) -> AsyncIterator[AiohttpTransport]:
         """Give young ones; older ones are closed when no call is under way on them."""
         before = self._transport
         if self.elapsed() >= self._until:
-            self._renew()
+            try:
+                self._renew()
+            except ValueError as error:
+                # Half a file, or none for a moment: what was read before may still do.
+                log.warning("connection_settings_unreadable", problem=str(error))
             await self._close_idle(before)
         used = self._transport
         self._calls[used] += 1
@@ -148,22 +158,6 @@ class HttpClient:
         if used is not self._transport and not self._calls[used]:
             del self._calls[used]
             await used.aclose()
-
-    def _renew(self) -> None:
-        try:
-            tls, proxy = client_context(self.ca_file), self.proxy()
-        except ValueError as error:
-            # Half a file, or none for a moment: what was read before may still do.
-            tls, proxy = self._transport.ssl_context, self._transport.proxy
-            if (problem := str(error)) != self._problem:
-                log.warning("connection_settings_unreadable", problem=problem)
-                self._problem = problem
-        self._open(tls, proxy)
-
-    def _open(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
-        self._until = self.elapsed() + LIVES
-        opens = partial(self._open_session, tls)
-        self._transport = AiohttpTransport(verify=tls, proxy=proxy, client=opens)
 
     def _failed(self, error: PollError) -> PollError:
         # Nobody but the proxy is looked up and connected to; it looks up the others.

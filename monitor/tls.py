@@ -16,20 +16,16 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
 
 
 def missing_roots() -> Iterator[str]:
-    """Yield what is wrong with the roots of the system, or of the environment variables."""
-    paths = ssl.get_default_verify_paths()
-    if file := os.environ.get(paths.openssl_cafile_env):
+    """Yield what is wrong with the roots of the system, for whoever set it up."""
+    if file := os.environ.get("SSL_CERT_FILE"):
         try:
             _authorities(Path(file))
         except ValueError as error:
-            yield f"{paths.openssl_cafile_env}: {error}"
-    folder = os.environ.get(paths.openssl_capath_env, "")
-    if folder and not any(Path(one).is_dir() for one in folder.split(os.pathsep)):
-        yield f"{paths.openssl_capath_env}: {folder} is not a directory"
-    # Those of a directory are looked up by their hash, when one is needed.
-    hashed = paths.capath and any(Path(paths.capath).glob("*.[0-9]"))
-    if not hashed and not client_context().cert_store_stats()["x509_ca"]:
-        yield "nobody is trusted: install ca-certificates, or set ca_file"
+            yield f"SSL_CERT_FILE: {error}"
+    folder = ssl.get_default_verify_paths().capath
+    # Those of a folder are looked up by their hash, when one is needed.
+    if not (client_context().get_ca_certs() or (folder and any(Path(folder).glob("*.[0-9]")))):
+        yield "no certificate authority on this system: set ca_file, SSL_CERT_FILE or SSL_CERT_DIR"
 
 
 def trust(context: ssl.SSLContext, ca_file: Path) -> None:

@@ -4,14 +4,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import httpx
 from pydantic import PrivateAttr
 
 from monitor.config import sections as s
 from monitor.config import types as t
 from monitor.config.formats import matches
 from monitor.config.keys import Conflict, Layer, Section, key, made
-from monitor.config.secrets import TokenSource, proxy_of
+from monitor.config.secrets import TokenSource
 from monitor.core.attempt import TestSettings
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import EnvironmentRule
@@ -138,10 +137,6 @@ class Environment(Section):
     def budget_per_minute(self) -> float:
         """The requests per minute that this monitor may send."""
         return self.requests_per_minute * self.budget_share
-
-    def proxy(self) -> httpx.Proxy | None:
-        """Return the proxy to the API, with the password as it is now; SecretError: why not."""
-        return proxy_of(self.proxy_url, self.proxy_credentials_file)
 
     @property
     def token_source(self) -> TokenSource:

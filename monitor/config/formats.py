@@ -135,13 +135,6 @@ def api_url(text: str) -> str:
     return url(text, "query and fragment").rstrip("/")
 
 
-def proxy_url(text: str) -> str:
-    """Return the URL of a proxy: scheme, host and port alone; nothing where there is none."""
-    if text and urlsplit(url(text, "query and fragment")).path not in {"", "/"}:
-        raise ValueError("expected a URL without path, such as http://proxy.example.com:3128")
-    return text
-
-
 def runbook_url(text: str) -> str:
     """Return the template of a runbook's URL, with nothing but `{rule}` in braces."""
     plain = text.replace("{rule}", "rule")

@@ -90,13 +90,10 @@ class TokenSource:
 
 def proxy_of(url: str, credentials: TokenSource | None) -> httpx.Proxy | None:
     """Return a proxy with its user and password as they are now; SecretError says why not."""
-    # aiohttp makes Proxy-Authorization of it, which no one but the proxy gets.
     user = b64encode(credentials.read().encode()).decode() if credentials else ""
-    return (
-        httpx.Proxy(url, headers={"Authorization": f"Basic {user}"} if user else {})
-        if url
-        else None
-    )
+    # aiohttp makes Proxy-Authorization of it, for the proxy alone.
+    headers = {"Authorization": f"Basic {user}"} if user else {}
+    return httpx.Proxy(url, headers=headers) if url else None
 
 
 def is_read_only_memory(device: int, mounts: str) -> bool:

@@ -201,7 +201,7 @@ CampaignTypeName = Annotated[str, one_of("sales", "follow_up", "reminder", "cust
 CampaignStatusName = Annotated[str, one_of("draft", "active", "paused", "completed", "cancelled")]
 ImportScheduleName = Annotated[str, one_of("hourly", "daily", "manual")]
 ApiUrl = Annotated[str, _url(f.api_url, "an https URL")]
-ProxyUrl = Annotated[str, _url(f.proxy_url, "the URL of a proxy")]
+ProxyUrl = Annotated[str, _url(lambda text: text and f.url(text, "query and fragment"))]
 WebUrl = Annotated[str, _url(lambda text: f.url(text).rstrip("/"))]
 AlertmanagerUrl = Annotated[str, _url(lambda text: f.url(text, "fragment", "query").rstrip("/"))]
 # http to any host: receivers are mostly inside, and what they get is signed, not secret.

@@ -14,6 +14,7 @@ from monitor.adapters.store import Change, Loaded, Store
 from monitor.adapters.store.store import KeepRunning
 from monitor.adapters.talkover import Talkover
 from monitor.config import Config, ConfigError, EnvironmentConfig, Problem, SecretError
+from monitor.config.secrets import proxy_of
 from monitor.core import assess
 from monitor.core.discovery import TargetSet
 from monitor.core.model import EventKind, Instant
@@ -24,7 +25,6 @@ from monitor.polling.guard_book import GuardBook
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Connection, Settings
 from monitor.polling.tester import Tester
-from monitor.tls import missing_roots
 
 log = structlog.get_logger()
 
@@ -60,9 +60,6 @@ class PollerManager:
 
     async def prepare(self, config: Config) -> tuple[Sequence[Connection], Loaded]:
         """Make all that a config needs, or raise ConfigError, SecretError or StorageError."""
-        if any(env.base_url.startswith("https") and not env.ca_file for env in config.environments):
-            for problem in missing_roots():
-                log.warning("certificate_authorities", problem=problem)
         loaded = await self.store.load()
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
@@ -142,6 +139,7 @@ class PollerManager:
 
     def _talkover(self, settings: Settings, token: str) -> Api:
         environment = settings.environment
+        proxy = partial(proxy_of, environment.proxy_url, environment.proxy_credentials_file)
         return Talkover(
             base_url=environment.base_url,
             token=token,
@@ -150,9 +148,7 @@ class PollerManager:
             now=self.clock.wall,
             elapsed=self.clock.elapsed,
             observe=partial(self.own.call_made, environment.name),
-            client=HttpClient(
-                environment.ca_file, proxy=environment.proxy, elapsed=self.clock.elapsed
-            ),
+            client=HttpClient(environment.ca_file, proxy=proxy, elapsed=self.clock.elapsed),
         )
 
     def _add(
