@@ -2,6 +2,7 @@
 
 import math
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from pydantic import (
 from monitor.config import formats as f
 from monitor.config.document import Document
 from monitor.config.keys import Key, expand, literal
-from monitor.config.secrets import TokenSource
+from monitor.config.secrets import TokenSource, not_open
 from monitor.core.attempt import Window
 from monitor.core.model import Seconds, Severity
 from monitor.core.text import CAMPAIGN_ID
@@ -73,7 +74,7 @@ def _present(path: Path) -> Path:
 
 def _authority(path: Path) -> Path:
     client_context(path)
-    return path
+    return not_open(path, stat.S_IWOTH)  # else others say who is trusted
 
 
 def _new(path: Path) -> Path:
@@ -152,6 +153,7 @@ Words = Annotated[str, Key(str, "text", _STRING)]
 _PATH = Key(Path, "a path", {**_STRING, "minLength": 1}, pattern=".+")
 FilePath = Annotated[Path, _PATH, AfterValidator(_in_folder)]
 PresentFile = Annotated[FilePath, AfterValidator(_present)]
+KeyFile = Annotated[PresentFile, AfterValidator(lambda path: not_open(path, stat.S_IRWXO))]
 NewFile = Annotated[FilePath, AfterValidator(_new)]
 StatePath = Annotated[
     FilePath,
