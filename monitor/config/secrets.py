@@ -16,6 +16,15 @@ MAX_TOKEN_BYTES = 4096
 # What goes into an HTTP header: a line end within it would start another header.
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
 _STRANGE = "has blanks, control or non-ASCII characters: no token has"
+# What is found where a token should be: whole text, to what is said of it.
+_MISTAKES = {
+    rb"(['\"]).*\1": "is in quotes: write it without them",
+    rb"(?i)(export\s+)?\w*(token|key|secret|password|url)\w*=.+": "is KEY=value: the value will do",
+    rb"(?i)bearer\s.*": "starts with Bearer: write the token alone",
+    rb"\{\s*['\"].*\}": "is JSON: write the token alone",
+    rb"(?i).*(\$\{|\{\{).*|<.*>|(change|replace)[-_]?me|your[-_].*": "is a placeholder: fill it in",
+    rb"(vault|op|arn|ssm|env|file|sops|ref\+\w+):.*/.*": "is a reference that nobody resolved",
+}
 _BOM = b"\xef\xbb\xbf"
 _OTHERS = {
     stat.S_IROTH: "read by others: chmod o= it, and replace the secret",
@@ -61,6 +70,7 @@ class TokenSource:
             (not token, "is empty"),
             (token.startswith(_BOM), "starts with a byte order mark: save it without one"),
             (b"\n" in token or b"\r" in token, "has more than one line"),
+            *((re.fullmatch(mistake, token), why) for mistake, why in _MISTAKES.items()),
             (not _TOKEN.fullmatch(token), _STRANGE),
         ):
             if is_wrong:

@@ -18,7 +18,7 @@ from pydantic import (
 
 from monitor.config import formats as f
 from monitor.config.document import Document
-from monitor.config.keys import Key, expand, literal
+from monitor.config.keys import Key, literal
 from monitor.config.secrets import TokenSource, not_open
 from monitor.core.attempt import Window
 from monitor.core.model import Seconds, Severity
@@ -90,7 +90,9 @@ def _database(value: object, info: "ValidationInfo[Document]") -> object:
 
 
 def _secret_variable(written: str, info: "ValidationInfo[Document]") -> TokenSource:
-    value, name = expand(written, info.context.environ), written[2:-1]
+    name = written[2:-1]
+    if (value := info.context.environ.get(name)) is None:
+        raise ValueError(f"the environment variable {name} is not set")
     return TokenSource(variable=name, value=SecretStr(value))
 
 
