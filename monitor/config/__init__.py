@@ -118,6 +118,26 @@ def _text(value: Any, document: Document) -> str:
         return ""
 
 
+def _texts(value: Any, place: Place, document: Document) -> Iterator[tuple[Place, str]]:
+    """Yield all text of the file as it is used, but for what may be secret."""
+    if isinstance(value, str) and (place[:1], place[2:]) != (("environments",), ("token",)):
+        yield place, _text(value, document)
+    items = value.items() if isinstance(value, dict) else enumerate(value or ())
+    for key, inner in () if isinstance(value, str) else items:
+        yield from _texts(inner, (*place, key), document)
+
+
+def _check_secrets(document: Document) -> None:
+    """Report where a secret of this config would be shown: in a label, a name, a URL, a path."""
+    texts = list(_texts(document.value, (), document))
+    whole = "\0".join(text for _, text in texts)
+    # A shorter one is a word that may well be in others.
+    shown = [one for one in document.secrets if len(one) >= 8 and one in whole]
+    for place, text in texts:
+        if any(one in text for one in shown):
+            document.report(place, "holds a secret of this config, and others see what is here")
+
+
 def _check_doubles(
     document: Document, place: Place, key: str, items: Any, *, numbered: bool = False
 ) -> None:
@@ -143,6 +163,7 @@ def _check_config(document: Document, config: Config) -> None:
             document.report(("web", "listen_address"), message)
     except ConfigError as error:
         document.problems += error.problems
+    _check_secrets(document)
     owners: dict[str, int] = {}
     for index, environment in enumerate(config.environments):
         # Two budgets would spend a limit twice.

@@ -96,15 +96,17 @@ def _secret_variable(written: str, info: "ValidationInfo[Document]") -> TokenSou
     return TokenSource(variable=name, value=SecretStr(value))
 
 
-def _usable(source: TokenSource) -> TokenSource:
+def _usable(source: TokenSource, info: "ValidationInfo[Document]") -> TokenSource:
     # Read once, so that a wrong one is reported here and not by the first poll.
-    source.read()
+    info.context.secrets.add(source.read())
     return source
 
 
-def _has_user(source: TokenSource) -> TokenSource:
-    if not re.match("[^:]+:", source.read()):
+def _has_user(source: TokenSource, info: "ValidationInfo[Document]") -> TokenSource:
+    user, _, password = source.read().partition(":")
+    if not user or not password:
         raise ValueError(f"{source.file} is not user:password")
+    info.context.secrets.add(password)
     return source
 
 
