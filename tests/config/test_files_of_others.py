@@ -65,12 +65,14 @@ def refused(folder: Path) -> ConfigError | None:
     return None
 
 
-def test_what_only_the_owner_and_the_group_can_touch_is_fine(folder: Path) -> None:
+def test_fault_36_what_only_the_owner_and_the_group_can_touch_is_fine(folder: Path) -> None:
     assert refused(folder) is None
 
 
 @pytest.mark.parametrize("name", [*SECRETS, *OTHERS])
-def test_what_others_can_change_is_refused_as_an_open_token_is(folder: Path, name: str) -> None:
+def test_fault_36_what_others_can_change_is_refused_as_an_open_token_is(
+    folder: Path, name: str
+) -> None:
     (folder / name).chmod(0o642)
     error = refused(folder)
     assert error is not None
@@ -80,7 +82,7 @@ def test_what_others_can_change_is_refused_as_an_open_token_is(folder: Path, nam
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_that_others_can_read_is_refused(folder: Path, name: str) -> None:
+def test_fault_36_a_secret_that_others_can_read_is_refused(folder: Path, name: str) -> None:
     (folder / name).chmod(0o644)
     error = refused(folder)
     assert error is not None
@@ -90,12 +92,12 @@ def test_a_secret_that_others_can_read_is_refused(folder: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_others_may_read_what_is_no_secret(folder: Path, name: str) -> None:
+def test_fault_36_others_may_read_what_is_no_secret(folder: Path, name: str) -> None:
     (folder / name).chmod(0o644)
     assert refused(folder) is None
 
 
-def test_the_mode_that_counts_is_that_of_the_file_behind_a_link(folder: Path) -> None:
+def test_fault_36_the_mode_that_counts_is_that_of_the_file_behind_a_link(folder: Path) -> None:
     (folder / "server.key").rename(folder / "other.key")
     (folder / "server.key").symlink_to("other.key")
     (folder / "other.key").chmod(0o644)
@@ -103,7 +105,7 @@ def test_the_mode_that_counts_is_that_of_the_file_behind_a_link(folder: Path) ->
 
 
 @pytest.mark.parametrize(("kind", "how", "fine"), [("tmpfs", "ro", True), ("ext4", "ro", False)])
-def test_a_secret_of_kubernetes_cannot_be_hidden_and_need_not_be(
+def test_fault_36_a_secret_of_kubernetes_cannot_be_hidden_and_need_not_be(
     tmp_path: Path, kind: str, how: str, fine: bool
 ) -> None:
     key, mounts = tmp_path / "tls.key", tmp_path / "mountinfo"
@@ -119,7 +121,7 @@ def test_a_secret_of_kubernetes_cannot_be_hidden_and_need_not_be(
         assert TokenSource(key, mounts=mounts).read() == "canary"
 
 
-def test_without_anything_else_the_config_itself_may_have_any_mode(tmp_path: Path) -> None:
+def test_fault_36_without_anything_else_the_config_itself_may_have_any_mode(tmp_path: Path) -> None:
     path = written(tmp_path, MINIMAL)
     path.chmod(0o666)
     load_config(path, {"TOKEN": "t"})

@@ -134,7 +134,7 @@ _names = st.text(st.sampled_from("ab _-é!"), min_size=256, max_size=256) | st.b
 
 
 @given(_evil, st.sampled_from(["", "!", "$", "b"]), _names)
-def test_field_case_7_whatever_is_accepted_ends_soon_on_any_name(
+def test_fault_44_whatever_is_accepted_ends_soon_on_any_name(
     pattern: str, end: str, name: str
 ) -> None:
     """The loop, and so `/-/healthy` and SIGTERM, waits for one name as long as for one poll."""

@@ -237,7 +237,7 @@ Way = Callable[[Path, str], TokenSource]
 
 @WAYS
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n", "\r"])
-def test_field_case_8_a_line_end_is_no_part_of_a_token_wherever_it_comes_from(
+def test_fault_36_a_line_end_is_no_part_of_a_token_wherever_it_comes_from(
     tmp_path: Path, way: Way, end: str
 ) -> None:
     assert way(tmp_path, CANARY + end).read() == CANARY
@@ -272,7 +272,7 @@ def test_field_case_8_a_line_end_is_no_part_of_a_token_wherever_it_comes_from(
         ("arn:aws:secretsmanager:eu:1:secret/canary", "is a reference"),
     ],
 )
-def test_field_case_8_what_was_meant_to_become_a_token_is_named(
+def test_fault_36_what_was_meant_to_become_a_token_is_named(
     tmp_path: Path, way: Way, value: str, why: str
 ) -> None:
     assert why in refusal(way(tmp_path, value))

@@ -71,13 +71,15 @@ def told(found: list[str], value: str) -> list[str]:
 
 @pytest.mark.parametrize("written_as", ["${TOKEN}", "${SAME}", "talq_canary_1", "x${TOKEN}y"])
 @pytest.mark.parametrize("place", PLACES)
-def test_no_key_that_is_shown_takes_a_token(tmp_path: Path, place: str, written_as: str) -> None:
+def test_fault_38_no_key_that_is_shown_takes_a_token(
+    tmp_path: Path, place: str, written_as: str
+) -> None:
     found = problems_in(tmp_path, PLACES[place].replace("%s", written_as))
     assert told(found, "talq_canary_1") == [place]
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-def test_it_may_be_any_secret_of_the_file(tmp_path: Path, secret: str) -> None:
+def test_fault_38_it_may_be_any_secret_of_the_file(tmp_path: Path, secret: str) -> None:
     for name, content in SECRETS.items():
         (tmp_path / name).touch(mode=0o600)
         (tmp_path / name).write_text(content + "\n")
@@ -87,7 +89,7 @@ def test_it_may_be_any_secret_of_the_file(tmp_path: Path, secret: str) -> None:
     assert problems_in(tmp_path, FILE.format("x"), VARIABLE=SECRETS["variable"]) == []
 
 
-def test_a_flag_is_no_way_either(tmp_path: Path) -> None:
+def test_fault_38_a_flag_is_no_way_either(tmp_path: Path) -> None:
     path = written(tmp_path, an_environment())
     flags = {"--state.path": Path("/x/talq_canary")}
     with pytest.raises(ConfigError, match=f"^command line: --state.path: {TOLD}$") as caught:
@@ -96,11 +98,11 @@ def test_a_flag_is_no_way_either(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("token", ["c-1", "prod", "talover", "a"])
-def test_a_short_one_may_well_be_part_of_another_word(tmp_path: Path, token: str) -> None:
+def test_fault_38_a_short_one_may_well_be_part_of_another_word(tmp_path: Path, token: str) -> None:
     loaded(tmp_path, an_environment("labels: {team: 'production c-1 talover'}"), TOKEN=token)
 
 
-def test_what_a_variable_holds_is_shown_as_its_reference(tmp_path: Path) -> None:
+def test_fault_38_what_a_variable_holds_is_shown_as_its_reference(tmp_path: Path) -> None:
     text = an_environment(
         "base_url: https://${HOST}/api/v1/",
         "labels: {team: '${TEAM}', plain: text, both: 'a-${TEAM:-x}', dollar: '$${TEAM}'}",

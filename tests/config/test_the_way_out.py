@@ -30,13 +30,17 @@ def a_file(folder: Path, place: str, *lines: str, user: str = USER, mode: int = 
 @pytest.mark.parametrize(
     "url", ["", "http://proxy:3128", "https://proxy.example", "http://[::1]:1/"]
 )
-def test_a_proxy_is_a_url_and_none_is_the_default(tmp_path: Path, place: str, url: str) -> None:
+def test_fault_33_a_proxy_is_a_url_and_none_is_the_default(
+    tmp_path: Path, place: str, url: str
+) -> None:
     config = loaded(tmp_path, a_file(tmp_path, place, f"proxy_url: '{url}'"))
     proxy = [config.environments[0].proxy_url, *(w.proxy_url for w in config.notify.webhooks)][-1]
     assert proxy == url
 
 
-def test_its_user_comes_from_a_file_and_is_shown_by_its_path(tmp_path: Path, place: str) -> None:
+def test_fault_33_its_user_comes_from_a_file_and_is_shown_by_its_path(
+    tmp_path: Path, place: str
+) -> None:
     lines = ("proxy_url: http://proxy:3128", "proxy_credentials_file: credentials")
     config = loaded(tmp_path, a_file(tmp_path, place, *lines))
     shown = effective_yaml(config)
@@ -54,7 +58,7 @@ def test_its_user_comes_from_a_file_and_is_shown_by_its_path(tmp_path: Path, pla
         ("http://proxy:3128?canary", "expected a URL without query and fragment"),
     ],
 )
-def test_what_is_no_proxy_is_refused_and_not_repeated(
+def test_fault_33_what_is_no_proxy_is_refused_and_not_repeated(
     tmp_path: Path, place: str, url: str, told: str
 ) -> None:
     (found,) = problems_in(tmp_path, a_file(tmp_path, place, f"proxy_url: '{url}'"))
@@ -66,7 +70,7 @@ def test_what_is_no_proxy_is_refused_and_not_repeated(
     ("user", "told"),
     [("canary", "is not user:password"), (":canary", "is not user:password"), ("", "is empty")],
 )
-def test_credentials_that_are_none_are_refused(
+def test_fault_33_credentials_that_are_none_are_refused(
     tmp_path: Path, place: str, user: str, told: str
 ) -> None:
     lines = ("proxy_url: http://proxy:3128", "proxy_credentials_file: credentials")
@@ -75,7 +79,7 @@ def test_credentials_that_are_none_are_refused(
     assert "canary" not in "".join(found)
 
 
-def test_credentials_that_others_can_read_are_refused_as_a_token_is(
+def test_fault_33_credentials_that_others_can_read_are_refused_as_a_token_is(
     tmp_path: Path, place: str
 ) -> None:
     lines = ("proxy_url: http://proxy:3128", "proxy_credentials_file: credentials")
@@ -84,19 +88,19 @@ def test_credentials_that_others_can_read_are_refused_as_a_token_is(
     assert caught.value.exit_code == 77
 
 
-def test_credentials_without_a_proxy_are_a_mistake(tmp_path: Path, place: str) -> None:
+def test_fault_33_credentials_without_a_proxy_are_a_mistake(tmp_path: Path, place: str) -> None:
     (found,) = problems_in(tmp_path, a_file(tmp_path, place, "proxy_credentials_file: credentials"))
     assert found.endswith(f"{place}.proxy_credentials_file: expected proxy_url as well")
 
 
-def test_no_proxy_gets_a_token_in_plain_text(tmp_path: Path) -> None:
+def test_fault_33_no_proxy_gets_a_token_in_plain_text(tmp_path: Path) -> None:
     text = an_environment("base_url: http://localhost:1/api", "proxy_url: http://proxy:3128")
     assert problems_in(tmp_path, text) == [
         "6: environments[0].proxy_url: expected an https base_url, or no proxy"
     ]
 
 
-def test_config_check_says_that_nobody_would_be_trusted(
+def test_fault_33_config_check_says_that_nobody_would_be_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")

@@ -116,7 +116,7 @@ def test_no_token_is_ever_in_a_config(tmp_path: Path) -> None:
     assert "canary" not in repr(config) + effective_yaml(config)
 
 
-def test_field_case_8_a_variable_may_end_in_a_line_end_as_a_file_may(tmp_path: Path) -> None:
+def test_fault_36_a_variable_may_end_in_a_line_end_as_a_file_may(tmp_path: Path) -> None:
     config = loaded(tmp_path, MINIMAL, TOKEN="talq_canary\n")
     assert config.environments[0].token_source.read() == "talq_canary"
 
@@ -130,9 +130,7 @@ def test_field_case_8_a_variable_may_end_in_a_line_end_as_a_file_may(tmp_path: P
         ("notify.apprise[0].url_file", MINIMAL + "notify: {apprise: [{%s}]}"),
     ],
 )
-def test_field_case_8_config_check_says_where_no_secret_is(
-    tmp_path: Path, key: str, text: str
-) -> None:
+def test_fault_36_config_check_says_where_no_secret_is(tmp_path: Path, key: str, text: str) -> None:
     tokens(tmp_path, one="talq_1\n", two="'canary'", three="'canary'")
     text = text.replace("%s", f"{key.rpartition('.')[2]}: three")
     found = problems_in(tmp_path, text, TOKEN="'canary'" if key.endswith("token") else "talq_2")

@@ -66,7 +66,7 @@ async def test_every_campaign_of_the_demo_is_found_and_its_status_heeded(tmp_pat
 
 
 @pytest.mark.slow
-async def test_field_case_7_patterns_that_would_backtrack_for_ever_hold_up_nothing(
+async def test_fault_44_patterns_that_would_backtrack_for_ever_hold_up_nothing(
     tmp_path: Path,
 ) -> None:
     # The fake listing calls each `Campaign <id>`: an id is a name of a's that does not match.

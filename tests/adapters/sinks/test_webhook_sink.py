@@ -146,7 +146,7 @@ async def test_the_body_is_the_json_of_an_alert_event(secret: Path) -> None:
     assert json.loads(to.received[0].body)["event_id"] == TOLD.event_id
 
 
-async def test_field_case_12_a_receiver_is_reached_through_its_proxy(
+async def test_fault_33_a_receiver_is_reached_through_its_proxy(
     secret: Path, tmp_path: Path
 ) -> None:
     credentials = tmp_path / "credentials"

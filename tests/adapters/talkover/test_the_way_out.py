@@ -58,7 +58,7 @@ def a_password(folder: Path, user: str) -> Path:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("user", ["", "me:s3cret:with:colons"])
-async def test_the_api_is_reached_through_the_proxy_alone(
+async def test_fault_33_the_api_is_reached_through_the_proxy_alone(
     ca: trustme.CA, ca_file: Path, scheme: str, user: str
 ) -> None:
     file = a_password(ca_file.parent, user) if user else None
@@ -105,7 +105,7 @@ def said(status: str) -> bytes:
         (b"HTTP/1.1 200 OK\r\n\r\nS3cret", Reason.CONNECT_ERROR, "at the proxy: "),
     ],
 )
-async def test_a_proxy_that_lets_nobody_through_is_named_and_not_quoted(
+async def test_fault_33_a_proxy_that_lets_nobody_through_is_named_and_not_quoted(
     ca_file: Path, answers: bytes, reason: Reason, detail: str
 ) -> None:
     async with ConnectProxy(answers=answers) as proxy:
@@ -116,7 +116,9 @@ async def test_a_proxy_that_lets_nobody_through_is_named_and_not_quoted(
     assert "S3cret" not in seen.detail
 
 
-async def test_a_proxy_that_hangs_is_given_up_and_its_connection_closed(ca_file: Path) -> None:
+async def test_fault_33_a_proxy_that_hangs_is_given_up_and_its_connection_closed(
+    ca_file: Path,
+) -> None:
     async with ConnectProxy(answers=b"") as proxy:
         way = through(proxy.url)
         seen = await fetched(f"https://{NAME}", ca_file=ca_file, proxy=way, timeout=0.05)
@@ -128,7 +130,7 @@ async def test_a_proxy_that_hangs_is_given_up_and_its_connection_closed(ca_file:
     ("proxy", "reason"),
     [("http://127.0.0.1:1", Reason.CONNECT_ERROR), ("http://no.invalid", Reason.DNS_ERROR)],
 )
-async def test_a_proxy_that_is_not_there_is_not_taken_for_the_api(
+async def test_fault_33_a_proxy_that_is_not_there_is_not_taken_for_the_api(
     ca_file: Path, proxy: str, reason: Reason
 ) -> None:
     seen = await fetched(f"https://{NAME}", ca_file=ca_file, proxy=through(proxy))
@@ -137,7 +139,7 @@ async def test_a_proxy_that_is_not_there_is_not_taken_for_the_api(
     assert seen.detail.startswith("at the proxy: ")
 
 
-async def test_a_password_that_was_replaced_is_used_by_the_next_call(
+async def test_fault_33_a_password_that_was_replaced_is_used_by_the_next_call(
     ca: trustme.CA, ca_file: Path
 ) -> None:
     file = a_password(ca_file.parent, "me:old")
@@ -154,7 +156,7 @@ async def test_a_password_that_was_replaced_is_used_by_the_next_call(
     assert isinstance(accepted, SftpConfig)
 
 
-async def test_an_authority_that_was_replaced_is_used_by_the_next_call(
+async def test_fault_33_an_authority_that_was_replaced_is_used_by_the_next_call(
     ca: trustme.CA, ca_file: Path
 ) -> None:
     successor = trustme.CA()
@@ -187,7 +189,7 @@ async def asked_at(client: HttpClient, server: Misbehaving) -> bytes | PollError
     return (await client.exchange("GET", url, within=10)).body
 
 
-async def test_a_connection_lives_five_minutes_though_it_is_never_idle() -> None:
+async def test_fault_32_a_connection_lives_five_minutes_though_it_is_never_idle() -> None:
     ages = Ages()
     async with Misbehaving(OK) as server:
         names = Names(server.port)
@@ -208,7 +210,7 @@ class Names:
         return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", at)]
 
 
-async def test_a_name_that_moved_is_followed_while_the_old_server_still_answers() -> None:
+async def test_fault_32_a_name_that_moved_is_followed_while_the_old_server_still_answers() -> None:
     ages = Ages()
     async with Misbehaving(OK) as old, Misbehaving(OK) as new:
         names = Names(old.port)
@@ -238,7 +240,7 @@ async def test_a_call_that_is_under_way_ends_on_its_old_connection() -> None:
         assert [len(client._calls), server.connections] == [1, 2]
 
 
-async def test_an_authority_that_was_taken_away_is_trusted_no_longer_than_a_connection_lives(
+async def test_fault_33_an_authority_that_was_taken_away_is_trusted_no_longer_than_a_connection_lives(
     ca: trustme.CA, ca_file: Path
 ) -> None:
     ages = Ages()
@@ -281,7 +283,7 @@ PEM = "-----BEGIN CERTIFICATE-----\n"
         (PEM, "has no certificates in PEM format"),
     ],
 )
-def test_whom_the_environment_says_to_trust_and_is_nobody_is_told(
+def test_fault_33_whom_the_environment_says_to_trust_and_is_nobody_is_told(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     content: str | None,
@@ -295,7 +297,7 @@ def test_whom_the_environment_says_to_trust_and_is_nobody_is_told(
 
 
 @pytest.mark.parametrize("folder", ["", "/nowhere"])
-def test_a_system_without_any_authority_is_told(
+def test_fault_33_a_system_without_any_authority_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
@@ -309,7 +311,7 @@ def test_those_that_are_there_are_no_matter(ca_file: Path, monkeypatch: pytest.M
     assert list(missing_roots()) == []
 
 
-def test_the_roots_of_the_system_are_read_again_when_their_bundle_was_replaced(
+def test_fault_33_the_roots_of_the_system_are_read_again_when_their_bundle_was_replaced(
     ca_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
