@@ -31,7 +31,8 @@ test: $(DEV_STAMP) ## Run the fast tests (ARGS="tests/core -k stale" for some of
 # three at once, for many of them wait most of the time.
 check: check-static ## Run everything that must hold: check-static, then all tests with coverage
 	$(PYTEST) -m "not slow" --cov=monitor
-	$(PYTEST) -n 3 --dist load --maxschedchunk 1 -m "slow or hypothesis" --hypothesis-profile=thorough
+	$(PYTEST) -n 3 --dist load --maxschedchunk 1 -m "slow or hypothesis" --hypothesis-profile=thorough \
+		--durations=25
 
 check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies and what is generated
 	$(BIN)/ruff format --check
@@ -66,7 +67,8 @@ lock: COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 
 	--generate-hashes --no-header $(ARGS)
 lock: $(DEV_STAMP) ## Remake the lock files (ARGS="--upgrade" for the newest versions)
 	$(COMPILE) pyproject.toml -o requirements.lock
-	$(COMPILE) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra notify -c requirements.lock -o requirements-notify.lock
+	$(COMPILE) pyproject.toml --extra dev -c requirements-notify.lock -o requirements-dev.lock
 	$(COMPILE) --group pyproject.toml:build -c requirements-dev.lock -o requirements-build.lock
 
 clean: ## Remove .venv, and everything else that make can make again

@@ -21,7 +21,8 @@ from monitor.adapters.sinks import SinkContext, WriteLine, links_of, sinks_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.systemd import SystemdNotifier
 from monitor.adapters.web import WebServer, key_beside
-from monitor.config import Config, ConfigError, SecretError, safe_access
+from monitor.config import Access, Config, ConfigError, SecretError, safe_access
+from monitor.config.model import Web
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
 from monitor.notifier import SinkWorker
@@ -58,7 +59,8 @@ class Daemon:
 
     It runs on what `load_config` returns, now and at each reload; `write` writes the events to the
     log. `clock`, `connect` and `threaded=False` put the whole on virtual time. `lines_dropped`
-    counts the lines that the log has lost.
+    counts the lines that the log has lost. `by_itself` false: it polls and tests only what it is
+    asked for, and delivers no event. `read_access` says who may come in.
     """
 
     load_config: Callable[[], Config]
@@ -69,6 +71,8 @@ class Daemon:
     connect: Connect | None = None
     threaded: bool = True
     lines_dropped: Callable[[], int] = int
+    by_itself: bool = True
+    read_access: Callable[[Web], Access] = safe_access
 
     def __post_init__(self) -> None:
         self.stop_requested, self.reload_requested = asyncio.Event(), asyncio.Event()
@@ -119,7 +123,9 @@ class Daemon:
         store = Store(config.state.path, now=now, executor=executor, keep_running=keep_running)
         self._closing.push_async_callback(store.aclose)
         self._store = store
-        self._manager = manager = PollerManager(store, clock, own, keep_running, self.connect)
+        self._manager = manager = PollerManager(
+            store, clock, own, keep_running, self.connect, self.by_itself
+        )
         context = SinkContext(
             links_of(config),
             self.write,
@@ -136,7 +142,8 @@ class Daemon:
         for name in names:
             own.prepare_sink(name)
         # Before the first save: without its cursor a crash would let events pass a sink by.
-        self._workers = [SinkWorker(sink, store, own.sink_failed) for sink in sinks]
+        workers = [SinkWorker(sink, store, own.sink_failed) for sink in sinks]
+        self._workers = workers if self.by_itself else []
         store.on_error = self._storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
@@ -158,9 +165,10 @@ class Daemon:
         await self._store.flush()
         for worker in self._workers:
             worker.finish()
-        _, late = await asyncio.wait(self._delivering, timeout=DRAIN)
-        for task in late:
-            task.cancel()
+        if self._delivering:
+            _, late = await asyncio.wait(self._delivering, timeout=DRAIN)
+            for task in late:
+                task.cancel()
 
     def _keep_running(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -238,9 +246,13 @@ class Daemon:
 
     async def _open_web(self, config: Config) -> None:
         host, port = config.web.listen_address
-        read_access = partial(safe_access, config.web)
+        read_access = partial(self.read_access, config.web)
         self._web = WebServer(self.report, host, port, read_access=read_access)
-        port = await self._web.start()
+        try:
+            port = await self._web.start()
+        except OSError as error:
+            why = f"web.listen_address: cannot listen on {host or '*'}:{port} ({error.strerror})"
+            raise OSError(f"{why}; choose another port, in the demo with --port 0") from error
         self._closing.push_async_callback(self._web.stop)
         shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
         scheme = "http" if self._web.web_config.access.tls is None else "https"

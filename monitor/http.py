@@ -26,6 +26,7 @@ from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from httpx_aiohttp import AiohttpTransport
 
 from monitor.core.model import MINUTE, PollError, Reason, Seconds
+from monitor.core.outcomes import NOT_SENT
 from monitor.tls import client_context
 
 log = structlog.get_logger()
@@ -182,13 +183,13 @@ async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
     """Return the status and the body of one request, over a connection of its own.
 
     `how` is as for `exchange`; `proxy` may be there, too. Raises OSError where no answer came
-    whole; it names no URL.
+    whole; it names no URL, and is a ConnectionError where nothing was sent.
     """
     proxy = how.pop("proxy", None)
     async with aclosing(HttpClient(proxy=lambda: proxy)) as client:
         answer = await client.exchange(method, url, **how)
     if isinstance(answer.body, PollError):
-        raise OSError(answer.body.detail)
+        raise (ConnectionError if answer.body.reason in NOT_SENT else OSError)(answer.body.detail)
     return answer.status, answer.body
 
 

@@ -11,9 +11,9 @@ from functools import partial
 
 import structlog
 
-from monitor.adapters.sinks import PermanentDeliveryError, Sink
+from monitor.adapters.sinks import PermanentDeliveryError, Sink, UncertainDeliveryError
 from monitor.adapters.store import Store
-from monitor.core.model import Seconds
+from monitor.core.model import Event, Seconds
 
 # A sink that failed is tried again after a second, doubling up to a minute; nothing overtakes.
 FIRST_RETRY: Seconds = 1.0
@@ -32,7 +32,7 @@ class SinkWorker:
         self._sink, self._store, self._failed = sink, store, failed
         self._woken = asyncio.Event()
         self._woken.set()  # what waits from before goes first
-        self._failing = self._finishing = False
+        self._failing = self._finishing = self._uncertain = False
         # More than the first only if the disk failed before the crash, and kept the cursor back.
         self._perhaps_had = store.add_sink(self.name, self._woken.set)
 
@@ -66,11 +66,19 @@ class SinkWorker:
         while (event := self._store.undelivered(self.name)) is not None:
             had = await self._had(event.event_id)
             if not had:
-                deliver = partial(self._sink.deliver, replace(event, redelivery=had is None))
-                await self._insist(event.event_id, deliver)
+                self._uncertain = had is None
+                await self._insist(event.event_id, partial(self._deliver, event))
             self._store.mark_delivered(self.name, event.event_id)
             if event.durable:
                 await self._store.flush()
+
+    async def _deliver(self, event: Event) -> None:
+        """Try once to deliver an event, marked where the sink may have it."""
+        try:
+            await self._sink.deliver(replace(event, redelivery=self._uncertain))
+        except UncertainDeliveryError:
+            self._uncertain = True
+            raise
 
     async def _had(self, event_id: str) -> bool | None:
         """Return whether the sink has the event from before a crash; None: nobody can know."""

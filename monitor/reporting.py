@@ -15,9 +15,11 @@ from monitor.adapters.store import StorageError, Store
 from monitor.adapters.web import EventsAnswer, HistoryUnreadableError
 from monitor.config import Config
 from monitor.config.model import Web
+from monitor.core.explanation import OriginOf
 from monitor.core.guards import Hold, NotRun
 from monitor.core.model import Instant, Seconds
 from monitor.core.outcomes import Step
+from monitor.core.rule import Target
 from monitor.core.snapshot import HistoryQuery, Snapshot
 from monitor.core.text import rfc3339
 from monitor.polling import Clock, PollerManager
@@ -57,6 +59,10 @@ class Report:
     def web(self) -> Web:
         """What the config says of the web now."""
         return self.config.web
+
+    def origins(self, target: Target) -> OriginOf:
+        """Return what says where the settings of a campaign are set."""
+        return self.config.origins(target)
 
     async def start_test(
         self, environment: str, campaign_id: str, by: str, *, force: bool, unblock: bool

@@ -5,6 +5,7 @@ API and OpenAPI have; an alert event is an `EventRecord` in each of them.
 """
 
 import json
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
@@ -135,6 +136,11 @@ def _readers(of: Any) -> Mapping[Any, _Convert]:
     }
 
 
+def quoted(text: str) -> str:
+    """Return text in quotes, unless it is one word that passes for nothing around it."""
+    return text if re.fullmatch(r"[^\s\"=()<>]+", text) else json.dumps(text, ensure_ascii=False)
+
+
 class Schemas:
     """The JSON Schemas of dataclasses and enums, each a component that others refer to."""
 
@@ -235,7 +241,7 @@ def record_of(event: Event, links: Links) -> EventRecord:
     """Return the event as it is shown."""
     url = None
     if links.external_url is not None and event.campaign_id is not None:
-        campaigns = f"{links.external_url.rstrip('/')}/api/v1/campaigns"
+        campaigns = f"{links.external_url.rstrip('/')}/campaigns"
         url = f"{campaigns}/{event.environment}/{event.campaign_id}"
     # Not format(): a URL may have other braces in it.
     runbook = links.runbook_url.replace("{rule}", event.rule)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from monitor.adapters.sinks import Sink
+from monitor.adapters.sinks import Sink, UncertainDeliveryError
 from monitor.adapters.store import Store
 from monitor.core.model import Event
 from monitor.notifier import SinkWorker
@@ -109,6 +109,43 @@ def test_a_sink_that_fails_is_tried_again_and_nothing_overtakes(path: Path) -> N
     assert seqs == [1, 2]
     assert failed == ["log"] * 3
     assert seconds == pytest.approx(1 + 2 + 4)
+
+
+@pytest.mark.parametrize(
+    ("errors", "marked"),
+    [
+        ("", [False, False]),
+        ("n", [False, False, False]),
+        ("u", [False, True, False]),
+        ("nu", [False, False, True, False]),
+        # Once it may be there, no later failure takes that back.
+        ("unn", [False, True, True, True, False]),
+    ],
+)
+def test_fault_42_what_a_receiver_may_have_taken_is_marked_from_then_on(
+    path: Path, errors: str, marked: list[bool]
+) -> None:
+    """Of the kind: a try with an unknown outcome, whether it ended with a process or within it."""
+    tried = list[tuple[int, bool]]()
+
+    async def deliver(event: Event) -> None:
+        tried.append((event.seq, event.redelivery))
+        match errors[len(tried) - 1 :][:1]:
+            case "n":
+                raise OSError("refused")
+            case "u":
+                raise UncertainDeliveryError("no answer")
+
+    async def story() -> None:
+        store = _open(path)
+        worker = SinkWorker(Sink("log", deliver), store, lambda _: None)
+        store.save(events(1, 2))
+        await worker.deliver_all()
+        await store.aclose()
+
+    run(story())
+    assert [redelivery for _, redelivery in tried] == marked
+    assert [seq for seq, _ in tried] == [1] * (len(errors) + 1) + [2]
 
 
 def test_after_a_crash_only_the_first_one_that_waits_is_marked(path: Path) -> None:

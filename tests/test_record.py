@@ -37,7 +37,7 @@ def test_a_firing_event_says_which_what_since_when_why_and_what_to_do() -> None:
     assert said["event_id"] == f"{FIRING.fingerprint}-e90c4-3"
     assert said["labels"] == {"team": "retail"}
     assert said["runbook_url"] == "https://runbooks.example/stale_test"
-    assert said["url"] == "https://monitor.example/api/v1/campaigns/production/c-1"
+    assert said["url"] == "https://monitor.example/campaigns/production/c-1"
     assert said["previous_severity"] is None
     assert said["durable"] is True
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,59 @@ def test_a_volume_that_is_rolled_back_gives_no_event_id_twice(world: World, star
             _roll_back(world, volume)
         async with world.daemon():
             await _flaps(world, False, True)
+
+    run(story())
+    _is_unique(world)
+
+
+def _in_place(world: World, copy: Path) -> None:
+    shutil.copyfile(copy, world.folder / "state.db")
+
+
+def _by_rename(world: World, copy: Path) -> None:
+    shutil.copyfile(copy, world.folder / "new")
+    (world.folder / "new").replace(world.folder / "state.db")
+
+
+def _after_all_was_removed(world: World, copy: Path) -> None:
+    for path in world.folder.glob("state.db*"):
+        path.unlink()
+    _in_place(world, copy)
+
+
+def _behind_a_symlink(world: World, copy: Path) -> None:
+    shutil.copyfile(copy, world.folder / "elsewhere")
+    (world.folder / "state.db").unlink()
+    (world.folder / "state.db").symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("put", [_in_place, _by_rename, _after_all_was_removed, _behind_a_symlink])
+@pytest.mark.parametrize("when", ["while it runs", "after a crash", "before a start"])
+def test_however_a_backup_is_put_back_no_event_id_stands_for_two_occurrences(
+    world: World, put: Callable[[World, Path], None], when: str
+) -> None:
+    """The daemon that runs goes on with its own numbers; whoever starts draws an epoch.
+
+    After a crash SQLite's log is still there, and belongs to another database than that.
+    """
+
+    async def story() -> None:
+        world.configure()
+        async with world.daemon():
+            await _flaps(world, False)
+            copy = _backup(world)
+            await _flaps(world, True, False)
+            volume = _volume(world)
+            if when == "while it runs":
+                put(world, copy)
+                await _flaps(world, True, False)
+        if when == "after a crash":
+            _roll_back(world, volume)
+        if when != "while it runs":
+            put(world, copy)
+        for _ in range(2):
+            async with world.daemon():
+                await _flaps(world, True, False)
 
     run(story())
     _is_unique(world)

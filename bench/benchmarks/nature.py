@@ -14,8 +14,7 @@ from enum import StrEnum
 from random import Random
 
 from monitor.core.model import DAY, HOUR, MINUTE, Event, EventStatus, Instant, Seconds, Severity
-from monitor.demo.servers import Network, Server
-from monitor.demo.world import SftpConfig, World
+from monitor.demo.world import Network, Server, SftpConfig, World
 
 BETWEEN_BREAKS: Seconds = 60 * DAY
 """Of one campaign, on average: several times as many breaks as a calm installation has."""

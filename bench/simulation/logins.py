@@ -12,8 +12,7 @@ from pathlib import Path
 from random import Random
 
 from monitor.core.model import DAY, MINUTE, Instant, Observation, Seconds, SftpConfig
-from monitor.demo.servers import Server
-from monitor.demo.world import Answer, World
+from monitor.demo.world import Answer, Server, World
 from simulation.clocks import Clocks
 from support.state_files import select
 

@@ -23,6 +23,7 @@ PARTS = (
     "simulation",
     "clock",
     "disk",
+    "rows",
     "config",
     "secrets",
     "web",

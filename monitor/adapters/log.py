@@ -17,6 +17,7 @@ from structlog.types import EventDict, Processor
 
 from monitor.core.model import Instant
 from monitor.core.text import clean, redact, rfc3339
+from monitor.serialize import quoted
 
 LINES_WAITING = 10_000
 """So many operational lines wait for a blocked stream; then the newest are dropped, counted."""
@@ -139,5 +140,5 @@ def _harmless(_logger: Any, _method: str, event: EventDict) -> EventDict:
 def _render_for_people(_logger: Any, _method: str, event: EventDict) -> str:
     head = f"{event.pop('timestamp')[11:19]} {event.pop('level'):<17} {event.pop('event')}"
     exception = event.pop("exception", None)
-    said = " ".join(f"{key}={value}" for key, value in event.items())
+    said = " ".join(f"{key}={quoted(str(value))}" for key, value in event.items())
     return f"{head} {said}".rstrip() + (f"\n{exception}" if exception else "")

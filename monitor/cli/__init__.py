@@ -19,6 +19,7 @@ from monitor.cli.check import check
 from monitor.cli.config import config
 from monitor.cli.demo import demo
 from monitor.cli.events import events
+from monitor.cli.explain import explain
 from monitor.cli.notify import notify
 from monitor.cli.run import run
 from monitor.cli.testing import test, tests
@@ -58,12 +59,17 @@ def _describe(cls: type[BaseRule]) -> str:
     return "\n".join(lines) + "\n"
 
 
-for command in (run, check, config, events, notify, demo, test, tests):
+for command in (run, check, config, events, explain, notify, demo, test, tests):
     app.add_command(command)
 
 
 def main() -> None:
     """Run the command and leave with its exit code."""
+    if sys.flags.optimize > 1:
+        # -OO strips what the texts of --help, of the config's schema and of OpenAPI are made of.
+        os.environ["PYTHONOPTIMIZE"] = "1"
+        again = [sys.executable, "-P", "-m", "monitor", *sys.argv[1:]]
+        os.execv(sys.executable, again)  # noqa: S606 - ourselves
     _replace_closed_streams()
     code = _main()
     for stream in (sys.stdout, sys.stderr):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -96,13 +96,13 @@ def ask(
 ) -> Iterator[_T]:
     """Yield what a daemon answers on a path of its JSON API, and of a list every page.
 
-    Raises OSError, and of it ConnectionError where none answers, without the user and the password
-    that `url` may have.
+    Raises OSError as `exchange` does.
     """
     query = params
     while True:
+        _, body = exchange("GET", url, path, params=query, headers=headers)
         try:
-            page = from_json(answer, json.loads(fetch(url, path, query, headers)))
+            page = from_json(answer, json.loads(body))
         except (ValueError, LookupError, TypeError, AttributeError):
             problem = "unexpected response from --url: not sftp-monitor, or another version"
             raise OSError(problem) from None
@@ -112,27 +112,16 @@ def ask(
         query = {**params, "next": following}
 
 
-def fetch(url: str, path: str, params: Mapping[str, str], headers: Mapping[str, str] = {}) -> bytes:
-    """Return the bytes that a daemon answers on a path; raises OSError as `ask` does."""
-    shown, status, body = _exchange("GET", url, path, params=params, headers=headers)
-    if not 200 <= status < 300:
-        raise OSError(f"{shown} answered {status} {httpx.codes.get_reason_phrase(status)}")
-    return body
+def exchange(
+    method: str, url: str, path: str, *, also: Collection[int] = (), **how: Any
+) -> tuple[int, bytes]:
+    """Return the status and the body that a daemon answers; `also` are statuses that may be.
 
+    `how` is as for `request_once`.
 
-def post(url: str, path: str, **parts: Any) -> tuple[int, bytes]:
-    """Return the status and the body of a POST that was taken, or held back (409, 429).
-
-    Raises OSError as `ask` does, with what the daemon says of another status.
+    Raises OSError, and of it ConnectionError where none answers, without the user and the password
+    that `url` may have.
     """
-    shown, status, body = _exchange("POST", url, path, **parts)
-    if not (200 <= status < 300 or status in {409, 429}):
-        raise OSError(f"{shown} answered {status}: {clean(body.decode(errors='replace'), 300)}")
-    return status, body
-
-
-def _exchange(method: str, url: str, path: str, **parts: Any) -> tuple[str, int, bytes]:
-    """Return the URL as it may be shown, and the status and the body of its answer."""
     try:
         asked = httpx.URL(f"{url.rstrip('/')}{path}")
         usable = asked.scheme in {"http", "https"} and asked.host
@@ -144,7 +133,11 @@ def _exchange(method: str, url: str, path: str, **parts: Any) -> tuple[str, int,
     shown = f"{asked.scheme}://{asked.netloc.decode()}"
     try:
         # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
-        answer = request_once(method, str(asked), within=WITHIN, most=ANSWER_MAX, **parts)
-        return shown, *asyncio.run(answer)
+        how = {"within": WITHIN, "most": ANSWER_MAX, **how}
+        status, body = asyncio.run(request_once(method, str(asked), **how))
     except OSError as error:
         raise ConnectionError(f"cannot ask {shown}: {error}") from None
+    if 200 <= status < 300 or status in also:
+        return status, body
+    said = clean(f"{httpx.codes.get_reason_phrase(status)} {body.decode(errors='replace')}", 300)
+    raise OSError(f"{shown} answered {status} {said}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import structlog
 
 from monitor.adapters import log
 from monitor.adapters.systemd import SystemdNotifier
@@ -23,6 +24,8 @@ from monitor.daemon import Daemon, SystemClock, TaskEndedError
 
 # A stop that hangs for so long is cut short: a kill -9 loses nothing, so neither does that.
 LEAVE_WITHIN: Seconds = 8.0
+# What log rotation is used to send, and would end us.
+IGNORED = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 @click.command()
@@ -33,7 +36,8 @@ def run(config_file: Path, **flags: Any) -> None:
     # Until the loop has them: nothing is open yet, and the config is about to be read anyway.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, *IGNORED):
+        signal.signal(number, signal.SIG_IGN)
     load = partial(options.load, config_file, **flags)
     first = load()
     writer = log.LineWriter(sys.stdout.fileno())
@@ -68,7 +72,7 @@ async def _run(load: Callable[[], Config], writer: log.LineWriter) -> int:
 
 
 def handle_signals(daemon: Daemon) -> None:
-    """Have SIGTERM and SIGINT stop the daemon (twice: at once), and SIGHUP reload it."""
+    """Have SIGTERM and SIGINT stop the daemon (twice: at once), SIGHUP reload it; ignore others."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -82,3 +86,7 @@ def handle_signals(daemon: Daemon) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, daemon.reload_requested.set)
+    warn = structlog.get_logger().warning
+    for number in IGNORED:
+        about = {"signal": number.name, "instead": "SIGHUP reloads, rotated files are noticed"}
+        loop.add_signal_handler(number, partial(warn, "signal_ignored", **about))

@@ -1,21 +1,194 @@
-"""`sftp-monitor test` and `tests`: a connection test by hand, and the switch of all tests."""
+"""`sftp-monitor test` and `tests`: a connection test by hand, and the switch of all tests.
 
+Both ask a daemon by its JSON API: the one that has the state or, where none has, one of their own.
+"""
+
+import asyncio
+import getpass
+import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
-from monitor.adapters.web import schemas
+from monitor.adapters import log
+from monitor.adapters.store import StateLocked
+from monitor.adapters.web import key_path, schemas
+from monitor.adapters.web.commands import KEY_HEADER, StartedAnswer
 from monitor.cli import options
-from monitor.cli.monitors import Here, There, monitor_of
+from monitor.config import Access, Config, safe_access
+from monitor.config.formats import is_loopback
 from monitor.core.attempt import Result
-from monitor.core.model import SftpConfig
+from monitor.core.model import Seconds, SftpConfig
 from monitor.core.text import rfc3339
-from monitor.serialize import to_json
+from monitor.daemon import Daemon, SystemClock
+from monitor.serialize import from_json, to_json
 
 VERDICTS = {Result.PASSED: 0, Result.FAILED: 2, Result.UNKNOWN: 3}
 """Exit codes; a path that is not accessible is as bad as a failed test."""
+
+LOOK_AGAIN: Seconds = 0.5  # how often a daemon is asked whether a test has ended
+PATIENCE: Seconds = 300.0  # how long at most, and how long before it has begun
+
+_T = TypeVar("_T")
+
+
+@dataclass
+class Monitor:
+    """A daemon at a URL, asked with the key beside its state where there is one to read.
+
+    `poll` has a campaign polled by one that polls nothing by itself.
+    """
+
+    url: str
+    key: str = ""
+    poll: Callable[[schemas.CampaignAnswer], None] = lambda _: None
+
+    def environments(self, name: str | None) -> Sequence[schemas.EnvironmentAnswer]:
+        """Return the environment of that name, or all; raises UsageError where there is none."""
+        (status,) = self._asked("/api/v1/status", schemas.StatusAnswer)
+        if found := [one for one in status.environments if name in (None, one.name)]:
+            return found
+        raise click.UsageError(f"no such environment: {name}")
+
+    def find(self, wanted: str) -> schemas.CampaignDetailAnswer:
+        """Return the one campaign that is meant, as it is known; raises UsageError."""
+        pages = self._asked("/api/v1/campaigns", schemas.CampaignsAnswer)
+        known = {
+            f"{one.environment}/{one.campaign_id}": one for page in pages for one in page.campaigns
+        }
+        found = [name for name, one in known.items() if wanted in (name, one.campaign_id, one.name)]
+        if len(found) != 1:
+            which = f"which one: {', '.join(found)}?" if found else f"no such campaign: {wanted}"
+            raise click.UsageError(which)
+        self.poll(known[found[0]])
+        return self.campaign(known[found[0]])
+
+    def campaign(self, known: schemas.CampaignAnswer) -> schemas.CampaignDetailAnswer:
+        """Return a campaign as it is known by now."""
+        return next(self._asked(_path(known), schemas.CampaignDetailAnswer))
+
+    def test(self, known: schemas.CampaignAnswer, **how: bool) -> str | None:
+        """Have a campaign's test run to its end, its polls included; return why it was not."""
+        status, body = self._post(f"{_path(known)}/test", how)
+        if status != 202:
+            said = json.loads(body)
+            ends = f"; this ends it: {said['held']['ends']}" if said.get("held") else ""
+            return f"{said['error']}{ends}"
+        at = from_json(StartedAnswer, json.loads(body)).at
+        for _ in range(round(PATIENCE / LOOK_AGAIN)):
+            found = self.campaign(known)
+            last = found.tests.last if found.tests is not None else None
+            if last is None or last.at != at:
+                return "no test was run; see the daemon's log"
+            if last.ended_at is not None and (found.polled_at or 0.0) >= last.ended_at:
+                break
+            asyncio.run(asyncio.sleep(LOOK_AGAIN))
+        return None
+
+    def switch(self, environment: str | None, *, on: bool) -> None:
+        """Suspend or resume an environment's tests, or all."""
+        path = f"/api/v1/tests/{'resume' if on else 'suspend'}"
+        self._post(path, {"environment": environment})
+
+    def _asked(self, path: str, answer: type[_T]) -> Iterator[_T]:
+        return options.ask(self.url, path, {}, answer, self._headers)
+
+    def _post(self, path: str, said: Mapping[str, Any]) -> tuple[int, bytes]:
+        headers = {**self._headers, "Content-Type": "application/json"}
+        body, held = json.dumps({**said, "by": operator()}).encode(), {409, 429}
+        how = {"within": PATIENCE, "headers": headers, "content": body}
+        return options.exchange("POST", self.url, path, also=held, **how)
+
+    @property
+    def _headers(self) -> Mapping[str, str]:
+        return {KEY_HEADER: self.key} if self.key else {}
+
+
+def _path(known: schemas.CampaignAnswer) -> str:
+    return f"/api/v1/campaigns/{known.environment}/{known.campaign_id}"
+
+
+def operator() -> str:
+    """Return who runs this command."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+@contextmanager
+def monitor_of(config_file: Path | None, url: str | None) -> Iterator[Monitor]:
+    """Give the daemon at `url`, or that which has the config's state, or else one of our own.
+
+    One that does not answer ends the command with 75.
+    """
+    if config_file is None and url is None:
+        raise click.UsageError("say which monitor: --config.file, or --url of a running daemon")
+    config = None if config_file is None else options.load(config_file)
+    try:
+        with ExitStack() as ends:
+            yield Monitor(url or "") if config is None else _monitor(config, url, ends)
+    except ConnectionError as error:
+        click.echo(f"error: {error}; the daemon that has the state is asked, see --url", err=True)
+        raise click.exceptions.Exit(os.EX_TEMPFAIL) from error
+
+
+def _monitor(config: Config, url: str | None, ends: ExitStack) -> Monitor:
+    host, port = config.web.listen_address
+    shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
+    scheme = "http" if safe_access(config.web).tls is None else "https"
+    usual = f"{scheme}://{shown}:{port}"
+    if url is None:
+        try:
+            return ends.enter_context(_our_own(config))
+        except StateLocked:
+            url = usual
+    # The key is for this machine: it must not be shown to another one.
+    if url != usual and not is_loopback(urlsplit(url).hostname or ""):
+        return Monitor(url)
+    try:
+        return Monitor(url, key_path(config.state.path).read_text())
+    except OSError:
+        return Monitor(url)
+
+
+@contextmanager
+def _our_own(config: Config) -> Iterator[Monitor]:
+    """Run a daemon that does what it is asked for alone; raises StateLocked and StorageError."""
+    # On a free port, for who has the key alone: no password has that hash.
+    web = config.web.model_copy(update={"listen_address": ("127.0.0.1", 0), "external_url": None})
+    config = config.model_copy(update={"web": web})
+    closed = Access(users={"": f"$2b$04${'.' * 53}"})
+    with ExitStack() as ends:
+        writer = ends.enter_context(closing(log.LineWriter(sys.stderr.fileno())))
+        log.configure(writer, SystemClock().wall, level="warning", output="console")
+        daemon = Daemon(lambda: config, writer.write, by_itself=False, read_access=lambda _: closed)
+        loop = ends.enter_context(asyncio.Runner()).get_loop()
+        thread = Thread(target=loop.run_forever)
+        thread.start()
+        ends.callback(thread.join)
+        ends.callback(loop.call_soon_threadsafe, loop.stop)
+
+        def done(work: Coroutine[Any, Any, None]) -> None:
+            """Have work done on the daemon's loop."""
+            asyncio.run_coroutine_threadsafe(work, loop).result()
+
+        def poll(known: schemas.CampaignAnswer) -> None:
+            """Have a campaign polled."""
+            poller = daemon.report.manager.pollers[known.environment]
+            done(poller.poll_now(known.campaign_id))
+
+        done(daemon.start())
+        ends.callback(lambda: done(daemon.stop()))
+        yield Monitor(daemon.url, daemon.report.key, poll)
 
 
 @click.command()
@@ -34,37 +207,32 @@ def test(
     accessible, 3 unknown, or held back by a guard.
     """
     with monitor_of(config_file, url) as monitor:
-        before = monitor.campaign(_found(monitor.campaigns(), campaign))
+        before = monitor.find(campaign)
         click.echo(_described(before))
         if not yes and sys.stdin.isatty():
             click.confirm("Run a connection test?", abort=True)
             if unblock:
                 click.confirm("A failed login more may lock the account. Unblock?", abort=True)
-        why = monitor.test(before, force=force, unblock=unblock)
-        if why is not None:
-            ends = f"; this ends it: {why.held.ends}" if why.held is not None else ""
-            click.echo(f"not run: {why.error}{ends}")
+        if why := monitor.test(before, force=force, unblock=unblock):
+            click.echo(f"not run: {why}")
             return VERDICTS[Result.UNKNOWN]
         after = monitor.campaign(before)
-    for line in _outcome(before, after):
-        click.echo(line)
     last = after.tests.last if after.tests is not None else None
     assert last is not None
-    lost = last.import_path is False or last.export_path is False
-    return VERDICTS[Result.FAILED if lost else last.result]
-
-
-def _found(known: Sequence[schemas.CampaignAnswer], wanted: str) -> schemas.CampaignAnswer:
-    """Return the one campaign that is meant; raises UsageError."""
-    found = [
-        one
-        for one in known
-        if wanted in (f"{one.environment}/{one.campaign_id}", one.campaign_id, one.name)
+    said = f': TalkOver says: "{last.cause}"' if last.cause else ""
+    click.echo(f"connection test: {last.result}{said}")
+    paths = {"import": last.import_path, "export": last.export_path}
+    for name, reached in paths.items():
+        if reached is not None:
+            click.echo(f"  {name} path: {'accessible' if reached else 'not accessible'}")
+    was, now = _record(before.config), _record(after.config)
+    changed = [
+        f"  {name}: {was.get(name, '-')} → {now[name]}"
+        for name in now
+        if was.get(name) != now[name]
     ]
-    if len(found) != 1:
-        names = ", ".join(f"{one.environment}/{one.campaign_id}" for one in found)
-        raise click.UsageError(f"which one: {names}?" if found else f"no such campaign: {wanted}")
-    return found[0]
+    click.echo("\n".join(changed) or "  nothing has changed in the record")
+    return VERDICTS[Result.FAILED if False in paths.values() else last.result]
 
 
 def _described(campaign: schemas.CampaignAnswer) -> str:
@@ -75,22 +243,6 @@ def _described(campaign: schemas.CampaignAnswer) -> str:
     where = f"{config.username or ''}@{config.host}:{config.port or 22} ({config.auth_type})"
     paths = f"import {config.import_path or '-'}, export {config.export_path or '-'}"
     return f"{name}: {where}, {paths}, {'on' if config.is_enabled else 'switched off'}"
-
-
-def _outcome(before: schemas.CampaignAnswer, after: schemas.CampaignAnswer) -> Iterator[str]:
-    """Yield what came of the test, and what it changed in the record."""
-    last = after.tests.last if after.tests is not None else None
-    if last is not None:
-        said = f': TalkOver says: "{last.cause}"' if last.cause else ""
-        yield f"connection test: {last.result}{said}"
-        for name, reached in (("import", last.import_path), ("export", last.export_path)):
-            if reached is not None:
-                yield f"  {name} path: {'accessible' if reached else 'not accessible'}"
-    was, now = _record(before.config), _record(after.config)
-    changed = [name for name in now if was.get(name) != now[name]]
-    yield from (f"  {name}: {was.get(name, '-')} → {now[name]}" for name in changed)
-    if not changed:
-        yield "  nothing has changed in the record"
 
 
 def _record(config: SftpConfig | None) -> dict[str, str]:
@@ -108,18 +260,11 @@ def tests(action: str, environment: str | None, config_file: Path | None, url: s
     Suspended, none is run until they are resumed, each at its own minute; the config stays.
     """
     with monitor_of(config_file, url) as monitor:
-        _named(monitor, environment)
+        monitor.environments(environment)
         if action != "status":
             monitor.switch(environment, on=action == "resume")
-        for one in _named(monitor, environment):
+        for one in monitor.environments(environment):
             click.echo(f"{one.name}: {_state(one.tests)}")
-
-
-def _named(monitor: Here | There, name: str | None) -> Sequence[schemas.EnvironmentAnswer]:
-    found = [one for one in monitor.environments() if name in (None, one.name)]
-    if not found:
-        raise click.UsageError(f"no such environment: {name}")
-    return found
 
 
 def _state(tests: schemas.EnvironmentTestsAnswer) -> str:

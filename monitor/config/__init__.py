@@ -4,10 +4,13 @@ To add a key, declare it in `model` or `environments` and put it into config.exa
 `run` for it is a line in `cli.options`. Whatever is wrong is a `Problem` with its file and line.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from monitor.config.document import ConfigError, Document, Place, Problem, key_path
 from monitor.config.environments import Discovery as DiscoveryConfig
@@ -55,7 +58,12 @@ def load_config(
     )
     config = config.model_copy(update={"environments": environments})
     config._digest = sha256(raw).digest()
-    _check_config(document, config)
+    config._settings = {
+        place: f"{path}:{line}"
+        for place, line in document.lines.items()
+        if "rules" in place or "connection_tests" in place
+    }
+    _check_config(document, config, path)
     # A file is often half written, and beside it a token swapped before or after it.
     if path.is_file() and read_bytes(path) != raw:
         document.report((), "was changed while it was read: reload it again")
@@ -156,11 +164,31 @@ def _check_doubles(
             document.report((*place, index, key), f"expected another {key}: {message}")
 
 
-def _check_config(document: Document, config: Config) -> None:
+def _check_state(document: Document, config: Config, *others: Path) -> None:
+    """Report a state that would take the place of another file of the config."""
+    used = {os.path.realpath(each): each for each in (*others, *_paths(config))}
+    for suffix in ("", "-wal", "-shm", "-journal", ".lock", ".key"):
+        if other := used.get(os.path.realpath(f"{config.state.path}{suffix}")):
+            message = f"expected a file of its own, found one that would take the place of {other}"
+            document.report(("state", "path"), message)
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    """Yield the files that are named by a part of a config, but for the state."""
+    if isinstance(value, BaseModel):
+        value = [each for name, each in value if name not in {"state", "campaigns"}]
+    value = [value.file] if isinstance(value, TokenSource) else value
+    for each in value if isinstance(value, list | tuple) else ():
+        yield from (each,) if isinstance(each, Path) else _paths(each)
+
+
+def _check_config(document: Document, config: Config, path: Path) -> None:
     """Report what shows only when everything is merged."""
     try:
-        if message := exposure(config.web, read_access(config.web.config_file)):
+        access = read_access(config.web.config_file)
+        if message := exposure(config.web, access):
             document.report(("web", "listen_address"), message)
+        _check_state(document, config, path, *access.files)
     except ConfigError as error:
         document.problems += error.problems
     _check_secrets(document)

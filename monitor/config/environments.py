@@ -202,7 +202,11 @@ def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target
 
 def own_settings(environment: Environment, campaign: Campaign) -> dict[str, Any]:
     """Return what overrides by name and a campaign of the file itself set, as the file has it."""
-    layers = [*_matching(environment, campaign.name, ""), campaign]
+    matching = _matching(environment, campaign.name, "")
+    layers: list[Override | Campaign] = [
+        *(environment.overrides[one] for one in matching),
+        campaign,
+    ]
     rules = s.no_rules().under(*(one.rules for one in layers))
     tests = s.no_tests().under(*(one.connection_tests for one in layers))
     return {"rules": rules.written(), "connection_tests": tests.written()}
@@ -215,7 +219,11 @@ def _target(
     name, kind, status = campaign.name, "", None
     if listed is not None:
         name, kind, status = name or listed.name, listed.campaign_type, listed.status
-    layers = [*_matching(environment, name, kind), campaign]
+    matching = _matching(environment, name, kind)
+    layers: list[Override | Campaign] = [
+        *(environment.overrides[one] for one in matching),
+        campaign,
+    ]
     over = [said.rules for said in layers if said.rules.model_fields_set]
     tests = [one.connection_tests for one in layers if one.connection_tests.model_fields_set]
     # Settings have no hash, but live as long as the environment.
@@ -242,17 +250,18 @@ def _target(
         calls=listed.calls if listed is not None else CallTimes(),
         expected=expected,
         muted_status=None if status in environment.discovery.statuses else status,
+        overrides=matching,
     )
 
 
-def _matching(environment: Environment, name: str, kind: str) -> list[Override | Campaign]:
-    """Return the overrides that match a campaign, in order."""
-    return [
-        override
-        for override in environment.overrides
+def _matching(environment: Environment, name: str, kind: str) -> tuple[int, ...]:
+    """Return which overrides match a campaign, in order."""
+    return tuple(
+        number
+        for number, override in enumerate(environment.overrides)
         if override.match.campaign_type in (None, kind)
         and (override.match.name is None or matches((override.match.name,), name))
-    ]
+    )
 
 
 def _is_wanted(environment: Environment, listed: ListedCampaign) -> bool:

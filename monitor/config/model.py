@@ -1,7 +1,7 @@
 """The config: every key once, as the daemon uses it, `config show` prints it and editors get it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -10,10 +10,12 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_v
 
 from monitor.config import sections as s
 from monitor.config import types as t
+from monitor.config.document import Place
 from monitor.config.environments import Environment, own_settings
 from monitor.config.formats import format_duration
 from monitor.config.keys import Conflict, Section, key, literal, made
 from monitor.core.model import MINUTE, Seconds, Severity
+from monitor.core.rule import Target
 
 _PROJECT = "https://github.com/sftp-config-monitor/sftp-config-monitor"
 RUNBOOKS = f"{_PROJECT}/blob/main/docs/runbooks/{{rule}}.md"
@@ -144,11 +146,11 @@ class Notify(Section):
     webhooks: Annotated[t.Items[Webhook], AfterValidator(_numbered)] = key(
         [], "receivers of events as JSON"
     )
-    apprise: t.Items[Apprise] = key([], "all else; needs pip install 'sftp-config-monitor[notify]'")
+    apprise: t.Items[Apprise] = key([], "all else; needs requirements-notify.lock")
 
     def _conflicts(self) -> Iterator[Conflict]:
         if self.apprise and find_spec("apprise") is None:
-            wanted = "expected apprise to be installed: pip install 'sftp-config-monitor[notify]'"
+            wanted = "expected apprise to be installed, as requirements-notify.lock has it"
             yield ("apprise",), wanted
 
 
@@ -209,11 +211,33 @@ class Config(Section):
     log: Log = key({}, "the log, alerts included")
 
     _digest: bytes = PrivateAttr(b"")
+    _settings: dict[Place, str] = PrivateAttr(default_factory=dict)  # where each is set
 
     @property
     def digest(self) -> bytes:
         """The SHA-256 of the file's bytes."""
         return self._digest
+
+    def origins(self, target: Target) -> Callable[[str, str], str]:
+        """Return what says where a campaign's setting is set, as file and line; empty: nowhere.
+
+        It is asked with a section, such as rules.stale_test, and a name in it.
+        """
+        around: list[Place] = [()]
+        for number, one in enumerate(self.environments):
+            if one.name == target.environment:
+                of: Place = ("environments", number)
+                around += [of, *((*of, "overrides", override) for override in target.overrides)]
+                ids = [campaign.id for campaign in one.campaigns]
+                if target.campaign_id in ids:
+                    around.append((*of, "campaigns", ids.index(target.campaign_id)))
+
+        def origin(section: str, name: str) -> str:
+            key = (*section.split("."), name.rstrip("_"))
+            found = (self._settings.get((*place, *key), "") for place in reversed(around))
+            return next(filter(None, found), "")
+
+        return origin
 
     def sharing_with(self, before: "Config") -> "Config":
         """Return the same config, with the very environments of `before` where they are equal."""

@@ -115,6 +115,10 @@ def _url(parse: Callable[[str], str], expected: str = "a URL", **more: Any) -> K
     return Key(parse, expected, {"type": "string", "format": "uri"}, secret=True, **more)
 
 
+def _hidden(url: str) -> str:
+    return f.origin(url) + "/<secret>" * (url != f.origin(url))
+
+
 def _duration(parse: Callable[[str], float], **more: Any) -> Key:
     schema = {"type": "string", "pattern": f.DURATION_PATTERN, **more}
     return Key(parse, f.A_DURATION, schema, f.format_duration)
@@ -209,12 +213,11 @@ ImportScheduleName = Annotated[str, one_of("hourly", "daily", "manual")]
 ApiUrl = Annotated[str, _url(f.api_url, "an https URL")]
 ProxyUrl = Annotated[str, _url(lambda text: text and f.url(text, "query and fragment"))]
 WebUrl = Annotated[str, _url(lambda text: f.url(text).rstrip("/"))]
-AlertmanagerUrl = Annotated[str, _url(lambda text: f.url(text, "fragment", "query").rstrip("/"))]
-# http to any host: receivers are mostly inside, and what they get is signed, not secret.
-ReceiverUrl = Annotated[
-    str,
-    _url(lambda text: f.url(text, "fragment"), show=lambda url: f"{f.origin(url)}/<secret>"),
+AlertmanagerUrl = Annotated[
+    str, _url(lambda text: f.url(text, "fragment", "query").rstrip("/"), show=_hidden)
 ]
+# http to any host: receivers are mostly inside, and what they get is signed, not secret.
+ReceiverUrl = Annotated[str, _url(lambda text: f.url(text, "fragment"), show=_hidden)]
 RunbookUrl = Annotated[str, Key(f.runbook_url, "a URL with {rule} in it", _STRING)]
 _PORT = {**_STRING, "pattern": ":[0-9]{1,5}$"}
 Listen = Annotated[f.ListenAddress, Key(f.listen_address, f.AN_ADDRESS, _PORT)]

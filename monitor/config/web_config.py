@@ -4,12 +4,15 @@ What this server cannot do is refused, never ignored (docs/decisions.md). Only `
 `prefer_server_cipher_suites` are taken and have no effect.
 """
 
+import re
 import ssl
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from monitor.config import types as t
 from monitor.config.document import ConfigError, Problem
@@ -24,14 +27,25 @@ from monitor.tls import trust
 _BCRYPT = r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}"
 _A_HASH = "a bcrypt hash with a cost from 4 to 16, such as `htpasswd -nBC 10 ''` prints"
 # Python cannot ask for a certificate without verifying it.
+NOT_SUPPORTED = {
+    **dict.fromkeys(("cert", "key", "client_ca", "curve_preferences"), ""),
+    **dict.fromkeys(("min_version", "max_version"), "^TLS1[01]$"),
+    "client_auth_type": "^(RequestClientCert|RequireAnyClientCert)$",
+    "cipher_suites": "TLS_RSA_|_CBC_",
+    "interval": "^(?!0[a-z]*$)",
+}
+"""What the format has and this server has not: keys, and a pattern of those values."""
+
 _CLIENTS = {
     "NoClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
-# Suites of TLS 1.2: Go's name and OpenSSL's. Those of 1.3 are always on.
+# Suites: Go's name and OpenSSL's. Those of TLS 1.3 are always on.
 _SUITES = {
+    **dict.fromkeys(("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"), ""),
+    "TLS_CHACHA20_POLY1305_SHA256": "",
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
     "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -51,6 +65,10 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
 Header = Annotated[str, t.one_of(*_HEADERS)]
 HeaderValue = Annotated[str, t.matching("[ -~]+", "printable ASCII")]
 UserName = Annotated[str, t.matching("[^:]+", "a user name without a colon")]
+RateLimit = Annotated[
+    dict[Annotated[str, t.one_of("interval", "burst")], t.Words],
+    BeforeValidator(lambda value: {} if value in (None, "0") else value),
+]
 PasswordHash = Annotated[str, t.matching(_BCRYPT, _A_HASH, secret=True)]
 
 
@@ -78,13 +96,15 @@ class TlsServer(Section):
         asks = self.client_auth_type
         required = "expected client_auth_type: RequireAndVerifyClientCert as well"
         if asks is not ssl.CERT_NONE and self.client_ca_file is None:
-            yield ("client_auth_type",), "expected client_ca_file, to verify certificates with"
+            yield ("client_auth_type",), "expected client_ca_file as well: not supported without"
         if asks is ssl.CERT_NONE and self.client_ca_file is not None:
             yield ("client_ca_file",), required
         if asks is not ssl.CERT_REQUIRED and self.client_allowed_sans:
             yield ("client_allowed_sans",), required
         if self.min_version > self.max_version:
             yield ("max_version",), f"expected at least {self.min_version}, which is min_version"
+        if self.max_version == "TLS12" and self.cipher_suites and not any(self.cipher_suites):
+            yield ("cipher_suites",), "expected one of TLS 1.2 as well, which is max_version"
 
     def context(self) -> ssl.SSLContext | None:
         """Return the TLS that a server speaks, if any; ValueError: its key cannot be used."""
@@ -95,8 +115,10 @@ class TlsServer(Section):
         context.maximum_version = _VERSIONS[self.max_version]
         context.verify_mode = self.client_auth_type
         context.set_alpn_protocols(["http/1.1"])
-        if self.cipher_suites:
-            context.set_ciphers(":".join(self.cipher_suites))
+        if suites := list(filter(None, self.cipher_suites)):
+            context.set_ciphers(":".join(suites))
+        elif self.cipher_suites:  # none of TLS 1.2
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
         if self.client_ca_file is not None:
             trust(context, self.client_ca_file)
         try:
@@ -129,6 +151,7 @@ class WebFile(Section):
 
     tls_server_config: TlsServer = key({}, "TLS; plain HTTP without it")
     http_server_config: HttpServer = key({}, "HTTP")
+    rate_limit: RateLimit = key({}, "an interval of 0, which is no limit, and no effect")
     basic_auth_users: Annotated[dict[UserName, PasswordHash], t.OrNothing] = key(
         {}, "the bcrypt hash of each user's password; none: no password is asked for"
     )
@@ -155,6 +178,12 @@ def read_access(path: Path | None) -> Access:
         return Access()
     # The format has no ${VAR}: with no variables at all, one that somebody wrote is reported.
     document = parse(read_bytes(path), str(path))
+    for name in ("tls_server_config", "rate_limit"):
+        section = document.value.get(name)
+        for lacking in NOT_SUPPORTED.keys() & section if isinstance(section, dict) else ():
+            if section[lacking] and re.search(NOT_SUPPORTED[lacking], str(section[lacking])):
+                why = "not supported by this server: see docs/operating.md, TLS and passwords"
+                section[lacking] = document.report((name, lacking), why)
     file = document.read_as(WebFile)
     server = file.tls_server_config
     try:

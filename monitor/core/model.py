@@ -279,7 +279,7 @@ class Event:
     impact_at: Instant | None = None
     kind: EventKind = EventKind.ALERT
     epoch: str = ""  # which start decided it
-    redelivery: bool = False  # it may have been delivered before a crash
+    redelivery: bool = False  # it may have been delivered before
     durable: bool = True  # it is on disk
 
     @property

@@ -175,6 +175,7 @@ class Target:
     muted_status: str | None = None  # its status, where nobody is notified of it
     tests: TestSettings = TestSettings()
     calls: CallTimes = CallTimes()  # by its listing
+    overrides: tuple[int, ...] = ()  # which of its environment's are for it
 
     def is_as(self, before: "Target | None") -> bool:
         """Return whether nothing has changed but that a listing confirmed the campaign."""

@@ -12,6 +12,9 @@ CAMPAIGN_ID = "[A-Za-z0-9_-]{1,64}"
 # Cs, too: SQLite cannot bind a lone surrogate, nor can prometheus-client render a page with it.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _TOKEN = re.compile(r"(?i:talq_|bearer\s+)[^\s\"'<>]+")
+# Of what Slack, Markdown and HTML make more than text: characters, and where a blank undoes it.
+_BRACKETS = str.maketrans("<>`", "()'")
+_JOINTS = re.compile(r"(?<=:)(?=//)|(?<=\])(?=\()|(?<=@)(?<!\w@)(?=\w)")
 
 
 def clean(text: str, limit: int = 128) -> str:
@@ -37,6 +40,11 @@ def redact(text: str, *secrets: str) -> str:
 def redact_echo(text: str, secret: str) -> str:
     """Return data with `secret` redacted: other words stay, as one may be called "Bearer bonds"."""
     return redact(text, secret) if secret.lower() in text.lower() else text
+
+
+def plain(text: str) -> str:
+    """Return text of others in which no chat, mail or web page finds markup, mention or link."""
+    return _JOINTS.sub(" ", text.translate(_BRACKETS))
 
 
 def rfc3339(at: Instant, *, milliseconds: bool = False) -> str:

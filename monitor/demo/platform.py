@@ -34,7 +34,7 @@ class Platform:
     """A TalkOver platform of one environment, its story, and the server for both.
 
     `now` is the only clock, in seconds since the epoch, UTC; the story begins at once. `sleep`
-    waits for so many seconds as a connection test takes.
+    waits for so many seconds, as a connection test does and whoever tells the story.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Platform:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._authorization = f"Bearer {token}"
-        self._now, self._sleep = now, sleep
+        self._now, self.sleep = now, sleep
         # The API's times have no fraction: only from a whole second does a test age on time.
         self.play = Play(float(math.floor(now())))
         application = web.Application(middlewares=[self._answer])
@@ -70,17 +70,13 @@ class Platform:
         """Close the socket and every connection."""
         await self._runner.cleanup()
 
-    async def narrate(
-        self,
-        say: Callable[[str], None],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        """Say the sentence of each chapter when it is due, for ever; `sleep` waits for seconds."""
+    async def narrate(self, say: Callable[[str], None]) -> None:
+        """Say the sentence of each chapter when it is due, for ever."""
         for loop in count():
             begins = self.play.started_at + loop * LOOP_SECONDS
             for chapter in STORY:
                 while (left := begins + chapter.at - self._now()) > 0:
-                    await sleep(left)
+                    await self.sleep(left)
                 # A laptop that slept does not narrate a night's worth of incidents at once.
                 if self._now() < begins + LOOP_SECONDS:
                     say(chapter.text)
@@ -130,17 +126,15 @@ class Platform:
             raise web.HTTPNotFound
         return web.json_response({"success": True, "data": config.as_json()})
 
-    async def _test_connection(self, request: web.Request) -> web.StreamResponse:
+    async def _test_connection(self, request: web.Request) -> web.Response:
         """Run a connection test; whoever hangs up meanwhile does not end it."""
         campaign_id = request.match_info["campaign_id"]
         try:
-            await self._sleep(self.loop.world.takes(campaign_id))
+            await self.sleep(self.loop.world.takes(campaign_id))
             # The world as it is by now: somebody may have deleted the config.
             answer = self.loop.world.test(campaign_id, self._now())
         except KeyError:
             raise web.HTTPNotFound from None
-        if answer.lost and request.transport is not None:
-            request.transport.abort()
         return web.json_response(answer.as_json(), status=answer.status)
 
 

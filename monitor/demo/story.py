@@ -20,8 +20,7 @@ from monitor.demo.campaigns import (
     VACCINATION_RECALL,
     Campaign,
 )
-from monitor.demo.servers import Network, Server
-from monitor.demo.world import World
+from monitor.demo.world import Network, Server, World
 
 DEMO_TOKEN: Final = "token-of-the-demo"  # noqa: S105 - opens nothing but the stand-in
 
@@ -109,7 +108,7 @@ def _cruise_is_tested(loop: Loop) -> None:
 
 
 def _clinic_is_deleted(loop: Loop) -> None:
-    loop.world.delete(CLINIC_REMINDERS.id)
+    del loop.world.configs[CLINIC_REMINDERS.id]
 
 
 def _clinic_is_made_anew(loop: Loop) -> None:

@@ -5,18 +5,16 @@ seconds since the epoch, UTC, and come as arguments), no chance but that of the 
 A break changes nothing on record until somebody runs a test.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from enum import Enum
 from math import floor
 from random import Random
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
-from monitor.demo.servers import Network, Server
-
 TIMED_OUT: Final = "Connection timed out"
 REFUSED: Final = "Connection refused"
-HOST_KEY: Final = "Host key verification failed"
 LOGIN_FAILED: Final = "Authentication failed"
 NOT_RESOLVED: Final = "Could not resolve hostname {}: Name or service not known"
 NO_FOLDER: Final = "No such file or directory: {}"
@@ -30,27 +28,55 @@ BLIPS: Final = (
 )
 """What a test says that was spoilt on its way, before any login; `{}` is the host."""
 
-_REFUSALS = {
-    401: ("INVALID_API_KEY", "The API key is invalid or has been revoked"),
-    403: ("FORBIDDEN", "This action is unauthorized."),
-    404: ("NOT_FOUND", "The route could not be found."),
-    405: ("METHOD_NOT_ALLOWED", "The POST method is not supported for this route."),
-    409: ("SFTP_IMPORT_IN_PROGRESS", "An SFTP import is already in progress"),
-    422: ("VALIDATION_ERROR", "The given data was invalid."),
-    429: ("RATE_LIMIT_EXCEEDED", "Too Many Attempts."),
-}
-
 
 def timestamp(instant: float) -> str:
     """Return an instant as the API writes it: ISO 8601, UTC, without a fraction."""
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+class Network(Enum):
+    """What becomes of a connection to a host."""
+
+    OPEN = "open"
+    CLOSED = "closed"  # a firewall drops it: it times out
+    REFUSING = "refusing"  # nothing listens there
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A line of a server's log: who tried to log in, when, and whether that failed."""
+
+    at: float
+    username: str
+    failed: bool
+
+
+@dataclass(slots=True)
+class Server:
+    """A customer's SFTP server. `passwords` are by user name; a private key is one, too."""
+
+    passwords: dict[str, str] = field(default_factory=dict)
+    port: int = 22
+    network: Network = Network.OPEN
+    removed: set[tuple[str, str]] = field(default_factory=set)  # folders: user name, path
+    log: list[Login] = field(default_factory=list)
+
+    def lets_in(self, username: str, password: str) -> bool:
+        """Return whether a login would succeed, without trying it."""
+        return self.passwords.get(username) == password
+
+    def log_in(self, username: str, password: str, now: float) -> bool:
+        """Return whether a login succeeds; it is logged."""
+        success = self.lets_in(username, password)
+        self.log.append(Login(now, username, failed=not success))
+        return success
+
+
 @dataclass(slots=True, kw_only=True)
 class SftpConfig:
     """A campaign's SFTP config on the platform, with the last connection test on record.
 
-    `password` is the one that was entered, or the key; `host_key` that of the first passed test.
+    `password` is the one that was entered, or the key.
     """
 
     id: str
@@ -67,33 +93,22 @@ class SftpConfig:
     is_enabled: bool = False
     last_test_at: float | None = None
     last_test_success: bool | None = None
-    host_key: str | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the `data` of `GET /campaigns/{id}/sftp`: like the real one, without a secret."""
-        return {
-            "id": self.id,
-            "campaign_id": self.campaign_id,
-            "host": self.host,
-            "port": self.port,
-            "username": self.username,
-            "auth_type": self.auth_type,
-            "import_path": self.import_path,
-            "export_path": self.export_path,
-            "import_schedule": self.import_schedule,
-            "is_enabled": self.is_enabled,
-            "last_test_at": None if self.last_test_at is None else timestamp(self.last_test_at),
-            "last_test_success": self.last_test_success,
-            "created_at": timestamp(self.created_at),
-        }
+        shown = asdict(self)
+        del shown["password"]
+        for name in ("last_test_at", "created_at"):
+            shown[name] = None if shown[name] is None else timestamp(shown[name])
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the platform answers to a request for a connection test.
 
-    `status` other than 200: it ran none. `lost`: it ran, and the answer never arrives. The paths
-    are None where the test did not get so far, or the config has no such path.
+    `status` other than 200: it ran none. The paths are None where the test did not get so far, or
+    the config has no such path.
     """
 
     at: float
@@ -101,7 +116,6 @@ class Answer:
     import_path: bool | None = None
     export_path: bool | None = None
     status: int = 200
-    lost: bool = False
 
     @property
     def passed(self) -> bool:
@@ -111,8 +125,7 @@ class Answer:
     def as_json(self) -> dict[str, object]:
         """Return the body of the answer."""
         if self.status != 200:
-            code, message = _REFUSALS.get(self.status, ("SERVER_ERROR", "Server Error"))
-            return {"success": False, "message": message, "code": code}
+            return {"success": False, "message": "It cannot be tested", "code": "REFUSED"}
         data: dict[str, object] = {"tested_at": timestamp(self.at)}
         if self.error:
             data["error"] = self.error
@@ -137,9 +150,7 @@ class World:
     connect_timeout: float = 20.0  # seconds that a test takes whose connection is dropped
     has_way_out: bool = True  # False: no test reaches any server
     switches_off: bool = False  # a config whose test failed
-    needs_folders: bool = False  # True: a test fails where a folder is gone; else it says so
     refuses: int | None = None  # the status that every request for a test has
-    loses_answers: bool = False  # after it has run a test
     made: int = 0  # configs, ever
 
     # -- what people do ------------------------------------------------------------------------
@@ -169,17 +180,10 @@ class World:
         )
         return config
 
-    def delete(self, campaign_id: str) -> None:
-        """Delete a config. Raises KeyError where there is none, as the others do."""
-        del self.configs[campaign_id]
-
     def edit(self, campaign_id: str, **changes: object) -> None:
-        """Change fields of a config; the host key of another server is not known yet."""
-        config = self.configs[campaign_id]
+        """Change fields of a config."""
         for name, value in changes.items():
-            setattr(config, name, value)
-        if changes.keys() & {"host", "port"}:
-            config.host_key = None
+            setattr(self.configs[campaign_id], name, value)
 
     def switch(self, campaign_id: str, *, on: bool) -> bool:
         """Switch a config on or off; False: the platform wants a passed test before."""
@@ -197,10 +201,9 @@ class World:
         barrier = self._barrier(config)
         if barrier:
             return barrier
-        server = self.server(config.host)
-        if not server.lets_in(config.username, config.password):
+        if not self.server(config.host).lets_in(config.username, config.password):
             return LOGIN_FAILED
-        lost = _is_there(server, config, config.import_path) is False
+        lost = self._paths(config)[0] is False
         return NO_FOLDER.format(config.import_path) if lost else ""
 
     def takes(self, campaign_id: str) -> float:
@@ -215,25 +218,21 @@ class World:
         if self.refuses is not None:
             return Answer(at, status=self.refuses)
         error = self._connect(config, now)
-        answer = Answer(at, error, lost=self.loses_answers) if error else self._look(config, at)
+        answer = Answer(at, error) if error else Answer(at, "", *self._paths(config))
         config.last_test_at, config.last_test_success = at, answer.passed
         if answer.error and self.switches_off:
             config.is_enabled = False
         return answer
 
-    def _look(self, config: SftpConfig, at: float) -> Answer:
-        """Return what a test finds once it is logged in."""
-        server = self.server(config.host)
-        config.host_key = config.host_key or server.host_key
-        found = {
-            path: _is_there(server, config, path)
-            for path in (config.import_path, config.export_path)
-        }
-        gone = next((path for path, there in found.items() if there is False), None)
-        if self.needs_folders and gone is not None:
-            return Answer(at, NO_FOLDER.format(gone), lost=self.loses_answers)
-        import_path, export_path = found[config.import_path], found[config.export_path]
-        return Answer(at, "", import_path, export_path, lost=self.loses_answers)
+    def _paths(self, config: SftpConfig) -> tuple[bool | None, bool | None]:
+        """Return whether the import path is there and the export path; None: it is not set."""
+        removed = self.server(config.host).removed
+
+        def there(path: str | None) -> bool | None:
+            """Return whether a folder is there."""
+            return None if path is None else (config.username, path) not in removed
+
+        return there(config.import_path), there(config.export_path)
 
     def _connect(self, config: SftpConfig, now: float) -> str:
         """Try to log in; return what went wrong."""
@@ -254,14 +253,9 @@ class World:
             return NOT_RESOLVED.format(config.host)
         if server.network is Network.CLOSED:
             return TIMED_OUT
-        if server.network is Network.REFUSING or server.port != config.port:
-            return REFUSED
-        return HOST_KEY if config.host_key not in {None, server.host_key} else ""
+        refusing = server.network is Network.REFUSING or server.port != config.port
+        return REFUSED if refusing else ""
 
 
 def _name(host: str) -> str:
     return host.lower().rstrip(".")
-
-
-def _is_there(server: Server, config: SftpConfig, path: str | None) -> bool | None:
-    return None if path is None else (config.username, path) not in server.removed

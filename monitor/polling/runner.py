@@ -61,18 +61,11 @@ class TestRunner:
             await self._send(step)
         return step is not None
 
-    async def run_now(
-        self, key: str, by: str, *, force: bool = False, unblock: bool = False
-    ) -> Attempt | Hold | NotRun:
-        """Run the test that an operator (`by`) asks for, as `begin_now` and `_finish` have it."""
-        begun = await self.begin_now(key, by, force=force, unblock=unblock)
-        return await self._finish(begun) if isinstance(begun, Step) else begun
-
     async def start_now(self, key: str, by: str, **how: bool) -> Step | Hold | NotRun:
         """Begin the test that an operator asks for as `begin_now` does, and have it go on."""
         begun = await self.begin_now(key, by, **how)
         if isinstance(begun, Step):
-            self.spawn(self._finish(begun))
+            self.spawn(self.finish(begun))
         return begun
 
     async def begin_now(
@@ -95,7 +88,7 @@ class TestRunner:
             return NotRun(f"the campaign cannot be read: {entry.status.error.reason}")
         return self.tester.begin_now(key, by, force=force, unblock=unblock)
 
-    async def _finish(self, step: Step) -> Attempt | NotRun:
+    async def finish(self, step: Step) -> Attempt | NotRun:
         """Send a test that was begun by hand, poll its campaign, and return what came of it."""
         answer = await self._send(step)
         key, attempt = step.attempt.campaign_id, step.attempt

@@ -76,6 +76,30 @@ def test_for_people_a_line_has_no_braces(stream: Stream) -> None:
 
 
 @pytest.mark.usefixtures("reset")
+def test_fault_21_for_people_a_value_that_is_not_one_plain_word_is_in_quotes(
+    stream: Stream,
+) -> None:
+    """Of the kind: a text of others in a line that people read by its punctuation."""
+    _configure(stream, "console")
+    values = {
+        "plain": "sftp.example.com:22",
+        "two": "x level=critical",
+        "one": "x=y",
+        "quote": 'x" y="z',
+        "empty": "",
+        "markup": "<!channel> <https://evil.example|Runbook>",
+        "listed": ["a b"],
+        "number": 7,
+    }
+    structlog.get_logger().info("seen", **values)
+    assert stream.lines() == [
+        '08:00:00 info              seen plain=sftp.example.com:22 two="x level=critical" '
+        'one="x=y" quote="x\\" y=\\"z" empty="" markup="<!channel> <https://evil.example|Runbook>" '
+        "listed=\"['a b']\" number=7"
+    ]
+
+
+@pytest.mark.usefixtures("reset")
 def test_fault_38_a_token_in_a_text_or_a_traceback_is_redacted(stream: Stream) -> None:
     _configure(stream)
     token = "talq_c4nary"  # a canary, not a token

@@ -30,7 +30,7 @@ def test_half_a_day_of_faults_crashes_and_clock_steps_loses_doubles_and_invents_
 
 
 @pytest.mark.slow(seconds=50)
-@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_week_of_faults_crashes_and_clock_steps_loses_doubles_and_invents_no_alert(
     seed: int,
 ) -> None:

@@ -1,10 +1,11 @@
 """How a command asks a running daemon: what `--url` may be, and what is said when it fails."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
-from monitor.cli.options import fetch
+from monitor.cli.options import exchange
 from support.misbehaving import Misbehaving, Script, answer, hangs, replies, replies_and_closes
 
 
@@ -12,7 +13,8 @@ async def asked(script: Script, user: str = "") -> tuple[bytes, Misbehaving]:
     """Return what is read from a daemon that answers by this script, and the daemon."""
     async with Misbehaving(script) as daemon:
         url = f"http://{user}127.0.0.1:{daemon.port}/"
-        return await asyncio.to_thread(fetch, url, "/api/v1/x", {"a": "b c"}), daemon
+        ask = partial(exchange, "GET", url, "/api/v1/x", params={"a": "b c"})
+        return (await asyncio.to_thread(ask))[1], daemon
 
 
 async def test_the_path_is_put_on_the_url_and_the_password_into_a_header() -> None:
@@ -56,4 +58,4 @@ async def test_a_daemon_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_what_is_no_url_is_said_to_be_none(url: str) -> None:
     with pytest.raises(OSError, match=r"^--url: expected a URL such as http://127\.0\.0\.1:10022$"):
-        fetch(url, "/api/v1/x", {})
+        exchange("GET", url, "/api/v1/x")

@@ -56,7 +56,8 @@ async def test_fault_45_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path)
         config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
         ended = await finished("run", "--config.file", config, "--web.listen-address", address)
     assert_one_line(ended, 74)
-    assert address.split(":")[1] in ended.err
+    assert f"web.listen_address: cannot listen on {address} " in ended.err
+    assert "choose another port" in ended.err
 
 
 @pytest.mark.slow
@@ -99,6 +100,49 @@ async def test_flags_that_mean_nothing_or_open_the_web_to_all_are_refused(tmp_pa
         ended = await finished("run", "--config.file", config, flag, value)
         assert_one_line(ended, 78)
         assert f"command line: {flag}: {message}" in ended.err
+
+
+@pytest.mark.slow
+async def test_a_state_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    config = write_config(tmp_path, FakePlatform("http://127.0.0.1:1"), ["c-1"])
+    content = config.read_bytes()
+    copy = config.with_name("copy.yaml")
+    copy.write_bytes(content)
+    for state, code in ((config, 78), (copy, 74)):
+        ended = await finished("run", "--config.file", config, "--state.path", state)
+        assert_one_line(ended, code)
+        assert str(state) in ended.err
+    assert config.read_bytes() == copy.read_bytes() == content
+
+
+@pytest.mark.slow
+async def test_a_second_daemon_by_another_name_of_the_state_is_refused(tmp_path: Path) -> None:
+    async with fake_platform("c-1") as platform:
+        config = write_config(tmp_path, platform, ["c-1"])
+        async with daemon(config) as first:
+            names = [tmp_path / "symlink.db", tmp_path / "hard-link.db"]
+            names[0].symlink_to("state.db")
+            names[1].hardlink_to(tmp_path / "state.db")
+            (tmp_path / "state.db.lock").unlink()
+            for name in names:
+                second = await finished("run", "--config.file", config, "--state.path", name)
+                assert_one_line(second, 75)
+            assert await first.text("/-/healthy") == "healthy\n"
+
+
+@pytest.mark.slow
+async def test_fault_45_signals_of_log_rotation_are_ignored_with_one_line(tmp_path: Path) -> None:
+    """What a habit of other daemons sends (SIGUSR1 to nginx, SIGUSR2 to others) ends nothing."""
+    async with fake_platform("c-1") as platform:
+        config = write_config(tmp_path, platform, ["c-1"])
+        async with daemon(config) as monitor:
+            for number in (signal.SIGUSR1, signal.SIGUSR2):
+                monitor.process.process.send_signal(number)
+                line = await monitor.process.record(event="signal_ignored", signal=number.name)
+                assert "SIGHUP reloads" in str(line["instead"])
+            assert await monitor.text("/-/healthy") == "healthy\n"
+            assert await monitor.process.end(signal.SIGTERM, seconds=2) == 0
+    assert len([one for one in monitor.process.records if one["event"] == "signal_ignored"]) == 2
 
 
 @pytest.mark.slow

@@ -14,7 +14,9 @@ import pytest
 
 from monitor.adapters.store import rows
 from monitor.adapters.web import key_path
-from support.command import COMMAND, Finished, called, daemon, files_in, write_config
+from monitor.cli import options
+from monitor.cli.testing import monitor_of
+from support.command import COMMAND, Finished, called, daemon, files_in, own_logging, write_config
 from support.fake_platform import FakePlatform, fake_platform
 
 ON = {"enabled": True, "between": ""}
@@ -59,6 +61,22 @@ async def test_where_no_daemon_runs_it_is_polled_sent_and_stored(tmp_path: Path)
     assert last is not None
     assert (last.trigger, last.result, bool(last.by)) == ("command", "passed", True)
     assert set(known.guards) == {"campaigns_user@c-1.example.com:22", "c-1.example.com:22"}
+
+
+async def test_while_it_runs_nobody_else_may_ask_its_own_daemon(tmp_path: Path) -> None:
+    async with fake_platform("c-1", "c-2") as platform:
+        config = configured(tmp_path, platform)
+
+        def asked_without_the_key() -> None:
+            """Ask as somebody else on this machine could."""
+            with own_logging(), monitor_of(config, None) as monitor:
+                assert [one.name for one in monitor.environments(None)] == ["production"]
+                options.exchange("GET", monitor.url, "/api/v1/status")
+
+        with pytest.raises(OSError, match="answered 401 Unauthorized"):
+            await asyncio.to_thread(asked_without_the_key)
+    assert platform.requests == []
+    assert not key_path(tmp_path / "state.db").exists()
 
 
 @pytest.mark.slow

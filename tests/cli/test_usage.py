@@ -66,3 +66,28 @@ async def test_a_reader_who_has_left_never_reads_as_a_verdict() -> None:
     os.close(writing)
     _, said = await process.communicate()
     assert (process.returncode, said) == (74, b"")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "--help"], ["config", "check", "--help"], ["config", "schema"]],
+)
+async def test_fault_45_python_oo_takes_no_text_away(arguments: list[str]) -> None:
+    """Docstrings are what users read in --help, the config's JSON Schema and OpenAPI."""
+    said = []
+    for optimize, command in (
+        ("", (COMMAND,)),
+        ("2", (COMMAND,)),
+        ("", (sys.executable, "-OO", "-m", "monitor")),
+    ):
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONOPTIMIZE": optimize},
+        )
+        said.append((await process.communicate())[0].decode())
+        assert process.returncode == 0
+    assert said[0]
+    assert said == [said[0]] * 3

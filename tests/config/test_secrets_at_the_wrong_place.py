@@ -110,7 +110,6 @@ def test_fault_38_what_a_variable_holds_is_shown_as_its_reference(tmp_path: Path
         "overrides: [{match: {name: '${TEAM}'}, labels: {region: '${TEAM}'}}]",
     ).replace("id: c-1", "id: c-1, name: '${TEAM}'")
     text += "alerts: {runbook_url: 'https://${HOST}/{rule}'}\npolling: {interval: '${SPAN}'}\n"
-    text += "notify: {alertmanager: {urls: ['http://${HOST}']}}\n"
     known = {"TEAM": "Unknown-s3cret", "HOST": "secret.example", "SPAN": "300s"}
     config = loaded(tmp_path, text, **known)
     shown = effective_yaml(config)

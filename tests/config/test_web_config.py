@@ -10,10 +10,11 @@ import pytest
 import trustme
 
 from monitor.config import ConfigError, load_config
-from monitor.config.web_config import read_access
+from monitor.config.web_config import NOT_SUPPORTED, read_access
 from support.config_files import ENVIRON, MINIMAL, loaded, written
 from support.peers import require_peer
 
+OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
 EXAMPLE = Path(__file__).parents[2] / "web-config.example.yaml"
 
 HASH = "$2y$10$" + "N" * 53
@@ -30,6 +31,11 @@ GOOD = {
     + "  min_version: TLS12\n  max_version: TLS13\n  prefer_server_cipher_suites: false\n"
     + "  cipher_suites:\n"
     + "    - TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\n",
+    "suites of TLS 1.3": TLS + "  cipher_suites:\n    - TLS_AES_128_GCM_SHA256\n",
+    "suites of both": TLS
+    + "  cipher_suites: [TLS_CHACHA20_POLY1305_SHA256, TLS_AES_256_GCM_SHA384,\n"
+    + "    TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]\n",
+    "users by the names of keys": f"basic_auth_users: {{cert: {HASH}, key: {HASH}}}\n",
     "headers": "http_server_config:\n  http2: false\n  headers:\n"
     "    Strict-Transport-Security: max-age=1\n    X-Frame-Options: sameorigin\n",
 }
@@ -72,7 +78,7 @@ BAD = {
     ),
     "an unknown cipher": (
         TLS + "  cipher_suites: [RC4]\n",
-        "4: tls_server_config.cipher_suites[0]: expected one of TLS_ECDHE_",
+        "4: tls_server_config.cipher_suites[0]: expected one of TLS_AES_",
     ),
     "an unknown header": (
         "http_server_config: {headers: {Server: x}}",
@@ -88,11 +94,19 @@ REFUSED = {
     "an empty file": ("", "the file is empty"),
     "certificates nobody verifies": (
         TLS + "  client_auth_type: RequireAnyClientCert\n",
-        "4: tls_server_config.client_auth_type: expected one of NoClientCert, ",
+        "4: tls_server_config.client_auth_type: not supported by this server: ",
+    ),
+    "asking for certificates that nobody verifies": (
+        TLS + "  client_auth_type: RequestClientCert\n",
+        "4: tls_server_config.client_auth_type: not supported by this server: ",
     ),
     "verifying without an authority": (
         TLS + "  client_auth_type: RequireAndVerifyClientCert\n",
-        "4: tls_server_config.client_auth_type: expected client_ca_file",
+        "4: tls_server_config.client_auth_type: expected client_ca_file as well: not supported",
+    ),
+    "verifying what is given without an authority": (
+        TLS + "  client_auth_type: VerifyClientCertIfGiven\n",
+        "4: tls_server_config.client_auth_type: expected client_ca_file as well: not supported",
     ),
     "names of certificates that are not asked for": (
         TLS + "  client_allowed_sans: [a]\n",
@@ -100,7 +114,15 @@ REFUSED = {
     ),
     "TLS 1.1": (
         TLS + "  min_version: TLS11\n",
-        "4: tls_server_config.min_version: expected one of TLS12, TLS13",
+        "4: tls_server_config.min_version: not supported by this server: see",
+    ),
+    "nothing newer than TLS 1.0": (
+        TLS + "  max_version: TLS10\n",
+        "4: tls_server_config.max_version: not supported by this server: see",
+    ),
+    "suites of TLS 1.3 where that is off": (
+        TLS + "  max_version: TLS12\n  cipher_suites: [TLS_AES_128_GCM_SHA256]\n",
+        "5: tls_server_config.cipher_suites: expected one of TLS 1.2 as well",
     ),
     "versions in the wrong order": (
         TLS + "  min_version: TLS13\n  max_version: TLS12\n",
@@ -108,11 +130,15 @@ REFUSED = {
     ),
     "a weak cipher": (
         TLS + "  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]\n",
-        "4: tls_server_config.cipher_suites[0]: expected one of TLS_ECDHE_",
+        "4: tls_server_config.cipher_suites: not supported by this server: see",
+    ),
+    "a suite without forward secrecy": (
+        TLS + "  cipher_suites: [TLS_RSA_WITH_AES_128_GCM_SHA256]\n",
+        "4: tls_server_config.cipher_suites: not supported by this server: see",
     ),
     "a choice of curves": (
         TLS + "  curve_preferences: [X25519, CurveP256]\n",
-        "4: tls_server_config.curve_preferences: unknown key",
+        "4: tls_server_config.curve_preferences: not supported by this server: ",
     ),
     "TLS without files": (
         "tls_server_config: {min_version: TLS13}",
@@ -120,9 +146,28 @@ REFUSED = {
     ),
     "a certificate within the file": (
         TLS + "  cert: x\n",
-        "4: tls_server_config.cert: unknown key",
+        "4: tls_server_config.cert: not supported by this server: see",
     ),
-    "a rate limit": ("rate_limit: {burst: 1}", "1: rate_limit: unknown key"),
+    "a key within the file": (
+        TLS + "  key: x\n",
+        "4: tls_server_config.key: not supported by this server: see",
+    ),
+    "an authority within the file": (
+        TLS + "  client_ca: x\n",
+        "4: tls_server_config.client_ca: not supported by this server: see",
+    ),
+    "a rate limit": (
+        "rate_limit: {interval: 1s, burst: 20}",
+        "1: rate_limit.interval: not supported by this server: see",
+    ),
+    "a rate limit of nonsense": (
+        "rate_limit: {interval: often}",
+        "1: rate_limit.interval: not supported by this server: see",
+    ),
+    "a misspelt rate limit": (
+        "rate_limit: {brust: 1}",
+        "1: rate_limit.brust: expected one of interval, burst",
+    ),
     "a hash that takes minutes": (
         USERS.replace("$10$", "$25$"),
         "1: basic_auth_users.prometheus: expected a bcrypt hash with a cost from 4 to 16",
@@ -188,6 +233,31 @@ def test_what_this_server_cannot_honour_is_refused_and_not_ignored(
     certificates: Path, text: str, told: str
 ) -> None:
     assert problems_of(web_file(certificates, text))[0].startswith(told)
+
+
+NO_LIMIT = ["0", "{interval: 0}", "{interval: 0s, burst: 20}", "{burst: 20}", "{}", ""]
+
+
+@pytest.mark.parametrize("limit", NO_LIMIT)
+def test_a_rate_limit_that_is_none_is_taken(certificates: Path, limit: str) -> None:
+    # Newer than the promtool of some systems, which is not asked.
+    assert problems_of(web_file(certificates, f"rate_limit: {limit}\n{USERS}")) == []
+
+
+def test_with_suites_of_tls_1_3_alone_nothing_older_is_spoken(certificates: Path) -> None:
+    access = read_access(web_file(certificates, GOOD["suites of TLS 1.3"]))
+    assert access.tls is not None
+    assert access.tls.minimum_version is ssl.TLSVersion.TLSv1_3
+    both = read_access(web_file(certificates, GOOD["suites of both"]))
+    assert both.tls is not None
+    assert both.tls.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_the_documentation_lists_all_that_is_not_supported() -> None:
+    """Of the kind: what another program of this format takes, so that a file is brought along."""
+    text = OPERATING.read_text().partition("## TLS and passwords")[2].partition("\n## ")[0]
+    for name in NOT_SUPPORTED:
+        assert f"`{name}`" in text
 
 
 def test_all_problems_are_told_at_once(certificates: Path) -> None:

@@ -329,7 +329,7 @@ CIRCUMSTANCES = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-LONG_ONES = settings().max_examples // 4 + 1
+LONG_ONES = settings().max_examples // 8 + 1
 """Each takes a second or more."""
 
 

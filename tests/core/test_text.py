@@ -1,11 +1,13 @@
 """Words for people and machines: what the API says is data, and never more than that."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.model import DAY, HOUR, MINUTE
-from monitor.core.text import clean, redact, redact_echo, rfc3339, span
+from monitor.core.text import clean, plain, redact, redact_echo, rfc3339, span
 
 
 @pytest.mark.parametrize(
@@ -110,3 +112,11 @@ def test_an_instant_has_milliseconds_where_they_are_asked_for() -> None:
 )
 def test_a_span_is_rounded_down_in_its_largest_telling_unit(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+@given(st.text("ab<>[]()`:/@!|& \u00e4"))
+def test_in_plain_text_is_neither_markup_nor_a_link_nor_a_mention(text: str) -> None:
+    made = plain(text)
+    assert not re.search(r"[<>`]|://|\]\(|(?<!\w)@\w", made)
+    assert plain(made) == made
+    assert re.sub(r"[^\w/]", "", made) == re.sub(r"[^\w/]", "", text)

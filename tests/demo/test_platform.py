@@ -237,32 +237,16 @@ async def test_a_config_that_is_deleted_while_it_is_tested_is_404(
     assert (await api.test(CLINIC_REMINDERS.id))[0] == 404
 
 
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [
-        (405, "METHOD_NOT_ALLOWED"),
-        (409, "SFTP_IMPORT_IN_PROGRESS"),
-        (429, "RATE_LIMIT_EXCEEDED"),
-    ],
-)
+@pytest.mark.parametrize("status", [405, 409, 429])
 async def test_a_test_that_the_platform_refuses_is_not_run(
-    api: Caller, platform: Platform, status: int, code: str
+    api: Caller, platform: Platform, status: int
 ) -> None:
     before = await api.config(RETAIL_LEADS.id)
     platform.loop.world.refuses = status
     answered, body = await api.test(RETAIL_LEADS.id)
-    assert (answered, body["success"], body["code"]) == (status, False, code)
+    assert (answered, body["success"]) == (status, False)
     assert ("Retry-After" in api.headers) == (status == 429)
     assert await api.config(RETAIL_LEADS.id) == before
-
-
-async def test_an_answer_may_be_lost_after_the_test_was_run(
-    api: Caller, platform: Platform
-) -> None:
-    platform.loop.world.loses_answers = True
-    with pytest.raises(aiohttp.ClientConnectionError):
-        await api.test(RETAIL_LEADS.id)
-    assert (await api.config(RETAIL_LEADS.id))["last_test_at"] == "2027-01-15T08:00:00Z"
 
 
 async def test_while_the_token_is_revoked_or_the_api_down_no_test_is_run(
@@ -425,8 +409,9 @@ async def test_the_story_sleeps_from_chapter_to_chapter_and_over_the_end(
     platform: Platform, clock: Clock, narrated: list[str]
 ) -> None:
     naps = Naps(clock, most=len(STORY) + 1)
+    platform.sleep = naps
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=naps)
+        await platform.narrate(narrated.append)
     assert narrated == [chapter.text for chapter in (*STORY, STORY[0], STORY[1])]
     assert sum(naps.taken[: len(STORY)]) == 120.0
     assert clock.now == START + 124.0
@@ -440,8 +425,9 @@ async def test_a_sleep_that_ends_early_tells_nothing_early(
             raise asyncio.CancelledError
         clock.now += seconds - 0.001
 
+    platform.sleep = wake_early
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=wake_early)
+        await platform.narrate(narrated.append)
     assert narrated == [STORY[0].text]
 
 
@@ -449,8 +435,9 @@ async def test_a_sleep_over_many_loops_narrates_only_the_present_one(
     platform: Platform, clock: Clock, narrated: list[str]
 ) -> None:
     clock.now = START + 300 * LOOP_SECONDS + 5.0
+    platform.sleep = Naps(clock, most=0)
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=Naps(clock, most=0))
+        await platform.narrate(narrated.append)
     assert narrated == [STORY[0].text, STORY[1].text]
 
 
@@ -459,8 +446,9 @@ async def test_the_story_begins_on_a_whole_second_because_the_api_tells_no_fract
 ) -> None:
     platform = Platform(DEMO_TOKEN, Clock(START + 0.75))
     naps = Naps(Clock(), most=1)
+    platform.sleep = naps
     with pytest.raises(asyncio.CancelledError):
-        await platform.narrate(narrated.append, sleep=naps)
+        await platform.narrate(narrated.append)
     assert naps.taken == [3.25]
     await platform.stop()
 

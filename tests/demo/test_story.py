@@ -21,9 +21,8 @@ from monitor.demo.campaigns import (
     VACCINATION_RECALL,
     Campaign,
 )
-from monitor.demo.servers import Login
 from monitor.demo.story import DEMO_TOKEN, LOOP_SECONDS, STORY, Api, Chapter, Loop, Play
-from monitor.demo.world import SftpConfig
+from monitor.demo.world import Login, SftpConfig
 
 START = 1_800_000_000.0
 DAY = 86_400.0

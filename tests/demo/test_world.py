@@ -5,8 +5,7 @@ from random import Random
 
 import pytest
 
-from monitor.demo.servers import Login, Network, Server
-from monitor.demo.world import BLIPS, Answer, SftpConfig, World
+from monitor.demo.world import BLIPS, Answer, Login, Network, Server, SftpConfig, World
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 HOST = "sftp.customer.example"
@@ -55,10 +54,6 @@ def on_another_port(world: World) -> None:
     world.server(HOST).port = 2222
 
 
-def replaced(world: World) -> None:
-    world.server(HOST).host_key = "host key 2"
-
-
 def without_a_way_out(world: World) -> None:
     world.has_way_out = False
 
@@ -80,7 +75,6 @@ BREAKS = pytest.mark.parametrize(
         (closed, "Connection timed out"),
         (stopped, "Connection refused"),
         (on_another_port, "Connection refused"),
-        (replaced, "Host key verification failed"),
         (without_a_way_out, "Connection timed out"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
@@ -132,15 +126,6 @@ def test_a_moved_host_is_found_under_its_new_name_however_that_is_written(world:
     assert run_test(world).passed
 
 
-def test_the_host_key_of_the_first_passed_test_is_the_one_that_must_stay(world: World) -> None:
-    replaced(world)
-    assert run_test(world).passed
-    world.server(HOST).host_key = "host key 3"
-    assert run_test(world).error == "Host key verification failed"
-    world.edit("leads-1", host=HOST)
-    assert run_test(world).passed
-
-
 # -- Folders --------------------------------------------------------------------------------------
 
 
@@ -160,14 +145,6 @@ def test_only_a_lost_import_folder_keeps_an_import_from_running(world: World) ->
     assert world.trouble("leads-1") == ""
     world.server(HOST).removed.add(("leads", "/inbox"))
     assert world.trouble("leads-1") == "No such file or directory: /inbox"
-
-
-def test_or_the_test_fails_for_it_where_the_platform_is_like_that(world: World) -> None:
-    world.needs_folders = True
-    world.server(HOST).removed.add(("leads", "/inbox"))
-    answer = run_test(world)
-    assert answer.error == "No such file or directory: /inbox"
-    assert (answer.import_path, answer.export_path) == (None, None)
 
 
 def test_a_folder_is_that_of_one_user(world: World) -> None:
@@ -203,41 +180,11 @@ def test_the_server_logs_every_login_and_nothing_of_what_never_reached_it(world:
     ]
 
 
-def test_so_many_failed_logins_in_a_row_lock_the_account_even_for_the_right_password(
-    world: World,
-) -> None:
-    world.server(HOST).locks_after = 3
-    rotated(world)
-    for _ in range(2):
-        run_test(world)
-    assert not world.server(HOST).locked("leads")
-    run_test(world)
-    assert world.server(HOST).locked("leads")
-    world.edit("leads-1", password="new word")
-    assert run_test(world).error == "Authentication failed"
-    world.server(HOST).unlock("leads")
-    assert run_test(world).passed
-
-
-def test_a_login_in_between_starts_the_count_again_and_others_have_their_own(
-    world: World,
-) -> None:
-    server = world.server(HOST)
-    server.locks_after = 2
-    server.passwords["others"] = "their word"
-    for password in ("wrong", "old word", "wrong"):
-        server.log_in("leads", password, NOW)
-    server.log_in("others", "wrong", NOW)
-    assert not server.locked("leads")
-    assert not server.locked("others")
-
-
 def test_campaigns_that_share_a_login_share_its_fate(world: World) -> None:
-    world.create("leads-2", NOW, HOST, "leads", "wrong from the start")
-    world.server(HOST).locks_after = 2
-    for _ in range(2):
-        world.test("leads-2", NOW)
-    assert world.trouble("leads-1") == "Authentication failed"
+    world.create("leads-2", NOW, HOST, "leads", "old word")
+    rotated(world)
+    troubles = [world.trouble(key) for key in ("leads-1", "leads-2")]
+    assert troubles == ["Authentication failed"] * 2
 
 
 # -- The platform ---------------------------------------------------------------------------------
@@ -270,7 +217,7 @@ def test_a_new_config_is_off_and_cannot_be_switched_on_before_a_test_passed(worl
 
 def test_a_config_that_is_deleted_and_made_anew_is_another(world: World) -> None:
     first = config(world).id
-    world.delete("leads-1")
+    del world.configs["leads-1"]
     with pytest.raises(KeyError):
         run_test(world)
     assert world.create("leads-1", NOW, HOST, "leads", "old word").id != first
@@ -287,33 +234,16 @@ def test_the_platform_may_switch_off_what_failed(world: World) -> None:
     assert not config(world).is_enabled
 
 
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [
-        (403, "FORBIDDEN"),
-        (404, "NOT_FOUND"),
-        (405, "METHOD_NOT_ALLOWED"),
-        (409, "SFTP_IMPORT_IN_PROGRESS"),
-        (422, "VALIDATION_ERROR"),
-        (429, "RATE_LIMIT_EXCEEDED"),
-        (503, "SERVER_ERROR"),
-    ],
-)
-def test_a_test_that_is_refused_is_none(world: World, status: int, code: str) -> None:
+@pytest.mark.parametrize("status", [404, 409, 429, 503])
+def test_a_test_that_is_refused_is_none(world: World, status: int) -> None:
     world.refuses = status
     closed(world)
     before = config(world).as_json()
     assert world.takes("leads-1") < 1.0
     answer = run_test(world)
-    assert (answer.status, answer.passed, answer.as_json()["code"]) == (status, False, code)
+    assert (answer.status, answer.passed, answer.as_json()["success"]) == (status, False, False)
     assert config(world).as_json() == before
     assert world.server(HOST).log == []
-
-
-def test_an_answer_that_is_lost_is_on_record_all_the_same(world: World) -> None:
-    world.loses_answers = True
-    assert run_test(world).lost
-    assert config(world).last_test_success is True
 
 
 def test_only_a_connection_that_is_dropped_takes_long(world: World) -> None:

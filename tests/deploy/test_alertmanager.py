@@ -169,6 +169,23 @@ def test_what_is_at_stake_stands_with_its_campaign_while_it_fires(tmp_path: Path
     assert "calls start" not in rendered("text", tmp_path, [over])
 
 
+@pytest.mark.parametrize("template", ["title", "text"])
+def test_fault_21_what_others_have_named_is_neither_a_mention_nor_a_link(
+    tmp_path: Path, template: str
+) -> None:
+    """Of the kind: whatever of an alert is not ours goes into a text that Slack reads as markup."""
+    hostile = "<!channel> <https://evil.example|Runbook>"
+    words = "(!channel) (https: //evil.example|Runbook)"
+    one = alert(1)
+    one["labels"]["sftp_host"] = hostile
+    one["annotations"] |= dict.fromkeys(("summary", "description", "impact"), hostile)
+    said = rendered(template, tmp_path, [one])
+    assert said.count(words) == 2
+    links = "<https://runbooks.example/failed_test.md|Runbook>" if template == "text" else ""
+    assert "".join(re.findall("<[^>]*>", said)) == links
+    assert "evil" not in said.replace(words, "")
+
+
 def test_a_long_list_is_cut_and_says_how_many_there_are(tmp_path: Path) -> None:
     text = rendered("text", tmp_path, [alert(n) for n in range(40)])
     assert text.count("•") == 20

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from monitor.demo.servers import Server
-from monitor.demo.world import World
+from monitor.demo.world import Server, World
 from support.command import Daemon, daemon, write_config
 from support.fake_platform import FakePlatform, now
 

@@ -1,16 +1,22 @@
 """Connection tests of ours in the whole daemon, on virtual time, against a stand-in SFTP world."""
 
 import itertools
+import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from monitor.adapters.sinks import apprise
+from monitor.adapters.sinks.alertmanager import annotations_of, standing_events
+from monitor.adapters.sinks.log import to_text
+from monitor.adapters.web.serializers import campaign, status_page
 from monitor.core.model import Reason
 from monitor.daemon import Daemon
-from monitor.demo.servers import Network
-from monitor.demo.world import timestamp
+from monitor.demo.world import Network, timestamp
+from monitor.serialize import Links, record_of
 from support.daemons import World
 from support.tested import PASSWORD, USER, Said, TestedApi, an_api, configure
 from support.virtual import START, run, virtual_seconds
@@ -441,6 +447,47 @@ def test_a_hostile_text_reaches_no_line_uncut_or_with_the_secret(stage: World) -
     assert "talq_test" not in text
     assert f"password={PASSWORD}" not in text
     assert "\x1b" not in text
+
+
+def test_a_hostile_cause_is_plain_in_every_output(stage: World) -> None:
+    """Of the kind: one text of others, and everything that makes something of texts."""
+    api = an_api(stage)
+    api.add("c-1", HOSTS[0])
+    hostile = f"<!channel> <script> [x](https://evil.example) @all password={PASSWORD} login failed"
+
+    def said(_: str) -> Said:
+        at = timestamp(int(stage.clock.wall()))
+        return Said(200, {"success": False, "data": {"tested_at": at, "error": hostile}}, runs=True)
+
+    api.says_of_test = said
+    api.takes = 0.0
+    api.sftp.server(HOSTS[0]).passwords.clear()
+    configure(stage, ["c-1"])
+    outputs: dict[str, str] = {}
+
+    async def story(daemon: Daemon) -> None:
+        await virtual_seconds(HOUR)
+        snapshot, links = daemon.report.snapshot(), Links("https://runbooks.example/{rule}")
+        (environment,) = snapshot.environments.values()
+        (event,) = standing_events(environment)
+        event = replace(event, epoch="e")
+        outputs["page"] = status_page(snapshot, "1.0").decode()
+        outputs["JSON"] = str(campaign(environment, environment.campaigns["c-1"]))
+        outputs["Alertmanager"] = str(annotations_of(event, links))
+        outputs["apprise"] = str(apprise.to_text(event, links))
+        outputs["console"] = to_text(record_of(event, links))
+
+    with capture_logs() as logs:
+        play(stage, story)
+    outputs["log"] = str([one for one in logs if one["event"] == "connection_test"])
+    outputs["events"] = str(stage.events())
+    outputs["state"] = "".join(
+        file.read_bytes().decode("utf-8", "replace") for file in stage.folder.glob("*.db*")
+    )
+    for name, text in outputs.items():
+        assert "(!channel) (script) [x] (https: //evil.example) @ all password=" in text, name
+        assert f"password={PASSWORD}" not in text, name
+        assert not re.search("<!channel|<script>|https://evil|@all", text), name
 
 
 # -- while tests are off -----------------------------------------------------------------------

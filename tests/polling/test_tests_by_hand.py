@@ -13,6 +13,7 @@ from monitor.core.attempt import Attempt, Result, TestAnswer, TestReport, Trigge
 from monitor.core.guards import EnvironmentTests, Guard, Hold, NotRun, Reason, Suspension
 from monitor.core.model import HOUR, MINUTE, NoConfig, PollError, SftpConfig
 from monitor.core.model import Reason as Failure
+from monitor.core.outcomes import Step
 from monitor.core.snapshot import HistoryQuery
 from monitor.daemon import Daemon
 from monitor.polling import Poller
@@ -57,13 +58,19 @@ def told(world: World, story: Callable[[Poller, Daemon], Any], seconds: float = 
     return run(whole())
 
 
+async def run_now(poller: Poller, key: str, by: str, **how: bool) -> Outcome:
+    """Run a test to its end, its polls included."""
+    begun = await poller.runner.begin_now(key, by, **how)
+    return await poller.runner.finish(begun) if isinstance(begun, Step) else begun
+
+
 def by_hand(world: World, prepare: Callable[[Poller], None] | None = None, **how: bool) -> Outcome:
     """Return what came of a test of c-1 by hand."""
 
     async def story(poller: Poller, _: Daemon) -> Outcome:
         if prepare is not None:
             prepare(poller)
-        return await poller.runner.run_now("c-1", "anna", **how)
+        return await run_now(poller, "c-1", "anna", **how)
 
     outcome: Outcome = told(world, story)
     return outcome
@@ -189,7 +196,7 @@ def test_an_unblocked_login_has_its_failures_before_it_again(world: World) -> No
 
     async def story(poller: Poller, _: Daemon) -> None:
         BLOCKED(poller)
-        await poller.runner.run_now("c-1", "anna", unblock=True)
+        await run_now(poller, "c-1", "anna", unblock=True)
         guards.append(poller.tester._book[LOGIN])
 
     told(world, story)
@@ -203,7 +210,7 @@ def test_a_hold_of_another_kind_leaves_the_block_as_it_is(world: World) -> None:
     async def story(poller: Poller, _: Daemon) -> None:
         BLOCKED(poller)
         with_tests(failing_since=START)(poller)
-        await poller.runner.run_now("c-1", "anna", unblock=True)
+        await run_now(poller, "c-1", "anna", unblock=True)
         guards.append(poller.tester._book[LOGIN])
 
     told(world, story)
@@ -263,7 +270,7 @@ def test_a_scheduled_test_that_is_due_does_not_come_between(world: World) -> Non
         BLOCKED(poller)
         await virtual_seconds(25 * HOUR)
         assert posts(world, "c-1") == 0
-        return await poller.runner.run_now("c-1", "anna", unblock=True)
+        return await run_now(poller, "c-1", "anna", unblock=True)
 
     platform(world, last_test_at=START - 40 * HOUR)
     # Else a passed test of the other one would end the block.
@@ -295,9 +302,9 @@ def test_suspending_by_hand_holds_every_test_until_it_is_resumed(world: World) -
         suspended = poller.state.status.tests.suspended
         assert suspended is not None
         assert suspended.by == "anna"
-        held = await poller.runner.run_now("c-1", "anna")
+        held = await run_now(poller, "c-1", "anna")
         manager.switch_tests("production", "ben", on=True)
-        return [held, await poller.runner.run_now("c-1", "anna")]
+        return [held, await run_now(poller, "c-1", "anna")]
 
     held, sent = told(world, story)
     assert isinstance(held, Hold)

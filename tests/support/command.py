@@ -59,7 +59,7 @@ async def called(*arguments: str | Path, **environ: str) -> Finished:
 
 
 def _call(arguments: Sequence[str], environ: Mapping[str, str]) -> Finished:
-    with _one_call, TemporaryFile("w+") as out, TemporaryFile("w+") as err, _own_logging():
+    with _one_call, TemporaryFile("w+") as out, TemporaryFile("w+") as err, own_logging():
         argv, variables = sys.argv, dict(os.environ)
         sys.argv = [str(COMMAND), *arguments]
         os.environ.update(environ)
@@ -92,7 +92,7 @@ def _text(stream: IO[str]) -> str:
 
 
 @contextmanager
-def _own_logging() -> Iterator[None]:
+def own_logging() -> Iterator[None]:
     """Put back at the end how this process logs."""
     root, configured = logging.getLogger(), structlog.get_config()
     handlers, level = list(root.handlers), root.level

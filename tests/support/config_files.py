@@ -51,5 +51,5 @@ def problems_in(folder: Path, text: str | bytes, **environ: str) -> list[str]:
 def meaning(config: Config) -> Config:
     """Return a config without what says of which bytes it was read."""
     copy = config.model_copy()
-    copy._digest = b""
+    copy._digest, copy._settings = b"", {}
     return copy

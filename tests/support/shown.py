@@ -14,14 +14,16 @@ from monitor.adapters.web.schemas import FindingAnswer
 from monitor.adapters.web.serializers import status_page
 from monitor.config import DiscoveryConfig
 from monitor.config.environments import Resolved
+from monitor.core.alerts import EventSource, standing_event
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import EnvironmentContext
 from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.explanation import explain
 from monitor.core.model import HOUR, MINUTE, AlertLabels, Finding, Instant, Seconds, Verdict
 from monitor.core.rule import NO_CONFIG, NOT_OURS, RemindEvery, Target, resolve_rules
 from monitor.core.rules import RULES
 from monitor.core.schedule import PollIntervals
-from monitor.core.snapshot import STALE_AFTER_INTERVALS, EnvironmentSnapshot, Snapshot
+from monitor.core.snapshot import STALE_AFTER_INTERVALS, Entry, EnvironmentSnapshot, Snapshot
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
 from monitor.polling import Settings
@@ -150,6 +152,7 @@ def compare(watch: EnvironmentState, campaign_id: str, decided: Findings | None)
     assert alerts.keys() == {active.alert.rule for active in entry.active_alerts()}
     if campaign["health"] == "unknown":
         assert all(one["verdict"] != "healthy" for one in said or ())
+    _compare_explanation(snapshot, entry, expected or {})
     page = " ".join(html.unescape(status_page(whole, "1").decode()).split())
     if expected is None:
         assert "Not read" in page or "The last poll failed" in page
@@ -163,6 +166,24 @@ def compare(watch: EnvironmentState, campaign_id: str, decided: Findings | None)
             assert serializers.text(f"By now {finding.verdict}: {finding.summary}") in page
         elif finding.verdict is Verdict.UNKNOWN and finding.summary not in (NO_CONFIG, NOT_OURS):
             assert summary in page or ">Nothing.<" not in page
+
+
+def _compare_explanation(snapshot: EnvironmentSnapshot, entry: Entry, expected: Findings) -> None:
+    """Assert that an explanation has what was decided, and word for word what an event says."""
+    explained = explain(snapshot, entry, lambda *_: "")
+    said = {one.title.partition(":")[0]: one for one in explained}
+    assert said["Campaign"].state == snapshot.health(entry)
+    assert said.keys() >= entry.target.rules.keys()
+    active = {alert.rule: rule for alert, rule, _ in entry.active_alerts()}
+    source = EventSource(entry.target.environment, entry.labels, snapshot.now)
+    for name, rule in active.items():
+        event = standing_event(entry.status.alerts[name], rule, source)
+        shown = [f"{key} {value}" for key, value in event.evidence.items()]
+        evidence = [f"evidence: {'; '.join(shown)}"] if shown else []
+        assert {event.summary, f"next: {event.next_step}", *evidence} <= {*said[name].lines}
+    for name, finding in expected.items():
+        if name not in active:
+            assert (said[name].state, said[name].lines[0]) == (finding.verdict, finding.summary)
 
 
 def compare_gauge(watch: EnvironmentState, campaign_id: str, decided: Findings) -> None:

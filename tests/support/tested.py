@@ -14,8 +14,7 @@ from monitor.adapters.talkover.answer import body_of, read_aside
 from monitor.adapters.talkover.decode import decode_test, observe_sftp
 from monitor.core.attempt import TestAnswer
 from monitor.core.model import Answer, Instant, PollError, Reason
-from monitor.demo.servers import Server
-from monitor.demo.world import World
+from monitor.demo.world import Server, World
 from monitor.http import Received
 from support.daemons import World as Stage
 from support.virtual import FakeApi, VirtualClock, virtual_seconds
@@ -122,7 +121,7 @@ class TestedApi(FakeApi):
         if said is None or said.runs:
             # The platform's clock is right, whatever ours is set to.
             run = self.sftp.test(campaign_id, self.clock.start + self.clock.elapsed())
-            said = said or Said(run.status, run.as_json(), lost=_lost(lost=run.lost))
+            said = said or Said(run.status, run.as_json())
         if takes > within:
             return TestAnswer(PollError(Reason.TIMEOUT))
         if said.lost is not None:
@@ -141,10 +140,6 @@ def _received(said: Said) -> Received:
     text = said.body if isinstance(said.body, str) else json.dumps(said.body)
     headers = httpx.Headers({"content-type": said.content_type, **said.headers})
     return Received(said.status, headers, text.encode())
-
-
-def _lost(*, lost: bool) -> Reason | None:
-    return Reason.CONNECTION_LOST if lost else None
 
 
 def an_api(stage: Stage, name: str = "production", sftp: World | None = None) -> TestedApi:

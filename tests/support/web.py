@@ -13,8 +13,10 @@ from monitor.adapters.metrics import Exposition
 from monitor.adapters.web import EventsAnswer, Limits, Program, WebServer
 from monitor.config import Access
 from monitor.config.model import Web
+from monitor.core.explanation import OriginOf
 from monitor.core.guards import Hold, NotRun
 from monitor.core.model import HOUR, Instant
+from monitor.core.rule import Target
 from monitor.core.snapshot import HistoryQuery, Snapshot
 from support.boards import a_rich_snapshot
 from support.builders import NOW
@@ -59,6 +61,7 @@ class SomeProgram:
     external_url: str | None = None
     key: str = ""
     web: Web = Web()
+    origins: Callable[[Target], OriginOf] = lambda _: lambda section, name: ""
     start_test: Callable[..., Coroutine[Any, Any, Instant | Hold | NotRun]] = no_test
     switch_tests: Callable[..., None] = lambda *_, on: None
 

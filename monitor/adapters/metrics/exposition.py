@@ -3,11 +3,11 @@
 By hand: for a million series prometheus-client takes 8 s and 700 MB, and it keeps no lines.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from io import BytesIO
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
@@ -57,6 +57,16 @@ ENVIRONMENT_FAMILIES: Mapping[str, str] = {
     "connection_tests_enabled": "1: this process runs connection tests there.",
 }
 """Name and help of every gauge that is labelled by the environment only, as `_of_its_own`."""
+
+COUNTS: Mapping[str, tuple[str, str, Callable[[EnvironmentSnapshot], Mapping[Any, int]]]] = {
+    "campaigns": ("How many campaigns have each health.", "health", EnvironmentSnapshot.counts),
+    "connection_tests_held_back": (
+        "Campaigns whose connection tests are held back, by what holds them.",
+        "reason",
+        lambda it: it.held_back() if it.tests_on else {},
+    ),
+}
+"""Name, help, label and values of every gauge that counts campaigns of an environment."""
 
 # Of connection tests and call times: where there are none, there is not even the heading.
 _OPTIONAL = {
@@ -160,20 +170,13 @@ class Exposition:
         lines = [*of_environments, *self.campaign_lines(snapshot)]
         for place, (name, about) in enumerate(CAMPAIGN_FAMILIES.items()):
             yield _family(name, about, (each[place] for each in lines))
-        counts = (
-            _line("campaigns", _written({"environment": name, "health": health}), count)
-            for name, environment in snapshot.environments.items()
-            for health, count in environment.counts().items()
-        )
-        yield _family("campaigns", "How many campaigns have each health.", counts)
-        held = (
-            _line("connection_tests_held_back", _written({"environment": name, "reason": why}), n)
-            for name, environment in snapshot.environments.items()
-            if environment.tests_on
-            for why, n in environment.held_back().items()
-        )
-        about = "Campaigns whose connection tests are held back, by what holds them."
-        yield _family("connection_tests_held_back", about, held)
+        for name, (about, label, counted) in COUNTS.items():
+            counts = (
+                _line(name, _written({"environment": one.status.name, label: key}), count)
+                for one in snapshot.environments.values()
+                for key, count in counted(one).items()
+            )
+            yield _family(name, about, counts)
         known = {name: _of_its_own(one) for name, one in snapshot.environments.items()}
         yield from _gauges(ENVIRONMENT_FAMILIES, "environment", known)
         yield from _gauges(SINK_FAMILIES, "sink", sinks)
@@ -201,13 +204,9 @@ def _paths(entry: Entry, key: Mapping[str, str]) -> bytes:
     last_known, tests = entry.status.last_known, entry.status.tests
     if last_known.config is None or last_known.missing_since or not entry.target.tests.enabled:
         return b""
-    ours = tests.on_record(last_known.config)
-    found = {} if ours is None else {"import": ours.import_path, "export": ours.export_path}
-    lines = (
-        _line("sftp_path_accessible", _written({**key, "path": path}), reached)
-        for path, reached in found.items()
-    )
-    return b"".join(lines)
+    name, ours = "sftp_path_accessible", tests.on_record(last_known.config)
+    found = {"import": ours.import_path, "export": ours.export_path} if ours else {}
+    return b"".join(_line(name, _written({**key, "path": path}), found[path]) for path in found)
 
 
 def _of_environment(environment: EnvironmentSnapshot) -> Lines:

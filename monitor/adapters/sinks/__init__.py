@@ -21,6 +21,10 @@ class PermanentDeliveryError(Exception):
     """The receiver will never take this event: it is passed over, or it would block all others."""
 
 
+class UncertainDeliveryError(OSError):
+    """Nobody knows whether the receiver took this event: when it is sent again, it is marked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sink:
     """Where events are delivered to, and what else can be asked of it.

@@ -9,9 +9,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext
 from monitor.adapters.sinks.webhooks import post
+from monitor.config import origin
 from monitor.config.model import Alertmanager
 from monitor.core.alerts import EventSource, standing_event
 from monitor.core.environment_rules import ENVIRONMENT_RULES
@@ -19,7 +21,7 @@ from monitor.core.impact import with_impact
 from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds
 from monitor.core.rules import RULES
 from monitor.core.snapshot import EnvironmentSnapshot
-from monitor.core.text import clean, rfc3339
+from monitor.core.text import clean, plain, redact, rfc3339
 from monitor.serialize import Links
 
 SEND_ENDS_FOR: Seconds = 15 * MINUTE
@@ -44,6 +46,7 @@ class AlertmanagerSink:
     def __init__(self, url: str, context: SinkContext) -> None:
         """Send to the Alertmanager at `url`."""
         self._url = f"{url}/api/v2/alerts"
+        self._secret = urlsplit(url).path
         self._context = context
         # By its labels, which are an alert's identity: since when it is over, and its level.
         self._over: dict[str, tuple[Instant, PostableAlert]] = {}
@@ -110,10 +113,11 @@ class AlertmanagerSink:
 
     async def _post(self, postable: Sequence[PostableAlert]) -> None:
         status, text = await post(self._url, json.dumps(postable).encode(), {})
-        why = f"{self._url} answered {status}: {clean(text, 200)}"
-        # Alertmanager takes those that are valid, and says of the others what is wrong.
+        why = f"{origin(self._url)} answered {status}"
+        # Alertmanager takes those that are valid, and says of the others what is wrong. Any other
+        # text is a proxy's, which may repeat the URL; its path may be a secret.
         if status == 400:
-            raise PermanentDeliveryError(why)
+            raise PermanentDeliveryError(f"{why}: {clean(redact(text, self._secret), 200)}")
         if not 200 <= status < 300:
             raise OSError(why)
 
@@ -167,8 +171,8 @@ def annotations_of(event: Event, links: Links) -> dict[str, str]:
         host = f", host {clean(event.sftp_host)}" if event.sftp_host else ""
         what = f"Campaign {name}({where}){host}"
     annotations = {
-        "summary": f"{where}: {clean(event.summary, 512)}",
-        "description": f"{what}{since}.",
+        "summary": f"{where}: {plain(clean(event.summary, 512))}",
+        "description": f"{plain(what)}{since}.",
         "impact": clean(event.impact or "", 256),
         "next_step": event.next_step,
         "runbook_url": links.runbook_url.replace("{rule}", event.rule),

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from monitor.adapters.sinks import Sink, SinkContext
+from monitor.adapters.sinks import Sink, SinkContext, UncertainDeliveryError
 from monitor.config import SecretError
 from monitor.config.model import Apprise
 from monitor.core.model import Event, EventStatus, Seconds, Severity
+from monitor.core.text import plain
 from monitor.serialize import Links, event_json
 
 WITHIN: Seconds = 30.0
@@ -37,7 +38,7 @@ async def _deliver(
         async with asyncio.timeout(WITHIN):
             await loop.run_in_executor(thread, _send, service, links, event)
     except TimeoutError:
-        raise OSError(f"not sent within {WITHIN:g} s") from None
+        raise UncertainDeliveryError(f"not sent within {WITHIN:g} s") from None
     except SecretError as error:
         raise OSError(str(error)) from None
 
@@ -53,20 +54,22 @@ def _send(service: Apprise, links: Links, event: Event) -> None:
     kind = "failure" if event.severity is Severity.CRITICAL else event.severity.value
     over = event.status is EventStatus.RESOLVED
     title, body = to_text(event, links)
-    if not sender.notify(title=title, body=body, notify_type="success" if over else kind):
-        raise OSError("the service was not reached, or refused the message")
+    said = "success" if over else kind
+    # Without the format a service that sends HTML takes text for it: mail shows one long line.
+    if not sender.notify(title=title, body=body, notify_type=said, body_format="text"):
+        raise UncertainDeliveryError("the service was not reached, or refused the message")
 
 
 def to_text(event: Event, links: Links) -> tuple[str, str]:
     """Return title and body of the message about an event, for people."""
     said = event_json(event, links)
-    who = said["campaign_name"] or said["campaign_id"] or said["environment"]
+    who = plain(said["campaign_name"]) or said["campaign_id"] or said["environment"]
     over = event.status is EventStatus.RESOLVED
     loud = "RESOLVED" if over else f"{said['status']} {said['severity']}".upper()
     lines = {
         "Environment": said["environment"],
         "Campaign": said["campaign_id"],
-        "Host": said["sftp_host"],
+        "Host": plain(said["sftp_host"]),
         "Since": said["since"],
         "Impact": None if over else said["impact"],
         "Reason": said["reason"],
@@ -74,6 +77,7 @@ def to_text(event: Event, links: Links) -> tuple[str, str]:
         "Runbook": said["runbook_url"],
         "More": said["url"],
         "Event": said["event_id"],
+        "Note": "perhaps it was sent before" if said["redelivery"] else None,
     }
     known = [f"{name}: {value}" for name, value in lines.items() if value]
-    return f"{loud} {said['rule']}: {who}", "\n".join([said["summary"], "", *known])
+    return f"{loud} {said['rule']}: {who}", "\n".join([plain(said["summary"]), "", *known])

@@ -9,7 +9,7 @@ from monitor.adapters.sinks import Sink, SinkContext
 from monitor.config.model import Log
 from monitor.core.model import Event, EventStatus
 from monitor.core.text import clean, rfc3339
-from monitor.serialize import EventRecord, event_line, record_of
+from monitor.serialize import EventRecord, event_line, quoted, record_of
 
 
 def sinks_of(log: Log, context: SinkContext) -> list[Sink]:
@@ -31,8 +31,8 @@ def to_text(event: EventRecord) -> str:
     over = event.status is EventStatus.RESOLVED
     loud = "resolved" if over else f"{event.status.value} {event.severity.value}"
     who = clean(event.campaign_name or event.campaign_id or "", 60)
-    where = f"{event.environment}/{who}" if who else event.environment
-    host = f" ({clean(event.sftp_host, 60)})" if event.sftp_host else ""
+    where = f"{event.environment}/{quoted(who)}" if who else event.environment
+    host = f" ({quoted(clean(event.sftp_host, 60))})" if event.sftp_host else ""
     why = f" [{event.reason}{f' by {event.muted_by}' if event.muted_by else ''}]" if over else ""
     since = "" if event.since is None or over else f", since {rfc3339(event.since)}"
     impact = f"; {clean(event.impact, 120)}" if event.impact and not over else ""

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from monitor import __version__
-from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext
+from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext, UncertainDeliveryError
 from monitor.config import SecretError, origin
 from monitor.config.model import Webhook
 from monitor.config.secrets import proxy_of
@@ -57,19 +57,22 @@ async def _deliver(webhook: Webhook, context: SinkContext, event: Event) -> None
     if status in REFUSED:
         raise PermanentDeliveryError(what)
     if not 200 <= status < 300:
-        raise OSError(what)
+        # A fault after it was taken, or behind a proxy, is a 5xx too.
+        raise (UncertainDeliveryError if status >= 500 else OSError)(what)
 
 
 async def post(url: str, body: bytes, headers: Mapping[str, str], **more: Any) -> tuple[int, str]:
     """Return the status of the answer to some JSON, and the beginning of its text.
 
     Over a connection of its own: events are rare, and one that was kept would be gone by then.
-    Raises OSError where there was none; it names no more of the URL than its origin.
+    Raises OSError where there was none, UncertainDeliveryError where it may have been taken all the
+    same; neither names more of the URL than its origin.
     """
     parts = {"content": body, "headers": {**_HEADERS, **headers}}
     how = {"within": WITHIN, "most": ANSWER_MAX, "whole": False, **more}
     try:
         status, answer = await request_once("POST", url, **how, **parts)
     except OSError as error:
-        raise OSError(f"{origin(url)}: {clean(str(error), 200)}") from None
+        kind = OSError if isinstance(error, ConnectionError) else UncertainDeliveryError
+        raise kind(f"{origin(url)}: {clean(str(error), 200)}") from None
     return status, answer.decode("utf-8", "replace")

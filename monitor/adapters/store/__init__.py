@@ -4,8 +4,9 @@ SQLite in WAL mode. A status is committed together with its events; their table 
 outbox in one, and each sink has cursors in it. Start reading at `store.Store`.
 """
 
+from monitor.adapters.store.files import StateLocked, StorageError
 from monitor.adapters.store.rows import Change, Loaded
-from monitor.adapters.store.schema import MEMORY, StateLocked, StorageError
+from monitor.adapters.store.schema import MEMORY
 from monitor.adapters.store.store import Store, read_history, read_state
 
 __all__ = [

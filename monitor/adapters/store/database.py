@@ -6,12 +6,12 @@ SQLite itself commits to a deleted or emptied file without a word.
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from monitor.adapters.store import rows, schema
-from monitor.adapters.store.schema import StorageError
+from monitor.adapters.store import files, rows, schema
+from monitor.adapters.store.files import StorageError
 from monitor.core.model import Instant
 
 _T = TypeVar("_T")
@@ -31,17 +31,17 @@ class Database:
 
     def __init__(self, path: Path, now: Instant) -> None:
         """Open it. Raises StorageError."""
-        self.path = path
         on_disk = path != schema.MEMORY
-        with ExitStack() as lock:
-            if on_disk:  # first of all: opening may migrate the file, or set it aside
-                lock.callback(os.close, schema.lock(path))
-            self._connection, self.notice = schema.open_or_set_aside(path, now)
-            self.newest = rows.newest(self._connection)
-            # Held open until the connection is closed: to close any descriptor of a file drops the
-            # locks that SQLite has on it.
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if on_disk else None
-            self._lock = lock.pop_all()
+        # As SQLite does: else a symbolic link would have a lock, and copies, of its own.
+        self.path = path = Path(os.path.realpath(path)) if on_disk else path
+        with ExitStack() as undo:
+            # First of all: opening may migrate the file, or set it aside.
+            self._lock = files.lock(path) if on_disk else None
+            if self._lock is not None:
+                undo.callback(os.close, self._lock)
+            self._file, self._connection, self.notice = schema.open_or_set_aside(path, now)
+            undo.pop_all()
+        self.newest = rows.newest(self._connection)
         self._damage: StorageError | None = None
 
     def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -56,6 +56,9 @@ class Database:
     def write(self, writes: rows.Writes, events: Sequence[rows.Entry]) -> Outcome:
         """Commit all of it in one transaction; failed, nothing of it was written."""
         added = []
+        if self._lock is not None:
+            with suppress(OSError, StorageError):  # nobody shall start on what is put here instead
+                self._lock = files.lock(self.path, self._lock)
         try:
             with self._checked("written"), self._connection as connection:
                 connection.execute("BEGIN IMMEDIATE")
@@ -83,7 +86,8 @@ class Database:
         else:
             if self._file is not None:
                 os.close(self._file)
-        self._lock.close()
+        if self._lock is not None:
+            os.close(self._lock)
 
     @contextmanager
     def _checked(self, what: str) -> Iterator[None]:
@@ -114,7 +118,7 @@ class Database:
         except FileNotFoundError:
             found = "deleted"
         else:
-            if same and os.pread(self._file, len(schema.HEADER), 0) == schema.HEADER:
+            if same and os.pread(self._file, len(files.HEADER), 0) == files.HEADER:
                 return
             found = "emptied or overwritten" if same else "replaced by another file"
         raise StorageError(self.path, f"{found} while running; restart the daemon")

@@ -16,6 +16,7 @@ from monitor.core.guards import Guard
 from monitor.core.model import Event, EventKind, EventStatus, Instant
 from monitor.core.snapshot import HistoryQuery
 from monitor.core.status import CampaignStatus, EnvironmentStatus
+from monitor.core.text import clean
 
 _T = TypeVar("_T")
 
@@ -152,13 +153,14 @@ def load(connection: sqlite3.Connection) -> Loaded:
     def read(what: str, body: Body[_T], table: str, value: str, *keys: str) -> dict[Any, _T]:
         """Return the values by their keys; of a row that cannot be read, a problem."""
         found = {}
-        query = f"SELECT {value}, {', '.join(keys)} FROM {table}"  # noqa: S608 - names of ours
+        texts = ", ".join(f"CAST({key} AS TEXT)" for key in keys)
+        query = f"SELECT {value}, {texts} FROM {table}"  # noqa: S608 - names of ours
         for text, *place in connection.execute(query):
             one = body.decode(text)
             # A status has its keys in it, too.
             own = [getattr(one, key, at) for key, at in zip(keys, place, strict=True)]
-            if one is None or own != place:
-                problems.append(f"the stored {what} {'/'.join(place)} cannot be read")
+            if one is None or own != place or None in place:
+                problems.append(f"the stored {what} {'/'.join(map(str, place))} cannot be read")
             else:
                 found[tuple(place) if len(place) > 1 else place[0]] = one
         return found
@@ -169,9 +171,13 @@ def load(connection: sqlite3.Connection) -> Loaded:
     guards = read("guard of", GUARD, "guard", "body", "login_or_host")
     # Where its own row is damaged: else its campaigns would be nobody's.
     implied = {name: EnvironmentStatus(name=name) for name, _ in campaigns}
-    leases = dict(connection.execute("SELECT environment, next_call_at FROM lease"))
+    found = dict(connection.execute("SELECT environment, next_call_at FROM lease"))
+    leases = {name: at for name, at in found.items() if isinstance(at, float)}
+    problems += [f"the stored lease of {one} cannot be read" for one in found.keys() - leases]
     known = implied | environments
-    return Loaded(campaigns, known, leases, target_sets, guards, tuple(problems))
+    return Loaded(
+        campaigns, known, leases, target_sets, guards, tuple(clean(one, 300) for one in problems)
+    )
 
 
 def newest(connection: sqlite3.Connection) -> int:
@@ -184,7 +190,12 @@ def waiting(connection: sqlite3.Connection, sink: str, lost: set[str]) -> list[E
     began = connection.execute(
         "SELECT event_row FROM cursor WHERE sink = ? AND environment = ''", (sink,)
     ).fetchone()
-    if began is None:
+    if began is not None and not isinstance(began[0], int):
+        lost.add(f"the stored cursor of {sink} cannot be read")
+        # How far it was is in those of the environments, too.
+        least = "SELECT min(event_row) FROM cursor WHERE sink = ? AND environment <> ''"
+        began = connection.execute(least, (sink,)).fetchone()
+    if began is None or not isinstance(began[0], int):
         return None
     query = (
         "SELECT event.id, event.event_id, event.body,"
@@ -192,13 +203,13 @@ def waiting(connection: sqlite3.Connection, sink: str, lost: set[str]) -> list[E
         " ORDER BY e.id DESC LIMIT 1)"
         " FROM event LEFT JOIN cursor"
         " ON cursor.sink = ? AND cursor.environment = event.environment"
-        " WHERE event.id > ? AND event.id > coalesce(cursor.event_row, 0)"
+        " WHERE event.id > ? AND event.id > coalesce(CAST(cursor.event_row AS BIGINT), 0)"
         " AND event.status <> 'recorded' ORDER BY event.id"
     )
     entries = []
     for row_id, event_id, body, before in connection.execute(query, (sink, *began)):
         if (event := _event(event_id, body)) is None:
-            lost.add(f"the stored event {event_id} cannot be read")
+            lost.add(clean(f"the stored event {event_id} cannot be read", 300))
         else:
             entries.append(Entry(event, row_id=row_id, before=before))
     return entries
@@ -227,4 +238,6 @@ def history(connection: sqlite3.Connection, wanted: HistoryQuery) -> dict[int, E
 def _event(event_id: str, body: str) -> Event | None:
     """Return a stored event, with the epoch that is in its id; None: it cannot be decoded."""
     event = EVENT.decode(body)
-    return event and replace(event, epoch=event_id.split("-")[1])
+    event = event and replace(event, epoch="".join(str(event_id).split("-")[1:2]))
+    # Else it would be sent under the id of another one.
+    return event if event and event.event_id == event_id else None

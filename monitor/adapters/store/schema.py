@@ -1,18 +1,20 @@
-"""The database file: locked, made, recognised, migrated, and set aside when it is corrupt.
+"""The database: made, recognised, migrated, and set aside when it is corrupt.
 
 A later version adds an entry to `MIGRATIONS` and to `TABLES`; one that was released is never
 changed. But for AUTOINCREMENT the tables are such as PostgreSQL takes, too.
 """
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from monitor.adapters.store import files
+from monitor.adapters.store.files import StorageError
 from monitor.core.model import Instant
 from monitor.core.text import rfc3339
 
@@ -52,63 +54,33 @@ FIRST = 5
 MIGRATIONS: Sequence[tuple[str, ...]] = ()
 """The statements that lead from each released schema to the next one."""
 
-HEADER = b"SQLite format 3\0"
-"""What every SQLite database begins with."""
-
-_NOT_OURS = "this is not a database of sftp-monitor; give state.path another name"
-
-
-class StorageError(Exception):
-    """The state cannot be opened, written or read. `reason`, without the path, is for the web."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.reason = reason
-
-
-class StateLocked(StorageError):  # noqa: N818 - it says what is so
-    """Another daemon works on this state (exit code 75)."""
-
 
 class Corrupt(StorageError):  # noqa: N818 - it says what is so
     """The file is no sound SQLite database."""
 
 
-def lock(database: Path) -> int:
-    """Lock a file beside the database, for one daemon per state; return its descriptor."""
-    # Not the database itself, which others may read. Nor is it ever deleted: that would race with
-    # its next user. The kernel releases it when the process ends, however it ends.
-    path = database.with_name(f"{database.name}.lock")
-    file = _open(path)
-    try:
-        # Not lockf: such a lock goes when the process closes any other descriptor of the file.
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.pread(file, 20, 0).decode("ascii", "replace").strip()
-        os.close(file)
-        why = f"another sftp-monitor (process {holder or 'unknown'}) uses this state; stop it, or"
-        raise StateLocked(path, f"{why} give this one a state.path of its own") from error
-    os.ftruncate(file, 0)
-    os.pwrite(file, b"%d\n" % os.getpid(), 0)
-    return file
+def open_or_set_aside(
+    path: Path, now: Instant, notice: str | None = None
+) -> tuple[int | None, sqlite3.Connection, str | None]:
+    """Return the file, held, the writing connection, and a notice if a corrupt one was set aside.
 
-
-def open_or_set_aside(path: Path, now: Instant) -> tuple[sqlite3.Connection, str | None]:
-    """Return the writing connection, and a notice if a corrupt file was set aside."""
-    try:
-        return open_for_writing(path), None
-    except Corrupt as corrupt:
-        notice = f"{corrupt}, set aside as {_set_aside(path, now)}; starting without state"
-        return open_for_writing(path), notice
+    The file is to be closed after the connection: to close any descriptor of a file drops the
+    locks that SQLite has on it. In memory there is none.
+    """
+    with ExitStack() as undo:
+        if (file := None if path == MEMORY else files.hold(path)) is not None:
+            undo.callback(os.close, file)
+        try:
+            connection = open_for_writing(path)
+        except Corrupt as corrupt:
+            notice = f"{corrupt}, set aside as {_set_aside(path, now)}; starting without state"
+            return open_or_set_aside(path, now, notice)
+        undo.pop_all()
+    return file, connection, notice
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """Return a connection, the file made or migrated as need be. Raises StorageError or Corrupt."""
-    if path != MEMORY:
-        with os.fdopen(_open(path), "rb") as file:
-            # SQLite would take the shortest ones for an empty database.
-            if file.read(len(HEADER)) not in {b"", HEADER}:
-                raise StorageError(path, _NOT_OURS)
     with ExitStack() as undo:
         try:
             connection = undo.enter_context(closing(connect(path, "mode=rwc")))
@@ -127,8 +99,12 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             if is_damage(error):
                 raise Corrupt(path, f"corrupt ({error})") from error
             why = f"cannot be opened ({error}); look at the disk, restore a backup, or move the"
-            raise StorageError(path, f"{why} file away to start without state") from error
+            why += f" file away to start without state{files.whose(path)}"
+            raise StorageError(path, why) from error
         undo.pop_all()
+    for one in files.family(path):
+        with suppress(OSError):  # not there, or not ours
+            one.chmod(0o600)
     return connection
 
 
@@ -137,13 +113,18 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     name = f"file:{quote(str(path))}?{mode}"
     # Opened by one thread and used by another, but never by two at once. Nobody else writes (the
     # lock): only a reader's recovery ever makes it wait, as long as a second.
-    return sqlite3.connect(name, 1.0, isolation_level=None, check_same_thread=False, uri=True)
+    made = sqlite3.connect(name, 1.0, isolation_level=None, check_same_thread=False, uri=True)
+    # What is no UTF-8 must not end the whole query: no value is made of it (`rows.Body.decode`).
+    made.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+    return made
 
 
 def read_foreign(path: Path, query: Callable[[sqlite3.Connection], _T]) -> _T:
     """Return what a query gives another process; it creates no file. Raises StorageError."""
-    if not path.is_file():
-        raise StorageError(path, "there is no state; is state.path right, did the daemon run?")
+    path = Path(os.path.realpath(path))  # beside which SQLite has its log
+    if not os.path.isfile(path):
+        why = "there is no state; is state.path right, did the daemon run?"
+        raise StorageError(path, why + files.whose(path, os.R_OK | os.X_OK))
     # Without a WAL nobody has it open, and SQLite would make one, perhaps as root, in the
     # daemon's way; `immutable` keeps it from that.
     wal = path.with_name(f"{path.name}-wal")
@@ -151,10 +132,10 @@ def read_foreign(path: Path, query: Callable[[sqlite3.Connection], _T]) -> _T:
     try:
         with closing(connect(path, mode)) as connection:
             if _version(connection, path) is None:
-                raise StorageError(path, _NOT_OURS)
+                raise StorageError(path, files.NOT_OURS)
             return query(connection)
     except sqlite3.Error as error:
-        raise StorageError(path, f"cannot be read ({error})") from error
+        raise StorageError(path, f"cannot be read ({error}){files.whose(path, os.R_OK)}") from error
 
 
 def is_damage(error: Exception) -> bool:
@@ -162,16 +143,6 @@ def is_damage(error: Exception) -> bool:
     # The low byte is the primary code; `sqlite_errorcode` is missing where Python itself raised.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-def _open(path: Path) -> int:
-    """Return a descriptor of the file, made where there is none. Raises StorageError."""
-    try:
-        # No O_TRUNC: it may be somebody else's.
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        why = f"cannot be opened ({error.strerror}); state.path must be a file in an existing "
-        raise StorageError(path, f"{why}directory that the daemon can write to") from error
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int | None:
@@ -184,7 +155,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int | None:
         return None
     # Before the first release there were others, which nobody has.
     if application != APPLICATION_ID or version < FIRST:
-        raise StorageError(path, _NOT_OURS)
+        raise StorageError(path, files.NOT_OURS)
     if version > newest:
         raise StorageError(
             path,
@@ -217,7 +188,7 @@ def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None
     """Copy the database as it is before its migration, in place of an older copy like it."""
     part = path.with_name(f"{path.name}.new")
     part.unlink(missing_ok=True)
-    with os.fdopen(_open(part), "rb") as file:
+    with os.fdopen(files.open_file(part), "rb") as file:
         connection.execute("VACUUM INTO ?", (str(part),))
         os.fsync(file.fileno())
     part.replace(path.with_name(f"{path.name}.v{version}"))

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 from monitor.adapters.store import rows, schema
 from monitor.adapters.store.database import Database, Outcome
+from monitor.adapters.store.files import StorageError
 from monitor.adapters.store.rows import Change, Entry, Loaded
-from monitor.adapters.store.schema import StorageError
 from monitor.core.model import Event, EventKind, Instant, Seconds
 from monitor.core.snapshot import HistoryQuery
 

@@ -4,6 +4,7 @@ Another field of the API is a line in a shape here, and one in the core's model.
 """
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, TypeAlias, TypeVar
 
@@ -19,7 +20,7 @@ from pydantic_core import ErrorDetails
 from monitor.adapters.talkover.answer import api_message, body_of, load_json
 from monitor.core.attempt import TestReport
 from monitor.core.model import Instant, NoConfig, Observation, PollError, Reason, SftpConfig
-from monitor.core.text import clean, redact_echo
+from monitor.core.text import clean, plain, redact, redact_echo
 from monitor.http import Received
 
 NEVER: Instant = 0.0
@@ -30,8 +31,16 @@ _RFC3339 = re.compile(
     r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 
-# A password that the platform or the customer's server repeats.
-_PASSWORD = re.compile(r"(?i)(pass\w*\s*[=:]\s*|pass\w*\s+(?=['\"]))\S+")
+# What may be a secret where the platform repeats a login, or the customer's server does; the first
+# group is kept.
+_LOGIN = re.compile(
+    r"""(-----BEGIN[A-Z ]*)PRIVATE\ KEY-----.*?(?:-----END[A-Z ]*-----|$)
+    | ((?:pass\w*|pwd|secret)["']?\s*(?:=>?|:)\s*|authorization:\s*\w+\s+
+        # Without such a sign words such as "password expired" stay.
+        |pass\w*\s+(?:(?:is|was)\s+)?(?=["'`]|\S*[0-9]))(?:(["'`]).*?(?:\3|$)|\S+)
+    | (?<=\w)(:)(?!//)\S+(?=@\w)""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 # What pydantic and Python call a type that JSON, or on-call, knows by another name.
 _NAMES = {"model": "object", "dict": "object", "list": "array", "string": "str", "NoneType": "null"}
@@ -100,7 +109,7 @@ class _SftpAnswer(BaseModel, strict=True):
 
 class _TestData(BaseModel, strict=True):
     tested_at: _Time
-    error: ShownText | None = None
+    error: str | None = None
     import_path_accessible: bool | None = None
     export_path_accessible: bool | None = None
 
@@ -144,16 +153,22 @@ def decode_test(body: bytes | PollError, token: str) -> TestReport | PollError:
     """Return what a 200 says of a connection test. Never raises."""
     answer = read(body, _TestAnswer, token)
     if isinstance(answer, PollError):
-        return answer
+        return replace(answer, detail=_quoted(answer.detail, token))
     said, passed = answer.data, answer.success
-    cause = clean(_PASSWORD.sub(r"\1<secret>", said.error or ""), 200)
     return TestReport(
         passed,
         float(said.tested_at),
-        "" if passed else cause,
+        "" if passed else _quoted(said.error or "", token),
         said.import_path_accessible if passed else None,
         said.export_path_accessible if passed else None,
     )
+
+
+def _quoted(text: str, token: str) -> str:
+    """Return words about a test as they may stand between quotation marks, without secrets."""
+    # Redacted before it is cut short; the first cut is for the time that a megabyte would cost.
+    kept = _LOGIN.sub(r"\1\2\4<secret>", clean(redact(text[:8192], token), 1024))
+    return clean(plain(kept).replace('"', "'").replace("(secret)", "<secret>"), 200)
 
 
 def read(

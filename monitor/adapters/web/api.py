@@ -13,8 +13,10 @@ from monitor.adapters.web.serializers import LIMIT
 from monitor.config.keys import Key
 from monitor.config.model import Web
 from monitor.config.types import one_of, whole_number
+from monitor.core.explanation import OriginOf
 from monitor.core.guards import Hold, NotRun
 from monitor.core.model import EventKind, Instant
+from monitor.core.rule import Target
 from monitor.core.snapshot import Health, HistoryQuery, Snapshot
 from monitor.core.text import clean
 
@@ -36,6 +38,9 @@ class Program(Protocol):
     @property
     def web(self) -> Web:
         """What the config says of the web now."""
+
+    def origins(self, target: Target, /) -> OriginOf:
+        """Return what says where the settings of a campaign are set."""
 
     async def start_test(
         self, environment: str, campaign_id: str, by: str, /, *, force: bool, unblock: bool
@@ -94,8 +99,7 @@ def _campaign(program: Program, snapshot: Snapshot, **asked: Any) -> schemas.Cam
         history = program.history(HistoryQuery(**asked)).events
     except HistoryUnreadableError:
         history = None
-    known = serializers.campaign(of, entry)
-    return serializers.answer_of(schemas.CampaignDetailAnswer, known, history=history)
+    return serializers.campaign_detail(of, entry, program.origins(entry.target), history)
 
 
 def _alerts(_: Program, snapshot: Snapshot, **query: Any) -> schemas.AlertsAnswer:
@@ -190,12 +194,14 @@ IN_PATH = {
 }
 """The parameters in paths."""
 
+CAMPAIGN = Endpoint(
+    "One campaign, why its alerts fire or do not, and its history", _campaign, IN_PATH
+)
+
 ENDPOINTS: Mapping[str, Endpoint] = {
     "/api/v1/status": Endpoint("The monitor and its environments", _status),
     "/api/v1/campaigns": Endpoint("Campaigns", _campaigns, _OF_CAMPAIGNS),
-    "/api/v1/campaigns/{environment}/{campaign_id}": Endpoint(
-        "One campaign with its history", _campaign, IN_PATH
-    ),
+    "/api/v1/campaigns/{environment}/{campaign_id}": CAMPAIGN,
     "/api/v1/alerts": Endpoint("Active alerts", _alerts, _OF_ALERTS),
     "/api/v1/events": Endpoint("History of alert events, newest first", _events, _OF_EVENTS),
 }

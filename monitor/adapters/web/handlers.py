@@ -15,12 +15,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
-from monitor.adapters.web.api import ENDPOINTS, Endpoint, Program
+from monitor.adapters.web.api import CAMPAIGN, ENDPOINTS, Endpoint, Program
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, refuse_pages
 from monitor.adapters.web.commands import Commands
 from monitor.adapters.web.openapi import document
 from monitor.adapters.web.schemas import ErrorAnswer
-from monitor.adapters.web.serializers import status_page, text
+from monitor.adapters.web.serializers import campaign_page, status_page, text
 from monitor.core.model import Seconds
 from monitor.core.text import clean
 from monitor.serialize import to_json
@@ -57,6 +57,7 @@ class Handlers:
             web.get("/-/healthy", self._healthy),
             web.get("/-/ready", self._ready),
             web.post("/-/reload", self._reload),
+            web.get("/campaigns/{environment}/{campaign_id}", self._campaign_page),
             *(web.get(path, self._file) for path in self._fixed),
             *(web.get(path, partial(self._json, one)) for path, one in ENDPOINTS.items()),
             *self._commands.routes(),
@@ -107,6 +108,12 @@ class Handlers:
     async def _page(self, request: web.Request) -> web.Response:
         make = partial(status_page, self._loaded().snapshot(), self._program.version)
         return await self._made(request, make, "text/html; charset=utf-8")
+
+    async def _campaign_page(self, request: web.Request) -> web.Response:
+        make, version = CAMPAIGN.ask(self._loaded(), request), self._program.version
+        return await self._made(
+            request, lambda: campaign_page(make(), version), "text/html; charset=utf-8"
+        )
 
     async def _file(self, request: web.Request) -> web.Response:
         body, content_type = self._fixed[request.path]

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from monitor.adapters.web import schemas
-from monitor.adapters.web.api import ENDPOINTS, IN_PATH, Endpoint
+from monitor.adapters.web.api import ENDPOINTS, IN_PATH, Parameter
 from monitor.adapters.web.commands import COMMANDS, CommandRequest
 from monitor.core.guards import Reason as HoldReason
 from monitor.core.model import PollError, SftpConfig
 from monitor.serialize import EventRecord, Schemas
 
-_TEXT: Final = {"type": "string"}
 _NAMES = {
     HoldReason: "HoldReason",
     SftpConfig: "ConfigAnswer",
@@ -19,10 +18,30 @@ _NAMES = {
     EventRecord: "EventAnswer",
 }
 
+_ERRORS: Final[Mapping[tuple[str, int], str]] = {
+    ("get", 400): "A query parameter is not understood",
+    ("get", 404): "There is no such campaign",
+    ("get", 503): "The state is not loaded yet, or the history cannot be read",
+    ("post", 400): "The body is not understood",
+    ("post", 403): "Not by web.operators, or by a page in a browser",
+    ("post", 404): "There is none of that name",
+    ("post", 409): "No test may be run now",
+    ("post", 415): "The Content-Type is not application/json",
+    ("post", 429): "Too many tests were asked for within an hour",
+    ("post", 503): "The state is not loaded yet",
+}
+_OF_ONE_CAMPAIGN = {("get", 404), ("post", 409), ("post", 429)}
+
 
 def document(version: str, external_url: str | None) -> bytes:
     """Return the OpenAPI 3.1 document as JSON; `version` is the program's."""
-    shapes = Schemas("#/components/schemas/", _NAMES)
+    shapes, paths = Schemas("#/components/schemas/", _NAMES), dict[str, Any]()
+    for path, one in ENDPOINTS.items():
+        success = one.summary, 200, one.view.__annotations__["return"]
+        paths[path] = {"get": _operation(shapes, path, "get", success, one.parameters)}
+    for path, command in COMMANDS.items():
+        parameters = IN_PATH if "{" in path else {}
+        paths[path] = {"post": _operation(shapes, path, "post", command, parameters)}
     described = {
         "openapi": "3.1.0",
         "info": {
@@ -31,69 +50,46 @@ def document(version: str, external_url: str | None) -> bytes:
             "description": "What the monitor knows of each campaign's SFTP config.",
         },
         "servers": [{"url": external_url or "/"}],
-        "paths": {
-            **{path: {"get": _get(shapes, path, one)} for path, one in ENDPOINTS.items()},
-            **{path: {"post": _post(shapes, path)} for path in COMMANDS},
-        },
+        "paths": paths,
         "components": {"schemas": dict(sorted(shapes.components.items()))},
     }
     return json.dumps(described, indent=1).encode()
 
 
-def _get(shapes: Schemas, path: str, endpoint: Endpoint) -> dict[str, Any]:
-    in_path = {name for name in endpoint.parameters if f"{{{name}}}" in path}
-    parameters = [
-        {
-            "name": name,
-            "in": "path" if name in in_path else "query",
-            "description": one.about,
-            "required": name in in_path,
-            "schema": {"type": "array", "items": one.key.schema}
-            if one.repeated
-            else one.key.schema,
-        }
-        for name, one in endpoint.parameters.items()
-    ]
-    answers = {
-        "200": (endpoint.summary, endpoint.view.__annotations__["return"]),
-        "400": ("A query parameter is not understood", schemas.ErrorAnswer),
-        "404": ("There is no such campaign", schemas.ErrorAnswer),
-        "503": ("The state is not loaded yet, or the history cannot be read", schemas.ErrorAnswer),
-    }
-    if not in_path:
-        del answers["404"]
-    said = {"summary": endpoint.summary, "parameters": parameters}
-    return {**said, "responses": _responses(shapes, answers)}
-
-
-def _post(shapes: Schemas, path: str) -> dict[str, Any]:
-    summary, status, answer = COMMANDS[path]
-    in_path = [
-        {"name": name, "in": "path", "description": one.about, "required": True, "schema": _TEXT}
-        for name, one in IN_PATH.items()
-        if f"{{{name}}}" in path
-    ]
-    answers: dict[str, tuple[str, Any]] = {
-        str(status): (summary, answer),
-        "400": ("The body is not understood", schemas.ErrorAnswer),
-        "403": ("Not by web.operators, or by a page in a browser", schemas.ErrorAnswer),
-        "404": ("There is none of that name", schemas.ErrorAnswer),
-        "415": ("The Content-Type is not application/json", schemas.ErrorAnswer),
-        "503": ("The state is not loaded yet", schemas.ErrorAnswer),
-    }
-    if in_path:
-        answers["409"] = ("No test may be run now", schemas.NotRunAnswer)
-        answers["429"] = ("Too many tests were asked for within an hour", schemas.ErrorAnswer)
-    body = {"content": {"application/json": {"schema": shapes.of(CommandRequest)}}}
-    said = {"summary": summary, "parameters": in_path, "requestBody": body}
-    return {**said, "responses": _responses(shapes, dict(sorted(answers.items())))}
-
-
-def _responses(shapes: Schemas, answers: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+def _operation(
+    shapes: Schemas,
+    path: str,
+    method: str,
+    success: tuple[str, int, type[Any]],
+    parameters: Mapping[str, Parameter],
+) -> dict[str, Any]:
+    """Return a method of a path; `success` has what it does, and its status and answer then."""
+    summary, status, shape = success
+    answers = {status: (summary, shape)}
+    for (of, status), about in _ERRORS.items():
+        if of == method and ("{" in path or (of, status) not in _OF_ONE_CAMPAIGN):
+            answers[status] = about, schemas.NotRunAnswer if status == 409 else schemas.ErrorAnswer
     return {
-        status: {
-            "description": about,
-            "content": {"application/json": {"schema": shapes.of(shape)}},
-        }
-        for status, (about, shape) in answers.items()
+        "summary": summary,
+        "parameters": [_parameter(path, *each) for each in parameters.items()],
+        **({"requestBody": _content(shapes, CommandRequest)} if method == "post" else {}),
+        "responses": {
+            str(status): {"description": about, **_content(shapes, shape)}
+            for status, (about, shape) in answers.items()
+        },
     }
+
+
+def _parameter(path: str, name: str, one: Parameter) -> dict[str, Any]:
+    schema, in_path = one.key.schema, f"{{{name}}}" in path
+    return {
+        "name": name,
+        "in": "path" if in_path else "query",
+        "description": one.about,
+        "required": in_path,
+        "schema": {"type": "array", "items": schema} if one.repeated else schema,
+    }
+
+
+def _content(shapes: Schemas, shape: type[Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": shapes.of(shape)}}}

@@ -154,13 +154,23 @@ class CampaignAnswer:
     alerts: Sequence[AlertAnswer]
 
 
+@dataclass(frozen=True, slots=True)
+class ParagraphAnswer:
+    """A part of an explanation: state is a severity, muted, unknown, healthy, or empty."""
+
+    title: Sentence
+    state: str
+    lines: Sequence[Sentence]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignDetailAnswer(CampaignAnswer):
-    """A campaign with its newest events, newest first; older ones are under /api/v1/events.
+    """A campaign, why its alerts fire or do not, and its newest events, newest first.
 
     history is null while the database cannot be read.
     """
 
+    explanation: Sequence[ParagraphAnswer]
     history: Sequence[EventRecord] | None
 
 
@@ -267,10 +277,7 @@ class CampaignsAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertsAnswer:
-    """A page of active alerts: by environment its own, then its campaigns' by their ids.
-
-    next asks for the page after; null: the last.
-    """
+    """A page of active alerts, by environment: its own, then its campaigns'. next: as above."""
 
     alerts: Sequence[AlertAnswer]
     next: str | None

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monitor.adapters.web import schemas
 from monitor.core.alerts import recheck_at
+from monitor.core.explanation import OriginOf, explain
 from monitor.core.impact import impact_of
 from monitor.core.model import fingerprint
 from monitor.core.rule import BaseRule
@@ -25,7 +26,7 @@ from monitor.core.snapshot import (
     worst_firing,
 )
 from monitor.core.text import clean, rfc3339, span
-from monitor.serialize import TEXT_LIMITS, shown_fields
+from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields, to_json
 
 LIMIT: Final = 1000  # items of a page: at most, and unless fewer are asked for
 ROWS = 1000  # so many campaigns are shown, the worst; the others are only counted
@@ -97,6 +98,28 @@ def campaign(environment: EnvironmentSnapshot, entry: Entry) -> schemas.Campaign
         findings=_findings(environment.findings_of(entry), entry.target.rules),
         alerts=[_alert(environment, entry, active) for active in entry.active_alerts()],
     )
+
+
+def campaign_detail(
+    environment: EnvironmentSnapshot,
+    entry: Entry,
+    origin: OriginOf,
+    history: Sequence[EventRecord] | None,
+) -> schemas.CampaignDetailAnswer:
+    """Return one campaign with why its alerts fire or do not, and its history."""
+    said = [schemas.ParagraphAnswer(*one) for one in explain(environment, entry, origin)]
+    return answer_of(
+        schemas.CampaignDetailAnswer,
+        campaign(environment, entry),
+        explanation=said,
+        history=history,
+    )
+
+
+def campaign_page(detail: schemas.CampaignDetailAnswer, version: str) -> bytes:
+    """Return a campaign's page in UTF-8."""
+    page = _TEMPLATES.get_template("campaign.html").render(version=version, it=to_json(detail))
+    return page.encode()
 
 
 def _tests(environment: EnvironmentSnapshot, entry: Entry) -> schemas.TestsAnswer | None:

@@ -112,6 +112,17 @@ def test_the_annotations_say_what_where_since_when_and_what_to_do() -> None:
     }
 
 
+def test_fault_21_the_annotations_make_nothing_of_the_words_of_others() -> None:
+    hostile = "<!channel> <https://evil.example|Runbook> @all"
+    words = "(!channel) (https: //evil.example|Runbook) @ all"
+    event = replace(FIRING, campaign_name=hostile, sftp_host=hostile, summary=hostile)
+    said = annotations_of(event, LINKS)
+    assert said["summary"] == f"production/c-1: {words}"
+    assert said["description"].startswith(f"Campaign {words} (production/c-1), host {words}, since")
+    # A label is data, and the alert's identity.
+    assert labels_of(event)["sftp_host"] == hostile
+
+
 # --- levels ---------------------------------------------------------------------------------------
 
 
@@ -360,6 +371,31 @@ async def test_one_bad_alert_does_not_take_the_others_down_and_what_was_answered
         with pytest.raises(PermanentDeliveryError, match="answered 400"):
             await sink.deliver(an_event("bad", sftp_host="bad.example"))
     assert told == [f"c-{n}" for n in range(BATCH)]
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 404, 500, 502, 503])
+async def test_fault_38_what_is_secret_in_its_path_is_not_repeated(
+    story: Story, status: int
+) -> None:
+    """Of the kind: a receiver whose URL is its password, behind a proxy that quotes the URL."""
+    story.show("c-1")
+    async with receiver(status) as to:
+        secret = f"{to.url}/T0ken/am"
+        to.text = f"no POST to /T0ken/am/api/v2/alerts, nor {secret}/api/v2/alerts"
+        for attempt in (story.sink(secret).resend(), story.sink(secret).deliver(an_event("c-1"))):
+            with pytest.raises((OSError, PermanentDeliveryError)) as error:
+                await attempt
+            assert str(error.value).startswith(f"{to.url} answered {status}")
+            assert "T0ken" not in str(error.value)
+            assert ("no POST" in str(error.value)) is (status == 400)
+    assert [one.path for one in to.received] == ["/T0ken/am/api/v2/alerts"] * 2
+
+
+async def test_nor_where_nobody_answers(story: Story) -> None:
+    story.show("c-1")
+    with pytest.raises(OSError, match=r"^http://127\.0\.0\.1:9: ") as error:
+        await story.sink("http://127.0.0.1:9/T0ken").resend()
+    assert "T0ken" not in str(error.value)
 
 
 async def test_many_alerts_go_out_in_batches(story: Story) -> None:

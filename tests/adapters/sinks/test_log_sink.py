@@ -43,7 +43,7 @@ async def test_for_people_it_is_one_readable_line() -> None:
     lines = Lines()
     await a_log_sink(lines.write, LINKS, for_people=True).deliver(replace(FIRING, epoch="e"))
     assert lines.written == [
-        b"08:00:01 firing warning    stale_test          production/Retail leads "
+        b'08:00:01 firing warning    stale_test          production/"Retail leads" '
         b"(sftp.example.com): last test 31 d ago (2026-10-23T09:30:00Z), allowed 30 d, "
         b"since 2027-01-15T08:00:00Z\n"
     ]
@@ -76,6 +76,25 @@ def test_an_alert_of_the_environment_names_the_environment() -> None:
 def test_fault_17_a_terminal_is_safe_from_what_the_api_says() -> None:
     event = replace(FIRING, campaign_name="\x1b]0;owned\x07", sftp_host="a\r\nb")
     assert shown(event).isprintable()
+
+
+NAMES = {
+    "Retail": "Retail",
+    "Retail leads": '"Retail leads"',
+    "2001:db8::1": "2001:db8::1",
+    "Größe L & M – 2026": '"Größe L & M – 2026"',
+    "<!channel> <https://evil.example|Runbook>": '"<!channel> <https://evil.example|Runbook>"',
+    "x (good.example): all is well": '"x (good.example): all is well"',
+    'x" (good.example): all is well "': r'"x\" (good.example): all is well \""',
+    "x\\": "x\\",
+}
+
+
+@pytest.mark.parametrize(("name", "read"), NAMES.items())
+def test_fault_21_no_name_and_no_host_passes_for_the_words_around_it(name: str, read: str) -> None:
+    """Of the kind: a text of others in a line that people read by its punctuation."""
+    line = shown(replace(FIRING, campaign_name=name, sftp_host=name))
+    assert f" production/{read} ({read}): last test 31 d ago" in line
 
 
 async def test_where_an_event_waited_the_last_line_is_ended_first_as_it_may_be_torn() -> None:

@@ -1,5 +1,6 @@
 """The webhook sink: each event as the log has it, signed; what counts as told, what never is."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.sinks import PermanentDeliveryError, Sink
+from monitor.adapters.sinks import PermanentDeliveryError, Sink, UncertainDeliveryError
 from monitor.adapters.sinks.webhooks import REFUSED, SIGNATURE, sinks_of
 from monitor.config import TokenSource
 from monitor.config.model import Webhook
@@ -98,9 +99,46 @@ async def test_what_the_receiver_refuses_for_good_is_told_so(secret: Path, statu
 async def test_any_other_answer_is_a_failure_that_is_tried_again(secret: Path, status: int) -> None:
     async with receiver(status) as to:
         to.headers = {"Location": "mailto:x"}
-        with pytest.raises(OSError, match=f"answered {status}"):
+        with pytest.raises(OSError, match=f"answered {status}") as error:
             await delivered(to, secret)
+    assert isinstance(error.value, UncertainDeliveryError) is (status >= 500)
     assert len(to.received) == 1
+
+
+ANSWERS = {
+    "nothing": b"",
+    "half a status line": b"HTTP/1.1 2",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-",
+    "half a body": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
+    "no HTTP": b"220 ready\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
+async def test_fault_42_a_receiver_that_dies_before_it_has_answered_may_have_taken_the_event(
+    secret: Path, answer: bytes
+) -> None:
+    came = list[bytes]()
+
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        (length,) = re.findall(rb"(?i)content-length: (\d+)", head)
+        came.append(await reader.readexactly(int(length)))
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(die, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        with pytest.raises(UncertainDeliveryError, match=f"http://{host}:{port}: "):
+            await a_sink(f"http://{host}:{port}/hook", secret).deliver(TOLD)
+    assert came == [event_line(TOLD, LINKS).rstrip()]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "nobody.invalid"])
+async def test_where_there_is_no_connection_nothing_was_sent(secret: Path, host: str) -> None:
+    with pytest.raises(OSError, match=f"http://{host}: ") as error:
+        await a_sink(f"http://{host}/hook", secret).deliver(TOLD)
+    assert not isinstance(error.value, UncertainDeliveryError)
 
 
 async def test_a_redirect_is_not_followed(secret: Path) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from monitor.adapters.store import MEMORY, StorageError, Store, read_history, schema
+from monitor.adapters.store import MEMORY, StorageError, Store, files, read_history, schema
 from support.builders import NOW
 from support.state_files import events, execute, select
 
 PAGE = 4096
 KNOWN = schema.FIRST + len(schema.MIGRATIONS)
-BROKEN = schema.HEADER + b"\xff" * 2 * PAGE
+BROKEN = files.HEADER + b"\xff" * 2 * PAGE
 
 
 async def make_state(path: Path) -> None:
@@ -88,7 +88,7 @@ async def test_the_number_of_a_deleted_event_never_comes_again(path: Path) -> No
 def test_a_missing_directory_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "sftp-monitor.db"
     with pytest.raises(StorageError) as refused:
-        schema.open_for_writing(path)
+        files.hold(path)
     assert str(refused.value) == (
         f"{path}: cannot be opened (No such file or directory); "
         "state.path must be a file in an existing directory that the daemon can write to"

@@ -1,12 +1,13 @@
 """What others find on the disk: no half transaction, no surprise."""
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from monitor.adapters.store import StorageError, Store, read_history, rows, schema
+from monitor.adapters.store import StorageError, Store, files, read_history, rows, schema
 from monitor.core.snapshot import HistoryQuery
 from support.builders import NOW
 from support.state_files import SINK, an_event, deliver_all, events, full_disk, threaded
@@ -88,9 +89,11 @@ def test_whoever_reads_the_history_cannot_write(path: Path, open_now: bool) -> N
 
 def test_corrupt_databases_of_one_second_are_numbered(path: Path) -> None:
     for _ in range(3):
-        path.write_bytes(schema.HEADER + b"\xff" * 1000)
-        connection, _notice = schema.open_or_set_aside(path, NOW)
+        path.write_bytes(files.HEADER + b"\xff" * 1000)
+        file, connection, _notice = schema.open_or_set_aside(path, NOW)
         connection.close()
+        assert file is not None
+        os.close(file)
     aside = sorted(file.name for file in path.parent.glob("*.corrupt-*"))
     first = "sftp-monitor.db.corrupt-20270115T080000Z"
     assert aside == [first, f"{first}.2", f"{first}.3"]

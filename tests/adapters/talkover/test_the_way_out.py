@@ -240,7 +240,7 @@ async def test_a_call_that_is_under_way_ends_on_its_old_connection() -> None:
         assert [len(client._calls), server.connections] == [1, 2]
 
 
-async def test_fault_33_an_authority_that_was_taken_away_is_trusted_no_longer_than_a_connection_lives(
+async def test_fault_33_an_authority_that_was_taken_away_is_trusted_for_five_minutes_at_most(
     ca: trustme.CA, ca_file: Path
 ) -> None:
     ages = Ages()

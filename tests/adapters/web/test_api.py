@@ -290,6 +290,7 @@ async def test_one_campaign_adds_its_newest_events() -> None:
     history = History(EventsAnswer(events=[AN_EVENT], next=None))
     in_list = (await answer_of("/api/v1/campaigns?environment=staging"))["campaigns"][0]
     alone = await answer_of("/api/v1/campaigns/staging/lost", history=history)
+    assert alone.pop("explanation")[0]["title"] == "Campaign"
     assert alone == {**in_list, "history": [to_json(AN_EVENT)]}
     assert history.asked == [HistoryQuery(limit=100, environment="staging", campaign_id="lost")]
 

@@ -51,7 +51,7 @@ class Outline(HTMLParser):
     @property
     def campaigns(self) -> list[str]:
         """The ids of the campaigns, in the order of the page."""
-        prefix = "api/v1/campaigns/"
+        prefix = "campaigns/"
         return [link.rsplit("/", 1)[1] for link in self.links if link.startswith(prefix)]
 
 

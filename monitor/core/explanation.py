@@ -1,0 +1,203 @@
+"""Why each alert of a campaign fires or does not: the words of its page and of `explain`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any, NamedTuple
+
+from monitor.core.alerts import recheck_at
+from monitor.core.attempt import Attempt, server_of
+from monitor.core.impact import impact_of
+from monitor.core.model import Finding, Instant, Seconds, Severity, SftpConfig, Verdict
+from monitor.core.rule import BaseRule
+from monitor.core.rules import RULES
+from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot
+from monitor.core.text import rfc3339, span
+
+WORST_FIRST = (*Severity, "muted", Verdict.UNKNOWN, Verdict.UNHEALTHY, Verdict.HEALTHY)
+
+OriginOf = Callable[[str, str], str]
+"""Where a setting of a section stands: of `rules.stale_test`, and `max_age`; empty: nowhere."""
+
+
+class Paragraph(NamedTuple):
+    """A part of an explanation: of what it is, how that stands, and why, a sentence a line.
+
+    `state` is critical, warning, info, muted, unknown or healthy; empty where it is none of them.
+    """
+
+    title: str
+    state: str
+    lines: tuple[str, ...]
+
+
+def explain(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) -> list[Paragraph]:
+    """Return why each alert of a campaign fires or does not, and what is next, as of the snapshot.
+
+    What is wrong comes first. The texts of an alert are word for word those of its events.
+    """
+    found, now = environment.findings_of(entry) or {}, environment.now
+    alerts = {active.rule.name: active for active in entry.active_alerts()}
+    rules = [
+        _of_rule(rule, alerts.get(name), found.get(name), now, origin)
+        for name, rule in entry.target.rules.items()
+    ]
+    rules.sort(key=lambda one: WORST_FIRST.index(one.state))
+    return [
+        Paragraph("Campaign", environment.health(entry), tuple(_campaign(environment, entry))),
+        *(
+            Paragraph(f"{environment.status.name}: {_title(one)}", one.severity, _alert(one, now))
+            for one in environment.active_alerts()
+        ),
+        *(one for one in rules if one.state != Verdict.HEALTHY),
+        Paragraph("Tests", "", tuple(_tests(environment, entry, origin))),
+        *(one for one in rules if one.state == Verdict.HEALTHY),
+        *_switched_off(entry, origin),
+    ]
+
+
+def _switched_off(entry: Entry, origin: OriginOf) -> Iterator[Paragraph]:
+    for name in RULES:
+        where = origin(f"rules.{name}", "enabled")
+        if name not in entry.target.rules and where:
+            yield Paragraph(f"{name}: switched off", "", (f"settings: enabled false ({where})",))
+
+
+def _campaign(environment: EnvironmentSnapshot, entry: Entry) -> Iterator[str]:
+    target, now, known = entry.target, environment.now, entry.status.last_known
+    yield f"{environment.health(entry)}: {target.environment}/{target.name or target.campaign_id}"
+    if target.labels:
+        yield "labels " + ", ".join(f"{name}={value}" for name, value in target.labels.items())
+    if target.muted_status is not None:
+        yield f"muted, for its status is {target.muted_status}"
+    schedule = known.config.import_schedule if known.config else None
+    if impact := impact_of(target.calls, schedule or "", now).text:
+        yield impact
+    if entry.status.error is not None:
+        error = entry.status.error
+        yield f"the last poll failed: {error.reason}{f', {error.detail}' if error.detail else ''}"
+    if known.last_read_at is None:
+        yield "not read yet"
+    elif known.missing_since is not None:
+        was = f"; the last one was {_config(known.config)}" if known.config is not None else ""
+        yield f"no SFTP config since {_when(known.missing_since, now)}{was}"
+    elif known.config is not None:
+        yield f"{_config(known.config)}; read {_when(known.last_read_at, now)}"
+    if known.last_passed_at is not None:
+        yield f"last passed test {_when(known.last_passed_at - environment.ahead, now)}"
+    for change in known.changes[-1:]:
+        words = ", ".join(
+            f"{n} {a or 'nothing'} → {b or 'nothing'}" for n, (a, b) in change.fields.items()
+        )
+        yield f"changed {_when(change.at, now)}: {words}"
+
+
+def _config(config: SftpConfig) -> str:
+    paths = f"import {config.import_path or '-'}, export {config.export_path or '-'}"
+    who = f"{config.username}@" if config.username else ""
+    how = f"{who}{server_of(config)}, {config.auth_type or 'auth type unknown'}"
+    on = "enabled" if config.is_enabled else "disabled"
+    return f"{how}, {paths}, {on}"
+
+
+def _title(active: ActiveAlert) -> str:
+    alert = active.alert
+    by = f" by {alert.muted_by}" if alert.muted_by else ""
+    return f"{alert.rule}: {alert.shown_as}{by} ({active.severity})"
+
+
+def _of_rule(
+    rule: BaseRule,
+    active: ActiveAlert | None,
+    finding: Finding | None,
+    now: Instant,
+    origin: OriginOf,
+) -> Paragraph:
+    settings = [one.name for one in fields(rule) if _is_shown(one, getattr(rule, one.name))]
+    set_to = "; ".join(_setting(rule, one, origin) for one in settings)
+    last = (f"settings: {set_to}",) if set_to else ()
+    if active is not None:
+        differs = finding is not None and finding.verdict is not Verdict.UNHEALTHY
+        now_so = (f"by now {finding.verdict}: {finding.summary}",) if finding and differs else ()
+        state = "muted" if active.alert.muted_by else active.severity
+        return Paragraph(_title(active), state, (*_alert(active, now), *now_so, *last))
+    if finding is None:
+        return Paragraph(f"{rule.name}: not evaluated yet", Verdict.UNKNOWN, last)
+    recheck_at = finding.recheck_at
+    changes = () if recheck_at is None else (f"changes by itself {_when(recheck_at, now)}",)
+    lines = (finding.summary, *_evidence(finding.evidence), *changes, *last)
+    return Paragraph(f"{rule.name}: {finding.verdict}", finding.verdict, lines)
+
+
+def _alert(active: ActiveAlert, now: Instant) -> tuple[str, ...]:
+    """Return what is wrong, since when, why, when that would change, and what to do."""
+    alert, rule, _ = active
+    lines = [alert.summary]
+    if alert.since is not None:
+        lines.append(f"since {_when(alert.since, now)}")
+    lines += _evidence(alert.evidence)
+    if alert.notified_at is not None:
+        lines.append(f"on-call was notified {_when(alert.notified_at, now)}")
+    if (at := recheck_at(alert, rule)) is not None:
+        what = "resolves" if alert.healthy_at is not None else "fires"
+        lines.append(f"{what} by itself {_when(at, now)}, if nothing changes")
+    return (*lines, f"next: {alert.next_step or rule.next_step}")
+
+
+def _evidence(evidence: Mapping[str, str]) -> Iterator[str]:
+    if evidence:
+        yield f"evidence: {'; '.join(f'{name} {value}' for name, value in evidence.items())}"
+
+
+def _is_shown(setting: "Field[Any]", value: object) -> bool:
+    """Return whether a setting is worth a word: a threshold, or one that is not the default."""
+    of_all = setting.name in {one.name for one in fields(BaseRule)}
+    own = not of_all and bool(value)
+    return own or (setting.default is not MISSING and value != setting.default)
+
+
+def _setting(rule: BaseRule, name: str, origin: OriginOf) -> str:
+    value = getattr(rule, name)
+    shown = span(value) if isinstance(value, float) else str(value)
+    return f"{name.rstrip('_')} {shown} ({origin(f'rules.{rule.name}', name) or 'default'})"
+
+
+def _tests(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) -> Iterator[str]:
+    """Yield the last connection test and by whom, the next one and why then, and what holds it."""
+    now, config = environment.now, entry.status.last_known.config
+    settings, section = entry.target.tests, "connection_tests"
+    yield f"{'on' if settings.enabled else 'off'} ({origin(section, 'enabled') or 'default'})"
+    if settings.enabled:
+        yield f"settings: every {span(settings.every)} ({origin(section, 'every') or 'default'})"
+    tests, ours = entry.status.tests, None
+    if config is not None and config.last_test_at is not None:
+        ours = tests.on_record(config)
+        result = {True: "passed", False: "failed", None: "unknown"}[config.last_test_success]
+        by = "by somebody else" if ours is None else _by(ours)
+        at = config.last_test_at - environment.ahead
+        yield f"on record: {result} {_when(at, now)}, {by}"
+    last = tests.last
+    if last is not None and last is not ours:
+        said = f': TalkOver says: "{last.cause}"' if last.cause else ""
+        result = "under way" if last.ended_at is None else last.result.value
+        yield f"the monitor's last: {result} {_when(last.at, now)}, {_by(last)}{said}"
+    planned = environment.planned(entry) if settings.enabled else None
+    if planned is None:
+        yield "no next one is due as things are"
+        return
+    if planned.at is not None:
+        yield f"next: {_when(max(planned.at, now), now)} ({planned.trigger})"
+    if (hold := planned.hold) is not None:
+        yield f"held back by {hold.reason}: {hold.why}; this ends it: {hold.ends}"
+
+
+def _by(attempt: Attempt) -> str:
+    who = f"the monitor for {attempt.by}" if attempt.by else "the monitor"
+    return f"by {who} ({attempt.trigger})"
+
+
+def _when(at: Instant, now: Instant) -> str:
+    return f"{_relative(now - at)} ({rfc3339(at)})"
+
+
+def _relative(ago: Seconds) -> str:
+    return f"{span(ago)} ago" if ago >= 0 else f"in {span(-ago)}"
