@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from monitor.core.model import (
     AlertLabels,
     Event,
+    EventKind,
     EventStatus,
     Finding,
     Instant,
@@ -200,6 +201,13 @@ def in_sending_order(events: Iterable[Event]) -> tuple[Event, ...]:
 def standing_event(alert: Alert, rule: BaseRule, source: EventSource) -> Event:
     """Return the event that says how an alert that fires stands now."""
     return _event(EventStatus.FIRING, alert, alert, None, source, rule)
+
+
+def note(kind: EventKind, source: EventSource, summary: str, evidence: Mapping[str, str]) -> Event:
+    """Return an entry of the history that is about no alert, as if there were one that says so."""
+    seq = int(source.decided_at * 1000)
+    said = Alert(rule=kind.value, seq=seq, summary=summary, evidence=evidence)
+    return replace(_event(EventStatus.RECORDED, said, said, None, source), kind=kind)
 
 
 def _event(

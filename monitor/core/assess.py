@@ -75,7 +75,9 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
     outage = status.breaker_open and isinstance(seen, PollError)
     if entry is None or isinstance(seen, Page) or outage:
         return Outcome(status, findings, None, None, events)
-    clocks = clock.ahead(status, now)
+    clocks, alert = clock.ahead(status, now), status.alerts.get(TestsFailing.name)
+    if alert is not None and alert.unhealthy:
+        testing = replace(testing, failing_since=status.tests.failing_since)
     decision = assess(
         entry.status,
         entry.target,
@@ -84,7 +86,7 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
         remind_every=context.remind_every,
         environment_alert=firing_alert(status),
         others_read_at=others_read_at,
-        testing=_with_common_failure(testing, status),
+        testing=testing,
         ahead=clocks,
     )
     if decision.guards is not None:
@@ -119,10 +121,12 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     """Decide what an observation at `now` of ours means; `environment_alert` mutes `unreadable`."""
     status, ours = before.after(observation, now), None
     if isinstance(observation, SftpConfig) and status.error is None and testing.guards is not None:
-        tested = Tested(status=status, settings=target.tests, now=now, ahead=ahead[0])
+        tested = Tested(status, target, now, ahead[0])
         if len(ahead) > 1:  # whose clock is right nobody knows
             tested = _by_order(before, tested, observation)
-        tests, testing = _with_record(before, tested, observation, testing.guards, testing)
+        tests, guards = _with_record(before, tested, observation, testing.guards)
+        # Not as it was before this answer: the test on record may have cleared the login.
+        testing = replace(testing, guards=guards)
         status, ours = replace(status, tests=tests), tests.on_record(observation)
     seen = status.error or observation
     inputs = EvaluationInput(seen, status, target, now, others_read_at, testing=testing)
@@ -152,25 +156,15 @@ def _by_order(before: CampaignStatus, tested: Tested, seen: SftpConfig) -> Teste
 
 
 def _with_record(
-    before: CampaignStatus, tested: Tested, seen: SftpConfig, guards: Guards, testing: Testing
-) -> tuple[CampaignTests, Testing]:
-    """Return a campaign's tests, and where they stand, with the test on record taken in."""
+    before: CampaignStatus, tested: Tested, seen: SftpConfig, guards: Guards
+) -> tuple[CampaignTests, Guards]:
+    """Return a campaign's tests and guards with the test on record taken in."""
     tests, guards = recorded(tested, guards)
     tests, suspended = switched_off(replace(before, tests=tests), seen, tested.now)
     if suspended is not None:
         environment = replace(guards.environment, suspended=suspended)
         guards = replace(guards, environment=environment)
-    # Not as it was before this answer: the test on record may have cleared the login.
-    blocked = guards.blocked(tested.settings)
-    since = min(guards.login.fails, default=None) if blocked else None
-    return tests, replace(testing, guards=guards, blocked_since=since)
-
-
-def _with_common_failure(testing: Testing, status: EnvironmentStatus) -> Testing:
-    """Return where tests stand, with since when on-call knows that they fail everywhere."""
-    alert = status.alerts.get(TestsFailing.name)
-    known = alert is not None and alert.unhealthy
-    return replace(testing, failing_since=status.tests.failing_since) if known else testing
+    return tests, guards
 
 
 def _muted(status: CampaignStatus, target: Target, now: Instant) -> dict[str, str]:

@@ -192,37 +192,29 @@ class CampaignTests:
         if at is None or passed is None:
             return None
         result = Result.PASSED if passed else Result.FAILED
-        same = (
-            one
-            for one in reversed(self.attempts)
-            if one.tested_at is not None
-            and one.result is result
-            and abs(one.tested_at - at) <= SAME_TEST
-        )
-        return next(same, None)
+        for one in reversed(self.attempts):
+            if one.result is result and abs((one.tested_at or 0.0) - at) <= SAME_TEST:
+                return one
+        return None
 
     def confirmed(self, failed: Attempt, passed_at: Instant | None, after: Seconds) -> bool:
         """Return whether a failed attempt counts: a login failure, or not the first of its kind.
 
         `passed_at` is the last passed test on record, `after` what lies between two at least.
         """
-        since, until = passed_at or 0.0, failed.at - after + SAME_TEST
-        before = (one for one in self.attempts if one.result is Result.FAILED and one.at <= until)
-        return failed.counts_at_once or any(since < (one.tested_at or 0.0) for one in before)
+        until = failed.at - after + SAME_TEST
+        before = self.failed_since(passed_at)
+        return failed.counts_at_once or any(one.at <= until for one in before)
 
-    def failing_since(self, passed_at: Instant | None) -> Instant | None:
-        """Return when the first of the tests failed that failed since the last passed one."""
-        since = passed_at or 0.0
-        failed = (one.tested_at or 0.0 for one in self.attempts if one.result is Result.FAILED)
-        return min((at for at in failed if at > since), default=None)
+    def failed_since(self, passed_at: Instant | None) -> list[Attempt]:
+        """Return the tests that failed since the last passed one on record, the newest last."""
+        failed = (one for one in self.attempts if one.result is Result.FAILED)
+        return [one for one in failed if (one.tested_at or 0.0) > (passed_at or 0.0)]
 
     def redated(self, by: Seconds = 0.0, latest: Instant = float("inf")) -> "CampaignTests":
         """Return it with all instants of our clock redated; one may lie ahead by an hour."""
-        attempts = tuple(
-            redated(one, "at", "ended_at", by=by, latest=latest) for one in self.attempts
-        )
         after = redated(self, "not_before", by=by, latest=latest + HOUR)
-        return replace(after, attempts=attempts)
+        return replace(after, attempts=all_redated(self.attempts, by, latest))
 
     def begun(self, attempt: Attempt) -> "CampaignTests":
         """Return it with an attempt that is about to be sent."""
@@ -236,19 +228,15 @@ class CampaignTests:
     def ended(self, attempt: Attempt) -> "CampaignTests":
         """Return it with what an attempt came to."""
         attempts = tuple(attempt if one.at == attempt.at else one for one in self.attempts)
-        bad = attempt.result is not Result.PASSED or attempt.inaccessible
+        good = attempt.result is Result.PASSED and not attempt.inaccessible
+        failures = 0 if good else self.failures + 1
         suspect = SUSPECT_ANSWERS if attempt.result is Result.FAILED else 0
-        return replace(
-            self, attempts=attempts, failures=self.failures + 1 if bad else 0, suspect=suspect
-        )
+        return replace(self, attempts=attempts, failures=failures, suspect=suspect)
 
-    def may_be(self, at: Instant, ahead: Seconds, within: Seconds, *, ended: bool = False) -> bool:
-        """Return whether a test that ran at `at` may be our last one, whose result is not known.
-
-        It is one that is under way, or, with `ended`, that has ended without an answer.
-        """
+    def may_be(self, at: Instant, ahead: Seconds, within: Seconds) -> bool:
+        """Return whether a test that ran at `at` may be our last one, whose result is not known."""
         last = self.last
-        if last is None or last.tested_at is not None or (last.ended_at is not None and not ended):
+        if last is None or last.tested_at is not None:
             return False
         return -NEAR <= at - ahead - last.at <= within + NEAR
 
@@ -262,7 +250,7 @@ class CampaignTests:
             return self
         if config.last_test_success and at - ahead > last.at + within + NEAR:
             return replace(self, failures=0)  # somebody else's has passed: the row has ended
-        if not self.may_be(at, ahead, within, ended=True):
+        if not self.may_be(at, ahead, within):
             return self
         result = Result.PASSED if config.last_test_success else Result.FAILED
         # It is ended anew, as it was counted as failed, or died with us and was not counted.

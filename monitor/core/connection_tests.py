@@ -9,16 +9,10 @@ from typing import NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
-from monitor.core.attempt import (
-    Attempt,
-    Result,
-    TestSettings,
-    Trigger,
-    Window,
-    server_of,
-)
+from monitor.core.attempt import Attempt, Result, TestSettings, Trigger, Window, server_of
 from monitor.core.guards import EVERYBODY, PROBE_EVERY, EnvironmentTests, Guards, Hold
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, SftpConfig
+from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus
 
 # A record that lags or a clock that is off must not have a test repeated at once.
@@ -53,18 +47,21 @@ class Plan(NamedTuple):
     hold: Hold | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Tested:
     """What a campaign's tests depend on, as of `now` by our clock."""
 
     __test__ = False  # no test case of pytest's
 
     status: CampaignStatus
-    settings: TestSettings
+    target: Target
     now: Instant
-    zone: str = ""  # of its listing; empty: UTC
-    muted: bool = False  # on-call is not notified of it
     ahead: Seconds = 0.0  # how far the clock that dates the record is ahead of ours
+
+    @property
+    def settings(self) -> TestSettings:
+        """How it is tested."""
+        return self.target.tests
 
     @property
     def config(self) -> SftpConfig | None:
@@ -76,7 +73,8 @@ class Tested:
     def wanted(self) -> bool:
         """True where tests are on for it, as it is now."""
         config = self.config
-        return config is not None and not self.muted and self.settings.covers(config)
+        notified = self.target.muted_status is None
+        return config is not None and notified and self.settings.covers(config)
 
     @property
     def recorded_at(self) -> Instant:
@@ -99,7 +97,7 @@ class Tested:
     @property
     def opens(self) -> "Opening":
         """When tests may go out."""
-        return Opening(self.settings.between, zone_of(self.zone))
+        return Opening(self.settings.between, zone_of(self.target.calls.zone))
 
 
 def plan(tested: Tested, guards: Guards) -> Plan | None:

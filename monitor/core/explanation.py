@@ -180,7 +180,7 @@ def _tests(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) -> 
         said = f': TalkOver says: "{last.cause}"' if last.cause else ""
         result = "under way" if last.ended_at is None else last.result.value
         yield f"the monitor's last: {result} {_when(last.at, now)}, {_by(last)}{said}"
-    planned = environment.planned(entry) if settings.enabled else None
+    planned = environment.planned.get(entry.target.campaign_id)
     if planned is None:
         yield "no next one is due as things are"
         return

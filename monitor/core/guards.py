@@ -3,6 +3,7 @@
 A guard is stored under its login or host, for all environments; the rest is an environment's.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -183,20 +184,23 @@ class EnvironmentTests:
 
     def turned_away(self, campaign_id: str, status: int, now: Instant) -> "EnvironmentTests":
         """Return it after a 403, 404, 405 or 422 to a test; three in a row suspend tests."""
-        others = [key for key in self.refused if key != campaign_id]
-        refused, why = (*others, campaign_id), f"the API answers {status} to connection tests"
-        if len(refused) < REFUSALS or (self.suspended and self.suspended.lasts(now)):
-            return replace(self, refused=refused[-REFUSALS:])
-        return replace(self, refused=(), suspended=Suspension(why, now))
+        refused = (*(key for key in self.refused if key != campaign_id), campaign_id)[-REFUSALS:]
+        tests, why = replace(self, refused=refused), f"the API answers {status} to connection tests"
+        return tests if len(refused) < REFUSALS else tests._with_suspension(Suspension(why, now))
 
     def slowed(self, now: Instant, pause: Seconds) -> "EnvironmentTests":
         """Return it after a 429 to a test; the third within an hour suspends tests for a day."""
         limited = (*(at for at in self.limited if at > now - LIMITED_WITHIN), now)
         tests = replace(self, limited=limited, next_at=max(self.next_at, now + pause))
-        if len(limited) < LIMITED or (self.suspended and self.suspended.lasts(now)):
-            return tests
         why = f"{LIMITED} connection tests within an hour were answered 429"
-        return replace(tests, limited=(), suspended=Suspension(why, now, until=now + LIMITED_FOR))
+        harm = Suspension(why, now, until=now + LIMITED_FOR)
+        return tests if len(limited) < LIMITED else tests._with_suspension(harm)
+
+    def _with_suspension(self, suspended: Suspension) -> "EnvironmentTests":
+        """Return it suspended, unless it is so already, perhaps for longer."""
+        if self.suspended is not None and self.suspended.lasts(suspended.at):
+            return self
+        return replace(self, suspended=suspended, refused=(), limited=())
 
     def resumed(self, now: Instant) -> "EnvironmentTests":
         """Return it as tests begin anew: each campaign at its own minute, none at once."""
@@ -224,56 +228,40 @@ class Guards:
             return Hold(Reason.SUSPENDED, self.suspended.until, self.suspended.why)
         if self.environment.failing_since is not None and not probe:
             return Hold(Reason.EVERYBODY, None, "tests fail everywhere; a probe will show the end")
-        held = (
-            self._login(settings, now, moved_at),
-            self._gap(Reason.HOST, self.host, settings.host_gap, now),
-            self._host(now),
-            self._gap(Reason.LOGIN, self.login, settings.login_gap, now),
-            self._budget(now),
-        )
+        all_ = self._holds(settings, now, moved_at)
+        held = [one for one in all_ if one.until is None or one.until > now]
         # What nothing but an event ends counts before all spans, and of these the longest.
-        known = [one for one in held if one is not None]
-        return max(known, key=lambda one: one.until or float("inf"), default=None)
+        return max(held, key=lambda one: one.until or float("inf"), default=None)
+
+    def _holds(self, settings: TestSettings, now: Instant, moved_at: Instant) -> Iterator[Hold]:
+        """Yield what holds a test back, or has done so until some time that is over."""
+        count, blocked_since = len(self.login.fails), self.blocked_since(settings)
+        if blocked_since is not None and not self.changed(settings, moved_at, now):
+            since = f"has had {count} failed tests since {rfc3339(blocked_since)}"
+            yield Hold(Reason.LOGIN, None, f"the login {since}, and none passed after them")
+        elif 0 < count == settings.login_failures - 1:
+            why = "the last test that the login may fail comes later"
+            yield Hold(Reason.LOGIN, min(self.login.fails) + settings.retry_after, why)
+        for reason, guard, gap in (
+            (Reason.HOST, self.host, settings.host_gap),
+            (Reason.LOGIN, self.login, settings.login_gap),
+        ):
+            busy, last_at = guard.under_way is not None, guard.last_at or 0.0
+            why = f"a test of this {reason} is under way"
+            # One that is under way may take as long as it likes: looked at again a gap later.
+            why = why if busy else f"one test of this {reason} in {span(gap)}"
+            yield Hold(reason, (now if busy else last_at) + gap, why)
+        why = f"{HOST_FAILURES} logins failed at the host within {span(HOST_WITHIN)}"
+        yield Hold(Reason.HOST, self.host.blocked_until, why)
+        yield Hold(Reason.BUDGET, self.environment.next_at, "the share of the budget for tests")
 
     def changed(self, settings: TestSettings, moved_at: Instant, now: Instant) -> bool:
         """Return whether a campaign may try a blocked login, for its config is a new one."""
+        blocked = self.blocked_since(settings) is not None
         tried = sum(at > now - TRIES_WITHIN for at in self.login.tries)
-        return self.blocked(settings) and moved_at > max(self.login.fails) and tried < TRIES
+        return blocked and moved_at > max(self.login.fails) and tried < TRIES
 
-    def blocked(self, settings: TestSettings) -> bool:
-        """Return whether the login has had all the failed tests that it may have."""
-        return len(self.login.fails) >= settings.login_failures
-
-    def _login(self, settings: TestSettings, now: Instant, moved_at: Instant) -> Hold | None:
-        count, first = len(self.login.fails), min(self.login.fails, default=0.0)
-        if self.blocked(settings) and not self.changed(settings, moved_at, now):
-            since = rfc3339(first)
-            why = (
-                f"the login has had {count} failed tests since {since}, and none passed after them"
-            )
-            return Hold(Reason.LOGIN, None, why)
-        until = first + settings.retry_after
-        if 0 < count == settings.login_failures - 1 and now < until:
-            return Hold(Reason.LOGIN, until, "the last test that the login may fail comes later")
-        return None
-
-    def _host(self, now: Instant) -> Hold | None:
-        until = self.host.blocked_until
-        if until <= now:
-            return None
-        why = f"{HOST_FAILURES} logins failed at the host within {span(HOST_WITHIN)}"
-        return Hold(Reason.HOST, until, why)
-
-    def _gap(self, reason: Reason, guard: Guard, gap: Seconds, now: Instant) -> Hold | None:
-        # One that is under way may take as long as it likes: looked at again a gap later.
-        last_at = now if guard.under_way is not None else guard.last_at or 0.0
-        if now >= last_at + gap:
-            return None
-        why = f"one test of this {reason.value} in {span(gap)}"
-        busy = f"a test of this {reason.value} is under way"
-        return Hold(reason, last_at + gap, why if guard.under_way is None else busy)
-
-    def _budget(self, now: Instant) -> Hold | None:
-        if now >= self.environment.next_at:
-            return None
-        return Hold(Reason.BUDGET, self.environment.next_at, "the share of the budget for tests")
+    def blocked_since(self, settings: TestSettings) -> Instant | None:
+        """Return the first of all the failed tests that the login may have; None: it may fail."""
+        fails = self.login.fails
+        return min(fails) if len(fails) >= settings.login_failures else None

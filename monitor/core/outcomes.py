@@ -1,8 +1,8 @@
 """A connection test from before it is sent to what its answer means: for campaign and guards."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from monitor.core.alerts import EventSource, note
 from monitor.core.attempt import (
     SUSPECT_ANSWERS,
     Attempt,
@@ -21,16 +21,14 @@ from monitor.core.model import (
     AlertLabels,
     Event,
     EventKind,
-    EventStatus,
     Instant,
     PollError,
     Reason,
     Seconds,
-    Severity,
     SftpConfig,
 )
 from monitor.core.status import CONNECTION, CampaignStatus, ConfigChange, values_of
-from monitor.core.text import rfc3339
+from monitor.core.text import arrow, rfc3339
 
 # How far the platform's word on when it tested may be from now: further, it says nothing.
 PLAUSIBLE = 5 * MINUTE
@@ -146,14 +144,12 @@ def recorded(tested: Tested, guards: Guards) -> tuple[CampaignTests, Guards]:
         login = guards.login.recorded(at, passed=passed, ours=ours is not None)
         guards = replace(guards, login=login)
     host = replace(guards.host, last_at=max(guards.host.last_at or 0.0, at))
-    if ours is not None and tests is not before and passed:
-        # It was counted as a failed login, for its answer was lost.
-        host = replace(host, failures=tuple(one for one in host.failures if one != ours.at))
-    guards = replace(guards, host=host)
     if ours is not None and tests is not before:
-        environment = guards.environment.ended(ours, tested.now)
-        guards = replace(guards, environment=environment)
-    return tests, guards
+        guards = replace(guards, environment=guards.environment.ended(ours, tested.now))
+        if passed:
+            # It was counted as a failed login, for its answer was lost.
+            host = replace(host, failures=tuple(one for one in host.failures if one != ours.at))
+    return tests, replace(guards, host=host)
 
 
 def switched_off(
@@ -180,63 +176,29 @@ def switched_off(
 
 def note_of_test(attempt: Attempt, labels: AlertLabels) -> Event:
     """Return a test of ours as an entry of the history."""
-    ended_at, paths = attempt.ended_at or attempt.at, (attempt.import_path, attempt.export_path)
+    reached = {None: "", True: "accessible", False: "not accessible"}
+    at = attempt.ended_at or attempt.at
     evidence = {
         "trigger": attempt.trigger.value,
         "by": attempt.by,
         "result": attempt.result.value,
         "cause": attempt.cause,
-        **dict(zip(("import_path", "export_path"), map(_reached, paths), strict=True)),
-        "duration": f"{ended_at - attempt.at:.1f} s",
+        "import_path": reached[attempt.import_path],
+        "export_path": reached[attempt.export_path],
+        "duration": f"{at - attempt.at:.1f} s",
     }
     said = f': TalkOver says: "{attempt.cause}"' if attempt.cause else ""
     known = {name: text for name, text in evidence.items() if text}
     summary = f"connection test ({attempt.trigger}): {attempt.result}{said}"
-    key = attempt.environment, attempt.campaign_id
-    return _note(EventKind.TEST, *key, labels, summary, known, ended_at)
-
-
-def _reached(path: bool | None) -> str:
-    return "" if path is None else "accessible" if path else "not accessible"
+    source = EventSource(attempt.environment, labels, at, campaign_id=attempt.campaign_id)
+    return note(EventKind.TEST, source, summary, known)
 
 
 def note_of_change(status: CampaignStatus, change: ConfigChange, labels: AlertLabels) -> Event:
     """Return a changed config as an entry of the history."""
-    evidence = {
-        name: f"{was or 'nothing'} → {now or 'nothing'}"
-        for name, (was, now) in change.fields.items()
-    }
+    evidence = {name: arrow(pair) for name, pair in change.fields.items()}
     summary = f"SFTP config changed: {', '.join(evidence)}"
     if change.since is not None:
         evidence["last_seen_before"] = rfc3339(change.since)
-    key = status.environment, status.campaign_id
-    return _note(EventKind.CHANGE, *key, labels, summary, evidence, change.at)
-
-
-def _note(
-    kind: EventKind,
-    environment: str,
-    campaign_id: str,
-    labels: AlertLabels,
-    summary: str,
-    evidence: Mapping[str, str],
-    at: Instant,
-) -> Event:
-    return Event(
-        kind=kind,
-        status=EventStatus.RECORDED,
-        seq=int(at * 1000),
-        rule=kind.value,
-        severity=Severity.INFO,
-        environment=environment,
-        campaign_id=campaign_id,
-        campaign_name=labels.campaign_name,
-        labels=labels.labels,
-        exported=labels.exported,
-        sftp_host=labels.sftp_host,
-        summary=summary,
-        evidence=evidence,
-        since=None,
-        observed_at=at,
-        decided_at=at,
-    )
+    source = EventSource(status.environment, labels, change.at, campaign_id=status.campaign_id)
+    return note(EventKind.CHANGE, source, summary, evidence)

@@ -74,11 +74,8 @@ class Testing:
 
     __test__ = False  # no test case of pytest's
 
-    wanted: bool = False  # they are on for it
     held: str = ""  # why none can run
-    blocked_since: Instant | None = None  # its login has had its failed tests; the first of them
-    same_login: int = 0  # so many campaigns have that login
-    since: Instant | None = None  # tests have been on
+    same_login: int = 0  # so many campaigns have its login, which has failed
     failing_since: Instant | None = None  # they fail everywhere, and on-call is notified of that
     guards: Guards | None = None  # None: no test of it was ever run, or is about to be
 

@@ -7,10 +7,9 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
-from monitor.core.attempt import login_of, server_of
-from monitor.core.connection_tests import Plan, Tested, plan
-from monitor.core.guards import Guard, Guards, Hold, Suspension
+from monitor.core.connection_tests import Plan
 from monitor.core.guards import Reason as HeldBy
+from monitor.core.guards import Suspension
 from monitor.core.model import (
     AlertLabels,
     EventKind,
@@ -79,18 +78,6 @@ class Entry:
         """Yield the campaign's active alerts."""
         return active_alerts(self.status.alerts, self.target.rules)
 
-    def tested(self, now: Instant, ahead: Seconds) -> Tested:
-        """Return what its connection tests depend on; `ahead`: the platform's clock, of ours."""
-        target = self.target
-        return Tested(
-            status=self.status,
-            settings=target.tests,
-            now=now,
-            zone=target.calls.zone,
-            muted=target.muted_status is not None,
-            ahead=ahead,
-        )
-
     @property
     def labels(self) -> AlertLabels:
         """The labels of an alert that fires now."""
@@ -124,8 +111,7 @@ class EnvironmentSnapshot:
     listing_error: PollError | None = None  # why the last listing failed
     tests_on: bool = False  # connection tests, for one of the campaigns at least
     suspended: Suspension | None = None  # no test is run at its platform
-    guards: Mapping[str, Guard] = field(default_factory=dict)  # by login, and by host and port
-    holds: Mapping[str, Hold] = field(default_factory=dict)  # what holds tests back, by campaign
+    planned: Mapping[str, Plan] = field(default_factory=dict)  # the next tests, by campaign
 
     def active_alerts(self) -> Iterator[ActiveAlert]:
         """Yield the active alerts of the environment itself."""
@@ -157,19 +143,10 @@ class EnvironmentSnapshot:
         healthy = [name for name, finding in found.items() if finding.verdict is Verdict.HEALTHY]
         return {**found, **{name: outdated(found[name]) for name in healthy}}
 
-    def planned(self, entry: Entry) -> Plan | None:
-        """Return when the campaign's next test may go out, and what holds it; None: none is due."""
-        tested = entry.tested(self.now, self.ahead)
-        guards = Guards(environment=self.status.tests, suspended=self.suspended)
-        if self.status.breaker_open or tested.config is None:
-            return None
-        names = login_of(tested.config), server_of(tested.config)
-        login, host = (self.guards.get(name, Guard()) for name in names)
-        return plan(tested, replace(guards, login=login, host=host))
-
     def held_back(self) -> dict[HeldBy, int]:
         """Return how many campaigns' tests are held back by what; every reason is there."""
-        counter = Counter(self.holds[key].reason for key in self.holds.keys() & self.campaigns)
+        plans = (self.planned[key] for key in self.planned.keys() & self.campaigns)
+        counter = Counter(plan.hold.reason for plan in plans if plan.hold is not None)
         return {reason: counter[reason] for reason in HeldBy}
 
     def counts(self) -> dict[Health, int]:

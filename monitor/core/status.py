@@ -107,6 +107,13 @@ def values_of(config: SftpConfig, names: tuple[str, ...] = CONNECTION) -> tuple[
     return tuple("" if value is None else str(value) for value in values)
 
 
+def changes_of(
+    was: tuple[str, ...], now: tuple[str, ...], names: tuple[str, ...] = CONNECTION
+) -> dict[str, tuple[str, str]]:
+    """Return which of these fields of a config differ, each with its value before and after."""
+    return {name: (a, b) for name, a, b in zip(names, was, now, strict=True) if a != b}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastKnown:
     """What is remembered of a campaign's SFTP config between polls."""
@@ -157,9 +164,8 @@ class LastKnown:
         """Return it with what is another way than before, and than the last passed test had it."""
         after, connection = self, values_of(seen)
         if self.config is not None and self.config != seen:
-            pairs = zip(values_of(self.config, WATCHED), values_of(seen, WATCHED), strict=True)
-            both = dict(zip(WATCHED, pairs, strict=True))
-            if fields := {name: pair for name, pair in both.items() if pair[0] != pair[1]}:
+            was, is_now = values_of(self.config, WATCHED), values_of(seen, WATCHED)
+            if fields := changes_of(was, is_now, WATCHED):
                 change = ConfigChange(at=now, since=since, fields=fields)
                 after = replace(
                     after,

@@ -63,6 +63,11 @@ def span(seconds: Seconds) -> str:
     return f"{int(seconds)} s"
 
 
+def arrow(pair: tuple[str, str]) -> str:
+    """Return a value before and after a change, for people; an empty one is nothing."""
+    return " → ".join(one or "nothing" for one in pair)
+
+
 def evidence_of_test(config: SftpConfig) -> dict[str, str]:
     """Return the test on record as evidence: as much of it as there is."""
     at, passed = config.last_test_at, config.last_test_success

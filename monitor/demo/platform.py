@@ -34,7 +34,7 @@ class Platform:
     """A TalkOver platform of one environment, its story, and the server for both.
 
     `now` is the only clock, in seconds since the epoch, UTC; the story begins at once. `sleep`
-    waits for so many seconds, as a connection test does and whoever tells the story.
+    waits for so many seconds: a connection test takes some, and the story.
     """
 
     def __init__(

@@ -2,10 +2,14 @@
 
 import structlog
 
+from monitor.core.discovery import Listing, TargetSet
 from monitor.core.model import PollError, Reason
 from monitor.core.snapshot import Entry
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import rfc3339
+
+# Why a listing is not believed whole, how many it has, and how many were known.
+Doubt = tuple[str | None, int, int]
 
 log = structlog.get_logger()
 
@@ -17,6 +21,27 @@ def log_listing_error(name: str, before: PollError | None, error: PollError | No
         log.warning("listing_failed", environment=name, reason=reason, detail=detail)
     elif error is None and before is not None:
         log.info("listing_recovered", environment=name, after=before.reason)
+
+
+def log_listing(
+    name: str, listing: Listing, before: TargetSet, after: TargetSet, doubted: Doubt | None
+) -> Doubt:
+    """Log who joined and left, and that a listing is not believed, or in part; return that doubt.
+
+    `doubted` is the doubt of the listing before.
+    """
+    listed, known = len(listing.campaigns), len(before.campaigns)
+    why = None if listing.complete else "listing_given_up"
+    if after.distrusted or not listed:
+        why = "listing_distrusted"
+    doubt = (why, listed, known)
+    if why is not None and doubt != doubted:
+        log.warning(why, environment=name, listed=listed, known=known)
+    joined = len(after.campaigns.keys() - before.campaigns.keys())
+    left = len(before.campaigns.keys() - after.campaigns.keys())
+    if joined or left:
+        log.info("campaigns_listed", environment=name, joined=joined, left=left)
+    return doubt
 
 
 def log_poll(before: Entry, after: Entry) -> None:

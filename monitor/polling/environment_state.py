@@ -3,7 +3,7 @@
 So a poll happened whole or not at all, whatever is cancelled when.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -12,9 +12,10 @@ from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
 from monitor.core.attempt import CampaignTests
 from monitor.core.budget import LONGEST_PAUSE, Budget
+from monitor.core.connection_tests import Plan
 from monitor.core.corroboration import Corroboration
 from monitor.core.discovery import Listing, TargetSet, take
-from monitor.core.guards import Guards
+from monitor.core.guards import Guards, Suspension
 from monitor.core.model import (
     Answer,
     AnyAnswer,
@@ -29,9 +30,21 @@ from monitor.core.model import (
 )
 from monitor.core.rule import NO_TESTS, Testing
 from monitor.core.schedule import NextPoll, Priority
-from monitor.core.snapshot import Entry, Findings, in_force
+from monitor.core.snapshot import (
+    STALE_AFTER_INTERVALS,
+    Entry,
+    EnvironmentSnapshot,
+    Findings,
+    in_force,
+)
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.polling.differences import log_environment, log_listing_error, log_poll
+from monitor.polling.differences import (
+    Doubt,
+    log_environment,
+    log_listing,
+    log_listing_error,
+    log_poll,
+)
 from monitor.polling.settings import Clock, Settings
 
 LISTING = "*"  # the listing's key in the due-queue: no campaign can have this id
@@ -66,7 +79,7 @@ class EnvironmentState:
         self.awaits_listing = settings.discovers
         self._list_at_once(settings, mono)
         self.listing_error: PollError | None = None
-        self._listing_doubt: tuple[str | None, int, int] | None = None
+        self._listing_doubt: Doubt | None = None
         self._doubts = Corroboration()
         self._offset, self._probed = self.clock.wall() - mono, 0
 
@@ -118,11 +131,12 @@ class EnvironmentState:
             # would fall between.
             self.listing = Listing(settings.environment.discovery.max_campaigns)
             error = page if isinstance(page, PollError) else None
-            before, self.listing_error = self.listing_error, error
-            log_listing_error(self.name, before, error)
+            log_listing_error(self.name, self.listing_error, error)
+            self.listing_error = error
             after = None if error is not None else take(settings.target_set, listing, self.now())
             if after is not None:
-                self._log_listing(settings.target_set, after, listing)
+                before, doubt = settings.target_set, self._listing_doubt
+                self._listing_doubt = log_listing(self.name, listing, before, after, doubt)
             anew, wait = self._discover(after), settings.environment.discovery.every
             if error is not None and settings.knows_nobody_else:
                 wait = min(wait, settings.polling.unhealthy_interval)
@@ -130,21 +144,6 @@ class EnvironmentState:
         if not self.awaits_listing:
             self.listing_due = (self.clock.elapsed() + wait, Priority.ROUTINE)
         return anew
-
-    def _log_listing(self, before: TargetSet, after: TargetSet, listing: Listing) -> None:
-        """Log changes: who joined and left, and that a listing is not believed, or in part."""
-        name, listed, known = self.name, len(listing.campaigns), len(before.campaigns)
-        why = None if listing.complete else "listing_given_up"
-        if after.distrusted or not listed:
-            why = "listing_distrusted"
-        doubt = (why, listed, known)
-        if why is not None and doubt != self._listing_doubt:
-            log.warning(why, environment=name, listed=listed, known=known)
-        self._listing_doubt = doubt
-        joined = len(after.campaigns.keys() - before.campaigns.keys())
-        left = len(before.campaigns.keys() - after.campaigns.keys())
-        if joined or left:
-            log.info("campaigns_listed", environment=name, joined=joined, left=left)
 
     def _discover(self, target_set: TargetSet | None) -> list[str]:
         """Take what a listing came to, None where it failed; return whom to poll at once."""
@@ -197,12 +196,7 @@ class EnvironmentState:
                 self.save(Change(campaigns=(decision.status,), events=decision.events))
 
     def decide(
-        self,
-        key: str,
-        answer: AnyAnswer,
-        generation: int,
-        took: Seconds,
-        testing: Testing = NO_TESTS,
+        self, key: str, answer: AnyAnswer, token: int, took: Seconds, testing: Testing = NO_TESTS
     ) -> tuple[list[str], NextPoll | None, Guards | None]:
         """Take an answer; return whom to poll at once, when it next, and its tests' guards."""
         self._apply_rate_limit(answer)
@@ -218,7 +212,7 @@ class EnvironmentState:
             settings.context_at(self.pace),
             settings.intervals,
             now,
-            token_generation=generation,
+            token_generation=token,
             others_read_at=self._doubts.others_read_at(key, self.entries) if lost else None,
             testing=testing,
         )
@@ -245,6 +239,33 @@ class EnvironmentState:
         self.campaigns[key] = status
         self.entries[key] = replace(self.entries[key], status=status)
         self.save(Change(campaigns=(status,), events=notes))
+
+    def snapshot(
+        self, due: Seconds | None, planned: Mapping[str, Plan], suspended: Suspension | None
+    ) -> EnvironmentSnapshot:
+        """Return it as it is known now; `due`: its next poll, `planned`: its next tests."""
+        settings, now, mono = self.settings, self.now(), self.clock.elapsed()
+        interval = settings.context_at(self.pace).effective_interval
+        return EnvironmentSnapshot(
+            now=now,
+            ahead=clock.ahead(self.status, now)[0],
+            status=self.status,
+            labels=settings.environment.alert_labels,
+            rules=settings.environment.resolved.rules,
+            findings=self.findings,
+            campaigns=dict(self.entries),
+            interval_seconds=interval,
+            stale_after=STALE_AFTER_INTERVALS * interval,
+            idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
+            requests_per_minute=self.budget.per_minute,
+            available_requests=self.budget.available(mono),
+            lag_seconds=0.0 if due is None else max(0.0, mono - due),
+            polled=len(settings.targets) - len(self.unswept),
+            listing_error=self.listing_error,
+            tests_on=settings.tests_on,
+            suspended=suspended,
+            planned=dict(planned),
+        )
 
     def probed_next(self) -> str | None:
         """Return what to ask for while the breaker is open; None: there is nothing to ask for."""

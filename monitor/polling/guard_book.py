@@ -41,11 +41,6 @@ class GuardBook:
             self._known[key] = guard
             self._save(Change(guards={key: guard}))
 
-    def all(self) -> Mapping[str, Guard]:
-        """Return all of them as they are now."""
-        self[""]  # takes a step of our clock
-        return dict(self._known)
-
     def campaigns_on(self, login: str) -> int:
         """Return how many campaigns have this login, whichever environment they are in."""
         entries = (one for state in self.environments.values() for one in state.entries.values())

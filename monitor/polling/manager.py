@@ -114,7 +114,7 @@ class PollerManager:
         for poller in self.pollers.values():
             # A suspension holds for a platform, whichever of its environments it was for.
             if poller.state.settings.environment.base_url in urls:
-                (poller.tester.resume if on else poller.tester.suspend)(by)
+                poller.tester.switch(by, on=on)
 
     async def aclose(self) -> None:
         """Stop polling; a poll that is under way never happened."""

@@ -13,23 +13,13 @@ import structlog
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import Store
 from monitor.core.clock import ahead
-from monitor.core.model import (
-    Answer,
-    AnyAnswer,
-    Instant,
-    PageAnswer,
-    PollError,
-    Reason,
-    Seconds,
-)
+from monitor.core.model import Answer, AnyAnswer, Instant, PageAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, NextPoll, Priority, next_poll, next_probe
 from monitor.core.snapshot import EnvironmentSnapshot
 from monitor.polling.environment_state import LISTING, EnvironmentState
-from monitor.polling.runner import TestRunner
+from monitor.polling.runner import Spending, TestRunner
 from monitor.polling.settings import Api, Connection, Settings
-from monitor.polling.spending import Spending
 from monitor.polling.tester import Tester
-from monitor.polling.view import snapshot_of
 
 NOTHING = PollError(Reason.INTERNAL_ERROR)  # in place of an observation, for a page of a listing
 
@@ -109,8 +99,10 @@ class Poller:
 
     def snapshot(self) -> EnvironmentSnapshot:
         """Return this environment as it is known now."""
-        due = None if self.state.status.breaker_open else self._queue.next_due()
-        return snapshot_of(self.tester, due)
+        tester, due, planned = self.tester, self._queue.next_due(), self.tester.planned
+        if self.state.status.breaker_open:
+            due, planned = None, {}
+        return self.state.snapshot(due, planned, tester.suspended)
 
     async def run(self, *, by_itself: bool = True) -> None:
         """Poll for ever, or what is asked for alone; cancelled, it settles what it has spent."""

@@ -1,19 +1,21 @@
-"""Runs an environment's connection tests: those that are due by themselves, and those by hand."""
+"""What goes out of an environment: its budget is spent before; its connection tests are run."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
-from monitor.adapters.store import StorageError
+from monitor.adapters.store import Change, StorageError, Store
 from monitor.core.attempt import Attempt, Result, TestAnswer
+from monitor.core.budget import LEASE, wait_of_lease
 from monitor.core.guards import Hold, NotRun
-from monitor.core.model import MINUTE, PollError, Reason
+from monitor.core.model import MINUTE, Instant, PollError, Reason, Seconds
 from monitor.core.outcomes import Step
+from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.settings import Connection
-from monitor.polling.spending import Spending
 from monitor.polling.tester import Tester
 
 # What came of a test that did not go out, and of one that did and has no answer.
@@ -24,6 +26,51 @@ BROKE_OFF = TestAnswer(PollError(Reason.INTERNAL_ERROR))
 READ_WITHIN = 5 * MINUTE
 
 log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class Spending:
+    """Spends an environment's budget; `leased_until` is what its lease is on disk."""
+
+    state: EnvironmentState
+    store: Store
+    leased_until: Instant
+
+    def __post_init__(self) -> None:
+        self._clock, state = self.state.clock, self.state
+        wait = wait_of_lease(self.leased_until, self._clock.wall())
+        state.budget = replace(state.budget, next_at=self._clock.elapsed() + wait)
+
+    async def spend(self) -> Seconds:
+        """Spend one call, and return in how many seconds it may go out."""
+        # Written down before it is spent, so that a crash loop cannot spend a minute twice.
+        mono = self._clock.elapsed()
+        wait = self.state.budget.delay(mono)
+        self.state.budget = self.state.budget.spend(mono)
+        until = self._on_the_wall(self.state.budget.next_at)
+        # One further ahead than a lease reaches was written before our clock went back.
+        if not until <= self.leased_until <= until + LEASE:
+            self.leased_until = until + LEASE
+            # Where the disk fails the store says so; polling goes on.
+            with suppress(StorageError):
+                await self.store.lease(self.state.name, self.leased_until)
+        return max(0.0, mono + wait - self._clock.elapsed())
+
+    async def turn(self) -> None:
+        """Spend one call, and return once it may go out."""
+        await asyncio.sleep(await self.spend())
+
+    async def write(self) -> None:
+        """Return once all that was decided is on disk, the lease with it. Raises StorageError."""
+        await self.store.lease(self.state.name, self.leased_until)
+
+    def settle(self) -> None:
+        """Write down what was really spent."""
+        next_call_at = self._on_the_wall(self.state.budget.next_at)
+        self.store.save(Change(next_call_at={self.state.name: next_call_at}))
+
+    def _on_the_wall(self, mono: Seconds) -> Instant:
+        return self._clock.wall() + mono - self._clock.elapsed()
 
 
 @dataclass(eq=False)
@@ -110,31 +157,23 @@ class TestRunner:
         entry, usual = state.entries.get(attempt.campaign_id), state.settings.environment
         within = (usual.resolved.tests if entry is None else entry.target.tests).timeout
         token, task, base_url = connection.generation, asyncio.current_task(), usual.base_url
-        answer, sent = NOT_SENT, False
+        answer = NOT_SENT
         self.under_way.add(task)
         try:
             # One transaction with the attempt, which must not be sent unless it is known.
             await self.spending.write()
             if self._may_send(attempt, base_url):
-                sent = True
+                answer = BROKE_OFF
                 answer = await connection.api.run_test(attempt.campaign_id, within)
         except StorageError:
             pass  # not sent: what cannot be written down could be sent twice
         except Exception as error:
-            log.error(
-                "test_broke",
-                environment=state.name,
-                campaign_id=attempt.campaign_id,
-                exc_info=error,
-            )
-            answer = BROKE_OFF
-        except asyncio.CancelledError:
-            # Else its login and host would be held for ever, in other environments as well.
-            self.tester.end(attempt, BROKE_OFF if sent else NOT_SENT)
-            raise
+            known = {"environment": state.name, "campaign_id": attempt.campaign_id}
+            log.error("test_broke", **known, exc_info=error)
         finally:
             self.under_way.discard(task)
-        self.tester.end(attempt, answer)
+            # When cancelled, too: else its login and host would be held in all environments.
+            self.tester.end(attempt, answer)
         end_round(self.tester)
         if answer.status == 401 and token == connection.generation:
             connection.read_again()
@@ -156,7 +195,7 @@ def end_round(tester: Tester) -> None:
     if tests.round_over or tests.on_since is None:
         return
     for key, entry in state.entries.items():
-        tested, last, hold = tester.tested(key), entry.status.tests.last, tester.holds.get(key)
+        tested, last, planned = tester.tested(key), entry.status.tests.last, tester.planned.get(key)
         if entry.status.polled_at is None:
             return
         if not tested.wanted:
@@ -165,7 +204,7 @@ def end_round(tester: Tester) -> None:
             counts[last.result.value] += 1
         elif tested.config is not None and tested.recorded_at >= tests.on_since:
             counts["passed" if tested.config.last_test_success else "failed"] += 1
-        elif hold is not None and hold.until is None:
+        elif planned is not None and planned.hold is not None and planned.hold.until is None:
             counts["held_back"] += 1
         else:
             return

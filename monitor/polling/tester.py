@@ -3,34 +3,19 @@
 Synchronous, as the environment's state is: between a look at a guard and its use nothing awaits.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import structlog
 
 from monitor.adapters.store import Change
 from monitor.core import clock, outcomes
-from monitor.core.attempt import (
-    Attempt,
-    CampaignTests,
-    TestAnswer,
-    Trigger,
-    login_of,
-    server_of,
-)
+from monitor.core.attempt import Attempt, CampaignTests, TestAnswer, Trigger, login_of, server_of
 from monitor.core.connection_tests import Plan, Tested, plan, probe
-from monitor.core.guards import (
-    EnvironmentTests,
-    Guard,
-    Guards,
-    Hold,
-    NotRun,
-    Reason,
-    Suspension,
-)
+from monitor.core.guards import EnvironmentTests, Guards, Hold, NotRun, Reason, Suspension
 from monitor.core.model import HOUR, Event, Observation, Seconds, SftpConfig
 from monitor.core.outcomes import Step
-from monitor.core.rule import Testing
+from monitor.core.rule import NO_TESTS, Testing
 from monitor.core.snapshot import Entry
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import rfc3339
@@ -46,7 +31,7 @@ log = structlog.get_logger()
 
 
 class Tester:
-    """The connection tests of one environment; `holds` says of which campaigns what holds them."""
+    """The connection tests of one environment; `planned` is the next one of each campaign."""
 
     __test__ = False  # no test case of pytest's
 
@@ -57,14 +42,14 @@ class Tester:
         count: Callable[[Attempt], None] = lambda _: None,
     ) -> None:
         """Test under `book`'s guards, which all environments share; `count` takes what ended."""
-        self.holds: dict[str, Hold] = {}
+        self.planned: dict[str, Plan] = {}
         self.under_way: Attempt | None = None
         self._probed: str | None = None
         self.state, self._book, self._count = state, book, count
 
     def configure(self) -> None:
         """Take that the environment has started, has other settings, or knows who is there."""
-        tests, now = self.state.status.tests, self.state.now()
+        now, tests = self.state.now(), self.state.status.tests
         if not self.state.settings.tests_on:
             # Switched off they are forgotten, a suspension with them.
             if not self.state.settings.knows_nobody_else:
@@ -74,38 +59,42 @@ class Tester:
 
     def tested(self, key: str) -> Tested:
         """Return what a campaign's tests depend on now."""
-        now = self.state.now()
-        return self.state.entries[key].tested(now, clock.ahead(self.state.status, now)[0])
+        entry, now = self.state.entries[key], self.state.now()
+        return Tested(entry.status, entry.target, now, clock.ahead(self.state.status, now)[0])
+
+    @property
+    def suspended(self) -> Suspension | None:
+        """What suspends tests here; None: nothing does."""
+        return self._book.suspended(self.state.settings.environment.base_url)
 
     def guards(self, config: SftpConfig | None) -> Guards:
         """Return all that may hold back a test of this config."""
-        tests, url = self.state.status.tests, self.state.settings.environment.base_url
-        suspended = self._book.suspended(url)
+        guards = Guards(environment=self.state.status.tests, suspended=self.suspended)
         if config is None:
-            return Guards(environment=tests, suspended=suspended)
+            return guards
         login, host = self._book[login_of(config)], self._book[server_of(config)]
-        return Guards(login=login, host=host, environment=tests, suspended=suspended)
+        return replace(guards, login=login, host=host)
 
     def plan(self, key: str) -> Plan | None:
-        """Return when a campaign's next test may go out, and keep what holds it back."""
-        self.holds.pop(key, None)
+        """Return when a campaign's next test may go out, and keep that for who shows it."""
+        self.planned.pop(key, None)
         entry = self.state.entries[key]
         if not entry.target.tests.enabled or self.state.status.breaker_open:
             return None
         tested = self.tested(key)
-        planned = plan(tested, self.guards(tested.config))
-        busy = self._busy(tested)
-        if planned is not None and busy is not None and planned.hold is None:
-            at = max(planned.at or 0.0, busy.until or 0.0)
-            planned = planned._replace(at=at, hold=busy)
-        if planned is not None and planned.hold is not None:
-            self.holds[key] = planned.hold
-            if planned.hold.reason is Reason.SUSPENDED:
-                # When that is over each waits for its own minute: see `decided`.
-                planned = planned._replace(at=None)
-        if key == self._probed and self._may_probe([key]) is not None:
-            planned = Plan(tested.now, Trigger.PROBE)
-        return planned
+        probed = key == self._probed and self._may_probe([key]) is not None
+        usual = plan(tested, self.guards(tested.config))
+        found = Plan(tested.now, Trigger.PROBE) if probed else usual
+        if found is None:
+            return None
+        busy = self._busy(tested) if found.hold is None else None
+        if busy is not None:
+            found = found._replace(at=max(found.at or 0.0, busy.until or 0.0), hold=busy)
+        if found.hold is not None and found.hold.reason is Reason.SUSPENDED:
+            # When that is over each waits for its own minute: see `decided`.
+            found = found._replace(at=None)
+        self.planned[key] = found
+        return found
 
     def _busy(self, tested: Tested) -> Hold | None:
         """Return what holds tests back while another one is under way."""
@@ -132,30 +121,26 @@ class Tester:
 
     def for_rules(self, key: str, seen: Observation) -> Testing:
         """Return where a campaign's tests stand, for the decision on what was just seen."""
-        entry = self.state.entries.get(key)
+        entry, on = self.state.entries.get(key), self.state.settings.tests_on
         if entry is None or not isinstance(seen, SftpConfig):
-            return Testing()
-        if not (self.state.settings.tests_on or entry.status.tests.attempts):
-            return Testing()
-        settings, guards, hold = entry.target.tests, self.guards(seen), self.holds.get(key)
-        now = self.state.now()
-        held = hold is not None and (hold.until is None or hold.until > now + HELD)
-        return Testing(
-            wanted=settings.covers(seen) and entry.target.muted_status is None,
-            held=hold.why if hold is not None and held else "",
-            same_login=self._book.campaigns_on(login_of(seen)) if guards.login.fails else 0,
-            since=guards.environment.on_since,
-            guards=guards,
-        )
+            return NO_TESTS
+        if not (on or entry.status.tests.attempts):
+            return NO_TESTS
+        guards, planned, held = self.guards(seen), self.planned.get(key), ""
+        if planned is not None and planned.hold is not None:
+            until = planned.hold.until
+            held = planned.hold.why if until is None or until > self.state.now() + HELD else ""
+        same_login = self._book.campaigns_on(login_of(seen)) if guards.login.fails else 0
+        return Testing(held=held, same_login=same_login, guards=guards)
 
     def decided(
         self, before: EnvironmentStatus, was: Entry, entry: Entry, guards: Guards | None
     ) -> None:
         """Take a decision on a campaign: what its record says of its login, and what changed."""
-        state, config = self.state, entry.status.last_known.config
-        now, changes = state.now(), entry.status.last_known.changes
-        if changes != was.status.last_known.changes:
-            note = outcomes.note_of_change(entry.status, changes[-1], entry.labels)
+        state, last_known = self.state, entry.status.last_known
+        now, config = state.now(), last_known.config
+        if last_known.changes != was.status.last_known.changes:
+            note = outcomes.note_of_change(entry.status, last_known.changes[-1], entry.labels)
             _log_note(note)
             state.save(Change(events=(note,)))
         if guards is not None and config is not None:
@@ -163,35 +148,31 @@ class Tester:
         if not state.settings.tests_on:
             return
         left = self._book.left.pop(state.settings.environment.base_url, None)
-        if left is not None and state.status.tests.suspended is None:
-            self.put_environment(replace(state.status.tests, suspended=left))
-        tests = state.status.tests
+        tests = replace(state.status.tests, suspended=state.status.tests.suspended or left)
         opened = (before.outage_at, before.rejected_at) if before.breaker_open else ()
         idle_since = min((at for at in opened if at is not None), default=now)
         every = state.settings.environment.resolved.tests.every
         if tests.suspended is not None and not tests.suspended.lasts(now):
-            self.put_environment(tests.resumed(now))
+            tests = tests.resumed(now)
         elif not state.status.breaker_open and now - idle_since >= every:
             # They could not run for so long: begin anew, each campaign at its own minute.
-            self.put_environment(replace(tests, on_since=now, round_over=False))
+            tests = replace(tests, on_since=now, round_over=False)
+        self.put_environment(tests)
 
-    def suspend(self, by: str) -> None:
-        """Have no test run any more, until `resume`; where tests are off there is none."""
-        if self.state.settings.tests_on:
-            suspended = Suspension("suspended by hand", self.state.now(), by=by)
-            self.put_environment(replace(self.state.status.tests, suspended=suspended))
-            log.warning("tests_suspended", environment=self.state.name, by=by)
-
-    def resume(self, by: str) -> None:
-        """End a suspension, whatever it was for; tests begin anew, each at its own minute."""
-        if self.state.status.tests.suspended is not None:
-            self.put_environment(self.state.status.tests.resumed(self.state.now()))
-            log.warning("tests_resumed", environment=self.state.name, by=by)
-
-    def known_guards(self) -> tuple[Mapping[str, Guard], Suspension | None]:
-        """Return all guards, and what suspends tests here, for a snapshot."""
-        base_url = self.state.settings.environment.base_url
-        return self._book.all(), self._book.suspended(base_url)
+    def switch(self, by: str, *, on: bool) -> None:
+        """End a suspension, whatever it was for, or have no test run any more until then."""
+        now, tests = self.state.now(), self.state.status.tests
+        if on and tests.suspended is not None:
+            after = tests.resumed(now)
+        elif not on and self.state.settings.tests_on:
+            after = replace(tests, suspended=Suspension("suspended by hand", now, by=by))
+        else:
+            return
+        self.put_environment(after)
+        for key in self.state.entries:
+            self.plan(key)  # so that who looks sees it at once
+        what = "tests_resumed" if on else "tests_suspended"
+        log.warning(what, environment=self.state.name, by=by)
 
     def begin(self, key: str) -> Step | None:
         """Take all that a test needs, if one is due now, and have it stored; None: none is."""
@@ -239,26 +220,24 @@ class Tester:
         self._put(step)
         return step
 
-    def end(self, attempt: Attempt, answer: TestAnswer) -> Step:
-        """Take what came of a test; where it was none, the step's campaign has no such attempt."""
+    def end(self, attempt: Attempt, answer: TestAnswer) -> None:
+        """Take what came of a test; one that was none is forgotten."""
         self.under_way, state = None, self.state
         now, entry = state.now(), state.entries.get(attempt.campaign_id)
-        guards = replace(
-            self.guards(None), login=self._book[attempt.login], host=self._book[attempt.server]
-        )
+        login, host = self._book[attempt.login], self._book[attempt.server]
+        guards = replace(self.guards(None), login=login, host=host)
         tests = entry.status.tests if entry else CampaignTests().begun(attempt)
         if tests.last is not None and tests.last.ended_at is None:
             attempt = tests.last  # its instants have gone along with a step of our clock
         ahead = clock.ahead(state.status, now)[0]
         step = outcomes.end(Step(attempt, tests, guards), answer, now, ahead)
-        notes = tuple[Event, ...]()
-        if step.attempt.ended_at is not None and state.settings.tests_on:
+        over = step.attempt.ended_at is not None
+        if over and state.settings.tests_on:
             self._count(step.attempt)
-        if step.attempt.ended_at is not None and entry is not None:
-            notes = (outcomes.note_of_test(step.attempt, entry.labels),)
-            _log_note(notes[0])
+        notes = (outcomes.note_of_test(step.attempt, entry.labels),) if over and entry else ()
+        for note in notes:
+            _log_note(note)
         self._put(step, notes)
-        return step
 
     def _put(self, step: Step, notes: tuple[Event, ...] = ()) -> None:
         """Put in force and store what a test changes."""

@@ -8,6 +8,7 @@ import pytest
 
 from monitor.adapters.metrics import Exposition, SelfMetrics
 from monitor.core.attempt import Attempt, Result, TestSettings, Trigger
+from monitor.core.connection_tests import Plan
 from monitor.core.guards import EnvironmentTests, Hold
 from monitor.core.guards import Reason as HeldBy
 from monitor.core.model import DAY, HOUR, CallTimes, Instant, Reason
@@ -40,7 +41,7 @@ def without_tests(snapshot: Snapshot) -> Snapshot:
             key: replace(entry, target=replace(entry.target, **plain))  # type: ignore[arg-type]
             for key, entry in one.campaigns.items()
         }
-        return replace(one, tests_on=False, holds={}, campaigns=campaigns)
+        return replace(one, tests_on=False, planned={}, campaigns=campaigns)
 
     return replace(snapshot, environments={k: off(one) for k, one in snapshot.environments.items()})
 
@@ -106,7 +107,8 @@ def test_what_is_held_back_is_counted_by_its_reason_and_every_reason_is_there() 
         "c-1": Hold(HeldBy.HOST, NOW + HOUR, "three failed logins"),
         "gone": Hold(HeldBy.LOGIN, None, "a campaign that has left"),
     }
-    page = scraped(entry_of(), tests_on=True, holds=holds)
+    plans = {key: Plan(hold.until, Trigger.SCHEDULE, hold) for key, hold in holds.items()}
+    page = scraped(entry_of(), tests_on=True, planned=plans)
     counts = {
         why: page.value("connection_tests_held_back", environment="production", reason=why.value)
         for why in HeldBy

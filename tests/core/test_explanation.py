@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from monitor.core.attempt import CampaignTests, Result, TestSettings, login_of
+from monitor.core.attempt import CampaignTests, Result, TestSettings, Trigger
+from monitor.core.connection_tests import Plan
 from monitor.core.explanation import Paragraph, explain
-from monitor.core.guards import Guard, Suspension
+from monitor.core.guards import Hold
+from monitor.core.guards import Reason as HeldBy
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, NoConfig, Observation, PollError, Reason
 from monitor.core.snapshot import Entry
 from support import boards
@@ -145,14 +147,14 @@ def test_where_tests_are_off_it_says_so_and_who_has_tested_last() -> None:
 
 def test_the_last_one_and_the_next_one_of_ours_with_their_reasons() -> None:
     entry = boards.tested(an_entry("c-1", (RECENTLY, a_config()), tests=ON), by="alice")
-    lines = lines_of(explained(entry, {"connection_tests.enabled": "sftp.yaml:3"}), "Tests")
+    known, planned = {"connection_tests.enabled": "sftp.yaml:3"}, Plan(NOW + HOUR, Trigger.RETRY)
+    lines = lines_of(explained(entry, known, planned={"c-1": planned}), "Tests")
     assert lines[:3] == (
         "on (sftp.yaml:3)",
         "settings: every 1 d (default)",
         "on record: passed 1 d ago (2027-01-14T08:00:00Z), by the monitor for alice (schedule)",
     )
-    assert lines[3].startswith("next: in ")
-    assert lines[3].endswith("(schedule)")
+    assert lines[3] == "next: in 1 h (2027-01-15T09:00:00Z) (retry)"
 
 
 def test_one_that_is_not_on_record_has_its_cause_as_a_quotation() -> None:
@@ -166,20 +168,26 @@ def test_one_that_is_not_on_record_has_its_cause_as_a_quotation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("hold", "told"),
     [
         (
-            {"suspended": Suspension("suspended by hand", NOW - HOUR)},
+            Hold(HeldBy.SUSPENDED, None, "suspended by hand"),
             "held back by suspended: suspended by hand; this ends it: `sftp-monitor tests resume`",
         ),
         (
-            {"guards": {login_of(a_config()): Guard(failures=(NOW - 2 * HOUR, NOW - HOUR))}},
-            "held back by login: the login has had 2 failed tests since 2027-01-15T06:00:00Z, and "
-            "none passed after them; this ends it: a passed test of any campaign on this login, "
-            "another host, user or auth type in the config, or `sftp-monitor test --unblock`",
+            Hold(HeldBy.LOGIN, None, "the login has had 2 failed tests"),
+            "held back by login: the login has had 2 failed tests; this ends it: a passed test of "
+            "any campaign on this login, another host, user or auth type in the config, or "
+            "`sftp-monitor test --unblock`",
+        ),
+        (
+            Hold(HeldBy.HOST, NOW + HOUR, "one test of this host in 3 min"),
+            "held back by host: one test of this host in 3 min; this ends it: by itself at "
+            "2027-01-15T09:00:00Z",
         ),
     ],
 )
-def test_what_holds_the_next_one_and_what_ends_that(fields: dict[str, Any], told: str) -> None:
+def test_what_holds_the_next_one_and_what_ends_that(hold: Hold, told: str) -> None:
     entry = an_entry("c-1", (RECENTLY, a_config()), tests=ON)
-    assert told in lines_of(explained(entry, **fields), "Tests")
+    planned = {"c-1": Plan(hold.until, Trigger.SCHEDULE, hold)}
+    assert told in lines_of(explained(entry, planned=planned), "Tests")

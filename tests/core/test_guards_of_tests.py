@@ -328,7 +328,7 @@ def test_nobody_is_probed_who_is_not_tested_and_none_while_all_is_well() -> None
     tests = everybody("0at 1bt 2ct")
     off = a_tested(a_config(host="a", is_enabled=False), key="c-a")
     unread = a_tested(a_config(host="b"), key="c-b", error=PollError(PollReason.TIMEOUT))
-    muted = a_tested(a_config(host="c"), key="c-c", muted=True)
+    muted = a_tested(a_config(host="c"), key="c-c", muted="paused")
     assert probe([(one, guards_on(NOW)) for one in (off, unread, muted)], tests) is None
     assert probe(campaigns("a"), EnvironmentTests()) is None
 

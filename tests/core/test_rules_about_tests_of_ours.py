@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from monitor.core.attempt import Attempt, TestSettings
+from monitor.core.guards import Guard, Guards
 from monitor.core.model import (
     DAY,
     HOUR,
@@ -20,7 +21,7 @@ from monitor.core.model import (
 from monitor.core.rule import EvaluationInput, Rule, Testing
 from monitor.core.rules import ChangedUntested, FailedTest, PathInaccessible, StaleTest
 from monitor.core.status import Alert, ConfigChange, values_of
-from support.attempts import TESTS_ON, a_tested, an_attempt
+from support.attempts import TESTS_ON, a_tested, an_attempt, guards_on
 from support.builders import NOW, a_config, a_target
 
 HEALTHY, UNHEALTHY, UNKNOWN = Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN
@@ -41,7 +42,7 @@ def finding(
     known = {"last_passed_at": PASSED_BEFORE, **known}
     status = a_tested(config, *attempts, **known).status
     inputs = EvaluationInput(config, status, a_target(tests=settings), NOW)
-    return rule.evaluate(replace(inputs, testing=testing or Testing(wanted=True)))
+    return rule.evaluate(replace(inputs, testing=testing or Testing()))
 
 
 def failed_at(at: Instant) -> SftpConfig:
@@ -149,7 +150,7 @@ def test_what_was_changed_before_a_failed_test_is_evidence(
 def test_a_pass_from_before_its_login_was_blocked_says_nothing_any_more(
     last_pass: Seconds, verdict: Verdict
 ) -> None:
-    blocked = Testing(wanted=True, blocked_since=NOW - HOUR)
+    blocked = Testing(guards=Guards(login=Guard(failures=(NOW - HOUR, NOW - MINUTE))))
     found = finding(FailedTest(), a_config(last_test_at=NOW + last_pass), testing=blocked)
     assert found.verdict is verdict
 
@@ -173,7 +174,7 @@ def test_where_tests_run_one_is_stale_after_three_times_every(
     settings: TestSettings, schedule: str, limit: Seconds
 ) -> None:
     config = a_config(last_test_at=NOW - limit, import_schedule=schedule)
-    on = Testing(since=NOW - 60 * DAY)
+    on = Testing(guards=guards_on(NOW - 60 * DAY))
     found = finding(StaleTest(), config, settings=settings, testing=on)
     assert (found.verdict, found.since) == (UNHEALTHY, NOW)
     younger = replace(config, last_test_at=NOW - limit + 1)
@@ -181,14 +182,14 @@ def test_where_tests_run_one_is_stale_after_three_times_every(
 
 
 def test_tests_that_were_just_switched_on_make_no_test_stale() -> None:
-    just_on = Testing(since=NOW - HOUR)
+    just_on = Testing(guards=guards_on(NOW - HOUR))
     old = a_config(last_test_at=NOW - 20 * DAY)
     found = finding(StaleTest(), old, testing=just_on)
     assert (found.verdict, found.recheck_at) == (HEALTHY, NOW - HOUR + 3 * DAY)
 
 
 def test_a_stale_test_says_why_none_runs() -> None:
-    held = Testing(wanted=True, held="one test of this host in 3 min", since=NOW - 60 * DAY)
+    held = Testing(held="one test of this host in 3 min", guards=guards_on(NOW - 60 * DAY))
     found = finding(StaleTest(), a_config(last_test_at=NOW - 4 * DAY), testing=held)
     assert found.summary.endswith("allowed 3 d; none runs: one test of this host in 3 min")
 
@@ -257,17 +258,18 @@ CHANGED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("testing", "verdict"),
+    ("settings", "held", "verdict"),
     [
-        (Testing(), UNHEALTHY),  # tests are off
-        (Testing(wanted=True), HEALTHY),  # one is about to run
-        (Testing(wanted=True, held="the login has had 2 failed tests"), UNHEALTHY),
+        (TestSettings(), "", UNHEALTHY),  # tests are off
+        (TESTS_ON, "", HEALTHY),  # one is about to run
+        (TESTS_ON, "the login has had 2 failed tests", UNHEALTHY),
     ],
 )
 def test_a_changed_config_that_the_monitor_does_not_test_is_told(
-    testing: Testing, verdict: Verdict
+    settings: TestSettings, held: str, verdict: Verdict
 ) -> None:
-    found = finding(ChangedUntested(), a_config(), testing=testing, **CHANGED)
+    testing = Testing(held=held)
+    found = finding(ChangedUntested(), a_config(), testing=testing, settings=settings, **CHANGED)
     assert found.verdict is verdict
 
 
@@ -276,5 +278,6 @@ def test_a_changed_config_that_the_monitor_does_not_test_is_told(
     [(HOUR, UNHEALTHY, None), (HOUR + 1, HEALTHY, NOW + 1), (0.0, UNHEALTHY, None)],
 )
 def test_it_has_its_grace(grace: Seconds, verdict: Verdict, recheck: Instant | None) -> None:
-    found = finding(ChangedUntested(grace=grace), a_config(), testing=Testing(), **CHANGED)
+    rule = ChangedUntested(grace=grace)
+    found = finding(rule, a_config(), settings=TestSettings(), **CHANGED)
     assert (found.verdict, found.recheck_at) == (verdict, recheck)

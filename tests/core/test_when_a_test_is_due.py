@@ -368,7 +368,7 @@ def test_while_an_import_runs_it_waits() -> None:
         a_tested(settings=TestSettings()),
         a_tested(a_config(is_enabled=False)),
         a_tested(a_config(import_schedule="manual")),
-        a_tested(muted=True),
+        a_tested(muted="paused"),
         a_tested(missing_since=NOW - HOUR),
         a_tested(error=PollError(Reason.TIMEOUT)),
     ],

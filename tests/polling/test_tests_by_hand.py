@@ -312,6 +312,23 @@ def test_suspending_by_hand_holds_every_test_until_it_is_resumed(world: World) -
     assert isinstance(sent, Attempt)
 
 
+def test_what_is_shown_of_the_next_test_is_right_at_once(world: World) -> None:
+    async def story(poller: Poller, daemon: Daemon) -> list[tuple[Reason | None, bool]]:
+        shown: list[tuple[Reason | None, bool]] = []
+        for on in (True, False, True):
+            daemon.report.manager.switch_tests(None, "anna", on=on)
+            plan = poller.snapshot().planned["c-1"]
+            shown.append((plan.hold and plan.hold.reason, plan.at is None))
+        api = world.api()
+        api.says.update(dict.fromkeys(["c-1", "c-2"], PollError(Failure.TIMEOUT)))
+        await virtual_seconds(HOUR)
+        assert poller.state.status.breaker_open
+        assert not poller.snapshot().planned
+        return shown
+
+    assert told(world, story) == [(None, False), (Reason.SUSPENDED, True), (None, False)]
+
+
 def test_a_suspension_by_hand_is_there_after_a_restart_and_never_alerts(world: World) -> None:
     async def suspend(_: Poller, daemon: Daemon) -> None:
         daemon.report.manager.switch_tests("production", "anna", on=False)

@@ -18,7 +18,7 @@ from monitor.core.connection_tests import Tested
 from monitor.core.guards import EnvironmentTests, Guards
 from monitor.core.model import Instant, PollError, Reason, SftpConfig
 from monitor.core.status import CampaignStatus, LastKnown
-from support.builders import NOW, a_config
+from support.builders import NOW, a_config, a_target
 
 TESTS_ON = TestSettings(enabled=True)
 
@@ -53,6 +53,7 @@ def a_tested(
     settings: TestSettings = TESTS_ON,
     failures: int | None = None,
     not_before: Instant = 0.0,
+    muted: str | None = None,
     **fields: Any,
 ) -> Tested:
     """Return a campaign with tests on, and these tests of ours; `fields` of `Tested`, or what is
@@ -81,7 +82,9 @@ def a_tested(
         tests=tests,
         error=fields.pop("error", None),
     )
-    return Tested(status=status, settings=settings, now=now, **fields)
+    key = status.campaign_id
+    target = a_target(campaign_id=key, tests=settings, muted_status=muted)
+    return Tested(status, target, now, **fields)
 
 
 def guards_on(since: Instant, **fields: Any) -> Guards:

@@ -14,6 +14,7 @@ from monitor.core.attempt import (
     login_of,
     server_of,
 )
+from monitor.core.connection_tests import Plan
 from monitor.core.environment import Call
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.guards import Hold
@@ -39,6 +40,8 @@ from support.environments import facts_of
 STALE_AFTER = 15 * MINUTE
 
 NO_LABELS = AlertLabels()
+
+BLOCKED = Hold(HeldBy.LOGIN, None, "the login has had 2 failed tests")
 
 AROUND_THE_CLOCK = CallTimes(windows=((0.0, DAY),))
 """Calls begin at every midnight, UTC."""
@@ -162,7 +165,7 @@ def a_rich_snapshot(*exported: str) -> Snapshot:
         *_unreadable(),
         labels=own,
         tests_on=True,
-        holds={"healthy": Hold(HeldBy.LOGIN, None, "the login has had 2 failed tests")},
+        planned={"healthy": Plan(None, Trigger.SCHEDULE, BLOCKED)},
     )
     staging_calls = (NOW - 400, NOW - 390, NOW - 380, NOW - 20)
     staging = an_environment(

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from monitor.core.attempt import TestAnswer, TestReport, TestSettings, Trigger
 from monitor.core.connection_tests import Plan, Tested, plan, probe
 from monitor.core.guards import EnvironmentTests, Guard, Guards
-from monitor.core.model import MINUTE, Instant, PollError, Reason, Seconds, SftpConfig
+from monitor.core.model import MINUTE, CallTimes, Instant, PollError, Reason, Seconds, SftpConfig
 from monitor.core.outcomes import Step, begin, end, recorded, switched_off
+from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus
 
 POLL_EVERY = 5 * MINUTE
@@ -164,14 +165,15 @@ class Monitor:
     def tested(self, key: str) -> Tested:
         """Return what a campaign's tests depend on."""
         campaign, ahead = self.world.campaigns[key], self.world.ahead
-        return Tested(
-            status=self.statuses[key],
-            settings=self.settings,
-            now=self.world.now,
-            zone=campaign.zone,
-            muted=campaign.muted,
-            ahead=ahead if abs(ahead) >= 60 else 0.0,
+        target = Target(
+            environment=campaign.environment,
+            campaign_id=key,
+            muted_status="paused" if campaign.muted else None,
+            tests=self.settings,
+            calls=CallTimes(zone=campaign.zone),
         )
+        ahead = ahead if abs(ahead) >= 60 else 0.0
+        return Tested(self.statuses[key], target, self.world.now, ahead)
 
     def guards_of(self, key: str) -> Guards:
         """Return all that may hold a campaign's test back."""

@@ -7,8 +7,7 @@ A rule's fields are its settings; docs/architecture.md says how to add one.
 from monitor.core.rule import RULES, campaign_rule
 from monitor.core.rules.setting_up import Disabled, Missing, NeverTested
 from monitor.core.rules.last_test import FailedTest, FutureTest, LastTestRule, StaleTest
-from monitor.core.rules.unreadable import Unreadable
-from monitor.core.rules.connection import ChangedUntested, PathInaccessible
+from monitor.core.rules.connection import ChangedUntested, PathInaccessible, Unreadable
 
 __all__ = [
     "RULES", "ChangedUntested", "Disabled", "FailedTest", "FutureTest", "LastTestRule", "Missing",

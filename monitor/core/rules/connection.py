@@ -1,18 +1,64 @@
-"""What connection tests of ours, and changes of the config, say beside the record."""
+"""What the record does not say: it cannot be read, our tests of the paths, what was changed."""
 
-from monitor.core.model import HOUR, Finding, Seconds, Severity, SftpConfig, setting
+from monitor.core.model import (
+    HOUR,
+    MINUTE,
+    Finding,
+    PollError,
+    Seconds,
+    Severity,
+    SftpConfig,
+    setting,
+)
 from monitor.core.rule import (
     NOT_OURS,
     ConfigRule,
     EvaluationInput,
+    Rule,
     by_deadline,
     campaign_rule,
     healthy,
     unhealthy,
     unknown,
+    unread,
 )
-from monitor.core.status import CONNECTION, Alert, values_of
-from monitor.core.text import rfc3339, span
+from monitor.core.status import Alert, changes_of, values_of
+from monitor.core.text import arrow, rfc3339, span
+
+
+@campaign_rule
+class Unreadable(Rule, alertname="SftpConfigUnreadable"):
+    """The config could not be read for `after` or longer: nothing is known about it any more."""
+
+    FAILURES = 3
+    name = "unreadable"
+    meaning = "the SFTP config cannot be read, so nothing is known about it"
+    next_step = (
+        "Look at the reason: forbidden is a matter of the token's rights, the others of the API; "
+        "open the campaign's SFTP page to verify."
+    )
+
+    after: Seconds = setting(15 * MINUTE, "how long polls must have failed")
+
+    def evaluate(self, inputs: EvaluationInput) -> Finding:
+        """Return unhealthy at a failed poll: 3 in a row, the first of them `after` ago."""
+        error, failures = inputs.observation, inputs.status.failures
+        if not isinstance(error, PollError):
+            return healthy("the SFTP config can be read")
+        if failures is None:
+            return unread(error)
+        first = rfc3339(failures.first_at)
+        evidence = {
+            "reason": error.reason.value,
+            "detail": error.detail,
+            "failures": str(failures.count),
+            "first_failure_at": first,
+        }
+        summary = f"{failures.count} polls in a row failed since {first}: {error.reason}"
+        lasted = inputs.now - inputs.dated(failures.first_at)
+        if failures.count < self.FAILURES or lasted < self.after:
+            return unknown(summary, evidence)
+        return unhealthy(summary, evidence, since=failures.first_at)
 
 
 @campaign_rule
@@ -69,13 +115,10 @@ class ChangedUntested(ConfigRule, alertname="SftpChangedUntested"):
         last_known = inputs.last_known
         if last_known.untested_since is None:
             return healthy("the connection has not changed since its last passed test")
-        pairs = zip(last_known.passed_for, values_of(config), strict=True)
-        changes = {
-            name: f"{was or 'nothing'} → {by_now or 'nothing'}"
-            for name, (was, by_now) in zip(CONNECTION, pairs, strict=True)
-            if was != by_now
-        }
-        if inputs.testing.wanted and not inputs.testing.held:
+        differ = changes_of(last_known.passed_for, values_of(config))
+        changes = {name: arrow(pair) for name, pair in differ.items()}
+        on = inputs.target.muted_status is None and inputs.target.tests.covers(config)
+        if on and not inputs.testing.held:
             return healthy("the connection has changed, and is about to be tested", changes)
         since = inputs.dated(last_known.untested_since)
         words = ", ".join(name.replace("_", " ") for name in changes)

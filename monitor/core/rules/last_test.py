@@ -71,7 +71,8 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
         evidence, when = evidence_of_test(config), _when(tested_at, inputs.now)
         tests, testing = inputs.status.tests, inputs.testing
         if config.last_test_success:
-            blocked = testing.blocked_since
+            guards, settings = testing.guards, inputs.target.tests
+            blocked = None if guards is None else guards.blocked_since(settings)
             if blocked is not None and tested_at < inputs.dated(blocked):
                 why = f"last test passed {when}, but tests of its login fail since"
                 return unknown(f"{why} {rfc3339(blocked)}", evidence)
@@ -88,9 +89,9 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
         after, passed_at = inputs.target.tests.confirm_after, inputs.last_known.last_passed_at
         if not tests.confirmed(ours, passed_at, after):
             return unknown(f"a test failed {when}, to be confirmed by another: {said}", evidence)
-        since, step = tests.failing_since(passed_at) or tested_at, NEXT_STEPS[kind_of(ours.cause)]
+        row, step = tests.failed_since(passed_at) or [ours], NEXT_STEPS[kind_of(ours.cause)]
         summary = f"last test failed {when}: {said}"
-        return unhealthy(summary, evidence, since=since, next_step=step)
+        return unhealthy(summary, evidence, since=row[0].tested_at, next_step=step)
 
 
 @campaign_rule
@@ -109,8 +110,10 @@ class StaleTest(LastTestRule, alertname="SftpTestStale"):
         self, config: SftpConfig, tested_at: Instant, inputs: EvaluationInput
     ) -> Finding:
         """Return unhealthy from `last_test_at` plus the age allowed on."""
-        stale_at = self.stale_at(config, tested_at, inputs.target.tests, inputs.testing.since)
-        held, allowed = inputs.testing.held, stale_at - tested_at
+        guards, held = inputs.testing.guards, inputs.testing.held
+        since = None if guards is None else guards.environment.on_since
+        stale_at = self.stale_at(config, tested_at, inputs.target.tests, since)
+        allowed = stale_at - tested_at
         evidence = {**evidence_of_test(config), "max_age": span(allowed)}
         why = f"; none runs: {held}" if held else ""
         summary = f"last test {_when(tested_at, inputs.now)}, allowed {span(allowed)}{why}"

@@ -15,10 +15,12 @@ from monitor.core.attempt import (
     login_of,
     server_of,
 )
-from monitor.core.guards import EnvironmentTests, Guard, Suspension
+from monitor.core.connection_tests import Tested, plan
+from monitor.core.guards import Guard, Guards, Suspension
 from monitor.core.model import DAY, HOUR, MINUTE, CallTimes
-from monitor.core.snapshot import Entry, EnvironmentSnapshot
+from monitor.core.snapshot import Entry
 from monitor.core.text import rfc3339
+from support.attempts import guards_on
 from support.boards import a_snapshot, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.web import serving
@@ -50,8 +52,10 @@ def campaign_with(*attempts: Attempt, settings: TestSettings = ON, **target: Any
     return replace(entry, target=aim, status=replace(entry.status, tests=tests))
 
 
-async def campaign_of(entry: Entry, **environment: Any) -> Mapping[str, Any]:
-    snapshot = a_snapshot(an_environment(entry, **environment))
+async def campaign_of(entry: Entry, guards: Guards | None = None) -> Mapping[str, Any]:
+    due = plan(Tested(entry.status, entry.target, NOW), guards or Guards())
+    planned = {} if due is None else {"c-1": due}
+    snapshot = a_snapshot(an_environment(entry, planned=planned))
     async with serving(snapshot=lambda: snapshot) as client:
         (campaign,) = (await client.get("/api/v1/campaigns")).json()["campaigns"]
         single = (await client.get("/api/v1/campaigns/production/c-1")).json()
@@ -84,9 +88,7 @@ async def test_a_test_of_somebody_else_is_not_ours() -> None:
 async def test_the_next_one_is_shown_with_why() -> None:
     failed = attempt(result=Result.FAILED, cause="Authentication failed", tested_at=NOW)
     entry = campaign_with(replace(failed, at=NOW - MINUTE))
-    status = EnvironmentSnapshot(status=an_environment().status, now=NOW).status
-    on = replace(status, tests=EnvironmentTests(on_since=NOW - DAY))
-    tests = (await campaign_of(entry, status=on))["tests"]
+    tests = (await campaign_of(entry, guards_on(NOW - DAY)))["tests"]
     assert tests["last"]["cause"] == "Authentication failed"
     assert tests["next_trigger"] == "retry"
     assert tests["next_at"] == rfc3339(NOW - MINUTE + 30 * MINUTE, milliseconds=True)
@@ -95,8 +97,8 @@ async def test_the_next_one_is_shown_with_why() -> None:
 
 async def test_what_holds_it_is_shown_with_what_ends_it() -> None:
     failures = (NOW - 2 * HOUR, NOW - HOUR)
-    guards = {login_of(CONFIG): Guard(failures=failures)}
-    tests = (await campaign_of(campaign_with(), guards=guards))["tests"]
+    guards = Guards(login=Guard(failures=failures))
+    tests = (await campaign_of(campaign_with(), guards))["tests"]
     assert (tests["held"]["reason"], tests["held"]["until"], tests["next_at"]) == (
         "login",
         None,
@@ -107,8 +109,8 @@ async def test_what_holds_it_is_shown_with_what_ends_it() -> None:
 
 
 async def test_a_guard_that_ends_by_itself_says_when() -> None:
-    guards = {server_of(CONFIG): Guard(failures=(NOW + 90 * DAY - 6 * HOUR,) * 3)}
-    held = (await campaign_of(campaign_with(), guards=guards))["tests"]["held"]
+    guards = Guards(host=Guard(failures=(NOW + 90 * DAY - 6 * HOUR,) * 3))
+    held = (await campaign_of(campaign_with(), guards))["tests"]["held"]
     assert (held["reason"], held["ends"]) == (
         "host",
         f"by itself at {rfc3339(NOW + 90 * DAY)}",
