@@ -28,6 +28,7 @@ from monitor.jobs import Jobs
 from monitor.notifier import SinkWorker
 from monitor.polling import STEP, Clock, Connect, PollerManager
 from monitor.reporting import Report
+from monitor.tls import missing_roots
 
 DRAIN: Seconds = 3.0  # how long a stop waits for deliveries; what is left waits in the database
 TICK: Seconds = 1.0  # how often the loop's lag is measured, clocks compared, the watchdog fed
@@ -108,6 +109,8 @@ class Daemon:
             await self._closing.aclose()
             raise
         environments = len(self._manager.pollers)
+        for problem in missing_roots():
+            log.warning("certificate_authorities", problem=problem)
         log.info("started", version=__version__, url=self.url, environments=environments)
         # Not as late as /-/ready: an API that is down must not keep the service from starting.
         self._report_ready()

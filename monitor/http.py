@@ -2,30 +2,38 @@
 
 httpx's own pool costs three to ten times the CPU and leaks slots when a call is cancelled; its
 client parses redirects and keeps cookies. One call of `HttpClient.exchange` is one request on the
-wire, or none, and nothing of the environment changes it. No cookies, no redirects, no proxies, no
-netrc, no decompression, no second attempt.
+wire, or none, and nothing of the environment changes it. No cookies, no redirects, no netrc, no
+decompression, no second attempt, no proxy but the one that is given.
 """
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import httpx
+import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from httpx_aiohttp import AiohttpTransport
 
-from monitor.core.model import PollError, Reason, Seconds
+from monitor.core.model import MINUTE, PollError, Reason, Seconds
 from monitor.core.outcomes import NOT_SENT
 from monitor.tls import client_context
+
+log = structlog.get_logger()
+
+LIVES: Seconds = 5 * MINUTE
+"""The age at which connections are replaced: a host that moved is followed while the old one still
+answers, and what `ca_file` and a proxy's password are by then is used."""
 
 # What each type means, in words of ours where its own say too much or too little. httpx's classes
 # do not say: through httpx-aiohttp 0.2 a reset, a refused and a dropped connection are all a
@@ -34,6 +42,7 @@ from monitor.tls import client_context
 _KNOWN: dict[type[BaseException], tuple[Reason, str]] = {
     aiohttp.ClientConnectorDNSError: (Reason.DNS_ERROR, ""),
     ssl.SSLError: (Reason.TLS_ERROR, ""),
+    aiohttp.ClientHttpProxyError: (Reason.CONNECT_ERROR, ""),
     aiohttp.ClientConnectorError: (Reason.CONNECT_ERROR, ""),
     httpx.UnsupportedProtocol: (Reason.CONNECT_ERROR, "no address that can be connected to"),
     httpx.InvalidURL: (Reason.CONNECT_ERROR, "no address that can be connected to"),
@@ -67,17 +76,20 @@ class Received:
 class HttpClient:
     """Sends requests over connections that it keeps. Close it with `aclose`.
 
-    `ca_file` and ValueError are as for `client_context`; `lookup` resolves host names.
+    `ca_file` and ValueError are as for `client_context`, `lookup` resolves host names, `proxy`
+    returns the way out or raises ValueError; `elapsed` measures how long a connection lives.
     """
 
     ca_file: Path | None = None
     lookup: Lookup = socket.getaddrinfo
+    proxy: Callable[[], httpx.Proxy | None] = lambda: None
+    elapsed: Callable[[], Seconds] = float
 
     def __post_init__(self) -> None:
         """Open no connection yet."""
-        self._tls = client_context(self.ca_file)
         self._resolver = _Resolver(self.lookup)
-        self._transport = AiohttpTransport(verify=self._tls, client=self._open_session)
+        self._calls = Counter[AiohttpTransport]()  # those under way
+        self._renew()
 
     async def exchange(
         self,
@@ -97,25 +109,70 @@ class HttpClient:
         """
         status, answered = 0, httpx.Headers()
         try:
-            sending = self._transport.handle_async_request(_request(method, url, **parts))
-            async with asyncio.timeout(within), aclosing(await sending) as response:
+            request = _request(method, url, **parts)
+            async with (
+                self._connections() as young,
+                asyncio.timeout(within),
+                aclosing(await young.handle_async_request(request)) as response,
+            ):
                 status, answered = response.status_code, response.headers
                 # What is left unread closes the connection.
                 body = await _read(response, most, whole=whole)
         except TimeoutError:
             body = PollError(Reason.TIMEOUT, f"no complete answer within {within:g} s")
         except _FAILURES as error:
-            body = _classify(error)
+            body = self._failed(_classify(error))
         return Received(status, answered, body)
 
     async def aclose(self) -> None:
         """Close all connections; calls under way fail."""
-        await self._transport.aclose()
+        for transport in {self._transport, *self._calls}:
+            await transport.aclose()
         await self._resolver.close()
 
-    def _open_session(self) -> aiohttp.ClientSession:
+    def _renew(self) -> None:
+        self._until = self.elapsed() + LIVES
+        tls, proxy = client_context(self.ca_file), self.proxy()
+        opens = partial(self._open_session, tls)
+        self._transport = AiohttpTransport(verify=tls, proxy=proxy, client=opens)
+
+    @asynccontextmanager
+    async def _connections(self) -> AsyncIterator[AiohttpTransport]:
+        """Give young ones; older ones are closed when no call is under way on them."""
+        before = self._transport
+        if self.elapsed() >= self._until:
+            try:
+                self._renew()
+            except ValueError as error:
+                # Half a file, or none for a moment: what was read before may still do.
+                log.warning("connection_settings_unreadable", problem=str(error))
+            await self._close_idle(before)
+        used = self._transport
+        self._calls[used] += 1
+        try:
+            yield used
+        finally:
+            self._calls[used] -= 1
+            await self._close_idle(used)
+
+    async def _close_idle(self, used: AiohttpTransport) -> None:
+        if used is not self._transport and not self._calls[used]:
+            del self._calls[used]
+            await used.aclose()
+
+    def _failed(self, error: PollError) -> PollError:
+        # Nobody but the proxy is looked up and connected to; it looks up the others.
+        at_proxy = self._transport.proxy and error.reason in {
+            Reason.CONNECT_ERROR,
+            Reason.DNS_ERROR,
+        }
+        if at_proxy or error.reason is Reason.TLS_ERROR:
+            self._until = self.elapsed()  # an authority or a password may have been replaced
+        return replace(error, detail=f"at the proxy: {error.detail}") if at_proxy else error
+
+    def _open_session(self, tls: ssl.SSLContext) -> aiohttp.ClientSession:
         # No limit here: a client has turns of its own; waiting in a pool would cost the deadline.
-        connector = aiohttp.TCPConnector(ssl=self._tls, resolver=self._resolver, limit=0)
+        connector = aiohttp.TCPConnector(ssl=tls, resolver=self._resolver, limit=0)
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         # aiohttp repeats a GET when a kept-alive connection dropped: a call no budget knows of.
         session._retry_connection = False
@@ -125,10 +182,11 @@ class HttpClient:
 async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
     """Return the status and the body of one request, over a connection of its own.
 
-    `how` is as for `exchange`. Raises OSError where no answer came whole; it names no URL, and is a
-    ConnectionError where nothing was sent.
+    `how` is as for `exchange`; `proxy` may be there, too. Raises OSError where no answer came
+    whole; it names no URL, and is a ConnectionError where nothing was sent.
     """
-    async with aclosing(HttpClient()) as client:
+    proxy = how.pop("proxy", None)
+    async with aclosing(HttpClient(proxy=lambda: proxy)) as client:
         answer = await client.exchange(method, url, **how)
     if isinstance(answer.body, PollError):
         raise (ConnectionError if answer.body.reason in NOT_SENT else OSError)(answer.body.detail)
@@ -181,6 +239,8 @@ def _words(cause: BaseException) -> str:
             return words
         case ssl.SSLError():
             return (getattr(cause, "reason", None) or "TLS failed").lower().replace("_", " ")
+        case aiohttp.ClientHttpProxyError(status=int(status)):
+            return f"it answered {status}"
         case HttpProcessingError():
             # aiohttp quotes what it could not read after a colon; that may be a secret.
             return cause.message.partition(":")[0]

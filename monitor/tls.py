@@ -1,6 +1,8 @@
 """Whom we trust by TLS; `config check` makes the daemon's own contexts: what it accepts works."""
 
+import os
 import ssl
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,7 +12,20 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
 
     Raises ValueError as `trust` does.
     """
-    return _client(None if ca_file is None else _authorities(ca_file))
+    return _client(None, *_stamps()) if ca_file is None else _client(_authorities(ca_file))
+
+
+def missing_roots() -> Iterator[str]:
+    """Yield what is wrong with the roots of the system, for whoever set it up."""
+    if file := os.environ.get("SSL_CERT_FILE"):
+        try:
+            _authorities(Path(file))
+        except ValueError as error:
+            yield f"SSL_CERT_FILE: {error}"
+    folder = ssl.get_default_verify_paths().capath
+    # Those of a folder are looked up by their hash, when one is needed.
+    if not (client_context().get_ca_certs() or (folder and any(Path(folder).glob("*.[0-9]")))):
+        yield "no certificate authority on this system: set ca_file, SSL_CERT_FILE or SSL_CERT_DIR"
 
 
 def trust(context: ssl.SSLContext, ca_file: Path) -> None:
@@ -23,7 +38,7 @@ def trust(context: ssl.SSLContext, ca_file: Path) -> None:
 
 # One for all that trust the same: each costs 35 ms.
 @lru_cache
-def _client(authorities: str | None) -> ssl.SSLContext:
+def _client(authorities: str | None, *_: object) -> ssl.SSLContext:
     # Not `create_default_context`: that writes the keys of every connection to SSLKEYLOGFILE.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -32,6 +47,12 @@ def _client(authorities: str | None) -> ssl.SSLContext:
     else:
         context.load_verify_locations(cadata=authorities)
     return context
+
+
+def _stamps() -> list[tuple[str, int]]:
+    """Return what changes when the system's roots do: their bundle may be replaced as well."""
+    paths = ssl.get_default_verify_paths()
+    return [(path, Path(path).stat().st_mtime_ns) for path in (paths.cafile, paths.capath) if path]
 
 
 def _authorities(ca_file: Path) -> str:

@@ -704,3 +704,19 @@ def test_a_reload_with_a_shorter_timeout_cuts_no_poll_that_is_under_way(world: W
         return seen
 
     assert run(story()) == [False, True, True]
+
+
+def test_roots_that_are_not_there_are_told_at_the_start(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+
+    async def story() -> None:
+        world.configure()
+        async with world.daemon():
+            pass
+
+    with capture_logs() as logged:
+        run(story())
+    (told,) = [line for line in logged if line["event"] == "certificate_authorities"]
+    assert told["problem"] == "SSL_CERT_FILE: /nowhere is not a file"

@@ -185,6 +185,7 @@ def write_web_config(folder: Path, authority: trustme.CA) -> None:
     """Write a web config file with a certificate of this authority and one user."""
     leaf = authority.issue_cert(HOST)
     leaf.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
+    (folder / "server.key").touch(mode=0o600)
     leaf.private_key_pem.write_to_path(str(folder / "server.key"))
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
     (folder / "web.yml").write_text(

@@ -25,6 +25,7 @@ from monitor.config.secrets import SecretError, TokenSource
 from monitor.config.types import LogFormat, LogLevel
 from monitor.config.web_config import Access, exposure, read_access, safe_access
 from monitor.config.yaml import parse, read_bytes
+from monitor.tls import missing_roots
 
 __all__ = [
     "Access", "AlertsConfig", "Config", "ConfigError", "DiscoveryConfig", "EnvironmentConfig",
@@ -72,7 +73,7 @@ def load_config(
 
 def notes(config: Config) -> list[str]:
     """Return what is right in a config and may still not be what was meant, by the key."""
-    found = []
+    found = [f"note: {problem}" for problem in missing_roots()]
     for index, environment in enumerate(config.environments):
         discovery, overrides = environment.discovery, environment.overrides
         expressions = {
@@ -125,6 +126,26 @@ def _text(value: Any, document: Document) -> str:
         return ""
 
 
+def _texts(value: Any, place: Place, document: Document) -> Iterator[tuple[Place, str]]:
+    """Yield all text of the file as it is used, but for what may be secret."""
+    if isinstance(value, str) and (place[:1], place[2:]) != (("environments",), ("token",)):
+        yield place, _text(value, document)
+    items = value.items() if isinstance(value, dict) else enumerate(value or ())
+    for key, inner in () if isinstance(value, str) else items:
+        yield from _texts(inner, (*place, key), document)
+
+
+def _check_secrets(document: Document) -> None:
+    """Report where a secret of this config would be shown: in a label, a name, a URL, a path."""
+    texts = list(_texts(document.value, (), document))
+    whole = "\0".join(text for _, text in texts)
+    # A shorter one is a word that may well be in others.
+    shown = [one for one in document.secrets if len(one) >= 8 and one in whole]
+    for place, text in texts:
+        if any(one in text for one in shown):
+            document.report(place, "holds a secret of this config, and others see what is here")
+
+
 def _check_doubles(
     document: Document, place: Place, key: str, items: Any, *, numbered: bool = False
 ) -> None:
@@ -170,6 +191,7 @@ def _check_config(document: Document, config: Config, path: Path) -> None:
         _check_state(document, config, path, *access.files)
     except ConfigError as error:
         document.problems += error.problems
+    _check_secrets(document)
     owners: dict[str, int] = {}
     for index, environment in enumerate(config.environments):
         # Two budgets would spend a limit twice.

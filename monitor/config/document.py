@@ -87,6 +87,7 @@ class Document:
     value: Any = None
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    secrets: set[str] = field(default_factory=set, repr=False)
     flags: dict[Place, str] = field(default_factory=dict)  # where a flag stands instead of the file
 
     @property

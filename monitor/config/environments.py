@@ -101,6 +101,8 @@ class Environment(Section):
     ca_file: t.AuthorityFile | None = key(
         None, "certificate authority of the API, instead of the system's"
     )
+    proxy_url: t.ProxyUrl = key("", "proxy to the API; never taken from the process' environment")
+    proxy_credentials_file: t.Credentials | None = key(None, "file with the proxy's user:password")
     requests_per_minute: t.Count = key(100, "the plan's limit, for all that uses the token")
     budget_share: t.Share = key(0.5, "the part of it that the monitor may use")
     labels: t.Labels = key({}, "labels on the alerts of its campaigns, and on its own")
@@ -111,6 +113,13 @@ class Environment(Section):
     overrides: t.Items[Override] = key(
         [], "labels and rules for the campaigns that match, in order, later wins"
     )
+
+    def _conflicts(self) -> Iterator[Conflict]:
+        if self.proxy_credentials_file and not self.proxy_url:
+            yield ("proxy_credentials_file",), "expected proxy_url as well"
+        # Without TLS the proxy would read the token.
+        if self.proxy_url and not self.base_url.startswith("https:"):
+            yield ("proxy_url",), "expected an https base_url, or no proxy"
 
     _resolved: Resolved = PrivateAttr(default_factory=Resolved)
 

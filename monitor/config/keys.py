@@ -18,8 +18,16 @@ Conflict = tuple[Place, str]
 _REFERENCES = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 
 
+class Expanded(str):
+    """Text with what `${VAR}` stood for in it: used like any other, shown as it is `written`."""
+
+    written: str
+
+
 def literal(value: object) -> object:
     """Return a value as the file has to have it, so that nothing in it is expanded."""
+    if isinstance(value, Expanded):
+        return value.written
     return value if isinstance(value, bool | int | float) else str(value).replace("${", "$${")
 
 
@@ -72,6 +80,9 @@ class Key:
                 text = expand(text, document.environ if document else {})
             try:
                 if re.fullmatch(self.pattern, text) and self.fits(meaning := self.parse(text)):
+                    if self.expands and type(meaning) is str and "${" in str(value):
+                        meaning = Expanded(meaning)
+                        meaning.written = str(value)
                     return meaning
             except ValueError as error:
                 why = str(error)

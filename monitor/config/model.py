@@ -119,6 +119,12 @@ class Webhook(Section):
         ..., "where events are posted; only its host is ever shown", repr=False
     )
     secret_file: t.SecretFile = key(..., "file with the secret that signs, and no more")
+    proxy_url: t.ProxyUrl = key("", "proxy to the receiver, as in environments")
+    proxy_credentials_file: t.Credentials | None = key(None, "file with the proxy's user:password")
+
+    def _conflicts(self) -> Iterator[Conflict]:
+        if self.proxy_credentials_file and not self.proxy_url:
+            yield ("proxy_credentials_file",), "expected proxy_url as well"
 
 
 class Apprise(Section):

@@ -3,9 +3,12 @@
 import os
 import re
 import stat
+from base64 import b64encode
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 from pydantic import SecretStr
 
 # No token is so long, but many a file given by mistake is.
@@ -13,8 +16,22 @@ MAX_TOKEN_BYTES = 4096
 # What goes into an HTTP header: a line end within it would start another header.
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
 _STRANGE = "has blanks, control or non-ASCII characters: no token has"
+# What is found where a token should be: whole text, to what is said of it.
+_MISTAKES = {
+    rb"(['\"]).*\1": "is in quotes: write it without them",
+    rb"(?i)(export\s+)?\w*(token|key|secret|password|url)\w*=.+": "is KEY=value: the value will do",
+    rb"(?i)bearer\s.*": "starts with Bearer: write the token alone",
+    rb"\{\s*['\"].*\}": "is JSON: write the token alone",
+    rb"(?i).*(\$\{|\{\{).*|<.*>|(change|replace)[-_]?me|your[-_].*": "is a placeholder: fill it in",
+    rb"(vault|op|arn|ssm|env|file|sops|ref\+\w+):.*/.*": "is a reference that nobody resolved",
+}
 _BOM = b"\xef\xbb\xbf"
-# A line of /proc/self/mountinfo: its device, whether it is `ro`, and after a dash its type.
+_OTHERS = {
+    stat.S_IROTH: "read by others: chmod o= it, and replace the secret",
+    stat.S_IWOTH: "changed by others: chmod o-w it, and see to what is in it",
+}
+_MOUNTS = Path("/proc/self/mountinfo")
+# A line of it: its device, whether it is `ro`, and after a dash its type.
 _MOUNT = re.compile(r"^\d+ \d+ (\d+:\d+) \S+ \S+ (ro|rw)\b.* - (\S+) ", re.MULTILINE)
 
 
@@ -31,14 +48,13 @@ class SecretError(ValueError):
 class TokenSource:
     """Where an environment's token comes from: a file, or an environment variable's `value`.
 
-    Only files in memory that `mounts` (the table of mounted file systems) says are read-only may
-    be readable by others: nobody can change that.
+    `mounts` is the table of mounted file systems.
     """
 
     file: Path | None = None
     variable: str | None = None
     value: SecretStr | None = field(default=None, repr=False)
-    mounts: Path = field(default=Path("/proc/self/mountinfo"), repr=False)
+    mounts: Path = field(default=_MOUNTS, repr=False)
 
     def read(self) -> str:
         """Return the token as it is now, without its line end; SecretError says why not."""
@@ -54,6 +70,7 @@ class TokenSource:
             (not token, "is empty"),
             (token.startswith(_BOM), "starts with a byte order mark: save it without one"),
             (b"\n" in token or b"\r" in token, "has more than one line"),
+            *((re.fullmatch(mistake, token), why) for mistake, why in _MISTAKES.items()),
             (not _TOKEN.fullmatch(token), _STRANGE),
         ):
             if is_wrong:
@@ -70,20 +87,37 @@ class TokenSource:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise SecretError(f"{path} is not a regular file")
-                if status.st_mode & stat.S_IROTH and not self._cannot_be_hidden(status):
-                    why = f"{path} can be read by others: chmod o= it, and replace the token"
-                    raise SecretError(why, exposed=True)
+                not_open(path, stat.S_IRWXO, status, self.mounts)
                 return os.read(descriptor, MAX_TOKEN_BYTES + 1)
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise SecretError(f"{path} cannot be read: {error.strerror}") from None
 
-    def _cannot_be_hidden(self, status: os.stat_result) -> bool:
-        try:
-            return is_read_only_memory(status.st_dev, self.mounts.read_text(errors="replace"))
-        except OSError:
-            return False
+
+def not_open(
+    path: Path, others: int, status: os.stat_result | None = None, mounts: Path = _MOUNTS
+) -> Path:
+    """Return the path of a file; SecretError where others may do with it one of these bits.
+
+    They may where nobody can change it: in memory that `mounts` says is read-only.
+    """
+    status = status or path.stat()
+    found = [what for bit, what in _OTHERS.items() if status.st_mode & others & bit]
+    with suppress(OSError):
+        if found and is_read_only_memory(status.st_dev, mounts.read_text(errors="replace")):
+            return path
+    if found:
+        raise SecretError(f"{path} can be {found[0]}", exposed=True)
+    return path
+
+
+def proxy_of(url: str, credentials: TokenSource | None) -> httpx.Proxy | None:
+    """Return a proxy with its user and password as they are now; SecretError says why not."""
+    user = b64encode(credentials.read().encode()).decode() if credentials else ""
+    # aiohttp makes Proxy-Authorization of it, for the proxy alone.
+    headers = {"Authorization": f"Basic {user}"} if user else {}
+    return httpx.Proxy(url, headers=headers) if url else None
 
 
 def is_read_only_memory(device: int, mounts: str) -> bool:

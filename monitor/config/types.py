@@ -2,6 +2,7 @@
 
 import math
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,8 @@ from pydantic import (
 
 from monitor.config import formats as f
 from monitor.config.document import Document
-from monitor.config.keys import Key, expand, literal
-from monitor.config.secrets import TokenSource
+from monitor.config.keys import Key, literal
+from monitor.config.secrets import TokenSource, not_open
 from monitor.core.attempt import Window
 from monitor.core.model import Seconds, Severity
 from monitor.core.text import CAMPAIGN_ID
@@ -73,7 +74,7 @@ def _present(path: Path) -> Path:
 
 def _authority(path: Path) -> Path:
     client_context(path)
-    return path
+    return not_open(path, stat.S_IWOTH)  # else others say who is trusted
 
 
 def _new(path: Path) -> Path:
@@ -89,13 +90,23 @@ def _database(value: object, info: "ValidationInfo[Document]") -> object:
 
 
 def _secret_variable(written: str, info: "ValidationInfo[Document]") -> TokenSource:
-    value, name = expand(written, info.context.environ), written[2:-1]
+    name = written[2:-1]
+    if (value := info.context.environ.get(name)) is None:
+        raise ValueError(f"the environment variable {name} is not set")
     return TokenSource(variable=name, value=SecretStr(value))
 
 
-def _usable(source: TokenSource) -> TokenSource:
+def _usable(source: TokenSource, info: "ValidationInfo[Document]") -> TokenSource:
     # Read once, so that a wrong one is reported here and not by the first poll.
-    source.read()
+    info.context.secrets.add(source.read())
+    return source
+
+
+def _has_user(source: TokenSource, info: "ValidationInfo[Document]") -> TokenSource:
+    user, _, password = source.read().partition(":")
+    if not user or not password:
+        raise ValueError(f"{source.file} is not user:password")
+    info.context.secrets.add(password)
     return source
 
 
@@ -150,6 +161,7 @@ Words = Annotated[str, Key(str, "text", _STRING)]
 _PATH = Key(Path, "a path", {**_STRING, "minLength": 1}, pattern=".+")
 FilePath = Annotated[Path, _PATH, AfterValidator(_in_folder)]
 PresentFile = Annotated[FilePath, AfterValidator(_present)]
+KeyFile = Annotated[PresentFile, AfterValidator(lambda path: not_open(path, stat.S_IRWXO))]
 NewFile = Annotated[FilePath, AfterValidator(_new)]
 StatePath = Annotated[
     FilePath,
@@ -164,6 +176,7 @@ SecretFile = Annotated[
     AfterValidator(TokenSource),
     AfterValidator(_usable),
 ]
+Credentials = Annotated[SecretFile, AfterValidator(_has_user)]
 _VARIABLE = Key(
     str,
     "${VAR} (no token belongs into this file), or token_file instead",
@@ -198,6 +211,7 @@ CampaignTypeName = Annotated[str, one_of("sales", "follow_up", "reminder", "cust
 CampaignStatusName = Annotated[str, one_of("draft", "active", "paused", "completed", "cancelled")]
 ImportScheduleName = Annotated[str, one_of("hourly", "daily", "manual")]
 ApiUrl = Annotated[str, _url(f.api_url, "an https URL")]
+ProxyUrl = Annotated[str, _url(lambda text: text and f.url(text, "query and fragment"))]
 WebUrl = Annotated[str, _url(lambda text: f.url(text).rstrip("/"))]
 AlertmanagerUrl = Annotated[
     str, _url(lambda text: f.url(text, "fragment", "query").rstrip("/"), show=_hidden)

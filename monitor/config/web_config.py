@@ -6,6 +6,7 @@ What this server cannot do is refused, never ignored (docs/decisions.md). Only `
 
 import re
 import ssl
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from monitor.config.document import ConfigError, Problem
 from monitor.config.formats import is_loopback
 from monitor.config.keys import Conflict, Section, key
 from monitor.config.model import Web
+from monitor.config.secrets import SecretError, not_open
 from monitor.config.yaml import parse, read_bytes
 from monitor.tls import trust
 
@@ -74,7 +76,7 @@ class TlsServer(Section):
     """How connections are encrypted, and whose certificates are wanted."""
 
     cert_file: t.PresentFile | None = key(None, "certificate and its chain, PEM")
-    key_file: t.PresentFile | None = key(None, "the certificate's private key, PEM")
+    key_file: t.KeyFile | None = key(None, "the certificate's private key, PEM")
     client_auth_type: Annotated[ssl.VerifyMode, t.one_of(**_CLIENTS)] = key("NoClientCert", "")
     client_ca_file: t.AuthorityFile | None = key(None, "who may sign clients' certificates")
     client_allowed_sans: t.Items[t.Words] = key(
@@ -184,6 +186,10 @@ def read_access(path: Path | None) -> Access:
                 section[lacking] = document.report((name, lacking), why)
     file = document.read_as(WebFile)
     server = file.tls_server_config
+    try:
+        not_open(path, stat.S_IWOTH)
+    except SecretError as error:
+        document.report((), str(error), exposed=True)
     try:
         tls = server.context()
     except ValueError as error:

@@ -190,8 +190,10 @@ def _no_yaml(text: str, error: MarkedYAMLError, opened: list[Any]) -> tuple[int 
     mark, why = error.problem_mark or error.context_mark, str(error.problem or error.context)
     if mark is None:
         return None, clean(f"not YAML: {why}", 200)
+    # The parser's own may be behind the last line.
+    line = min(mark.line + 1, len(text.rstrip().splitlines()) or 1)
     if why == _TOO_DEEP:
-        return mark.line + 1, why
+        return line, why
     first, rest = error.context_mark or mark, text[mark.index :]
     lines = text.split("\n")[: mark.line + 1]
     for number in range(max(first.line - 1, 0), len(lines)):
@@ -199,7 +201,7 @@ def _no_yaml(text: str, error: MarkedYAMLError, opened: list[Any]) -> tuple[int 
         if found := _MISPLACED.search(_QUOTED.sub("", lines[number])):
             return number + 1, f"not YAML: {no_space(found[0])} stands where a space should"
     if rest.startswith("\t"):
-        return mark.line + 1, "not YAML: a tab cannot indent; use blanks"
+        return line, "not YAML: a tab cannot indent; use blanks"
     brackets = [event.start_mark for event in opened if getattr(event, "flow_style", False)]
     if "end of stream" in why or (brackets and not rest.strip()):
         # What is wrong is not the end of the file, but what has none.
@@ -210,4 +212,4 @@ def _no_yaml(text: str, error: MarkedYAMLError, opened: list[Any]) -> tuple[int 
         why = "expected a space behind the colon"
     if "node content" in why or "cannot start any token" in why:
         why = f"a value cannot begin with {rest[:1]!r} here; put it in quotes"
-    return mark.line + 1, clean(f"not YAML: {why}", 200)
+    return line, clean(f"not YAML: {why}", 200)

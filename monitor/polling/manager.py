@@ -14,6 +14,7 @@ from monitor.adapters.store import Change, Loaded, Store
 from monitor.adapters.store.store import KeepRunning
 from monitor.adapters.talkover import Talkover
 from monitor.config import Config, ConfigError, EnvironmentConfig, Problem, SecretError
+from monitor.config.secrets import proxy_of
 from monitor.core import assess
 from monitor.core.discovery import TargetSet
 from monitor.core.model import EventKind, Instant
@@ -138,6 +139,7 @@ class PollerManager:
 
     def _talkover(self, settings: Settings, token: str) -> Api:
         environment = settings.environment
+        proxy = partial(proxy_of, environment.proxy_url, environment.proxy_credentials_file)
         return Talkover(
             base_url=environment.base_url,
             token=token,
@@ -146,7 +148,7 @@ class PollerManager:
             now=self.clock.wall,
             elapsed=self.clock.elapsed,
             observe=partial(self.own.call_made, environment.name),
-            client=HttpClient(ca_file=environment.ca_file),
+            client=HttpClient(environment.ca_file, proxy=proxy, elapsed=self.clock.elapsed),
         )
 
     def _add(

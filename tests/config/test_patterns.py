@@ -1,6 +1,7 @@
 """Regular expressions on names: none takes long, none means something else than it looks like."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,39 @@ def test_what_both_engines_take_means_the_same(pattern: str, name: str) -> None:
     except (ValueError, re.error):
         return
     assert matches((pattern,), name) == (compiled.fullmatch(name) is not None)
+
+
+# What makes an engine that backtracks stand for ever: nested repetitions of what overlaps.
+_atoms = st.sampled_from(
+    ["a", "b", "\\w", "\\pL", ".", "[ab]", "(a|ab)", "(a|a)", "\\s?", "[ _-]?", "é", "$", "^"]
+)
+_evil = st.recursive(
+    _atoms,
+    lambda inner: st.one_of(
+        st.builds(
+            "({}){}".format, inner, st.sampled_from(["+", "*", "?", "{2,9}", "+?", "{0,99}"])
+        ),
+        st.builds("{}{}".format, inner, inner),
+        st.builds("({}|{})".format, inner, inner),
+    ),
+    max_leaves=12,
+)
+_names = st.text(st.sampled_from("ab _-é!"), min_size=256, max_size=256) | st.builds(
+    lambda part, end: (part * 256)[:255] + end,
+    st.text("ab _é", min_size=1, max_size=4),
+    st.text("!b", min_size=1, max_size=1),
+)
+
+
+@given(_evil, st.sampled_from(["", "!", "$", "b"]), _names)
+def test_fault_44_whatever_is_accepted_ends_soon_on_any_name(
+    pattern: str, end: str, name: str
+) -> None:
+    """The loop, and so `/-/healthy` and SIGTERM, waits for one name as long as for one poll."""
+    try:
+        expression(pattern + end)
+    except ValueError:
+        return
+    began = time.process_time()
+    matches((pattern + end,), name)
+    assert time.process_time() - began < 0.5

@@ -215,3 +215,78 @@ def test_two_sources_are_alike_when_they_give_the_same() -> None:
     assert source == in_a_variable(CANARY)
     assert source != in_a_variable("talq_other")
     assert source != replace(source, variable="OTHER")
+
+
+# --- field case 8: what is found where a token should be --------------------------------------
+#
+# The kind: one secret, two ways, two sets of rules; a mistake that only the far end notices. So
+# each is tried from a file and from a variable, and at each key that has a secret.
+
+
+def from_a_file(folder: Path, value: str) -> TokenSource:
+    return TokenSource(a_file(folder, value.encode()))
+
+
+def from_a_variable(_folder: Path, value: str) -> TokenSource:
+    return in_a_variable(value)
+
+
+WAYS = pytest.mark.parametrize("way", [from_a_file, from_a_variable])
+Way = Callable[[Path, str], TokenSource]
+
+
+@WAYS
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n", "\r"])
+def test_fault_36_a_line_end_is_no_part_of_a_token_wherever_it_comes_from(
+    tmp_path: Path, way: Way, end: str
+) -> None:
+    assert way(tmp_path, CANARY + end).read() == CANARY
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ('"talq_canary"', "is in quotes"),
+        ("'talq_canary'\n", "is in quotes"),
+        ("TALKOVER_TOKEN=talq_canary", "is KEY=value"),
+        ("export TALKOVER_TOKEN=talq_canary", "is KEY=value"),
+        ("token=canary", "is KEY=value"),
+        ("API_KEY='canary'", "is KEY=value"),
+        ("Bearer talq_canary", "starts with Bearer"),
+        ("bearer\ttalq_canary", "starts with Bearer"),
+        ('{"token": "talq_canary"}', "is JSON"),
+        ("{ 'token':'canary' }", "is JSON"),
+        ("${TALKOVER_CANARY}", "is a placeholder"),
+        ("talq_${canary}", "is a placeholder"),
+        ("{{ .Values.canary }}", "is a placeholder"),
+        ("<your canary>", "is a placeholder"),
+        ("<secret>", "is a placeholder"),
+        ("changeme", "is a placeholder"),
+        ("REPLACE_ME", "is a placeholder"),
+        ("your-canary-token", "is a placeholder"),
+        ("vault:secret/data/canary#token", "is a reference"),
+        ("op://canary/talkover/token", "is a reference"),
+        ("ref+vault://canary/talkover", "is a reference"),
+        ("file:///run/secrets/canary", "is a reference"),
+        ("arn:aws:secretsmanager:eu:1:secret/canary", "is a reference"),
+    ],
+)
+def test_fault_36_what_was_meant_to_become_a_token_is_named(
+    tmp_path: Path, way: Way, value: str, why: str
+) -> None:
+    assert why in refusal(way(tmp_path, value))
+
+
+@WAYS
+@pytest.mark.parametrize(
+    "value",
+    [
+        "talq_abc=", "YWJjZGVmZw==", "a=b", "aB3=x9", "x'y\"z'", "{abc", "<", "$abc", "a{b}c",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.s_c-r", "0f8fad5b-d9cb-469f-a165-70867728950e",
+        "vault:hunter2", "me:p:ss", "pover://user@token", "mailto://me:pw@host?to=a@b&key=value",
+        "json://host/path?+X-Token=abc", "slack://T/B/x/#channel", "Bearers", "your",
+    ],
+)  # fmt: skip
+def test_what_may_be_a_secret_is_taken(tmp_path: Path, way: Way, value: str) -> None:
+    assert way(tmp_path, value).read() == value

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from monitor.config import ConfigError, effective_yaml, load_config
-from support.config_files import ENVIRON, loaded, problems_in, written
+from support.config_files import ENVIRON, MINIMAL, loaded, problems_in, written
 
 TWO = """\
 environments:
@@ -114,3 +114,25 @@ def test_no_token_is_ever_in_a_config(tmp_path: Path) -> None:
     tokens(tmp_path, one="talq_canary")
     config = loaded(tmp_path, TWO.replace("token_file: two", "token: '${TOKEN}'"))
     assert "canary" not in repr(config) + effective_yaml(config)
+
+
+def test_fault_36_a_variable_may_end_in_a_line_end_as_a_file_may(tmp_path: Path) -> None:
+    config = loaded(tmp_path, MINIMAL, TOKEN="talq_canary\n")
+    assert config.environments[0].token_source.read() == "talq_canary"
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("environments[0].token", MINIMAL),
+        ("environments[1].token_file", TWO),
+        ("notify.webhooks[0].secret_file", MINIMAL + "notify: {webhooks: [{url: http://h, %s}]}"),
+        ("notify.apprise[0].url_file", MINIMAL + "notify: {apprise: [{%s}]}"),
+    ],
+)
+def test_fault_36_config_check_says_where_no_secret_is(tmp_path: Path, key: str, text: str) -> None:
+    tokens(tmp_path, one="talq_1\n", two="'canary'", three="'canary'")
+    text = text.replace("%s", f"{key.rpartition('.')[2]}: three")
+    found = problems_in(tmp_path, text, TOKEN="'canary'" if key.endswith("token") else "talq_2")
+    assert [one.split(": ")[1] for one in found] == [key]
+    assert found[0].endswith("is in quotes: write it without them")

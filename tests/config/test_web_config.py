@@ -186,6 +186,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     leaf = ca.issue_cert("127.0.0.1")
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))
     leaf.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
+    (folder / "server.key").touch(mode=0o600)
     leaf.private_key_pem.write_to_path(str(folder / "server.key"))
     return folder
 

@@ -200,3 +200,9 @@ def test_fault_34_an_excerpt_of_the_file_is_never_part_of_a_message(tmp_path: Pa
     assert problems_in(tmp_path, "token: canary: canary\n") == [
         "1: not YAML: mapping values are not allowed here"
     ]
+
+
+@pytest.mark.parametrize("text", ["-\n$", "-\n$\n\n", "a: b\r- c", "a:\n  b\n c: d"])
+def test_fault_34_a_mistake_is_never_placed_behind_the_last_line(tmp_path: Path, text: str) -> None:
+    (found,) = problems_in(tmp_path, text)
+    assert 1 <= int(found.partition(":")[0]) <= len(text.rstrip().splitlines())

@@ -1,5 +1,6 @@
 """Discovery over a real socket: campaigns join, are paused and leave while the daemon runs."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,29 @@ async def test_every_campaign_of_the_demo_is_found_and_its_status_heeded(tmp_pat
         await platform.stop()
     names = {one["campaign_id"]: one["name"] for one in known["campaigns"]}
     assert names == {one.id: one.name for one in CAMPAIGNS}
+
+
+@pytest.mark.slow
+async def test_fault_44_patterns_that_would_backtrack_for_ever_hold_up_nothing(
+    tmp_path: Path,
+) -> None:
+    # The fake listing calls each `Campaign <id>`: an id is a name of a's that does not match.
+    ids = ["a" * 63 + end for end in "b_-"]
+    async with fake_platform(*ids) as platform:
+        platform.listed = dict.fromkeys(ids, "active")
+        environment = {
+            "discovery": {
+                "enabled": True,
+                "every": "1s",
+                "include": ["(\\w+[ _-]?)+"],
+                "exclude": ["(a+)+b", "Campaign ((a|a)*)*!"],
+            },
+            "overrides": [{"match": {"name": "(\\w+\\s?)*!"}, "labels": {"team": "a"}}],
+        }
+        config = write_config(tmp_path, platform, [], environment=environment)
+        async with daemon(config) as monitor:
+            await monitor.process.record(event="sweep_complete")
+            answer = await monitor.web.get("/-/healthy", timeout=2.0)
+            assert answer.status_code == 200
+            assert (await monitor.web.post("/-/reload", timeout=10.0)).status_code == 200
+            assert await monitor.process.end(signal.SIGTERM, 10.0) == 0

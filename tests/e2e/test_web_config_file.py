@@ -15,6 +15,7 @@ async def test_fault_50_a_daemon_by_tls_with_a_password_is_asked_by_url(tmp_path
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     leaf = ca.issue_cert("127.0.0.1")
+    (tmp_path / "server.pem").touch(mode=0o600)
     leaf.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
     web_file = tmp_path / "web.yml"
     write_users(web_file, alice="first")

@@ -239,7 +239,8 @@ class Calls:
 async def client_of(base_url: str, **settings: Any) -> AsyncIterator[Talkover]:
     """Give a client of this API, with these settings of it and of `HttpClient`; close it then."""
     calls = Calls()
-    ours = {name: settings.pop(name) for name in ("ca_file", "lookup") if name in settings}
+    own = ("ca_file", "lookup", "proxy")
+    ours = {name: settings.pop(name) for name in own if name in settings}
     usual: dict[str, Any] = {
         "token": TOKEN,
         "timeout": 10.0,

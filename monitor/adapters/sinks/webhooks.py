@@ -9,11 +9,13 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from monitor import __version__
 from monitor.adapters.sinks import PermanentDeliveryError, Sink, SinkContext, UncertainDeliveryError
 from monitor.config import SecretError, origin
 from monitor.config.model import Webhook
+from monitor.config.secrets import proxy_of
 from monitor.core.model import Event, Seconds
 from monitor.core.text import clean
 from monitor.http import request_once
@@ -42,12 +44,14 @@ async def _deliver(webhook: Webhook, context: SinkContext, event: Event) -> None
     try:
         # In a thread: a secret on a network file system may hang.
         secret = await asyncio.to_thread(webhook.secret_file.read)
+        way = webhook.proxy_url, webhook.proxy_credentials_file
+        proxy = await asyncio.to_thread(proxy_of, *way)
     except SecretError as error:
         raise OSError(str(error)) from None
     body, at = event_line(event, context.links).rstrip(), int(context.now())
     digest = hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
     headers = {"Idempotency-Key": event.event_id, SIGNATURE: f"t={at},v1={digest}"}
-    status, _ = await post(webhook.url, body, headers)
+    status, _ = await post(webhook.url, body, headers, proxy=proxy)
     # Nothing of the answer's text: some servers repeat the URL in it.
     what = f"{origin(webhook.url)} answered {status}"
     if status in REFUSED:
@@ -57,7 +61,7 @@ async def _deliver(webhook: Webhook, context: SinkContext, event: Event) -> None
         raise (UncertainDeliveryError if status >= 500 else OSError)(what)
 
 
-async def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
+async def post(url: str, body: bytes, headers: Mapping[str, str], **more: Any) -> tuple[int, str]:
     """Return the status of the answer to some JSON, and the beginning of its text.
 
     Over a connection of its own: events are rare, and one that was kept would be gone by then.
@@ -65,7 +69,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, 
     same; neither names more of the URL than its origin.
     """
     parts = {"content": body, "headers": {**_HEADERS, **headers}}
-    how = {"within": WITHIN, "most": ANSWER_MAX, "whole": False}
+    how = {"within": WITHIN, "most": ANSWER_MAX, "whole": False, **more}
     try:
         status, answer = await request_once("POST", url, **how, **parts)
     except OSError as error:

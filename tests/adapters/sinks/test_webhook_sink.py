@@ -16,6 +16,7 @@ from monitor.config import TokenSource
 from monitor.config.model import Webhook
 from monitor.serialize import Links, event_line
 from support.events import FIRING
+from support.proxy import ConnectProxy
 from support.receiver import Receiver, receiver
 from support.sinks import a_context
 
@@ -181,3 +182,26 @@ async def test_the_body_is_the_json_of_an_alert_event(secret: Path) -> None:
     async with receiver() as to:
         await delivered(to, secret)
     assert json.loads(to.received[0].body)["event_id"] == TOLD.event_id
+
+
+async def test_fault_33_a_receiver_is_reached_through_its_proxy(
+    secret: Path, tmp_path: Path
+) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.touch(mode=0o600)
+    credentials.write_text("me:old")
+    async with receiver() as to, ConnectProxy("me:new", int(to.url.rpartition(":")[2])) as proxy:
+        webhook = Webhook.model_construct(
+            name="pager",
+            url="http://hooks.example/T0ken",
+            secret_file=TokenSource(secret),
+            proxy_url=proxy.url,
+            proxy_credentials_file=TokenSource(credentials),
+        )
+        (sink,) = sinks_of([webhook], a_context(LINKS, now=lambda: NOW))
+        with pytest.raises(OSError, match=r"http://hooks\.example answered 407"):
+            await sink.deliver(TOLD)
+        credentials.write_text("me:new")
+        await sink.deliver(TOLD)
+    assert [came.path for came in to.received] == ["/T0ken"]
+    assert "Proxy-Authorization" not in to.received[0].headers

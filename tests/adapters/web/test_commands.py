@@ -209,6 +209,7 @@ async def test_an_operator_is_known_by_the_subject_of_a_client_certificate(
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     server = ca.issue_cert(HOST)
     server.cert_chain_pems[0].write_to_path(str(tmp_path / "server.pem"))
+    (tmp_path / "server.key").touch(mode=0o600)
     server.private_key_pem.write_to_path(str(tmp_path / "server.key"))
     (tmp_path / "web.yml").write_text(
         "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n"

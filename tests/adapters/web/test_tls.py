@@ -38,6 +38,7 @@ def put_certificate(folder: Path, ca: trustme.CA) -> None:
     """Write another certificate of the server, and its key."""
     leaf = ca.issue_cert(HOST)
     leaf.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
+    (folder / "server.key").touch(mode=0o600)
     leaf.private_key_pem.write_to_path(str(folder / "server.key"))
 
 
