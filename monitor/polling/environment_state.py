@@ -12,8 +12,9 @@ from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
 from monitor.core.attempt import CampaignTests
 from monitor.core.budget import LONGEST_PAUSE, Budget
-from monitor.core.corroboration import Corroboration
-from monitor.core.discovery import Listing, TargetSet, take
+from monitor.core.corroboration import Corroboration, asked_next, configured, had_config
+from monitor.core.discovery import Listing, TargetSet, doubt, take
+from monitor.core.environment import EnvironmentContext
 from monitor.core.guards import Guards
 from monitor.core.model import (
     Answer,
@@ -31,7 +32,7 @@ from monitor.core.rule import NO_TESTS, Testing
 from monitor.core.schedule import NextPoll, Priority
 from monitor.core.snapshot import Entry, Findings, in_force
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.polling.differences import log_environment, log_listing_error, log_poll
+from monitor.polling.differences import log_environment, log_listing, log_listing_error, log_poll
 from monitor.polling.settings import Clock, Settings
 
 LISTING = "*"  # the listing's key in the due-queue: no campaign can have this id
@@ -66,9 +67,9 @@ class EnvironmentState:
         self.awaits_listing = settings.discovers
         self._list_at_once(settings, mono)
         self.listing_error: PollError | None = None
-        self._listing_doubt: tuple[str | None, int, int] | None = None
         self._doubts = Corroboration()
         self._offset, self._probed = self.clock.wall() - mono, 0
+        self._paused_until = 0.0
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
@@ -100,8 +101,12 @@ class EnvironmentState:
         self._aim(settings)
         self.unswept = set(settings.targets)
         self._reconcile(self.campaigns, now)
-        before, context = self.status, settings.context_at(self.pace)
-        self.status, events = assess.reconcile_environment(before, context, now)
+        before, context = self.status, self._context()
+        since = self.status.discovering_since or now
+        self.status = replace(self.status, discovering_since=since if settings.discovers else None)
+        if not settings.discovers:
+            self.status = replace(self.status, discovered_at=None, listing_doubt="")
+        self.status, events = assess.reconcile_environment(self.status, context, now)
         if self.status != before:
             self.save(Change(environments=(self.status,), events=events))
         return self._doubts.restore(self.entries)
@@ -120,10 +125,13 @@ class EnvironmentState:
             error = page if isinstance(page, PollError) else None
             before, self.listing_error = self.listing_error, error
             log_listing_error(self.name, before, error)
-            after = None if error is not None else take(settings.target_set, listing, self.now())
-            if after is not None:
-                self._log_listing(settings.target_set, after, listing)
-            anew, wait = self._discover(after), settings.environment.discovery.every
+            after, why = None, f"{error.reason} {error.detail}".strip() if error else ""
+            if error is None:
+                after = take(settings.target_set, listing, self.now())
+                why = doubt(settings.target_set, after, listing)
+                news = bool(why) and why != self.status.listing_doubt
+                log_listing(self.name, settings.target_set, after, listing, doubted=news)
+            anew, wait = self._discover(after, why), settings.environment.discovery.every
             if error is not None and settings.knows_nobody_else:
                 wait = min(wait, settings.polling.unhealthy_interval)
         # The first one is due as long as its first page was: it stays ahead of the campaigns.
@@ -131,23 +139,11 @@ class EnvironmentState:
             self.listing_due = (self.clock.elapsed() + wait, Priority.ROUTINE)
         return anew
 
-    def _log_listing(self, before: TargetSet, after: TargetSet, listing: Listing) -> None:
-        """Log changes: who joined and left, and that a listing is not believed, or in part."""
-        name, listed, known = self.name, len(listing.campaigns), len(before.campaigns)
-        why = None if listing.complete else "listing_given_up"
-        if after.distrusted or not listed:
-            why = "listing_distrusted"
-        doubt = (why, listed, known)
-        if why is not None and doubt != self._listing_doubt:
-            log.warning(why, environment=name, listed=listed, known=known)
-        self._listing_doubt = doubt
-        joined = len(after.campaigns.keys() - before.campaigns.keys())
-        left = len(before.campaigns.keys() - after.campaigns.keys())
-        if joined or left:
-            log.info("campaigns_listed", environment=name, joined=joined, left=left)
+    def _discover(self, target_set: TargetSet | None, why: str) -> list[str]:
+        """Take what a listing came to, None where it failed; return whom to poll at once.
 
-    def _discover(self, target_set: TargetSet | None) -> list[str]:
-        """Take what a listing came to, None where it failed; return whom to poll at once."""
+        `why` it is not believed; empty where it is.
+        """
         # The sweep that runs goes on, with those that joined; the first one has waited for this.
         now, status, before = self.now(), self.status, self.settings
         anew, target_sets = list[str](), dict[str, TargetSet]()
@@ -166,9 +162,21 @@ class EnvironmentState:
                 target_sets[self.name] = target_set
         self.awaits_listing = False
         self._end_sweep(now)
+        believed_at = self.status.discovered_at if why else now
+        why = "" if self.status.breaker_open else why
+        listed = replace(self.status, discovered_at=believed_at, listing_doubt=why)
+        self.status, self.findings, events = assess.evaluate_environment(
+            listed, self._context(), now
+        )
         if self.status != status or target_sets:
-            self.save(Change(environments=(self.status,), target_sets=target_sets))
+            changed = (self.status,)
+            self.save(Change(environments=changed, events=events, target_sets=target_sets))
         return anew
+
+    def _context(self, *, lost: bool = False) -> EnvironmentContext:
+        context, paused = self.settings.context_at(self.pace), self._paused_until
+        had = configured(self.entries) if lost else 0
+        return replace(context, configured=had, paused=self.clock.elapsed() < paused)
 
     def _aim(self, settings: Settings) -> None:
         self.settings = settings
@@ -215,7 +223,7 @@ class EnvironmentState:
             status,
             before,
             answer,
-            settings.context_at(self.pace),
+            self._context(lost=lost),
             settings.intervals,
             now,
             token_generation=generation,
@@ -235,6 +243,7 @@ class EnvironmentState:
         campaigns, environments = (after.status,), (self.status,)
         self.save(Change(campaigns=campaigns, environments=environments, events=outcome.events))
         anew = self._doubts.take(key, now - took, self.entries)
+        anew += asked_next(self.status, self.entries)
         return anew, outcome.next_poll, outcome.guards
 
     def put_tests(self, key: str, tests: CampaignTests, notes: tuple[Event, ...]) -> None:
@@ -250,11 +259,15 @@ class EnvironmentState:
         """Return what to ask for while the breaker is open; None: there is nothing to ask for."""
         # Each probe asks for another campaign, so that one broken campaign is no outage.
         # A listing is one only where it alone can close the breaker: it says nothing of configs.
-        keys, settings = list(self.settings.targets), self.settings
+        keys, settings, number = list(self.settings.targets), self.settings, self._probed
+        if self.status.refused_at is not None:
+            # Of those that never had a config some answers say nothing: every other one has one.
+            had = [key for key, entry in self.entries.items() if had_config(entry)]
+            keys, number = had if had and number % 2 else keys, number // 2
         if settings.discovers and (not keys or self.status.outage_reason is Reason.NOT_FOUND):
             keys.append(LISTING)
         self._probed += 1
-        return keys[self._probed % len(keys)] if keys else None
+        return keys[(number + 1) % len(keys)] if keys else None
 
     def _apply_rate_limit(self, answer: AnyAnswer) -> None:
         """Take what an answer says of the API's limits."""
@@ -263,6 +276,7 @@ class EnvironmentState:
         self.pace = self.budget.pace(mono)
         if answer.pause is not None:
             seconds = round(min(answer.pause, LONGEST_PAUSE))
+            self._paused_until = mono + seconds
             log.warning("paused_by_api", environment=self.name, seconds=seconds)
         if (self.budget.room < 1) != (before.room < 1):
             log.info("yielding", environment=self.name, part=round(self.budget.room, 2))

@@ -166,8 +166,7 @@ class Tester:
         if left is not None and state.status.tests.suspended is None:
             self.put_environment(replace(state.status.tests, suspended=left))
         tests = state.status.tests
-        opened = (before.outage_at, before.rejected_at) if before.breaker_open else ()
-        idle_since = min((at for at in opened if at is not None), default=now)
+        idle_since = min((at for at in before.opened_at if at is not None), default=now)
         every = state.settings.environment.resolved.tests.every
         if tests.suspended is not None and not tests.suspended.lasts(now):
             self.put_environment(tests.resumed(now))
