@@ -22,6 +22,7 @@ import aiohttp
 import httpx
 import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from httpx_aiohttp import AiohttpTransport
 
@@ -48,16 +49,17 @@ _KNOWN: dict[type[BaseException], tuple[Reason, str]] = {
     httpx.InvalidURL: (Reason.CONNECT_ERROR, "no address that can be connected to"),
     # Nobody broke the protocol, the connection was cut.
     PayloadEncodingError: (Reason.CONNECTION_LOST, "the connection ended before the body did"),
-    # These slip through both libraries: a broken chunk where aiohttp parses in Python; a reason
-    # phrase that is not UTF-8, which httpx-aiohttp cannot encode again; a host that is no IDNA, or
-    # has a label that is empty or too long.
+    # These slip through both libraries: a broken chunk where aiohttp parses in Python; a host that
+    # is no IDNA, or has a label that is empty or too long.
     HttpProcessingError: (Reason.PROTOCOL_ERROR, ""),
-    UnicodeEncodeError: (Reason.PROTOCOL_ERROR, "the reason phrase is not UTF-8"),
     UnicodeError: (Reason.DNS_ERROR, "not a host name"),
 }
 
 # What a call can raise that is the other side's doing, or its address's.
 _FAILURES: tuple[type[BaseException], ...] = (httpx.HTTPError, aiohttp.ClientError, *_KNOWN)
+
+# All headers of an answer together, in bytes, and how many there may be: gateways send many.
+_HEAD_MAX, _HEADERS_MAX = 64 * 1024, 1000
 
 Lookup = Callable[..., list[tuple[Any, ...]]]
 """A function like `socket.getaddrinfo`."""
@@ -173,10 +175,27 @@ class HttpClient:
     def _open_session(self, tls: ssl.SSLContext) -> aiohttp.ClientSession:
         # No limit here: a client has turns of its own; waiting in a pool would cost the deadline.
         connector = aiohttp.TCPConnector(ssl=tls, resolver=self._resolver, limit=0)
-        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            response_class=_Response,
+            max_line_size=_HEAD_MAX,
+            max_field_size=_HEAD_MAX,
+            max_headers=_HEADERS_MAX,
+        )
         # aiohttp repeats a GET when a kept-alive connection dropped: a call no budget knows of.
         session._retry_connection = False
         return session
+
+
+class _Response(aiohttp.ClientResponse):
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Read the head: all of it counts, not only each header, and not the reason phrase."""
+        await super().start(connection)
+        if sum(len(name) + len(value) for name, value in self.raw_headers) > _HEAD_MAX:
+            raise HttpProcessingError(message=f"Got more than {_HEAD_MAX} bytes of headers")
+        self.reason = None  # httpx-aiohttp takes none in Latin-1
+        return self
 
 
 async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
@@ -208,7 +227,8 @@ async def _read(response: httpx.Response, most: int, *, whole: bool) -> bytes | 
     encoding = response.headers.get("content-encoding", "identity")
     declared = response.headers.get("content-length", "")
     too_large = PollError(Reason.TOO_LARGE, f"a body of more than {most} bytes")
-    if whole and encoding.strip().lower() not in {"", "identity"}:
+    named = {one.strip().lower() for one in encoding.split(",")}
+    if whole and not named <= {"", "identity"}:
         return PollError(Reason.BAD_ENCODING, f"Content-Encoding {encoding}, asked for identity")
     # Not int(), which refuses more than 4,300 digits.
     if whole and declared.isdecimal() and float(declared) > most:

@@ -1,7 +1,6 @@
 """What the API's client, the sinks and the command line share of HTTP: see also their own tests."""
 
 import base64
-import json
 import ssl
 from contextlib import aclosing
 from pathlib import Path
@@ -82,8 +81,8 @@ async def test_a_cookie_is_not_kept_for_a_host_that_has_a_name() -> None:
 
 
 async def test_a_header_that_is_too_long_is_said_without_what_is_in_it() -> None:
-    data = b"HTTP/1.1 200 OK\r\nX: " + b"S3cret" * 2000 + b"\r\n\r\n"
-    with pytest.raises(OSError, match="Got more than 8190 bytes when reading") as refused:
+    data = b"HTTP/1.1 200 OK\r\nX: " + b"S3cret" * 11_000 + b"\r\n\r\n"
+    with pytest.raises(OSError, match="Got more than 65536 bytes when reading") as refused:
         async with Misbehaving(replies_and_closes(data)) as server:
             await request_once("POST", server.url, within=10, **POSTED)
     assert "S3cret" not in str(refused.value)
@@ -161,10 +160,3 @@ def test_what_could_not_be_parsed_is_not_quoted() -> None:
     error = HttpProcessingError(message="Invalid header token:\n\n  b'S3cret'")
     told = PollError(Reason.PROTOCOL_ERROR, "Invalid header token")
     assert _classify(error) == told
-
-
-def test_half_a_pair_in_a_reason_phrase_is_no_matter_of_host_names() -> None:
-    with pytest.raises(UnicodeEncodeError) as raised:
-        json.loads('"\\ud800"').encode()
-    told = PollError(Reason.PROTOCOL_ERROR, "the reason phrase is not UTF-8")
-    assert _classify(raised.value) == told

@@ -177,7 +177,7 @@ def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
 
 def _environment_row(environment: schemas.EnvironmentAnswer) -> _Row:
     stopped = environment.outage_since or environment.token_rejected_since
-    unknown = stopped or environment.listing_error
+    unknown = stopped or environment.refused_since or environment.listing_error
     health = _with_alerts(Health.UNKNOWN if unknown else Health.HEALTHY, environment.alerts)
     # An outage is unknown to its rule until it has lasted: one sweep does not wait for that.
     coming = [

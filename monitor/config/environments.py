@@ -14,7 +14,7 @@ from monitor.config.secrets import TokenSource
 from monitor.core.attempt import TestSettings
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import EnvironmentRule
-from monitor.core.environment_rules import ABOUT_TESTS, ENVIRONMENT_RULES
+from monitor.core.environment_rules import ABOUT_TESTS, ENVIRONMENT_RULES, DiscoveryFailing
 from monitor.core.model import AlertLabels, CallTimes, ListedCampaign, Seconds
 from monitor.core.rule import Rule, Target, resolve_rules
 from monitor.core.rules import RULES, PathInaccessible, Unreadable
@@ -165,6 +165,8 @@ def resolve(environment: Environment, rules: Layer, tests: Layer, known: Resolve
     layers: list[Override | Campaign] = [*copy.overrides, *copy.campaigns]
     if not tested.enabled and not any(dict(one.connection_tests)["enabled"] for one in layers):
         own = {name: rule for name, rule in own.items() if name not in ABOUT_TESTS}
+    if not copy.discovery.enabled:
+        own.pop(DiscoveryFailing.name, None)
     copy._resolved = replace(known, rules=own, unreadable_after=after, tests=tested)
     copy._resolved = replace(copy._resolved, targets=targets(copy, TargetSet()))
     return copy

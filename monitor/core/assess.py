@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from monitor.core import alerts as machine
-from monitor.core import clock
+from monitor.core import clock, corroboration
 from monitor.core.attempt import CampaignTests
 from monitor.core.connection_tests import Tested
 from monitor.core.environment import Call, EnvironmentContext, interpret, observe
@@ -21,7 +21,6 @@ from monitor.core.model import (
     Instant,
     Observation,
     Page,
-    PollError,
     SftpConfig,
     redated,
 )
@@ -68,11 +67,13 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
     seen, campaign_id, notified = answer.observation, None, True
     if entry is not None and not isinstance(seen, Page):
         seen = interpret(before, seen, context.campaigns)
+        seen = entry.status.understood(seen)
         campaign_id, notified = entry.target.campaign_id, entry.target.muted_status is None
-    call = Call(campaign_id, seen, token_generation, notified)
+    had_config = entry is not None and corroboration.had_config(entry)
+    call = Call(campaign_id, seen, token_generation, notified, had_config)
     status, findings, events = assess_environment(before, call, answer.server_date, context, now)
     # While it is open a failed poll is the breaker's business: one outage, one page.
-    outage = status.breaker_open and isinstance(seen, PollError)
+    outage = status.breaker_open and call.refusal is not None
     if entry is None or isinstance(seen, Page) or outage:
         return Outcome(status, findings, None, None, events)
     clocks, alert = clock.ahead(status, now), status.alerts.get(TestsFailing.name)
@@ -209,10 +210,19 @@ def assess_environment(
 ) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
     """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
     status = observe(clock.with_server_date(before, server_date, now), call, context, now)
+    if status.breaker_open or context.paused:
+        status = replace(status, listing_doubt="")
+    return evaluate_environment(status, context, now)
+
+
+def evaluate_environment(
+    before: EnvironmentStatus, context: EnvironmentContext, now: Instant
+) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
+    """Decide what is known of an environment, after a call or at the end of a listing."""
     rules, source = context.rules, machine.EventSource(before.name, context.labels, now)
-    findings = {name: rule.evaluate(status, context, now) for name, rule in rules.items()}
+    findings = {name: rule.evaluate(before, context, now) for name, rule in rules.items()}
     alerts, events = machine.decide(before.alerts, findings, rules, source, context.remind_every)
-    return replace(status, alerts=alerts), findings, events
+    return replace(before, alerts=alerts), findings, events
 
 
 def reconcile_environment(

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from heapq import nlargest
 
+from monitor.core.environment import CAMPAIGNS_TO_OPEN
 from monitor.core.model import Instant, Seconds, Verdict
 from monitor.core.rule import EvaluationInput
 from monitor.core.rules import Missing, Unreadable
 from monitor.core.snapshot import Entry
+from monitor.core.status import EnvironmentStatus
 
 # So many others with a config must be asked after a first NoConfig, and be readable: a token of
 # another environment, a wrong base URL or an API release give 404 for all campaigns.
@@ -62,6 +64,7 @@ class Corroboration:
         """Take the campaigns after a start, a reload or a listing; return whom to poll next."""
         # All whose config is gone are decided again, unless others must be read before.
         lost = {key: at for key, entry in entries.items() if (at := _lost_at(entry)) is not None}
+        self._doubted = lost
         others = self._others_read_at("", entries) if lost else None
         self._doubted = {key: at for key, at in lost.items() if others is not None and others < at}
         settled = [key for key in lost if key not in self._doubted]
@@ -77,10 +80,39 @@ class Corroboration:
     def _others_read_at(self, key: str, entries: Entries) -> Instant | None:
         read = _with_config(key, entries)
         asked = nlargest(OTHERS, (self._asked_at.get(other, at) for other, at in read))
-        return asked[-1] if len(asked) == OTHERS else None
+        # Where more than one is in doubt perhaps all are: the last one that is left is asked, too.
+        enough = 1 if len({*self._doubted, key} - {""}) > 1 else OTHERS
+        return asked[-1] if len(asked) >= enough else None
 
     def _witnesses(self, entries: Entries) -> list[str]:
         return [key for key, _ in nlargest(OTHERS, _with_config("", entries), lambda one: one[1])]
+
+
+def asked_next(status: EnvironmentStatus, entries: Entries) -> list[str]:
+    """Return who was readable last, once one campaign after the other is refused the same."""
+    # Is it all of them? In the first sweep they are asked as fast as may be.
+    run = status.run
+    if run is None or len(run.campaigns) < CAMPAIGNS_TO_OPEN or status.swept_at is None:
+        return []
+    read = [
+        (entry.status.last_known.last_read_at or 0.0, key)
+        for key, entry in entries.items()
+        if entry.target.muted_status is None and entry.status.error is None
+    ]
+    return [key for _, key in nlargest(1, (one for one in read if one[1] not in run.campaigns))]
+
+
+def configured(entries: Entries) -> int:
+    """Return how many that on-call is notified of have had a config until now."""
+    notified = (entry for entry in entries.values() if entry.target.muted_status is None)
+    return sum(map(had_config, notified))
+
+
+def had_config(entry: Entry) -> bool:
+    """Return whether the campaign had a config until now, or it is in doubt that this is gone."""
+    last_known = entry.status.last_known
+    in_doubt = last_known.missing_since is None or _lost_at(entry) is not None
+    return last_known.config is not None and in_doubt
 
 
 def _with_config(but: str, entries: Entries) -> Iterator[tuple[str, Instant]]:

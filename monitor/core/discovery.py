@@ -73,6 +73,15 @@ def take(target_set: TargetSet, listing: Listing, now: Instant) -> TargetSet:
     return TargetSet(campaigns=_merged(stay, listing), absent=absent, listed_at=now)
 
 
+def doubt(before: TargetSet, after: TargetSet, listing: Listing) -> str:
+    """Return why a listing that has ended, and came to `after`, is not believed; empty: it is."""
+    listed, known = len(listing.campaigns), len(before.campaigns)
+    if not listing.complete:
+        return f"the listing was given up after {listed} campaigns"
+    distrusted = after.distrusted or (known and not listed)
+    return f"the listing has {listed} campaigns, {known} are known" if distrusted else ""
+
+
 def _merged(known: Mapping[str, ListedCampaign], listing: Listing) -> dict[str, ListedCampaign]:
     """Return the known campaigns as they are listed now, then new ones while there is room."""
     kept = {key: listing.campaigns.get(key, one) for key, one in known.items()}

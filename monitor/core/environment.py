@@ -1,7 +1,8 @@
 """What is wrong with an API: the breaker of an environment.
 
 The breaker sees the outcome of every call. Three calls in a row that were not answered open it,
-and so does a rejected token; open, it lets only probes through, and the first answer closes it.
+and so do a rejected token and one and the same refusal of every campaign; open, it lets only probes
+through, and the first answer that is none of these closes it.
 """
 
 from abc import abstractmethod
@@ -33,10 +34,12 @@ UNANSWERED = frozenset(
 # These may be answered before the token is checked.
 SAYS_NOTHING_OF_THE_TOKEN = UNANSWERED | {Reason.RATE_LIMITED, Reason.API_ERROR, Reason.NOT_FOUND}
 
+_OPENS_ELSEWHERE = (Reason.UNAUTHORIZED, Reason.FORBIDDEN, Reason.NOT_FOUND)
+
 CALLS_TO_OPEN = 3  # so many unanswered calls in a row open the breaker
 
-# From so many campaigns on, the same 403 or 404 for all of them is the environment's matter; a run
-# of 403 about so many different ones is enough where there are more of them.
+# From so many campaigns on the same refusal of all is the environment's matter; where there are
+# more of them, a run of it about so many different ones.
 CAMPAIGNS_TO_OPEN, RUN_TO_OPEN = 3, 10
 
 
@@ -48,6 +51,23 @@ class Call:
     observation: Observation | Page
     token_generation: int = 0  # how often the token was read
     notified: bool = True  # on-call is notified of the campaign
+    had_config: bool = False  # until now, as far as is known
+
+    @property
+    def refusal(self) -> PollError | None:
+        """How the API refuses: also by having no config where there was one until now.
+
+        A release that moves a path, or a database that is put back, does that to all of them.
+        """
+        if isinstance(self.observation, NoConfig) and self.had_config:
+            status = 404 if self.observation.by_404 else 200
+            return PollError(Reason.NOT_FOUND, f"{status}, no SFTP config any more", status)
+        return self.observation if isinstance(self.observation, PollError) else None
+
+    @property
+    def has_none(self) -> bool:
+        """True where there is no config, as before."""
+        return isinstance(self.observation, NoConfig) and not self.had_config
 
     @property
     def reason(self) -> Reason | None:
@@ -63,6 +83,9 @@ class EnvironmentContext:
     notified: int  # of so many of the campaigns on-call is notified
     effective_interval: Seconds
     unreadable_after: Seconds
+    configured: int = 0  # so many of those have had a config until now
+    discovery_every: Seconds = 0.0
+    paused: bool = False  # the API has asked for a pause
     rules: Mapping[str, "EnvironmentRule"] = field(default_factory=dict)  # the enabled ones
     labels: AlertLabels = AlertLabels()  # those of an alert that fires now
     remind_every: RemindEvery = field(default_factory=dict)
@@ -73,7 +96,7 @@ def interpret(status: EnvironmentStatus, observation: Observation, campaigns: in
     # A 404 where nothing was ever readable may be a wrong base URL as well as a missing config.
     untrusted = not status.readable_seen and campaigns >= CAMPAIGNS_TO_OPEN
     if isinstance(observation, NoConfig) and observation.by_404 and untrusted:
-        return PollError(Reason.NOT_FOUND, "404, and no campaign could be read so far")
+        return PollError(Reason.NOT_FOUND, "404, and no campaign could be read so far", 404)
     return observation
 
 
@@ -81,41 +104,49 @@ def observe(
     before: EnvironmentStatus, call: Call, context: EnvironmentContext, now: Instant
 ) -> EnvironmentStatus:
     """Return the breaker after one call; a page of the listing shows base URL and token right."""
-    reason = call.reason
-    # A mistake of our own, or what a cache has kept, is no evidence of the API, neither way.
-    if reason in (Reason.INTERNAL_ERROR, Reason.CACHED):
-        return replace(before, called_at=now)
-    up = reason not in UNANSWERED and reason is not Reason.UNAUTHORIZED
-    status = replace(before, called_at=now, up=up)
+    reason, status = call.reason, replace(before, called_at=now)
+    # A mistake of our own is no evidence of the API, neither way.
+    if reason is Reason.INTERNAL_ERROR:
+        return status
+    if isinstance(call.observation, PollError):
+        status = replace(status, error=call.observation)
+    if reason not in UNANSWERED:
+        status = replace(status, run=_run(status.run, call, context, now))
+    # What a cache has kept is none, either; but where it answers for the API, that is a refusal.
+    if reason is Reason.CACHED:
+        return _refused(status, call, context, now)
+    status = replace(status, up=reason not in UNANSWERED and reason is not Reason.UNAUTHORIZED)
     if reason in UNANSWERED:
         first = now if status.unanswered == 0 else status.unanswered_at
         status = replace(status, unanswered=status.unanswered + 1, unanswered_at=first)
         if status.unanswered < CALLS_TO_OPEN:
             return status
         return replace(status, outage_at=status.outage_at or now, outage_reason=reason)
-    run = _run(status.run, call, context, now)
-    status = replace(status, run=run, unanswered=0, unanswered_at=None)
-    return _token(_outage(status, call, context, now), call, context, now)
+    status = _outage(replace(status, unanswered=0, unanswered_at=None), call, context, now)
+    return _refused(_token(status, call, context, now), call, context, now)
 
 
 def _run(run: Run | None, call: Call, context: EnvironmentContext, now: Instant) -> Run | None:
     """Return the run of the same refusal after an answer; another one about a campaign ends it."""
-    reason = call.reason
-    # A listing is no answer about a campaign.
-    if call.campaign_id is None or reason is None:
-        return run if call.campaign_id is None else None
-    if run is None or run.reason is not reason:
-        run = Run(reason, 0, now)
-    campaigns, counts = run.campaigns, call.notified or reason is Reason.NOT_FOUND
-    if counts and len(campaigns) < _campaigns_to_open(reason, context):
+    refusal = call.refusal
+    # A listing is no answer about a campaign, and one that never had a config none about others.
+    silent = run is not None and run.reason is Reason.NOT_FOUND and call.has_none
+    if call.campaign_id is None or refusal is None:
+        return run if call.campaign_id is None or silent else None
+    if run is None or not _same(run, refusal):
+        run = Run(refusal.reason, 0, now, status=refusal.status)
+    campaigns, counts = run.campaigns, call.notified or call.reason is Reason.NOT_FOUND
+    if counts and len(campaigns) < _campaigns_to_open(run.reason, context):
         campaigns |= {call.campaign_id}
     return replace(run, count=run.count + 1, campaigns=campaigns)
 
 
 def _campaigns_to_open(reason: Reason, context: EnvironmentContext) -> int:
-    # A wrong base URL gives 404 for all; a token may lose its rights to some campaigns alone.
-    wanted = min(RUN_TO_OPEN, context.notified)
-    return max(CAMPAIGNS_TO_OPEN, context.campaigns if reason is Reason.NOT_FOUND else wanted)
+    # A wrong base URL gives 404 for all, whoever is notified; nobody has had a config then.
+    if reason is Reason.NOT_FOUND and not context.configured:
+        return max(CAMPAIGNS_TO_OPEN, context.campaigns)
+    wanted = context.configured if reason is Reason.NOT_FOUND else context.notified
+    return max(CAMPAIGNS_TO_OPEN, min(RUN_TO_OPEN, wanted))
 
 
 def _is_refused(run: Run | None, call: Call, context: EnvironmentContext) -> bool:
@@ -124,6 +155,30 @@ def _is_refused(run: Run | None, call: Call, context: EnvironmentContext) -> boo
     if call.campaign_id is None:
         return not context.campaigns
     return run is not None and len(run.campaigns) >= _campaigns_to_open(run.reason, context)
+
+
+def _refused(
+    status: EnvironmentStatus, call: Call, context: EnvironmentContext, now: Instant
+) -> EnvironmentStatus:
+    """Return the breaker as one refusal of all opens it, and any other answer closes it."""
+    known, refusal = status.refused_with, call.refusal
+    if known is None:
+        # Of the token and of the base URL it is said elsewhere what opens it.
+        if refusal is None or call.reason in _OPENS_ELSEWHERE or status.breaker_open:
+            return status
+        opens = call.campaign_id is not None and _is_refused(status.run, call, context)
+        return replace(status, refused_at=now, refused_with=refusal) if opens else status
+    # Neither a page of the listing, nor a pause, nor a cache says how campaigns are answered.
+    silent = call.reason in (Reason.CACHED, Reason.RATE_LIMITED)
+    silent = silent or (call.has_none and known.reason is Reason.NOT_FOUND)
+    same = refusal is not None and _same(known, refusal)
+    if silent or same or (call.campaign_id is None and context.campaigns):
+        return status
+    return replace(status, refused_at=None, refused_with=None)
+
+
+def _same(one: PollError | Run, other: PollError) -> bool:
+    return (one.reason, one.status) == (other.reason, other.status)
 
 
 def _outage(

@@ -1,4 +1,6 @@
-"""The rules of an environment: views of its breaker, and of its connection tests."""
+"""The rules of an environment: views of its breaker, its listings and its connection tests."""
+
+from typing import ClassVar
 
 from monitor.core.environment import EnvironmentContext, EnvironmentRule
 from monitor.core.model import MINUTE, Finding, Instant, Reason, Seconds, Severity, setting
@@ -29,6 +31,7 @@ class ApiUnreachable(EnvironmentRule, alertname="TalkoverApiUnreachable"):
             return healthy("the API answers")
         reason = (status.outage_reason or Reason.CONNECT_ERROR).value
         evidence = {"reason": reason, "opened_at": rfc3339(status.outage_at)}
+        evidence |= _words(status, reason)
         first = status.unanswered_at or status.outage_at
         summary = f"the API does not answer since {rfc3339(first)}: {reason}"
         if reason == Reason.NOT_FOUND:
@@ -48,6 +51,10 @@ class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
         "Make a new environment token in TalkOver and put it where token_file points; it is read "
         "again by itself."
     )
+    rights: ClassVar[str] = (
+        "Read the API's words in the evidence: is this host's address allowed, and may the token "
+        "read the campaigns? Give it that in TalkOver; it is no matter of another token yet."
+    )
 
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
     for_: Seconds = setting(3 * MINUTE, "how long it must be unhealthy before it fires")
@@ -60,9 +67,11 @@ class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
             return unknown("the API does not answer")
         if status.rejected_at is not None:
             at, reason = rfc3339(status.rejected_at), status.rejected_by or Reason.UNAUTHORIZED
-            evidence = {"reason": reason.value, "opened_at": at}
+            evidence = {"reason": reason.value, "opened_at": at, **_words(status, reason.value)}
             summary = f"the API rejects the token since {at}: {reason.value}"
-            return unhealthy(summary, evidence, since=status.rejected_at)
+            # Another token would be forbidden the same.
+            step = self.rights if reason is Reason.FORBIDDEN else ""
+            return unhealthy(summary, evidence, since=status.rejected_at, next_step=step)
         if status.unauthorized_with is not None:
             return unknown("the token was rejected once and is read again")
         return healthy("the API accepts the token")
@@ -91,6 +100,69 @@ class BudgetInsufficient(EnvironmentRule, alertname="TalkoverBudgetInsufficient"
         if context.effective_interval > context.unreadable_after:
             return unhealthy(summary, evidence)
         return healthy(summary, evidence)
+
+
+class ApiRefusing(EnvironmentRule, alertname="TalkoverApiRefusing"):
+    """The breaker has been open for `after` or longer for one and the same refusal of all."""
+
+    name = "api_refusing"
+    meaning = "the API refuses every campaign alike, so nothing is known"
+    next_step = (
+        "Read the API's words in the evidence, and ask TalkOver: for a bill, a release, an outage. "
+        "Where a proxy or firewall of yours has written them, ask its people."
+    )
+
+    severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
+    after: Seconds = setting(5 * MINUTE, "how long it must have refused all of them")
+
+    def evaluate(
+        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
+    ) -> Finding:
+        """Return unhealthy once the breaker has been open for `after` with this cause."""
+        if status.unanswered or status.outage_at is not None:
+            return unknown("the API does not answer")
+        if status.refused_at is None or status.refused_with is None:
+            return healthy("the API does not refuse every campaign alike")
+        refused, run = status.refused_with, status.run
+        ongoing = run is not None and run.reason is refused.reason
+        since = run.first_at if run is not None and ongoing else status.refused_at
+        evidence = {"reason": refused.reason.value, "opened_at": rfc3339(status.refused_at)}
+        if refused.detail:
+            evidence["detail"] = refused.detail
+        summary = f"the API refuses every campaign since {rfc3339(since)}: {refused.reason.value}"
+        if now - status.refused_at < self.after:
+            return unknown(summary, evidence, recheck_at=status.refused_at + self.after)
+        return unhealthy(summary, evidence, since=since)
+
+
+class DiscoveryFailing(EnvironmentRule, alertname="TalkoverDiscoveryFailing"):
+    """No listing of the campaigns was complete and believed for four times `discovery.every`."""
+
+    name = "discovery_failing"
+    meaning = "the campaigns cannot be listed, so new ones are not watched"
+    next_step = (
+        "Read why: a refusal is a matter of the token's rights, too few campaigns one of TalkOver; "
+        "compare with the list there."
+    )
+
+    LISTINGS, AT_LEAST = 4, 10 * MINUTE
+
+    def evaluate(
+        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
+    ) -> Finding:
+        """Return unhealthy where the last listing was not believed, nor any for so long."""
+        allowed = max(self.LISTINGS * context.discovery_every, self.AT_LEAST)
+        last = status.discovered_at or status.discovering_since or now
+        evidence = {"allowed": span(allowed)}
+        if status.breaker_open or context.paused:
+            return unknown("the API does not answer, or has asked for a pause")
+        if now - last < allowed:
+            return healthy(f"the campaigns were listed within {span(allowed)}", evidence)
+        if not status.listing_doubt:  # after a pause, an outage or a start: the next one shows
+            return unknown("no listing has ended yet since the API answers")
+        summary = f"no listing of the campaigns for {span(now - last)}: {status.listing_doubt}"
+        evidence["reason"] = status.listing_doubt
+        return unhealthy(summary, evidence, since=last + allowed)
 
 
 class TestsFailing(EnvironmentRule, alertname="TalkoverTestsFailing"):
@@ -153,15 +225,24 @@ class TestsSuspended(EnvironmentRule, alertname="TalkoverTestsSuspended"):
 # Every rule of an environment by its name, in the order in which events are sent.
 ENVIRONMENT_RULES: dict[str, type[EnvironmentRule]] = {
     cls.name: cls
-    for cls in (ApiUnreachable, TokenRejected, BudgetInsufficient, TestsFailing, TestsSuspended)
-}
+    for cls in (
+        ApiUnreachable, TokenRejected, BudgetInsufficient, ApiRefusing, DiscoveryFailing,
+        TestsFailing, TestsSuspended,
+    )
+}  # fmt: skip
 
 ABOUT_TESTS = frozenset({TestsFailing.name, TestsSuspended.name})
 """Those that there are only where tests are on."""
 
 
+def _words(status: EnvironmentStatus, reason: str) -> dict[str, str]:
+    """Return the API's own words for this reason, or those of who answers in its place."""
+    said = status.error
+    return {"detail": said.detail} if said and said.reason == reason and said.detail else {}
+
+
 def firing_alert(status: EnvironmentStatus) -> str | None:
     """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
-    names = (ApiUnreachable.name, TokenRejected.name)
+    names = (ApiUnreachable.name, TokenRejected.name, ApiRefusing.name)
     firing = (name for name in names if name in status.alerts and status.alerts[name].unhealthy)
     return next(firing, None)

@@ -114,6 +114,8 @@ class PollError:
 
     reason: Reason
     detail: Text = ""  # short, sanitised and free of secrets
+    # Of the answer, 0 where none came: two refusals are the same by reason and status.
+    status: Annotated[int, INTERNAL] = field(default=0, compare=False)
 
 
 # What one poll of one campaign saw. Only the first two are definite.

@@ -170,7 +170,8 @@ def next_probe(
 ) -> Instant:
     """Return when the open breaker lets its next probe through; a deadline may be earlier."""
     called_at = status.called_at or 0.0
-    interval = token_probe_interval if status.outage_at is None else probe_interval
+    of_token = status.rejected_at is not None and status.outage_at is None
+    interval = token_probe_interval if of_token else probe_interval
     # As of the last call: a deadline that has passed since then is due, not forgotten.
     findings = {
         name: rule.evaluate(status, context, called_at) for name, rule in context.rules.items()

@@ -29,7 +29,10 @@ SPANS_OF_ALERT = ("pending_at", "fired_at", "healthy_at", "notified_at")
 SPANS_OF_CONFIG = (
     "missing_since", "first_seen_at", "disabled_since", "changed_at", "moved_at", "untested_since"
 )  # fmt: skip
-SPANS_OF_BREAKER = ("called_at", "unanswered_at", "outage_at", "rejected_at")
+SPANS_OF_BREAKER = (
+    "called_at", "unanswered_at", "outage_at", "rejected_at", "refused_at", "discovered_at",
+    "discovering_since",
+)  # fmt: skip
 
 
 class AlertState(StrEnum):
@@ -198,6 +201,7 @@ class Run:
     count: int
     first_at: Instant
     campaigns: frozenset[str] = frozenset()  # different ones, up to the number that decides
+    status: int = 0  # of all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +215,9 @@ class EnvironmentStatus:
     outage_reason: Reason | None = None
     rejected_at: Instant | None = None  # it is open for the token; stored
     rejected_by: Reason | None = None
+    refused_at: Instant | None = None  # it is open for one refusal of every campaign; stored
+    refused_with: PollError | None = None  # that refusal; stored
+    error: PollError | None = None  # why the last call that failed did
     unauthorized_with: int | None = None  # the generation of the token that was rejected once
     readable_seen: bool = False  # something was read once: the base URL is right; stored
     run: Run | None = None  # the last answers about campaigns were all the same refusal
@@ -221,14 +228,22 @@ class EnvironmentStatus:
     called_at: Instant | None = None
     up: bool | None = None
     swept_at: Instant | None = None  # the last complete sweep; stored
-    listed_at: Instant | None = None  # the last listing that was complete and believed; stored
+    listed_at: Instant | None = None  # the last listing that was complete; stored
+    discovered_at: Instant | None = None  # the last one that was believed, too; stored
+    discovering_since: Instant | None = None  # when discovery was switched on; stored
+    listing_doubt: str = ""  # why the last one was not, if one has ended since the API answers
     tests: EnvironmentTests = EnvironmentTests()  # stored
     alerts: Mapping[str, Alert] = field(default_factory=dict)
 
     @property
     def breaker_open(self) -> bool:
         """True while no campaign is polled but for one probe now and then."""
-        return self.outage_at is not None or self.rejected_at is not None
+        return any(at is not None for at in self.opened_at)
+
+    @property
+    def opened_at(self) -> tuple[Instant | None, ...]:
+        """Since when the breaker is open for each cause: no answers, the token, one refusal."""
+        return self.outage_at, self.rejected_at, self.refused_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,8 +264,8 @@ class CampaignStatus:
         """What the last definite answer was; None before the first one."""
         return NoConfig() if self.last_known.missing_since is not None else self.last_known.config
 
-    def after(self, observation: Observation, now: Instant) -> "CampaignStatus":
-        """Return the status after a poll at `now`: an `error`, or the observation remembered."""
+    def understood(self, observation: Observation) -> Observation:
+        """Return what an observation means for this campaign."""
         known = self.last_known.config
         if isinstance(observation, SftpConfig) and not observation.has_test_fields:
             # An API release that drops the fields of the test must not read as "never tested".
@@ -259,7 +274,12 @@ class CampaignStatus:
             )
             if observation.is_enabled or tested:
                 absent = "last_test_at or last_test_success is absent"
-                observation = PollError(Reason.SCHEMA_MISMATCH, absent)
+                return PollError(Reason.SCHEMA_MISMATCH, absent)
+        return observation
+
+    def after(self, observation: Observation, now: Instant) -> "CampaignStatus":
+        """Return the status after a poll at `now`: an `error`, or the observation remembered."""
+        observation = self.understood(observation)
         if not isinstance(observation, PollError):
             last_known = self.last_known.after(observation, now)
             return replace(self, last_known=last_known, polled_at=now, error=None, failures=None)

@@ -8,9 +8,6 @@ from monitor.core.snapshot import Entry
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import rfc3339
 
-# Why a listing is not believed whole, how many it has, and how many were known.
-Doubt = tuple[str | None, int, int]
-
 log = structlog.get_logger()
 
 
@@ -24,24 +21,17 @@ def log_listing_error(name: str, before: PollError | None, error: PollError | No
 
 
 def log_listing(
-    name: str, listing: Listing, before: TargetSet, after: TargetSet, doubted: Doubt | None
-) -> Doubt:
-    """Log who joined and left, and that a listing is not believed, or in part; return that doubt.
-
-    `doubted` is the doubt of the listing before.
-    """
-    listed, known = len(listing.campaigns), len(before.campaigns)
-    why = None if listing.complete else "listing_given_up"
-    if after.distrusted or not listed:
-        why = "listing_distrusted"
-    doubt = (why, listed, known)
-    if why is not None and doubt != doubted:
-        log.warning(why, environment=name, listed=listed, known=known)
+    name: str, before: TargetSet, after: TargetSet, listing: Listing, *, doubted: bool
+) -> None:
+    """Log changes: who joined and left, and that a listing is not believed, or in part."""
+    if doubted:
+        event = "listing_distrusted" if listing.complete else "listing_given_up"
+        listed, known = len(listing.campaigns), len(before.campaigns)
+        log.warning(event, environment=name, listed=listed, known=known)
     joined = len(after.campaigns.keys() - before.campaigns.keys())
     left = len(before.campaigns.keys() - after.campaigns.keys())
     if joined or left:
         log.info("campaigns_listed", environment=name, joined=joined, left=left)
-    return doubt
 
 
 def log_poll(before: Entry, after: Entry) -> None:
@@ -64,11 +54,14 @@ def log_poll(before: Entry, after: Entry) -> None:
 def log_environment(before: EnvironmentStatus, after: EnvironmentStatus) -> None:
     """Log that the breaker opened or closed, and that the API's clock is taken or is not."""
     if before.breaker_open != after.breaker_open:
-        reason = after.rejected_by or after.outage_reason
+        refused = after.refused_with and after.refused_with.reason
+        reason, error = after.rejected_by or after.outage_reason or refused, after.error
+        detail = error.detail if error is not None and error.reason is reason else ""
         if after.breaker_open:
-            log.warning("breaker_opened", environment=after.name, reason=str(reason))
+            known = {"environment": after.name, "reason": str(reason), "detail": detail}
+            log.warning("breaker_opened", **known)
         else:
-            since = before.outage_at or before.rejected_at or 0.0
+            since = next(at for at in before.opened_at if at is not None)
             log.info("breaker_closed", environment=after.name, opened_at=rfc3339(since))
     if before.corrected != after.corrected:
         log.warning("clock_corrected", environment=after.name, by_api=after.corrected)

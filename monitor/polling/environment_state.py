@@ -3,7 +3,7 @@
 So a poll happened whole or not at all, whatever is cancelled when.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -12,10 +12,10 @@ from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
 from monitor.core.attempt import CampaignTests
 from monitor.core.budget import LONGEST_PAUSE, Budget
-from monitor.core.connection_tests import Plan
-from monitor.core.corroboration import Corroboration
-from monitor.core.discovery import Listing, TargetSet, take
-from monitor.core.guards import Guards, Suspension
+from monitor.core.corroboration import Corroboration, asked_next, configured, had_config
+from monitor.core.discovery import Listing, TargetSet, doubt, take
+from monitor.core.environment import EnvironmentContext
+from monitor.core.guards import Guards
 from monitor.core.model import (
     Answer,
     AnyAnswer,
@@ -30,21 +30,9 @@ from monitor.core.model import (
 )
 from monitor.core.rule import NO_TESTS, Testing
 from monitor.core.schedule import NextPoll, Priority
-from monitor.core.snapshot import (
-    STALE_AFTER_INTERVALS,
-    Entry,
-    EnvironmentSnapshot,
-    Findings,
-    in_force,
-)
+from monitor.core.snapshot import Entry, Findings, in_force
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.polling.differences import (
-    Doubt,
-    log_environment,
-    log_listing,
-    log_listing_error,
-    log_poll,
-)
+from monitor.polling.differences import log_environment, log_listing, log_listing_error, log_poll
 from monitor.polling.settings import Clock, Settings
 
 LISTING = "*"  # the listing's key in the due-queue: no campaign can have this id
@@ -79,9 +67,9 @@ class EnvironmentState:
         self.awaits_listing = settings.discovers
         self._list_at_once(settings, mono)
         self.listing_error: PollError | None = None
-        self._listing_doubt: Doubt | None = None
         self._doubts = Corroboration()
         self._offset, self._probed = self.clock.wall() - mono, 0
+        self._paused_until = 0.0
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
@@ -113,8 +101,12 @@ class EnvironmentState:
         self._aim(settings)
         self.unswept = set(settings.targets)
         self._reconcile(self.campaigns, now)
-        before, context = self.status, settings.context_at(self.pace)
-        self.status, events = assess.reconcile_environment(before, context, now)
+        before, context = self.status, self._context()
+        since = self.status.discovering_since or now
+        self.status = replace(self.status, discovering_since=since if settings.discovers else None)
+        if not settings.discovers:
+            self.status = replace(self.status, discovered_at=None, listing_doubt="")
+        self.status, events = assess.reconcile_environment(self.status, context, now)
         if self.status != before:
             self.save(Change(environments=(self.status,), events=events))
         return self._doubts.restore(self.entries)
@@ -131,13 +123,15 @@ class EnvironmentState:
             # would fall between.
             self.listing = Listing(settings.environment.discovery.max_campaigns)
             error = page if isinstance(page, PollError) else None
-            log_listing_error(self.name, self.listing_error, error)
-            self.listing_error = error
-            after = None if error is not None else take(settings.target_set, listing, self.now())
-            if after is not None:
-                before, doubt = settings.target_set, self._listing_doubt
-                self._listing_doubt = log_listing(self.name, listing, before, after, doubt)
-            anew, wait = self._discover(after), settings.environment.discovery.every
+            before, self.listing_error = self.listing_error, error
+            log_listing_error(self.name, before, error)
+            after, why = None, f"{error.reason} {error.detail}".strip() if error else ""
+            if error is None:
+                after = take(settings.target_set, listing, self.now())
+                why = doubt(settings.target_set, after, listing)
+                news = bool(why) and why != self.status.listing_doubt
+                log_listing(self.name, settings.target_set, after, listing, doubted=news)
+            anew, wait = self._discover(after, why), settings.environment.discovery.every
             if error is not None and settings.knows_nobody_else:
                 wait = min(wait, settings.polling.unhealthy_interval)
         # The first one is due as long as its first page was: it stays ahead of the campaigns.
@@ -145,8 +139,11 @@ class EnvironmentState:
             self.listing_due = (self.clock.elapsed() + wait, Priority.ROUTINE)
         return anew
 
-    def _discover(self, target_set: TargetSet | None) -> list[str]:
-        """Take what a listing came to, None where it failed; return whom to poll at once."""
+    def _discover(self, target_set: TargetSet | None, why: str) -> list[str]:
+        """Take what a listing came to, None where it failed; return whom to poll at once.
+
+        `why` it is not believed; empty where it is.
+        """
         # The sweep that runs goes on, with those that joined; the first one has waited for this.
         now, status, before = self.now(), self.status, self.settings
         anew, target_sets = list[str](), dict[str, TargetSet]()
@@ -165,9 +162,21 @@ class EnvironmentState:
                 target_sets[self.name] = target_set
         self.awaits_listing = False
         self._end_sweep(now)
+        believed_at = self.status.discovered_at if why else now
+        why = "" if self.status.breaker_open else why
+        listed = replace(self.status, discovered_at=believed_at, listing_doubt=why)
+        self.status, self.findings, events = assess.evaluate_environment(
+            listed, self._context(), now
+        )
         if self.status != status or target_sets:
-            self.save(Change(environments=(self.status,), target_sets=target_sets))
+            changed = (self.status,)
+            self.save(Change(environments=changed, events=events, target_sets=target_sets))
         return anew
+
+    def _context(self, *, lost: bool = False) -> EnvironmentContext:
+        context, paused = self.settings.context_at(self.pace), self._paused_until
+        had = configured(self.entries) if lost else 0
+        return replace(context, configured=had, paused=self.clock.elapsed() < paused)
 
     def _aim(self, settings: Settings) -> None:
         self.settings = settings
@@ -209,7 +218,7 @@ class EnvironmentState:
             status,
             before,
             answer,
-            settings.context_at(self.pace),
+            self._context(lost=lost),
             settings.intervals,
             now,
             token_generation=token,
@@ -229,6 +238,7 @@ class EnvironmentState:
         campaigns, environments = (after.status,), (self.status,)
         self.save(Change(campaigns=campaigns, environments=environments, events=outcome.events))
         anew = self._doubts.take(key, now - took, self.entries)
+        anew += asked_next(self.status, self.entries)
         return anew, outcome.next_poll, outcome.guards
 
     def put_tests(self, key: str, tests: CampaignTests, notes: tuple[Event, ...]) -> None:
@@ -240,42 +250,19 @@ class EnvironmentState:
         self.entries[key] = replace(self.entries[key], status=status)
         self.save(Change(campaigns=(status,), events=notes))
 
-    def snapshot(
-        self, due: Seconds | None, planned: Mapping[str, Plan], suspended: Suspension | None
-    ) -> EnvironmentSnapshot:
-        """Return it as it is known now; `due`: its next poll, `planned`: its next tests."""
-        settings, now, mono = self.settings, self.now(), self.clock.elapsed()
-        interval = settings.context_at(self.pace).effective_interval
-        return EnvironmentSnapshot(
-            now=now,
-            ahead=clock.ahead(self.status, now)[0],
-            status=self.status,
-            labels=settings.environment.alert_labels,
-            rules=settings.environment.resolved.rules,
-            findings=self.findings,
-            campaigns=dict(self.entries),
-            interval_seconds=interval,
-            stale_after=STALE_AFTER_INTERVALS * interval,
-            idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
-            requests_per_minute=self.budget.per_minute,
-            available_requests=self.budget.available(mono),
-            lag_seconds=0.0 if due is None else max(0.0, mono - due),
-            polled=len(settings.targets) - len(self.unswept),
-            listing_error=self.listing_error,
-            tests_on=settings.tests_on,
-            suspended=suspended,
-            planned=dict(planned),
-        )
-
     def probed_next(self) -> str | None:
         """Return what to ask for while the breaker is open; None: there is nothing to ask for."""
         # Each probe asks for another campaign, so that one broken campaign is no outage.
         # A listing is one only where it alone can close the breaker: it says nothing of configs.
-        keys, settings = list(self.settings.targets), self.settings
+        keys, settings, number = list(self.settings.targets), self.settings, self._probed
+        if self.status.refused_at is not None:
+            # Of those that never had a config some answers say nothing: every other one has one.
+            had = [key for key, entry in self.entries.items() if had_config(entry)]
+            keys, number = had if had and number % 2 else keys, number // 2
         if settings.discovers and (not keys or self.status.outage_reason is Reason.NOT_FOUND):
             keys.append(LISTING)
         self._probed += 1
-        return keys[self._probed % len(keys)] if keys else None
+        return keys[(number + 1) % len(keys)] if keys else None
 
     def _apply_rate_limit(self, answer: AnyAnswer) -> None:
         """Take what an answer says of the API's limits."""
@@ -284,6 +271,7 @@ class EnvironmentState:
         self.pace = self.budget.pace(mono)
         if answer.pause is not None:
             seconds = round(min(answer.pause, LONGEST_PAUSE))
+            self._paused_until = mono + seconds
             log.warning("paused_by_api", environment=self.name, seconds=seconds)
         if (self.budget.room < 1) != (before.room < 1):
             log.info("yielding", environment=self.name, part=round(self.budget.room, 2))

@@ -20,6 +20,7 @@ from monitor.polling.environment_state import LISTING, EnvironmentState
 from monitor.polling.runner import Spending, TestRunner
 from monitor.polling.settings import Api, Connection, Settings
 from monitor.polling.tester import Tester
+from monitor.polling.view import snapshot_of
 
 NOTHING = PollError(Reason.INTERNAL_ERROR)  # in place of an observation, for a page of a listing
 
@@ -99,10 +100,8 @@ class Poller:
 
     def snapshot(self) -> EnvironmentSnapshot:
         """Return this environment as it is known now."""
-        tester, due, planned = self.tester, self._queue.next_due(), self.tester.planned
-        if self.state.status.breaker_open:
-            due, planned = None, {}
-        return self.state.snapshot(due, planned, tester.suspended)
+        due = None if self.state.status.breaker_open else self._queue.next_due()
+        return snapshot_of(self.tester, due)
 
     async def run(self, *, by_itself: bool = True) -> None:
         """Poll for ever, or what is asked for alone; cancelled, it settles what it has spent."""

@@ -124,7 +124,7 @@ class TestRunner:
         """
         state = self.tester.state
         if state.status.breaker_open:
-            return NotRun("the API does not answer, or rejects the token: nothing can be asked")
+            return NotRun("the API does not answer, or refuses everything: nothing can be asked")
         asked_at = state.now()
         await self.poll_now(key)
         await self.spending.turn()

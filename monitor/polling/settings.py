@@ -110,6 +110,7 @@ class Settings:
             notified=notified,
             effective_interval=interval,
             unreadable_after=self.environment.resolved.unreadable_after,
+            discovery_every=self.environment.discovery.every,
             rules=self.environment.resolved.rules,
             labels=self.environment.alert_labels,
             remind_every=self.alerts.remind_every,

@@ -149,8 +149,7 @@ class Tester:
             return
         left = self._book.left.pop(state.settings.environment.base_url, None)
         tests = replace(state.status.tests, suspended=state.status.tests.suspended or left)
-        opened = (before.outage_at, before.rejected_at) if before.breaker_open else ()
-        idle_since = min((at for at in opened if at is not None), default=now)
+        idle_since = min((at for at in before.opened_at if at is not None), default=now)
         every = state.settings.environment.resolved.tests.every
         if tests.suspended is not None and not tests.suspended.lasts(now):
             tests = tests.resumed(now)

@@ -41,6 +41,7 @@ CONTRACT = {
     "effective_interval_seconds",
     "poll_lag_seconds",
     "connection_tests_enabled",
+    "discovery_last_success_timestamp_seconds",
     "connection_tests_held_back",
     "connection_tests_total",
     "connection_test_duration_seconds",

@@ -147,6 +147,7 @@ def test_an_environment_has_the_defaults_of_the_contract(config: Config) -> None
         "api_unreachable",
         "token_rejected",
         "budget_insufficient",
+        "api_refusing",
     ]
     assert not environment.discovery.enabled
     assert environment.discovery.statuses == ("active",)

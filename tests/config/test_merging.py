@@ -121,7 +121,11 @@ def test_the_rules_of_an_environment_merge_as_well(config: Config) -> None:
     assert staging.resolved.rules["api_unreachable"] == ApiUnreachable(
         after=MINUTE, severity=Severity.WARNING
     )
-    assert list(production.resolved.rules) == ["api_unreachable", "budget_insufficient"]
+    assert list(production.resolved.rules) == [
+        "api_unreachable",
+        "budget_insufficient",
+        "api_refusing",
+    ]
 
 
 def test_one_environment_leaves_the_other_alone(config: Config) -> None:

@@ -20,12 +20,16 @@ def test_the_rules_stand_in_order_with_their_default_severities() -> None:
         "api_unreachable": "critical",
         "token_rejected": "critical",
         "budget_insufficient": "warning",
+        "api_refusing": "critical",
+        "discovery_failing": "warning",
         "tests_failing": "critical",
         "tests_suspended": "critical",
     }
     assert list(resolve_rules(ENVIRONMENT_RULES, {"token_rejected": {"enabled": False}})) == [
         "api_unreachable",
         "budget_insufficient",
+        "api_refusing",
+        "discovery_failing",
         "tests_failing",
         "tests_suspended",
     ]

@@ -68,11 +68,16 @@ def test_critical_rings_again_after_four_hours_and_a_warning_after_a_day() -> No
 def test_only_an_environments_outage_mutes_and_only_other_rules_of_that_environment() -> None:
     (outage,) = CONFIG["inhibit_rules"]
     (source,), (target,) = outage["source_matchers"], outage["target_matchers"]
-    assert source == 'rule =~ "api_unreachable|token_rejected"'
+    assert source == 'rule =~ "api_unreachable|token_rejected|api_refusing"'
     # No outage explains that a campaign was switched off after a test.
-    assert target == 'rule !~ "api_unreachable|token_rejected|tests_suspended|"'
+    assert target == 'rule !~ "api_unreachable|token_rejected|api_refusing|tests_suspended|"'
     assert outage["equal"] == ["environment"]
-    assert {"api_unreachable", "token_rejected", "tests_suspended"} < ENVIRONMENT_RULES.keys()
+    assert {
+        "api_unreachable",
+        "token_rejected",
+        "api_refusing",
+        "tests_suspended",
+    } < ENVIRONMENT_RULES.keys()
 
 
 def test_every_template_that_is_used_exists() -> None:

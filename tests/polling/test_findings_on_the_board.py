@@ -23,7 +23,9 @@ environments:
 """
 NO_FAILED_TEST = "rules: {failed_test: {enabled: false}}\n"
 STRICT = "rules: {stale_test: {max_age: 30m}}\n"
-SAID_BY_ENVIRONMENT = ["api_unreachable", "token_rejected", "budget_insufficient"]
+SAID_BY_ENVIRONMENT = [
+    "api_unreachable", "token_rejected", "budget_insufficient", "api_refusing"
+]  # fmt: skip
 
 
 @pytest.fixture

@@ -134,29 +134,69 @@ def test_a_config_made_anew_meanwhile_was_never_missing(world: World) -> None:
     assert told(world) == []
 
 
-def test_three_that_lose_theirs_together_are_missed_within_a_few_polls(world: World) -> None:
-    lost_after(world, 10 * MINUTE, *campaigns(3))
-    watch(world, 3, 20)
-    assert sorted(told(world)) == [("firing", key) for key in campaigns(3)]
-    ats = [event["timestamp"] for event in world.events()]
-    assert max(ats)[:16] == min(ats)[:16]
-
-
-@pytest.mark.slow
-def test_where_all_campaigns_answer_404_the_chain_of_questions_neither_bursts_nor_repeats(
-    world: World,
+@pytest.mark.matrix
+@pytest.mark.parametrize("by", [GONE, NoConfig()], ids=["404", "null"])
+@pytest.mark.parametrize(("lost", "of"), [(3, 3), (3, 9), (6, 6), (10, 10), (12, 12), (300, 300)])
+def test_fault_6_where_all_that_had_a_config_lose_it_that_is_one_alert(
+    world: World, lost: int, of: int, by: Observation
 ) -> None:
-    keys = campaigns(300)
-    lost_after(world, 20 * MINUTE, *keys)
-    watch(world, 300, 40)
-    since = calls_since(world, 20 * MINUTE)
+    """A release that moves a path, a database put back; the others never had one."""
+    for key in campaigns(of)[lost:]:
+        world.api().says[key] = GONE
+    lost_after(world, 20 * MINUTE, *campaigns(lost), by=by)
+    watch_those(world, lost, of)
+    (event,) = world.events()
+    assert (event["rule"], event["status"]) == ("api_refusing", "firing")
+    assert event["evidence"]["reason"] == "not_found"
+    assert event["evidence"]["detail"].endswith("no SFTP config any more")
     assert fullest_minute([at for at, _ in world.api().calls]) <= 50
-    in_a_sweep = Counter(key for at, key in since if at < 27 * MINUTE)
-    # Each of them once as somebody's witness, and once more where it was nobody's.
-    assert len(in_a_sweep) == 300
-    assert max(in_a_sweep.values()) <= 3
-    # Nobody is left to ask: they count at last.
-    assert {key for status, key in told(world) if status == "firing"} == set(keys)
+
+
+def watch_those(world: World, lost: int, of: int) -> None:
+    """Run a daemon for half an hour; those that are not lost need no config."""
+    rows = [
+        f"{{id: {key}, expect_sftp: {str(number < lost).lower()}}}"
+        for number, key in enumerate(campaigns(of))
+    ]
+
+    async def story() -> None:
+        world.write_config(
+            "environments:\n  - name: production\n    base_url: http://127.0.0.1:9/api/v1\n"
+            f"    token: ${{TOKEN}}\n    campaigns: [{', '.join(rows)}]\n"
+        )
+        async with world.daemon():
+            await virtual_seconds(35 * MINUTE)
+
+    run(story())
+
+
+def test_they_are_back_and_nobody_was_missed(world: World) -> None:
+    """The first that can be read closes the breaker; only what stays away is missed then."""
+    keys = campaigns(12)
+    for key in keys:
+        world.api().says[key] = lambda key=key: (  # type: ignore[misc]
+            GONE
+            if 10 * MINUTE <= world.clock.wall() - START < 40 * MINUTE or key == "c-7"
+            else config(key, START)
+        )
+    world.api().says["c-7"] = lambda: (
+        GONE if world.clock.wall() >= START + 10 * MINUTE else config("c-7", START)
+    )
+    watch(world, 12, 70)
+    assert world.told() == [
+        ("firing", "api_refusing", None),
+        ("resolved", "api_refusing", None),
+        ("firing", "missing", "c-7"),
+    ]
+
+
+def test_two_of_three_that_are_gone_are_missed_once_the_third_could_be_read(world: World) -> None:
+    lost_after(world, 10 * MINUTE, "c-0", "c-1")
+    watch(world, 3, 20)
+    assert sorted(told(world)) == [("firing", "c-0"), ("firing", "c-1")]
+    assert {event["timestamp"][:16] for event in world.events()} == {
+        world.events()[0]["timestamp"][:16]
+    }
 
 
 @pytest.mark.slow

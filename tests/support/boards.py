@@ -177,9 +177,9 @@ def a_rich_snapshot(*exported: str) -> Snapshot:
         polled=0,
         labels=own,
     )
+    refusals = after_calls("rejected", Reason.UNAUTHORIZED, NOW - 400, NOW - 390, NOW - 90)
     rejected = an_environment(
-        name="rejected",
-        status=after_calls("rejected", Reason.UNAUTHORIZED, NOW - 400, NOW - 390, NOW - 90),
+        name="rejected", status=replace(refusals, discovered_at=NOW - 9 * MINUTE)
     )
     return a_snapshot(production, staging, rejected)
 

@@ -55,6 +55,7 @@ ENVIRONMENT_FAMILIES: Mapping[str, str] = {
     "poll_lag_seconds": "How late the most overdue poll is.",
     "environment_owned": "1: this process watches the environment.",
     "connection_tests_enabled": "1: this process runs connection tests there.",
+    "discovery_last_success_timestamp_seconds": "The last listing that was complete and believed.",
 }
 """Name and help of every gauge that is labelled by the environment only, as `_of_its_own`."""
 
@@ -68,12 +69,13 @@ COUNTS: Mapping[str, tuple[str, str, Callable[[EnvironmentSnapshot], Mapping[Any
 }
 """Name, help, label and values of every gauge that counts campaigns of an environment."""
 
-# Of connection tests and call times: where there are none, there is not even the heading.
+# Of tests, call times and discovery: where there are none, there is not even the heading.
 _OPTIONAL = {
     "campaign_next_calls_timestamp_seconds",
     "sftp_path_accessible",
     "connection_tests_enabled",
     "connection_tests_held_back",
+    "discovery_last_success_timestamp_seconds",
 }
 
 SINK_FAMILIES: Mapping[str, str] = {
@@ -115,8 +117,8 @@ def _of_its_own(it: EnvironmentSnapshot) -> Sequence[float | None]:
     """Return the values of `ENVIRONMENT_FAMILIES`, in their order."""
     swept_at, up = it.status.swept_at, it.status.up
     budget = it.requests_per_minute, it.available_requests
-    tests_on = 1.0 if it.tests_on else None
-    return swept_at, up, *budget, it.interval_seconds, it.lag_seconds, 1.0, tests_on
+    last = 1.0 if it.tests_on else None, it.status.discovered_at
+    return swept_at, up, *budget, it.interval_seconds, it.lag_seconds, 1.0, *last
 
 
 class _Made(NamedTuple):

@@ -45,7 +45,8 @@ class Body(Generic[_T]):
 
 STORED_OF_ENVIRONMENT = {
     "name", "unanswered", "unanswered_at", "outage_at", "outage_reason", "rejected_at",
-    "rejected_by", "readable_seen", "called_at", "swept_at", "listed_at", "tests", "alerts",
+    "rejected_by", "refused_at", "refused_with", "readable_seen", "called_at", "swept_at",
+    "listed_at", "discovered_at", "discovering_since", "tests", "alerts",
 }  # fmt: skip
 
 # Failed polls in a row are this process's.

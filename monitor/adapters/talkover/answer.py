@@ -34,6 +34,7 @@ Aside = tuple[Instant | None, Seconds | None, RateHint | None]
 _LIMIT_MAX = 1_000_000
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _DIGITS = re.compile(r"[0-9]+")
+_JSON = re.compile(r"application/json|[^\s,]+\+json")
 
 # By status, or else by its first digit.
 _REFUSALS = {
@@ -52,30 +53,72 @@ _REFUSALS = {
 def body_of(received: Received, *answered: int) -> bytes | PollError:
     """Return the JSON under one of these statuses; of any other what it means, in its own words."""
     status, headers, body = received.status, received.headers, received.body
-    if status in answered or not status:
+    if not status:
+        return body
+    page = f"{status}, {_type_of(headers)}"
+    if _is_of_another(received):
+        return PollError(Reason.BAD_CONTENT_TYPE, page)
+    if status in answered:
         return body if isinstance(body, PollError) else _not_json(headers) or body
     reason = _REFUSALS.get(status) or _REFUSALS.get(status // 100, Reason.UNEXPECTED_STATUS)
     if reason is Reason.REDIRECT:
         return PollError(reason, f"{status} to {_location_host(headers)}")
-    said = ""
-    if not isinstance(body, PollError) and not _not_json(headers):
+    said, typed = "", _is_json(headers)
+    if isinstance(body, bytes) and (typed or "content-type" not in headers):
         with suppress(ValueError):
-            said = api_message(load_json(body))
-    return PollError(reason, f"{status} {said}".rstrip())
+            said = api_message(load_json(body, repair=True))
+    foreign = body != b"" and not typed and not said
+    return PollError(reason, page if foreign else f"{status} {said}".rstrip())
+
+
+def _is_of_another(received: Received) -> bool:
+    """Return whether a proxy or a firewall has answered, who knows neither token nor campaign."""
+    status, headers, body = received.status, received.headers, received.body
+    if status == 407:  # the API is no proxy
+        return True
+    # What else of the API refuses does so in JSON, or with no body: that has no type to speak of.
+    if status not in (401, 403, 404) or body == b"":
+        return False
+    if "content-type" in headers and not _is_json(headers):
+        return True
+    with suppress(ValueError):
+        return isinstance(body, bytes) and not isinstance(load_json(body, repair=True), dict)
+    return True
+
+
+def _kinds(headers: httpx.Headers) -> list[str]:
+    # Given twice and the same it is given once.
+    given = (one.partition(";")[0] for one in headers.get_list("content-type"))
+    return list(dict.fromkeys(one.strip().lower() for one in given))
+
+
+def _is_json(headers: httpx.Headers) -> bool:
+    kinds = _kinds(headers)
+    return len(kinds) == 1 and _JSON.fullmatch(kinds[0]) is not None
+
+
+def _type_of(headers: httpx.Headers) -> str:
+    """Return in words which type a body has, and who says to have sent it."""
+    kinds = _kinds(headers)
+    named = ", ".join(kinds) or ("an empty Content-Type" if kinds else "no Content-Type")
+    by = "; ".join(f"{name}: {headers[name]}" for name in ("Server", "Via") if name in headers)
+    twice = "Content-Type given twice: " if len(kinds) > 1 else ""
+    return f"{twice}{named}" + (f" ({by})" if by else "")
 
 
 def _not_json(headers: httpx.Headers) -> PollError | None:
     """Return why a body under these headers is not JSON in UTF-8, None where it is."""
-    if "content-type" not in headers:
-        return PollError(Reason.BAD_CONTENT_TYPE, "no Content-Type")
-    message = Message()
-    message["Content-Type"] = headers["content-type"]
-    kind = message.get_content_type()
-    if kind != "application/json" and not kind.endswith("+json"):
-        return PollError(Reason.BAD_CONTENT_TYPE, f"Content-Type {kind}")
-    charset = message.get_param("charset", "utf-8")
-    if str(charset).lower() not in {"utf-8", "utf8"}:
-        return PollError(Reason.BAD_ENCODING, f"charset {charset}")
+    if not _is_json(headers):
+        typed = "Content-Type " if all(_kinds(headers)) and len(_kinds(headers)) == 1 else ""
+        return PollError(Reason.BAD_CONTENT_TYPE, f"{typed}{_type_of(headers)}")
+    for given in headers.get_list("content-type"):
+        message = Message()
+        message["Content-Type"] = given
+        charset = message.get_param("charset", "utf-8")
+        # RFC 2231 has it in three parts.
+        charset = charset[-1] if isinstance(charset, tuple) else charset
+        if str(charset).lower() not in {"utf-8", "utf8", "us-ascii"}:
+            return PollError(Reason.BAD_ENCODING, f"charset {charset}")
     return None
 
 
@@ -87,10 +130,11 @@ def _location_host(headers: httpx.Headers) -> str:
         return "nowhere"
 
 
-def load_json(body: bytes) -> object:
+def load_json(body: bytes, *, repair: bool = False) -> object:
     """Return the document, of UTF-8 JSON with unique keys, finite numbers and whole characters.
 
-    Raises `ValueError`, which quotes nothing of the body.
+    With `repair` half a surrogate pair is a question mark. Raises `ValueError`, which quotes
+    nothing of the body.
     """
     try:
         # Not left to json.loads(): of bytes it takes UTF-16 and lone surrogates, too.
@@ -104,7 +148,8 @@ def load_json(body: bytes) -> object:
         )
         # Only an escape can bring half a pair in; encoding refuses what has no other half.
         if _SURROGATE.search(text):
-            json.dumps(document, ensure_ascii=False).encode("utf-8")
+            errors = "replace" if repair else "strict"
+            document = json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", errors))
     except UnicodeDecodeError:
         raise ValueError("the body is not UTF-8") from None
     except RecursionError:
@@ -154,10 +199,13 @@ def parse_http_date(text: str) -> Instant | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def read_aside(received: Received, now: Callable[[], Instant]) -> Aside:
-    """Return what an answer says of the API itself; a cached one knows neither clock nor limit."""
+def read_aside(received: Received, now: Callable[[], Instant], *, answered: bool = True) -> Aside:
+    """Return what an answer says of the API itself.
+
+    A cached one, and one that it has not `answered` itself, knows neither its clock nor its limit.
+    """
     status, headers = received.status, received.headers
-    if age(headers) >= CACHED_FROM:
+    if not answered or age(headers) >= CACHED_FROM:
         return None, pause(status, headers, now()), None
     date = parse_http_date(headers.get("date", ""))
     known = now() if date is None else date

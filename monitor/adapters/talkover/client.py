@@ -31,6 +31,7 @@ from monitor.http import HttpClient, Received
 # What is no answer of the API's says so at any age, and another campaign's config is a matter of
 # security.
 _EVEN_CACHED = UNANSWERED | {Reason.WRONG_CAMPAIGN}
+_OF_OTHERS = (Reason.BAD_CONTENT_TYPE, Reason.REDIRECT)
 
 _HEADERS = {
     "Accept": "application/json",
@@ -130,6 +131,9 @@ class Talkover:
             seen = PollError(Reason.CACHED, words)
         if isinstance(seen, PollError):
             # The API may echo us. Redacted before it is cut: half a token is still a secret.
-            seen = replace(seen, detail=clean(redact(seen.detail, token), 200))
-        self.observe(endpoint, duration, seen.reason if isinstance(seen, PollError) else None)
-        return seen, read_aside(received, self.now), received.status
+            detail = clean(redact(seen.detail, token), 200)
+            seen = replace(seen, detail=detail, status=received.status)
+        reason = seen.reason if isinstance(seen, PollError) else None
+        self.observe(endpoint, duration, reason)
+        answered = reason not in _OF_OTHERS
+        return seen, read_aside(received, self.now, answered=answered), received.status

@@ -174,11 +174,14 @@ def _quoted(text: str, token: str) -> str:
 def read(
     body: bytes | PollError, shape: type[_Answer], token: str, campaign_id: str | None = None
 ) -> _Answer | PollError:
-    """Return a body as such a shape, about the campaign asked for, if one was. Never raises."""
+    """Return a body as such a shape, about the campaign asked for, if one was. Never raises.
+
+    Half a character may be in a listing: it spoils one name, not what is known of all campaigns.
+    """
     if isinstance(body, PollError):
         return body
     try:
-        document = load_json(body)
+        document = load_json(body, repair=campaign_id is None)
     except ValueError as error:
         return PollError(Reason.MALFORMED, str(error))
     said = document if isinstance(document, dict) else {}

@@ -235,7 +235,8 @@ class EnvironmentTestsAnswer:
 class EnvironmentAnswer:
     """One environment. reachable is null before the first call, false after an unanswered one.
 
-    outage_since and token_rejected_since say since when polling has stopped, and outage_reason why.
+    outage_since, token_rejected_since and refused_since say since when polling has stopped, and
+    outage_reason and refused_with why.
     listing_error is null unless the last listing of the campaigns failed: new ones are not seen.
     findings are those of its own rules after the last call; null before the first since the start.
     """
@@ -246,6 +247,8 @@ class EnvironmentAnswer:
     outage_since: Instant | None
     outage_reason: Reason | None
     token_rejected_since: Instant | None
+    refused_since: Instant | None
+    refused_with: PollError | None
     listing_error: PollError | None
     budget: BudgetAnswer
     counts: CountsAnswer

@@ -193,6 +193,7 @@ def environment(snapshot: EnvironmentSnapshot) -> schemas.EnvironmentAnswer:
         reachable=known.up,
         outage_since=known.outage_at,
         token_rejected_since=known.rejected_at,
+        refused_since=known.refused_at,
         budget=answer_of(schemas.BudgetAnswer, snapshot),
         counts=schemas.CountsAnswer(**snapshot.counts()),
         tests=tests,

@@ -112,9 +112,13 @@ environments = st.builds(
     outage_reason=st.none() | st.sampled_from(Reason),
     rejected_at=maybe_instants,
     rejected_by=st.none() | st.sampled_from(Reason),
+    refused_at=maybe_instants,
+    refused_with=st.none() | st.builds(PollError, st.sampled_from(Reason), texts, counts),
     readable_seen=st.booleans(),
     called_at=maybe_instants,
     swept_at=maybe_instants,
+    discovered_at=maybe_instants,
+    discovering_since=maybe_instants,
     alerts=st.dictionaries(texts, alerts, max_size=3),
 )
 stored_events = st.builds(

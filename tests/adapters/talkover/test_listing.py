@@ -222,16 +222,18 @@ def test_fault_4_an_sftp_config_is_no_listing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type"),
+    ("body", "content_type", "error"),
     [
-        (b"", "application/json"),
-        (b"{}", "application/json"),
-        (b"<h1>nginx</h1>", "text/html"),
+        (b"", "application/json", PollError(Reason.NOT_FOUND, "404")),
+        (b"{}", "application/json", PollError(Reason.NOT_FOUND, "404")),
+        (b"<h1>nginx</h1>", "text/html", PollError(Reason.BAD_CONTENT_TYPE, "404, text/html")),
     ],
 )
-async def test_fault_6_a_404_is_no_empty_listing(body: bytes, content_type: str) -> None:
+async def test_fault_6_a_404_is_no_empty_listing(
+    body: bytes, content_type: str, error: PollError
+) -> None:
     gone = answer(body, "404 Not Found", {"Content-Type": content_type})
-    assert (await asked(replies(gone))).observation == PollError(Reason.NOT_FOUND, "404")
+    assert (await asked(replies(gone))).observation == error
 
 
 async def test_fault_8_a_429_of_the_listing_pauses_the_environment() -> None:
@@ -251,12 +253,28 @@ async def test_fault_14_a_page_has_a_deadline() -> None:
     assert await reason_of(drips(head, b" "), timeout=0.15) is Reason.TIMEOUT
 
 
-@pytest.mark.parametrize("value", ["NaN", "1e400", '"\\ud800"', '{"a":1,"a":2}', "[" * 100_000])
-def test_faults_15_and_16_hold_for_fields_that_nobody_reads(value: str) -> None:
+@pytest.mark.parametrize("value", ["NaN", "1e400", '{"a":1,"a":2}', "[" * 100_000])
+def test_fault_15_holds_for_fields_that_nobody_reads(value: str) -> None:
     body = json.dumps(listing(entry(description="@"))).replace('"@"', value).encode()
     seen = decode_listing(body, 1, TOKEN)
     assert isinstance(seen, PollError)
     assert seen.reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("half", [r"\ud800", r"\uDFFF", r"\udc00\ud800"])
+@pytest.mark.parametrize("field", ["name", "status", "campaign_type", "timezone", "description"])
+def test_fault_16_half_a_surrogate_pair_spoils_its_text_and_not_the_listing(
+    half: str, field: str
+) -> None:
+    """Who renames a campaign must not blind us for all: of the others every word is as it was."""
+    rows = json.dumps(listing(entry(id="c-1"), entry(id="c-2", **{field: "a@b"})))
+    page = decode_listing(rows.replace("@", half).encode(), 1, TOKEN)
+    assert isinstance(page, Page)
+    first, second = page.campaigns
+    assert (first, second.id) == (page_of(entry(id="c-1")).campaigns[0], "c-2")
+    marks = "?" * (len(half) // 6)
+    if field in ("name", "status"):
+        assert getattr(second, field) == f"a{marks}b"
 
 
 @pytest.mark.parametrize("hidden", ["\0", "\x1b[2J", "\x85", "\u2028", "\u202e", "\r\n"])
