@@ -223,19 +223,21 @@ class Daemon:
 
     async def _reload_when_asked(self) -> None:
         # One after the other, or an older file could be put in force after a newer one.
-        while True:
-            await self.reload_requested.wait()
-            # Cleared first: requests that come during a reload are one more reload, however many.
-            self.reload_requested.clear()
-            asked, self._reloaded = self._reloaded, asyncio.Future()
-            try:
+        asked = self._reloaded
+        try:
+            while True:
+                await self.reload_requested.wait()
+                # Cleared first: requests that come during a reload are one more, however many.
+                self.reload_requested.clear()
+                asked, self._reloaded = self._reloaded, asyncio.Future()
                 self.systemd.reloading(self.clock.elapsed())
                 problems = await self._reload()
                 self._report_ready("; the last reload was refused" if problems else "")
                 asked.set_result(problems)
-            finally:
-                # At a stop: nobody waits for what does not come any more.
-                asked.cancel()
+        finally:
+            # At a stop: nobody waits for what does not come any more.
+            asked.cancel()
+            self._reloaded.cancel()
 
     def _read(self) -> Config:
         return self.load_config().sharing_with(self.report.config)

@@ -235,8 +235,7 @@ class EnvironmentTestsAnswer:
 class EnvironmentAnswer:
     """One environment. reachable is null before the first call, false after an unanswered one.
 
-    outage_since, token_rejected_since and refused_since say since when polling has stopped, and
-    outage_reason and refused_with why.
+    outage_since, token_rejected_since, refused_since say when polling has stopped; others say why.
     listing_error is null unless the last listing of the campaigns failed: new ones are not seen.
     findings are those of its own rules after the last call; null before the first since the start.
     """
