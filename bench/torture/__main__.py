@@ -17,7 +17,18 @@ from typing import Any
 
 from torture.figures import Figure
 
-PARTS = ("catalogue", "kills", "simulation", "clock", "disk", "secrets", "web", "soak", "mutation")
+PARTS = (
+    "catalogue",
+    "kills",
+    "simulation",
+    "clock",
+    "disk",
+    "answers",
+    "secrets",
+    "web",
+    "soak",
+    "mutation",
+)
 """In the order of the page."""
 
 EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence"
