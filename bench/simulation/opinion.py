@@ -12,7 +12,7 @@ from statistics import median
 from monitor.core.model import Answer, NoConfig, Observation, PollError, Reason, SftpConfig
 from support.model import Line, OnCall, Page, Policies, Seen
 
-OF_AN_ENVIRONMENT = ("api_unreachable", "token_rejected", "budget_insufficient")
+OF_AN_ENVIRONMENT = ("api_unreachable", "token_rejected", "budget_insufficient", "api_refusing")
 NO_ANSWER = {Reason.TIMEOUT, Reason.CONNECT_ERROR, Reason.HTTP_5XX, Reason.BAD_CONTENT_TYPE}
 
 Pages = list[tuple[str | None, Page]]
@@ -107,32 +107,53 @@ class Breaker(OnCall):
     refused_by_403: bool = False
     readings: int = 0
     doubted: int | None = None
-    forbidden: set[str] = field(default_factory=set)
+    run_of: str = ""
+    run: set[str] = field(default_factory=set)
+    all_of: str = ""
+    all_from: float | None = None
 
     @property
     def open(self) -> bool:
         """Whether only probes go out."""
-        return self.out_from is not None or self.refused_from is not None
+        return {self.out_from, self.refused_from, self.all_from} != {None}
 
     @property
     def alert(self) -> str | None:
         """The alert that mutes the environment's `unreadable` ones."""
-        firing = (rule for rule in OF_AN_ENVIRONMENT[:2] if self._mutes(rule))
+        mute = ("api_unreachable", "token_rejected", "api_refusing")
+        firing = (rule for rule in mute if self._mutes(rule))
         return next(firing, None)
 
     def call(
-        self, key: str, listed: set[str], observation: Observation, reading: int, now: float
+        self,
+        key: str,
+        listed: set[str],
+        had: set[str],
+        observation: Observation,
+        reading: int,
+        now: float,
     ) -> list[Page]:
-        """Return what is told after a call for campaign `key`, one of `listed`."""
+        """Return what is told after a call for campaign `key`, one of `listed`.
+
+        `had` are those that had a config until now, or of which it is in doubt that it is gone.
+        """
         reason = observation.reason if isinstance(observation, PollError) else None
         if reason in NO_ANSWER:
             self.silent += 1
             if self.silent >= 3 and self.out_from is None:
                 self.out_from = now
-        elif reason is not Reason.CACHED:
-            self.silent, self.out_from = 0, None
-            self._take_answer(key, listed, reason, reading, now)
-        verdicts = {"api_unreachable": self._unreachable(now), "token_rejected": self._rejected()}
+        else:
+            said = _in_a_word(key, observation, had)
+            self._take_run(key, said)
+            if reason is not Reason.CACHED:
+                self.silent, self.out_from = 0, None
+                self._take_answer(listed, reason, reading, now)
+            self._take_refusal(said, had if said == "gone" else listed, now)
+        verdicts = {
+            "api_unreachable": self._unreachable(now),
+            "token_rejected": self._rejected(),
+            "api_refusing": self._refusing(now),
+        }
         pages = []
         for rule in self.policies:
             bad = verdicts.get(rule, False)
@@ -143,25 +164,41 @@ class Breaker(OnCall):
 
     def restart_calls(self) -> None:
         """Forget what is not stored."""
-        self.doubted, self.forbidden = None, set()
+        self.doubted, self.run = None, set()
 
     def stepped(self, by: float) -> None:
         """Let all spans go on where our clock stepped."""
         super().stepped(by)
         self.out_from = None if self.out_from is None else self.out_from + by
         self.refused_from = None if self.refused_from is None else self.refused_from + by
+        self.all_from = None if self.all_from is None else self.all_from + by
 
     def clamp(self, now: float) -> None:
         """Move what lies in the future to the present."""
         self.out_from = None if self.out_from is None else min(self.out_from, now)
         self.refused_from = None if self.refused_from is None else min(self.refused_from, now)
+        self.all_from = None if self.all_from is None else min(self.all_from, now)
+
+    def _take_run(self, key: str, said: str) -> None:
+        # Any other answer, and it begins anew; one that never had a config is none.
+        if said != "none" or self.run_of != "gone":
+            self.run = self.run | {key} if said == self.run_of else {key}
+            self.run_of = said
+
+    def _take_refusal(self, said: str, everybody: set[str], now: float) -> None:
+        if self.all_of:
+            kept = {self.all_of, Reason.CACHED, Reason.RATE_LIMITED}
+            if said not in kept | ({"none"} if self.all_of == "gone" else set()):
+                self.all_of, self.all_from = "", None
+            return
+        elsewhere = {"", "none", Reason.UNAUTHORIZED, Reason.FORBIDDEN}
+        if said not in elsewhere and not self.open and len(self.run) >= _all_of(everybody):
+            self.all_of, self.all_from = said, now
 
     def _take_answer(
-        self, key: str, listed: set[str], reason: Reason | None, reading: int, now: float
+        self, listed: set[str], reason: Reason | None, reading: int, now: float
     ) -> None:
-        # A run: any other answer, and it begins anew.
-        self.forbidden = self.forbidden | {key} if reason is Reason.FORBIDDEN else set()
-        all_forbidden = len(listed) >= 3 and len(self.forbidden) >= min(10, len(listed))
+        all_forbidden = reason is Reason.FORBIDDEN and len(self.run) >= _all_of(listed)
         if reason is Reason.UNAUTHORIZED:
             if self.doubted is None:
                 self.doubted = reading
@@ -189,12 +226,33 @@ class Breaker(OnCall):
         # Where the rule is switched off, nobody looks at the verdict.
         return self.policies[rule].limit if rule in self.policies else 0.0
 
+    def _refusing(self, now: float) -> bool | None:
+        if self.silent or self.out_from is not None:
+            return None
+        if self.all_from is None:
+            return False
+        return True if now - self.all_from >= self._limit("api_refusing") else None
+
     def _rejected(self) -> bool | None:
         if self.silent or self.out_from is not None:
             return None
         if self.refused_from is not None:
             return True
         return None if self.doubted is not None else False
+
+
+def _in_a_word(key: str, observation: Observation, had: set[str]) -> str:
+    """Return how the API refuses; empty: it does not, "none": it says that there is no config."""
+    match observation:
+        case PollError(reason=reason):
+            return reason
+        case NoConfig():
+            return "gone" if key in had else "none"
+    return ""
+
+
+def _all_of(everybody: set[str]) -> int:
+    return max(3, min(10, len(everybody)))
 
 
 class Opinion:
@@ -218,10 +276,11 @@ class Opinion:
             return []
         self.clock.take(answer.server_date, wall)
         now, observation = wall, answer.observation
-        of_it = self.breaker.call(key, self.listed, observation, reading, now)
+        had = {one for one in self.listed if self._had(one)}
+        of_it = self.breaker.call(key, self.listed, had, observation, reading, now)
         pages: Pages = [(None, page) for page in of_it]
         failed = isinstance(observation, PollError)
-        if failed and self.breaker.open:
+        if self.breaker.open and (failed or (isinstance(observation, NoConfig) and key in had)):
             return pages
         on_call = self.campaigns[key]
         if isinstance(observation, SftpConfig):
@@ -243,14 +302,29 @@ class Opinion:
     def _others_from(self, key: str) -> float | None:
         """Return when the second to last of those was asked that have a config, besides this one.
 
-        None: there are no two of which that is known.
+        None: there are no two of which that is known, or what was found is settled.
         """
+        line = self.campaigns[key].lines["missing"]
+        if self.campaigns[key].gone_from is not None and line.bad_from and not line.good_from:
+            return None
         asked = sorted(
             self._asked[other]
             for other, on_call in self.campaigns.items()
             if other in self.listed - {key} and self._has_config(other, on_call)
         )
-        return asked[-2] if len(asked) >= 2 else None
+        # Where others are in doubt as well, the last one that is left is asked, too.
+        doubted = {other for other in self.listed - {key} if self._is_in_doubt(other)}
+        needed = 1 if doubted else 2
+        return asked[-min(2, len(asked))] if len(asked) >= needed else None
+
+    def _had(self, key: str) -> bool:
+        on_call = self.campaigns[key]
+        return on_call.had and (on_call.gone_from is None or self._is_in_doubt(key))
+
+    def _is_in_doubt(self, key: str) -> bool:
+        on_call = self.campaigns[key]
+        gone = on_call.had and on_call.gone_from is not None and "missing" in on_call.policies
+        return gone and on_call.lines["missing"].bad_from is None
 
     def _has_config(self, key: str, on_call: OnCall) -> bool:
         policy, failing = on_call.policies.get("unreadable"), key in self.failing
@@ -273,7 +347,7 @@ class Opinion:
                 self._ids.pop(key, None)
         self.read &= listed
         self.failing &= listed
-        self.breaker.forbidden &= listed
+        self.breaker.run &= listed
         self.listed = listed
         self.breaker.clamp(now)
         of_it = {rule: found for rule, found in policies.items() if rule in OF_AN_ENVIRONMENT}

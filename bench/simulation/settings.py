@@ -26,11 +26,18 @@ LIMITS = {
     "future_test": "tolerance",
     "unreadable": "after",
     "api_unreachable": "after",
+    "api_refusing": "after",
 }
 """The key of each rule's own threshold."""
 
 
-NOT_MODELLED = ("path_inaccessible", "changed_untested", "tests_failing", "tests_suspended")
+NOT_MODELLED = (
+    "path_inaccessible",
+    "changed_untested",
+    "tests_failing",
+    "tests_suspended",
+    "discovery_failing",
+)
 """Rules that the second opinion does not know: they are switched off."""
 
 TESTS_EVERY: Seconds = 4 * HOUR
@@ -49,6 +56,7 @@ def at_first() -> Rules:
         "unreadable": {"after": 30 * MINUTE},
         "api_unreachable": {"severity": "critical", "after": 5 * MINUTE},
         "token_rejected": {"severity": "critical", "for": 3 * MINUTE},
+        "api_refusing": {"severity": "critical", "after": 5 * MINUTE},
         "budget_insufficient": {"for": 30 * MINUTE},
     }
     common: dict[str, Value] = {

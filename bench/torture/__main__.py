@@ -18,8 +18,8 @@ from typing import Any
 from torture.figures import Figure
 
 PARTS = (
-    "catalogue", "kills", "simulation", "clock", "disk", "rows", "config", "secrets", "web",
-    "requests", "soak", "mutation",
+    "catalogue", "kills", "simulation", "clock", "disk", "answers", "rows", "config", "secrets",
+    "web", "requests", "soak", "mutation",
 )  # fmt: skip
 """In the order of the page."""
 

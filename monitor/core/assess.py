@@ -152,7 +152,8 @@ def _by_order(before: CampaignStatus, tested: Tested, seen: SftpConfig) -> Teste
     if was is None or since is None or at is None or at == was.last_test_at:
         return tested
     ours = last is not None and last.tested_at is None and last.at >= since
-    ran_at = last.at if last is not None and ours else max(at - tested.ahead, since)
+    seen_at = min(max(at - tested.ahead, since), tested.now)
+    ran_at = last.at if last is not None and ours else seen_at
     return replace(tested, ahead=at - ran_at)
 
 
