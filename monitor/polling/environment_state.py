@@ -218,7 +218,8 @@ class EnvironmentState:
             status,
             before,
             answer,
-            self._context(lost=lost),
+            # Not for all those that never have one: it looks at every campaign.
+            self._context(lost=lost and before is not None and had_config(before)),
             settings.intervals,
             now,
             token_generation=token,

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from monitor.core.alerts import AFTER_DEADLINE
 from monitor.core.assess import _by_order
-from monitor.core.attempt import TestSettings
 from monitor.core.clock import MOVED_FOR, ahead, campaign_stepped, clock_stepped, with_server_date
 from monitor.core.connection_tests import Tested
 from monitor.core.model import (
@@ -586,6 +585,6 @@ def test_what_a_campaign_counts_from_goes_along_but_when_it_was_read_only_back(s
 def test_a_record_that_moved_while_the_clocks_differ_ran_before_it_was_seen() -> None:
     """Dated by a clock of ours that is behind, a pass of just now would lie in the future."""
     read = a_status().after(a_config(last_test_at=NOW - HOUR), NOW)
-    tested = Tested(status=read, settings=TestSettings(), now=NOW + MINUTE)
+    tested = Tested(read, a_target(), NOW + MINUTE)
     seen = a_config(last_test_at=NOW + 2 * HOUR)
     assert _by_order(read, tested, seen).ahead == 2 * HOUR - MINUTE
