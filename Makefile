@@ -28,10 +28,10 @@ test: $(DEV_STAMP) ## Run the fast tests (ARGS="tests/core -k stale" for some of
 
 # Coverage is that of the fast tests: to measure takes twice the time, and the slow ones cover little
 # more. Those, and all examples of what hypothesis tries, follow unmeasured, the longest first;
-# three at once, for many of them wait most of the time.
+# four at once, for many of them wait most of the time.
 check: check-static ## Run everything that must hold: check-static, then all tests with coverage
 	$(PYTEST) -m "not slow" --cov=monitor
-	$(PYTEST) -n 3 --dist load --maxschedchunk 1 -m "slow or hypothesis" --hypothesis-profile=thorough \
+	$(PYTEST) -n 4 --dist load --maxschedchunk 1 -m "slow or hypothesis" --hypothesis-profile=thorough \
 		--durations=25
 
 check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies and what is generated
