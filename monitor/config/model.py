@@ -233,6 +233,7 @@ class Config(Section):
                     around.append((*of, "campaigns", ids.index(target.campaign_id)))
 
         def origin(section: str, name: str) -> str:
+            """Return where it is set, by the strongest layer that sets it."""
             key = (*section.split("."), name.rstrip("_"))
             found = (self._settings.get((*place, *key), "") for place in reversed(around))
             return next(filter(None, found), "")

@@ -66,19 +66,15 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
     """Decide what an answer at `now` of ours means; without an `entry` it is a listing's page."""
     seen, campaign_id, notified = answer.observation, None, True
     if entry is not None and not isinstance(seen, Page):
-        seen = interpret(before, seen, context.campaigns)
-        seen = entry.status.understood(seen)
+        seen = entry.status.understood(interpret(before, seen, context.campaigns))
         campaign_id, notified = entry.target.campaign_id, entry.target.muted_status is None
     had_config = entry is not None and corroboration.had_config(entry)
     call = Call(campaign_id, seen, token_generation, notified, had_config)
     status, findings, events = assess_environment(before, call, answer.server_date, context, now)
     # While it is open a failed poll is the breaker's business: one outage, one page.
-    outage = status.breaker_open and call.refusal is not None
-    if entry is None or isinstance(seen, Page) or outage:
+    if entry is None or isinstance(seen, Page) or (status.breaker_open and call.refusal):
         return Outcome(status, findings, None, None, events)
-    clocks, alert = clock.ahead(status, now), status.alerts.get(TestsFailing.name)
-    if alert is not None and alert.unhealthy:
-        testing = replace(testing, failing_since=status.tests.failing_since)
+    clocks = clock.ahead(status, now)
     decision = assess(
         entry.status,
         entry.target,
@@ -87,7 +83,7 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
         remind_every=context.remind_every,
         environment_alert=firing_alert(status),
         others_read_at=others_read_at,
-        testing=testing,
+        testing=_with_common_failure(testing, status),
         ahead=clocks,
     )
     if decision.guards is not None:
@@ -167,6 +163,13 @@ def _with_record(
         environment = replace(guards.environment, suspended=suspended)
         guards = replace(guards, environment=environment)
     return tests, guards
+
+
+def _with_common_failure(testing: Testing, status: EnvironmentStatus) -> Testing:
+    """Return where tests stand, with since when on-call knows that they fail everywhere."""
+    alert = status.alerts.get(TestsFailing.name)
+    known = alert is not None and alert.unhealthy
+    return replace(testing, failing_since=status.tests.failing_since) if known else testing
 
 
 def _muted(status: CampaignStatus, target: Target, now: Instant) -> dict[str, str]:

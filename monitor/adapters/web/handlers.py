@@ -145,6 +145,7 @@ class Handlers:
         program = self._loaded()
 
         def begin() -> Callable[[], bytes]:
+            """Look the campaign up on the loop; its page is made in the thread."""
             make = CAMPAIGN.ask(program, request)
             return lambda: campaign_page(make(), program.version)
 
