@@ -260,7 +260,7 @@ class Daemon:
             port = await self._web.start()
         except OSError as error:
             why = f"web.listen_address: cannot listen on {host or '*'}:{port} ({error.strerror})"
-            raise OSError(f"{why}; choose another port, in the demo with --port 0") from error
+            raise type(error)(f"{why}; choose another port, in the demo with --port 0") from error
         self._closing.push_async_callback(self._web.stop)
         shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
         scheme = "http" if self._web.web_config.access.tls is None else "https"

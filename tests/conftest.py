@@ -9,9 +9,9 @@ import pytest
 from hypothesis import Phase, settings
 
 # A machine that is busy, or that measures coverage, is slow: that is no failure of a property.
-# `make test` tries few examples, other ones each time; `make check` tries ten times as many.
+# `make test` tries few examples, other ones each time; `make check` tries six times as many.
 settings.register_profile("quick", deadline=None, max_examples=10)
-settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.register_profile("thorough", deadline=None, max_examples=60)
 # For thousands of runs: few examples, the same ones for each mutant, and not made any smaller.
 settings.register_profile(
     "mutation",

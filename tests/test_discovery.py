@@ -203,7 +203,8 @@ def test_an_empty_listing_is_distrusted_for_ever_and_says_so_once(
             return watched(daemon)
 
     assert run(story()) == ["c-1", "c-2"]
-    assert reasons(world) == [("firing", "c-1", None)]
+    # That the listing is not believed is told, too: after four times `every`.
+    assert reasons(world) == [("firing", "c-1", None), ("firing", None, None)]
     said = [line for line in capsys.readouterr().out.splitlines() if "listing_distrusted" in line]
     assert len(said) == 1
 

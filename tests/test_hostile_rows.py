@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.hostile_rows import SPOILINGS, Spoiling, a_state, check
@@ -23,6 +23,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Sequence[Ma
     return a_state(tmp_path_factory.mktemp("stored"))
 
 
+@settings(max_examples=settings().max_examples // 5 + 1)
 @given(spoilings=st.lists(SPOILINGS, min_size=1, max_size=4))
 def test_fault_40_a_daemon_starts_on_whatever_stands_in_the_rows(
     stored: tuple[bytes, Sequence[Mapping[str, Any]]], spoilings: Sequence[Spoiling]

@@ -1,4 +1,4 @@
-"""`sftp-monitor` as it is, and on SIGUSR1 it counts its asyncio tasks and its blocks of memory.
+"""`sftp-monitor` as it is, and on SIGRTMIN it counts its asyncio tasks and its blocks of memory.
 
 A process shows its files and threads to whoever looks into /proc, but not these. The numbers go to
 the file descriptor that is the first argument, as a line; the other arguments are the command's.
@@ -21,5 +21,5 @@ def _tell(_number: int, _frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     OUT = int(sys.argv.pop(1))
-    signal.signal(signal.SIGUSR1, _tell)
+    signal.signal(signal.SIGRTMIN, _tell)
     main()

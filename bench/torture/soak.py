@@ -109,7 +109,7 @@ class Daemon:
 
     async def _look(self) -> tuple[int, int, int, int]:
         files, threads = (len(list((self._proc / name).iterdir())) for name in ("fd", "task"))
-        self.running.process.send_signal(signal.SIGUSR1)
+        self.running.process.send_signal(signal.SIGRTMIN)
         tasks, blocks = map(int, (await asyncio.to_thread(os.read, self.counts, 64)).split())
         await asyncio.sleep(0.02)
         return files, threads, tasks, blocks

@@ -29,8 +29,8 @@ async def test_the_history_is_the_same_wherever_it_is_asked_for(tmp_path: Path) 
     logged = list(reversed(monitor.process.alerts()))
     assert json.loads(beside.out) == json.loads(by_url.out) == logged
     newest, oldest, count = after.out.splitlines()
-    assert "Z resolved          failed_test         production/Campaign c-1 (" in newest
-    assert "Z firing critical   failed_test         production/Campaign c-1 (" in oldest
+    assert 'Z resolved          failed_test         production/"Campaign c-1" (' in newest
+    assert 'Z firing critical   failed_test         production/"Campaign c-1" (' in oldest
     assert count == "2 events in the last 1d"
 
 
