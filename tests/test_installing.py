@@ -60,7 +60,6 @@ def test_each_requirement_of_a_lock_has_its_hashes_and_no_other_source(name: str
         assert re.match(r"[\w.-]+==\S+", entry), entry[:80]
         assert "--hash=sha256:" in entry, entry[:80]
     assert "://" not in text
-    assert "--index-url" not in text
 
 
 def test_what_is_in_several_locks_is_the_same_in_all_of_them() -> None:

@@ -27,7 +27,7 @@ from monitor.serialize import to_json
 
 GZIP_LEVEL = 1  # higher levels make a page of metrics little smaller, and take much longer
 SLICE_BYTES = 65 * 1024  # just more than aiohttp buffers before a writer has to wait: 64 KB
-SENDING_BYTES = 8 * 1024 * 1024  # of different bodies on their way; three may be of any size
+SENDING_BYTES = 8 * 1024 * 1024  # of a worker's bodies on their way; three may be of any size
 _JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
 _HTML = "text/html; charset=utf-8"
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
@@ -50,7 +50,7 @@ class Handlers:
         # Two, so that Prometheus does not wait for somebody's large page.
         self._scrapes = Worker("scrape", web.HTTPServiceUnavailable)
         self._views = Worker("view", web.HTTPServiceUnavailable)
-        self._sending: dict[web.StreamResponse, bytes] = {}
+        self._sending: dict[web.StreamResponse, tuple[Worker, bytes]] = {}
         style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
         self._fixed = {
             "/static/style.css": (style, "text/css; charset=utf-8"),
@@ -125,14 +125,16 @@ class Handlers:
         *what: Any,
         by: Worker | None = None,
     ) -> web.Response:
-        zipped = _accepts_gzip(request)
+        zipped, by = _accepts_gzip(request), by or self._views
         key, render = (request.path, zipped, *what), lambda: partial(_render, begin(), zipped)
-        body = await (by or self._views).run(key, render)
-        sending = {id(one): len(one) for one in self._sending.values() if one is not body}
+        body = await by.run(key, render)
+        # Of the same worker: pages that nobody reads must not keep Prometheus out.
+        others = (one for of, one in self._sending.values() if of is by and one is not body)
+        sending = {id(one): len(one) for one in others}
         if len(sending) > 2 and sum(sending.values()) + len(body) > SENDING_BYTES:
             raise web.HTTPServiceUnavailable(text="too much is on its way", headers=AGAIN)
         response = _chunked_response(body, content_type, zipped)
-        self._sending[response] = body
+        self._sending[response] = by, body
         return response
 
     async def _page(self, request: web.Request) -> web.Response:

@@ -196,8 +196,7 @@ class BudgetAnswer:
 class SweepAnswer:
     """How far the running sweep is, and when the last complete one ended.
 
-    interval_seconds is how long the budget lets a sweep take, lag_seconds how late the most
-    overdue poll is.
+    interval_seconds is what the budget lets a sweep take, lag_seconds how late the latest poll is.
     """
 
     swept_at: Instant | None
@@ -235,7 +234,8 @@ class EnvironmentTestsAnswer:
 class EnvironmentAnswer:
     """One environment. reachable is null before the first call, false after an unanswered one.
 
-    outage_since, token_rejected_since, refused_since say when polling has stopped; others say why.
+    outage_since, token_rejected_since and refused_since say since when polling has stopped, and
+    outage_reason and refused_with why.
     listing_error is null unless the last listing of the campaigns failed: new ones are not seen.
     findings are those of its own rules after the last call; null before the first since the start.
     """
@@ -279,7 +279,7 @@ class CampaignsAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertsAnswer:
-    """A page of active alerts, by environment: its own, then its campaigns'. next: as above."""
+    """A page of active alerts, by environment, its own first. next asks for the page after."""
 
     alerts: Sequence[AlertAnswer]
     next: str | None

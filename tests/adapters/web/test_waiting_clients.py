@@ -276,6 +276,22 @@ async def test_fault_46_beyond_a_cap_of_different_bodies_on_their_way_it_is_503(
             assert (await client.head("/metrics")).status_code == 200
 
 
+async def test_fault_46_pages_that_nobody_reads_keep_prometheus_out_of_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handlers, "SENDING_BYTES", 100)
+    monkeypatch.setattr(handlers, "status_page", lambda *_: bytes(bytearray(20_000_000)))
+    async with listening(a_program()) as port, AsyncExitStack() as stack:
+        clients = stack.enter_context(ExitStack())
+        for _ in range(3):
+            way = await sent(port, f"GET /{STAYING}", clients)
+            assert (await asyncio.get_running_loop().sock_recv(way, 1)) == b"H"
+        refused = await exchange(port, f"GET /{CLOSING}".encode())
+        assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        scraped = await exchange(port, f"GET /metrics{CLOSING}".encode())
+        assert scraped.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 async def test_fault_46_a_large_answer_may_take_longer_than_the_deadline_while_it_is_read() -> None:
     """The deadline is for the next 64 KB, not for the whole."""
     page = b"x" * 12_000_000
