@@ -26,11 +26,11 @@ demo: $(BASE_STAMP) ## Run the program on a stand-in API with a story of inciden
 test: $(DEV_STAMP) ## Run the fast tests (ARGS="tests/core -k stale" for some of them)
 	$(PYTEST) -m "not slow" $(ARGS)
 
-# Coverage is that of the fast tests: to measure takes twice the time, and the slow ones cover little
-# more. Those, and all examples of what hypothesis tries, follow unmeasured, the longest first;
+# Coverage is that of the fast tests: to measure takes twice the time, and the others cover little
+# more. Those, with all examples of what hypothesis tries, follow unmeasured, the longest first;
 # four at once, for many of them wait most of the time.
 check: check-static ## Run everything that must hold: check-static, then all tests with coverage
-	$(PYTEST) -m "not slow" --cov=monitor
+	$(PYTEST) -m "not slow and not hypothesis" --cov=monitor
 	$(PYTEST) -n 4 --dist load --maxschedchunk 1 -m "slow or hypothesis" --hypothesis-profile=thorough \
 		--durations=25
 

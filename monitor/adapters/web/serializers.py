@@ -118,8 +118,8 @@ def campaign_detail(
 
 def campaign_page(detail: schemas.CampaignDetailAnswer, version: str) -> bytes:
     """Return a campaign's page in UTF-8."""
-    page = _TEMPLATES.get_template("campaign.html").render(version=version, it=to_json(detail))
-    return page.encode()
+    page = _TEMPLATES.get_template("campaign.html")
+    return page.render(version=version, root="../../", it=to_json(detail)).encode()
 
 
 def _tests(environment: EnvironmentSnapshot, entry: Entry) -> schemas.TestsAnswer | None:
@@ -219,6 +219,7 @@ def status_page(snapshot: Snapshot, version: str) -> bytes:
     )
     page = _TEMPLATES.get_template("status.html").render(
         version=version,
+        root="./",
         snapshot=snapshot,
         totals=_totals(snapshot),
         firing=sum(active.alert.notified for *_, active in snapshot.active_alerts()),
