@@ -1,7 +1,6 @@
 """All that a program said, and what finds any piece of a secret in it."""
 
 import base64
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -9,12 +8,12 @@ PIECE = 12
 """A secret of which so much is known is none."""
 
 
-def needles(token: str) -> re.Pattern[bytes]:
-    """Return what finds any piece of the token, and any of its Base64."""
+def pieces(token: str) -> set[bytes]:
+    """Return every piece of the token, and of any of its Base64, in small letters."""
     encoded = [base64.b64encode(token[skip:].encode()).decode() for skip in range(3)]
     texts = [token, *(text.rstrip("=")[:-1] for text in encoded)]
-    pieces = {text[at : at + PIECE] for text in texts for at in range(len(text) - PIECE + 1)}
-    return re.compile("|".join(map(re.escape, sorted(pieces))).encode(), re.IGNORECASE)
+    ends = ((text, at) for text in texts for at in range(PIECE, len(text) + 1))
+    return {text[at - PIECE : at].lower().encode() for text, at in ends}
 
 
 @dataclass
@@ -34,10 +33,12 @@ class Haystack:
         return sum(len(one) for said in self.channels.values() for one in said)
 
     def hits(self, token: str) -> Iterator[str]:
-        """Yield channel and surroundings of each piece of the token."""
-        pattern = needles(token)
+        """Yield channel and surroundings of the first piece of the token in each thing said."""
+        wanted = pieces(token)
         for channel, said in self.channels.items():
             for one in said:
-                for found in pattern.finditer(one):
-                    around = one[max(0, found.start() - 80) : found.end() + 80]
+                small = one.lower()
+                # Piece by piece: one expression with all of them would take 100 times as long.
+                if places := [small.find(piece) for piece in wanted if piece in small]:
+                    around = one[max(0, min(places) - 80) : min(places) + 80]
                     yield f"{channel}: {around!r}"
