@@ -36,11 +36,11 @@ def main(argv: Sequence[str]) -> list[Figure]:
         @given(st.lists(SPOILINGS, min_size=1, max_size=4))
         def a_hundred(spoilings: Sequence[Spoiling]) -> None:
             nonlocal tried
-            if monotonic() < until:
+            if not tried or monotonic() < until:
                 check(folder, state, before, spoilings)
                 tried += 1
 
-        while monotonic() < until:
+        while not tried or monotonic() < until:
             try:
                 a_hundred()
             except Exception as error:

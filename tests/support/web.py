@@ -99,6 +99,7 @@ async def serving(
             base_url=f"http://{HOST}:{port}",
             headers={"Accept-Encoding": ""},
             trust_env=False,
+            timeout=60,
             verify=False,  # saves the 50 ms that a TLS context costs; there is no TLS here
         ) as client,
     ):
