@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from monitor.core.alerts import recheck_at
 from monitor.core.attempt import Attempt, server_of
 from monitor.core.impact import impact_of
-from monitor.core.model import Finding, Instant, Seconds, Severity, SftpConfig, Verdict
+from monitor.core.model import Finding, Instant, Severity, SftpConfig, Verdict
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
 from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot
-from monitor.core.text import rfc3339, span
+from monitor.core.text import relative, rfc3339, span
 
 WORST_FIRST = (*Severity, "muted", Verdict.UNKNOWN, Verdict.UNHEALTHY, Verdict.HEALTHY)
 
@@ -196,8 +196,4 @@ def _by(attempt: Attempt) -> str:
 
 
 def _when(at: Instant, now: Instant) -> str:
-    return f"{_relative(now - at)} ({rfc3339(at)})"
-
-
-def _relative(ago: Seconds) -> str:
-    return f"{span(ago)} ago" if ago >= 0 else f"in {span(-ago)}"
+    return f"{relative(now - at)} ({rfc3339(at)})"

@@ -31,7 +31,7 @@ async def test_the_history_is_the_same_wherever_it_is_asked_for(tmp_path: Path) 
     newest, oldest, count = after.out.splitlines()
     assert 'Z resolved          failed_test         production/"Campaign c-1" (' in newest
     assert 'Z firing critical   failed_test         production/"Campaign c-1" (' in oldest
-    assert count == "2 events in the last 1d"
+    assert count == "2 events in the last 1d: 1 fired, 1 resolved"
 
 
 async def test_a_state_that_is_not_there_is_74_and_is_not_made(tmp_path: Path) -> None:

@@ -179,6 +179,10 @@ class Store:
         """Return events by row, newest first, in any thread. Raises StorageError."""
         return self._database.read(partial(rows.history, wanted=wanted or HistoryQuery()))
 
+    def counts(self, wanted: HistoryQuery) -> dict[str, int]:
+        """Return how many events of each status there are, in any thread. Raises StorageError."""
+        return self._database.read(partial(rows.counts, wanted=wanted))
+
     def _submit(self, writes: rows.Writes, events: Sequence[Entry] = ()) -> None:
         """Have this committed, with the next event or lease at the latest; never blocks."""
         if self._closed:
@@ -250,6 +254,11 @@ class Store:
 def read_history(path: Path, wanted: HistoryQuery | None = None) -> dict[int, Event]:
     """Return events by row, newest first, beside a running daemon or none. Raises StorageError."""
     return schema.read_foreign(path, partial(rows.history, wanted=wanted or HistoryQuery()))
+
+
+def read_counts(path: Path, wanted: HistoryQuery) -> dict[str, int]:
+    """Return how many events of each status there are. Raises StorageError."""
+    return schema.read_foreign(path, partial(rows.counts, wanted=wanted))
 
 
 def read_state(path: Path) -> rows.Loaded:
