@@ -2,19 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import chain, islice, takewhile
 from pathlib import Path
-from typing import Any
 
 import click
 
 from monitor.adapters.sinks import links_of
 from monitor.adapters.sinks.log import to_text
-from monitor.adapters.store import StorageError, read_counts, read_history
+from monitor.adapters.store import StorageError, read_history
 from monitor.adapters.web.history import ALL_RULES, KINDS, EventsAnswer, counted, query_of
 from monitor.adapters.web.serializers import LIMIT
 from monitor.cli import options
@@ -28,6 +28,7 @@ from monitor.serialize import EventRecord, Links, record_of, to_json
 LOOK_AGAIN: Seconds = 2.0  # how often what is followed is asked for new events
 
 _Pages = Callable[[], Iterable[EventsAnswer]]
+_ABOUT_LIMIT = "At most so many, the latest."
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> Seconds:
@@ -50,13 +51,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> S
 @click.option("--campaign", "campaign_id", help="Only of this one: ENV/ID, ID; with --url, NAME.")
 @click.option("--rule", metavar="RULE", type=click.Choice(ALL_RULES), help="Only of this rule.")
 @click.option("--kind", type=click.Choice([*KINDS]), help="Only alerts, tests or changes.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1),
-    default=100,
-    show_default=True,
-    help="At most so many, the latest.",
-)
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help=_ABOUT_LIMIT)
 @click.option("--follow", is_flag=True, help="Show new ones as they come, until Ctrl-C.")
 @options.output_format
 @options.daemon_url
@@ -76,12 +71,11 @@ def events(
 
     With --follow the oldest comes first, and in JSON each is a line of its own.
     """
-    asked: dict[str, Any] = {"since": format_duration(since), "limit": min(limit, LIMIT)}
-    asked |= {name: value for name, value in filters.items() if value}
-    pages: _Pages
+    asked = {name: value for name, value in filters.items() if value}
+    asked["since"] = rfc3339(SystemClock().wall() - since)
     if url is not None:
-        asked["limit"] = str(asked["limit"])
-        pages = partial(options.ask, url, "/api/v1/events", asked, EventsAnswer)
+        asked["limit"] = str(min(limit, LIMIT))
+        pages: _Pages = partial(options.ask, url, "/api/v1/events", asked, EventsAnswer)
     else:
         links = Links("")
         if config_file is not None:
@@ -91,31 +85,26 @@ def events(
             raise click.UsageError("say where the history is: --config.file, --state.path or --url")
         pages = partial(_pages_of, state_path, links, asked)
     newest = next(rest := iter(pages()))
-    counts, found = newest.counts, list(islice(_events([newest], rest), limit))
-    total = sum(counts.values())
-    said = f"{total} events in the last {format_duration(since)}: {counted(counts)}"
+    found, total = list(islice(_events([newest], rest), limit)), sum(newest.counts.values())
+    said = f"{total} events in the last {format_duration(since)}: {counted(newest.counts)}"
     if len(found) < total:
         said = f"the latest {len(found)} of {said} (--limit, --since for others)"
-    if follow:
+    if follow or (output == "json" and len(found) < total):
         click.echo(said, err=True)
-        with suppress(KeyboardInterrupt):
-            _follow(pages, found, _line if output == "json" else _text)
+    if not follow:
+        options.show(output, list(map(to_json, found)), "\n".join([*map(_text, found), said]))
         return
-    if output == "json" and len(found) < total:
-        click.echo(said, err=True)
-    options.show(output, list(map(to_json, found)), "\n".join([*map(_text, found), said]))
+    with suppress(KeyboardInterrupt):
+        _follow(pages, found, _line if output == "json" else _text)
 
 
-def _pages_of(path: Path, links: Links, asked: dict[str, Any]) -> Iterator[EventsAnswer]:
-    """Yield what a state database answers, as a daemon would; raises StorageError."""
-    query = query_of(Snapshot({}, SystemClock().wall()), asked)
-    while True:
-        found = read_history(path, query)
-        events = [record_of(event, links) for event in found.values()]
-        yield EventsAnswer(events=events, counts=read_counts(path, query), next=None)
-        if len(found) < query.limit:
-            return
-        query = replace(query, next=min(found))
+def _pages_of(path: Path, links: Links, asked: Mapping[str, str]) -> Iterator[EventsAnswer]:
+    """Yield what a state database has, in one page; raises StorageError."""
+    query = query_of(Snapshot({}, 0.0), {**asked, "limit": sys.maxsize})
+    found = read_history(path, query).values()
+    counts = Counter(event.status.value for event in found)
+    events = [record_of(event, links) for event in found]
+    yield EventsAnswer(events=events, counts=counts, next=None)
 
 
 def _events(*pages: Iterable[EventsAnswer]) -> Iterator[EventRecord]:

@@ -7,9 +7,9 @@ outbox in one, and each sink has cursors in it. Start reading at `store.Store`.
 from monitor.adapters.store.files import StateLocked, StorageError
 from monitor.adapters.store.rows import Change, Loaded
 from monitor.adapters.store.schema import MEMORY
-from monitor.adapters.store.store import Store, read_counts, read_history, read_state
+from monitor.adapters.store.store import Store, read_history, read_state
 
 __all__ = [
-    "MEMORY", "Change", "Loaded", "StateLocked", "StorageError", "Store", "read_counts",
-    "read_history", "read_state",
+    "MEMORY", "Change", "Loaded", "StateLocked", "StorageError", "Store", "read_history",
+    "read_state",
 ]  # fmt: skip

@@ -256,11 +256,6 @@ def read_history(path: Path, wanted: HistoryQuery | None = None) -> dict[int, Ev
     return schema.read_foreign(path, partial(rows.history, wanted=wanted or HistoryQuery()))
 
 
-def read_counts(path: Path, wanted: HistoryQuery) -> dict[str, int]:
-    """Return how many events of each status there are. Raises StorageError."""
-    return schema.read_foreign(path, partial(rows.counts, wanted=wanted))
-
-
 def read_state(path: Path) -> rows.Loaded:
     """Return what is remembered, beside a running daemon or none. Raises StorageError."""
     return schema.read_foreign(path, rows.load)
