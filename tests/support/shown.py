@@ -186,6 +186,7 @@ def _compare_explanation(snapshot: EnvironmentSnapshot, entry: Entry, expected: 
     explained = explain(snapshot, entry, lambda *_: "")
     detail = serializers.campaign_detail(snapshot, entry, lambda *_: "", [], None)
     page = html.unescape(serializers.campaign_page(detail, "1").decode())
+    page = page.replace('<li class="do">', "<li>")
     shown_parts = [(one["title"], tuple(one["lines"])) for one in to_json(detail)["explanation"]]
     assert shown_parts == [
         (clean(one.title, 512), tuple(clean(each, 512) for each in one.lines)) for one in explained
