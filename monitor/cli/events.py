@@ -77,13 +77,7 @@ def events(
         asked["limit"] = str(min(limit, LIMIT))
         pages: _Pages = partial(options.ask, url, "/api/v1/events", asked, EventsAnswer)
     else:
-        links = Links("")
-        if config_file is not None:
-            config = options.load(config_file)
-            links, state_path = links_of(config), state_path or config.state.path
-        if state_path is None:
-            raise click.UsageError("say where the history is: --config.file, --state.path or --url")
-        pages = partial(_pages_of, state_path, links, asked)
+        pages = partial(_pages_of, *_state(config_file, state_path), asked)
     newest = next(rest := iter(pages()))
     found, total = list(islice(_events([newest], rest), limit)), sum(newest.counts.values())
     said = f"{total} events in the last {format_duration(since)}: {counted(newest.counts)}"
@@ -96,6 +90,17 @@ def events(
         return
     with suppress(KeyboardInterrupt):
         _follow(pages, found, _line if output == "json" else _text)
+
+
+def _state(config_file: Path | None, path: Path | None) -> tuple[Path, Links]:
+    """Return where the history is, and where its events point to; raises UsageError."""
+    links = Links("")
+    if config_file is not None:
+        config = options.load(config_file)
+        links, path = links_of(config), path or config.state.path
+    if path is None:
+        raise click.UsageError("say where the history is: --config.file, --state.path or --url")
+    return path, links
 
 
 def _pages_of(path: Path, links: Links, asked: Mapping[str, str]) -> Iterator[EventsAnswer]:
