@@ -48,7 +48,9 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> S
     help="How far back.",
 )
 @click.option("--environment", help="Only of this environment.")
-@click.option("--campaign", "campaign_id", help="Only of this one: ENV/ID, ID; with --url, NAME.")
+@click.option(
+    "--campaign", "campaign_id", help="Only of this one: ENV/ID or ID; with --url its name, too."
+)
 @click.option("--rule", metavar="RULE", type=click.Choice(ALL_RULES), help="Only of this rule.")
 @click.option("--kind", type=click.Choice([*KINDS]), help="Only alerts, tests or changes.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help=_ABOUT_LIMIT)

@@ -198,7 +198,7 @@ _OF_CAMPAIGNS = {
 _OF_ALERTS = _paged("alerts a page", "[^/]*/[^/]*/[^/]*")
 _OF_EVENTS = {
     **_ENVIRONMENT,
-    "campaign_id": Parameter("only of this campaign: its id, ENV/ID or name; empty: of none"),
+    "campaign_id": Parameter("only of this campaign, by id, ENV/ID or name; empty: of no campaign"),
     "rule": Parameter("only of this rule", _plain(one_of(*history.ALL_RULES))),
     "kind": Parameter("only of this kind", _plain(one_of(*history.KINDS))),
     "since": Parameter("not older than this time, or than so long ago", _SINCE),
