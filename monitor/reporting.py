@@ -60,6 +60,11 @@ class Report:
         """What the config says of the web now."""
         return self.config.web
 
+    @property
+    def retention(self) -> Seconds:
+        """How long the history is kept."""
+        return self.config.state.retention
+
     def origins(self, target: Target) -> OriginOf:
         """Return what says where the settings of a campaign are set."""
         return self.config.origins(target)
@@ -87,13 +92,14 @@ class Report:
         """Return events as the log has them, in a thread; raises HistoryUnreadableError."""
         try:
             found = self.store.history(replace(wanted, limit=wanted.limit + 1))
+            counts = self.store.counts(wanted)
         except StorageError as error:
             problem = f"the history cannot be read: {error.reason}"
             raise HistoryUnreadableError(text=problem) from error
         page, links = list(found)[: wanted.limit], links_of(self.config)
         more = str(page[-1]) if len(found) > len(page) else None
         events = [record_of(found[row], links) for row in page]
-        return EventsAnswer(events=events, next=more)
+        return EventsAnswer(events=events, counts=counts, next=more)
 
     def healthy(self) -> bool:
         """Say whether every poll loop turns."""

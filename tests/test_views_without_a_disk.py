@@ -317,7 +317,7 @@ async def test_the_history_is_read_in_a_thread_while_the_loop_turns(monitor: Mon
         daemon._store.history = history  # type: ignore[method-assign]
         for view in ("/api/v1/events", "/api/v1/campaigns/production/c-1"):
             assert (await client.get(view)).status_code == 200
-    assert len(threads) == 2
+    assert len(threads) >= 2
     assert threading.main_thread().name not in threads
 
 

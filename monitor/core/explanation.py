@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 from monitor.core.alerts import recheck_at
 from monitor.core.attempt import Attempt, server_of
 from monitor.core.impact import impact_of
-from monitor.core.model import Finding, Instant, Seconds, Severity, SftpConfig, Verdict
+from monitor.core.model import Finding, Instant, Severity, SftpConfig, Verdict
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
+from monitor.core.rules.last_test import StaleTest
 from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot
-from monitor.core.text import rfc3339, span
+from monitor.core.text import relative, rfc3339, span
 
 WORST_FIRST = (*Severity, "muted", Verdict.UNKNOWN, Verdict.UNHEALTHY, Verdict.HEALTHY)
 
@@ -38,7 +39,7 @@ def explain(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) ->
     found, now = environment.findings_of(entry) or {}, environment.now
     alerts = {active.rule.name: active for active in entry.active_alerts()}
     rules = [
-        _of_rule(rule, alerts.get(name), found.get(name), now, origin)
+        _of_rule(rule, alerts.get(name), found.get(name), now, _set_to(entry, rule, origin))
         for name, rule in entry.target.rules.items()
     ]
     rules.sort(key=lambda one: WORST_FIRST.index(one.state))
@@ -110,10 +111,8 @@ def _of_rule(
     active: ActiveAlert | None,
     finding: Finding | None,
     now: Instant,
-    origin: OriginOf,
+    set_to: str,
 ) -> Paragraph:
-    settings = [one.name for one in fields(rule) if _is_shown(one, getattr(rule, one.name))]
-    set_to = "; ".join(_setting(rule, one, origin) for one in settings)
     last = (f"settings: {set_to}",) if set_to else ()
     if active is not None:
         differs = finding is not None and finding.verdict is not Verdict.UNHEALTHY
@@ -155,6 +154,17 @@ def _is_shown(setting: "Field[Any]", value: object) -> bool:
     return own or (setting.default is not MISSING and value != setting.default)
 
 
+def _set_to(entry: Entry, rule: BaseRule, origin: OriginOf) -> str:
+    """Return the settings of a rule that are worth a word, each with where it was set."""
+    shown = [one.name for one in fields(rule) if _is_shown(one, getattr(rule, one.name))]
+    said = [_setting(rule, name, origin) for name in shown]
+    tests, config = entry.target.tests, entry.status.last_known.config
+    if isinstance(rule, StaleTest) and config is not None and tests.covers(config):
+        every = f"every {span(tests.every)} ({origin('connection_tests', 'every') or 'default'})"
+        said.append(f"{span(tests.missed_after)} where the monitor tests {every}")
+    return "; ".join(said)
+
+
 def _setting(rule: BaseRule, name: str, origin: OriginOf) -> str:
     value = getattr(rule, name)
     shown = span(value) if isinstance(value, float) else str(value)
@@ -182,12 +192,21 @@ def _tests(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) -> 
         yield f"the monitor's last: {result} {_when(last.at, now)}, {_by(last)}{said}"
     planned = environment.planned.get(entry.target.campaign_id)
     if planned is None:
-        yield "no next one is due as things are"
+        yield f"no next one is due {_why_none(environment, entry)}"
         return
     if planned.at is not None:
         yield f"next: {_when(max(planned.at, now), now)} ({planned.trigger})"
     if (hold := planned.hold) is not None:
         yield f"held back by {hold.reason}: {hold.why}; this ends it: {hold.ends}"
+
+
+def _why_none(environment: EnvironmentSnapshot, entry: Entry) -> str:
+    config, settings = entry.status.last_known.config, entry.target.tests
+    if settings.enabled and environment.status.breaker_open:
+        return "while the environment's API gives nothing"
+    if settings.enabled and config is not None and not settings.covers(config):
+        return "for a manual import" if config.is_enabled else "while the config is disabled"
+    return "as things are"
 
 
 def _by(attempt: Attempt) -> str:
@@ -196,8 +215,4 @@ def _by(attempt: Attempt) -> str:
 
 
 def _when(at: Instant, now: Instant) -> str:
-    return f"{_relative(now - at)} ({rfc3339(at)})"
-
-
-def _relative(ago: Seconds) -> str:
-    return f"{span(ago)} ago" if ago >= 0 else f"in {span(-ago)}"
+    return f"{relative(now - at)} ({rfc3339(at)})"

@@ -194,11 +194,15 @@ def doubts(found: Iterable[tuple[Verdict, str]]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryQuery:
-    """Which events are asked for, newest first, older than row `next`; None is no limit."""
+    """Which events are asked for, newest first, older than row `next`; None is no limit.
+
+    Those of an environment itself are of campaign ''.
+    """
 
     limit: int = 100  # as many are shown with a campaign
     environment: str | None = None
     campaign_id: str | None = None
+    rule: str | None = None
     kind: EventKind | None = None
     since: Instant | None = None
     next: int | None = None

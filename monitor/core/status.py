@@ -107,7 +107,8 @@ CHANGES_KEPT = 3
 def values_of(config: SftpConfig, names: tuple[str, ...] = CONNECTION) -> tuple[str, ...]:
     """Return fields of a config as text; empty where it has none."""
     values = (getattr(config, name) for name in names)
-    return tuple("" if value is None else str(value) for value in values)
+    texts = (str(one).lower() if isinstance(one, bool) else one for one in values)
+    return tuple("" if one is None else str(one) for one in texts)
 
 
 def changes_of(

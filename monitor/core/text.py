@@ -63,6 +63,11 @@ def span(seconds: Seconds) -> str:
     return f"{int(seconds)} s"
 
 
+def relative(ago: Seconds) -> str:
+    """Return how long ago something was, or will be, for people: `31 d ago`, `in 26 h`."""
+    return f"{span(ago)} ago" if ago >= 0 else f"in {span(-ago)}"
+
+
 def arrow(pair: tuple[str, str]) -> str:
     """Return a value before and after a change, for people; an empty one is nothing."""
     return " → ".join(one or "nothing" for one in pair)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.web.schemas import CampaignsAnswer, EventsAnswer, StatusAnswer
+from monitor.adapters.web.history import EventsAnswer
+from monitor.adapters.web.schemas import CampaignsAnswer, StatusAnswer
 from monitor.cli.options import ask
 from monitor.core.snapshot import HistoryQuery
 from monitor.serialize import Links, record_of

@@ -161,8 +161,8 @@ async def test_a_running_daemon_is_asked_with_the_key_beside_its_state(tmp_path:
     assert noted["by"]
     assert platform.tested == ["c-1"]
     assert "connection_test" in told.out
-    assert told.out.splitlines()[-1] == "1 events in the last 1d"
-    assert alone.out == "0 events in the last 1d"
+    assert told.out.splitlines()[-1] == "1 events in the last 1d: 0 fired, 0 resolved, 1 recorded"
+    assert alone.out == "0 events in the last 1d: 0 fired, 0 resolved"
     assert not key_path(tmp_path / "state.db").exists()
 
 

@@ -82,6 +82,39 @@ def test_a_rule_that_is_healthy_says_when_time_alone_changes_that_and_where_it_i
     assert lines[-1] == "settings: max_age 30 d (sftp.yaml:12)"
 
 
+def test_where_the_monitor_tests_itself_the_age_that_counts_is_said_with_where_it_is_set() -> None:
+    known = {"connection_tests.every": "sftp.yaml:4"}
+    entry = an_entry("c-1", (RECENTLY, a_config()), tests=TestSettings(enabled=True))
+    said = lines_of(explained(entry, known), "stale_test: healthy")
+    assert said[-1] == (
+        "settings: max_age 30 d (default); 3 d where the monitor tests every 1 d (sftp.yaml:4)"
+    )
+    off = an_entry("c-1", (RECENTLY, a_config(is_enabled=False)), tests=entry.target.tests)
+    said = lines_of(explained(off, known), "stale_test: healthy")
+    assert said[-1] == "settings: max_age 30 d (default)"
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"is_enabled": False}, "while the config is disabled"),
+        ({"import_schedule": "manual"}, "for a manual import"),
+        ({}, "as things are"),
+    ],
+)
+def test_why_no_test_is_due(config: dict[str, Any], why: str) -> None:
+    entry = an_entry("c-1", (RECENTLY, a_config(**config)), tests=TestSettings(enabled=True))
+    assert lines_of(explained(entry), "Tests")[-1] == f"no next one is due {why}"
+
+
+def test_no_test_is_due_while_the_environments_api_gives_nothing() -> None:
+    instants = (NOW - 400, NOW - 390, NOW - 380, NOW - 20)
+    status = after_calls("production", Reason.CONNECT_ERROR, *instants)
+    entry = an_entry("c-1", (NOW - HOUR, a_config()), tests=TestSettings(enabled=True))
+    said = lines_of(explained(entry, status=status), "Tests")
+    assert said[-1] == "no next one is due while the environment's API gives nothing"
+
+
 def test_a_rule_that_is_switched_off_says_where() -> None:
     entry = an_entry("c-1", (RECENTLY, a_config()), rules={"disabled": {"enabled": False}})
     said = explained(entry, {"rules.disabled.enabled": "sftp.yaml:7"})

@@ -36,6 +36,7 @@ from support.shown import (
     a_watch,
     compare,
     compare_environment,
+    compare_event,
     compare_gauge,
     some_settings,
 )
@@ -110,6 +111,9 @@ class Watched:
         )
         self.decided = decision.findings
         compare_gauge(self.state, self.key, decision.findings)
+        for event in decision.events:
+            note(f"notified: {event.status}")
+            compare_event(self.state, self.key, event)
 
     def _compare_environment(self, at: Instant) -> None:
         rules, status = self.state.settings.environment.resolved.rules, self.state.status

@@ -19,13 +19,23 @@ from monitor.core.discovery import TargetSet
 from monitor.core.environment import EnvironmentContext
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.explanation import explain
-from monitor.core.model import HOUR, MINUTE, AlertLabels, Finding, Instant, Seconds, Verdict
+from monitor.core.model import (
+    HOUR,
+    MINUTE,
+    AlertLabels,
+    Event,
+    EventStatus,
+    Finding,
+    Instant,
+    Seconds,
+    Verdict,
+)
 from monitor.core.rule import NO_CONFIG, NOT_OURS, RemindEvery, Target, resolve_rules
 from monitor.core.rules import RULES
 from monitor.core.schedule import PollIntervals
 from monitor.core.snapshot import STALE_AFTER_INTERVALS, Entry, EnvironmentSnapshot, Snapshot
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.core.text import rfc3339
+from monitor.core.text import clean, rfc3339
 from monitor.polling import Settings
 from monitor.polling.environment_state import EnvironmentState
 from monitor.serialize import to_json
@@ -169,8 +179,23 @@ def compare(watch: EnvironmentState, campaign_id: str, decided: Findings | None)
 
 
 def _compare_explanation(snapshot: EnvironmentSnapshot, entry: Entry, expected: Findings) -> None:
-    """Assert that an explanation has what was decided, and word for word what an event says."""
+    """Assert that an explanation has what was decided, and word for word what an event says.
+
+    So has the campaign's page, and nothing else in place of it.
+    """
     explained = explain(snapshot, entry, lambda *_: "")
+    detail = serializers.campaign_detail(snapshot, entry, lambda *_: "", [], None)
+    page = html.unescape(serializers.campaign_page(detail, "1").decode())
+    page = page.replace('<li class="do">', "<li>")
+    shown_parts = [(one["title"], tuple(one["lines"])) for one in to_json(detail)["explanation"]]
+    assert shown_parts == [
+        (clean(one.title, 512), tuple(clean(each, 512) for each in one.lines)) for one in explained
+    ]
+    for title, lines in shown_parts:
+        said_on_page = "\n".join(
+            [f"<h2>{title}</h2>", "<ul>", *(f"<li>{one}</li>" for one in lines)]
+        )
+        assert said_on_page in page
     said = {one.title.partition(":")[0]: one for one in explained}
     assert said["Campaign"].state == snapshot.health(entry)
     assert said.keys() >= entry.target.rules.keys()
@@ -184,6 +209,25 @@ def _compare_explanation(snapshot: EnvironmentSnapshot, entry: Entry, expected: 
     for name, finding in expected.items():
         if name not in active:
             assert (said[name].state, said[name].lines[0]) == (finding.verdict, finding.summary)
+
+
+def compare_event(watch: EnvironmentState, campaign_id: str, event: Event) -> None:
+    """Assert that `explain` says of an alert what on-call was just notified of, word for word."""
+    snapshot = board_of(watch)
+    explained = explain(snapshot, snapshot.campaigns[campaign_id], lambda *_: "")
+    (said,) = (one for one in explained if one.title.partition(":")[0] == event.rule)
+    if event.status is not EventStatus.RESOLVED:
+        evidence = "; ".join(f"{key} {value}" for key, value in event.evidence.items())
+        expected = {event.summary, f"next: {event.next_step}"}
+        assert expected | ({f"evidence: {evidence}"} if evidence else set()) <= {*said.lines}
+        assert said.title == f"{event.rule}: firing ({event.severity})"
+        assert event.impact is None or event.impact in explained[0].lines
+    elif event.reason == "muted":
+        # Of what it says, the event is what on-call knows; the explanation may have newer evidence.
+        assert said.title.startswith(f"{event.rule}: muted by {event.muted_by} (")
+    else:
+        assert said.state in (Verdict.HEALTHY, Verdict.UNKNOWN)
+        assert event.summary in said.lines or said.state is Verdict.UNKNOWN
 
 
 def compare_gauge(watch: EnvironmentState, campaign_id: str, decided: Findings) -> None:

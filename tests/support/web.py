@@ -15,7 +15,7 @@ from monitor.config import Access
 from monitor.config.model import Web
 from monitor.core.explanation import OriginOf
 from monitor.core.guards import Hold, NotRun
-from monitor.core.model import HOUR, Instant
+from monitor.core.model import DAY, HOUR, Instant, Seconds
 from monitor.core.rule import Target
 from monitor.core.snapshot import HistoryQuery, Snapshot
 from support.boards import a_rich_snapshot
@@ -59,6 +59,7 @@ class SomeProgram:
     version: str = VERSION
     started_at: Instant = NOW - HOUR
     external_url: str | None = None
+    retention: Seconds = 90 * DAY
     key: str = ""
     web: Web = Web()
     origins: Callable[[Target], OriginOf] = lambda _: lambda section, name: ""

@@ -218,22 +218,44 @@ def waiting(connection: sqlite3.Connection, sink: str, lost: set[str]) -> list[E
 
 def history(connection: sqlite3.Connection, wanted: HistoryQuery) -> dict[int, Event]:
     """Return the events that pass the filter, newest first; what cannot be decoded is left out."""
+    events = dict[int, Event]()
+    # Once more for what was left out: fewer than the limit would read as the end of the history.
+    while (missing := wanted.limit - len(events)) > 0:
+        where, values = _filter(wanted)
+        query = f"SELECT id, event_id, body FROM event WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
+        found = connection.execute(query, (*values, missing)).fetchall()
+        decoded = ((row_id, _event(event_id, body)) for row_id, event_id, body in found)
+        events.update((row_id, event) for row_id, event in decoded if event is not None)
+        if len(found) < missing:
+            break
+        wanted = replace(wanted, next=found[-1][0])
+    return events
+
+
+def counts(connection: sqlite3.Connection, wanted: HistoryQuery) -> dict[str, int]:
+    """Return how many events of each status pass the filter, whatever page is asked for."""
+    where, values = _filter(replace(wanted, next=None))
+    query = f"SELECT status, count(*) FROM event WHERE {where} GROUP BY status"  # noqa: S608
+    found = dict(connection.execute(query, values))
+    return {status.value: found.get(status, 0) for status in EventStatus}
+
+
+def _filter(wanted: HistoryQuery) -> tuple[str, list[str | float]]:
+    """Return the condition of a query on events, and its values."""
+    of_none = "campaign_id IS NULL AND '' = ?"
     conditions = {
         "decided_at >= ?": wanted.since,
         "environment = ?": wanted.environment,
-        "campaign_id = ?": wanted.campaign_id,
+        of_none if wanted.campaign_id == "" else "campaign_id = ?": wanted.campaign_id,
+        "rule = ?": wanted.rule,
         "id < ?": wanted.next,
     }
     if wanted.kind is EventKind.ALERT:
         conditions["status <> ?"] = EventStatus.RECORDED
     elif wanted.kind is not None:
-        conditions["rule = ?"] = wanted.kind
+        conditions["? = rule"] = wanted.kind  # both of them, where a rule is asked for, too
     asked = {text: value for text, value in conditions.items() if value is not None}
-    where = " AND ".join(asked) or "TRUE"
-    query = f"SELECT id, event_id, body FROM event WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
-    found = connection.execute(query, (*asked.values(), wanted.limit))
-    events = ((row_id, _event(event_id, body)) for row_id, event_id, body in found)
-    return {row_id: event for row_id, event in events if event is not None}
+    return " AND ".join(asked) or "TRUE", list(asked.values())
 
 
 def _event(event_id: str, body: str) -> Event | None:

@@ -179,6 +179,10 @@ class Store:
         """Return events by row, newest first, in any thread. Raises StorageError."""
         return self._database.read(partial(rows.history, wanted=wanted or HistoryQuery()))
 
+    def counts(self, wanted: HistoryQuery) -> dict[str, int]:
+        """Return how many events of each status there are, in any thread. Raises StorageError."""
+        return self._database.read(partial(rows.counts, wanted=wanted))
+
     def _submit(self, writes: rows.Writes, events: Sequence[Entry] = ()) -> None:
         """Have this committed, with the next event or lease at the latest; never blocks."""
         if self._closed:

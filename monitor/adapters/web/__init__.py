@@ -2,7 +2,7 @@
 
 from monitor.adapters.web.api import HistoryUnreadableError, Program
 from monitor.adapters.web.auth import key_beside, key_path
-from monitor.adapters.web.schemas import EventsAnswer
+from monitor.adapters.web.history import EventsAnswer
 from monitor.adapters.web.server import Limits, WebServer
 
 __all__ = [

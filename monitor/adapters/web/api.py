@@ -2,20 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from aiohttp import web
 
-from monitor.adapters.web import schemas, serializers
+from monitor.adapters.web import history, schemas, serializers
+from monitor.adapters.web.history import EventsAnswer
 from monitor.adapters.web.serializers import LIMIT
 from monitor.config.keys import Key
 from monitor.config.model import Web
 from monitor.config.types import one_of, whole_number
 from monitor.core.explanation import OriginOf
 from monitor.core.guards import Hold, NotRun
-from monitor.core.model import EventKind, Instant
+from monitor.core.model import Instant, Seconds
 from monitor.core.rule import Target
 from monitor.core.snapshot import Health, HistoryQuery, Snapshot
 from monitor.core.text import clean
@@ -68,7 +68,11 @@ class Program(Protocol):
     def reload(self) -> Awaitable[Sequence[str]]:
         """Take the config file anew; returns its problems."""
 
-    def history(self, wanted: HistoryQuery, /) -> schemas.EventsAnswer:
+    @property
+    def retention(self) -> Seconds:
+        """How long the history is kept."""
+
+    def history(self, wanted: HistoryQuery, /) -> EventsAnswer:
         """Return events, newest first, in a thread; raises HistoryUnreadableError."""
 
 
@@ -95,19 +99,29 @@ def _campaign(program: Program, snapshot: Snapshot, **asked: Any) -> schemas.Cam
     entry = None if of is None else of.campaigns.get(asked["campaign_id"])
     if of is None or entry is None:
         raise web.HTTPNotFound(text="there is no such campaign")
+    detail = partial(serializers.campaign_detail, of, entry, program.origins(entry.target))
     try:
-        history = program.history(HistoryQuery(**asked)).events
+        newest = program.history(HistoryQuery(**asked)).events
+        return detail(newest, history.days(program.history, program.retention, of, entry))
     except HistoryUnreadableError:
-        history = None
-    return serializers.campaign_detail(of, entry, program.origins(entry.target), history)
+        return detail(None, None)
+
+
+def _campaign_page(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
+    return serializers.campaign_page(_campaign(program, snapshot, **asked), program.version)
 
 
 def _alerts(_: Program, snapshot: Snapshot, **query: Any) -> schemas.AlertsAnswer:
     return serializers.alerts_page(snapshot, **query)
 
 
-def _events(program: Program, _: Snapshot, **query: Any) -> schemas.EventsAnswer:
-    return program.history(HistoryQuery(**{"limit": LIMIT, **query}))
+def _events(program: Program, snapshot: Snapshot, **asked: Any) -> EventsAnswer:
+    return program.history(history.query_of(snapshot, {"limit": LIMIT, **asked}))
+
+
+def _events_page(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
+    answer = program.history(history.query_of(snapshot, asked))
+    return serializers.events_page(snapshot, answer, program.version, asked)
 
 
 class Parameter(NamedTuple):
@@ -124,6 +138,7 @@ class Endpoint(NamedTuple):
     summary: str
     view: Callable[..., Any]
     parameters: Mapping[str, Parameter] = {}
+    form: bool = False  # whose empty fields ask for nothing
 
     def ask(self, program: Program, request: web.Request) -> Callable[[], Any]:
         """Return what makes the answer, in a thread; both may raise an HTTPException."""
@@ -134,6 +149,8 @@ class Endpoint(NamedTuple):
                 what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
                 raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
             wanted, values = self.parameters[name], request.query.getall(name)
+            if self.form and not any(values):
+                continue
             if len(values) > 1 and not wanted.repeated:
                 raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
             read = [_read(name, value, wanted.key) for value in values]
@@ -162,14 +179,13 @@ _plain = partial(replace, expands=False)
 _LIMIT = _plain(whole_number(1, LIMIT))
 _LIMIT.schema["default"] = LIMIT
 _SINCE = Key(
-    lambda text: datetime.fromisoformat(text).timestamp(),
-    "an RFC 3339 time such as 2026-10-23T09:30:00Z",
-    {"type": "string", "format": "date-time"},
-    pattern=r"(?a:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d))",
+    str,
+    "an RFC 3339 time such as 2026-10-23T09:30:00Z, or a duration such as 8h",
+    {"type": "string"},
+    pattern=r"(?a:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)|[^T]*[a-z])",
+    fits=lambda text: isinstance(history.instant_of(text, 0.0), float),
     expands=False,
 )
-KINDS = {"alert": EventKind.ALERT, "test": EventKind.TEST, "change": EventKind.CHANGE}
-"""The kinds of entries of the history, by the words to ask for them with."""
 
 _ENVIRONMENT = {"environment": Parameter("only of this environment")}
 _OF_CAMPAIGNS = {
@@ -182,9 +198,10 @@ _OF_CAMPAIGNS = {
 _OF_ALERTS = _paged("alerts a page", "[^/]*/[^/]*/[^/]*")
 _OF_EVENTS = {
     **_ENVIRONMENT,
-    "campaign_id": Parameter("only of this campaign"),
-    "kind": Parameter("only of this kind", _plain(one_of(**KINDS))),
-    "since": Parameter("not older", _SINCE),
+    "campaign_id": Parameter("only of this campaign, by id, ENV/ID or name; empty: of no campaign"),
+    "rule": Parameter("only of this rule", _plain(one_of(*history.ALL_RULES))),
+    "kind": Parameter("only of this kind", _plain(one_of(*history.KINDS))),
+    "since": Parameter("not older than this time, or than so long ago", _SINCE),
     # One digit more might be too much for SQLite: an OverflowError when it is bound.
     **_paged("events a page", "[0-9]{1,18}", int),
 }
@@ -194,14 +211,18 @@ IN_PATH = {
 }
 """The parameters in paths."""
 
-CAMPAIGN = Endpoint(
-    "One campaign, why its alerts fire or do not, and its history", _campaign, IN_PATH
-)
+PAGES: Mapping[str, Endpoint] = {
+    "/campaigns/{environment}/{campaign_id}": Endpoint("A campaign", _campaign_page, IN_PATH),
+    "/events": Endpoint("The history", _events_page, _OF_EVENTS, form=True),
+}
+"""Pages that have the JSON API's parameters."""
 
 ENDPOINTS: Mapping[str, Endpoint] = {
     "/api/v1/status": Endpoint("The monitor and its environments", _status),
     "/api/v1/campaigns": Endpoint("Campaigns", _campaigns, _OF_CAMPAIGNS),
-    "/api/v1/campaigns/{environment}/{campaign_id}": CAMPAIGN,
+    "/api/v1/campaigns/{environment}/{campaign_id}": Endpoint(
+        "One campaign, why its alerts fire or do not, and its history", _campaign, IN_PATH
+    ),
     "/api/v1/alerts": Endpoint("Active alerts", _alerts, _OF_ALERTS),
     "/api/v1/events": Endpoint("History of alert events, newest first", _events, _OF_EVENTS),
 }

@@ -14,12 +14,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
-from monitor.adapters.web.api import CAMPAIGN, ENDPOINTS, Endpoint, Program
+from monitor.adapters.web.api import ENDPOINTS, PAGES, Endpoint, Program
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, refuse_names, refuse_pages
 from monitor.adapters.web.commands import Commands
 from monitor.adapters.web.openapi import document
 from monitor.adapters.web.schemas import ErrorAnswer
-from monitor.adapters.web.serializers import campaign_page, status_page, text
+from monitor.adapters.web.serializers import status_page, text
 from monitor.adapters.web.workers import AGAIN, Worker
 from monitor.core.model import Seconds
 from monitor.core.text import clean
@@ -65,9 +65,9 @@ class Handlers:
             web.get("/-/healthy", self._healthy),
             web.get("/-/ready", self._ready),
             web.post("/-/reload", self._reload),
-            web.get("/campaigns/{environment}/{campaign_id}", self._campaign_page),
             *(web.get(path, self._file) for path in self._fixed),
-            *(web.get(path, partial(self._json, one)) for path, one in ENDPOINTS.items()),
+            *(web.get(path, partial(self._view, one, _JSON)) for path, one in ENDPOINTS.items()),
+            *(web.get(path, partial(self._view, one, _HTML)) for path, one in PAGES.items()),
             *self._commands.routes(),
         ]
 
@@ -143,16 +143,6 @@ class Handlers:
             request, lambda: partial(status_page, program.snapshot(), program.version), _HTML
         )
 
-    async def _campaign_page(self, request: web.Request) -> web.Response:
-        program = self._loaded()
-
-        def begin() -> Callable[[], bytes]:
-            """Look the campaign up on the loop; its page is made in the thread."""
-            make = CAMPAIGN.ask(program, request)
-            return lambda: campaign_page(make(), program.version)
-
-        return await self._made(request, begin, _HTML, request.query_string)
-
     async def _file(self, request: web.Request) -> web.Response:
         body, content_type = self._fixed[request.path]
         return await self._made(request, lambda: lambda: body, content_type)
@@ -182,9 +172,9 @@ class Handlers:
             return web.Response(status=500, text="".join(lines))
         return web.Response(text="reloaded\n")
 
-    async def _json(self, endpoint: Endpoint, request: web.Request) -> web.Response:
-        begin = partial(endpoint.ask, self._loaded(), request)
-        return await self._made(request, begin, _JSON, request.query_string)
+    async def _view(self, one: Endpoint, content_type: str, request: web.Request) -> web.Response:
+        begin = partial(one.ask, self._loaded(), request)
+        return await self._made(request, begin, content_type, request.query_string)
 
 
 def _render(make: Callable[[], Any], zipped: bool) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from monitor.adapters.web.history import DayAnswer
 from monitor.core.attempt import Result, Trigger
 from monitor.core.guards import Reason as HoldReason
 from monitor.core.model import (
@@ -165,12 +166,15 @@ class ParagraphAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignDetailAnswer(CampaignAnswer):
-    """A campaign, why its alerts fire or do not, and its newest events, newest first.
+    """A campaign as of an instant, why its alerts fire or do not, and its newest events.
 
-    history is null while the database cannot be read.
+    history, newest first, and the last 90 days, oldest first, are null while the database cannot be
+    read.
     """
 
+    as_of: Instant
     explanation: Sequence[ParagraphAnswer]
+    days: Sequence[DayAnswer] | None
     history: Sequence[EventRecord] | None
 
 
@@ -282,14 +286,6 @@ class AlertsAnswer:
     """A page of active alerts, by environment, its own first. next asks for the page after."""
 
     alerts: Sequence[AlertAnswer]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventsAnswer:
-    """A page of events, newest first. next asks for the page after; null: the last."""
-
-    events: Sequence[EventRecord]
     next: str | None
 
 

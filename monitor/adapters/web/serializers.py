@@ -2,18 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from heapq import nsmallest
 from operator import itemgetter
 from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monitor.adapters.web import schemas
+from monitor.adapters.web.history import ALL_RULES, KINDS, DayAnswer, EventsAnswer, counted
 from monitor.core.alerts import recheck_at
 from monitor.core.explanation import OriginOf, explain
 from monitor.core.impact import impact_of
-from monitor.core.model import fingerprint
+from monitor.core.model import Instant, fingerprint
 from monitor.core.rule import BaseRule
 from monitor.core.snapshot import (
     ActiveAlert,
@@ -25,7 +28,7 @@ from monitor.core.snapshot import (
     doubts,
     worst_firing,
 )
-from monitor.core.text import clean, rfc3339, span
+from monitor.core.text import clean, relative, rfc3339, span
 from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields, to_json
 
 LIMIT: Final = 1000  # items of a page: at most, and unless fewer are asked for
@@ -105,21 +108,52 @@ def campaign_detail(
     entry: Entry,
     origin: OriginOf,
     history: Sequence[EventRecord] | None,
+    days: Sequence[DayAnswer] | None,
 ) -> schemas.CampaignDetailAnswer:
     """Return one campaign with why its alerts fire or do not, and its history."""
     said = [schemas.ParagraphAnswer(*one) for one in explain(environment, entry, origin)]
     return answer_of(
         schemas.CampaignDetailAnswer,
         campaign(environment, entry),
+        as_of=environment.now,
         explanation=said,
+        days=days,
         history=history,
     )
 
 
 def campaign_page(detail: schemas.CampaignDetailAnswer, version: str) -> bytes:
     """Return a campaign's page in UTF-8."""
-    page = _TEMPLATES.get_template("campaign.html")
-    return page.render(version=version, root="../../", it=to_json(detail)).encode()
+    return _rendered("campaign.html", detail, detail.as_of, version=version, root="../../")
+
+
+def events_page(
+    snapshot: Snapshot, answer: EventsAnswer, version: str, asked: Mapping[str, Any]
+) -> bytes:
+    """Return a page of the history in UTF-8; `asked` are the parameters that it answers."""
+    newest = {name: value for name, value in asked.items() if name != "next"}
+    return _rendered(
+        "events.html",
+        answer,
+        snapshot.now,
+        version=version,
+        root="./",
+        asked=asked,
+        newest=urlencode(newest),
+        after=urlencode({**newest, "next": answer.next}) if answer.next else "",
+        counted=counted(answer.counts),
+        choices={"environment": snapshot.environments, "rule": ALL_RULES, "kind": KINDS},
+    )
+
+
+def _rendered(template: str, answer: Any, now: Instant, **more: Any) -> bytes:
+    """Return a page of an answer of the JSON API, `it`; its times are `ago` in words."""
+
+    def ago(at: str) -> str:
+        """Return how long before `now` an RFC 3339 time was."""
+        return relative(now - datetime.fromisoformat(at).timestamp())
+
+    return _TEMPLATES.get_template(template).render(it=to_json(answer), ago=ago, **more).encode()
 
 
 def _tests(environment: EnvironmentSnapshot, entry: Entry) -> schemas.TestsAnswer | None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from monitor.adapters.store import Change, StorageError, Store, read_history, schema
+from monitor.core.model import EventKind, EventStatus
 from monitor.core.snapshot import HistoryQuery
 from support.builders import NOW
 from support.state_files import an_event, events, execute, run_script
@@ -39,6 +40,13 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
     ({"environment": "production", "campaign_id": "c-1", "since": NOW + 2}, [5]),
     ({"environment": "nowhere"}, []),
     ({"campaign_id": "' OR TRUE --"}, []),
+    ({"campaign_id": ""}, [4]),
+    ({"environment": "staging", "campaign_id": ""}, []),
+    ({"rule": "failed_test"}, [5, 3, 2, 1]),
+    ({"rule": "api_unreachable"}, [4]),
+    ({"rule": "failed_test", "environment": "production", "next": 5}, [2, 1]),
+    ({"rule": "failed_test", "kind": EventKind.ALERT}, [5, 3, 2, 1]),
+    ({"rule": "failed_test", "kind": EventKind.TEST}, []),
 ]
 
 
@@ -63,6 +71,42 @@ async def test_a_damaged_event_is_left_out(store: Store, path: Path) -> None:
     await fill(store)
     execute(path, "UPDATE event SET body = 'x' WHERE id = 4")
     assert list(store.history()) == [5, 3, 2, 1]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4])
+async def test_damaged_events_are_not_taken_for_the_end_of_the_history(
+    store: Store, path: Path, limit: int
+) -> None:
+    await fill(store)
+    execute(path, "UPDATE event SET body = 'x' WHERE id IN (5, 4, 2)")
+    assert list(store.history(HistoryQuery(limit=limit))) == [3, 1][:limit]
+    assert list(store.history(HistoryQuery(limit=1, next=3))) == [1]
+
+
+async def test_what_the_filters_let_through_is_counted_whatever_page_is_asked_for(
+    store: Store, path: Path
+) -> None:
+    firing, resolved = EventStatus.FIRING, EventStatus.RESOLVED
+    found = [(1, firing, 1), (2, resolved, 2), (3, EventStatus.RECORDED, 3), (4, firing, 9)]
+    store.save(
+        Change(events=tuple(an_event(n, status=one, decided_at=NOW + at) for n, one, at in found))
+    )
+    await store.flush()
+    none = dict.fromkeys(map(str, EventStatus), 0)
+    everything = {**none, "firing": 2, "resolved": 1, "recorded": 1}
+    for query, counts in {
+        HistoryQuery(): everything,
+        HistoryQuery(limit=1, next=2): everything,
+        HistoryQuery(since=NOW + 3): {**none, "firing": 1, "recorded": 1},
+        HistoryQuery(environment="nowhere"): none,
+    }.items():
+        assert store.counts(query) == counts
+
+
+async def test_a_status_that_is_no_status_is_not_counted(store: Store, path: Path) -> None:
+    await fill(store)
+    execute(path, "UPDATE event SET status = 'x' WHERE id = 4")
+    assert store.counts(HistoryQuery())["firing"] == 4
 
 
 async def test_a_reader_sees_each_commit_and_keeps_the_writer_from_nothing(

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from monitor.adapters.web import EventsAnswer
-from monitor.core.model import DAY, HOUR, MINUTE, NoConfig, PollError, Reason, fingerprint
+from monitor.core.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    EventKind,
+    NoConfig,
+    PollError,
+    Reason,
+    fingerprint,
+)
 from monitor.core.rule import unknown
 from monitor.core.snapshot import Entry, HistoryQuery, Snapshot
 from monitor.serialize import Links, record_of, to_json
@@ -291,8 +300,10 @@ async def test_one_campaign_adds_its_newest_events() -> None:
     in_list = (await answer_of("/api/v1/campaigns?environment=staging"))["campaigns"][0]
     alone = await answer_of("/api/v1/campaigns/staging/lost", history=history)
     assert alone.pop("explanation")[0]["title"] == "Campaign"
-    assert alone == {**in_list, "history": [to_json(AN_EVENT)]}
-    assert history.asked == [HistoryQuery(limit=100, environment="staging", campaign_id="lost")]
+    assert len(alone.pop("days")) == 90
+    as_of = "2027-01-15T08:00:00.000Z"
+    assert alone == {**in_list, "as_of": as_of, "history": [to_json(AN_EVENT)]}
+    assert history.asked[0] == HistoryQuery(limit=100, environment="staging", campaign_id="lost")
 
 
 async def test_an_unknown_campaign_is_404_as_json() -> None:
@@ -302,9 +313,10 @@ async def test_an_unknown_campaign_is_404_as_json() -> None:
 
 
 async def test_events_are_a_page_with_the_way_to_the_next() -> None:
-    history = History(EventsAnswer(events=[AN_EVENT], next="41"))
+    history = History(EventsAnswer(events=[AN_EVENT], counts={"firing": 2}, next="41"))
     assert await answer_of("/api/v1/events", history=history) == {
         "events": [to_json(AN_EVENT)],
+        "counts": {"firing": 2},
         "next": "41",
     }
     assert history.asked == [HistoryQuery(limit=1000)]
@@ -312,7 +324,7 @@ async def test_events_are_a_page_with_the_way_to_the_next() -> None:
 
 async def test_the_last_page_of_events_leads_nowhere() -> None:
     page = await answer_of("/api/v1/events", history=History(EventsAnswer(events=[], next=None)))
-    assert page == {"events": [], "next": None}
+    assert page == {"events": [], "counts": {}, "next": None}
 
 
 @pytest.mark.parametrize(
@@ -323,6 +335,10 @@ async def test_the_last_page_of_events_leads_nowhere() -> None:
         ("next=41", {"limit": 1000, "next": 41}),
         ("environment=gone", {"limit": 1000, "environment": "gone"}),
         ("campaign_id=c-1", {"limit": 1000, "campaign_id": "c-1"}),
+        ("rule=failed_test", {"limit": 1000, "rule": "failed_test"}),
+        ("rule=tests_failing", {"limit": 1000, "rule": "tests_failing"}),
+        ("kind=test", {"limit": 1000, "kind": EventKind.TEST}),
+        ("since=8h", {"limit": 1000, "since": NOW - 8 * HOUR}),
         ("since=2027-01-15T08:00:00Z", {"limit": 1000, "since": NOW}),
         ("since=2027-01-15T09:00:00.5%2B01:00", {"limit": 1000, "since": NOW + 0.5}),
     ],
@@ -331,6 +347,43 @@ async def test_events_can_be_narrowed(query: str, expected: dict[str, Any]) -> N
     history = History(EventsAnswer(events=[], next=None))
     await answer_of(f"/api/v1/events?{query}", history=history)
     assert history.asked == [HistoryQuery(**expected)]
+
+
+NAMED_ALIKE = a_snapshot(
+    an_environment(
+        an_entry("c-1", name="Retail"), an_entry("c-2", name="Twice"), an_entry("c-4", name="c-1")
+    ),
+    an_environment(an_entry("c-3", name="Twice", environment="staging"), name="staging"),
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("campaign_id=Retail", ("production", "c-1")),
+        ("campaign_id=production/c-2", ("production", "c-2")),
+        ("campaign_id=Twice&environment=staging", ("staging", "c-3")),
+        ("campaign_id=gone", (None, "gone")),
+        ("campaign_id=production/gone", ("production", "gone")),
+        ("campaign_id=production/c-1&environment=staging", ("staging", "production/c-1")),
+        ("campaign_id=c-1", (None, "c-1")),  # an id, although it is somebody's name, too
+        ("campaign_id=", (None, "")),
+    ],
+)
+async def test_events_are_those_of_a_campaign_by_its_id_its_name_or_both(
+    query: str, expected: tuple[str | None, str]
+) -> None:
+    history = History(EventsAnswer(events=[], next=None))
+    await answer_of(f"/api/v1/events?{query}", snapshot=NAMED_ALIKE, history=history)
+    assert [(one.environment, one.campaign_id) for one in history.asked] == [expected]
+
+
+async def test_a_name_of_several_campaigns_is_400_and_names_them() -> None:
+    async with serving(snapshot=lambda: NAMED_ALIKE) as client:
+        answer = await client.get("/api/v1/events?campaign_id=Twice")
+    assert answer.status_code == 400
+    expected = "campaign_id: expected one of production/c-2, staging/c-3: all have that name"
+    assert answer.json() == {"error": expected}
 
 
 # --- alerts ------------------------------------------------------------------------------------
@@ -414,7 +467,8 @@ async def test_an_alert_of_a_rule_that_was_switched_off_is_left_out() -> None:
         ),
         (
             "/api/v1/events?since=yesterday",
-            "since: expected an RFC 3339 time such as 2026-10-23T09:30:00Z, got 'yesterday'",
+            "since: expected an RFC 3339 time such as 2026-10-23T09:30:00Z, "
+            "or a duration such as 8h, got 'yesterday'",
         ),
     ],
 )
@@ -428,7 +482,7 @@ async def test_a_bad_parameter_is_400_and_says_what_was_expected(path: str, erro
     "since",
     ["2027-01-15", "2027-01-15T08:00:00", "2027-W02-5T08:00:00Z", "2027-02-30T08:00:00Z", "0"],
 )
-async def test_only_whole_rfc_3339_times_are_taken(since: str) -> None:
+async def test_only_whole_rfc_3339_times_and_durations_with_a_unit_are_taken(since: str) -> None:
     async with serving() as client:
         assert (await client.get("/api/v1/events", params={"since": since})).status_code == 400
 

@@ -50,7 +50,9 @@ async def test_it_has_every_paragraph_of_the_explanation_and_the_history() -> No
         assert f"<h2>{paragraph['title']}</h2>" in page
     assert '<section class="card critical">' in page
     assert "<title>critical: Retail leads" in page
-    assert '<strong class="critical">failed_test</strong>' in page
+    assert (
+        '<span class="badge critical">critical</span> <span class="rule">failed_test</span>' in page
+    )
 
 
 async def test_the_status_page_leads_to_it_and_it_leads_back() -> None:

@@ -20,6 +20,8 @@ LARGE = (
     "/api/v1/campaigns/production/healthy",
     "/api/v1/alerts",
     "/api/v1/events",
+    "/events",
+    "/campaigns/production/healthy",
     "/openapi.json",
 )
 

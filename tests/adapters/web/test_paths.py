@@ -19,6 +19,8 @@ READ = (
     "/api/v1/campaigns/production/healthy",
     "/api/v1/alerts",
     "/api/v1/events",
+    "/events",
+    "/campaigns/production/healthy",
     "/openapi.json",
     "/static/style.css",
 )
