@@ -1,7 +1,6 @@
 """The JSON API: each path with its parameters, its view, and what OpenAPI says of them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -9,7 +8,9 @@ from typing import Any, NamedTuple, Protocol
 from aiohttp import web
 
 from monitor.adapters.web import schemas, serializers
+from monitor.adapters.web.parameters import FILTERS, Parameter, filters_of, plain, read_query
 from monitor.adapters.web.serializers import LIMIT
+from monitor.adapters.web.serializers import Key as Place
 from monitor.config.keys import Key
 from monitor.config.model import Web
 from monitor.config.types import one_of, whole_number
@@ -17,10 +18,8 @@ from monitor.core.explanation import OriginOf
 from monitor.core.guards import Hold, NotRun
 from monitor.core.model import EventKind, Instant
 from monitor.core.rule import Target
-from monitor.core.snapshot import Health, HistoryQuery, Snapshot
-from monitor.core.text import clean
-
-_TEXT = Key(str, "text", {"type": "string"}, expands=False)
+from monitor.core.snapshot import HistoryQuery, Snapshot
+from monitor.serialize import Links
 
 
 class HistoryUnreadableError(web.HTTPServiceUnavailable):
@@ -38,6 +37,10 @@ class Program(Protocol):
     @property
     def web(self) -> Web:
         """What the config says of the web now."""
+
+    @property
+    def links(self) -> Links:
+        """Where people are sent now."""
 
     def origins(self, target: Target, /) -> OriginOf:
         """Return what says where the settings of a campaign are set."""
@@ -84,10 +87,10 @@ def _status(program: Program, snapshot: Snapshot) -> schemas.StatusAnswer:
     )
 
 
-def _campaigns(_: Program, snapshot: Snapshot, **query: Any) -> schemas.CampaignsAnswer:
-    if "environment" in query:
-        _read("environment", query["environment"], _plain(one_of(*snapshot.environments)))
-    return serializers.campaigns_page(snapshot, **query)
+def _campaigns(
+    _: Program, snapshot: Snapshot, limit: int = LIMIT, next: Place | None = None, **asked: Any
+) -> schemas.CampaignsAnswer:
+    return serializers.campaigns_page(snapshot, limit, next, filters_of(snapshot, **asked))
 
 
 def _campaign(program: Program, snapshot: Snapshot, **asked: Any) -> schemas.CampaignDetailAnswer:
@@ -102,20 +105,14 @@ def _campaign(program: Program, snapshot: Snapshot, **asked: Any) -> schemas.Cam
     return serializers.campaign_detail(of, entry, program.origins(entry.target), history)
 
 
-def _alerts(_: Program, snapshot: Snapshot, **query: Any) -> schemas.AlertsAnswer:
-    return serializers.alerts_page(snapshot, **query)
+def _alerts(
+    _: Program, snapshot: Snapshot, limit: int = LIMIT, next: Place | None = None, **asked: Any
+) -> schemas.AlertsAnswer:
+    return serializers.alerts_page(snapshot, limit, next, filters_of(snapshot, **asked))
 
 
 def _events(program: Program, _: Snapshot, **query: Any) -> schemas.EventsAnswer:
     return program.history(HistoryQuery(**{"limit": LIMIT, **query}))
-
-
-class Parameter(NamedTuple):
-    """What OpenAPI says of a parameter; its text is read as that of a key of the config."""
-
-    about: str
-    key: Key = _TEXT
-    repeated: bool = False
 
 
 class Endpoint(NamedTuple):
@@ -124,29 +121,14 @@ class Endpoint(NamedTuple):
     summary: str
     view: Callable[..., Any]
     parameters: Mapping[str, Parameter] = {}
+    form: bool = False  # the query comes from a form, with its empty fields
 
     def ask(self, program: Program, request: web.Request) -> Callable[[], Any]:
         """Return what makes the answer, in a thread; both may raise an HTTPException."""
-        in_path, query = request.match_info, dict[str, Any]()
-        known = self.parameters.keys() - in_path.keys()
-        for name in request.query:
-            if name not in known:
-                what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
-                raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
-            wanted, values = self.parameters[name], request.query.getall(name)
-            if len(values) > 1 and not wanted.repeated:
-                raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
-            read = [_read(name, value, wanted.key) for value in values]
-            query[name] = read if wanted.repeated else read[0]
+        in_path = request.match_info
+        known = {name: one for name, one in self.parameters.items() if name not in in_path}
+        query = read_query(known, request.query, form=self.form)
         return partial(self.view, program, program.snapshot(), **in_path, **query)
-
-
-def _read(name: str, value: str, key: Key) -> Any:
-    try:
-        return key.read(value)
-    except ValueError:
-        what = f"{name}: expected {key.expected}, got {clean(value, 64)!r}"
-        raise web.HTTPBadRequest(text=what) from None
 
 
 def _paged(
@@ -157,9 +139,7 @@ def _paged(
     return {"next": Parameter("next of the page before", after), "limit": Parameter(what, _LIMIT)}
 
 
-# In a query `${` is nothing but text.
-_plain = partial(replace, expands=False)
-_LIMIT = _plain(whole_number(1, LIMIT))
+_LIMIT = plain(whole_number(1, LIMIT))
 _LIMIT.schema["default"] = LIMIT
 _SINCE = Key(
     lambda text: datetime.fromisoformat(text).timestamp(),
@@ -171,19 +151,12 @@ _SINCE = Key(
 KINDS = {"alert": EventKind.ALERT, "test": EventKind.TEST, "change": EventKind.CHANGE}
 """The kinds of entries of the history, by the words to ask for them with."""
 
-_ENVIRONMENT = {"environment": Parameter("only of this environment")}
-_OF_CAMPAIGNS = {
-    **_ENVIRONMENT,
-    "health": Parameter(
-        "only of this health; may be repeated", _plain(one_of(*Health)), repeated=True
-    ),
-    **_paged("campaigns a page", "[^/]*/[^/]*"),
-}
-_OF_ALERTS = _paged("alerts a page", "[^/]*/[^/]*/[^/]*")
+_OF_CAMPAIGNS = {**FILTERS, **_paged("campaigns a page", "[^/]*/[^/]*")}
+_OF_ALERTS = {**FILTERS, **_paged("alerts a page", "[^/]*/[^/]*/[^/]*")}
 _OF_EVENTS = {
-    **_ENVIRONMENT,
+    "environment": FILTERS["environment"],
     "campaign_id": Parameter("only of this campaign"),
-    "kind": Parameter("only of this kind", _plain(one_of(**KINDS))),
+    "kind": Parameter("only of this kind", plain(one_of(**KINDS))),
     "since": Parameter("not older", _SINCE),
     # One digit more might be too much for SQLite: an OverflowError when it is bound.
     **_paged("events a page", "[0-9]{1,18}", int),

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -18,8 +19,9 @@ from monitor.adapters.web.api import CAMPAIGN, ENDPOINTS, Endpoint, Program
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, refuse_names, refuse_pages
 from monitor.adapters.web.commands import Commands
 from monitor.adapters.web.openapi import document
+from monitor.adapters.web.pages import OVERVIEW, campaign_page
 from monitor.adapters.web.schemas import ErrorAnswer
-from monitor.adapters.web.serializers import campaign_page, status_page, text
+from monitor.adapters.web.serializers import text
 from monitor.adapters.web.workers import AGAIN, Worker
 from monitor.core.model import Seconds
 from monitor.core.text import clean
@@ -30,6 +32,7 @@ SLICE_BYTES = 65 * 1024  # just more than aiohttp buffers before a writer has to
 SENDING_BYTES = 8 * 1024 * 1024  # of a worker's bodies on their way; three may be of any size
 _JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
 _HTML = "text/html; charset=utf-8"
+_STATIC = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
 logger = logging.getLogger(__name__)
@@ -51,9 +54,11 @@ class Handlers:
         self._scrapes = Worker("scrape", web.HTTPServiceUnavailable)
         self._views = Worker("view", web.HTTPServiceUnavailable)
         self._sending: dict[web.StreamResponse, tuple[Worker, bytes]] = {}
-        style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
         self._fixed = {
-            "/static/style.css": (style, "text/css; charset=utf-8"),
+            **{
+                f"/static/{file.name}": (file.read_bytes(), _STATIC[Path(file.name).suffix])
+                for file in files("monitor.adapters.web").joinpath("static").iterdir()
+            },
             "/openapi.json": (document(program.version, program.external_url), _JSON),
         }
 
@@ -138,10 +143,8 @@ class Handlers:
         return response
 
     async def _page(self, request: web.Request) -> web.Response:
-        program = self._loaded()
-        return await self._made(
-            request, lambda: partial(status_page, program.snapshot(), program.version), _HTML
-        )
+        begin = partial(OVERVIEW.ask, self._loaded(), request)
+        return await self._made(request, begin, _HTML, request.query_string)
 
     async def _campaign_page(self, request: web.Request) -> web.Response:
         program = self._loaded()

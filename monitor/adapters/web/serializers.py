@@ -1,17 +1,15 @@
-"""From a snapshot to what is answered: JSON, and HTML without a script. Pure, for any thread."""
+"""From a snapshot to what the JSON API answers. Pure, for any thread."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from heapq import nsmallest
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from monitor.adapters.web import schemas
 from monitor.core.alerts import recheck_at
 from monitor.core.explanation import OriginOf, explain
+from monitor.core.filters import Filters
 from monitor.core.impact import impact_of
 from monitor.core.model import fingerprint
 from monitor.core.rule import BaseRule
@@ -20,16 +18,13 @@ from monitor.core.snapshot import (
     Entry,
     EnvironmentSnapshot,
     Findings,
-    Health,
     Snapshot,
-    doubts,
-    worst_firing,
 )
-from monitor.core.text import clean, rfc3339, span
-from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields, to_json
+from monitor.core.text import clean
+from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields
 
 LIMIT: Final = 1000  # items of a page: at most, and unless fewer are asked for
-ROWS = 1000  # so many campaigns are shown, the worst; the others are only counted
+ALL: Final = Filters()
 # What a list is ordered by, and paged on by: an item that is gone leaves its place behind.
 Key = tuple[str, ...]
 # Makes a text that came from outside fit to be shown.
@@ -37,40 +32,29 @@ text = partial(clean, limit=TEXT_LIMITS[0])
 
 _T = TypeVar("_T")
 
-_TEMPLATES = Environment(
-    loader=PackageLoader("monitor.adapters.web"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-
 
 def campaigns_page(
-    snapshot: Snapshot,
-    environment: str | None = None,
-    health: Sequence[str] = (),
-    limit: int = LIMIT,
-    next: Key | None = None,
+    snapshot: Snapshot, limit: int = LIMIT, next: Key | None = None, filters: Filters = ALL
 ) -> schemas.CampaignsAnswer:
-    """Return a page of the campaigns of an environment and of these healths; None, (): of all."""
+    """Return a page of the campaigns that are asked for."""
     chosen = (
         ((of.status.name, entry.target.campaign_id), (of, entry))
         for of, entry in snapshot.entries()
-        if environment in (None, of.status.name) and (not health or of.health(entry) in health)
+        if filters.takes(of, entry)
     )
     found, more = _page(chosen, limit, next)
     return schemas.CampaignsAnswer(campaigns=[campaign(*each) for each in found], next=more)
 
 
 def alerts_page(
-    snapshot: Snapshot, limit: int = LIMIT, next: Key | None = None
+    snapshot: Snapshot, limit: int = LIMIT, next: Key | None = None, filters: Filters = ALL
 ) -> schemas.AlertsAnswer:
-    """Return a page of the active alerts."""
+    """Return a page of the active alerts that are asked for."""
     keyed = (
         ((of.status.name, entry.target.campaign_id if entry else "", active.alert.rule), each)
         for each in snapshot.active_alerts()
         for of, entry, active in [each]
+        if filters.takes_alert(*each)
     )
     found, more = _page(keyed, limit, next)
     return schemas.AlertsAnswer(alerts=[_alert(*each) for each in found], next=more)
@@ -114,12 +98,6 @@ def campaign_detail(
         explanation=said,
         history=history,
     )
-
-
-def campaign_page(detail: schemas.CampaignDetailAnswer, version: str) -> bytes:
-    """Return a campaign's page in UTF-8."""
-    page = _TEMPLATES.get_template("campaign.html")
-    return page.render(version=version, root="../../", it=to_json(detail)).encode()
 
 
 def _tests(environment: EnvironmentSnapshot, entry: Entry) -> schemas.TestsAnswer | None:
@@ -208,39 +186,3 @@ def _findings(
 ) -> list[schemas.FindingAnswer] | None:
     made = partial(answer_of, schemas.FindingAnswer)
     return None if found is None else [made(found[name], rules[name], rule=name) for name in found]
-
-
-def status_page(snapshot: Snapshot, version: str) -> bytes:
-    """Return the page in UTF-8, the worst campaigns first."""
-    everything, badness = list(snapshot.entries()), list(Health).index  # declared worst first
-    # Equals stay in the order of the config.
-    worst = nsmallest(
-        ROWS, everything, lambda it: (badness(it[0].health(it[1])), it[1].target.name)
-    )
-    page = _TEMPLATES.get_template("status.html").render(
-        version=version,
-        root="./",
-        snapshot=snapshot,
-        totals=_totals(snapshot),
-        firing=sum(active.alert.notified for *_, active in snapshot.active_alerts()),
-        total=len(everything),
-        rows=worst,
-    )
-    return page.encode()
-
-
-def _totals(snapshot: Snapshot) -> Mapping[Health, int]:
-    """Return how many campaigns have each health, and how many environments themselves are ill."""
-    totals = Counter(dict.fromkeys(Health, 0))
-    for one in snapshot.environments.values():
-        totals.update(one.counts())
-        own = worst_firing(one.active_alerts())
-        totals[own] += own is not Health.HEALTHY
-    return totals
-
-
-def _doubts(found: Findings) -> str:
-    return "; ".join(doubts((one.verdict, one.summary) for one in found.values()))
-
-
-_TEMPLATES.filters.update(text=text, exact=rfc3339, span=span, doubts=_doubts)
