@@ -38,7 +38,7 @@ STATES: Final = (
 """What a campaign is shown as, in the order of the page; of the last two each has but a line."""
 
 _QUIET, _LED = STATES[-2:], ("pending", Health.CRITICAL, Health.WARNING)
-_READ = (Health.HEALTHY, Health.WARNING)  # or it would be unknown
+_HEALTHY, _READ = Health.HEALTHY, (Health.HEALTHY, Health.WARNING)  # else it would be unknown
 _SHOWN_AS = ("firing", "pending", "muted")
 _NO_LINKS: Final = Links("")
 _TEMPLATES = Environment(
@@ -94,13 +94,14 @@ def overview_page(
     links: Links = _NO_LINKS,
 ) -> bytes:
     """Return the overview in UTF-8: what is wrong with all campaigns, and those asked for."""
-    everything = [(of, entry, of.health(entry)) for of, entry in snapshot.entries()]
-    all_rows = [_row(filters.rule, *each) for each in everything]
-    rows = [row for row in all_rows if filters.takes(row.environment, row.entry, row.health)]
-    healths = Counter(health for *_, health in everything)
+    entries = snapshot.entries()
+    all_rows = [_row(filters.rule, of, entry, of.health(entry)) for of, entry in entries]
+    pairs, rows = filters.pairs(), all_rows
+    if pairs:
+        rows = [one for one in all_rows if filters.takes(one.environment, one.entry, one.health)]
+    healths = Counter(row.health for row in all_rows)
     ill = Counter(worst_firing(of.active_alerts()) for of in snapshot.environments.values())
     ill[Health.HEALTHY] = 0
-    pairs = filters.pairs()
     # A lone surrogate of a label or host cannot be in a URL.
     encode = partial(urlencode, errors="replace")
 
@@ -118,7 +119,7 @@ def overview_page(
         healths={health: healths[health] for health in Health},
         worst=next((one for one in Health if healths[one] + ill[one]), Health.HEALTHY),
         ill=ill,
-        total=len(everything),
+        total=len(all_rows),
         banners=_banners(snapshot),
         states=Counter(row.state for row in all_rows),
         found=len(rows),
@@ -147,24 +148,25 @@ OVERVIEW: Final = Endpoint(
 """The overview as it is asked for, with the filters of the JSON API."""
 
 
+def _urgency(active: ActiveAlert, rule: str = "") -> tuple[Any, ...]:
+    """Return what alerts are sorted by: those that fire first, of them those of `rule`, if any."""
+    alert = active.alert
+    severity, since = [*Severity].index(active.severity), alert.since or 0.0
+    return _SHOWN_AS.index(alert.shown_as), rule not in ("", alert.rule), severity, since
+
+
 def _row(rule: str, environment: EnvironmentSnapshot, entry: Entry, health: Health) -> Row:
-    """Return a campaign's row; among alerts that fire the one of `rule`, if any, comes first."""
-
-    def urgency(active: ActiveAlert) -> tuple[Any, ...]:
-        alert = active.alert
-        is_other = rule not in ("", alert.rule)
-        severity, since = [*Severity].index(active.severity), alert.since or 0.0
-        return _SHOWN_AS.index(alert.shown_as), is_other, severity, since
-
-    alerts, known = sorted(entry.active_alerts(), key=urgency), entry.status.last_known
+    """Return a campaign's row; it stands under `rule`, if any, where that fires."""
+    alerts, known = [*entry.active_alerts()], entry.status.last_known
+    if len(alerts) > 1:
+        alerts.sort(key=partial(_urgency, rule=rule))
     config, shown_as = known.config, alerts[0].alert.shown_as if alerts else ""
     why, state = _unknown(environment, entry, health), str(health)
-    if health is Health.HEALTHY and alerts:
-        state = "info" if shown_as == "firing" else shown_as
-    elif health is Health.HEALTHY:
+    if state == _HEALTHY:
         disabled = config is not None and not config.is_enabled
         quiet = disabled or entry.target.muted_status is not None
-        state = "muted" if quiet else "partly unknown" if why else state
+        calm = "muted" if quiet else "partly unknown" if why else state
+        state = {"": calm, "firing": "info"}.get(shown_as, shown_as)
     title, since, host = why or "unknown", known.last_read_at or 0.0, config.host if config else ""
     if state in _QUIET:
         title, since = "", 0.0  # by name alone, all together
@@ -196,11 +198,12 @@ def _groups(rows: Iterable[Row]) -> Sequence[Sequence[Row]]:
     Where it has but one campaign at its host, it is together with others of that trouble.
     """
     ordered = sorted(rows, key=lambda row: (row.since, row.entry.target.name))
-    crowds = Counter((row.state, row.title, row.host) for row in ordered)
+    crowds = Counter((row.state, row.title, row.host) for row in ordered if row.led)
     groups = dict[tuple[str, str, str], list[Row]]()
     for row in ordered:
-        key = row.state, row.title, row.host
-        groups.setdefault(key if crowds[key] > 1 and row.led else (*key[:2], ""), []).append(row)
+        state, title, host = row.state, row.title, row.host if row.led else ""
+        alone = crowds[state, title, host] < 2
+        groups.setdefault((state, title, "" if alone else host), []).append(row)
     return sorted(groups.values(), key=lambda group: STATES.index(group[0].state))
 
 
@@ -216,18 +219,14 @@ def _on_page(groups: Sequence[Sequence[Row]], page: int) -> Iterator[Part]:
         skip, left = max(0, skip - len(group[begin:end])), left - len(rows)
 
 
-def _banners(
-    snapshot: Snapshot,
-) -> Sequence[tuple[ActiveAlert, Sequence[tuple[EnvironmentSnapshot, ActiveAlert]]]]:
-    """Return the environments' own alerts by rule, with the first of each; muted ones are below."""
-    found = dict[tuple[int, int, str], list[tuple[EnvironmentSnapshot, ActiveAlert]]]()
-    for of in snapshot.environments.values():
-        for active in of.active_alerts():
-            state = _SHOWN_AS.index(active.alert.shown_as)
-            key = state, [*Severity].index(active.severity), active.alert.rule
-            if active.alert.shown_as != "muted":
-                found.setdefault(key, []).append((of, active))
-    return [(found[key][0][1], found[key]) for key in sorted(found)]
+def _banners(snapshot: Snapshot) -> Sequence[Sequence[tuple[EnvironmentSnapshot, ActiveAlert]]]:
+    """Return the environments' own alerts, those of a rule together; muted ones are left out."""
+    own = [(of, active) for of in snapshot.environments.values() for active in of.active_alerts()]
+    found = dict[tuple[str, str], list[tuple[EnvironmentSnapshot, ActiveAlert]]]()
+    for of, active in sorted(own, key=lambda each: _urgency(each[1])):
+        if active.alert.muted_by is None:
+            found.setdefault((active.alert.rule, active.alert.shown_as), []).append((of, active))
+    return list(found.values())
 
 
 def _impact(row: Row) -> Impact:
@@ -236,17 +235,10 @@ def _impact(row: Row) -> Impact:
     return impact_of(row.entry.target.calls, schedule or "", row.environment.now)
 
 
-def _clock(at: Instant, now: Instant) -> str:
-    """Return the time of the day, with the date where that is another one."""
-    day, time = rfc3339(at)[:-4].split("T")
-    return f"{time} UTC" if rfc3339(now).startswith(day) else f"{day} {time} UTC"
-
-
 _TEMPLATES.filters.update(
     text=text,
     exact=rfc3339,
     span=span,
-    clock=_clock,
     impact=_impact,
     step=lambda row: row.alerts[0].alert.next_step or row.alerts[0].rule.next_step,
     changes_at=lambda active: recheck_at(active.alert, active.rule),

@@ -3,6 +3,7 @@
 Filters are those of the JSON API; nothing hostile gets through, no script is needed.
 """
 
+import gzip
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -568,6 +569,15 @@ def test_groups_and_rows_have_keys_that_stay_while_they_are_there() -> None:
     assert {"main", "c-production-c-1", "c-production-c-3"} <= {*ids}
 
 
+@pytest.mark.slow
+def test_of_5000_campaigns_the_first_page_is_at_most_100_kb_compressed() -> None:
+    dead = [failing(f"dead-{n}", name=f"Retail leads {n}") for n in range(400)]
+    fine = [an_entry(f"c-{n}", (NOW, a_config()), name=f"Win-back {n}") for n in range(4600)]
+    page = overview_page(board_of(*dead, *fine), VERSION)
+    assert len(gzip.compress(page, 1)) < 100_000
+    assert len(Outline(page.decode()).campaigns) == ROWS
+
+
 # --- hostile data ------------------------------------------------------------------------------
 
 HOSTILE = (
@@ -667,3 +677,27 @@ async def test_every_state_has_an_icon() -> None:
     assert {(one.status_code, one.headers["Content-Type"]) for one in icons} == {
         (200, "image/svg+xml")
     }
+
+
+# --- how it looks --------------------------------------------------------------------------------
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of #rrggbb, as WCAG has it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+async def test_any_text_has_a_contrast_of_4_5_in_light_and_dark() -> None:
+    async with serving() as client:
+        style = (await client.get("/static/style.css")).text
+    light, dark = (
+        dict(re.findall(r"--(\w+): (#\w{6});", block)) for block in style.split(":root {")[1:3]
+    )
+    assert light.keys() == dark.keys()
+    for scheme in (light, dark):
+        for text in scheme.keys() - {"back", "card", "line"}:
+            for behind in ("back", "card"):
+                bright, dim = sorted(map(luminance, (scheme[text], scheme[behind])), reverse=True)
+                assert (bright + 0.05) / (dim + 0.05) >= 4.5, (text, behind)
