@@ -3,13 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitor.core.snapshot import (
-    ActiveAlert,
-    Entry,
-    EnvironmentSnapshot,
-    Health,
-    worst_firing,
-)
+from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot, Health, worst_firing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

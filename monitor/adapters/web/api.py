@@ -127,7 +127,7 @@ class Endpoint(NamedTuple):
         """Return what makes the answer, in a thread; both may raise an HTTPException."""
         in_path = request.match_info
         known = {name: one for name, one in self.parameters.items() if name not in in_path}
-        query = read_query(known, request.query, form=self.form)
+        query = read_query(known, request, form=self.form)
         return partial(self.view, program, program.snapshot(), **in_path, **query)
 
 

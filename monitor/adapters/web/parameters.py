@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from aiohttp import web
-from multidict import MultiMapping
 
 from monitor.config.keys import Key
 from monitor.config.types import matching, one_of
@@ -61,19 +60,19 @@ def read(name: str, value: str, key: Key) -> Any:
 
 
 def read_query(
-    known: Mapping[str, Parameter], query: MultiMapping[str], *, form: bool = False
+    known: Mapping[str, Parameter], request: web.Request, *, form: bool = False
 ) -> dict[str, Any]:
     """Return what is asked for, by parameter; raises HTTPBadRequest with what was expected.
 
     `form`: a browser sends the empty fields of a form, too, and those ask for nothing.
     """
     asked = dict[str, Any]()
-    for name in dict.fromkeys(query):
+    for name in dict.fromkeys(request.query):
         wanted = known.get(_LABEL if re.fullmatch(_LABELS, name) else name)
         if wanted is None:
             what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
             raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
-        values = [value for value in query.getall(name) if value or not form]
+        values = [value for value in request.query.getall(name) if value or not form]
         if len(values) > 1 and not wanted.repeated:
             raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
         found = [read(name, value, wanted.key) for value in values]

@@ -13,13 +13,7 @@ from monitor.core.filters import Filters
 from monitor.core.impact import impact_of
 from monitor.core.model import fingerprint
 from monitor.core.rule import BaseRule
-from monitor.core.snapshot import (
-    ActiveAlert,
-    Entry,
-    EnvironmentSnapshot,
-    Findings,
-    Snapshot,
-)
+from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot, Findings, Snapshot
 from monitor.core.text import clean
 from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields
 
