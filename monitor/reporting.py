@@ -23,7 +23,7 @@ from monitor.core.rule import Target
 from monitor.core.snapshot import HistoryQuery, Snapshot
 from monitor.core.text import rfc3339
 from monitor.polling import Clock, PollerManager
-from monitor.serialize import record_of
+from monitor.serialize import Links, record_of
 
 STANDS_STILL: Seconds = 30.0  # a poll loop that has not turned for so long: `/-/healthy` is 503
 
@@ -65,6 +65,11 @@ class Report:
         """How long the history is kept."""
         return self.config.state.retention
 
+    @property
+    def links(self) -> Links:
+        """Where people are sent, under the config as it is now."""
+        return links_of(self.config)
+
     def origins(self, target: Target) -> OriginOf:
         """Return what says where the settings of a campaign are set."""
         return self.config.origins(target)
@@ -96,7 +101,7 @@ class Report:
         except StorageError as error:
             problem = f"the history cannot be read: {error.reason}"
             raise HistoryUnreadableError(text=problem) from error
-        page, links = list(found)[: wanted.limit], links_of(self.config)
+        page, links = list(found)[: wanted.limit], self.links
         more = str(page[-1]) if len(found) > len(page) else None
         events = [record_of(found[row], links) for row in page]
         return EventsAnswer(events=events, counts=counts, next=more)

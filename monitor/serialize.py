@@ -186,10 +186,24 @@ class Schemas:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where an event points to: `runbook_url` has `{rule}` in it, `external_url` is our own."""
+    """Where people are sent: `runbook_url` has `{rule}` in it, `external_url` is our own.
+
+    `campaign_url` is where TalkOver shows a campaign; empty: nobody said where.
+    """
 
     runbook_url: str
     external_url: str | None = None
+    campaign_url: str = ""
+
+    # Not format(): a URL may have other braces in it.
+    def runbook(self, rule: str) -> str:
+        """Return where the runbook of a rule is."""
+        return self.runbook_url.replace("{rule}", rule)
+
+    def campaign(self, environment: str, campaign_id: str) -> str:
+        """Return where TalkOver shows a campaign; empty: nobody said where."""
+        url = self.campaign_url.replace("{environment}", environment)
+        return url.replace("{campaign_id}", campaign_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,14 +257,12 @@ def record_of(event: Event, links: Links) -> EventRecord:
     if links.external_url is not None and event.campaign_id is not None:
         campaigns = f"{links.external_url.rstrip('/')}/campaigns"
         url = f"{campaigns}/{event.environment}/{event.campaign_id}"
-    # Not format(): a URL may have other braces in it.
-    runbook = links.runbook_url.replace("{rule}", event.rule)
     return EventRecord(
         **{name: getattr(event, name) for name in _SAME},
         timestamp=event.decided_at,
         level="info" if event.status is EventStatus.RESOLVED else event.severity.value,
         event=event.kind,
-        runbook_url=runbook if event.kind is EventKind.ALERT else "",
+        runbook_url=links.runbook(event.rule) if event.kind is EventKind.ALERT else "",
         url=url,
     )
 

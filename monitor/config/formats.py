@@ -139,9 +139,24 @@ def api_url(text: str) -> str:
 
 def runbook_url(text: str) -> str:
     """Return the template of a runbook's URL, with nothing but `{rule}` in braces."""
-    plain = text.replace("{rule}", "rule")
+    return _template(text, "{rule}")
+
+
+def campaign_url(text: str) -> str:
+    """Return the template of the URL at which people open a campaign, an https one; or nothing."""
+    if text and not text.startswith("https://"):
+        raise ValueError("expected an https URL")
+    if text and "{campaign_id}" not in text:
+        raise ValueError("expected {campaign_id} in the URL")
+    return text and _template(text, "{campaign_id}", "{environment}")
+
+
+def _template(text: str, *names: str) -> str:
+    plain = text
+    for name in names:
+        plain = plain.replace(name, name.strip("{}"))
     if "{" in plain or "}" in plain:
-        raise ValueError("expected {rule} as the only thing in braces")
+        raise ValueError(f"expected {' and '.join(names)} as the only thing in braces")
     url(plain)
     return text
 

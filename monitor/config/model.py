@@ -194,6 +194,14 @@ class Log(Section):
     format: t.LogFormatName = key("json", "json, or console for people")
 
 
+class Links(Section):
+    """Where people are sent from here."""
+
+    campaign_url: t.CampaignUrl = key(
+        "", "where a campaign is opened in TalkOver, with {campaign_id} and maybe {environment}"
+    )
+
+
 class Config(Section):
     """The config file of sftp-monitor."""
 
@@ -209,6 +217,7 @@ class Config(Section):
     web: Web = key({}, "the page, the JSON API and the metrics")
     state: State = key({}, "what is remembered over a restart")
     log: Log = key({}, "the log, alerts included")
+    links: Links = key({}, "where people are sent from here")
 
     _digest: bytes = PrivateAttr(b"")
     _settings: dict[Place, str] = PrivateAttr(default_factory=dict)  # where each is set

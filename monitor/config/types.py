@@ -219,6 +219,9 @@ AlertmanagerUrl = Annotated[
 # http to any host: receivers are mostly inside, and what they get is signed, not secret.
 ReceiverUrl = Annotated[str, _url(lambda text: f.url(text, "fragment"), show=_hidden)]
 RunbookUrl = Annotated[str, Key(f.runbook_url, "a URL with {rule} in it", _STRING)]
+CampaignUrl = Annotated[
+    str, Key(f.campaign_url, "an https URL with {campaign_id} in it, or nothing", _STRING)
+]
 _PORT = {**_STRING, "pattern": ":[0-9]{1,5}$"}
 Listen = Annotated[f.ListenAddress, Key(f.listen_address, f.AN_ADDRESS, _PORT)]
 

@@ -180,6 +180,8 @@ class Snapshot:
 def worst_firing(alerts: Iterable[ActiveAlert]) -> Health:
     """Return the health that alerts leave: the worst of those that on-call was notified of."""
     severities = {active.severity for active in alerts if active.alert.notified}
+    if not severities:
+        return Health.HEALTHY
     if Severity.CRITICAL in severities:
         return Health.CRITICAL
     return Health.WARNING if Severity.WARNING in severities else Health.HEALTHY
@@ -188,8 +190,9 @@ def worst_firing(alerts: Iterable[ActiveAlert]) -> Health:
 def doubts(found: Iterable[tuple[Verdict, str]]) -> list[str]:
     """Return the summaries of unknown verdicts, each once, but for what others have said."""
     # `missing` of a config that is not there, `failed_test` of a test that is not ours.
-    unknown = (summary for verdict, summary in found if verdict is Verdict.UNKNOWN)
-    return [summary for summary in dict.fromkeys(unknown) if summary not in (NO_CONFIG, NOT_OURS)]
+    elsewhere, unknown = (NO_CONFIG, NOT_OURS), Verdict.UNKNOWN
+    said = [summary for verdict, summary in found if verdict is unknown]
+    return list(dict.fromkeys(summary for summary in said if summary not in elsewhere))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -239,7 +239,7 @@ class EnvironmentStatus:
     @property
     def breaker_open(self) -> bool:
         """True while no campaign is polled but for one probe now and then."""
-        return any(at is not None for at in self.opened_at)
+        return self.opened_at != (None, None, None)
 
     @property
     def opened_at(self) -> tuple[Instant | None, ...]:

@@ -1,10 +1,13 @@
 """URLs and listen addresses."""
 
+import re
+
 import pytest
 
 from monitor.config.formats import (
     ListenAddress,
     api_url,
+    campaign_url,
     is_loopback,
     listen_address,
     runbook_url,
@@ -100,6 +103,37 @@ def test_a_token_is_sent_nowhere_else(text: str, message: str) -> None:
 @pytest.mark.parametrize("text", ["http://monitor.example/sftp", "https://monitor.example/?a#b"])
 def test_a_url_for_people_may_be_http(text: str) -> None:
     assert url(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "https://app.talkover.example/campaigns/{campaign_id}/sftp",
+        "https://app.talkover.example/#/{environment}/{campaign_id}?tab=sftp",
+    ],
+)
+def test_a_campaign_url_is_nothing_or_https_with_the_campaign_in_it(text: str) -> None:
+    assert campaign_url(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://app.talkover.example/{campaign_id}", "expected an https URL"),
+        ("javascript:alert(1)//{campaign_id}", "expected an https URL"),
+        ("https://app.talkover.example/", "expected {campaign_id} in the URL"),
+        (
+            "https://app.talkover.example/{campaign_id}/{name}",
+            "expected {campaign_id} and {environment} as the only thing in braces",
+        ),
+        ("https://u:p@app.talkover.example/{campaign_id}", "without user name and password"),
+        ("https:///{campaign_id}", "expected a URL such as"),
+    ],
+)
+def test_another_campaign_url_is_refused(text: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        campaign_url(text)
 
 
 def test_a_runbook_url_has_the_rule_in_it_or_nothing_at_all() -> None:

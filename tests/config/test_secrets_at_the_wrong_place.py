@@ -47,6 +47,7 @@ OF_ENVIRONMENTS = {
 }
 OF_CAMPAIGNS = {"name": "name: '%s'", "labels.team": "labels: {team: '%s'}"}
 OTHERS = {
+    "links.campaign_url": "links: {campaign_url: 'https://r.example/{campaign_id}/%s'}",
     "alerts.runbook_url": "alerts: {runbook_url: 'https://r.example/{rule}/%s'}",
     "alerts.file.path": "alerts: {file: {path: '%s'}}",
     "web.external_url": "web: {external_url: 'https://me.example/%s'}",

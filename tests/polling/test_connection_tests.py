@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from monitor.adapters.sinks import apprise
 from monitor.adapters.sinks.alertmanager import annotations_of, standing_events
 from monitor.adapters.sinks.log import to_text
-from monitor.adapters.web.serializers import campaign, status_page
+from monitor.adapters.web.pages import overview_page
+from monitor.adapters.web.serializers import campaign
 from monitor.core.model import Reason
 from monitor.daemon import Daemon
 from monitor.demo.world import Network, timestamp
@@ -471,7 +472,7 @@ def test_a_hostile_cause_is_plain_in_every_output(stage: World) -> None:
         (environment,) = snapshot.environments.values()
         (event,) = standing_events(environment)
         event = replace(event, epoch="e")
-        outputs["page"] = status_page(snapshot, "1.0").decode()
+        outputs["page"] = overview_page(snapshot, "1.0").decode()
         outputs["JSON"] = str(campaign(environment, environment.campaigns["c-1"]))
         outputs["Alertmanager"] = str(annotations_of(event, links))
         outputs["apprise"] = str(apprise.to_text(event, links))

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from monitor.adapters.store import StorageError, read_history, read_state
+from monitor.adapters.web.pages import overview_page
 from monitor.adapters.web.serializers import campaign as shown
 from monitor.adapters.web.serializers import environment as shown_environment
-from monitor.adapters.web.serializers import status_page
 from monitor.core.attempt import TestAnswer, TestReport
 from monitor.core.snapshot import Health, HistoryQuery
 from monitor.daemon import Daemon
@@ -205,7 +205,7 @@ def look(daemon: Daemon) -> dict[str, Health]:
         answer = shown(environment, entry)
         json.dumps(to_json(answer))
         health[answer.campaign_id] = answer.health
-    status_page(snapshot, "test").decode()
+    overview_page(snapshot, "test").decode()
     daemon.report.metrics(True)()
     daemon.report.metrics(False)()
     json.dumps(to_json(daemon.report.history(HistoryQuery())))

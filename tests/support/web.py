@@ -18,6 +18,7 @@ from monitor.core.guards import Hold, NotRun
 from monitor.core.model import DAY, HOUR, Instant, Seconds
 from monitor.core.rule import Target
 from monitor.core.snapshot import HistoryQuery, Snapshot
+from monitor.serialize import Links
 from support.boards import a_rich_snapshot
 from support.builders import NOW
 from support.scrapes import VERSION, some_own_metrics
@@ -62,6 +63,7 @@ class SomeProgram:
     retention: Seconds = 90 * DAY
     key: str = ""
     web: Web = Web()
+    links: Links = Links("https://runbooks.example/{rule}")
     origins: Callable[[Target], OriginOf] = lambda _: lambda section, name: ""
     start_test: Callable[..., Coroutine[Any, Any, Instant | Hold | NotRun]] = no_test
     switch_tests: Callable[..., None] = lambda *_, on: None

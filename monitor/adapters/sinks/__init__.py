@@ -64,7 +64,7 @@ class SinkContext:
 
 def links_of(config: Config) -> Links:
     """Return where events point to under this config."""
-    return Links(config.alerts.runbook_url, config.web.external_url)
+    return Links(config.alerts.runbook_url, config.web.external_url, config.links.campaign_url)
 
 
 def sinks_of(config: Config, context: SinkContext) -> Sequence[Sink]:

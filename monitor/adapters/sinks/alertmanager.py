@@ -175,7 +175,7 @@ def annotations_of(event: Event, links: Links) -> dict[str, str]:
         "description": f"{plain(what)}{since}.",
         "impact": clean(event.impact or "", 256),
         "next_step": event.next_step,
-        "runbook_url": links.runbook_url.replace("{rule}", event.rule),
+        "runbook_url": links.runbook(event.rule),
         "dashboard_url": links.external_url or "",
     }
     return {name: value for name, value in annotations.items() if value}

@@ -1,7 +1,6 @@
 """The JSON API: each path with its parameters, its view, and what OpenAPI says of them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -9,7 +8,9 @@ from aiohttp import web
 
 from monitor.adapters.web import history, schemas, serializers
 from monitor.adapters.web.history import EventsAnswer
+from monitor.adapters.web.parameters import FILTERS, Parameter, filters_of, plain, read_query
 from monitor.adapters.web.serializers import LIMIT
+from monitor.adapters.web.serializers import Key as Place
 from monitor.config.keys import Key
 from monitor.config.model import Web
 from monitor.config.types import one_of, whole_number
@@ -17,10 +18,8 @@ from monitor.core.explanation import OriginOf
 from monitor.core.guards import Hold, NotRun
 from monitor.core.model import Instant, Seconds
 from monitor.core.rule import Target
-from monitor.core.snapshot import Health, HistoryQuery, Snapshot
-from monitor.core.text import clean
-
-_TEXT = Key(str, "text", {"type": "string"}, expands=False)
+from monitor.core.snapshot import HistoryQuery, Snapshot
+from monitor.serialize import Links
 
 
 class HistoryUnreadableError(web.HTTPServiceUnavailable):
@@ -38,6 +37,10 @@ class Program(Protocol):
     @property
     def web(self) -> Web:
         """What the config says of the web now."""
+
+    @property
+    def links(self) -> Links:
+        """Where people are sent now."""
 
     def origins(self, target: Target, /) -> OriginOf:
         """Return what says where the settings of a campaign are set."""
@@ -88,13 +91,14 @@ def _status(program: Program, snapshot: Snapshot) -> schemas.StatusAnswer:
     )
 
 
-def _campaigns(_: Program, snapshot: Snapshot, **query: Any) -> schemas.CampaignsAnswer:
-    if "environment" in query:
-        _read("environment", query["environment"], _plain(one_of(*snapshot.environments)))
-    return serializers.campaigns_page(snapshot, **query)
+def _campaigns(
+    _: Program, snapshot: Snapshot, limit: int = LIMIT, next: Place | None = None, **asked: Any
+) -> schemas.CampaignsAnswer:
+    return serializers.campaigns_page(snapshot, limit, next, filters_of(snapshot, **asked))
 
 
-def _campaign(program: Program, snapshot: Snapshot, **asked: Any) -> schemas.CampaignDetailAnswer:
+def campaign(program: Program, snapshot: Snapshot, **asked: Any) -> schemas.CampaignDetailAnswer:
+    """Return what is known of a campaign; raises HTTPNotFound."""
     of = snapshot.environments.get(asked["environment"])
     entry = None if of is None else of.campaigns.get(asked["campaign_id"])
     if of is None or entry is None:
@@ -107,29 +111,14 @@ def _campaign(program: Program, snapshot: Snapshot, **asked: Any) -> schemas.Cam
         return detail(None, None)
 
 
-def _campaign_page(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
-    return serializers.campaign_page(_campaign(program, snapshot, **asked), program.version)
-
-
-def _alerts(_: Program, snapshot: Snapshot, **query: Any) -> schemas.AlertsAnswer:
-    return serializers.alerts_page(snapshot, **query)
+def _alerts(
+    _: Program, snapshot: Snapshot, limit: int = LIMIT, next: Place | None = None, **asked: Any
+) -> schemas.AlertsAnswer:
+    return serializers.alerts_page(snapshot, limit, next, filters_of(snapshot, **asked))
 
 
 def _events(program: Program, snapshot: Snapshot, **asked: Any) -> EventsAnswer:
     return program.history(history.query_of(snapshot, {"limit": LIMIT, **asked}))
-
-
-def _events_page(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
-    answer = program.history(history.query_of(snapshot, asked))
-    return serializers.events_page(snapshot, answer, program.version, asked)
-
-
-class Parameter(NamedTuple):
-    """What OpenAPI says of a parameter; its text is read as that of a key of the config."""
-
-    about: str
-    key: Key = _TEXT
-    repeated: bool = False
 
 
 class Endpoint(NamedTuple):
@@ -138,32 +127,14 @@ class Endpoint(NamedTuple):
     summary: str
     view: Callable[..., Any]
     parameters: Mapping[str, Parameter] = {}
-    form: bool = False  # whose empty fields ask for nothing
+    form: bool = False  # the query comes from a form, with its empty fields
 
     def ask(self, program: Program, request: web.Request) -> Callable[[], Any]:
         """Return what makes the answer, in a thread; both may raise an HTTPException."""
-        in_path, query = request.match_info, dict[str, Any]()
-        known = self.parameters.keys() - in_path.keys()
-        for name in request.query:
-            if name not in known:
-                what = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
-                raise web.HTTPBadRequest(text=f"expected {what}, got {clean(name, 64)!r}")
-            wanted, values = self.parameters[name], request.query.getall(name)
-            if self.form and not any(values):
-                continue
-            if len(values) > 1 and not wanted.repeated:
-                raise web.HTTPBadRequest(text=f"{name}: expected one value, got {len(values)}")
-            read = [_read(name, value, wanted.key) for value in values]
-            query[name] = read if wanted.repeated else read[0]
+        in_path = request.match_info
+        known = {name: one for name, one in self.parameters.items() if name not in in_path}
+        query = read_query(known, request, form=self.form)
         return partial(self.view, program, program.snapshot(), **in_path, **query)
-
-
-def _read(name: str, value: str, key: Key) -> Any:
-    try:
-        return key.read(value)
-    except ValueError:
-        what = f"{name}: expected {key.expected}, got {clean(value, 64)!r}"
-        raise web.HTTPBadRequest(text=what) from None
 
 
 def _paged(
@@ -174,9 +145,7 @@ def _paged(
     return {"next": Parameter("next of the page before", after), "limit": Parameter(what, _LIMIT)}
 
 
-# In a query `${` is nothing but text.
-_plain = partial(replace, expands=False)
-_LIMIT = _plain(whole_number(1, LIMIT))
+_LIMIT = plain(whole_number(1, LIMIT))
 _LIMIT.schema["default"] = LIMIT
 _SINCE = Key(
     str,
@@ -187,43 +156,32 @@ _SINCE = Key(
     expands=False,
 )
 
-_ENVIRONMENT = {"environment": Parameter("only of this environment")}
-_OF_CAMPAIGNS = {
-    **_ENVIRONMENT,
-    "health": Parameter(
-        "only of this health; may be repeated", _plain(one_of(*Health)), repeated=True
-    ),
-    **_paged("campaigns a page", "[^/]*/[^/]*"),
-}
-_OF_ALERTS = _paged("alerts a page", "[^/]*/[^/]*/[^/]*")
-_OF_EVENTS = {
-    **_ENVIRONMENT,
+_OF_CAMPAIGNS = {**FILTERS, **_paged("campaigns a page", "[^/]*/[^/]*")}
+_OF_ALERTS = {**FILTERS, **_paged("alerts a page", "[^/]*/[^/]*/[^/]*")}
+OF_EVENTS = {
+    "environment": FILTERS["environment"],
     "campaign_id": Parameter("only of this campaign, by id, ENV/ID or name; empty: of no campaign"),
-    "rule": Parameter("only of this rule", _plain(one_of(*history.ALL_RULES))),
-    "kind": Parameter("only of this kind", _plain(one_of(*history.KINDS))),
+    "rule": Parameter("only of this rule", FILTERS["rule"].key),
+    "kind": Parameter("only of this kind", plain(one_of(*history.KINDS))),
     "since": Parameter("not older than this time, or than so long ago", _SINCE),
     # One digit more might be too much for SQLite: an OverflowError when it is bound.
     **_paged("events a page", "[0-9]{1,18}", int),
 }
+"""The parameters of the history."""
+
 IN_PATH = {
     "environment": Parameter("name of the environment"),
     "campaign_id": Parameter("id of the campaign"),
 }
 """The parameters in paths."""
 
-PAGES: Mapping[str, Endpoint] = {
-    "/campaigns/{environment}/{campaign_id}": Endpoint("A campaign", _campaign_page, IN_PATH),
-    "/events": Endpoint("The history", _events_page, _OF_EVENTS, form=True),
-}
-"""Pages that have the JSON API's parameters."""
-
 ENDPOINTS: Mapping[str, Endpoint] = {
     "/api/v1/status": Endpoint("The monitor and its environments", _status),
     "/api/v1/campaigns": Endpoint("Campaigns", _campaigns, _OF_CAMPAIGNS),
     "/api/v1/campaigns/{environment}/{campaign_id}": Endpoint(
-        "One campaign, why its alerts fire or do not, and its history", _campaign, IN_PATH
+        "One campaign, why its alerts fire or do not, and its history", campaign, IN_PATH
     ),
     "/api/v1/alerts": Endpoint("Active alerts", _alerts, _OF_ALERTS),
-    "/api/v1/events": Endpoint("History of alert events, newest first", _events, _OF_EVENTS),
+    "/api/v1/events": Endpoint("History of alert events, newest first", _events, OF_EVENTS),
 }
 """What is served, and described in `/openapi.json`."""

@@ -8,18 +8,20 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
-from monitor.adapters.web.api import ENDPOINTS, PAGES, Endpoint, Program
+from monitor.adapters.web.api import ENDPOINTS, Endpoint, Program
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, refuse_names, refuse_pages
 from monitor.adapters.web.commands import Commands
 from monitor.adapters.web.openapi import document
+from monitor.adapters.web.pages import PAGES
 from monitor.adapters.web.schemas import ErrorAnswer
-from monitor.adapters.web.serializers import status_page, text
+from monitor.adapters.web.serializers import text
 from monitor.adapters.web.workers import AGAIN, Worker
 from monitor.core.model import Seconds
 from monitor.core.text import clean
@@ -30,6 +32,7 @@ SLICE_BYTES = 65 * 1024  # just more than aiohttp buffers before a writer has to
 SENDING_BYTES = 8 * 1024 * 1024  # of a worker's bodies on their way; three may be of any size
 _JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
 _HTML = "text/html; charset=utf-8"
+_STATIC = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
 logger = logging.getLogger(__name__)
@@ -51,16 +54,17 @@ class Handlers:
         self._scrapes = Worker("scrape", web.HTTPServiceUnavailable)
         self._views = Worker("view", web.HTTPServiceUnavailable)
         self._sending: dict[web.StreamResponse, tuple[Worker, bytes]] = {}
-        style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
         self._fixed = {
-            "/static/style.css": (style, "text/css; charset=utf-8"),
+            **{
+                f"/static/{file.name}": (file.read_bytes(), _STATIC[Path(file.name).suffix])
+                for file in files("monitor.adapters.web").joinpath("static").iterdir()
+            },
             "/openapi.json": (document(program.version, program.external_url), _JSON),
         }
 
     def routes(self) -> list[web.RouteDef]:
         """Return every path; GET brings HEAD along."""
         return [
-            web.get("/", self._page),
             web.get("/metrics", self._metrics),
             web.get("/-/healthy", self._healthy),
             web.get("/-/ready", self._ready),
@@ -136,12 +140,6 @@ class Handlers:
         response = _chunked_response(body, content_type, zipped)
         self._sending[response] = by, body
         return response
-
-    async def _page(self, request: web.Request) -> web.Response:
-        program = self._loaded()
-        return await self._made(
-            request, lambda: partial(status_page, program.snapshot(), program.version), _HTML
-        )
 
     async def _file(self, request: web.Request) -> web.Response:
         body, content_type = self._fixed[request.path]

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from monitor.adapters.web import schemas
-from monitor.adapters.web.api import ENDPOINTS, IN_PATH, Parameter
+from monitor.adapters.web.api import ENDPOINTS, IN_PATH
 from monitor.adapters.web.commands import COMMANDS, CommandRequest
+from monitor.adapters.web.parameters import Parameter
 from monitor.core.guards import Reason as HoldReason
 from monitor.core.model import PollError, SftpConfig
 from monitor.serialize import EventRecord, Schemas

@@ -1,38 +1,25 @@
-"""From a snapshot to what is answered: JSON, and HTML without a script. Pure, for any thread."""
+"""From a snapshot to what the JSON API answers. Pure, for any thread."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from heapq import nsmallest
 from operator import itemgetter
 from typing import Any, Final, TypeVar
-from urllib.parse import urlencode
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monitor.adapters.web import schemas
-from monitor.adapters.web.history import ALL_RULES, KINDS, DayAnswer, EventsAnswer, counted
+from monitor.adapters.web.history import DayAnswer
 from monitor.core.alerts import recheck_at
 from monitor.core.explanation import OriginOf, explain
+from monitor.core.filters import Filters
 from monitor.core.impact import impact_of
-from monitor.core.model import Instant, fingerprint
+from monitor.core.model import fingerprint
 from monitor.core.rule import BaseRule
-from monitor.core.snapshot import (
-    ActiveAlert,
-    Entry,
-    EnvironmentSnapshot,
-    Findings,
-    Health,
-    Snapshot,
-    doubts,
-    worst_firing,
-)
-from monitor.core.text import clean, relative, rfc3339, span
-from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields, to_json
+from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot, Findings, Snapshot
+from monitor.core.text import clean
+from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields
 
 LIMIT: Final = 1000  # items of a page: at most, and unless fewer are asked for
-ROWS = 1000  # so many campaigns are shown, the worst; the others are only counted
+ALL: Final = Filters()
 # What a list is ordered by, and paged on by: an item that is gone leaves its place behind.
 Key = tuple[str, ...]
 # Makes a text that came from outside fit to be shown.
@@ -40,40 +27,29 @@ text = partial(clean, limit=TEXT_LIMITS[0])
 
 _T = TypeVar("_T")
 
-_TEMPLATES = Environment(
-    loader=PackageLoader("monitor.adapters.web"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-
 
 def campaigns_page(
-    snapshot: Snapshot,
-    environment: str | None = None,
-    health: Sequence[str] = (),
-    limit: int = LIMIT,
-    next: Key | None = None,
+    snapshot: Snapshot, limit: int = LIMIT, next: Key | None = None, filters: Filters = ALL
 ) -> schemas.CampaignsAnswer:
-    """Return a page of the campaigns of an environment and of these healths; None, (): of all."""
+    """Return a page of the campaigns that are asked for."""
     chosen = (
         ((of.status.name, entry.target.campaign_id), (of, entry))
         for of, entry in snapshot.entries()
-        if environment in (None, of.status.name) and (not health or of.health(entry) in health)
+        if filters.takes(of, entry)
     )
     found, more = _page(chosen, limit, next)
     return schemas.CampaignsAnswer(campaigns=[campaign(*each) for each in found], next=more)
 
 
 def alerts_page(
-    snapshot: Snapshot, limit: int = LIMIT, next: Key | None = None
+    snapshot: Snapshot, limit: int = LIMIT, next: Key | None = None, filters: Filters = ALL
 ) -> schemas.AlertsAnswer:
-    """Return a page of the active alerts."""
+    """Return a page of the active alerts that are asked for."""
     keyed = (
         ((of.status.name, entry.target.campaign_id if entry else "", active.alert.rule), each)
         for each in snapshot.active_alerts()
         for of, entry, active in [each]
+        if filters.takes_alert(*each)
     )
     found, more = _page(keyed, limit, next)
     return schemas.AlertsAnswer(alerts=[_alert(*each) for each in found], next=more)
@@ -120,40 +96,6 @@ def campaign_detail(
         days=days,
         history=history,
     )
-
-
-def campaign_page(detail: schemas.CampaignDetailAnswer, version: str) -> bytes:
-    """Return a campaign's page in UTF-8."""
-    return _rendered("campaign.html", detail, detail.as_of, version=version, root="../../")
-
-
-def events_page(
-    snapshot: Snapshot, answer: EventsAnswer, version: str, asked: Mapping[str, Any]
-) -> bytes:
-    """Return a page of the history in UTF-8; `asked` are the parameters that it answers."""
-    newest = {name: value for name, value in asked.items() if name != "next"}
-    return _rendered(
-        "events.html",
-        answer,
-        snapshot.now,
-        version=version,
-        root="./",
-        asked=asked,
-        newest=urlencode(newest),
-        after=urlencode({**newest, "next": answer.next}) if answer.next else "",
-        counted=counted(answer.counts),
-        choices={"environment": snapshot.environments, "rule": ALL_RULES, "kind": KINDS},
-    )
-
-
-def _rendered(template: str, answer: Any, now: Instant, **more: Any) -> bytes:
-    """Return a page of an answer of the JSON API, `it`; its times are `ago` in words."""
-
-    def ago(at: str) -> str:
-        """Return how long before `now` an RFC 3339 time was."""
-        return relative(now - datetime.fromisoformat(at).timestamp())
-
-    return _TEMPLATES.get_template(template).render(it=to_json(answer), ago=ago, **more).encode()
 
 
 def _tests(environment: EnvironmentSnapshot, entry: Entry) -> schemas.TestsAnswer | None:
@@ -242,39 +184,3 @@ def _findings(
 ) -> list[schemas.FindingAnswer] | None:
     made = partial(answer_of, schemas.FindingAnswer)
     return None if found is None else [made(found[name], rules[name], rule=name) for name in found]
-
-
-def status_page(snapshot: Snapshot, version: str) -> bytes:
-    """Return the page in UTF-8, the worst campaigns first."""
-    everything, badness = list(snapshot.entries()), list(Health).index  # declared worst first
-    # Equals stay in the order of the config.
-    worst = nsmallest(
-        ROWS, everything, lambda it: (badness(it[0].health(it[1])), it[1].target.name)
-    )
-    page = _TEMPLATES.get_template("status.html").render(
-        version=version,
-        root="./",
-        snapshot=snapshot,
-        totals=_totals(snapshot),
-        firing=sum(active.alert.notified for *_, active in snapshot.active_alerts()),
-        total=len(everything),
-        rows=worst,
-    )
-    return page.encode()
-
-
-def _totals(snapshot: Snapshot) -> Mapping[Health, int]:
-    """Return how many campaigns have each health, and how many environments themselves are ill."""
-    totals = Counter(dict.fromkeys(Health, 0))
-    for one in snapshot.environments.values():
-        totals.update(one.counts())
-        own = worst_firing(one.active_alerts())
-        totals[own] += own is not Health.HEALTHY
-    return totals
-
-
-def _doubts(found: Findings) -> str:
-    return "; ".join(doubts((one.verdict, one.summary) for one in found.values()))
-
-
-_TEMPLATES.filters.update(text=text, exact=rfc3339, span=span, doubts=_doubts)

@@ -25,6 +25,9 @@ from support.events import FIRING
 from support.scrapes import VERSION
 from support.web import serving
 
+FILTERS = "environment, health, host, label.NAME, limit, next, q, rule"
+"""What may be asked of a list of campaigns or alerts."""
+
 UNTESTABLE = "\ud800 lone \u202e surrogate \x00"
 
 
@@ -246,6 +249,16 @@ async def test_a_muted_alert_tells_by_what() -> None:
         ("health=critical&health=warning", {"failed", "missing", "stale"}),
         ("environment=staging&health=unknown", {"lost"}),
         ("environment=staging&health=healthy", set()),
+        ("q=RETAIL", {"failed"}),
+        ("q=northwind.example", {"stale"}),
+        ("q=never-po", {"never-polled"}),
+        ("rule=failed_test", {"failed", "off", "pending"}),
+        ("rule=api_unreachable", set()),
+        ("host=sftp.northwind.example", {"stale"}),
+        ("label.team=retail", {"healthy", "failed"}),
+        ("label.team=retail&label.region=emea", set()),
+        ("label.team=retail&rule=failed_test", {"failed"}),
+        ("q=&health=critical", {"failed", "missing"}),
     ],
 )
 async def test_campaigns_can_be_filtered(query: str, expected: set[str]) -> None:
@@ -403,6 +416,26 @@ async def test_all_active_alerts_are_there_by_environment_and_campaign() -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("rule=failed_test", ["failed", "off", "pending"]),
+        ("rule=failed_test&health=critical", ["failed"]),
+        ("host=sftp.northwind.example", ["stale"]),
+        ("label.team=retail", ["failed"]),
+        ("label.team=platform", [None]),
+        ("rule=api_unreachable", [None]),
+        ("environment=staging", [None]),
+        ("environment=staging&host=sftp.example", []),
+        ("q=stag", [None]),
+        ("health=warning", ["stale"]),
+    ],
+)
+async def test_alerts_can_be_filtered(query: str, expected: list[str | None]) -> None:
+    alerts = (await answer_of(f"/api/v1/alerts?{query}"))["alerts"]
+    assert [alert["campaign_id"] for alert in alerts] == expected
+
+
 async def test_an_alert_of_an_environment_has_no_campaign() -> None:
     (*_, alert) = (await answer_of("/api/v1/alerts"))["alerts"]
     assert (alert["campaign_id"], alert["campaign_name"]) == (None, "")
@@ -435,13 +468,16 @@ async def test_an_alert_of_a_rule_that_was_switched_off_is_left_out() -> None:
         ),
         (
             "/api/v1/campaigns?helth=critical",
-            "expected one of environment, health, limit, next, got 'helth'",
+            f"expected one of {FILTERS}, got 'helth'",
         ),
         (
             "/api/v1/campaigns?environment=staging&environment=production",
             "environment: expected one value, got 2",
         ),
-        ("/api/v1/alerts?rule=missing", "expected one of limit, next, got 'rule'"),
+        ("/api/v1/campaigns?host=", "host: expected a host, got ''"),
+        ("/api/v1/campaigns?label.=x", f"expected one of {FILTERS}, got 'label.'"),
+        ("/api/v1/alerts?label.team=a&label.team=b", "label.team: expected one value, got 2"),
+        ("/api/v1/alerts?page=1", f"expected one of {FILTERS}, got 'page'"),
         ("/api/v1/status?x", "expected no parameter at all, got 'x'"),
         ("/api/v1/campaigns/staging/lost?x=", "expected no parameter at all, got 'x'"),
         ("/api/v1/alerts?limit=0", "limit: expected a whole number from 1 to 1,000, got '0'"),

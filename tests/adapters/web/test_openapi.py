@@ -1,5 +1,6 @@
 """/openapi.json is valid, complete, and what is really sent keeps to it."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -103,6 +104,17 @@ async def test_an_answer_that_does_not_keep_to_the_document_would_be_found() -> 
     answer = httpx.Response(200, json={"events": [{"rule": "missing"}], "next": None})
     with pytest.raises(ValidationError, match="is a required property"):
         validate(document, "/api/v1/events", answer)
+
+
+async def test_labels_are_parameters_by_their_names() -> None:
+    async with serving() as client:
+        operation = (await document_of(client))["paths"]["/api/v1/alerts"]["get"]
+    (labels,) = (one for one in operation["parameters"] if one["name"] == "label.NAME")
+    (pattern,) = labels["schema"]["patternProperties"]
+    assert re.search(pattern, "label.team")
+    assert not re.search(pattern, "team")
+    # As form parameters, exploded, which is the default, its properties stand for themselves.
+    assert (labels["in"], labels["schema"]["type"]) == ("query", "object")
 
 
 async def test_every_schema_says_what_it_is() -> None:

@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 
 from monitor.adapters.web import EventsAnswer, Limits, handlers
+from monitor.adapters.web.api import Endpoint
 from monitor.adapters.web.workers import WAITING, Worker
 from monitor.core.snapshot import HistoryQuery
 from support.web import HOST, a_program, exchange, listening, serving
@@ -280,7 +281,8 @@ async def test_fault_46_pages_that_nobody_reads_keep_prometheus_out_of_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(handlers, "SENDING_BYTES", 100)
-    monkeypatch.setattr(handlers, "status_page", lambda *_: bytes(bytearray(20_000_000)))
+    large = Endpoint("A large page", lambda *_: bytes(bytearray(20_000_000)))
+    monkeypatch.setitem(handlers.PAGES, "/", large)
     async with listening(a_program()) as port, AsyncExitStack() as stack:
         clients = stack.enter_context(ExitStack())
         for _ in range(3):
