@@ -31,7 +31,7 @@ from monitor.core.model import (
     Severity,
     Text,
 )
-from monitor.core.text import clean, rfc3339
+from monitor.core.text import NAME_LIMIT, clean, rfc3339
 
 TEXT_LIMITS: Final = (256, 128, 64, 32, 16)
 """Characters of one text: the usual limit, and the smaller ones for what must fit somewhere."""
@@ -237,16 +237,25 @@ EVENT_FIELDS: Final = tuple(shown_fields(EventRecord))
 _SAME = tuple(name for name in EVENT_FIELDS if hasattr(Event, name))
 
 
+def where_of(about: Event | EventRecord) -> str:
+    """Return what an event is about, as titles say it: of a campaign its name, else its id."""
+    who = clean(about.campaign_name, NAME_LIMIT) or about.campaign_id
+    return f"{about.environment}/{who}" if who else about.environment
+
+
 def record_of(event: Event, links: Links) -> EventRecord:
-    """Return the event as it is shown."""
+    """Return the event as it is shown: the summary of an alert says whose it is."""
     url = None
     if links.external_url is not None and event.campaign_id is not None:
         campaigns = f"{links.external_url.rstrip('/')}/campaigns"
         url = f"{campaigns}/{event.environment}/{event.campaign_id}"
     # Not format(): a URL may have other braces in it.
     runbook = links.runbook_url.replace("{rule}", event.rule)
+    same = {name: getattr(event, name) for name in _SAME}
+    if event.kind is EventKind.ALERT:
+        same["summary"] = f"{where_of(event)}: {event.summary}"
     return EventRecord(
-        **{name: getattr(event, name) for name in _SAME},
+        **same,
         timestamp=event.decided_at,
         level="info" if event.status is EventStatus.RESOLVED else event.severity.value,
         event=event.kind,

@@ -137,7 +137,7 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     muted |= _muted(status, target, now)
     source = replace(_source(status, target, now), initial=initial, muted=muted)
     alerts, events = machine.decide(before.alerts, findings, target.rules, source, remind_every)
-    events = tuple(with_impact(event, target.calls) for event in events)
+    events = tuple(with_impact(event, [target]) for event in events)
     return Decision(replace(status, alerts=alerts), findings, events, testing.guards)
 
 
@@ -158,7 +158,8 @@ def _with_record(
 ) -> tuple[CampaignTests, Guards]:
     """Return a campaign's tests and guards with the test on record taken in."""
     tests, guards = recorded(tested, guards)
-    tests, suspended = switched_off(replace(before, tests=tests), seen, tested.now)
+    name = tested.target.name
+    tests, suspended = switched_off(replace(before, tests=tests), seen, tested.now, name)
     if suspended is not None:
         environment = replace(guards.environment, suspended=suspended)
         guards = replace(guards, environment=environment)
@@ -202,7 +203,7 @@ def reconcile(
         last_known = redated(status.last_known, "last_read_at", latest=now)
         tests = status.tests.redated(latest=now)
         after = replace(status, alerts=alerts, last_known=last_known, tests=tests)
-    return Decision(after, {}, tuple(with_impact(event, known.calls) for event in events))
+    return Decision(after, {}, tuple(with_impact(event, [known]) for event in events))
 
 
 def assess_environment(
@@ -226,6 +227,7 @@ def evaluate_environment(
     rules, source = context.rules, machine.EventSource(before.name, context.labels, now)
     findings = {name: rule.evaluate(before, context, now) for name, rule in rules.items()}
     alerts, events = machine.decide(before.alerts, findings, rules, source, context.remind_every)
+    events = tuple(with_impact(event, context.targets) for event in events)
     return replace(before, alerts=alerts), findings, events
 
 
@@ -239,6 +241,7 @@ def reconcile_environment(
     rules, labels = (context.rules, context.labels) if context else ({}, AlertLabels())
     source = machine.EventSource(before.name, labels, now)
     alerts, events = machine.reconcile(before.alerts, ENVIRONMENT_RULES, rules, source, gone)
+    events = tuple(with_impact(event, context.targets if context else ()) for event in events)
     if context is None:
         # A tombstone, without its breaker: one that comes back under this name starts closed.
         # But no edit ends a suspension of its tests.

@@ -2,9 +2,12 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, SftpConfig
+
+NAME_LIMIT = 64  # characters of a campaign's name in a title
 
 # What a campaign's id is made of: it goes into paths, labels and keys as it is.
 CAMPAIGN_ID = "[A-Za-z0-9_-]{1,64}"
@@ -66,6 +69,11 @@ def span(seconds: Seconds) -> str:
 def arrow(pair: tuple[str, str]) -> str:
     """Return a value before and after a change, for people; an empty one is nothing."""
     return " → ".join(one or "nothing" for one in pair)
+
+
+def pairs(labels: Mapping[str, str]) -> str:
+    """Return labels for people: `team=retail, tier=1`."""
+    return ", ".join(f"{name}={value}" for name, value in labels.items())
 
 
 def evidence_of_test(config: SftpConfig) -> dict[str, str]:

@@ -91,8 +91,10 @@ def test_a_rule_that_is_switched_off_says_where() -> None:
 def test_what_is_wrong_with_its_environment_is_said_before_its_own_rules() -> None:
     instants = (NOW - 400, NOW - 390, NOW - 380, NOW - 20)
     status = after_calls("production", Reason.CONNECT_ERROR, *instants)
-    said = explained(an_entry("c-1", (NOW - HOUR, a_config())), status=status)
+    entry = an_entry("c-1", (NOW - HOUR, a_config()), calls=AROUND_THE_CLOCK)
+    said = explained(entry, status=status)
     assert said[1].title == "production: api_unreachable: firing (critical)"
+    assert said[1].lines[-1] == "1 campaign, 1 calling now"
     assert "healthy" not in {one.state for one in said}
 
 

@@ -12,7 +12,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from monitor.adapters.web import schemas
 from monitor.core.alerts import recheck_at
 from monitor.core.explanation import OriginOf, explain
-from monitor.core.impact import impact_of
 from monitor.core.model import fingerprint
 from monitor.core.rule import BaseRule
 from monitor.core.snapshot import (
@@ -81,8 +80,7 @@ def campaign(environment: EnvironmentSnapshot, entry: Entry) -> schemas.Campaign
     known, last_known = entry.status, entry.status.last_known
     last_read_at = last_known.last_read_at
     age = None if last_read_at is None else max(0.0, environment.now - last_read_at)
-    schedule = last_known.config.import_schedule if last_known.config else None
-    impact = impact_of(entry.target.calls, schedule or "", environment.now)
+    impact = entry.impact(environment.now)
     return answer_of(
         schemas.CampaignAnswer,
         entry.target,
