@@ -53,8 +53,9 @@ def explain(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) ->
 
 def _of_environment(environment: EnvironmentSnapshot) -> Iterator[Paragraph]:
     for one in environment.active_alerts():
+        whom = [f"labels {pairs(environment.labels.labels)}"] if environment.labels.labels else []
         impact = filter(None, [environment.impact(environment.now).text])
-        lines = (*_alert(one, environment.now), *impact)
+        lines = (*_alert(one, environment.now), *whom, *impact)
         yield Paragraph(f"{environment.status.name}: {_title(one)}", one.severity, lines)
 
 
