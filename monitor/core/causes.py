@@ -33,7 +33,7 @@ _KINDS = {
 
 NEXT_STEPS: Mapping[Kind, str] = {
     Kind.LOGIN: "Ask the customer whether the password or key was rotated; enter the new one in "
-    "TalkOver and press Test, or run `sftp-monitor test --unblock`.",
+    "TalkOver and press Test, or run `sftp-monitor test CAMPAIGN --unblock`.",
     Kind.TIMEOUT: "Ask the customer whether the server is up and lets TalkOver's addresses in.",
     Kind.REFUSED: "Ask the customer whether the SFTP service runs on this host and port.",
     Kind.RESET: "Ask the customer what the server's log says: it, or a firewall, broke it off.",

@@ -180,7 +180,7 @@ def test_one_that_is_not_on_record_has_its_cause_as_a_quotation() -> None:
             Hold(HeldBy.LOGIN, None, "the login has had 2 failed tests"),
             "held back by login: the login has had 2 failed tests; this ends it: a passed test of "
             "any campaign on this login, another host, user or auth type in the config, or "
-            "`sftp-monitor test --unblock`",
+            "`sftp-monitor test CAMPAIGN --unblock`",
         ),
         (
             Hold(HeldBy.HOST, NOW + HOUR, "one test of this host in 3 min"),
