@@ -31,7 +31,7 @@ from monitor.core.model import (
     Severity,
     Text,
 )
-from monitor.core.text import NAME_LIMIT, clean, rfc3339
+from monitor.core.text import clean, rfc3339
 
 TEXT_LIMITS: Final = (256, 128, 64, 32, 16)
 """Characters of one text: the usual limit, and the smaller ones for what must fit somewhere."""
@@ -239,7 +239,7 @@ _SAME = tuple(name for name in EVENT_FIELDS if hasattr(Event, name))
 
 def where_of(about: Event | EventRecord) -> str:
     """Return what an event is about, as titles say it: of a campaign its name, else its id."""
-    who = clean(about.campaign_name, NAME_LIMIT) or about.campaign_id
+    who = clean(about.campaign_name, 64) or about.campaign_id
     return f"{about.environment}/{who}" if who else about.environment
 
 

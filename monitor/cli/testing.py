@@ -67,7 +67,6 @@ class Monitor:
         found = [
             name
             for name, one in known.items()
-            # As titles say it, too: by environment and name.
             if wanted in (name, one.campaign_id, one.name, f"{one.environment}/{one.name}")
         ]
         if len(found) != 1:

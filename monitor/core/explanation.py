@@ -53,10 +53,11 @@ def explain(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) ->
 
 def _of_environment(environment: EnvironmentSnapshot) -> Iterator[Paragraph]:
     for one in environment.active_alerts():
-        whom = [f"labels {pairs(environment.labels.labels)}"] if environment.labels.labels else []
-        impact = filter(None, [environment.impact(environment.now).text])
-        lines = (*_alert(one, environment.now), *whom, *impact)
-        yield Paragraph(f"{environment.status.name}: {_title(one)}", one.severity, lines)
+        labels, impact = environment.labels.labels, environment.impact(environment.now).text
+        summary, *why = _alert(one, environment.now)
+        stake = filter(None, (impact, f"labels {pairs(labels)}" * bool(labels)))
+        title = f"{environment.status.name}: {_title(one)}"
+        yield Paragraph(title, one.severity, (summary, *stake, *why))
 
 
 def _switched_off(entry: Entry, origin: OriginOf) -> Iterator[Paragraph]:

@@ -1,7 +1,7 @@
 """What is at stake: when a campaign calls next, by its listing."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -40,9 +40,8 @@ def impact_of(calls: CallTimes, import_schedule: str, now: Instant) -> Impact:
     begin, end = window
     zone = zone_of(calls.zone)
     if begin <= now:
-        return Impact(
-            f"calling now until {datetime.fromtimestamp(end, zone):%H:%M}{imports}", begin
-        )
+        until = f"{datetime.fromtimestamp(end, zone):%H:%M} {zone}"
+        return Impact(f"calling now until {until}{imports}", begin)
     starts = f"{datetime.fromtimestamp(begin, zone):%a %H:%M} {zone}"
     return Impact(f"calls start {starts}, in {span(begin - now)}{imports}", begin)
 
@@ -63,13 +62,10 @@ def impact_of_all(targets: Iterable[Target], now: Instant) -> Impact:
     return Impact(f"{count}; {soon}", begins[first])
 
 
-def with_impact(event: Event, targets: Iterable[Target]) -> Event:
-    """Return an event about these campaigns with what is at stake when it was decided."""
-    now, about = event.decided_at, list(targets)
-    impact = impact_of_all(about, now)
-    if event.campaign_id is not None:
-        impact = impact_of(about[0].calls, event.import_schedule, now)
-    return replace(event, impact=impact.text or None, impact_at=impact.at)
+def with_impact(events: Iterable[Event], impact: Callable[[Instant], Impact]) -> tuple[Event, ...]:
+    """Return events of one decision with what is at stake when it was made."""
+    found = ((one, impact(one.decided_at)) for one in events)
+    return tuple(replace(one, impact=at.text or None, impact_at=at.at) for one, at in found)
 
 
 def next_calls(calls: CallTimes, now: Instant) -> tuple[Instant, Instant] | None:

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, SftpConfig
 
-NAME_LIMIT = 64  # characters of a campaign's name in a title
-
 # What a campaign's id is made of: it goes into paths, labels and keys as it is.
 CAMPAIGN_ID = "[A-Za-z0-9_-]{1,64}"
 

@@ -94,7 +94,7 @@ def test_what_is_wrong_with_its_environment_is_said_before_its_own_rules() -> No
     entry = an_entry("c-1", (NOW - HOUR, a_config()), calls=AROUND_THE_CLOCK)
     said = explained(entry, status=status)
     assert said[1].title == "production: api_unreachable: firing (critical)"
-    assert said[1].lines[-1] == "1 campaign, 1 calling now"
+    assert said[1].lines[1] == "1 campaign, 1 calling now"
     assert "healthy" not in {one.state for one in said}
 
 

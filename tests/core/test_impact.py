@@ -30,8 +30,8 @@ def calls(**fields: Any) -> CallTimes:
     [
         # 2027-01-15 is a Friday.
         (calls(), "2027-01-15 05:00", "calls start Fri 09:00 UTC, in 4 h", "2027-01-15 09:00"),
-        (calls(), "2027-01-15 09:00", "calling now until 17:00", "2027-01-15 09:00"),
-        (calls(), "2027-01-15 16:59", "calling now until 17:00", "2027-01-15 09:00"),
+        (calls(), "2027-01-15 09:00", "calling now until 17:00 UTC", "2027-01-15 09:00"),
+        (calls(), "2027-01-15 16:59", "calling now until 17:00 UTC", "2027-01-15 09:00"),
         (calls(), "2027-01-15 17:00", "calls start Sat 09:00 UTC, in 16 h", "2027-01-16 09:00"),
         (
             calls(zone=NEW_YORK, days=WEEKDAYS),
@@ -58,7 +58,7 @@ def calls(**fields: Any) -> CallTimes:
         (
             calls(windows=((22 * HOUR, 2 * HOUR),), days=WEEKDAYS),
             "2027-01-16 01:00",
-            "calling now until 02:00",
+            "calling now until 02:00 UTC",
             "2027-01-15 22:00",
         ),
         (
@@ -67,7 +67,7 @@ def calls(**fields: Any) -> CallTimes:
             "calls start Mon 22:00 UTC, in 2 d",
             "2027-01-18 22:00",
         ),
-        (calls(windows=((0.0, DAY),)), "2027-01-15 05:00", "calling now until 00:00",
+        (calls(windows=((0.0, DAY),)), "2027-01-15 05:00", "calling now until 00:00 UTC",
          "2027-01-15 00:00"),
         # Both changes of DST.
         (
@@ -95,7 +95,7 @@ def calls(**fields: Any) -> CallTimes:
             "calls start Mon 09:00 UTC, in 45 d",
             "2027-03-01 09:00",
         ),
-        (calls(last_day="2027-01-15"), "2027-01-15 16:00", "calling now until 17:00",
+        (calls(last_day="2027-01-15"), "2027-01-15 16:00", "calling now until 17:00 UTC",
          "2027-01-15 09:00"),
         (calls(last_day="2027-01-14"), "2027-01-15 05:00",
          "no calls any more (ended 2027-01-14)", None),
@@ -131,7 +131,7 @@ def test_the_next_calls(times: CallTimes, now: str, text: str, since: str | None
     [
         (calls(), "daily", "calls start Fri 09:00 UTC, in 4 h; imports daily"),
         (calls(windows=((4 * HOUR, 6 * HOUR),)), "hourly",
-         "calling now until 06:00; imports hourly"),
+         "calling now until 06:00 UTC; imports hourly"),
         (CallTimes(), "daily", "imports daily"),
         (calls(last_day="2026-10-31"), "daily", "no calls any more (ended 2026-10-31)"),
         (CallTimes(), "daily\x1b[2J\n" + "x" * 99, "imports daily [2J xxxxxxxxxxxxxxxxxxxxx…"),

@@ -351,7 +351,7 @@ async def test_what_is_at_stake_is_as_of_each_time_that_it_is_sent(story: Story)
             await story.sink(to.url).resend()
     assert [post[0]["annotations"]["impact"] for post in held.posts] == [
         "calls start Fri 10:00 Europe/Berlin, in 1 h; imports daily",
-        "calling now until 17:00; imports daily",
+        "calling now until 17:00 Europe/Berlin; imports daily",
     ]
 
 
