@@ -194,7 +194,7 @@ class Links:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """One alert event, as in the log. event_id is the key to deduplicate by."""
+    """One alert event, as in the log. event_id is the key to deduplicate by, summary its title."""
 
     # A field by the name of one of `Event` is that one; `record_of` makes the others.
     timestamp: Instant

@@ -180,7 +180,7 @@ def test_whom_it_concerns_stands_with_the_campaign_by_the_labels_of_ones_own(
     one = alert(1)
     one["labels"] |= {"team": "<!channel>", "tier": "1"}
     assert rendered("text", tmp_path, [one]).startswith(
-        "• Campaign Leads (production/c-1), since 2027-01-15 08:00:00. team=(!channel) tier=1\n"
+        "• Campaign Leads (production/c-1), since 2027-01-15 08:00:00. (team=(!channel), tier=1)\n"
     )
 
 
