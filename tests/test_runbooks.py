@@ -107,11 +107,13 @@ def test_every_command_of_ours_is_taken_by_the_program(page: str) -> None:
 
 def parsed(command: click.Command, words: list[str]) -> None:
     """Have a command line read as the program reads it, and nothing done; raises UsageError."""
+    # What is not said by its parent, a command keeps for ever: that it has no -h, too.
+    parent = click.Context(command, **command.context_settings)
     while isinstance(command, click.Group):
         name = words.pop(0)
         assert name in command.commands, name
         command = command.commands[name]
-    command.make_context(command.name, words)
+    command.make_context(command.name, words, parent=parent)
 
 
 @pytest.mark.parametrize(

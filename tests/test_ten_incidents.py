@@ -172,7 +172,8 @@ INCIDENTS = {
         cause='TalkOver says: "Connection timed out"',
         can_wait="calls start Fri 09:00 UTC, in",
         whom={"team": "retail"},
-        first="Ask the customer whether the server is up",
+        first="Ask the customer whether the server is up and lets TalkOver's addresses in; after a "
+        "maintenance the next passed test ends this.",
         over=server_is_back,
     ),
     "API 503 for 12 environments": Incident(
