@@ -27,12 +27,27 @@ TABLES = (Path("docs/alerts.md"), Path("docs/runbooks/README.md"))
 
 MARK = "made by make generate"
 
-DESCRIPTIONS = {
-    "campaign": """\
-            Campaign {{ with
-            printf "sftp_monitor_campaign_info{environment=%q,campaign_id=%q}"
+# The name as it is now; where the monitor is gone, for up to an hour the one that it had. In
+# annotations only: as a label it would end the alert, and fire another, when somebody renames the
+# campaign.
+NAME = """\
+{{ with printf
+            `sftp_monitor_campaign_info{environment=%[1]q,campaign_id=%[2]q,campaign_name!=""}
+            or on (environment, campaign_id) last_over_time(
+            sftp_monitor_campaign_info{environment=%[1]q,campaign_id=%[2]q,campaign_name!=""}[1h])`
             $labels.environment $labels.campaign_id | query
-            }}{{ . | first | label "campaign_name" }} {{ end
+            }}{{ . | first | label "campaign_name" }}"""
+
+WHERE = {
+    "campaign": f"""{{{{ $labels.environment }}}}/{NAME}{{{{ else
+            }}}}{{{{ $labels.campaign_id }}}}{{{{ end }}}}""",
+    "environment": "{{ $labels.environment }}",
+}
+"""How a title begins: with the campaign's name where it is known, else with its id."""
+
+DESCRIPTIONS = {
+    "campaign": f"            Campaign {NAME} {{{{ end\n"
+    """\
             }}({{ $labels.environment }}/{{ $labels.campaign_id }}){{ with
             $labels.sftp_host }}, host {{ . }}{{ end }}{{ with
             printf "sftp_monitor_alert_since_timestamp_seconds{environment=%q,campaign_id=%q,rule=%q}"
@@ -57,7 +72,16 @@ IMPACTS = {
             }}{{ if gt $in 0.0 }}calls start in {{ $in | humanizeDuration }}{{ else
             }}calling now{{ end }}{{ end }}
 """,
-    "environment": "",
+    "environment": """\
+          impact: &environment_impact >-
+            {{ with printf "count(sftp_monitor_campaign_next_calls_timestamp_seconds{environment=%q} <= time())"
+            $labels.environment | query }}campaigns calling now: {{ . | first | value
+            }}{{ else
+            }}{{ with printf
+            "min(sftp_monitor_campaign_next_calls_timestamp_seconds{environment=%q}) - time()"
+            $labels.environment | query }}first calls start in {{ . | first | value | humanizeDuration
+            }}{{ end }}{{ end }}
+""",
 }
 """What is at stake; empty where the metric is absent."""
 
@@ -109,10 +133,7 @@ def _indented(rules: str) -> str:
 
 
 def _alerts() -> Iterator[str]:
-    for about, table, where in (
-        ("campaign", RULES, "{{ $labels.environment }}/{{ $labels.campaign_id }}"),
-        ("environment", ENVIRONMENT_RULES, "{{ $labels.environment }}"),
-    ):
+    for about, table in (("campaign", RULES), ("environment", ENVIRONMENT_RULES)):
         # What all of a table share is written out once, and referred to by its YAML anchor.
         description = f"&of_{about} >-\n{DESCRIPTIONS[about]}"
         dashboard, impact = f"&{about}_dashboard {DASHBOARDS[about]}\n", IMPACTS[about]
@@ -121,7 +142,8 @@ def _alerts() -> Iterator[str]:
       - alert: {rule.alertname}
         expr: sftp_monitor:alert:held{{rule="{name}"}}
         annotations:
-          summary: "{where}: {rule.meaning}"
+          summary: >-
+            {WHERE[about]}: {rule.meaning}
           description: {description}\
 {impact}\
           next_step: >-

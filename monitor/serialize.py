@@ -208,7 +208,7 @@ class Links:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """One alert event, as in the log. event_id is the key to deduplicate by."""
+    """One alert event, as in the log. event_id is the key to deduplicate by, summary its title."""
 
     # A field by the name of one of `Event` is that one; `record_of` makes the others.
     timestamp: Instant
@@ -251,14 +251,23 @@ EVENT_FIELDS: Final = tuple(shown_fields(EventRecord))
 _SAME = tuple(name for name in EVENT_FIELDS if hasattr(Event, name))
 
 
+def where_of(about: Event | EventRecord) -> str:
+    """Return what an event is about, as titles say it: of a campaign its name, else its id."""
+    who = clean(about.campaign_name, 64) or about.campaign_id
+    return f"{about.environment}/{who}" if who else about.environment
+
+
 def record_of(event: Event, links: Links) -> EventRecord:
-    """Return the event as it is shown."""
+    """Return the event as it is shown: the summary of an alert says whose it is."""
     url = None
     if links.external_url is not None and event.campaign_id is not None:
         campaigns = f"{links.external_url.rstrip('/')}/campaigns"
         url = f"{campaigns}/{event.environment}/{event.campaign_id}"
+    same = {name: getattr(event, name) for name in _SAME}
+    if event.kind is EventKind.ALERT:
+        same["summary"] = f"{where_of(event)}: {event.summary}"
     return EventRecord(
-        **{name: getattr(event, name) for name in _SAME},
+        **same,
         timestamp=event.decided_at,
         level="info" if event.status is EventStatus.RESOLVED else event.severity.value,
         event=event.kind,

@@ -62,8 +62,8 @@ META = {
 }
 """The alerts about the monitor itself, by the name of their page."""
 
-HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "False positives"]
-LONGEST_RUNBOOK = 60
+HEADINGS = ["Do this first", "Meaning", "Impact", "Diagnosis", "Mitigation", "False positives"]
+LONGEST_RUNBOOK = 72
 
 LEFT_OUT = "…"
 """In an example: there is more of it."""
@@ -268,7 +268,7 @@ def test_every_metric_says_what_it_means_and_when_it_is_absent() -> None:
 def test_a_query_that_is_shown_is_one(document: str) -> None:
     for line in code(text_of(DOCUMENTS[document])):
         if line.startswith("promtool query instant"):
-            promql_parser.parse(shlex.split(line)[-1].replace('"$ENV"', '"production"'))
+            promql_parser.parse(shlex.split(line)[-1].replace('"$ENVIRONMENT"', '"production"'))
 
 
 @each_document

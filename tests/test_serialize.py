@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from monitor.core.model import INTERNAL, Instant, Labels, Sentence, Text
-from monitor.serialize import Schemas, from_json, shown_fields, to_json
+from monitor.core.model import INTERNAL, EventKind, Instant, Labels, Sentence, Text
+from monitor.serialize import Links, Schemas, event_json, from_json, shown_fields, to_json
+from support.events import FIRING
 
 
 class Colour(StrEnum):
@@ -208,3 +209,23 @@ def test_texts_are_cut_to_the_limit_and_sentences_to_twice_that(limit: int) -> N
     fields = {**vars(A_WHOLE), "summary": LONG, "evidence": {"why": LONG}}
     whole = to_json(Whole(**fields), limit)
     assert (len(whole["summary"]), len(whole["evidence"]["why"])) == (2 * limit, limit)
+
+
+# --- the title of an event
+
+
+@pytest.mark.parametrize(
+    ("about", "title"),
+    [
+        ({}, "production/Retail leads: "),
+        ({"campaign_name": "L\u202e\x1b[31mead" + 80 * "s"}, f"production/L [31mead{54 * 's'}…: "),
+        ({"campaign_name": "\u200b"}, "production/c-1: "),
+        ({"campaign_name": ""}, "production/c-1: "),
+        ({"campaign_name": "", "campaign_id": None}, "production: "),
+        ({"kind": EventKind.CHANGE}, ""),
+    ],
+    ids=["name", "hostile", "invisible", "no name", "environment", "no alert"],
+)
+def test_the_summary_of_an_alert_says_first_whose_it_is(about: dict[str, Any], title: str) -> None:
+    said = event_json(replace(FIRING, **about), Links(""))
+    assert said["summary"] == title + FIRING.summary

@@ -64,7 +64,11 @@ class Monitor:
         known = {
             f"{one.environment}/{one.campaign_id}": one for page in pages for one in page.campaigns
         }
-        found = [name for name, one in known.items() if wanted in (name, one.campaign_id, one.name)]
+        found = [
+            name
+            for name, one in known.items()
+            if wanted in (name, one.campaign_id, one.name, f"{one.environment}/{one.name}")
+        ]
         if len(found) != 1:
             which = f"which one: {', '.join(found)}?" if found else f"no such campaign: {wanted}"
             raise click.UsageError(which)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from monitor.core import alerts as machine
@@ -11,7 +12,7 @@ from monitor.core.connection_tests import Tested
 from monitor.core.environment import Call, EnvironmentContext, interpret, observe
 from monitor.core.environment_rules import ENVIRONMENT_RULES, TestsFailing, firing_alert
 from monitor.core.guards import EnvironmentTests, Guards
-from monitor.core.impact import has_ended, with_impact
+from monitor.core.impact import has_ended, impact_of_all, with_impact
 from monitor.core.model import (
     DAY,
     AlertLabels,
@@ -137,7 +138,7 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     muted |= _muted(status, target, now)
     source = replace(_source(status, target, now), initial=initial, muted=muted)
     alerts, events = machine.decide(before.alerts, findings, target.rules, source, remind_every)
-    events = tuple(with_impact(event, target.calls) for event in events)
+    events = with_impact(events, Entry(target, status).impact)
     return Decision(replace(status, alerts=alerts), findings, events, testing.guards)
 
 
@@ -158,7 +159,8 @@ def _with_record(
 ) -> tuple[CampaignTests, Guards]:
     """Return a campaign's tests and guards with the test on record taken in."""
     tests, guards = recorded(tested, guards)
-    tests, suspended = switched_off(replace(before, tests=tests), seen, tested.now)
+    name = tested.target.name
+    tests, suspended = switched_off(replace(before, tests=tests), seen, tested.now, name)
     if suspended is not None:
         environment = replace(guards.environment, suspended=suspended)
         guards = replace(guards, environment=environment)
@@ -202,7 +204,7 @@ def reconcile(
         last_known = redated(status.last_known, "last_read_at", latest=now)
         tests = status.tests.redated(latest=now)
         after = replace(status, alerts=alerts, last_known=last_known, tests=tests)
-    return Decision(after, {}, tuple(with_impact(event, known.calls) for event in events))
+    return Decision(after, {}, with_impact(events, Entry(known, status).impact))
 
 
 def assess_environment(
@@ -226,6 +228,7 @@ def evaluate_environment(
     rules, source = context.rules, machine.EventSource(before.name, context.labels, now)
     findings = {name: rule.evaluate(before, context, now) for name, rule in rules.items()}
     alerts, events = machine.decide(before.alerts, findings, rules, source, context.remind_every)
+    events = with_impact(events, partial(impact_of_all, context.targets))
     return replace(before, alerts=alerts), findings, events
 
 
@@ -239,6 +242,7 @@ def reconcile_environment(
     rules, labels = (context.rules, context.labels) if context else ({}, AlertLabels())
     source = machine.EventSource(before.name, labels, now)
     alerts, events = machine.reconcile(before.alerts, ENVIRONMENT_RULES, rules, source, gone)
+    events = with_impact(events, partial(impact_of_all, context.targets if context else ()))
     if context is None:
         # A tombstone, without its breaker: one that comes back under this name starts closed.
         # But no edit ends a suspension of its tests.

@@ -33,9 +33,11 @@ _KINDS = {
 
 NEXT_STEPS: Mapping[Kind, str] = {
     Kind.LOGIN: "Ask the customer whether the password or key was rotated; enter the new one in "
-    "TalkOver and press Test, or run `sftp-monitor test --unblock`.",
-    Kind.TIMEOUT: "Ask the customer whether the server is up and lets TalkOver's addresses in.",
-    Kind.REFUSED: "Ask the customer whether the SFTP service runs on this host and port.",
+    "TalkOver and press Test, or run `sftp-monitor test CAMPAIGN --unblock`.",
+    Kind.TIMEOUT: "Ask the customer whether the server is up and lets TalkOver's addresses in; "
+    "after a maintenance the next passed test ends this.",
+    Kind.REFUSED: "Ask the customer whether the SFTP service runs on this host and port; after a "
+    "maintenance the next passed test ends this.",
     Kind.RESET: "Ask the customer what the server's log says: it, or a firewall, broke it off.",
     Kind.DNS: "Check the host name in the SFTP config: it is not found in DNS.",
     Kind.HOST_KEY: "Ask the customer whether the server was replaced: its host key has changed.",

@@ -6,7 +6,7 @@ through, and the first answer that is none of these closes it.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from monitor.core.model import (
@@ -88,6 +88,7 @@ class EnvironmentContext:
     paused: bool = False  # the API has asked for a pause
     rules: Mapping[str, "EnvironmentRule"] = field(default_factory=dict)  # the enabled ones
     labels: AlertLabels = AlertLabels()  # those of an alert that fires now
+    targets: Iterable[Target] = ()
     remind_every: RemindEvery = field(default_factory=dict)
 
 

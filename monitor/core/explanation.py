@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 from monitor.core.alerts import recheck_at
 from monitor.core.attempt import Attempt, server_of
-from monitor.core.impact import impact_of
 from monitor.core.model import Finding, Instant, Severity, SftpConfig, Verdict
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
 from monitor.core.rules.last_test import StaleTest
 from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot
-from monitor.core.text import relative, rfc3339, span
+from monitor.core.text import pairs, relative, rfc3339, span
 
 WORST_FIRST = (*Severity, "muted", Verdict.UNKNOWN, Verdict.UNHEALTHY, Verdict.HEALTHY)
 
@@ -45,15 +44,21 @@ def explain(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) ->
     rules.sort(key=lambda one: WORST_FIRST.index(one.state))
     return [
         Paragraph("Campaign", environment.health(entry), tuple(_campaign(environment, entry))),
-        *(
-            Paragraph(f"{environment.status.name}: {_title(one)}", one.severity, _alert(one, now))
-            for one in environment.active_alerts()
-        ),
+        *_of_environment(environment),
         *(one for one in rules if one.state != Verdict.HEALTHY),
         Paragraph("Tests", "", tuple(_tests(environment, entry, origin))),
         *(one for one in rules if one.state == Verdict.HEALTHY),
         *_switched_off(entry, origin),
     ]
+
+
+def _of_environment(environment: EnvironmentSnapshot) -> Iterator[Paragraph]:
+    for one in environment.active_alerts():
+        labels, impact = environment.labels.labels, environment.impact(environment.now).text
+        summary, *why = _alert(one, environment.now)
+        stake = filter(None, (impact, f"labels {pairs(labels)}" * bool(labels)))
+        title = f"{environment.status.name}: {_title(one)}"
+        yield Paragraph(title, one.severity, (summary, *stake, *why))
 
 
 def _switched_off(entry: Entry, origin: OriginOf) -> Iterator[Paragraph]:
@@ -67,11 +72,10 @@ def _campaign(environment: EnvironmentSnapshot, entry: Entry) -> Iterator[str]:
     target, now, known = entry.target, environment.now, entry.status.last_known
     yield f"{environment.health(entry)}: {target.environment}/{target.name or target.campaign_id}"
     if target.labels:
-        yield "labels " + ", ".join(f"{name}={value}" for name, value in target.labels.items())
+        yield f"labels {pairs(target.labels)}"
     if target.muted_status is not None:
         yield f"muted, for its status is {target.muted_status}"
-    schedule = known.config.import_schedule if known.config else None
-    if impact := impact_of(target.calls, schedule or "", now).text:
+    if impact := entry.impact(now).text:
         yield impact
     if entry.status.error is not None:
         error = entry.status.error

@@ -35,7 +35,7 @@ class Reason(StrEnum):
 
 _ENDS = {
     Reason.LOGIN: "a passed test of any campaign on this login, another host, user or auth type in "
-    "the config, or `sftp-monitor test --unblock`",
+    "the config, or `sftp-monitor test CAMPAIGN --unblock`",
     Reason.EVERYBODY: "the first probe that passes",
     Reason.SUSPENDED: "`sftp-monitor tests resume`",
 }

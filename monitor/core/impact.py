@@ -1,5 +1,7 @@
 """What is at stake: when a campaign calls next, by its listing."""
 
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -7,9 +9,12 @@ from typing import NamedTuple
 from monitor.core.attempt import Window
 from monitor.core.connection_tests import Opening, zone_of
 from monitor.core.model import CallTimes, Event, Instant
+from monitor.core.rule import Target
 from monitor.core.text import clean, span
 
 A_WEEK_AND_BOTH_ENDS = 9  # days: yesterday's window may go over midnight
+
+LOOKED_AT = 200  # different call times: to work out more would hold up the polls
 
 
 class Impact(NamedTuple):
@@ -35,17 +40,32 @@ def impact_of(calls: CallTimes, import_schedule: str, now: Instant) -> Impact:
     begin, end = window
     zone = zone_of(calls.zone)
     if begin <= now:
-        return Impact(
-            f"calling now until {datetime.fromtimestamp(end, zone):%H:%M}{imports}", begin
-        )
+        until = f"{datetime.fromtimestamp(end, zone):%H:%M} {zone}"
+        return Impact(f"calling now until {until}{imports}", begin)
     starts = f"{datetime.fromtimestamp(begin, zone):%a %H:%M} {zone}"
     return Impact(f"calls start {starts}, in {span(begin - now)}{imports}", begin)
 
 
-def with_impact(event: Event, calls: CallTimes) -> Event:
-    """Return an event of a campaign that calls so, with what is at stake when it was decided."""
-    impact = impact_of(calls, event.import_schedule, event.decided_at)
-    return replace(event, impact=impact.text or None, impact_at=impact.at)
+def impact_of_all(targets: Iterable[Target], now: Instant) -> Impact:
+    """Return what is at stake where something is wrong for all of these campaigns."""
+    kinds = Counter(one.calls for one in targets if one.muted_status is None)
+    count = f"{kinds.total()} campaign{'s' * (kinds.total() != 1)}" if kinds else ""
+    looked_at, cut = [*kinds][:LOOKED_AT], len(kinds) > LOOKED_AT
+    begins = {one: window[0] for one in looked_at if (window := next_calls(one, now))}
+    if not begins:
+        return Impact(count)
+    first = min(begins, key=begins.__getitem__)
+    calling = sum(kinds[one] for one, begin in begins.items() if begin <= now)
+    if calling:
+        return Impact(f"{count}, {'at least ' * cut}{calling} calling now", begins[first])
+    soon = f"{impact_of(first, '', now).text}{' or sooner' * cut}"
+    return Impact(f"{count}; {soon}", begins[first])
+
+
+def with_impact(events: Iterable[Event], impact: Callable[[Instant], Impact]) -> tuple[Event, ...]:
+    """Return events of one decision with what is at stake when it was made."""
+    found = ((one, impact(one.decided_at)) for one in events)
+    return tuple(replace(one, impact=at.text or None, impact_at=at.at) for one, at in found)
 
 
 def next_calls(calls: CallTimes, now: Instant) -> tuple[Instant, Instant] | None:

@@ -28,7 +28,7 @@ from monitor.core.model import (
     SftpConfig,
 )
 from monitor.core.status import CONNECTION, CampaignStatus, ConfigChange, values_of
-from monitor.core.text import arrow, rfc3339
+from monitor.core.text import arrow, clean, rfc3339
 
 # How far the platform's word on when it tested may be from now: further, it says nothing.
 PLAUSIBLE = 5 * MINUTE
@@ -153,7 +153,7 @@ def recorded(tested: Tested, guards: Guards) -> tuple[CampaignTests, Guards]:
 
 
 def switched_off(
-    before: CampaignStatus, seen: SftpConfig, now: Instant
+    before: CampaignStatus, seen: SftpConfig, now: Instant, name: str = ""
 ) -> tuple[CampaignTests, Suspension | None]:
     """Return a campaign's tests after a definite answer, and whether one of them switched it off.
 
@@ -169,7 +169,8 @@ def switched_off(
     soon = now - last.at <= SWITCHED_OFF_WITHIN
     if was.is_enabled and not seen.is_enabled and same and soon:
         key, at = before.campaign_id, rfc3339(last.at)
-        why = f"TalkOver has switched {key} off after our failed test at {at}"
+        which = clean(name, 64) or key
+        why = f"TalkOver has switched {which} off after our failed test at {at}"
         return replace(tests, suspect=0), Suspension(why, now, campaign_id=key)
     return replace(tests, suspect=left), None
 

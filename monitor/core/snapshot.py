@@ -10,6 +10,7 @@ from typing import NamedTuple
 from monitor.core.connection_tests import Plan
 from monitor.core.guards import Reason as HeldBy
 from monitor.core.guards import Suspension
+from monitor.core.impact import Impact, impact_of, impact_of_all
 from monitor.core.model import (
     AlertLabels,
     EventKind,
@@ -78,6 +79,11 @@ class Entry:
         """Yield the campaign's active alerts."""
         return active_alerts(self.status.alerts, self.target.rules)
 
+    def impact(self, now: Instant) -> Impact:
+        """Return what is at stake now where something is wrong with the campaign."""
+        config = self.status.last_known.config
+        return impact_of(self.target.calls, (config and config.import_schedule) or "", now)
+
     @property
     def labels(self) -> AlertLabels:
         """The labels of an alert that fires now."""
@@ -112,6 +118,10 @@ class EnvironmentSnapshot:
     tests_on: bool = False  # connection tests, for one of the campaigns at least
     suspended: Suspension | None = None  # no test is run at its platform
     planned: Mapping[str, Plan] = field(default_factory=dict)  # the next tests, by campaign
+
+    def impact(self, now: Instant) -> Impact:
+        """Return what is at stake now where something is wrong with all of its campaigns."""
+        return impact_of_all((entry.target for entry in self.campaigns.values()), now)
 
     def active_alerts(self) -> Iterator[ActiveAlert]:
         """Yield the active alerts of the environment itself."""

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, SftpConfig
@@ -71,6 +72,11 @@ def relative(ago: Seconds) -> str:
 def arrow(pair: tuple[str, str]) -> str:
     """Return a value before and after a change, for people; an empty one is nothing."""
     return " → ".join(one or "nothing" for one in pair)
+
+
+def pairs(labels: Mapping[str, str]) -> str:
+    """Return labels for people: `team=retail, tier=1`."""
+    return ", ".join(f"{name}={value}" for name, value in labels.items())
 
 
 def evidence_of_test(config: SftpConfig) -> dict[str, str]:

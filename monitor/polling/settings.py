@@ -113,6 +113,7 @@ class Settings:
             discovery_every=self.environment.discovery.every,
             rules=self.environment.resolved.rules,
             labels=self.environment.alert_labels,
+            targets=self.targets.values(),
             remind_every=self.alerts.remind_every,
         )
 

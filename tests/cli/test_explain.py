@@ -9,11 +9,12 @@ from support.command import called, daemon, write_config
 from support.fake_platform import FORBIDDEN, fake_platform
 
 
-async def test_where_no_daemon_runs_the_campaign_is_polled_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["Campaign c-1", "production/Campaign c-1", "production/c-1"])
+async def test_where_no_daemon_runs_the_campaign_is_polled_once(tmp_path: Path, named: str) -> None:
     async with fake_platform("c-1", "c-2") as platform:
         rules = {"stale_test": {"max_age": "7d"}}
         config = write_config(tmp_path, platform, ["c-1", "c-2"], rules=rules)
-        ended = await called("explain", "Campaign c-1", "--config.file", config)
+        ended = await called("explain", named, "--config.file", config)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("Campaign\n  healthy: production/Campaign c-1\n")
     assert re.search(r"settings: max_age 7 d \(\S+config\.yaml:\d+\)\n", ended.out)

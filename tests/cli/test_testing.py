@@ -128,7 +128,7 @@ async def test_a_blocked_login_is_tried_once_more_where_it_is_unblocked(tmp_path
         unblocked = await tried(config, "c-1", "--unblock")
         codes += [blocked.code, unblocked.code]
     assert codes == [2, 3, 0], unblocked.out
-    assert "`sftp-monitor test --unblock`" in blocked.out
+    assert "`sftp-monitor test CAMPAIGN --unblock`" in blocked.out
     assert platform.tested == ["c-1", "c-1"]
 
 

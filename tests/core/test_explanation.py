@@ -124,8 +124,10 @@ def test_a_rule_that_is_switched_off_says_where() -> None:
 def test_what_is_wrong_with_its_environment_is_said_before_its_own_rules() -> None:
     instants = (NOW - 400, NOW - 390, NOW - 380, NOW - 20)
     status = after_calls("production", Reason.CONNECT_ERROR, *instants)
-    said = explained(an_entry("c-1", (NOW - HOUR, a_config())), status=status)
+    entry = an_entry("c-1", (NOW - HOUR, a_config()), calls=AROUND_THE_CLOCK)
+    said = explained(entry, status=status)
     assert said[1].title == "production: api_unreachable: firing (critical)"
+    assert said[1].lines[1] == "1 campaign, 1 calling now"
     assert "healthy" not in {one.state for one in said}
 
 
@@ -211,7 +213,7 @@ def test_one_that_is_not_on_record_has_its_cause_as_a_quotation() -> None:
             Hold(HeldBy.LOGIN, None, "the login has had 2 failed tests"),
             "held back by login: the login has had 2 failed tests; this ends it: a passed test of "
             "any campaign on this login, another host, user or auth type in the config, or "
-            "`sftp-monitor test --unblock`",
+            "`sftp-monitor test CAMPAIGN --unblock`",
         ),
         (
             Hold(HeldBy.HOST, NOW + HOUR, "one test of this host in 3 min"),

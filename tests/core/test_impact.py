@@ -1,5 +1,6 @@
 """What is at stake of a campaign: when it calls next, by its listing, in its own time zone."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.impact import Impact, has_ended, impact_of, next_calls
+from monitor.core.impact import LOOKED_AT, Impact, has_ended, impact_of, impact_of_all, next_calls
 from monitor.core.model import DAY, HOUR, CallTimes, Instant
+from monitor.core.rule import Target
 
 NEW_YORK = "America/New_York"
 NINE_TO_FIVE = ((9 * HOUR, 17 * HOUR),)
@@ -28,8 +30,8 @@ def calls(**fields: Any) -> CallTimes:
     [
         # 2027-01-15 is a Friday.
         (calls(), "2027-01-15 05:00", "calls start Fri 09:00 UTC, in 4 h", "2027-01-15 09:00"),
-        (calls(), "2027-01-15 09:00", "calling now until 17:00", "2027-01-15 09:00"),
-        (calls(), "2027-01-15 16:59", "calling now until 17:00", "2027-01-15 09:00"),
+        (calls(), "2027-01-15 09:00", "calling now until 17:00 UTC", "2027-01-15 09:00"),
+        (calls(), "2027-01-15 16:59", "calling now until 17:00 UTC", "2027-01-15 09:00"),
         (calls(), "2027-01-15 17:00", "calls start Sat 09:00 UTC, in 16 h", "2027-01-16 09:00"),
         (
             calls(zone=NEW_YORK, days=WEEKDAYS),
@@ -56,7 +58,7 @@ def calls(**fields: Any) -> CallTimes:
         (
             calls(windows=((22 * HOUR, 2 * HOUR),), days=WEEKDAYS),
             "2027-01-16 01:00",
-            "calling now until 02:00",
+            "calling now until 02:00 UTC",
             "2027-01-15 22:00",
         ),
         (
@@ -65,7 +67,7 @@ def calls(**fields: Any) -> CallTimes:
             "calls start Mon 22:00 UTC, in 2 d",
             "2027-01-18 22:00",
         ),
-        (calls(windows=((0.0, DAY),)), "2027-01-15 05:00", "calling now until 00:00",
+        (calls(windows=((0.0, DAY),)), "2027-01-15 05:00", "calling now until 00:00 UTC",
          "2027-01-15 00:00"),
         # Both changes of DST.
         (
@@ -93,7 +95,7 @@ def calls(**fields: Any) -> CallTimes:
             "calls start Mon 09:00 UTC, in 45 d",
             "2027-03-01 09:00",
         ),
-        (calls(last_day="2027-01-15"), "2027-01-15 16:00", "calling now until 17:00",
+        (calls(last_day="2027-01-15"), "2027-01-15 16:00", "calling now until 17:00 UTC",
          "2027-01-15 09:00"),
         (calls(last_day="2027-01-14"), "2027-01-15 05:00",
          "no calls any more (ended 2027-01-14)", None),
@@ -129,7 +131,7 @@ def test_the_next_calls(times: CallTimes, now: str, text: str, since: str | None
     [
         (calls(), "daily", "calls start Fri 09:00 UTC, in 4 h; imports daily"),
         (calls(windows=((4 * HOUR, 6 * HOUR),)), "hourly",
-         "calling now until 06:00; imports hourly"),
+         "calling now until 06:00 UTC; imports hourly"),
         (CallTimes(), "daily", "imports daily"),
         (calls(last_day="2026-10-31"), "daily", "no calls any more (ended 2026-10-31)"),
         (CallTimes(), "daily\x1b[2J\n" + "x" * 99, "imports daily [2J xxxxxxxxxxxxxxxxxxxxx…"),
@@ -175,3 +177,63 @@ def test_the_next_calls_end_later_than_now_and_begin_within_eight_days(
     assert found[0] < found[1]
     assert now < found[1]
     assert found[0] < now + 9 * DAY
+
+
+# --- of a whole environment
+
+
+def all_that_call(*times: CallTimes, muted: int = 0) -> list[Target]:
+    """Return a campaign for each of these call times, and some that nobody is notified of."""
+    found = [Target(environment="production", campaign_id="c-1", calls=one) for one in times]
+    return found + muted * [replace(found[0], muted_status="paused")]
+
+
+MORNING, NIGHT = calls(), calls(windows=((22 * HOUR, 23 * HOUR),))
+
+
+@pytest.mark.parametrize(
+    ("targets", "now", "text", "since"),
+    [
+        (
+            all_that_call(MORNING, MORNING, NIGHT, muted=3),
+            "2027-01-15 10:00",
+            "3 campaigns, 2 calling now",
+            "2027-01-15 09:00",
+        ),
+        (
+            all_that_call(NIGHT, MORNING),
+            "2027-01-15 05:00",
+            "2 campaigns; calls start Fri 09:00 UTC, in 4 h",
+            "2027-01-15 09:00",
+        ),
+        (
+            all_that_call(CallTimes(), calls(last_day="2027-01-14")),
+            "2027-01-15 10:00",
+            "2 campaigns",
+            None,
+        ),
+        (all_that_call(CallTimes()), "2027-01-15 10:00", "1 campaign", None),
+        ([], "2027-01-15 10:00", "", None),
+    ],
+    ids=["calling", "not yet", "no times known", "one", "nobody"],
+)
+def test_of_an_environment_it_is_how_many_campaigns_there_are_and_call(
+    targets: list[Target], now: str, text: str, since: str | None
+) -> None:
+    assert impact_of_all(targets, at(now)) == Impact(text, at(since) if since else None)
+
+
+@pytest.mark.parametrize(
+    ("now", "text"),
+    [
+        ("2027-01-15 10:00", f"at least {LOOKED_AT} calling now"),
+        ("2027-01-15 05:00", "calls start Fri 09:00 UTC, in 4 h or sooner"),
+    ],
+)
+def test_of_very_many_that_call_at_other_times_each_it_says_that_not_all_were_looked_at(
+    now: str, text: str
+) -> None:
+    times = (calls(windows=((9 * HOUR, 17 * HOUR + n),)) for n in range(LOOKED_AT + 5))
+    said = impact_of_all(all_that_call(*times), at(now)).text
+    assert said.startswith(f"{LOOKED_AT + 5} campaigns")
+    assert said.endswith(text)

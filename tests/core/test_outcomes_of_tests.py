@@ -367,6 +367,15 @@ def test_after_a_passed_test_somebody_has_switched_it_off() -> None:
     assert suspended_by(passed_and_off, came_to="passed") is None
 
 
+def test_a_campaign_that_was_switched_off_is_called_by_its_name() -> None:
+    status = a_tested(ON, an_attempt(NOW, "denied")).status
+    status = replace(status, tests=replace(status.tests, suspect=4))
+    _, found = switched_off(status, OFF_AND_SHOWN, NOW + MINUTE, "Retail leads")
+    assert found is not None
+    assert found.why.startswith("TalkOver has switched Retail leads off after our failed test")
+    assert found.campaign_id == "c-1"
+
+
 def test_one_that_was_off_before_was_not_switched_off() -> None:
     status = a_tested(replace(ON, is_enabled=False), an_attempt(NOW, "denied")).status
     status = replace(status, tests=replace(status.tests, suspect=4))

@@ -97,7 +97,7 @@ def test_a_failure_of_ours_says_its_cause_what_to_do_and_since_when() -> None:
         'last test failed 1 min ago (2027-01-15T07:59:00Z): TalkOver says: "Authentication failed"'
     )
     assert found.since == NOW - 40 * MINUTE
-    assert found.next_step.endswith("or run `sftp-monitor test --unblock`.")
+    assert found.next_step.endswith("or run `sftp-monitor test CAMPAIGN --unblock`.")
     assert found.evidence == {
         "last_test_at": "2027-01-15T07:59:00Z",
         "last_test_success": "false",

@@ -174,6 +174,16 @@ def test_what_is_at_stake_stands_with_its_campaign_while_it_fires(tmp_path: Path
     assert "calls start" not in rendered("text", tmp_path, [over])
 
 
+def test_whom_it_concerns_stands_with_the_campaign_by_the_labels_of_ones_own(
+    tmp_path: Path,
+) -> None:
+    one = alert(1)
+    one["labels"] |= {"team": "<!channel>", "tier": "1"}
+    assert rendered("text", tmp_path, [one]).startswith(
+        "• Campaign Leads (production/c-1), since 2027-01-15 08:00:00. (team=(!channel), tier=1)\n"
+    )
+
+
 @pytest.mark.parametrize("template", ["title", "text"])
 def test_fault_21_what_others_have_named_is_neither_a_mention_nor_a_link(
     tmp_path: Path, template: str

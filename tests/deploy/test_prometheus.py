@@ -183,7 +183,7 @@ def test_what_a_dead_monitor_said_is_held_for_an_hour_only(tmp_path: Path) -> No
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_says_what_why_and_what_to_do_next(alert: str) -> None:
     said = list(ALERTS[alert]["annotations"])
-    if alert in [OF_A_RULE[rule] for rule in RULES]:
+    if alert in OF_A_RULE.values():
         assert said.pop(2) == "impact"
     assert said == ["summary", "description", "next_step", "runbook_url", "dashboard_url"]
     assert "severity" in ALERTS[alert].get("labels", {"severity": "of the monitor's config"})
@@ -227,6 +227,76 @@ def test_the_description_of_an_environments_alert_says_since_when(tmp_path: Path
     assert described(tmp_path, inputs, OF_A_RULE["api_unreachable"]) == (
         "Environment production, since 2027-01-15 08:00:00 +0000 UTC."
     )
+
+
+# --- the title ------------------------------------------------------------------------------------
+
+INFO_OF = 'sftp_monitor_campaign_info{environment="production",campaign_id="c-1",%s}'
+NAMED = INFO_OF % 'campaign_name="%s"'
+
+
+@pytest.mark.parametrize(
+    ("known", "title"),
+    [
+        pytest.param({NAMED % "Retail leads": "1x9"}, "Retail leads", id="known"),
+        pytest.param({}, "c-1", id="not known"),
+        pytest.param({NAMED % "": "1x9"}, "c-1", id="without a name"),
+        pytest.param({NAMED % "Retail leads": "1x2 stale"}, "Retail leads", id="the monitor died"),
+        pytest.param({NAMED % "Old": "1x1 stale", NAMED % "New": "_x1 1x9"}, "New", id="renamed"),
+        pytest.param({NAMED % "{{ 1 }} %q `": "1x9"}, "{{ 1 }} %q `", id="hostile"),
+        pytest.param(
+            {INFO_OF % f'campaign_name="Leads",instance="{n}"': "1x9" for n in "ab"},
+            "Leads",
+            id="seen by two",
+        ),
+    ],
+)
+def test_a_title_has_the_campaigns_name_and_only_where_that_is_not_known_its_id(
+    tmp_path: Path, known: Series, title: str
+) -> None:
+    alert = OF_A_RULE["failed_test"]
+    said = annotated(tmp_path, {series("failed_test"): "1x9", **known}, alert)
+    assert said["summary"] == f"production/{title}: the last connection test failed"
+    named = "" if title == "c-1" else f"{title} "
+    assert said["description"] == f"Campaign {named}(production/c-1), host sftp.example.com."
+
+
+@pytest.mark.slow
+def test_who_renames_a_campaign_neither_resolves_its_alerts_nor_pages(tmp_path: Path) -> None:
+    names = {NAMED % "Old": "1x8 stale", NAMED % "New": "_x8 1x99", SWEPT % "a:1": "1x99"}
+    tests = [
+        test_of(
+            {series(rule): "1x99", **names},
+            OF_A_RULE[rule],
+            firing(rule, *(f"{seconds}s" for seconds in range(15, 300, 15))),
+        )
+        for rule in RULES
+    ]
+    assert promtool(tmp_path, *tests) == ""
+
+
+# --- what is at stake -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("calls_at", "impact"),
+    [
+        (("14460x9", "21660x9"), "first calls start in 4h 0m 0s"),
+        (("10x9", "20x9", "14460x9"), "campaigns calling now: 2"),
+        ((), ""),
+    ],
+    ids=["later", "now", "not known"],
+)
+def test_the_impact_on_an_environment_is_how_many_of_its_campaigns_call(
+    tmp_path: Path, calls_at: tuple[str, ...], impact: str
+) -> None:
+    key = '{environment="production",campaign_id="c-%d"}'
+    calls = {
+        f"sftp_monitor_campaign_next_calls_timestamp_seconds{key % number}": at
+        for number, at in enumerate(calls_at)
+    }
+    inputs = {series("api_unreachable"): "1x9", **calls}
+    assert annotated(tmp_path, inputs, OF_A_RULE["api_unreachable"]).get("impact", "") == impact
 
 
 @pytest.mark.parametrize(

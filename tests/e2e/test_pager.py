@@ -132,7 +132,7 @@ async def test_a_warning_is_written_with_what_since_when_what_next_and_where_to_
         put(here.platform, "c-1", last_test_at=now() - 31 * DAY)
         told = await here.on_call.until(lambda: here.on_call.told("slack"))
         (message,) = told.document["attachments"]
-        assert message["title"].startswith("[FIRING:1] production/c-1: the connection was last")
+        assert message["title"].startswith("[FIRING:1] production/Campaign c-1: the connection was")
         what, *_, following, links = message["text"].strip().splitlines()
         assert what.startswith(f"• Campaign Campaign c-1 (production/c-1), host {HOST}, since 20")
         assert following == "*Next:* Run a connection test on the campaign's SFTP page."

@@ -86,7 +86,9 @@ def test_fault_6_a_wrong_base_url_is_one_alert_and_not_one_a_campaign(world: Wor
     run(story())
     assert world.told() == [("firing", "api_unreachable", None)]
     (event,) = world.events()
-    assert event["summary"] == "404 for every campaign: base_url is wrong, or the API has moved"
+    assert event["summary"] == (
+        "production: 404 for every campaign: base_url is wrong, or the API has moved"
+    )
     assert event["evidence"]["reason"] == "not_found"
 
 
@@ -131,7 +133,9 @@ def test_fault_6_where_only_the_listing_was_asked_for_the_summary_says_so(world:
 
     run(story())
     (event,) = world.events()
-    assert event["summary"] == "404 for the listing: base_url is wrong, or the API has moved"
+    assert event["summary"] == (
+        "production: 404 for the listing: base_url is wrong, or the API has moved"
+    )
 
 
 def test_fault_7_a_403_is_that_campaigns_own_matter(world: World) -> None:

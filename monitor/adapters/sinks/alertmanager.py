@@ -17,12 +17,11 @@ from monitor.config import origin
 from monitor.config.model import Alertmanager
 from monitor.core.alerts import EventSource, standing_event
 from monitor.core.environment_rules import ENVIRONMENT_RULES
-from monitor.core.impact import with_impact
 from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds
 from monitor.core.rules import RULES
 from monitor.core.snapshot import EnvironmentSnapshot
 from monitor.core.text import clean, plain, redact, rfc3339
-from monitor.serialize import Links
+from monitor.serialize import Links, where_of
 
 SEND_ENDS_FOR: Seconds = 15 * MINUTE
 """How long an end is sent again."""
@@ -138,12 +137,10 @@ def standing_events(environment: EnvironmentSnapshot, *only: str | None) -> Iter
             continue
         name, now = environment.status.name, environment.now
         source = EventSource(name, about.labels, now, campaign_id=campaign_id)
-        if entry is not None and (config := entry.status.last_known.config) is not None:
-            source = replace(source, import_schedule=config.import_schedule or "")
         for alert, rule, _ in about.active_alerts():
             if alert.notified:
                 event = standing_event(alert, rule, source)
-                yield event if entry is None else with_impact(event, entry.target.calls)
+                yield replace(event, impact=about.impact(now).text)
 
 
 def labels_of(event: Event) -> dict[str, str]:
@@ -164,14 +161,13 @@ def labels_of(event: Event) -> dict[str, str]:
 def annotations_of(event: Event, links: Links) -> dict[str, str]:
     """Return the annotations, under the names that the shipped rules give them."""
     since = "" if event.since is None else f", since {rfc3339(event.since)}"
-    what, where = f"Environment {event.environment}", event.environment
+    what = f"Environment {event.environment}"
     if event.campaign_id is not None:
-        where = f"{event.environment}/{event.campaign_id}"
         name = f"{clean(event.campaign_name)} " if event.campaign_name else ""
         host = f", host {clean(event.sftp_host)}" if event.sftp_host else ""
-        what = f"Campaign {name}({where}){host}"
+        what = f"Campaign {name}({event.environment}/{event.campaign_id}){host}"
     annotations = {
-        "summary": f"{where}: {plain(clean(event.summary, 512))}",
+        "summary": plain(f"{where_of(event)}: {clean(event.summary, 512)}"),
         "description": f"{plain(what)}{since}.",
         "impact": clean(event.impact or "", 256),
         "next_step": event.next_step,

@@ -13,8 +13,8 @@ from monitor.adapters.sinks import Sink, SinkContext, UncertainDeliveryError
 from monitor.config import SecretError
 from monitor.config.model import Apprise
 from monitor.core.model import Event, EventStatus, Seconds, Severity
-from monitor.core.text import plain
-from monitor.serialize import Links, event_json
+from monitor.core.text import pairs, plain
+from monitor.serialize import Links, event_json, where_of
 
 WITHIN: Seconds = 30.0
 """What a delivery may take: a mail is several exchanges."""
@@ -63,12 +63,12 @@ def _send(service: Apprise, links: Links, event: Event) -> None:
 def to_text(event: Event, links: Links) -> tuple[str, str]:
     """Return title and body of the message about an event, for people."""
     said = event_json(event, links)
-    who = plain(said["campaign_name"]) or said["campaign_id"] or said["environment"]
     over = event.status is EventStatus.RESOLVED
     loud = "RESOLVED" if over else f"{said['status']} {said['severity']}".upper()
     lines = {
         "Environment": said["environment"],
         "Campaign": said["campaign_id"],
+        "Labels": plain(pairs(event.labels)),
         "Host": plain(said["sftp_host"]),
         "Since": said["since"],
         "Impact": None if over else said["impact"],
@@ -80,4 +80,5 @@ def to_text(event: Event, links: Links) -> tuple[str, str]:
         "Note": "perhaps it was sent before" if said["redelivery"] else None,
     }
     known = [f"{name}: {value}" for name, value in lines.items() if value]
-    return f"{loud} {said['rule']}: {who}", "\n".join([plain(said["summary"]), "", *known])
+    title = f"{loud} {said['rule']}: {plain(where_of(event))}"
+    return title, "\n".join([plain(said["summary"]), "", *known])

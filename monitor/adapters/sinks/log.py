@@ -9,7 +9,7 @@ from monitor.adapters.sinks import Sink, SinkContext
 from monitor.config.model import Log
 from monitor.core.model import Event, EventStatus
 from monitor.core.text import clean, rfc3339
-from monitor.serialize import EventRecord, event_line, quoted, record_of
+from monitor.serialize import EventRecord, event_line, quoted, record_of, where_of
 
 
 def sinks_of(log: Log, context: SinkContext) -> list[Sink]:
@@ -36,5 +36,6 @@ def to_text(event: EventRecord) -> str:
     why = f" [{event.reason}{f' by {event.muted_by}' if event.muted_by else ''}]" if over else ""
     since = "" if event.since is None or over else f", since {rfc3339(event.since)}"
     impact = f"; {clean(event.impact, 120)}" if event.impact and not over else ""
-    what = f"{clean(event.summary, 200)}{since}{impact}{why}"
+    summary = event.summary.removeprefix(f"{where_of(event)}: ")  # it stands before, quoted
+    what = f"{clean(summary, 200)}{since}{impact}{why}"
     return f"{loud:<17} {event.rule:<19} {where}{host}: {what}"

@@ -9,7 +9,14 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from monitor.adapters.web.api import IN_PATH, OF_EVENTS, Endpoint, Program, campaign
+from monitor.adapters.web.api import (
+    IN_PATH,
+    OF_EVENTS,
+    Endpoint,
+    HistoryUnreadableError,
+    Program,
+    campaign,
+)
 from monitor.adapters.web.history import ALL_RULES, KINDS, counted, query_of
 from monitor.adapters.web.parameters import FILTERS, Parameter, filters_of, plain
 from monitor.adapters.web.schemas import CampaignDetailAnswer
@@ -17,7 +24,6 @@ from monitor.adapters.web.serializers import ALL, text
 from monitor.config.types import whole_number
 from monitor.core.alerts import recheck_at
 from monitor.core.filters import Filters
-from monitor.core.impact import Impact, impact_of
 from monitor.core.model import Instant, Severity, Verdict
 from monitor.core.snapshot import (
     ActiveAlert,
@@ -123,11 +129,16 @@ def overview_page(
     filters: Filters = ALL,
     page: int = 1,
     links: Links = _NO_LINKS,
+    told: tuple[str, str] = ("", ""),
 ) -> bytes:
-    """Return the overview in UTF-8: what is wrong with all campaigns, and those asked for."""
+    """Return the overview in UTF-8: what is wrong with all campaigns, and those asked for.
+
+    `told`: since when, as it was asked, and what events there were.
+    """
     entries = snapshot.entries()
     all_rows = [_row(filters.rule, of, entry, of.health(entry)) for of, entry in entries]
     pairs, rows = filters.pairs(), all_rows
+    since, events = told
     if pairs:
         rows = [one for one in all_rows if filters.takes(one.environment, one.entry, one.health)]
     healths = Counter(row.health for row in all_rows)
@@ -158,6 +169,9 @@ def overview_page(
         page=page,
         pages=-(-len(rows) // ROWS) or 1,
         pairs=pairs,
+        since=since,
+        told=events,
+        encode=encode,
         link=link,
         without=lambda pair: f"?{encode([one for one in pairs if one != pair])}",
         rules=ALL_RULES,
@@ -165,14 +179,24 @@ def overview_page(
     return shown.encode()
 
 
-def _overview(program: Program, snapshot: Snapshot, page: int = 1, **asked: Any) -> bytes:
-    filters = filters_of(snapshot, **asked)
-    return overview_page(snapshot, program.version, filters, page, program.links)
+def _overview(
+    program: Program, snapshot: Snapshot, page: int = 1, since: str = "", **asked: Any
+) -> bytes:
+    filters, events = filters_of(snapshot, **asked), ""
+    if since:
+        wanted = query_of(snapshot, {"since": since, "kind": "alert", "limit": 1})
+        try:
+            events = counted(program.history(wanted).counts)
+        except HistoryUnreadableError:
+            events = "the history cannot be read now"
+    told = since, events
+    return overview_page(snapshot, program.version, filters, page, program.links, told)
 
 
 _PAGE = Parameter("of the campaigns", plain(whole_number(1, 10**6)))
+_OF_OVERVIEW = {**FILTERS, "page": _PAGE, "since": OF_EVENTS["since"]}
 PAGES: Mapping[str, Endpoint] = {
-    "/": Endpoint("The overview", _overview, {**FILTERS, "page": _PAGE}, form=True),
+    "/": Endpoint("The overview", _overview, _OF_OVERVIEW, form=True),
     "/campaigns/{environment}/{campaign_id}": Endpoint("A campaign", _campaign, IN_PATH),
     "/events": Endpoint("The history", _events, OF_EVENTS, form=True),
 }
@@ -260,17 +284,11 @@ def _banners(snapshot: Snapshot) -> Sequence[Sequence[tuple[EnvironmentSnapshot,
     return list(found.values())
 
 
-def _impact(row: Row) -> Impact:
-    config = row.entry.status.last_known.config
-    schedule = config.import_schedule if config else ""
-    return impact_of(row.entry.target.calls, schedule or "", row.environment.now)
-
-
 _TEMPLATES.filters.update(
     text=text,
     exact=rfc3339,
     span=span,
-    impact=_impact,
+    impact=lambda row: row.entry.impact(row.environment.now),
     step=lambda row: row.alerts[0].alert.next_step or row.alerts[0].rule.next_step,
     changes_at=lambda active: recheck_at(active.alert, active.rule),
 )

@@ -11,7 +11,6 @@ from monitor.adapters.web.history import DayAnswer
 from monitor.core.alerts import recheck_at
 from monitor.core.explanation import OriginOf, explain
 from monitor.core.filters import Filters
-from monitor.core.impact import impact_of
 from monitor.core.model import fingerprint
 from monitor.core.rule import BaseRule
 from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot, Findings, Snapshot
@@ -60,8 +59,7 @@ def campaign(environment: EnvironmentSnapshot, entry: Entry) -> schemas.Campaign
     known, last_known = entry.status, entry.status.last_known
     last_read_at = last_known.last_read_at
     age = None if last_read_at is None else max(0.0, environment.now - last_read_at)
-    schedule = last_known.config.import_schedule if last_known.config else None
-    impact = impact_of(entry.target.calls, schedule or "", environment.now)
+    impact = entry.impact(environment.now)
     return answer_of(
         schemas.CampaignAnswer,
         entry.target,

@@ -52,7 +52,7 @@ def test_an_alert_is_named_as_in_the_shipped_rules(rule: str) -> None:
     assert labels_of(replace(FIRING, rule=rule))["alertname"] == shipped["alert"]
     # The rules file adds none of its own: all others are those of the metric.
     assert "labels" not in shipped
-    impact = "calls start Mon 09:00 UTC, in 4 h" if rule in RULES else None
+    impact = "calls start Mon 09:00 UTC, in 4 h"
     said = annotations_of(replace(FIRING, rule=rule, impact=impact), LINKS)
     assert list(said) == list(shipped["annotations"])
 
@@ -103,7 +103,8 @@ def test_an_alert_of_the_environment_has_neither_campaign_nor_host() -> None:
 
 def test_the_annotations_say_what_where_since_when_and_what_to_do() -> None:
     assert annotations_of(FIRING, LINKS) == {
-        "summary": "production/c-1: last test 31 d ago (2026-10-23T09:30:00Z), allowed 30 d",
+        "summary": "production/Retail leads: last test 31 d ago (2026-10-23T09:30:00Z), "
+        "allowed 30 d",
         "description": "Campaign Retail leads (production/c-1), host sftp.example.com, "
         "since 2027-01-15T08:00:00Z.",
         "next_step": "Run a connection test.",
@@ -112,12 +113,18 @@ def test_the_annotations_say_what_where_since_when_and_what_to_do() -> None:
     }
 
 
+def test_a_campaign_without_a_name_is_called_by_its_id() -> None:
+    said = annotations_of(replace(FIRING, campaign_name=""), LINKS)
+    assert said["summary"].startswith("production/c-1: ")
+    assert said["description"].startswith("Campaign (production/c-1), host")
+
+
 def test_fault_21_the_annotations_make_nothing_of_the_words_of_others() -> None:
     hostile = "<!channel> <https://evil.example|Runbook> @all"
     words = "(!channel) (https: //evil.example|Runbook) @ all"
     event = replace(FIRING, campaign_name=hostile, sftp_host=hostile, summary=hostile)
     said = annotations_of(event, LINKS)
-    assert said["summary"] == f"production/c-1: {words}"
+    assert said["summary"] == f"production/{words}: {words}"
     assert said["description"].startswith(f"Campaign {words} (production/c-1), host {words}, since")
     # A label is data, and the alert's identity.
     assert labels_of(event)["sftp_host"] == hostile
@@ -344,7 +351,7 @@ async def test_what_is_at_stake_is_as_of_each_time_that_it_is_sent(story: Story)
             await story.sink(to.url).resend()
     assert [post[0]["annotations"]["impact"] for post in held.posts] == [
         "calls start Fri 10:00 Europe/Berlin, in 1 h; imports daily",
-        "calling now until 17:00; imports daily",
+        "calling now until 17:00 Europe/Berlin; imports daily",
     ]
 
 

@@ -40,11 +40,14 @@ async def test_an_event_is_told_in_words(tmp_path: Path) -> None:
         await sink.deliver(replace(FIRING, status=EventStatus.RESOLVED, epoch="e"))
     firing, resolved = (came.json for came in to.received)
     assert (firing["title"], firing["type"]) == (
-        "FIRING WARNING stale_test: Retail leads",
+        "FIRING WARNING stale_test: production/Retail leads",
         "warning",
     )
     assert "Next step: Run a connection test." in firing["message"]
-    assert (resolved["title"], resolved["type"]) == ("RESOLVED stale_test: Retail leads", "success")
+    assert (resolved["title"], resolved["type"]) == (
+        "RESOLVED stale_test: production/Retail leads",
+        "success",
+    )
 
 
 @pytest.mark.slow
@@ -130,6 +133,11 @@ def test_the_words_say_what_is_known_and_nothing_of_what_is_not() -> None:
     assert title == "FIRING WARNING stale_test: production"
     assert "Campaign" not in body
     assert "None" not in body
+
+
+def test_the_words_say_whom_it_concerns() -> None:
+    event = replace(TOLD, labels={"team": "retail", "tier": "@all"})
+    assert "Labels: team=retail, tier=@ all" in to_text(event, LINKS)[1].splitlines()
 
 
 def test_the_words_say_that_they_were_perhaps_sent_before() -> None:

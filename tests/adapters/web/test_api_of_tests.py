@@ -105,7 +105,7 @@ async def test_what_holds_it_is_shown_with_what_ends_it() -> None:
         None,
     )
     assert "has had 2 failed tests" in tests["held"]["why"]
-    assert "`sftp-monitor test --unblock`" in tests["held"]["ends"]
+    assert "`sftp-monitor test CAMPAIGN --unblock`" in tests["held"]["ends"]
 
 
 async def test_a_guard_that_ends_by_itself_says_when() -> None:

@@ -53,6 +53,9 @@ async def test_it_has_every_paragraph_of_the_explanation_and_the_history() -> No
     assert (
         '<span class="badge critical">critical</span> <span class="rule">failed_test</span>' in page
     )
+    # Whose it is stands above: in its own history each line would only repeat it.
+    assert "last test failed: &lt;/li&gt;" in page
+    assert "production/failed: last test failed" not in page
 
 
 async def test_the_status_page_leads_to_it_and_it_leads_back() -> None:

@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
+from typing import cast
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from aiohttp import web
 
 from monitor.adapters.web import EventsAnswer, Limits, handlers
 from monitor.adapters.web.api import Endpoint
+from monitor.adapters.web.pages import PAGES
 from monitor.adapters.web.workers import WAITING, Worker
 from monitor.core.snapshot import HistoryQuery
 from support.web import HOST, a_program, exchange, listening, serving
@@ -282,7 +284,7 @@ async def test_fault_46_pages_that_nobody_reads_keep_prometheus_out_of_nothing(
 ) -> None:
     monkeypatch.setattr(handlers, "SENDING_BYTES", 100)
     large = Endpoint("A large page", lambda *_: bytes(bytearray(20_000_000)))
-    monkeypatch.setitem(handlers.PAGES, "/", large)
+    monkeypatch.setitem(cast(dict[str, Endpoint], PAGES), "/", large)
     async with listening(a_program()) as port, AsyncExitStack() as stack:
         clients = stack.enter_context(ExitStack())
         for _ in range(3):
