@@ -30,6 +30,11 @@ SLICE_BYTES = 65 * 1024  # just more than aiohttp buffers before a writer has to
 SENDING_BYTES = 8 * 1024 * 1024  # of a worker's bodies on their way; three may be of any size
 _JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
 _HTML = "text/html; charset=utf-8"
+_PACKAGE = files("monitor.adapters.web")
+_STATIC = {
+    "static/style.css": "text/css; charset=utf-8",
+    "static/live.js": "text/javascript; charset=utf-8",
+}
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
 logger = logging.getLogger(__name__)
@@ -51,9 +56,11 @@ class Handlers:
         self._scrapes = Worker("scrape", web.HTTPServiceUnavailable)
         self._views = Worker("view", web.HTTPServiceUnavailable)
         self._sending: dict[web.StreamResponse, tuple[Worker, bytes]] = {}
-        style = files("monitor.adapters.web").joinpath("static/style.css").read_bytes()
         self._fixed = {
-            "/static/style.css": (style, "text/css; charset=utf-8"),
+            **{
+                f"/{name}": (_PACKAGE.joinpath(name).read_bytes(), of)
+                for name, of in _STATIC.items()
+            },
             "/openapi.json": (document(program.version, program.external_url), _JSON),
         }
 

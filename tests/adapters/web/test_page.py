@@ -276,9 +276,11 @@ def test_braces_are_not_evaluated() -> None:
     assert "{{ 7 * 7 }}" in hostile_page("{{ 7 * 7 }}").text
 
 
-def test_the_page_has_no_script_and_no_inline_style() -> None:
+def test_the_page_has_one_script_of_its_own_and_no_inline_style() -> None:
     page = page_of(a_rich_snapshot())
-    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "style", "iframe", "object", "form"})
+    assert {tag for tag, _ in page.tags}.isdisjoint({"style", "iframe", "object", "form"})
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert scripts == [{"src": "./static/live.js", "defer": None}]
     names = {name for _, attributes in page.tags for name in attributes}
     assert "style" not in names
     assert not [name for name in names if name.startswith("on")]
@@ -291,11 +293,13 @@ async def test_every_link_of_the_page_leads_somewhere() -> None:
     assert set(statuses.values()) == {200}
 
 
-async def test_the_page_and_its_style_come_with_their_types() -> None:
+async def test_the_page_its_style_and_its_script_come_with_their_types() -> None:
     async with serving() as client:
         page, style = await client.get("/"), await client.get("/static/style.css")
+        script = await client.get("/static/live.js")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert style.headers["Content-Type"] == "text/css; charset=utf-8"
+    assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"
     assert "prefers-color-scheme: dark" in style.text
 
 

@@ -21,6 +21,7 @@ READ = (
     "/api/v1/events",
     "/openapi.json",
     "/static/style.css",
+    "/static/live.js",
 )
 
 OTHER_METHODS = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
