@@ -176,6 +176,16 @@ async def test_what_moves_to_another_list_is_open_and_focused_there(browser: Bro
         await expect(page.locator("ul a")).to_be_focused()
 
 
+async def test_the_focus_stays_on_its_link_even_where_rows_have_no_key(browser: Browser) -> None:
+    site = Site("<p><a href='/a'>a</a></p><p><a href='/b'>b</a></p>")
+    async with site.open(browser) as page:
+        await page.get_by_text("b").focus()
+        site.main = "<p><a href='/b'>b</a></p><p><a href='/a'>a</a></p>"
+        await updated(page)
+        await expect(page.locator("main a").first).to_have_text("b")
+        await expect(page.get_by_text("b")).to_be_focused()
+
+
 async def test_a_group_that_the_reader_closed_stays_closed(browser: Browser) -> None:
     def group(count: int) -> str:
         return f'<details data-key="g" open><summary>{count} campaigns</summary>x</details>'

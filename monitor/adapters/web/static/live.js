@@ -98,7 +98,7 @@ function matchChildren(old, fresh) { // by their key; without one, the next of t
 function show(page) { // what moved elsewhere is new there: it is opened and focused again
   const groups = () => [...document.querySelectorAll("main details[data-key]")];
   const open = new Map(groups().map((one) => [keyOf(one), one.open]));
-  const focused = document.activeElement, selection = getSelection();
+  const focused = document.activeElement, { href } = focused, selection = getSelection();
   const { anchorNode, anchorOffset, focusNode, focusOffset, isCollapsed } = selection;
   if (ownZone !== "UTC") localize(page);
   for (const part of ["body > header", "main"]) {
@@ -106,9 +106,9 @@ function show(page) { // what moved elsewhere is new there: it is opened and foc
     if (old && fresh) match(old, fresh);
   }
   for (const one of groups()) one.open = open.get(keyOf(one)) ?? one.open;
-  const again = [...document.links].find((one) => one.href === focused.href);
-  if (document.activeElement !== focused)
-    (focused.isConnected ? focused : again)?.focus({ preventScroll: true });
+  const stands = focused.isConnected && focused.href === href;
+  const again = stands ? focused : [...document.links].find((one) => one.href === href);
+  if (document.activeElement !== again) again?.focus({ preventScroll: true });
   const within = (node, offset) => [node, Math.min(offset, node.length ?? node.childNodes.length)];
   if (!isCollapsed && anchorNode.isConnected && focusNode.isConnected)
     selection.setBaseAndExtent(...within(anchorNode, anchorOffset), ...within(focusNode, focusOffset));
