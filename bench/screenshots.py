@@ -93,7 +93,7 @@ async def take(browser: Browser, url: str, picture: Picture) -> bytes:
     shot = Image.open(BytesIO(await page.screenshot()))
     await page.close()
     small = BytesIO()
-    shot.convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
+    shot.convert("RGB").quantize(COLOURS, kmeans=1).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 

@@ -49,7 +49,7 @@ function offerSwitch() {
   });
   name();
   localize(document);
-  (document.querySelector("body > footer") ?? document.body).append(" ", button);
+  (document.querySelector("body > footer") ?? document.body).append(" · ", button);
 }
 
 // -- what differs, and nothing else ----------------------------------------------------------------
