@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -30,11 +31,7 @@ SLICE_BYTES = 65 * 1024  # just more than aiohttp buffers before a writer has to
 SENDING_BYTES = 8 * 1024 * 1024  # of a worker's bodies on their way; three may be of any size
 _JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
 _HTML = "text/html; charset=utf-8"
-_PACKAGE = files("monitor.adapters.web")
-_STATIC = {
-    "static/style.css": "text/css; charset=utf-8",
-    "static/live.js": "text/javascript; charset=utf-8",
-}
+_STATIC = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
 logger = logging.getLogger(__name__)
@@ -58,8 +55,8 @@ class Handlers:
         self._sending: dict[web.StreamResponse, tuple[Worker, bytes]] = {}
         self._fixed = {
             **{
-                f"/{name}": (_PACKAGE.joinpath(name).read_bytes(), of)
-                for name, of in _STATIC.items()
+                f"/static/{file.name}": (file.read_bytes(), _STATIC[Path(file.name).suffix])
+                for file in files("monitor.adapters.web").joinpath("static").iterdir()
             },
             "/openapi.json": (document(program.version, program.external_url), _JSON),
         }
