@@ -268,7 +268,7 @@ async def test_another_version_of_the_monitor_brings_its_own_script(browser: Bro
 
 async def says(page: Page, words: str) -> None:
     """Expect the page to look old, and to say why."""
-    await expect(page.get_by_role("status")).to_contain_text(words)
+    await expect(page.locator("#live")).to_contain_text(words)
     await expect(page.locator("html")).to_have_class("stale")
     await expect(page).to_have_title(re.compile("^not updated since 22:49 UTC · "))
 
@@ -377,7 +377,7 @@ async def test_a_hidden_tab_is_updated_once_a_minute_and_at_once_when_it_is_show
 async def test_a_change_is_read_out_in_one_sentence_and_an_age_is_not(browser: Browser) -> None:
     site = Site("<p>3 s ago</p>")
     async with site.open(browser) as page:
-        region = page.get_by_role("status")
+        region = page.locator("#live")
         site.main = "<p>18 s ago</p>"
         await updated(page)
         await expect(page.get_by_text("18 s ago")).to_be_visible()
@@ -385,6 +385,21 @@ async def test_a_change_is_read_out_in_one_sentence_and_an_age_is_not(browser: B
         site.title = "(1) one needs attention"
         await updated(page)
         await expect(region).to_have_text(site.title)
+
+
+async def test_a_page_that_has_a_sentence_of_its_own_is_not_read_out_twice(
+    browser: Browser,
+) -> None:
+    site = Site('<p role="status">all is well</p>')
+    async with site.open(browser, complains=True) as page:
+        site.status = 503
+        await updated(page)
+        await says(page, "answers 503")
+        site.status, site.title = 200, "(1) one"
+        site.main = '<p role="status">one needs attention</p>'
+        await updated(page, 30)
+        await expect(page.get_by_text("one needs attention")).to_be_visible()
+        await expect(page.locator("#live")).to_have_text("")
 
 
 # -- times in the reader's zone --------------------------------------------------------------------

@@ -197,5 +197,5 @@ async def test_a_campaign_that_nobody_knows_any_more_looks_old_and_says_so(
     ):
         board.snapshot = a_snapshot(an_environment())
         await wait_seconds(page, 15)
-        await expect(page.get_by_role("status")).to_contain_text("there is no such campaign")
+        await expect(page.locator("#live")).to_contain_text("there is no such campaign")
         assert await violations(page) == []

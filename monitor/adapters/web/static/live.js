@@ -155,8 +155,9 @@ async function update() {
     show(page);
     [updatedAt, failures] = [Date.now(), 0];
     root.classList.remove("stale");
-    // Of all that changes, only the sentence is read out.
-    if (page.title !== title || document.title !== title) notice.textContent = page.title;
+    // Of all that changes one sentence is read out: the page's own, or else its title.
+    const sentence = document.querySelector("main [role=status]") ? "" : page.title;
+    if (page.title !== title || document.title !== title) notice.textContent = sentence;
     title = document.title = page.title;
   } catch (error) {
     failures += 1;
