@@ -200,10 +200,11 @@ async def test_a_group_that_the_reader_closed_stays_closed(browser: Browser) -> 
 
 
 async def test_what_is_being_typed_chosen_or_selected_stays(browser: Browser) -> None:
-    def main(age: int) -> str:
+    def main(age: int, new: str = "") -> str:
         return (
-            '<form><input name="q" value="old"><select name="health"><option>all<option>critical'
-            f'</select></form><p id="age">{age} s ago</p><p id="host">sftp.example</p>'
+            '<form><input name="q" value="old"><select name="health"><option>all'
+            f'{new}<option>critical</select></form><p id="age">{age} s ago</p>'
+            '<p id="host">sftp.example</p>'
         )
 
     site = Site(main(3))
@@ -213,7 +214,7 @@ async def test_what_is_being_typed_chosen_or_selected_stays(browser: Browser) ->
         await page.evaluate("getSelection().selectAllChildren(document.querySelector('#host'))")
         await page.locator("input").focus()
         await page.evaluate("getSelection().selectAllChildren(document.querySelector('#host'))")
-        site.main = main(18)
+        site.main = main(18, "<option>warning")
         await updated(page)
         await expect(page.locator("#age")).to_have_text("18 s ago")
         await expect(page.locator("input")).to_have_value("half a wor")

@@ -84,7 +84,6 @@ function matchChildren(old, fresh) { // by their key; without one, the next of t
       continue;
     }
     if (same === place) place = place.nextSibling;
-    else if (old.moveBefore) old.moveBefore(same, place);
     else old.insertBefore(same, place);
     match(same, next);
   }
