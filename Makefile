@@ -15,7 +15,8 @@ BASE_STAMP := $(VENV)/.base-installed
 DEV_STAMP  := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-static torture mutation benchmark format generate install lock clean
+.PHONY: help demo test check check-static torture mutation benchmark screenshots format generate \
+	install lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +44,7 @@ check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies an
 	$(BIN)/python deploy/generate.py --check
 
 # What is researched, not specified, is in bench/; it uses the tests' support.
-torture mutation benchmark: export PYTHONPATH := bench:tests
+torture mutation benchmark screenshots: export PYTHONPATH := bench:tests
 
 torture: $(DEV_STAMP) ## Run the long tests behind docs/evidence (PART=kills ARGS="--kills 100" for one)
 	$(BIN)/python -m torture $(PART) $(ARGS)
@@ -53,6 +54,9 @@ mutation: $(DEV_STAMP) ## Change the core, the store and the decoder: do the tes
 
 benchmark: $(DEV_STAMP) ## Measure delay or cost (PART=freshness, environments, scrape or clients; ARGS="--quick")
 	$(BIN)/python -m benchmarks.$(PART) $(ARGS)
+
+screenshots: $(DEV_STAMP) ## Take the pictures of the README anew, of the demo in Chromium (a minute)
+	$(BIN)/python -m screenshots
 
 format: $(DEV_STAMP) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff format

@@ -108,12 +108,13 @@ def after_calls(
     *instants: Instant,
     rules: RuleSettings | None = None,
     labels: AlertLabels = NO_LABELS,
+    detail: str = "",
 ) -> EnvironmentStatus:
-    """Return an environment whose calls at these instants failed for `reason`."""
+    """Return an environment whose calls at these instants failed for `reason`, in these words."""
     status = EnvironmentStatus(name=name)
     context = replace(facts_of(3, rules=rules), labels=labels)
     for generation, at in enumerate(instants):
-        call = Call("c-1", PollError(reason), generation)
+        call = Call("c-1", PollError(reason, detail), generation)
         status, _, _ = assess_environment(status, call, None, context, at)
     return status
 

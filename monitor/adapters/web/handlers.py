@@ -32,7 +32,11 @@ SLICE_BYTES = 65 * 1024  # just more than aiohttp buffers before a writer has to
 SENDING_BYTES = 8 * 1024 * 1024  # of a worker's bodies on their way; three may be of any size
 _JSON, _OPENMETRICS = "application/json", "application/openmetrics-text"
 _HTML = "text/html; charset=utf-8"
-_STATIC = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+_STATIC = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 _PROBLEM_CHARACTERS = 1024  # so much is shown of a problem of the config file
 
 logger = logging.getLogger(__name__)

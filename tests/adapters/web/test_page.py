@@ -256,7 +256,7 @@ def test_a_problem_has_name_labels_evidence_since_impact_next_step_and_links() -
     assert "Retail leads team=retail" in page.text
     assert "last test failed 1 d ago (2027-01-14T08:00:00Z) since 1 d ago" in page.text
     assert "Next: The API does not give the cause" in page.text
-    assert "At stake: calling now until 00:00; imports daily last_test_success false" in page.text
+    assert "At stake: calling now until 00:00 UTC; imports daily last_test_success false" in page.text
     assert {
         "?label.team=retail",
         "campaigns/production/c-1",
@@ -625,7 +625,7 @@ def test_hostile_strings_are_text_and_nothing_else(text: str) -> None:
     page = hostile_page(text)
     assert elements(page) == elements(hostile_page("harmless"))
     assert len(page.campaigns) == 5
-    inside = ("?", "#", "./", "campaigns/", "metrics", "api/", "openapi.json")
+    inside = ("?", "#", "./", "campaigns/", "events", "metrics", "api/", "openapi.json")
     assert all(link.startswith((*inside, "https://")) for link in page.links)
 
 
@@ -638,9 +638,11 @@ def test_braces_are_not_evaluated() -> None:
     assert "{{ 7 * 7 }}" in hostile_page("{{ 7 * 7 }}").text
 
 
-def test_the_page_has_no_script_and_no_inline_style() -> None:
+def test_the_page_has_one_script_of_its_own_and_no_inline_style() -> None:
     page = page_of(a_rich_snapshot())
-    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "style", "iframe", "object"})
+    assert {tag for tag, _ in page.tags}.isdisjoint({"style", "iframe", "object"})
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert scripts == [{"src": "./static/live.js", "defer": None}]
     names = {name for _, attributes in page.tags for name in attributes}
     assert "style" not in names
     assert not [name for name in names if name.startswith("on")]
@@ -654,11 +656,13 @@ async def test_every_link_of_the_page_leads_somewhere() -> None:
     assert set(statuses.values()) == {200}
 
 
-async def test_the_page_and_its_style_come_with_their_types() -> None:
+async def test_the_page_its_style_and_its_script_come_with_their_types() -> None:
     async with serving() as client:
         page, style = await client.get("/"), await client.get("/static/style.css")
+        script = await client.get("/static/live.js")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert style.headers["Content-Type"] == "text/css; charset=utf-8"
+    assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"
     assert "prefers-color-scheme: dark" in style.text
 
 

@@ -23,6 +23,7 @@ READ = (
     "/campaigns/production/healthy",
     "/openapi.json",
     "/static/style.css",
+    "/static/live.js",
 )
 
 OTHER_METHODS = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
