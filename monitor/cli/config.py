@@ -12,6 +12,7 @@ from typing import NamedTuple
 import click
 
 from monitor.adapters.store import Loaded, StorageError, read_state
+from monitor.cli import options
 from monitor.config import (
     Config,
     EnvironmentConfig,
@@ -34,7 +35,7 @@ from monitor.polling.settings import Settings
 
 LEAST_SHARE = 0.001  # of the budget; less is said to be so
 
-_FILE = click.argument("file", type=click.Path(path_type=Path))
+_FILE = click.argument("file", required=False, type=options.PATH)
 
 
 @click.group()
@@ -44,19 +45,22 @@ def config() -> None:
 
 @config.command()
 @_FILE
-def check(file: Path) -> None:
+@options.config_file
+def check(file: Path | None, config_file: Path | None) -> None:
     """Validate FILE: every problem at once, what interval the budget gives, what tests come to."""
-    checked = load_config(file, os.environ)
+    path = options.config_path(file or config_file)
+    checked = load_config(path, os.environ)
     for line in [*describe_budgets(checked), *_describe_tests(checked), *notes(checked)]:
         click.echo(line)
-    click.echo(f"{file}: ok")
+    click.echo(f"{path}: ok")
 
 
 @config.command()
 @_FILE
-def show(file: Path) -> None:
+@options.config_file
+def show(file: Path | None, config_file: Path | None) -> None:
     """Show FILE with every default filled in; secrets as <secret>."""
-    click.echo(effective_yaml(load_config(file, os.environ)), nl=False)
+    click.echo(effective_yaml(options.load(file or config_file)), nl=False)
 
 
 @config.command()

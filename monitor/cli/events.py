@@ -39,7 +39,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> S
 @click.option("--kind", type=click.Choice([*KINDS]), help="Only alerts, tests or changes.")
 @options.output_format
 @options.daemon_url
-@options.option("--config.file", "Read the state that this config names.", type=options.PATH)
+@options.config_file
 @options.option("--state.path", "Read this state database.", type=options.PATH)
 def events(
     since: Seconds,
@@ -52,7 +52,7 @@ def events(
 ) -> None:
     """Show the history of alerts, connection tests and changed configs, newest first."""
     start = SystemClock().wall() - since
-    if url is not None:
+    if (url := options.url_to_ask(config_file, url)) is not None:
         # httpx would send a None as `campaign_id=`, which is a filter, too.
         given = {"since": rfc3339(start), "campaign_id": campaign, "kind": kind}
         params = {name: value for name, value in given.items() if value}
@@ -60,11 +60,9 @@ def events(
         found = [event for page in pages for event in page.events]
     else:
         links = Links("")
-        if config_file is not None:
+        if config_file is not None or state_path is None:
             config = options.load(config_file)
             links, state_path = links_of(config), state_path or config.state.path
-        if state_path is None:
-            raise click.UsageError("say where the history is: --config.file, --state.path or --url")
         asked = HistoryQuery(
             since=start, campaign_id=campaign, kind=KINDS.get(kind or ""), limit=sys.maxsize
         )

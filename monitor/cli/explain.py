@@ -12,7 +12,7 @@ NOT_KNOWN = 3
 
 @click.command()
 @click.argument("campaign")
-@options.config_file()
+@options.config_file
 @options.daemon_url
 def explain(campaign: str, config_file: Path | None, url: str | None) -> int:
     """Say why each alert of CAMPAIGN ([ENVIRONMENT/]ID, or its name) fires or does not.

@@ -1,6 +1,6 @@
 """The environments of the config, and what to poll: campaigns of the file and discovered ones."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ class Resolved:
     rules: Mapping[str, EnvironmentRule] = field(default_factory=dict)  # its own, the enabled ones
     unreadable_after: Seconds = 0.0
     targets: Mapping[str, Target] = field(default_factory=dict)  # by id, without any listing
-    only: frozenset[str] | None = None  # not of the file: the ids that `check --campaign` wants
+    fits: Callable[[Target], bool] = lambda _: True  # what a command's filters leave
     exported: tuple[str, ...] = ()  # the labels that go on metrics
     tests: TestSettings = TestSettings()  # where no campaign says otherwise
 
@@ -172,12 +172,10 @@ def resolve(environment: Environment, rules: Layer, tests: Layer, known: Resolve
     return copy
 
 
-def narrowed(environment: Environment, wanted: Collection[str]) -> Environment:
+def narrowed(environment: Environment, fits: Callable[[Target], bool]) -> Environment:
     """Return the environment with these campaigns alone, listed or still to be discovered."""
-    campaigns = tuple(one for one in environment.campaigns if one.id in wanted)
-    alone = environment.model_copy(update={"campaigns": campaigns})
-    known = replace(environment.resolved, only=frozenset(wanted))
-    return resolve(alone, environment.rules, environment.connection_tests, known)
+    known = replace(environment.resolved, fits=fits)
+    return resolve(environment, environment.rules, environment.connection_tests, known)
 
 
 def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target]:
@@ -199,7 +197,8 @@ def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target
                 listed=False,
                 listed_at=target_set.last_read_at(listed.id),
             )
-    return found
+    fits = environment.resolved.fits
+    return {key: target for key, target in found.items() if fits(target)}
 
 
 def own_settings(environment: Environment, campaign: Campaign) -> dict[str, Any]:
@@ -267,9 +266,6 @@ def _matching(environment: Environment, name: str, kind: str) -> tuple[int, ...]
 
 
 def _is_wanted(environment: Environment, listed: ListedCampaign) -> bool:
-    discovery, only = environment.discovery, environment.resolved.only
-    return (
-        (only is None or listed.id in only)
-        and (not discovery.include or matches(discovery.include, listed.name))
-        and not matches(discovery.exclude, listed.name)
-    )
+    discovery = environment.discovery
+    included = not discovery.include or matches(discovery.include, listed.name)
+    return included and not matches(discovery.exclude, listed.name)
