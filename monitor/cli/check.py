@@ -11,7 +11,7 @@ import click
 
 from monitor.adapters.web import schemas
 from monitor.cli import options
-from monitor.cli.oneshot import Checked, sweep
+from monitor.cli.oneshot import Checked, asked, sweep
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Instant, Severity, Verdict
 from monitor.core.rules import RULES
@@ -84,7 +84,7 @@ def check(
     """
     filters, url = options.Filters(**wanted), options.url_to_ask(config_file, url)
     if url is not None:
-        found = _asked(url)
+        found = asked(url)
         _refuse_unknown(filters, found, [one.name for one in found.environments])
     else:
         config = options.load(config_file)
@@ -99,19 +99,11 @@ def check(
     rows = [row for _, row in campaigns]
     answers = [replace(one, health=row.health) for one, row in campaigns]
     lines = _table(environments, rows, running=url is not None, everything=everything)
-    options.show(output, to_json(Checked(found.environments, answers)), "\n".join(lines))
+    options.show(output, to_json(replace(found, campaigns=answers)), "\n".join(lines))
     # Where nobody is known at all nothing is; that there is none of a health is an answer.
     none = Health.HEALTHY if healths else Health.UNKNOWN
     ill = {row.health for row in environments} - {Health.HEALTHY}
     return VERDICTS[_worst(ill | {row.health for row in rows}, none)]
-
-
-def _asked(url: str) -> Checked:
-    """Return what the daemon says of all campaigns and of their environments."""
-    pages = options.ask(url, "/api/v1/campaigns", {}, schemas.CampaignsAnswer)
-    campaigns = [campaign for page in pages for campaign in page.campaigns]
-    (status,) = options.ask(url, "/api/v1/status", {}, schemas.StatusAnswer)
-    return Checked(status.environments, campaigns)
 
 
 def _refuse_unknown(filters: options.Filters, found: Checked, known: Collection[str]) -> None:
@@ -145,7 +137,7 @@ def _chosen(found: Checked, filters: options.Filters, rules: Collection[str]) ->
             replace(_by_rules(one, rules), health=health[unknown])
             for one, unknown in zip(campaigns, unread, strict=True)
         ]
-    return Checked(environments, campaigns)
+    return replace(found, environments=environments, campaigns=campaigns)
 
 
 def _by_rules(one: _Seen, rules: Collection[str]) -> _Seen:

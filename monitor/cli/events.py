@@ -26,7 +26,11 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> S
         raise click.BadParameter(str(error)) from None
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "events --since 8h", "events --url 127.0.0.1:10022 --campaign 6f3c1a52 --kind test"
+    )
+)
 @click.option(
     "--since",
     metavar="DURATION",

@@ -10,7 +10,11 @@ from monitor.cli.testing import monitor_of
 NOT_KNOWN = 3
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "explain 'Retail leads'", "explain production/6f3c1a52 --url 127.0.0.1:10022"
+    )
+)
 @click.argument("campaign")
 @options.config_file
 @options.daemon_url

@@ -31,7 +31,7 @@ def notify() -> None:
     """Send a test notification to every sink."""
 
 
-@notify.command()
+@notify.command(epilog=options.examples("notify test", "notify test --severity critical"))
 @options.config_file
 @click.option(
     "--severity",

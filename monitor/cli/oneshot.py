@@ -14,7 +14,7 @@ from monitor.adapters.store import MEMORY, Store
 from monitor.adapters.web import schemas, serializers
 from monitor.cli import options
 from monitor.config import Config, narrowed
-from monitor.core.model import MINUTE
+from monitor.core.model import MINUTE, Instant
 from monitor.core.snapshot import Snapshot
 from monitor.core.text import span
 from monitor.daemon import SystemClock
@@ -28,6 +28,15 @@ class Checked:
 
     environments: Sequence[schemas.EnvironmentAnswer]
     campaigns: Sequence[schemas.CampaignAnswer]
+    at: Instant
+
+
+def asked(url: str) -> Checked:
+    """Return what the daemon says of all campaigns and of their environments."""
+    pages = options.ask(url, "/api/v1/campaigns", {}, schemas.CampaignsAnswer)
+    campaigns = [campaign for page in pages for campaign in page.campaigns]
+    (status,) = options.ask(url, "/api/v1/status", {}, schemas.StatusAnswer)
+    return Checked(status.environments, campaigns, status.started_at + status.uptime_seconds)
 
 
 def sweep(config: Config, filters: options.Filters) -> Checked:
@@ -41,7 +50,9 @@ def sweep(config: Config, filters: options.Filters) -> Checked:
         writer.close()
         _show_progress(())
     environments = [serializers.environment(one) for one in snapshot.environments.values()]
-    known = Checked(environments, [serializers.campaign(*each) for each in snapshot.entries()])
+    known = Checked(
+        environments, [serializers.campaign(*each) for each in snapshot.entries()], snapshot.now
+    )
     # As a daemon would say it: nothing of the API's texts reaches a terminal as it is.
     return from_json(Checked, to_json(known))
 

@@ -63,7 +63,7 @@ output_format = click.option(
 )
 
 
-def _whole_url(_: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+def whole_url(_: click.Context, _option: click.Parameter, url: str | None) -> str | None:
     """Return a URL, out of a file where one is named, and with a scheme; may raise SecretError."""
     if url and url.startswith("@"):
         url = TokenSource(Path(url[1:])).read()
@@ -74,7 +74,7 @@ _ABOUT_URL = (
     "Ask the daemon that runs there, such as 127.0.0.1:10022. @FILE: the file has the URL, with a "
     "user and a password in it."
 )
-daemon_url = option("--url", _ABOUT_URL, show_envvar=True, callback=_whole_url)
+daemon_url = option("--url", _ABOUT_URL, show_envvar=True, callback=whole_url)
 
 
 def url_to_ask(config_file: Path | None, url: str | None) -> str | None:

@@ -28,7 +28,11 @@ LEAVE_WITHIN: Seconds = 8.0
 IGNORED = (signal.SIGUSR1, signal.SIGUSR2)
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "run", "run --config.file /etc/sftp-monitor/sftp-monitor.yaml --log.format console"
+    )
+)
 @options.config_file
 @options.run_flags
 def run(config_file: Path | None, **flags: Any) -> None:

@@ -183,7 +183,7 @@ def _our_own(config: Config) -> Iterator[Monitor]:
         yield Monitor(daemon.url, daemon.report.key, poll)
 
 
-@click.command()
+@click.command(epilog=options.examples("test 'Retail leads'", "test production/6f3c1a52 --yes"))
 @click.argument("campaign")
 @options.config_file
 @options.daemon_url
@@ -241,7 +241,7 @@ def _record(config: SftpConfig | None) -> dict[str, str]:
     return {} if config is None else {name: str(to) for name, to in to_json(config).items()}
 
 
-@click.command()
+@click.command(epilog=options.examples("tests status", "tests suspend production"))
 @click.argument("action", type=click.Choice(["suspend", "resume", "status"]))
 @click.argument("environment", required=False)
 @options.config_file

@@ -201,16 +201,25 @@ def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target
     return {key: target for key, target in found.items() if fits(target)}
 
 
-def own_settings(environment: Environment, campaign: Campaign) -> dict[str, Any]:
-    """Return what overrides by name and a campaign of the file itself set, as the file has it."""
-    matching = _matching(environment, campaign.name, "")
-    layers: list[Override | Campaign] = [
-        *(environment.overrides[one] for one in matching),
-        campaign,
-    ]
-    rules = s.no_rules().under(*(one.rules for one in layers))
-    tests = s.no_tests().under(*(one.connection_tests for one in layers))
-    return {"rules": rules.written(), "connection_tests": tests.written()}
+def settings_of(
+    environment: Environment, target: Target, campaign: Campaign | None = None, *, whole: bool
+) -> dict[str, dict[str, Any]]:
+    """Return the rules and tests of a campaign that the file may list, as the file has them.
+
+    `whole`: over those of its environment, with every default; else what overrides and it set.
+    """
+    layers: list[Override | Campaign] = [environment.overrides[one] for one in target.overrides]
+    layers.append(campaign or _UNLISTED)
+    rules = (environment.rules if whole else s.no_rules()).under(*(one.rules for one in layers))
+    tests = environment.connection_tests if whole else s.no_tests()
+    tests = tests.under(*(one.connection_tests for one in layers))
+    if not whole:
+        return {"rules": rules.written(), "connection_tests": tests.written()}
+    shown = rules.model_dump(by_alias=True)
+    return {
+        "rules": {name: shown[name] for name in RULES},
+        "connection_tests": tests.model_dump(by_alias=True),
+    }
 
 
 def _target(
