@@ -130,20 +130,19 @@ def _chosen(found: Checked, filters: options.Filters, rules: Collection[str]) ->
         environments = [one for one in maybe if one.name in (filters.environments or [one.name])]
     if rules:
         environments = [_by_rules(one, rules) for one in environments]
-        # Without the other rules it is healthy, unless nothing is known of it.
-        unread = [one.health is Health.UNKNOWN or one.findings is None for one in campaigns]
-        health = {True: Health.UNKNOWN, False: Health.HEALTHY}
-        campaigns = [
-            replace(_by_rules(one, rules), health=health[unknown])
-            for one, unknown in zip(campaigns, unread, strict=True)
-        ]
+        campaigns = [_by_rules(one, rules) for one in campaigns]
     return replace(found, environments=environments, campaigns=campaigns)
 
 
 def _by_rules(one: _Seen, rules: Collection[str]) -> _Seen:
     alerts = [alert for alert in one.alerts if alert.rule in rules]
     findings = one.findings and [finding for finding in one.findings if finding.rule in rules]
-    return replace(one, alerts=alerts, findings=findings)
+    left = replace(one, alerts=alerts, findings=findings)
+    if isinstance(left, schemas.CampaignAnswer):
+        # Without the other rules it is healthy, unless nothing is known of it.
+        unread = left.health is Health.UNKNOWN or left.findings is None
+        return replace(left, health=Health.UNKNOWN if unread else Health.HEALTHY)
+    return left
 
 
 def _environment_row(environment: schemas.EnvironmentAnswer) -> _Row:

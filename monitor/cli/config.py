@@ -19,7 +19,6 @@ from monitor.config import (
     json_schema,
     load_config,
     notes,
-    origin,
     settings_of,
     targets,
     unused,
@@ -74,20 +73,16 @@ def check(
     if unread:
         click.echo(f"not read: {', '.join(dict.fromkeys(unread))}")
     if current is not None:
-        click.echo(_previewed(*preview(checked, current), against or ""))
+        click.echo("\n".join(_previewed(*preview(checked, current))))
     click.echo(f"{path}: ok")
 
 
-def _previewed(differences: Sequence[Difference], unknown: Sequence[str], url: str) -> str:
-    """Return what would differ at a daemon, and what cannot be known of that."""
-    counts = [f"{sum(d.verb == v for d in differences)} would {v}" for v in VERBS]
-    return "\n".join(
-        [
-            *(f"would {one.verb:<8} {one.text}" for one in differences),
-            *(f"not known: {one}" for one in unknown),
-            f"alerts of {origin(url)}: {', '.join(counts)}",
-        ]
-    )
+def _previewed(differences: Sequence[Difference], unknown: Sequence[str]) -> Iterator[str]:
+    """Yield what would differ at a daemon, what cannot be known of that, and how many of each."""
+    yield from (f"would {one.verb:<8} {one.text}" for one in differences)
+    yield from (f"not known: {one}" for one in unknown)
+    counts = (f"{sum(d.verb == verb for d in differences)} would {verb}" for verb in VERBS)
+    yield f"alerts of the daemon: {', '.join(counts)}"
 
 
 @config.command(

@@ -6,7 +6,7 @@ as if the daemon had taken them and polled it with the same answer.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 from monitor.adapters.web import schemas
@@ -191,10 +191,10 @@ def _unknown(
         return
     unread = sum(one.findings is None or one.error is not None for one in campaigns)
     new = len(settings.targets.keys() - {one.campaign_id for one in campaigns})
-    for count, what in ((unread, "{} be read now"), (new, "of the file {} watched by the daemon")):
-        verb = "cannot" if what.endswith("now") else "is not" if count == 1 else "are not"
-        if count:
-            yield f"{name}: {count} campaign{'' if count == 1 else 's'} {what.format(verb)}"
+    if unread:
+        yield f"{name}: campaigns that cannot be read now: {unread}"
+    if new:
+        yield f"{name}: campaigns of the file that the daemon does not watch: {new}"
     if settings.discovers:
         yield f"{name}: what else would be discovered"
 
@@ -205,18 +205,10 @@ def _unknown_rules(answer: schemas.CampaignAnswer | schemas.EnvironmentAnswer) -
 
 def _alert(answer: schemas.AlertAnswer) -> Alert:
     firing = answer.state == "firing"
+    same = {one.name for one in fields(Alert)} & {one.name for one in fields(answer)} - {"state"}
     return Alert(
-        rule=answer.rule,
+        **{name: getattr(answer, name) for name in same},
         state=AlertState.PENDING if answer.state == "pending" else AlertState.FIRING,
-        since=answer.since,
-        pending_at=answer.pending_at,
-        fired_at=answer.fired_at,
-        healthy_at=answer.healthy_at,
-        muted_by=answer.muted_by,
         notified=firing,
-        notified_at=answer.notified_at,
         notified_severity=answer.severity if firing else None,
-        summary=answer.summary,
-        evidence=answer.evidence,
-        next_step=answer.next_step,
     )

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from monitor.core.model import DAY, HOUR
-from support.command import called, daemon, files_in, running, write_config
+from support.command import COMMAND, called, daemon, files_in, running, write_config
 from support.fake_platform import BROKEN, FORBIDDEN, FakePlatform, fake_platform, now
 
 CAMPAIGNS = ["c-1", "c-2"]
@@ -360,3 +362,44 @@ async def test_color_is_for_terminals_unless_it_is_asked_for(
     assert ("\x1b[31m" in told.out) is colored
     # Never the only signal.
     assert "CRITICAL" in told.out
+
+
+async def on_a_terminal(*arguments: str | Path, **environ: str) -> str:
+    """Return all that the command writes to a terminal."""
+    ours, theirs = os.openpty()
+    environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | environ
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, *arguments, stdout=theirs, stderr=theirs, env=environ
+    )
+    os.close(theirs)
+
+    def read() -> bytes:
+        """Read until nobody has the other end, which Linux says by an error."""
+        said = b""
+        with suppress(OSError):
+            while chunk := os.read(ours, 4096):
+                said += chunk
+        return said
+
+    said = await asyncio.to_thread(read)
+    os.close(ours)
+    await process.wait()
+    return said.decode()
+
+
+@pytest.mark.slow
+async def test_a_terminal_has_colors_and_says_how_far_a_sweep_is_and_how_long_the_rest_takes(
+    tmp_path: Path,
+) -> None:
+    async with fake_platform(*CAMPAIGNS) as platform:
+        platform.set("c-2", last_test_success=False)
+        environment = {"requests_per_minute": 120}
+        config = write_config(tmp_path, platform, CAMPAIGNS, environment=environment)
+        colored = await on_a_terminal("check", "--config.file", config)
+        plain = await on_a_terminal("check", "--config.file", config, NO_COLOR="1")
+    first, *_, last, summary = colored.split("\n")[0].split("\r\x1b[K")[1:]
+    assert re.fullmatch(r"0 of 2 campaigns read, [1-9] s left", first)
+    assert last == "2 of 2 campaigns read, 0 s left"
+    assert summary.startswith("1 of 2 campaigns needs attention")
+    assert "\x1b[31m\x1b[1mCRITICAL" in colored
+    assert "\x1b[31m" not in plain

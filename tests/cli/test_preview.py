@@ -273,8 +273,8 @@ def test_what_cannot_be_known_is_said_and_what_is_for_nobody_is_warned_of(tmp_pa
 
     unknown, warnings = run(on_the_board())
     assert unknown == [
-        "production: 1 campaign cannot be read now",
-        "production: 1 campaign of the file is not watched by the daemon",
+        "production: campaigns that cannot be read now: 1",
+        "production: campaigns of the file that the daemon does not watch: 1",
         "production: what else would be discovered",
         "another: the daemon has no such environment",
     ]
@@ -298,7 +298,8 @@ async def test_a_new_file_is_checked_against_a_daemon_that_nobody_notices(tmp_pa
             calls = len(platform.requests)
             rules = {"stale_test": {"max_age": "30m"}, "failed_test": {"severity": "info"}}
             write_config(tmp_path, platform, ["c-1"], environment=found, rules=rules)
-            told = await called("config", "check", config, "--against", monitor.url)
+            with_user = monitor.url.replace("//", "//me:a-password@")
+            told = await called("config", "check", config, "--against", with_user)
             by_id = ("config", "show", config, "--campaign", "c-2", "--url", monitor.url)
             shown = await called(*by_id)
             assert len(platform.requests) == calls
@@ -310,8 +311,8 @@ async def test_a_new_file_is_checked_against_a_daemon_that_nobody_notices(tmp_pa
     assert two.startswith("would fire     production/c-2  Campaign c-2  stale_test: no alert → fi")
     assert "failed_test: firing (critical) → firing (info): last test failed" in change
     assert unknown == "not known: production: what else would be discovered"
-    assert counts == f"alerts of {monitor.url}: 2 would fire, 0 would resolve, 1 would change"
+    assert counts == "alerts of the daemon: 2 would fire, 0 would resolve, 1 would change"
+    assert "a-password" not in told.out
     assert last == f"{config}: ok"
     assert shown.out.startswith("# production/c-2  Campaign c-2\nlabels: {}\n")
-    assert gone.code == 74
-    assert "cannot ask http://127.0.0.1:1" in gone.err
+    assert (gone.code, "cannot ask http://127.0.0.1:1" in gone.err) == (74, True)
