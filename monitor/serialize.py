@@ -79,7 +79,9 @@ def _form(kind: Any) -> tuple[Any, Any]:
     if origin is Literal:
         return Literal, arguments
     if origin is not None:
-        return Mapping if issubclass(origin, Mapping) else Sequence, arguments[-1]
+        if issubclass(origin, Mapping):
+            return Mapping, arguments[-1]
+        return Sequence, arguments[0]  # a tuple's are alike
     if is_dataclass(kind):
         return dataclass, kind
     return (StrEnum if issubclass(kind, StrEnum) else type), kind

@@ -110,9 +110,10 @@ def _main() -> int:
     except (StorageError, OSError) as error:
         locked = isinstance(error, StateLocked)
         return _failed(f"error: {error}", os.EX_TEMPFAIL if locked else os.EX_IOERR)
-    except SystemExit:
-        # click leaves so, with 1, when who read our output has left: that is no verdict, either.
-        return os.EX_IOERR
+    except SystemExit as left:
+        # click leaves so after completing a line for the shell and, with 1, when who read our
+        # output has left: that is no verdict, either.
+        return os.EX_IOERR if left.code else 0
     except Exception:
         text = f"internal error, please report it:\n{traceback.format_exc()}"
         return _failed(text, os.EX_SOFTWARE)

@@ -1,44 +1,35 @@
-"""`sftp-monitor check`: one sweep, then every campaign with its findings, and a verdict."""
+"""`sftp-monitor check`: one sweep, then what is wrong with which campaign, and a verdict."""
 
-import asyncio
-import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, count
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from monitor import __version__
-from monitor.adapters import log
-from monitor.adapters.metrics import SelfMetrics
-from monitor.adapters.store import MEMORY, Store
-from monitor.adapters.web import schemas, serializers
+from monitor.adapters.web import schemas
 from monitor.cli import options
-from monitor.config import Config, narrowed
-from monitor.core.model import MINUTE, Severity, Verdict
-from monitor.core.snapshot import Health, Snapshot, doubts
+from monitor.cli.oneshot import Checked, asked, sweep
+from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.model import Instant, Severity, Verdict
+from monitor.core.rules import RULES
+from monitor.core.snapshot import Health, doubts
 from monitor.core.text import rfc3339, span
 from monitor.daemon import SystemClock
-from monitor.polling import Poller, PollerManager
-from monitor.serialize import from_json, to_json
+from monitor.serialize import to_json
 
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}
 """Exit codes. Of several campaigns the worst counts: critical, unknown, warning, healthy."""
 
+_COLORS = dict(zip(Health, ("red", "magenta", "yellow", "green"), strict=True))
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What was found."""
-
-    environments: Sequence[schemas.EnvironmentAnswer]
-    campaigns: Sequence[schemas.CampaignAnswer]
+_Seen = TypeVar("_Seen", schemas.EnvironmentAnswer, schemas.CampaignAnswer)
 
 
 class _Row(NamedTuple):
-    """An environment or a campaign in the table: a line, and one for each alert and remark."""
+    """An environment or a campaign in the table: a line, and some for each alert and remark."""
 
     health: Health
     name: str
@@ -46,133 +37,112 @@ class _Row(NamedTuple):
     remarks: Sequence[str]
 
 
-@click.command()
-@options.config_file()
+@click.command(
+    epilog=options.examples(
+        "check",
+        "check --campaign 'Retail leads' --campaign production/6f3c1a52",
+        "check --url 127.0.0.1:10022 --label team=retail --rule failed_test",
+    )
+)
+@options.config_file
 @options.daemon_url
+@options.filters
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    metavar="RULE",
+    type=click.Choice([*RULES, *ENVIRONMENT_RULES]),
+    help="Only what this rule says; see `sftp-monitor rules`.",
+)
+@click.option(
+    "--health",
+    "healths",
+    multiple=True,
+    type=click.Choice([one.value for one in Health]),
+    help="Only of this health.",
+)
+@click.option("--all", "everything", is_flag=True, help="Healthy ones, too (JSON has them anyway).")
 @options.output_format
-@click.option("--campaign", "wanted", multiple=True, help="Only this campaign; may be repeated.")
-def check(config_file: Path | None, url: str | None, output: str, wanted: tuple[str, ...]) -> int:
+@options.color
+def check(
+    config_file: Path | None,
+    url: str | None,
+    output: str,
+    rules: tuple[str, ...],
+    healths: tuple[str, ...],
+    everything: bool,
+    **wanted: Any,
+) -> int:
     """Poll every campaign once and show what is wrong; writes no state, sends nothing.
 
-    Exit code: 0 all healthy, 1 a warning, 2 something critical, 3 something unknown.
+    With --url a running daemon is asked instead, which spends no request to the API. Filters may be
+    repeated: of each kind one must fit, and every label.
+
+    Exit code, of what the filters leave: 0 all healthy, 1 a warning, 2 something critical, 3
+    something unknown.
     """
+    filters, url = options.Filters(**wanted), options.url_to_ask(config_file, url)
     if url is not None:
-        known = _asked(url, wanted)
-    elif config_file is not None:
-        known = _swept(_narrowed(options.load(config_file), wanted))
+        found = asked(url)
+        _refuse_unknown(filters, found, [one.name for one in found.environments])
     else:
-        raise click.UsageError("say what to check: --config.file, or --url of a running daemon")
-    failed = {one.name: one.listing_error for one in known.environments if one.listing_error}
+        config = options.load(config_file)
+        found = sweep(config, filters)
+        _refuse_unknown(filters, found, [one.name for one in config.environments])
+    found = _chosen(found, filters, rules)
+    environments = [_environment_row(one) for one in found.environments]
+    campaigns = [(one, _campaign_row(one)) for one in found.campaigns]
+    if healths:
+        environments = [row for row in environments if row.health in healths]
+        campaigns = [(one, row) for one, row in campaigns if row.health in healths]
+    rows = [row for _, row in campaigns]
+    answers = [replace(one, health=row.health) for one, row in campaigns]
+    lines = _table(environments, rows, running=url is not None, everything=everything)
+    options.show(output, to_json(replace(found, campaigns=answers)), "\n".join(lines))
+    # Where nobody is known at all nothing is; that there is none of a health is an answer.
+    none = Health.HEALTHY if healths else Health.UNKNOWN
+    ill = {row.health for row in environments} - {Health.HEALTHY}
+    return VERDICTS[_worst(ill | {row.health for row in rows}, none)]
+
+
+def _refuse_unknown(filters: options.Filters, found: Checked, known: Collection[str]) -> None:
+    """Raise UsageError where a filter names what is not there; say which listings failed."""
+    if unknown := sorted({*filters.environments} - {*known}):
+        raise click.UsageError(
+            f"no such environment: {', '.join(unknown)}; there is {', '.join(known)}"
+        )
+    failed = {one.name: one.listing_error for one in found.environments if one.listing_error}
     for name, error in failed.items():
         click.echo(f"{name}: the listing of campaigns failed: {error.reason}", err=True)
     # After a listing that failed nobody knows which campaigns there are.
-    if not failed:
-        _refuse_unknown(wanted, {campaign.campaign_id for campaign in known.campaigns})
-    environments = [_environment_row(one) for one in known.environments]
-    campaigns = [_campaign_row(one) for one in known.campaigns]
-    counted = zip(known.campaigns, campaigns, strict=True)
-    known = replace(known, campaigns=[replace(one, health=row.health) for one, row in counted])
-    table = _table(environments, campaigns, running=url is not None)
-    options.show(output, to_json(known), table)
-    own = {row.health for row in environments} - {Health.HEALTHY}
-    return VERDICTS[_worst(own | {row.health for row in campaigns})]
+    if not failed and (missing := filters.missing(found.campaigns)):
+        raise click.UsageError(f"no such campaign: {', '.join(missing)}")
 
 
-def _asked(url: str, wanted: tuple[str, ...]) -> Checked:
-    """Return what the daemon says of the wanted campaigns and of their environments, or of all."""
-    pages = options.ask(url, "/api/v1/campaigns", {}, schemas.CampaignsAnswer)
-    campaigns = [campaign for page in pages for campaign in page.campaigns]
-    (status,) = options.ask(url, "/api/v1/status", {}, schemas.StatusAnswer)
-    if not wanted:
-        return Checked(status.environments, campaigns)
-    campaigns = [one for one in campaigns if one.campaign_id in wanted]
-    concerned = {one.environment for one in campaigns}
-    return Checked([one for one in status.environments if one.name in concerned], campaigns)
+def _chosen(found: Checked, filters: options.Filters, rules: Collection[str]) -> Checked:
+    """Return what the filters leave of it; where rules are given, what these say."""
+    campaigns = [one for one in found.campaigns if filters.fit(one)]
+    environments, concerned = found.environments, {one.environment for one in campaigns}
+    if filters.given:
+        # One whose listing failed may have campaigns that nobody knows.
+        maybe = [one for one in environments if one.name in concerned or one.listing_error]
+        environments = [one for one in maybe if one.name in (filters.environments or [one.name])]
+    if rules:
+        environments = [_by_rules(one, rules) for one in environments]
+        campaigns = [_by_rules(one, rules) for one in campaigns]
+    return replace(found, environments=environments, campaigns=campaigns)
 
 
-def _swept(config: Config) -> Checked:
-    """Return what one sweep finds; on a terminal it says how far it is, and how long it takes."""
-    # Which polls failed is in the verdict, and standard output belongs to the verdict alone.
-    writer = log.LineWriter(sys.stderr.fileno())
-    log.configure(writer, SystemClock().wall, level="error", output="console")
-    try:
-        snapshot = asyncio.run(_sweep(config))
-    finally:
-        writer.close()
-        if sys.stderr.isatty():
-            click.echo(err=True)
-    environments = [serializers.environment(one) for one in snapshot.environments.values()]
-    known = Checked(environments, [serializers.campaign(*each) for each in snapshot.entries()])
-    # As a daemon would say it: nothing of the API's texts reaches a terminal as it is.
-    return from_json(Checked, to_json(known))
-
-
-async def _sweep(config: Config) -> Snapshot:
-    """Poll every campaign once: the pollers without the daemon around them, state in memory.
-
-    An environment whose breaker opens is given up: its campaigns stay unknown. Raises SecretError.
-    """
-    clock, own, start = SystemClock(), SelfMetrics(__version__), asyncio.create_task
-    store = Store(MEMORY, now=clock.wall())
-    manager = PollerManager(store, clock, own, lambda name, work: start(work, name=name))
-    polled, pollers = asyncio.Event(), manager.pollers
-    try:
-        await manager.take(*await manager.prepare(config))
-        for poller in pollers.values():
-            poller.on_poll = polled.set
-        for polls in count():
-            _show_progress(pollers.values(), polls)
-            if all(map(_done, pollers.values())):
-                break
-            await polled.wait()
-            polled.clear()
-        return Snapshot({name: poller.snapshot() for name, poller in pollers.items()}, clock.wall())
-    finally:
-        await manager.aclose()
-        await store.aclose()
-
-
-def _done(poller: Poller) -> bool:
-    status, watch = poller.state.status, poller.state
-    # Probing until it closes may take for ever, and `check` is to end.
-    if status.breaker_open:
-        return True
-    if watch.awaits_listing or not watch.settings.targets:
-        return not watch.awaits_listing
-    # 404s that were distrusted are asked again once any config could be read.
-    again = status.readable_seen and watch.distrusted()
-    return status.swept_at is not None and not again
-
-
-def _show_progress(pollers: Collection[Poller], polls: int) -> None:
-    """Overwrite the line of the terminal: how many polls are done, and how long all take."""
-    if not sys.stderr.isatty():
-        return
-    campaigns = [(len(poller.state.settings.targets), poller.state.pace) for poller in pollers]
-    expected = sum(known for known, _ in campaigns)
-    # Environments are polled side by side, so the slowest one says how long it takes.
-    seconds = max(known * MINUTE / pace for known, pace in campaigns)
-    # Listings and 404s that are asked again are polls, too: never 13 of 12.
-    done = f"{min(polls, expected)}/{expected} campaigns"
-    click.echo(f"\r{done}, {span(seconds)} in all ", nl=False, err=True)
-
-
-def _narrowed(config: Config, wanted: tuple[str, ...]) -> Config:
-    """Return the config with these campaigns alone; those it does not list may be discovered."""
-    if not wanted:
-        return config
-    known = {one.id for environment in config.environments for one in environment.campaigns}
-    if not any(environment.discovery.enabled for environment in config.environments):
-        _refuse_unknown(wanted, known)
-    found_later = not known.issuperset(wanted)
-    own = [narrowed(environment, wanted) for environment in config.environments]
-    kept = [one for one in own if one.campaigns or (found_later and one.discovery.enabled)]
-    return config.model_copy(update={"environments": tuple(kept)})
-
-
-def _refuse_unknown(wanted: Iterable[str], known: set[str]) -> None:
-    if unknown := sorted(set(wanted) - known):
-        raise click.UsageError(f"no such campaign is configured: {', '.join(unknown)}")
+def _by_rules(one: _Seen, rules: Collection[str]) -> _Seen:
+    alerts = [alert for alert in one.alerts if alert.rule in rules]
+    findings = one.findings and [finding for finding in one.findings if finding.rule in rules]
+    left = replace(one, alerts=alerts, findings=findings)
+    if isinstance(left, schemas.CampaignAnswer):
+        # Without the other rules it is healthy, unless nothing is known of it.
+        unread = left.health is Health.UNKNOWN or left.findings is None
+        return replace(left, health=Health.UNKNOWN if unread else Health.HEALTHY)
+    return left
 
 
 def _environment_row(environment: schemas.EnvironmentAnswer) -> _Row:
@@ -202,39 +172,70 @@ def _campaign_row(campaign: schemas.CampaignAnswer) -> _Row:
         remarks = ["not read since the start"]
     else:
         remarks = [f"unknown: {summary}" for summary in unknown]
+    if health is not Health.HEALTHY and campaign.evidence_at is not None and not campaign.alerts:
+        remarks.append(f"last read {_when(campaign.evidence_at)}")
     if campaign.alerts and campaign.impact:
         remarks.append(f"at stake: {campaign.impact}")
-    host = f"  {campaign.config.host}" if campaign.config is not None else ""
-    name = f"{campaign.environment}/{campaign.name or campaign.campaign_id}{host}"
-    return _Row(health, name, campaign.alerts, remarks)
+    host = campaign.config.host if campaign.config is not None else ""
+    labels = " ".join(f"{name}={value}" for name, value in campaign.labels.items())
+    words = (f"{campaign.environment}/{campaign.campaign_id}", campaign.name, host, labels)
+    return _Row(health, "  ".join(filter(None, words)), campaign.alerts, remarks)
 
 
-def _table(environments: Sequence[_Row], campaigns: Sequence[_Row], *, running: bool) -> str:
-    """Return the environments that there is something to say of, all campaigns, and the total."""
-    notable = [row for row in environments if row.alerts or row.remarks]
+def _table(
+    environments: Sequence[_Row], campaigns: Sequence[_Row], *, running: bool, everything: bool
+) -> Iterator[str]:
+    """Yield the summary, what needs attention (or all of it), the worst first, and the summary."""
+    summary = _summary(environments, campaigns, running=running)
+    yield summary
+    notable = [row for row in environments if row.health is not Health.HEALTHY or everything]
     worst_first = sorted(campaigns, key=lambda row: list(Health).index(row.health))
-    lines = []
-    for row in (*notable, *worst_first):
-        lines.append(f"{row.health.upper():<9} {row.name}")
-        lines += [f"{'':<9} {line}" for line in (*map(_of_alert, row.alerts), *row.remarks)]
-    healths = Counter(row.health for row in campaigns)
-    counts = ", ".join(f"{healths[health]} {health}" for health in Health)
+    shown = [row for row in worst_first if row.health is not Health.HEALTHY or everything]
+    for row in (*notable, *shown):
+        health = click.style(f"{row.health.upper():<9}", fg=_COLORS[row.health], bold=True)
+        yield f"{health} {row.name}"
+        for line in (*chain.from_iterable(map(_of_alert, row.alerts)), *row.remarks):
+            yield f"{'':<9} {line}"
+    if notable or shown:
+        yield summary
+
+
+def _summary(environments: Sequence[_Row], campaigns: Sequence[_Row], *, running: bool) -> str:
+    """Return how many need attention, and how many alerts there are."""
     alerts = chain.from_iterable(row.alerts for row in (*environments, *campaigns))
-    states = Counter(alert.state for alert in alerts if alert.muted_by is None)
-    pending = states["pending"]
-    firing = states["firing"] if running else states["firing"] + pending
-    more = f", {pending} pending" if running and pending else ""
-    total = f"{firing} alert{'' if firing == 1 else 's'} {'firing' if running else 'would fire'}"
-    return "\n".join([*lines, f"{len(campaigns)} campaigns: {counts}; {total}{more}"])
+    states = Counter[str](alert.state for alert in alerts)
+    firing = states["firing"] if running else states["firing"] + states.pop("pending", 0)
+    total = f"; {firing} alert{'' if firing == 1 else 's'} {'firing' if running else 'would fire'}"
+    total += "".join(f", {states[name]} {name}" for name in ("pending", "muted") if states[name])
+    who = [f"environment {row.name}" for row in environments if row.health is not Health.HEALTHY]
+    healths, known = Counter(row.health for row in campaigns), len(campaigns)
+    counts = ", ".join(f"{healths[health]} {health}" for health in Health if healths[health])
+    problems = known - healths[Health.HEALTHY]
+    need = f"need{'s' if len(who) + problems == 1 else ''} attention"
+    if problems:
+        who.append(f"{problems} of {known} campaigns")
+    if who:
+        return f"{' and '.join(who)} {need}: {counts or 'no campaign is known'}{total}"
+    all_of_them = "the campaign is" if known == 1 else f"all {known} campaigns are"
+    return f"{all_of_them if known else 'no campaign is known, so none is'} healthy{total}"
 
 
-def _of_alert(alert: schemas.AlertAnswer) -> str:
+def _of_alert(alert: schemas.AlertAnswer) -> Iterator[str]:
+    """Yield what is wrong and, unless that is muted, since when and what to do."""
     change = "" if alert.muted_by is None else f", muted by {alert.muted_by}"
     if alert.changes_in_seconds is not None and not change:
         what = "would fire" if alert.state == "pending" else "healthy by now, to be resolved"
         # Rounded: half a second after the poll it is the whole span still.
         change = f", {what} in {span(round(alert.changes_in_seconds))}"
-    return f"{alert.rule}: {alert.summary}{change}"
+    yield f"{alert.rule} ({alert.severity}): {alert.summary}{change}"
+    if alert.muted_by is None:
+        if alert.since is not None:
+            yield f"  since {_when(alert.since)}"
+        yield f"  next: {alert.next_step}"
+
+
+def _when(at: Instant) -> str:
+    return f"{span(max(0.0, SystemClock().wall() - at))} ago ({rfc3339(at)})"
 
 
 def _with_alerts(health: Health, alerts: Iterable[schemas.AlertAnswer]) -> Health:
@@ -243,7 +244,7 @@ def _with_alerts(health: Health, alerts: Iterable[schemas.AlertAnswer]) -> Healt
     return _worst([health, *map(Health, severities - {Severity.INFO})])
 
 
-def _worst(healths: Iterable[Health]) -> Health:
-    """Return the worst of these; where there is none at all, nothing is known."""
+def _worst(healths: Iterable[Health], none: Health = Health.UNKNOWN) -> Health:
+    """Return the worst of these; where there is none at all, `none`."""
     # Health is declared worst first.
-    return min(healths, key=list(Health).index, default=Health.UNKNOWN)
+    return min(healths, key=list(Health).index, default=none)

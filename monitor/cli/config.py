@@ -1,40 +1,34 @@
-"""`sftp-monitor config`: validate the config file, show it with its defaults, its JSON Schema."""
+"""`sftp-monitor config`: validate the config file, preview it, show it, begin one; its schema."""
 
 import json
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from math import ceil
-from operator import itemgetter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import click
 
-from monitor.adapters.store import Loaded, StorageError, read_state
+from monitor.cli import options
+from monitor.cli.estimates import describe_budgets, estimate_tests, state_of
+from monitor.cli.oneshot import asked
+from monitor.cli.preview import VERBS, Difference, preview, target_sets
 from monitor.config import (
     Config,
     EnvironmentConfig,
     effective_yaml,
-    format_duration,
     json_schema,
     load_config,
     notes,
+    settings_of,
+    targets,
+    unused,
 )
-from monitor.core.attempt import login_of, server_of
-from monitor.core.budget import PACE, Budget, effective_interval
 from monitor.core.discovery import TargetSet
-from monitor.core.model import DAY, MINUTE, Instant, Seconds, SftpConfig
+from monitor.core.explanation import OriginOf
+from monitor.core.model import ListedCampaign
 from monitor.core.rule import Target
-from monitor.core.rules import StaleTest
-from monitor.core.status import EnvironmentStatus
-from monitor.core.text import clean, rfc3339, span
-from monitor.daemon import SystemClock
-from monitor.polling.settings import Settings
 
-LEAST_SHARE = 0.001  # of the budget; less is said to be so
-
-_FILE = click.argument("file", type=click.Path(path_type=Path))
+_FILE = click.argument("file", required=False, type=options.PATH)
 
 
 @click.group()
@@ -42,193 +36,152 @@ def config() -> None:
     """Check and show the config file."""
 
 
-@config.command()
+@config.command(
+    epilog=options.examples(
+        "config check",
+        "config check --no-secrets sftp-monitor.yaml     # in CI",
+        "config check new.yaml --against 127.0.0.1:10022",
+    )
+)
 @_FILE
-def check(file: Path) -> None:
-    """Validate FILE: every problem at once, what interval the budget gives, what tests come to."""
-    checked = load_config(file, os.environ)
-    for line in [*describe_budgets(checked), *_describe_tests(checked), *notes(checked)]:
+@options.config_file
+@click.option("--no-secrets", is_flag=True, help="Read no token and no password: for CI.")
+@click.option(
+    "--against",
+    metavar="URL",
+    callback=options.whole_url,
+    help="Say what would fire, resolve or change on the daemon that runs there.",
+)
+def check(
+    file: Path | None, config_file: Path | None, no_secrets: bool, against: str | None
+) -> None:
+    """Validate FILE: every problem at once, what interval the budget gives, what tests come to.
+
+    With --against the alerts of a running daemon are decided once more under FILE, here: nothing
+    changes, and nobody is paged. Exit code: 0, or 78 for a bad file.
+    """
+    path, unread = options.config_path(file or config_file), list[str]()
+    checked = load_config(path, os.environ, unread=unread if no_secrets else None)
+    known = state_of(checked)
+    for line in [*describe_budgets(checked), *estimate_tests(checked, known), *notes(checked)]:
         click.echo(line)
-    click.echo(f"{file}: ok")
+    current = asked(against) if against else None
+    listed = {} if isinstance(known, str) else known.target_sets
+    listed = listed if current is None else target_sets(current)
+    for warning in unused(checked, listed, whole=current is None):
+        click.echo(f"{path}: warning: {warning}", err=True)
+    if unread:
+        click.echo(f"not read: {', '.join(dict.fromkeys(unread))}")
+    if current is not None:
+        click.echo("\n".join(_previewed(*preview(checked, current))))
+    click.echo(f"{path}: ok")
 
 
-@config.command()
+def _previewed(differences: Sequence[Difference], unknown: Sequence[str]) -> Iterator[str]:
+    """Yield what would differ at a daemon, what cannot be known of that, and how many of each."""
+    yield from (f"would {one.verb:<8} {one.text}" for one in differences)
+    yield from (f"not known: {one}" for one in unknown)
+    counts = (f"{sum(d.verb == verb for d in differences)} would {verb}" for verb in VERBS)
+    yield f"alerts of the daemon: {', '.join(counts)}"
+
+
+@config.command(
+    epilog=options.examples(
+        "config show",
+        "config show --campaign 'Retail leads'",
+        "config show --campaign production/6f3c1a52 --url 127.0.0.1:10022",
+    )
+)
 @_FILE
-def show(file: Path) -> None:
-    """Show FILE with every default filled in; secrets as <secret>."""
-    click.echo(effective_yaml(load_config(file, os.environ)), nl=False)
+@options.config_file
+@click.option("--campaign", metavar="CAMPAIGN", help="The settings of this one, and their places.")
+@options.daemon_url
+def show(
+    file: Path | None, config_file: Path | None, campaign: str | None, url: str | None
+) -> None:
+    """Show FILE with every default filled in; secrets as <secret>.
+
+    With --campaign ([ENVIRONMENT/]ID, or its name) what is in force for that campaign, and where it
+    is set. Overrides apply by name: of a discovered campaign give the name, or the --url of a
+    daemon, which knows its id and its type, too.
+    """
+    loaded = options.load(file or config_file)
+    if campaign is None:
+        click.echo(effective_yaml(loaded), nl=False)
+        return
+    listed = target_sets(asked(url)) if url else {}
+    found = list(_targets(loaded, campaign, listed))
+    if not found:
+        hint = "" if url else "; give the name of a discovered one, or --url"
+        raise click.UsageError(f"no such campaign: {campaign}{hint}")
+    for environment, target in found:
+        click.echo("\n".join(_settings(loaded, environment, target)))
+
+
+def _targets(
+    config: Config, name: str, listed: Mapping[str, TargetSet]
+) -> Iterator[tuple[EnvironmentConfig, Target]]:
+    """Yield the campaigns that are called so: of the file and, as far as is known, discovered."""
+    known = []
+    for one in config.environments:
+        found = targets(one, listed.get(one.name, TargetSet())).values()
+        known += [(one, target) for target in found if options.is_called(target, name)]
+    yield from known
+    for one in config.environments if not known else ():
+        # By its name alone.
+        bare = name.removeprefix(f"{one.name}/")
+        some = TargetSet({"": ListedCampaign("", bare, "active", "")})
+        if one.discovery.enabled and not listed:
+            yield from (
+                (one, target) for target in targets(one, some).values() if not target.listed
+            )
+
+
+def _settings(config: Config, environment: EnvironmentConfig, target: Target) -> Iterator[str]:
+    """Yield the settings of a campaign as the file has them, each with its place."""
+    called = f"{target.campaign_id}  {target.name}".strip()
+    yield f"# {target.environment}/{called}"
+    if not target.campaign_id:
+        yield "# not in the file: as if discovered by this name; with --url its type counts, too"
+    for number in target.overrides:
+        yield f"# overrides[{number}] of {environment.name} applies"
+    yield f"labels: {json.dumps(dict(target.labels), ensure_ascii=False)}"
+    yield f"expect_sftp: {json.dumps(target.expected)}"
+    place_of = config.origins(target)
+    listed = (one for one in environment.campaigns if one.id == target.campaign_id)
+    found = settings_of(environment, target, next(listed, None), whole=True)
+    for rule, settings in found["rules"].items():
+        yield from _section(f"rules.{rule}", settings, place_of)
+    yield from _section("connection_tests", found["connection_tests"], place_of)
+
+
+def _section(name: str, settings: Mapping[str, Any], place_of: OriginOf) -> Iterator[str]:
+    yield f"{name}:"
+    for key, value in settings.items():
+        shown = value if value and isinstance(value, str) else json.dumps(value)
+        yield f"  {f'{key}: {shown}':<32} # {place_of(name, key) or 'default'}"
+
+
+@config.command(epilog=options.examples("config init", "config init sftp-monitor.yaml"))
+@click.argument("file", required=False, type=options.PATH)
+def init(file: Path | None) -> None:
+    """Print a short config that works at once, or write it to FILE, which must not be there yet.
+
+    It takes the token of ${TALKOVER_TOKEN} and watches every active campaign.
+    """
+    starter = Path(__file__).with_name("starter.yaml").read_text()
+    if file is None:
+        click.echo(starter, nl=False)
+        return
+    try:
+        with file.open("x") as new:
+            new.write(starter)
+    except FileExistsError:
+        raise click.UsageError(f"{file} is there already; it is left as it is") from None
+    click.echo(f"{file}: written; next: sftp-monitor config check {file}")
 
 
 @config.command()
 def schema() -> None:
     """Print the JSON Schema of the config file, for editors."""
     click.echo(json.dumps(json_schema(), indent=2))
-
-
-def _describe_tests(config: Config) -> list[str]:
-    """Return what connection tests come to, by the file and, where there is one, by the state."""
-    now = SystemClock().wall()
-    found = list(describe_tests(config, Loaded(), now))
-    try:
-        # Where tests are off the state is nobody's business.
-        return list(describe_tests(config, read_state(config.state.path), now)) if found else []
-    except StorageError as error:
-        return [*found, f"hosts and discovered campaigns are not known: {error}"]
-
-
-def describe_budgets(config: Config) -> list[str]:
-    """Return a line for each environment: its budget, and the interval it really gives."""
-    lines, interval = [], config.polling.interval
-    for environment in config.environments:
-        budget, count = Budget(environment.budget_per_minute, 0.0), len(environment.campaigns)
-        pace = budget.pace(0.0)
-        really = effective_interval(pace, count, interval)
-        line = (
-            f"{environment.name}: {count} campaigns, {budget.per_minute:g} requests a minute, "
-            f"each read every {span(really)}"
-        )
-        if really > interval:
-            needed = count * 60 / interval / PACE
-            # Rounded up: a share that is a little too small would bring the same complaint back.
-            share = ceil(100 * needed / environment.requests_per_minute) / 100
-            would_do = f"budget_share {share:.2f}" if share <= 1 else "no share"
-            line += f" instead of {format_duration(interval)}; {would_do} would do"
-        if environment.discovery.enabled:
-            most = int(pace * interval / MINUTE)
-            line += f"; discovered ones come on top, up to {most} in all keep that interval"
-        lines.append(line)
-    return lines
-
-
-def describe_tests(config: Config, loaded: Loaded, now: Instant) -> Iterator[str]:
-    """Yield what tests come to, by environment, and what of it will not fit.
-
-    Only the state (`loaded`) knows each campaign's host, and who was discovered.
-    """
-    for index, environment in enumerate(config.environments):
-        name = environment.name
-        target_set = loaded.target_sets.get(name, TargetSet())
-        settings = Settings(environment, config.polling, config.alerts, target_set)
-        tested = []
-        for key, target in settings.targets.items():
-            status = loaded.campaigns.get((name, key))
-            seen = status.last_known.config if status is not None else None
-            # What is switched off, or imported by hand, is known only of those that were read.
-            wanted = target.tests.enabled if seen is None else target.tests.covers(seen)
-            if wanted and target.muted_status is None:
-                tested.append(_Tested(target, seen))
-        known = loaded.environments.get(name, EnvironmentStatus(name=name))
-        if tested:
-            limits = _limits(environment, tested)
-            yield from _describe(environment, tested, limits, known.tests.on_since, now)
-            path = f"environments[{index}].connection_tests"
-            yield from (f"{path}: note: {note}" for note in _notes(tested, limits))
-        elif environment.resolved.tests.enabled or any(
-            dict(one.connection_tests)["enabled"] for one in environment.overrides
-        ):
-            yield f"{name}: connection tests are on; no campaign is known yet"
-
-
-class _Tested(NamedTuple):
-    """A campaign with tests on, and its config where it was read."""
-
-    target: Target
-    config: SftpConfig | None
-
-    @property
-    def a_day(self) -> float:
-        """How many tests are due in a day: one of several days, or as many as fit into one."""
-        every = self.target.tests.every
-        return 1 / round(every / DAY) if every >= DAY else max(1.0, self.open_seconds / every)
-
-    @property
-    def open_seconds(self) -> Seconds:
-        """For how much of a day tests may go out."""
-        between = self.target.tests.between
-        return DAY if between is None else (between.end - between.start) % DAY or DAY
-
-    @property
-    def slow(self) -> bool:
-        """Whether `every` is not well below the age that `stale_test` allows."""
-        rule = self.target.rules.get(StaleTest.name)
-        if not isinstance(rule, StaleTest):
-            return False
-        ages = rule.max_age_by_schedule
-        if self.config is None:  # the shortest age may be its own
-            allowed = min([rule.max_age, *ages.values()])
-        else:
-            allowed = ages.get(self.config.import_schedule or "", rule.max_age)
-        return 2 * self.target.tests.every > allowed
-
-
-class _Limit(NamedTuple):
-    """What limits tests: how many a day need it, how many it has room for, whose they are."""
-
-    needed: float
-    room: float
-    about: str
-    busiest: str = ""
-
-
-def _limits(environment: EnvironmentConfig, tested: Sequence[_Tested]) -> list[_Limit]:
-    """Return the limits of the budget's share, of one host, and of one login."""
-    tests, open_seconds = environment.resolved.tests, max(one.open_seconds for one in tested)
-    room = environment.budget_per_minute * tests.budget_share * open_seconds / MINUTE
-    needed = sum(one.a_day for one in tested)
-    limits = [_Limit(needed, room, f"budget_share lets {room:.0f} tests a day out")]
-    for name, gap, key_of in (
-        ("host_gap", tests.host_gap, server_of),
-        ("login_gap", tests.login_gap, login_of),
-    ):
-        a_day = defaultdict[str, float](float)
-        for one in tested:
-            if one.config is not None:
-                a_day[key_of(one.config)] += one.a_day
-        busiest, needed = max(a_day.items(), key=itemgetter(1), default=("", 0.0))
-        room = open_seconds / gap
-        about = f"{clean(busiest)} has {needed:g} tests a day; {name} ({format_duration(gap)})"
-        about += f" lets {room:.0f} of them fit"
-        limits.append(_Limit(needed, room, about, clean(busiest)))
-    return limits
-
-
-def _describe(
-    environment: EnvironmentConfig,
-    tested: Sequence[_Tested],
-    limits: Sequence[_Limit],
-    since: Instant | None,
-    now: Instant,
-) -> Iterator[str]:
-    """Yield how many tests there are and how long a round takes; and what fits at a host."""
-    share, host, login = limits
-    part = share.needed / (environment.budget_per_minute * DAY / MINUTE)
-    of_budget = f"{part:.1%}" if part >= LEAST_SHARE else f"under {LEAST_SHARE:.1%}"
-    # Each at its own minute; where the budget's share or a gap is too small, that decides.
-    slowest = max(1.0, *(one.needed / one.room for one in limits))
-    whole_days = 0.0 if all(one.open_seconds == DAY for one in tested) else DAY
-    takes = max(whole_days, *(one.target.tests.every for one in tested)) * slowest
-    ends_at = (now if since is None else since) + takes
-    ends = f"{'until' if ends_at > now else 'over at'} {rfc3339(ends_at)}"
-    yield (
-        f"{environment.name}: {share.needed:g} connection tests a day of {len(tested)} campaigns, "
-        f"{of_budget} of the budget; the first round takes {span(takes)}, "
-        f"{'begun now, ' if since is None else ''}{ends}"
-    )
-    read = sum(one.config is not None for one in tested)
-    of = "" if read == len(tested) else f" of the {read} of {len(tested)} campaigns that were read"
-    busiest = f"the busiest host{of} is {host.busiest}, {host.needed:g} a day"
-    fits = f"{host.room:.0f} a day fit at one host, {login.room:.0f} on one login"
-    known = busiest if read else "no host is known before campaigns were read"
-    yield f"{environment.name}: {fits}; {known}"
-
-
-def _notes(tested: Sequence[_Tested], limits: Sequence[_Limit]) -> Iterator[str]:
-    for limit in limits:
-        if limit.needed > limit.room:
-            yield f"{limit.about}: not every campaign is tested within its `every`"
-    slow = [one.target for one in tested if one.slow]
-    if slow:
-        name = clean(slow[0].name or slow[0].campaign_id)
-        more = f" and {len(slow) - 1} more" if len(slow) > 1 else ""
-        every = format_duration(slow[0].tests.every)
-        yield f"`every` ({every}) of {name}{more} is more than half the age of stale_test"

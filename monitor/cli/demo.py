@@ -47,7 +47,7 @@ CONNECTION_TESTS = {
 """The times that the story leaves room for; of a real customer's server nobody may ask so often."""
 
 
-@click.command()
+@click.command(epilog=options.examples("demo", "demo --port 0"))
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),

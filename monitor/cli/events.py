@@ -38,7 +38,11 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> S
         raise click.BadParameter(str(error)) from None
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "events --since 8h", "events --url 127.0.0.1:10022 --campaign 6f3c1a52 --kind test"
+    )
+)
 @click.option(
     "--since",
     metavar="DURATION",
@@ -57,7 +61,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> S
 @click.option("--follow", is_flag=True, help="Show new ones as they come, until Ctrl-C.")
 @options.output_format
 @options.daemon_url
-@options.option("--config.file", "Read the state that this config names.", type=options.PATH)
+@options.config_file
 @options.option("--state.path", "Read this state database.", type=options.PATH)
 def events(
     since: Seconds,
@@ -75,7 +79,7 @@ def events(
     """
     asked = {name: value for name, value in filters.items() if value}
     asked["since"] = rfc3339(SystemClock().wall() - since)
-    if url is not None:
+    if (url := options.url_to_ask(config_file, url)) is not None:
         asked["limit"] = str(min(limit, LIMIT))
         pages: _Pages = partial(options.ask, url, "/api/v1/events", asked, EventsAnswer)
     else:
@@ -96,13 +100,10 @@ def events(
 
 def _state(config_file: Path | None, path: Path | None) -> tuple[Path, Links]:
     """Return where the history is, and where its events point to; raises UsageError."""
-    links = Links("")
-    if config_file is not None:
-        config = options.load(config_file)
-        links, path = links_of(config), path or config.state.path
-    if path is None:
-        raise click.UsageError("say where the history is: --config.file, --state.path or --url")
-    return path, links
+    if path is not None and config_file is None:
+        return path, Links("")
+    config = options.load(config_file)
+    return path or config.state.path, links_of(config)
 
 
 def _pages_of(path: Path, links: Links, asked: Mapping[str, str]) -> Iterator[EventsAnswer]:

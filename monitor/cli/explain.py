@@ -10,9 +10,13 @@ from monitor.cli.testing import monitor_of
 NOT_KNOWN = 3
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "explain 'Retail leads'", "explain production/6f3c1a52 --url 127.0.0.1:10022"
+    )
+)
 @click.argument("campaign")
-@options.config_file()
+@options.config_file
 @options.daemon_url
 def explain(campaign: str, config_file: Path | None, url: str | None) -> int:
     """Say why each alert of CAMPAIGN ([ENVIRONMENT/]ID, or its name) fires or does not.

@@ -31,8 +31,8 @@ def notify() -> None:
     """Send a test notification to every sink."""
 
 
-@notify.command()
-@options.config_file(required=True)
+@notify.command(epilog=options.examples("notify test", "notify test --severity critical"))
+@options.config_file
 @click.option(
     "--severity",
     type=click.Choice([severity.value for severity in Severity]),
@@ -40,7 +40,7 @@ def notify() -> None:
     show_default=True,
     help="That of the event, to try where it is routed.",
 )
-def test(config_file: Path, severity: str) -> int:
+def test(config_file: Path | None, severity: str) -> int:
     """Send a marked test event through every sink, and say of each whether it was taken.
 
     Exit code: 0 all of them took it, 1 one did not.

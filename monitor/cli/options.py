@@ -3,16 +3,20 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
 import httpx
+from click.core import ParameterSource
 
+from monitor.adapters.web.schemas import CampaignAnswer
 from monitor.config import Config, LogFormat, LogLevel, TokenSource, load_config
 from monitor.core.model import Seconds
+from monitor.core.rule import Target
 from monitor.core.text import clean
 from monitor.http import request_once
 from monitor.serialize import from_json
@@ -21,6 +25,9 @@ WITHIN: Seconds = 30.0
 """What a whole answer of a daemon may take: ten thousand campaigns have 10 MB."""
 
 ANSWER_MAX = 1024 * 1024 * 1024
+
+CONFIG_FILES = ("./sftp-monitor.yaml", "/etc/sftp-monitor/sftp-monitor.yaml")
+"""Where the config file is looked for when none is named."""
 
 PATH = click.Path(path_type=Path)
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -37,8 +44,14 @@ def option(flag: str, about: str, **more: Any) -> Callable[[_F], _F]:
     return click.option(flag, name, envvar=f"SFTP_MONITOR_{name.upper()}", help=about, **more)
 
 
-_ABOUT = "The config file; see config.example.yaml."
-config_file = partial(option, "--config.file", _ABOUT, type=PATH, show_envvar=True)
+_ABOUT = f"The config file; else {', then '.join(CONFIG_FILES)}."
+config_file = option("--config.file", _ABOUT, type=PATH, show_envvar=True)
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: lines to paste."""
+    return "\b\nExamples:\n" + "\n".join(f"  sftp-monitor {line}" for line in lines)
+
 
 output_format = click.option(
     "--format",
@@ -50,7 +63,7 @@ output_format = click.option(
 )
 
 
-def _whole_url(_: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+def whole_url(_: click.Context, _option: click.Parameter, url: str | None) -> str | None:
     """Return a URL, out of a file where one is named, and with a scheme; may raise SecretError."""
     if url and url.startswith("@"):
         url = TokenSource(Path(url[1:])).read()
@@ -61,7 +74,96 @@ _ABOUT_URL = (
     "Ask the daemon that runs there, such as 127.0.0.1:10022. @FILE: the file has the URL, with a "
     "user and a password in it."
 )
-daemon_url = option("--url", _ABOUT_URL, show_envvar=True, callback=_whole_url)
+daemon_url = option("--url", _ABOUT_URL, show_envvar=True, callback=whole_url)
+
+
+def url_to_ask(config_file: Path | None, url: str | None) -> str | None:
+    """Return the daemon to ask, if one: a config named in the command beats SFTP_MONITOR_URL."""
+    source = click.get_current_context().get_parameter_source
+    named = config_file is not None and source("config_file") is ParameterSource.COMMANDLINE
+    return None if named and source("url") is ParameterSource.ENVIRONMENT else url
+
+
+def _use_color(context: click.Context, _option: click.Parameter, when: str) -> None:
+    default = False if os.environ.get("NO_COLOR") else None
+    context.color = {"always": True, "never": False}.get(when, default)
+
+
+color = click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    expose_value=False,
+    callback=_use_color,
+    help="auto: on a terminal, unless NO_COLOR is set.",
+)
+
+
+_C = TypeVar("_C", Target, CampaignAnswer)
+
+
+def is_called(one: Target | CampaignAnswer, name: str) -> bool:
+    """Return whether a campaign is called so: ENVIRONMENT/ID, ID, or its name."""
+    own = [known for known in (one.campaign_id, one.name) if known]
+    return name in own or name in (f"{one.environment}/{known}" for known in own)
+
+
+def the_one(name: str, known: Iterable[_C]) -> _C:
+    """Return the one campaign that is called so; raises UsageError."""
+    found = [one for one in known if is_called(one, name)]
+    if len(found) == 1:
+        return found[0]
+    which = ", ".join(f"{one.environment}/{one.campaign_id}" for one in found)
+    raise click.UsageError(f"which one: {which}?" if found else f"no such campaign: {name}")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which campaigns are meant: one name of each kind must fit, and every label."""
+
+    campaigns: tuple[str, ...]
+    environments: tuple[str, ...]
+    labels: tuple[tuple[str, str], ...]
+
+    @property
+    def given(self) -> bool:
+        """True where any of them is given."""
+        return any((self.campaigns, self.environments, self.labels))
+
+    def fit(self, one: Target | CampaignAnswer) -> bool:
+        """Return whether this campaign is meant."""
+        return (
+            (not self.environments or one.environment in self.environments)
+            and (not self.campaigns or any(is_called(one, name) for name in self.campaigns))
+            and all(label in one.labels.items() for label in self.labels)
+        )
+
+    def missing(self, known: Iterable[Target | CampaignAnswer]) -> list[str]:
+        """Return which campaigns that are meant are not among these."""
+        there = [
+            one for one in known if one.environment in (self.environments or (one.environment,))
+        ]
+        return [name for name in self.campaigns if not any(is_called(one, name) for one in there)]
+
+
+def _label(_: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> Any:
+    for text in given:
+        if text.find("=") < 1:
+            raise click.BadParameter(f"expected NAME=VALUE such as team=retail, found {text!r}")
+    return tuple(tuple(text.split("=", 1)) for text in given)
+
+
+def filters(command: _F) -> _F:
+    """Add the filters of campaigns, each of which may be repeated."""
+    many = partial(click.option, multiple=True)
+    label = "Only campaigns with this label."
+    command = many("--label", "labels", metavar="NAME=VALUE", callback=_label, help=label)(command)
+    about = "Only this campaign: [ENVIRONMENT/]ID, or its name."
+    command = many("--campaign", "campaigns", metavar="CAMPAIGN", help=about)(command)
+    about = "Only this environment."
+    return many("--environment", "environments", metavar="NAME", help=about)(command)
+
 
 _LEVEL, _FORMAT = click.Choice(get_args(LogLevel)), click.Choice(get_args(LogFormat))
 _RUN_FLAGS: dict[str, tuple[Any, str]] = {
@@ -86,9 +188,29 @@ def run_flags(command: _F) -> _F:
     return command
 
 
-def load(path: Path, **flags: Any) -> Config:
-    """Return the config at `path` with these flags; ConfigError has every problem of both."""
-    return load_config(path, os.environ, {flag: flags.get(_name(flag)) for flag in _RUN_FLAGS})
+def config_path(given: Path | None) -> Path:
+    """Return the config file that is meant: as given, else the first of CONFIG_FILES that is there.
+
+    Raises UsageError where there is none.
+    """
+    if given is not None:
+        return given
+    for place in CONFIG_FILES:
+        if os.path.exists(place):  # pathlib's raises where a folder is closed to us
+            return Path(place)
+    raise click.UsageError(
+        f"found no config file, neither {' nor '.join(CONFIG_FILES)}: name one (--config.file), "
+        "or write one with `sftp-monitor config init sftp-monitor.yaml`"
+    )
+
+
+def load(path: Path | None, **flags: Any) -> Config:
+    """Return the config at `path`, or at the usual place, with these flags.
+
+    ConfigError has every problem of both.
+    """
+    values = {flag: flags.get(_name(flag)) for flag in _RUN_FLAGS}
+    return load_config(config_path(path), os.environ, values)
 
 
 def show(output: str, value: Any, table: str) -> None:

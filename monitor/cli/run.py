@@ -28,17 +28,23 @@ LEAVE_WITHIN: Seconds = 8.0
 IGNORED = (signal.SIGUSR1, signal.SIGUSR2)
 
 
-@click.command()
-@options.config_file(required=True)
+@click.command(
+    epilog=options.examples(
+        "run", "run --config.file /etc/sftp-monitor/sftp-monitor.yaml --log.format console"
+    )
+)
+@options.config_file
 @options.run_flags
-def run(config_file: Path, **flags: Any) -> None:
+def run(config_file: Path | None, **flags: Any) -> None:
     """Run the monitor until SIGTERM or SIGINT; SIGHUP reads the config file again."""
+    # Once: a file that comes up later at the first of the usual places is another config.
+    path = options.config_path(config_file)
     # Until the loop has them: nothing is open yet, and the config is about to be read anyway.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     for number in (signal.SIGHUP, *IGNORED):
         signal.signal(number, signal.SIG_IGN)
-    load = partial(options.load, config_file, **flags)
+    load = partial(options.load, path, **flags)
     first = load()
     writer = log.LineWriter(sys.stdout.fileno())
     log.configure(writer, SystemClock().wall, level=first.log.level, output=first.log.format)

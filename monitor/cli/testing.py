@@ -61,19 +61,9 @@ class Monitor:
     def find(self, wanted: str) -> schemas.CampaignDetailAnswer:
         """Return the one campaign that is meant, as it is known; raises UsageError."""
         pages = self._asked("/api/v1/campaigns", schemas.CampaignsAnswer)
-        known = {
-            f"{one.environment}/{one.campaign_id}": one for page in pages for one in page.campaigns
-        }
-        found = [
-            name
-            for name, one in known.items()
-            if wanted in (name, one.campaign_id, one.name, f"{one.environment}/{one.name}")
-        ]
-        if len(found) != 1:
-            which = f"which one: {', '.join(found)}?" if found else f"no such campaign: {wanted}"
-            raise click.UsageError(which)
-        self.poll(known[found[0]])
-        return self.campaign(known[found[0]])
+        known = options.the_one(wanted, (one for page in pages for one in page.campaigns))
+        self.poll(known)
+        return self.campaign(known)
 
     def campaign(self, known: schemas.CampaignAnswer) -> schemas.CampaignDetailAnswer:
         """Return a campaign as it is known by now."""
@@ -134,9 +124,7 @@ def monitor_of(config_file: Path | None, url: str | None) -> Iterator[Monitor]:
 
     One that does not answer ends the command with 75.
     """
-    if config_file is None and url is None:
-        raise click.UsageError("say which monitor: --config.file, or --url of a running daemon")
-    config = None if config_file is None else options.load(config_file)
+    config = None if config_file is None and url else options.load(config_file)
     try:
         with ExitStack() as ends:
             yield Monitor(url or "") if config is None else _monitor(config, url, ends)
@@ -195,9 +183,9 @@ def _our_own(config: Config) -> Iterator[Monitor]:
         yield Monitor(daemon.url, daemon.report.key, poll)
 
 
-@click.command()
+@click.command(epilog=options.examples("test 'Retail leads'", "test production/6f3c1a52 --yes"))
 @click.argument("campaign")
-@options.config_file()
+@options.config_file
 @options.daemon_url
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Whatever the time of day, and between two tests.")
@@ -253,10 +241,10 @@ def _record(config: SftpConfig | None) -> dict[str, str]:
     return {} if config is None else {name: str(to) for name, to in to_json(config).items()}
 
 
-@click.command()
+@click.command(epilog=options.examples("tests status", "tests suspend production"))
 @click.argument("action", type=click.Choice(["suspend", "resume", "status"]))
 @click.argument("environment", required=False)
-@options.config_file()
+@options.config_file
 @options.daemon_url
 def tests(action: str, environment: str | None, config_file: Path | None, url: str | None) -> None:
     """Suspend, resume or show the connection tests of ENVIRONMENT, or all; it is stored.

@@ -15,8 +15,15 @@ from pydantic import BaseModel
 from monitor.config.document import ConfigError, Document, Place, Problem, key_path
 from monitor.config.environments import Discovery as DiscoveryConfig
 from monitor.config.environments import Environment as EnvironmentConfig
-from monitor.config.environments import Resolved, narrowed, resolve, targets
-from monitor.config.formats import ascii_only, format_duration, origin, parse_duration, too_long
+from monitor.config.environments import Resolved, narrowed, resolve, settings_of, targets
+from monitor.config.formats import (
+    ascii_only,
+    format_duration,
+    matches,
+    origin,
+    parse_duration,
+    too_long,
+)
 from monitor.config.keys import expand, literal
 from monitor.config.model import Alerts as AlertsConfig
 from monitor.config.model import Config, Polling, effective_yaml, json_schema
@@ -25,26 +32,31 @@ from monitor.config.secrets import SecretError, TokenSource
 from monitor.config.types import LogFormat, LogLevel
 from monitor.config.web_config import Access, exposure, read_access, safe_access
 from monitor.config.yaml import parse, read_bytes
+from monitor.core.discovery import TargetSet
 from monitor.tls import missing_roots
 
 __all__ = [
     "Access", "AlertsConfig", "Config", "ConfigError", "DiscoveryConfig", "EnvironmentConfig",
     "LogFormat", "LogLevel", "Polling", "Problem", "SecretError", "TokenSource", "WebConfig",
     "effective_yaml", "format_duration", "json_schema", "load_config", "narrowed",
-    "notes", "origin", "parse_duration", "safe_access", "targets",
+    "notes", "origin", "parse_duration", "safe_access", "settings_of", "targets", "unused",
 ]  # fmt: skip
 
 
 def load_config(
-    path: Path, environ: Mapping[str, str], flags: Mapping[str, str | Path | None] = {}
+    path: Path,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str | Path | None] = {},
+    unread: list[str] | None = None,
 ) -> Config:
     """Return the config in a file, with flags over it; ConfigError has every problem at once.
 
     `environ` has the environment variables, `flags` values by name, such as --web.listen-address;
-    None says nothing.
+    None says nothing. With a list `unread` no secret is read; it gets where each of them is.
     """
     raw = read_bytes(path)
     document = parse(raw, str(path), environ)
+    document.unread = unread
     for flag, value in flags.items():
         if value is not None:
             # Paths of the command line start where it was typed.
@@ -89,6 +101,37 @@ def notes(config: Config) -> list[str]:
             if (classes := ascii_only(expression))
         ]
     return found
+
+
+def unused(config: Config, listed: Mapping[str, TargetSet], *, whole: bool = True) -> Iterator[str]:
+    """Yield what of a config is for nobody, by the key, as far as that is known.
+
+    `listed` has who was discovered, by environment; unless it is the `whole` listing, it lacks whom
+    `include` and `exclude` keep out.
+    """
+    labels = set[str]()
+    for index, environment in enumerate(config.environments):
+        path, discovery = f"environments[{index}]", environment.discovery
+        labels.update(environment.labels, *(one.labels for one in environment.campaigns))
+        labels.update(*(one.labels for one in environment.overrides))
+        patterns = {"include": discovery.include, "exclude": discovery.exclude}
+        if not discovery.enabled:
+            yield from (f"{path}.discovery.{n}: discovery is off" for n in patterns if patterns[n])
+        elif environment.name not in listed:
+            continue
+        target_set = listed.get(environment.name, TargetSet())
+        known = targets(environment, target_set).values()
+        used = {number for target in known for number in target.overrides}
+        unmatched = [n for n in range(len(environment.overrides)) if n not in used]
+        yield from (f"{path}.overrides[{n}]: matches no campaign" for n in unmatched)
+        names = [one.name for one in target_set.campaigns.values()]
+        for name in patterns if discovery.enabled else ():
+            for number, pattern in enumerate(patterns[name] if whole or name == "include" else ()):
+                if not any(matches((pattern,), one) for one in names):
+                    yield f"{path}.discovery.{name}[{number}]: matches no campaign that is listed"
+    for number, label in enumerate(config.metrics.campaign_labels):
+        if label not in labels:
+            yield f"metrics.campaign_labels[{number}]: no campaign has a label {label}"
 
 
 def _check_document(document: Document) -> None:
@@ -185,8 +228,12 @@ def _paths(value: Any) -> Iterator[Path]:
 def _check_config(document: Document, config: Config, path: Path) -> None:
     """Report what shows only when everything is merged."""
     try:
-        access = read_access(config.web.config_file)
-        if message := exposure(config.web, access):
+        web_file = config.web.config_file
+        if document.unread is not None and web_file is not None:
+            document.unread.append(str(web_file))
+            web_file = None
+        access = read_access(web_file)
+        if web_file == config.web.config_file and (message := exposure(config.web, access)):
             document.report(("web", "listen_address"), message)
         _check_state(document, config, path, *access.files)
     except ConfigError as error:
@@ -194,8 +241,10 @@ def _check_config(document: Document, config: Config, path: Path) -> None:
     _check_secrets(document)
     owners: dict[str, int] = {}
     for index, environment in enumerate(config.environments):
+        source = environment.token_source
+        token = source.origin if document.unread is not None else source.read()
         # Two budgets would spend a limit twice.
-        if (owner := owners.setdefault(environment.token_source.read(), index)) != index:
+        if (owner := owners.setdefault(token, index)) != index:
             name = "token_file" if environment.token_file else "token"
             message = f"duplicate token: environments[{owner}] uses it already"
             document.report(("environments", index, name), message)

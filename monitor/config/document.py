@@ -88,6 +88,7 @@ class Document:
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set, repr=False)
+    unread: list[str] | None = None  # where secrets are that are not to be read; None: they are
     flags: dict[Place, str] = field(default_factory=dict)  # where a flag stands instead of the file
 
     @property

@@ -1,6 +1,6 @@
 """The environments of the config, and what to poll: campaigns of the file and discovered ones."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ class Resolved:
     rules: Mapping[str, EnvironmentRule] = field(default_factory=dict)  # its own, the enabled ones
     unreadable_after: Seconds = 0.0
     targets: Mapping[str, Target] = field(default_factory=dict)  # by id, without any listing
-    only: frozenset[str] | None = None  # not of the file: the ids that `check --campaign` wants
+    fits: Callable[[Target], bool] = lambda _: True  # what a command's filters leave
     exported: tuple[str, ...] = ()  # the labels that go on metrics
     tests: TestSettings = TestSettings()  # where no campaign says otherwise
 
@@ -172,12 +172,10 @@ def resolve(environment: Environment, rules: Layer, tests: Layer, known: Resolve
     return copy
 
 
-def narrowed(environment: Environment, wanted: Collection[str]) -> Environment:
+def narrowed(environment: Environment, fits: Callable[[Target], bool]) -> Environment:
     """Return the environment with these campaigns alone, listed or still to be discovered."""
-    campaigns = tuple(one for one in environment.campaigns if one.id in wanted)
-    alone = environment.model_copy(update={"campaigns": campaigns})
-    known = replace(environment.resolved, only=frozenset(wanted))
-    return resolve(alone, environment.rules, environment.connection_tests, known)
+    known = replace(environment.resolved, fits=fits)
+    return resolve(environment, environment.rules, environment.connection_tests, known)
 
 
 def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target]:
@@ -199,19 +197,29 @@ def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target
                 listed=False,
                 listed_at=target_set.last_read_at(listed.id),
             )
-    return found
+    fits = environment.resolved.fits
+    return {key: target for key, target in found.items() if fits(target)}
 
 
-def own_settings(environment: Environment, campaign: Campaign) -> dict[str, Any]:
-    """Return what overrides by name and a campaign of the file itself set, as the file has it."""
-    matching = _matching(environment, campaign.name, "")
-    layers: list[Override | Campaign] = [
-        *(environment.overrides[one] for one in matching),
-        campaign,
-    ]
-    rules = s.no_rules().under(*(one.rules for one in layers))
-    tests = s.no_tests().under(*(one.connection_tests for one in layers))
-    return {"rules": rules.written(), "connection_tests": tests.written()}
+def settings_of(
+    environment: Environment, target: Target, campaign: Campaign | None = None, *, whole: bool
+) -> dict[str, dict[str, Any]]:
+    """Return the rules and tests of a campaign that the file may list, as the file has them.
+
+    `whole`: over those of its environment, with every default; else what overrides and it set.
+    """
+    layers: list[Override | Campaign] = [environment.overrides[one] for one in target.overrides]
+    layers.append(campaign or _UNLISTED)
+    rules = (environment.rules if whole else s.no_rules()).under(*(one.rules for one in layers))
+    tests = environment.connection_tests if whole else s.no_tests()
+    tests = tests.under(*(one.connection_tests for one in layers))
+    if not whole:
+        return {"rules": rules.written(), "connection_tests": tests.written()}
+    shown = rules.model_dump(by_alias=True)
+    return {
+        "rules": {name: shown[name] for name in RULES},
+        "connection_tests": tests.model_dump(by_alias=True),
+    }
 
 
 def _target(
@@ -267,9 +275,6 @@ def _matching(environment: Environment, name: str, kind: str) -> tuple[int, ...]
 
 
 def _is_wanted(environment: Environment, listed: ListedCampaign) -> bool:
-    discovery, only = environment.discovery, environment.resolved.only
-    return (
-        (only is None or listed.id in only)
-        and (not discovery.include or matches(discovery.include, listed.name))
-        and not matches(discovery.exclude, listed.name)
-    )
+    discovery = environment.discovery
+    included = not discovery.include or matches(discovery.include, listed.name)
+    return included and not matches(discovery.exclude, listed.name)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_v
 from monitor.config import sections as s
 from monitor.config import types as t
 from monitor.config.document import Place
-from monitor.config.environments import Environment, own_settings
+from monitor.config.environments import Environment, settings_of
 from monitor.config.formats import format_duration
 from monitor.config.keys import Conflict, Section, key, literal, made
 from monitor.core.model import MINUTE, Seconds, Severity
@@ -290,7 +290,7 @@ def effective_yaml(config: Config) -> str:
         for campaign, entry in zip(environment.campaigns, part["campaigns"], strict=True):
             target = environment.resolved.targets[campaign.id]
             entry["labels"] = {name: literal(value) for name, value in target.labels.items()}
-            entry.update(own_settings(environment, campaign))
+            entry.update(settings_of(environment, target, campaign, whole=False))
             entry["expect_sftp"] = target.expected
     # Text is not folded: nobody could search for it or paste it.
     text = yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**16)

@@ -56,14 +56,19 @@ class TokenSource:
     value: SecretStr | None = field(default=None, repr=False)
     mounts: Path = field(default=_MOUNTS, repr=False)
 
+    @property
+    def origin(self) -> str:
+        """The path of the file, or the reference to the variable."""
+        return f"${{{self.variable}}}" if self.file is None else str(self.file)
+
     def read(self) -> str:
         """Return the token as it is now, without its line end; SecretError says why not."""
         if self.file is not None:
-            raw, origin = self._content(self.file), str(self.file)
+            raw = self._content(self.file)
         else:
             value = self.value.get_secret_value() if self.value else ""
             # os.environ has bytes that are no UTF-8 as surrogates.
-            raw, origin = value.encode("utf-8", "surrogateescape"), f"${{{self.variable}}}"
+            raw = value.encode("utf-8", "surrogateescape")
         token = raw.rstrip(b"\r\n")
         for is_wrong, why in (
             (len(raw) > MAX_TOKEN_BYTES, f"is longer than {MAX_TOKEN_BYTES:,} bytes: no token is"),
@@ -74,7 +79,7 @@ class TokenSource:
             (not _TOKEN.fullmatch(token), _STRANGE),
         ):
             if is_wrong:
-                raise SecretError(f"{origin} {why}")
+                raise SecretError(f"{self.origin} {why}")
         return token.decode("ascii")
 
     def _content(self, path: Path) -> bytes:

@@ -91,18 +91,24 @@ def _database(value: object, info: "ValidationInfo[Document]") -> object:
 
 def _secret_variable(written: str, info: "ValidationInfo[Document]") -> TokenSource:
     name = written[2:-1]
-    if (value := info.context.environ.get(name)) is None:
+    value = info.context.environ.get(name)
+    if value is None and info.context.unread is None:
         raise ValueError(f"the environment variable {name} is not set")
-    return TokenSource(variable=name, value=SecretStr(value))
+    return TokenSource(variable=name, value=SecretStr(value or ""))
 
 
 def _usable(source: TokenSource, info: "ValidationInfo[Document]") -> TokenSource:
-    # Read once, so that a wrong one is reported here and not by the first poll.
-    info.context.secrets.add(source.read())
+    if info.context.unread is not None:
+        info.context.unread.append(source.origin)
+    else:
+        # Once, so that a wrong one is reported here and not by the first poll.
+        info.context.secrets.add(source.read())
     return source
 
 
 def _has_user(source: TokenSource, info: "ValidationInfo[Document]") -> TokenSource:
+    if info.context.unread is not None:
+        return source
     user, _, password = source.read().partition(":")
     if not user or not password:
         raise ValueError(f"{source.file} is not user:password")

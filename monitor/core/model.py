@@ -147,7 +147,7 @@ class ListedCampaign:
     """A campaign as the platform lists it."""
 
     id: str
-    name: str
+    name: Text
     status: str
     campaign_type: str
     calls: CallTimes = CallTimes()

@@ -16,6 +16,7 @@ from monitor.core.model import (
     EventKind,
     Finding,
     Instant,
+    ListedCampaign,
     PollError,
     Seconds,
     Severity,
@@ -107,6 +108,7 @@ class EnvironmentSnapshot:
     rules: Mapping[str, BaseRule] = field(default_factory=dict)  # its own, as `findings` are
     findings: Findings | None = None
     campaigns: Mapping[str, Entry] = field(default_factory=dict)
+    listed: Mapping[str, ListedCampaign] = field(default_factory=dict)  # as they are discovered
     interval_seconds: Seconds = 0.0  # the sweep time that the budget really gives
     stale_after: Seconds = float("inf")  # how old evidence may be
     idle_stale_after: Seconds = float("inf")  # of campaigns that nobody is notified of

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Annotated
 
 from monitor.core.attempt import CampaignTests
 from monitor.core.guards import EnvironmentTests
 from monitor.core.model import (
     HOUR,
+    INTERNAL,
     AlertLabels,
     Instant,
     NoConfig,
@@ -17,6 +19,7 @@ from monitor.core.model import (
     Seconds,
     Severity,
     SftpConfig,
+    Text,
     redated,
 )
 
@@ -122,7 +125,7 @@ def changes_of(
 class LastKnown:
     """What is remembered of a campaign's SFTP config between polls."""
 
-    config: SftpConfig | None = None  # the last one seen
+    config: Annotated[SftpConfig | None, INTERNAL] = None  # the last one seen
     missing_since: Instant | None = None  # there is none any more since then
     first_seen_at: Instant | None = None  # when this very config was first seen
     last_read_at: Instant | None = None  # the last definite answer
@@ -130,10 +133,10 @@ class LastKnown:
     disabled_since: Instant | None = None  # first seen off after it was last seen on
     last_passed_at: Instant | None = None
     tested_seen: bool = False
-    changes: tuple[ConfigChange, ...] = ()  # the newest last
-    changed_at: Instant = 0.0  # the last change of the connection that was seen
-    moved_at: Instant = 0.0  # the last one that makes it another login
-    passed_for: tuple[str, ...] = ()  # the connection that the last passed test was for
+    changes: Annotated[tuple[ConfigChange, ...], INTERNAL] = ()  # the newest last
+    changed_at: Annotated[float, INTERNAL] = 0.0  # the last change of the connection that was seen
+    moved_at: Annotated[float, INTERNAL] = 0.0  # the last one that makes it another login
+    passed_for: tuple[Text, ...] = ()  # the connection that the last passed test was for
     untested_since: Instant | None = None  # first seen with another one
 
     def after(self, seen: SftpConfig | NoConfig, now: Instant) -> "LastKnown":

@@ -19,6 +19,7 @@ def snapshot_of(tester: Tester, due: Seconds | None) -> EnvironmentSnapshot:
         rules=settings.environment.resolved.rules,
         findings=state.findings,
         campaigns=dict(state.entries),
+        listed=settings.target_set.campaigns,
         interval_seconds=interval,
         stale_after=STALE_AFTER_INTERVALS * interval,
         idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,

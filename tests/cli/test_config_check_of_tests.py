@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monitor.adapters.store import Change, Loaded, Store
-from monitor.cli.config import describe_tests
+from monitor.cli.estimates import describe_tests
 from monitor.core.discovery import TargetSet
 from monitor.core.guards import EnvironmentTests
 from monitor.core.model import DAY, HOUR, CallTimes, ListedCampaign

@@ -13,7 +13,7 @@ from support.command import COMMAND, called
 async def test_wrong_usage_is_64_and_never_reads_as_a_verdict() -> None:
     ended = await asyncio.gather(
         called("no-such-command"),
-        called("check"),
+        called("check", "--health", "ill"),
         called("demo", "--port", "99999"),
     )
     for each in ended:

@@ -23,7 +23,7 @@ from monitor.adapters.web.auth import (
 )
 from monitor.adapters.web.serializers import answer_of
 from monitor.core.guards import Hold
-from monitor.core.model import HOUR, Instant, Text
+from monitor.core.model import HOUR, Instant, Sentence, Text
 from monitor.core.text import clean
 from monitor.serialize import from_json, shown_fields, to_json
 
@@ -33,6 +33,14 @@ KEY_HEADER: Final = "X-SFTP-Monitor-Key"
 TESTS_AN_HOUR: Final = 10  # more are not asked for through the daemon
 
 _JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRunAnswer:
+    """Why no connection test was run; held is the guard that holds it, null where none does."""
+
+    error: Sentence
+    held: schemas.HoldAnswer | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +106,7 @@ class Commands:
             place = {"Location": request.path.removesuffix("/test")}
             return _answer(202, StartedAnswer(at=begun), place)
         held = answer_of(schemas.HoldAnswer, begun) if isinstance(begun, Hold) else None
-        return _answer(409, schemas.NotRunAnswer(error=begun.why, held=held))
+        return _answer(409, NotRunAnswer(error=begun.why, held=held))
 
     async def _switch(self, request: web.Request) -> web.Response:
         asked, by = await self._taken(request)

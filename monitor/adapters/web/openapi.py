@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from monitor.adapters.web import schemas
 from monitor.adapters.web.api import ENDPOINTS, IN_PATH
-from monitor.adapters.web.commands import COMMANDS, CommandRequest
+from monitor.adapters.web.commands import COMMANDS, CommandRequest, NotRunAnswer
 from monitor.adapters.web.parameters import Parameter
 from monitor.core.guards import Reason as HoldReason
 from monitor.core.model import PollError, SftpConfig
@@ -69,7 +69,7 @@ def _operation(
     answers = {status: (summary, shape)}
     for (of, status), about in _ERRORS.items():
         if of == method and ("{" in path or (of, status) not in _OF_ONE_CAMPAIGN):
-            answers[status] = about, schemas.NotRunAnswer if status == 409 else schemas.ErrorAnswer
+            answers[status] = about, NotRunAnswer if status == 409 else schemas.ErrorAnswer
     return {
         "summary": summary,
         "parameters": [_parameter(path, *each) for each in parameters.items()],

@@ -13,6 +13,7 @@ from monitor.core.guards import Reason as HoldReason
 from monitor.core.model import (
     Instant,
     Labels,
+    ListedCampaign,
     PollError,
     Reason,
     Sentence,
@@ -22,6 +23,7 @@ from monitor.core.model import (
     Verdict,
 )
 from monitor.core.snapshot import Health
+from monitor.core.status import Failures, LastKnown
 from monitor.serialize import EventRecord
 
 
@@ -31,8 +33,8 @@ class AlertAnswer:
 
     state is firing (on-call was notified), pending, or muted (muted_by says by what). since is when
     it became true, notified_at when on-call was last notified, changes_at when it would fire or be
-    over by itself, should nothing else change, changes_in_seconds how long that is from now.
-    campaign_name and labels of one that fires are as they were when it fired.
+    over by itself, changes_in_seconds how long that is from now. `for` has run since pending_at,
+    `keep_firing_for` since healthy_at. campaign_name and labels are those with which it fired.
     """
 
     environment: str
@@ -45,6 +47,8 @@ class AlertAnswer:
     since: Instant | None
     fired_at: Instant | None
     notified_at: Instant | None
+    pending_at: Instant | None
+    healthy_at: Instant | None
     changes_at: Instant | None
     changes_in_seconds: float | None
     summary: Sentence
@@ -102,8 +106,7 @@ class HoldAnswer:
 class TestsAnswer:
     """The connection tests of a campaign. on_record: the test on record is one of the monitor's.
 
-    last is the monitor's last one. next_at is when the next one may go out and next_trigger why;
-    null where none is due as things are.
+    last is the monitor's last one. next_at is when the next one may go out; null: none is due.
     """
 
     __test__ = False  # no test case of pytest's
@@ -116,23 +119,15 @@ class TestsAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotRunAnswer:
-    """Why no connection test was run; held is the guard that holds it, null where none does."""
-
-    error: Sentence
-    held: HoldAnswer | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignAnswer:
     """What is known of a campaign, and how old that is.
 
-    polled_at is the last poll, evidence_at the last one with a definite answer. config is the
-    last one seen: configured is false while the platform has none any more (since gone_at), and
-    null before the first definite answer. findings are those of the last poll, at polled_at; null
-    until the first one since the monitor has started, and without those of rules that are new.
-    tests is null where connection tests are off for it, unless one was run by hand. impact is what
-    is at stake by now, null where nothing is known: calls from impact_at on, or since then.
+    polled_at is the last poll, evidence_at the last one with a definite answer. config is the last
+    one seen: configured is false while the platform has none any more (since missing_since), null
+    before the first definite answer. findings are those of the last poll, at polled_at; null until
+    the first one since the start, and without those of rules that are new. tests is null where they
+    are off for it, unless one was run by hand. impact is what is at stake, null where nothing is
+    known: calls from impact_at on. listing: if it is discovered; failures: since polls fail.
     """
 
     environment: str
@@ -151,6 +146,9 @@ class CampaignAnswer:
     tests: TestsAnswer | None
     impact: Sentence | None
     impact_at: Instant | None
+    listing: ListedCampaign | None
+    remembered: LastKnown
+    failures: Failures | None
     findings: Sequence[FindingAnswer] | None
     alerts: Sequence[AlertAnswer]
 
@@ -239,13 +237,15 @@ class EnvironmentAnswer:
     """One environment. reachable is null before the first call, false after an unanswered one.
 
     outage_since, token_rejected_since and refused_since say since when polling has stopped, and
-    outage_reason and refused_with why.
-    listing_error is null unless the last listing of the campaigns failed: new ones are not seen.
+    outage_reason and refused_with why. listing_error is null unless the last listing failed: new
+    campaigns are not seen.
     findings are those of its own rules after the last call; null before the first since the start.
+    clock_ahead_seconds is how far the API's clock, where it counts, is ahead of ours.
     """
 
     name: str
     labels: Labels
+    clock_ahead_seconds: float
     reachable: bool | None
     outage_since: Instant | None
     outage_reason: Reason | None

@@ -72,6 +72,8 @@ def campaign(environment: EnvironmentSnapshot, entry: Entry) -> schemas.Campaign
         tests=_tests(environment, entry),
         impact=impact.text or None,
         impact_at=impact.at,
+        listing=environment.listed.get(entry.target.campaign_id),
+        remembered=last_known,
         findings=_findings(environment.findings_of(entry), entry.target.rules),
         alerts=[_alert(environment, entry, active) for active in entry.active_alerts()],
     )
@@ -164,6 +166,7 @@ def environment(snapshot: EnvironmentSnapshot) -> schemas.EnvironmentAnswer:
         known,
         snapshot,
         labels=snapshot.labels.labels,
+        clock_ahead_seconds=snapshot.ahead,
         reachable=known.up,
         outage_since=known.outage_at,
         token_rejected_since=known.rejected_at,

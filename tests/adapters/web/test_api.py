@@ -216,6 +216,8 @@ async def test_an_alert_tells_all_there_is_to_know_of_it() -> None:
         "since": "2027-01-14T08:00:00.000Z",
         "fired_at": "2027-01-15T08:00:00.000Z",
         "notified_at": "2027-01-15T08:00:00.000Z",
+        "pending_at": "2027-01-15T08:00:00.000Z",
+        "healthy_at": None,
         "changes_at": None,
         "changes_in_seconds": None,
         "summary": "last test failed 1 d ago (2027-01-14T08:00:00Z)",

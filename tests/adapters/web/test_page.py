@@ -256,7 +256,9 @@ def test_a_problem_has_name_labels_evidence_since_impact_next_step_and_links() -
     assert "Retail leads team=retail" in page.text
     assert "last test failed 1 d ago (2027-01-14T08:00:00Z) since 1 d ago" in page.text
     assert "Next: The API does not give the cause" in page.text
-    assert "At stake: calling now until 00:00 UTC; imports daily last_test_success false" in page.text
+    assert (
+        "At stake: calling now until 00:00 UTC; imports daily last_test_success false" in page.text
+    )
     assert {
         "?label.team=retail",
         "campaigns/production/c-1",
