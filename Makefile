@@ -51,7 +51,7 @@ torture: $(DEV_STAMP) ## Run the long tests behind docs/evidence (PART=kills ARG
 mutation: $(DEV_STAMP) ## Change the core, the store and the decoder: do the tests notice?
 	$(BIN)/python -m torture mutation $(ARGS)
 
-benchmark: $(DEV_STAMP) ## Measure delay or cost (PART=freshness, environments, scrape or clients; ARGS="--quick")
+benchmark: $(DEV_STAMP) ## Measure delay or cost (PART=freshness, environments, scrape, polls or clients; ARGS="--quick")
 	$(BIN)/python -m benchmarks.$(PART) $(ARGS)
 
 format: $(DEV_STAMP) ## Format the code, and mend what ruff can mend
