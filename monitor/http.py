@@ -1,7 +1,7 @@
 """Calls over HTTP: httpx says what a request and an answer are, aiohttp moves the bytes.
 
 httpx's own pool costs three to ten times the CPU and leaks slots when a call is cancelled; its
-client parses redirects and keeps cookies. One call of `HttpClient.exchange` is one request on the
+client parses redirects and keeps cookies. One call of `HttpClient.send` is one request on the
 wire, or none, and nothing of the environment changes it. No cookies, no redirects, no netrc, no
 decompression, no second attempt, no proxy but the one that is given.
 """
@@ -10,11 +10,11 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +65,18 @@ Lookup = Callable[..., list[tuple[Any, ...]]]
 """A function like `socket.getaddrinfo`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Received:
     """What came back: the body or why there is none. Status 0, no headers: no answer came."""
 
     status: int
     headers: httpx.Headers
     body: bytes | PollError
+
+    @cached_property
+    def named(self) -> Mapping[str, str]:
+        """The headers by their names in small letters: httpx looks through all for each."""
+        return dict(self.headers.items())
 
 
 @dataclass(eq=False, repr=False)
@@ -93,25 +98,16 @@ class HttpClient:
         self._calls = Counter[AiohttpTransport]()  # those under way
         self._renew()
 
-    async def exchange(
-        self,
-        method: str,
-        url: str,
-        *,
-        within: Seconds,
-        most: int = 1024 * 1024,
-        whole: bool = True,
-        **parts: Any,
+    async def send(
+        self, request: httpx.Request, *, within: Seconds, most: int = 1 << 20, whole: bool = True
     ) -> Received:
-        """Return what one request brought within so many seconds, from connecting to the last byte.
+        """Return what a `prepared` request brought within so many seconds, to its last byte.
 
         A body of more than `most` bytes is an error; without `whole` its beginning is taken. A
-        status counts even where its body did not come: a 429 is one. `parts` are httpx's: headers,
-        params, content.
+        status counts even where its body did not come: a 429 is one.
         """
         status, answered = 0, httpx.Headers()
         try:
-            request = _request(method, url, **parts)
             async with (
                 self._connections() as young,
                 asyncio.timeout(within),
@@ -201,18 +197,24 @@ class _Response(aiohttp.ClientResponse):
 async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
     """Return the status and the body of one request, over a connection of its own.
 
-    `how` is as for `exchange`; `proxy` may be there, too. Raises OSError where no answer came
-    whole; it names no URL, and is a ConnectionError where nothing was sent.
+    `how` is as for `prepared` and `send`; `proxy` may be there, too. Raises OSError where no
+    answer came whole; it names no URL, and is a ConnectionError where nothing was sent.
     """
     proxy = how.pop("proxy", None)
+    limits = {name: how.pop(name) for name in ("within", "most", "whole") if name in how}
+    try:
+        request = prepared(method, url, **how)
+    except _FAILURES as error:
+        raise ConnectionError(_classify(error).detail) from None
     async with aclosing(HttpClient(proxy=lambda: proxy)) as client:
-        answer = await client.exchange(method, url, **how)
+        answer = await client.send(request, **limits)
     if isinstance(answer.body, PollError):
         raise (ConnectionError if answer.body.reason in NOT_SENT else OSError)(answer.body.detail)
     return answer.status, answer.body
 
 
-def _request(method: str, url: str, **parts: Any) -> httpx.Request:
+def prepared(method: str, url: str, **parts: Any) -> httpx.Request:
+    """Return a request, of httpx's parts, as `send` takes it, any number of times."""
     request = httpx.Request(method, url, **parts)
     request.headers["Accept-Encoding"] = "identity"
     if request.url.userinfo:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.http_exceptions import HttpProcessingError
 
 from monitor.core.model import PollError, Reason
-from monitor.http import HttpClient, Received, _classify, request_once
+from monitor.http import HttpClient, Received, _classify, prepared, request_once
 from support.misbehaving import Misbehaving, Script, answer, here, replies, replies_and_closes
 
 POSTED = {"content": b"{}", "headers": {"Content-Type": "application/json"}}
@@ -19,7 +19,7 @@ POSTED = {"content": b"{}", "headers": {"Content-Type": "application/json"}}
 async def got(script: Script, method: str = "GET", **parts: Any) -> Received:
     """Return what one request to a server that follows this script brought."""
     async with Misbehaving(script) as server, aclosing(HttpClient()) as client:
-        return await client.exchange(method, server.url, within=10, **parts)
+        return await client.send(prepared(method, server.url, **parts), within=10)
 
 
 @pytest.mark.parametrize(("quoted", "password"), [("p%40ss", "p@ss"), ("p%D0%B6", "p\u0436")])
@@ -75,7 +75,7 @@ async def test_a_cookie_is_not_kept_for_a_host_that_has_a_name() -> None:
         aclosing(HttpClient(lookup=here)) as client,
     ):
         for _ in range(2):
-            await client.exchange("GET", f"http://api.example:{server.port}/", within=10)
+            await client.send(prepared("GET", f"http://api.example:{server.port}/"), within=10)
     assert len(server.requests) == 2
     assert not any("cookie" in request.headers for request in server.requests)
 
@@ -121,7 +121,7 @@ async def test_a_whole_body_has_its_limit(size: int, fits: bool, length: str) ->
     header = {} if length == "declared" else {"Content-Length": None}
     script = replies_and_closes(answer(b"x" * size, headers=header))
     async with Misbehaving(script) as server, aclosing(HttpClient()) as client:
-        answered = await client.exchange("GET", server.url, within=10, most=10)
+        answered = await client.send(prepared("GET", server.url), within=10, most=10)
     too_large = PollError(Reason.TOO_LARGE, "a body of more than 10 bytes")
     assert answered.body == (b"x" * size if fits else too_large)
 
@@ -139,7 +139,7 @@ async def test_no_compression_is_asked_for_whatever_else_is() -> None:
         aclosing(HttpClient()) as client,
     ):
         parts: dict[str, Any] = {"params": {"a": "b c"}, "headers": {"X-Ours": "1"}}
-        await client.exchange("GET", server.url, within=10, **parts)
+        await client.send(prepared("GET", server.url, **parts), within=10)
     (request,) = server.requests
     assert request.line == "GET /api/v1?a=b+c HTTP/1.1"
     assert (request.headers["x-ours"], request.headers["accept-encoding"]) == ("1", "identity")

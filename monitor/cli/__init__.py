@@ -9,58 +9,72 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
-from dataclasses import fields
+from importlib import import_module
 
 import click
 
 from monitor import __version__
-from monitor.adapters.store import StateLocked, StorageError
-from monitor.cli.check import check
-from monitor.cli.config import config
-from monitor.cli.demo import demo
-from monitor.cli.events import events
-from monitor.cli.explain import explain
-from monitor.cli.notify import notify
-from monitor.cli.run import run
-from monitor.cli.testing import test, tests
-from monitor.config import ConfigError, SecretError, format_duration
-from monitor.core.environment_rules import ENVIRONMENT_RULES
-from monitor.core.rule import BaseRule
-from monitor.core.rules import RULES
+
+# Where each command is; what it says of itself in `--help` is there, and here for that page.
+COMMANDS = {
+    "check": (
+        "check",
+        "Poll every campaign once and show what is wrong; writes no state, sends nothing.",
+    ),
+    "config": ("config", "Check and show the config file."),
+    "demo": ("demo", "Show the monitor at work: no account, no config, nothing kept."),
+    "events": (
+        "events",
+        "Show the history of alerts, connection tests and changed configs, newest first.",
+    ),
+    "explain": (
+        "explain",
+        "Say why each alert of CAMPAIGN ([ENVIRONMENT/]ID, or its name) fires or does not.",
+    ),
+    "notify": ("notify", "Send a test notification to every sink."),
+    "rules": (
+        "rules",
+        "Show every rule: what it means, its settings with their defaults, and what to do.",
+    ),
+    "run": ("run", "Run the monitor until SIGTERM or SIGINT; SIGHUP reads the config file again."),
+    "test": ("testing", "Run a connection test of CAMPAIGN ([ENVIRONMENT/]ID, or its name) now."),
+    "tests": (
+        "testing",
+        "Suspend, resume or show the connection tests of ENVIRONMENT, or all; it is stored.",
+    ),
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The commands by name: a module is loaded when its command runs, for that takes long."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return what `--help` and the shell's completion have of a command."""
+        known = COMMANDS.get(cmd_name)
+        return known and click.Command(cmd_name, short_help=known[1])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is to run itself."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found and loaded(found.name or ""), rest
+
+
+def loaded(name: str) -> click.Command:
+    """Return a command itself. Raises KeyError."""
+    found: click.Command = getattr(import_module(f"monitor.cli.{COMMANDS[name][0]}"), name)
+    return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sftp-monitor")
 def app() -> None:
     """Report to on-call which TalkOver campaign's SFTP import is broken, since when, and why."""
-
-
-@app.command()
-def rules() -> None:
-    """Show every rule: what it means, its settings with their defaults, and what to do."""
-    for title, table in (("a campaign", RULES), ("an environment", ENVIRONMENT_RULES)):
-        click.echo(f"Rules of {title}\n")
-        for cls in table.values():
-            click.echo(_describe(cls))
-
-
-def _describe(cls: type[BaseRule]) -> str:
-    rule = cls()
-    lines = [
-        f"{cls.name}  ({rule.severity})",
-        f"  meaning   {cls.meaning}",
-        f"  next      {cls.next_step}",
-    ]
-    for setting in fields(rule):
-        value = getattr(rule, setting.name)
-        shown = format_duration(value) if isinstance(value, float) else str(value)
-        shown = shown.lower() if isinstance(value, bool) else shown
-        lines.append(f"  {setting.name.rstrip('_'):<20} {shown:<9} {setting.metadata['help']}")
-    return "\n".join(lines) + "\n"
-
-
-for command in (run, check, config, events, explain, notify, demo, test, tests):
-    app.add_command(command)
 
 
 def main() -> None:
@@ -103,20 +117,30 @@ def _main() -> int:
         return os.EX_USAGE
     except click.Abort:
         return 128 + signal.SIGINT
-    except ConfigError as error:
-        return _failed("\n".join(map(str, error.problems)), error.exit_code)
-    except SecretError as error:
-        return _failed(f"error: {error}", error.exit_code)
-    except (StorageError, OSError) as error:
-        locked = isinstance(error, StateLocked)
-        return _failed(f"error: {error}", os.EX_TEMPFAIL if locked else os.EX_IOERR)
     except SystemExit as left:
         # click leaves so after completing a line for the shell and, with 1, when who read our
         # output has left: that is no verdict, either.
         return os.EX_IOERR if left.code else 0
-    except Exception:
-        text = f"internal error, please report it:\n{traceback.format_exc()}"
-        return _failed(text, os.EX_SOFTWARE)
+    except Exception as error:
+        return _ended(error)
+
+
+def _ended(error: Exception) -> int:
+    """Say why a command has ended, and return its exit code."""
+    # Only here: to show a version or a help page they are not needed.
+    from monitor.adapters.store import StateLocked, StorageError  # noqa: PLC0415
+    from monitor.config import ConfigError, SecretError  # noqa: PLC0415
+
+    match error:
+        case ConfigError():
+            return _failed("\n".join(map(str, error.problems)), error.exit_code)
+        case SecretError():
+            return _failed(f"error: {error}", error.exit_code)
+        case StorageError() | OSError():
+            locked = isinstance(error, StateLocked)
+            return _failed(f"error: {error}", os.EX_TEMPFAIL if locked else os.EX_IOERR)
+    text = f"internal error, please report it:\n{traceback.format_exc()}"
+    return _failed(text, os.EX_SOFTWARE)
 
 
 def _failed(text: str, code: int) -> int:

@@ -6,10 +6,17 @@ from functools import partial
 from typing import NamedTuple
 
 from monitor.core import alerts as machine
-from monitor.core import clock, corroboration
+from monitor.core import clock, corroboration, settled
 from monitor.core.attempt import CampaignTests
 from monitor.core.connection_tests import Tested
-from monitor.core.environment import Call, EnvironmentContext, interpret, observe
+from monitor.core.environment import (
+    Call,
+    EnvironmentContext,
+    Evaluated,
+    at_rest,
+    inputs_of,
+    observe,
+)
 from monitor.core.environment_rules import ENVIRONMENT_RULES, TestsFailing, firing_alert
 from monitor.core.guards import EnvironmentTests, Guards
 from monitor.core.impact import has_ended, impact_of_all, with_impact
@@ -45,11 +52,12 @@ class Outcome(NamedTuple):
     """What one answer means, to be put in force as a whole; `events` are in sending order."""
 
     environment: EnvironmentStatus
-    environment_findings: Mapping[str, Finding]
+    evaluated: Evaluated  # of the environment
     entry: Entry | None  # the campaign's after it; None: it says nothing of a campaign
     next_poll: NextPoll | None
     events: tuple[Event, ...]
     guards: Guards | None = None
+    unchanged: bool = False  # nothing but instants has moved
 
 
 def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's meaning depends on
@@ -63,36 +71,39 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
     token_generation: int,
     others_read_at: Instant | None = None,
     testing: Testing = NO_TESTS,
+    evaluated: Evaluated | None = None,  # at the last decision
 ) -> Outcome:
     """Decide what an answer at `now` of ours means; without an `entry` it is a listing's page."""
-    seen, campaign_id, notified = answer.observation, None, True
-    if entry is not None and not isinstance(seen, Page):
-        seen = entry.status.understood(interpret(before, seen, context.campaigns))
-        campaign_id, notified = entry.target.campaign_id, entry.target.muted_status is None
-    had_config = entry is not None and corroboration.had_config(entry)
-    call = Call(campaign_id, seen, token_generation, notified, had_config)
-    status, findings, events = assess_environment(before, call, answer.server_date, context, now)
+    call = corroboration.call_of(entry, answer, before, context, token_generation)
+    seen = call.observation
+    status, found, events = assess_environment(
+        before, call, answer.server_date, context, now, evaluated
+    )
     # While it is open a failed poll is the breaker's business: one outage, one page.
     if entry is None or isinstance(seen, Page) or (status.breaker_open and call.refusal):
-        return Outcome(status, findings, None, None, events)
-    clocks = clock.ahead(status, now)
-    decision = assess(
-        entry.status,
-        entry.target,
-        seen,
-        now,
-        remind_every=context.remind_every,
-        environment_alert=firing_alert(status),
-        others_read_at=others_read_at,
-        testing=_with_common_failure(testing, status),
-        ahead=clocks,
-    )
-    if decision.guards is not None:
-        status = replace(status, tests=decision.guards.environment)
-    after = Entry(entry.target, decision.status, decision.findings)
+        return Outcome(status, found, None, None, events)
+    clocks, testing = clock.ahead(status, now), _with_common_failure(testing, status)
+    guards, after = testing.guards, settled.unchanged(entry, seen, testing, clocks, now)
+    unchanged = after is not None and found is evaluated
+    if after is None:
+        decision = assess(
+            entry.status,
+            entry.target,
+            seen,
+            now,
+            remind_every=context.remind_every,
+            environment_alert=firing_alert(status),
+            others_read_at=others_read_at,
+            testing=testing,
+            ahead=clocks,
+        )
+        after = Entry(entry.target, decision.status, decision.findings)
+        after, guards = settled.settle(after, seen, testing, clocks), decision.guards
+        events = machine.in_sending_order([*events, *decision.events])
+    if guards is not None:
+        status = replace(status, tests=guards.environment)
     planned = next_poll(after.status, after.target, intervals, now, clocks, findings=after.findings)
-    ordered = machine.in_sending_order([*events, *decision.events])
-    return Outcome(status, findings, after, planned, ordered, decision.guards)
+    return Outcome(status, found, after, planned, events, guards, unchanged)
 
 
 class Decision(NamedTuple):
@@ -213,23 +224,33 @@ def assess_environment(
     server_date: Instant | None,
     context: EnvironmentContext,
     now: Instant,
-) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
+    known: Evaluated | None = None,
+) -> tuple[EnvironmentStatus, Evaluated, tuple[Event, ...]]:
     """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
-    status = observe(clock.with_server_date(before, server_date, now), call, context, now)
-    if status.breaker_open or context.paused:
+    status = observe(clock.after_call(before, server_date, now), call, context, now)
+    if status.listing_doubt and (status.breaker_open or context.paused):
         status = replace(status, listing_doubt="")
-    return evaluate_environment(status, context, now)
+    return evaluate_environment(status, context, now, known)
 
 
 def evaluate_environment(
-    before: EnvironmentStatus, context: EnvironmentContext, now: Instant
-) -> tuple[EnvironmentStatus, Mapping[str, Finding], tuple[Event, ...]]:
+    before: EnvironmentStatus,
+    context: EnvironmentContext,
+    now: Instant,
+    known: Evaluated | None = None,
+) -> tuple[EnvironmentStatus, Evaluated, tuple[Event, ...]]:
     """Decide what is known of an environment, after a call or at the end of a listing."""
+    inputs, rests = inputs_of(before, context), at_rest(before)
+    if known is not None and rests and now < known.until and inputs == known.inputs:
+        return before, known, ()
     rules, source = context.rules, machine.EventSource(before.name, context.labels, now)
     findings = {name: rule.evaluate(before, context, now) for name, rule in rules.items()}
     alerts, events = machine.decide(before.alerts, findings, rules, source, context.remind_every)
     events = with_impact(events, partial(impact_of_all, context.targets))
-    return replace(before, alerts=alerts), findings, events
+    rests = rests and not any(alert.active or alert.notified for alert in alerts.values())
+    until = settled.until(findings) if rests else 0.0
+    after = before if alerts == before.alerts else replace(before, alerts=alerts)
+    return after, Evaluated(findings, inputs, until), events
 
 
 def reconcile_environment(

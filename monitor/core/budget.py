@@ -59,7 +59,8 @@ class Budget:
         limit = plan if hint is None or hint.limit is None else min(plan, hint.limit)
         remaining = limit if hint is None or hint.remaining is None else hint.remaining
         left = min(1.0, remaining / (CUSTOMERS_PART * limit))
-        return replace(self, room=max(FLOOR, left * limit / plan))
+        room = max(FLOOR, left * limit / plan)
+        return self if room == self.room else replace(self, room=room)
 
     def answered(self, answer: AnyAnswer, plan: float, now: Seconds) -> "Budget":
         """Return the budget after an answer that came at `now`: its pause, a 429, its headers."""

@@ -39,13 +39,14 @@ def ahead(status: EnvironmentStatus, our_now: Instant) -> Ahead:
     return (difference,) if _corrected(status, our_now) else OURS
 
 
-def with_server_date(
+def after_call(
     status: EnvironmentStatus, server_date: Instant | None, our_now: Instant
 ) -> EnvironmentStatus:
-    """Return the status with the API's `Date` of an answer that came at `our_now` taken in."""
+    """Return the status after a call that ended at `our_now`: its instant, and the API's `Date`."""
     if server_date is None:
-        return status
-    return _with_skews(status, (*status.skews, server_date - our_now)[-SKEWS_KEPT:], our_now)
+        return replace(status, called_at=our_now)
+    skews = (*status.skews, server_date - our_now)[-SKEWS_KEPT:]
+    return _with_skews(status, skews, our_now, called_at=our_now)
 
 
 def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) -> EnvironmentStatus:
@@ -57,12 +58,13 @@ def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) ->
         alerts={
             name: redated(one, *SPANS_OF_ALERT, by=step) for name, one in status.alerts.items()
         },
-        medians=tuple((at + step, was) for at, was in status.medians),
+        medians=tuple((ended + step, was) for ended, was in status.medians),
     )
     if not status.skews:
         return status
     # The API's clock goes on as it was: so for a while both count, and nothing comes of it.
-    return _with_skews(status, tuple(skew - step for skew in status.skews), our_now)
+    skews = tuple(skew - step for skew in status.skews)
+    return _with_skews(status, skews, our_now, called_at=status.called_at)
 
 
 def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
@@ -82,33 +84,50 @@ def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
 
 
 def _with_skews(
-    status: EnvironmentStatus, skews: tuple[Seconds, ...], our_now: Instant
+    status: EnvironmentStatus,
+    skews: tuple[Seconds, ...],
+    our_now: Instant,
+    called_at: Instant | None,
 ) -> EnvironmentStatus:
     # Whether it counted just now, too: that may have come by the mere passing of time.
-    before = _corrected(status, our_now)
-    medians = (*status.medians, (our_now, median(skews)))
-    # The first one kept was in force until the second one, within the last 5 minutes.
-    medians = medians[sum(ended <= our_now - MOVED_FOR for ended, _ in medians[1:]) :]
-    status = replace(status, skews=skews, medians=medians, corrected=before)
-    status = replace(status, doubted_until=_doubted_until(medians))
-    return replace(status, corrected=_corrected(status, our_now))
+    before, was = _corrected(status, our_now), status.medians
+    if status.skews:
+        was = (*was, (our_now, median(status.skews)))
+    medians, doubted_until = _spread(was, median(skews), our_now)
+    after = replace(
+        status,
+        skews=skews,
+        medians=medians,
+        corrected=before,
+        doubted_until=doubted_until,
+        called_at=called_at,
+    )
+    corrected = _corrected(after, our_now)
+    return after if corrected is before else replace(after, corrected=corrected)
 
 
-def _doubted_until(medians: Sequence[tuple[Instant, Seconds]]) -> Instant | None:
-    low = high = medians[-1][1]
-    for (_, was), (ended, _) in zip(medians[-2::-1], medians[:0:-1], strict=True):
-        low, high = min(low, was), max(high, was)
-        if high - low > MOVED_BY:
-            return ended + MOVED_FOR
-    return None
+def _spread(
+    ended: Sequence[tuple[Instant, Seconds]], last: Seconds, our_now: Instant
+) -> tuple[tuple[tuple[Instant, Seconds], ...], Instant | None]:
+    """Return what is to be kept of the medians before the `last`, and until when that is doubted.
+
+    One between later ones is not kept: it will end to count before they do.
+    """
+    low = high = last
+    kept, doubted_until = list[tuple[Instant, Seconds]](), None
+    for at, was in reversed(ended):
+        if at > our_now - MOVED_FOR and not low <= was <= high:
+            low, high = (was, high) if was < low else (low, was)
+            kept.append((at, was))
+            if doubted_until is None and high - low > MOVED_BY:
+                doubted_until = at + MOVED_FOR
+    return tuple(reversed(kept)), doubted_until
 
 
 def _trusted(status: EnvironmentStatus, our_now: Instant) -> bool:
     skews = sorted(status.skews)
-    agree = any(
-        last - first <= AGREE_WITHIN
-        for first, last in zip(skews, skews[AGREEING - 1 :], strict=False)
-    )
+    pairs = zip(skews, skews[AGREEING - 1 :], strict=False)
+    agree = any(last - first <= AGREE_WITHIN for first, last in pairs)
     return agree and (status.doubted_until is None or our_now >= status.doubted_until)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from heapq import nlargest
 
-from monitor.core.environment import CAMPAIGNS_TO_OPEN
-from monitor.core.model import Instant, Seconds, Verdict
+from monitor.core.environment import CAMPAIGNS_TO_OPEN, Call, EnvironmentContext, interpret
+from monitor.core.model import AnyAnswer, Instant, Page, Seconds, Verdict
 from monitor.core.rule import EvaluationInput
 from monitor.core.rules import Missing, Unreadable
 from monitor.core.snapshot import Entry
@@ -113,6 +113,22 @@ def had_config(entry: Entry) -> bool:
     last_known = entry.status.last_known
     in_doubt = last_known.missing_since is None or _lost_at(entry) is not None
     return last_known.config is not None and in_doubt
+
+
+def call_of(
+    entry: Entry | None,
+    answer: AnyAnswer,
+    before: EnvironmentStatus,
+    context: EnvironmentContext,
+    generation: int,
+) -> Call:
+    """Return how an answer counts that came with this `generation` of the token."""
+    seen = answer.observation
+    if entry is None or isinstance(seen, Page):
+        return Call(None, seen, generation)
+    seen = entry.status.understood(interpret(before, seen, context.campaigns))
+    key, notified = entry.target.campaign_id, entry.target.muted_status is None
+    return Call(key, seen, generation, notified, had_config(entry))
 
 
 def _with_config(but: str, entries: Entries) -> Iterator[tuple[str, Instant]]:

@@ -8,6 +8,7 @@ through, and the first answer that is none of these closes it.
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from monitor.core.model import (
     AlertLabels,
@@ -19,6 +20,7 @@ from monitor.core.model import (
     PollError,
     Reason,
     Seconds,
+    SftpConfig,
 )
 from monitor.core.rule import BaseRule, RemindEvery, Target
 from monitor.core.status import EnvironmentStatus, Run
@@ -101,10 +103,25 @@ def interpret(status: EnvironmentStatus, observation: Observation, campaigns: in
     return observation
 
 
+# The breaker where a config that was read changes nothing of it.
+AT_REST = {
+    "run": None, "up": True, "readable_seen": True, "unauthorized_with": None, "unanswered": 0,
+    "unanswered_at": None, "outage_at": None, "outage_reason": None, "rejected_at": None,
+    "rejected_by": None, "refused_at": None, "refused_with": None,
+}  # fmt: skip
+
+
+def at_rest(status: EnvironmentStatus) -> bool:
+    """Return whether a config that is read changes nothing of the breaker but `called_at`."""
+    return all(getattr(status, name) == value for name, value in AT_REST.items())
+
+
 def observe(
     before: EnvironmentStatus, call: Call, context: EnvironmentContext, now: Instant
 ) -> EnvironmentStatus:
     """Return the breaker after one call; a page of the listing shows base URL and token right."""
+    if isinstance(call.observation, SftpConfig) and at_rest(before):
+        return before if before.called_at == now else replace(before, called_at=now)
     reason, status = call.reason, replace(before, called_at=now)
     # A mistake of our own is no evidence of the API, neither way.
     if reason is Reason.INTERNAL_ERROR:
@@ -231,8 +248,25 @@ def of_campaigns(status: EnvironmentStatus, targets: Mapping[str, Target]) -> En
     return replace(status, run=replace(run, campaigns=frozenset(count)))
 
 
+class Evaluated(NamedTuple):
+    """What the rules of an environment found; of the same inputs they find that before `until`."""
+
+    findings: Mapping[str, Finding]
+    inputs: tuple[object, ...]
+    until: Instant
+
+
+def inputs_of(status: EnvironmentStatus, context: EnvironmentContext) -> tuple[object, ...]:
+    """Return what the findings of an environment depend on, while its breaker is at rest."""
+    listed = (status.discovered_at, status.discovering_since, status.listing_doubt)
+    return context, status.tests, *listed
+
+
 class EnvironmentRule(BaseRule):
-    """A rule of an environment: evaluates the breaker right after a call."""
+    """A rule of an environment: evaluates the breaker right after a call.
+
+    While that is at rest it depends on `inputs_of` alone, and on time by its `recheck_at`.
+    """
 
     @abstractmethod
     def evaluate(

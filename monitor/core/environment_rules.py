@@ -152,12 +152,14 @@ class DiscoveryFailing(EnvironmentRule, alertname="TalkoverDiscoveryFailing"):
     ) -> Finding:
         """Return unhealthy where the last listing was not believed, nor any for so long."""
         allowed = max(self.LISTINGS * context.discovery_every, self.AT_LEAST)
-        last = status.discovered_at or status.discovering_since or now
+        since = status.discovered_at or status.discovering_since
+        last = since or now
         evidence = {"allowed": span(allowed)}
         if status.breaker_open or context.paused:
             return unknown("the API does not answer, or has asked for a pause")
         if now - last < allowed:
-            return healthy(f"the campaigns were listed within {span(allowed)}", evidence)
+            summary = f"the campaigns were listed within {span(allowed)}"
+            return healthy(summary, evidence, recheck_at=since and since + allowed)
         if not status.listing_doubt:  # after a pause, an outage or a start: the next one shows
             return unknown("no listing has ended yet since the API answers")
         summary = f"no listing of the campaigns for {span(now - last)}: {status.listing_doubt}"

@@ -22,7 +22,7 @@ from monitor.core.model import (
     Severity,
     Verdict,
 )
-from monitor.core.rule import NO_CONFIG, NOT_OURS, BaseRule, Target
+from monitor.core.rule import NO_CONFIG, NOT_OURS, BaseRule, Target, Testing
 from monitor.core.status import Alert, CampaignStatus, EnvironmentStatus
 from monitor.core.text import rfc3339
 
@@ -68,13 +68,25 @@ def active_alerts(
             yield ActiveAlert(alert, rule, alert.notified_severity or rule.severity_of(alert))
 
 
+class Settled(NamedTuple):
+    """Where the same config would be found the same: before `until`, while tests stand so."""
+
+    until: Instant
+    testing: Testing
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One campaign; `findings` are of the decision on its poll at `polled_at`."""
+    """One campaign; `findings` are of the decision on its poll at `polled_at`, or an earlier one.
+
+    That is so where it has `settled` what the polls since then have seen; with another target or
+    status it has not.
+    """
 
     target: Target
     status: CampaignStatus
     findings: Findings | None = None
+    settled: Settled | None = None
 
     def active_alerts(self) -> Iterator[ActiveAlert]:
         """Yield the campaign's active alerts."""

@@ -226,7 +226,7 @@ class EnvironmentStatus:
     readable_seen: bool = False  # something was read once: the base URL is right; stored
     run: Run | None = None  # the last answers about campaigns were all the same refusal
     skews: tuple[Seconds, ...] = ()  # the API's last `Date` headers minus our clock
-    medians: tuple[tuple[Instant, Seconds], ...] = ()  # theirs of 5 minutes, since when
+    medians: tuple[tuple[Instant, Seconds], ...] = ()  # theirs of 5 minutes, when each ended
     doubted_until: Instant | None = None  # their median moved
     corrected: bool = False  # the API's clock was the last to count alone
     called_at: Instant | None = None

@@ -14,7 +14,7 @@ from monitor.core.attempt import CampaignTests
 from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.corroboration import Corroboration, asked_next, configured, had_config
 from monitor.core.discovery import Listing, TargetSet, doubt, take
-from monitor.core.environment import EnvironmentContext
+from monitor.core.environment import EnvironmentContext, Evaluated
 from monitor.core.guards import Guards
 from monitor.core.model import (
     Answer,
@@ -61,6 +61,7 @@ class EnvironmentState:
         self.name = self.status.name
         self.entries: dict[str, Entry] = {}
         self.findings: Findings | None = None
+        self._evaluated: Evaluated | None = None
         self.budget = Budget(settings.environment.budget_per_minute, mono)
         self.pace = self.budget.pace(mono)
         self.unswept = set(settings.targets)
@@ -165,18 +166,20 @@ class EnvironmentState:
         believed_at = self.status.discovered_at if why else now
         why = "" if self.status.breaker_open else why
         listed = replace(self.status, discovered_at=believed_at, listing_doubt=why)
-        self.status, self.findings, events = assess.evaluate_environment(
+        self.status, self._evaluated, events = assess.evaluate_environment(
             listed, self._context(), now
         )
+        self.findings = self._evaluated.findings
         if self.status != status or target_sets:
             changed = (self.status,)
             self.save(Change(environments=changed, events=events, target_sets=target_sets))
         return anew
 
     def _context(self, *, lost: bool = False) -> EnvironmentContext:
-        context, paused = self.settings.context_at(self.pace), self._paused_until
+        context = self.settings.context_at(self.pace)
+        paused = self.clock.elapsed() < self._paused_until
         had = configured(self.entries) if lost else 0
-        return replace(context, configured=had, paused=self.clock.elapsed() < paused)
+        return replace(context, configured=had, paused=paused) if had or paused else context
 
     def _aim(self, settings: Settings) -> None:
         self.settings = settings
@@ -184,9 +187,12 @@ class EnvironmentState:
         self.findings = in_force(self.findings, settings.environment.resolved.rules)
         before, entries = self.entries, dict[str, Entry]()
         for key, target in settings.targets.items():
-            known = self.campaigns.get(key)
+            known, was = self.campaigns.get(key), before.get(key)
+            if was is not None and target is was.target and known is was.status:
+                entries[key] = was  # with what is settled of it
+                continue
             status = known or CampaignStatus(environment=self.name, campaign_id=key)
-            kept = in_force(before[key].findings, target.rules) if key in before else None
+            kept = None if was is None else in_force(was.findings, target.rules)
             entries[key] = Entry(target, status, kept)
         self.entries = entries
 
@@ -201,7 +207,7 @@ class EnvironmentState:
             if decision.status != before:
                 self.campaigns[key] = decision.status
                 if entry is not None:
-                    self.entries[key] = replace(entry, status=decision.status)
+                    self.entries[key] = replace(entry, status=decision.status, settled=None)
                 self.save(Change(campaigns=(decision.status,), events=decision.events))
 
     def decide(
@@ -225,8 +231,10 @@ class EnvironmentState:
             token_generation=token,
             others_read_at=self._doubts.others_read_at(key, self.entries) if lost else None,
             testing=testing,
+            evaluated=self._evaluated,
         )
-        self.status, self.findings = outcome.environment, outcome.environment_findings
+        self.status, self._evaluated = outcome.environment, outcome.evaluated
+        self.findings = self._evaluated.findings
         log_environment(status, self.status)
         if before is None or outcome.entry is None:
             self.save(Change(environments=(self.status,), events=outcome.events))
@@ -236,8 +244,8 @@ class EnvironmentState:
         log_poll(before, after)
         self.unswept.discard(key)
         self._end_sweep(now)
-        campaigns, environments = (after.status,), (self.status,)
-        self.save(Change(campaigns=campaigns, environments=environments, events=outcome.events))
+        changed, same = ((after.status,), (self.status,), outcome.events), outcome.unchanged
+        self.save(Change(*changed, encodable=same))
         anew = self._doubts.take(key, now - took, self.entries)
         anew += asked_next(self.status, self.entries)
         return anew, outcome.next_poll, outcome.guards
@@ -248,7 +256,7 @@ class EnvironmentState:
             return self.save(Change(events=notes))
         status = replace(self.entries[key].status, tests=tests)
         self.campaigns[key] = status
-        self.entries[key] = replace(self.entries[key], status=status)
+        self.entries[key] = replace(self.entries[key], status=status, settled=None)
         self.save(Change(campaigns=(status,), events=notes))
 
     def probed_next(self) -> str | None:

@@ -60,6 +60,9 @@ class Settings:
     alerts: AlertsConfig
     target_set: TargetSet = TargetSet()
     targets: Mapping[str, Target] = field(init=False)
+    _contexts: dict[float, EnvironmentContext] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         # At once: whatever can fail of a config fails before anything of it is in force.
@@ -103,6 +106,13 @@ class Settings:
 
     def context_at(self, pace: float) -> EnvironmentContext:
         """Return what a decision on the environment depends on, at so many calls a minute."""
+        # The pace hardly ever changes: to evaluate nothing anew it is the very same context then.
+        if pace not in self._contexts:
+            self._contexts.clear()
+            self._contexts[pace] = self._context_at(pace)
+        return self._contexts[pace]
+
+    def _context_at(self, pace: float) -> EnvironmentContext:
         polling, notified, idle = self.polling, self.notified, len(self.targets) - self.notified
         interval = effective_interval(pace, notified, polling.interval, idle, polling.idle_interval)
         return EnvironmentContext(

@@ -83,7 +83,7 @@ def test_a_failure_of_ours_counts_when_it_is_of_the_login_or_confirmed(
 def test_one_that_is_to_be_confirmed_says_so() -> None:
     found = finding(FailedTest(), failed_at(NOW - MINUTE), minutes_ago(1, "timeout"))
     assert found.summary == (
-        "a test failed 1 min ago (2027-01-15T07:59:00Z), to be confirmed by another: "
+        "a test failed at 2027-01-15T07:59:00Z, to be confirmed by another: "
         'TalkOver says: "Connection timed out"'
     )
 

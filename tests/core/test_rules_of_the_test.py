@@ -39,12 +39,13 @@ def test_half_a_record_is_neither_a_test_nor_none(config: SftpConfig) -> None:
 @pytest.mark.parametrize(
     ("tested_at", "summary"),
     [
-        (NOW, "last test passed 0 s ago (2027-01-15T08:00:00Z)"),
-        (NOW + 90, "last test passed 90 s ahead (2027-01-15T08:01:30Z)"),
+        (NOW, "last test failed 0 s ago (2027-01-15T08:00:00Z)"),
+        (NOW + 90, "last test failed 90 s ahead (2027-01-15T08:01:30Z)"),
     ],
 )
 def test_a_test_of_right_now_is_not_ahead(tested_at: float, summary: str) -> None:
-    assert FailedTest().evaluate(an_input(a_config(last_test_at=tested_at))).summary == summary
+    config = a_config(last_test_at=tested_at, last_test_success=False)
+    assert FailedTest().evaluate(an_input(config)).summary == summary
 
 
 def test_failed_test_is_unhealthy_since_the_test_that_failed() -> None:

@@ -5,13 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from monitor.core.assess import assess_environment, reconcile_environment
-from monitor.core.environment import Call, EnvironmentContext, interpret
+from monitor.core.environment import Call, EnvironmentContext, Evaluated, interpret
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import (
     MINUTE,
     AlertLabels,
     Event,
-    Finding,
     Instant,
     Observation,
     PollError,
@@ -59,7 +58,7 @@ class WatchedEnvironment:
         self.status = EnvironmentStatus(name="production")
         self.context = facts_of(campaigns, notified, effective_interval, rules=rules)
         self.events: list[Event] = []
-        self.findings: Mapping[str, Finding] = {}
+        self.evaluated: Evaluated | None = None
 
     def call(
         self,
@@ -74,8 +73,8 @@ class WatchedEnvironment:
         observation = PollError(outcome) if isinstance(outcome, Reason) else outcome
         observation = interpret(self.status, observation, self.context.campaigns)
         call = Call(campaign_id, observation, generation, notified)
-        decided = assess_environment(self.status, call, None, self.context, at)
-        status, self.findings, events = decided
+        decided = assess_environment(self.status, call, None, self.context, at, self.evaluated)
+        status, self.evaluated, events = decided
         return self._take((status, events))
 
     def calls(self, outcomes: Iterable[Outcome], *, at: Instant = NOW) -> None:

@@ -93,7 +93,7 @@ class SomeSettings:
         return len(self.targets)
 
     def context_at(self, pace: float) -> EnvironmentContext:
-        return Settings.context_at(cast(Settings, self), pace)
+        return Settings._context_at(cast(Settings, self), pace)
 
 
 def some_settings(*targets: Target) -> Settings:

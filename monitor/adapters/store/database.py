@@ -65,7 +65,7 @@ class Database:
                 # So that an empty one, too, looks at whether it can be read.
                 rows.newest(connection)
                 for (statement, key), value in writes.items():
-                    connection.execute(statement, (*key, value))
+                    connection.execute(statement, (*key, rows.encoded(value)))
                 for entry in events:
                     (row,) = connection.execute(rows.ADD_EVENT, entry.columns).fetchone()
                     for sink in entry.delivered_to:

@@ -6,7 +6,7 @@ time, old rows then have the default. One that is renamed or removed needs a mig
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
@@ -20,8 +20,12 @@ from monitor.core.text import clean
 
 _T = TypeVar("_T")
 
-Writes = dict[tuple[str, tuple[str | float, ...]], str | float]
-"""What is to be written: by the statement and its key the value, of which the newest counts."""
+Value = str | float | CampaignStatus | EnvironmentStatus
+Writes = dict[tuple[str, tuple[str | float, ...]], Value]
+"""What is to be written: by the statement and its key the value, of which the newest counts.
+
+A status is encoded when it is written: of many that came meanwhile only the last one.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,20 +86,23 @@ ADD_EVENT = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """What one decision changes, stored whole or not at all; leases are on the wall clock.
 
-    `removed`: it is all that is left of an environment.
+    `removed`: it is all that is left of an environment. `encodable`: of what was saved before
+    only instants have moved, so that it need not be encoded to know that it can be.
     """
 
     campaigns: tuple[CampaignStatus, ...] = ()
     environments: tuple[EnvironmentStatus, ...] = ()
     events: tuple[Event, ...] = ()
+    _: KW_ONLY
     next_call_at: Mapping[str, Instant] = field(default_factory=dict)
     target_sets: Mapping[str, TargetSet] = field(default_factory=dict)
     guards: Mapping[str, Guard] = field(default_factory=dict)
     removed: bool = False
+    encodable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +135,29 @@ class Entry:
 def writes(change: Change) -> Writes:
     """Return the rows of a change but for its events. ValueError: something cannot be encoded."""
     rows: Writes = {(PUT_LEASE, (name,)): at for name, at in change.next_call_at.items()}
+    late = change.encodable
     for one in change.campaigns:
-        rows[PUT_CAMPAIGN, (one.environment, one.campaign_id)] = CAMPAIGN.encode(one)
+        encoded = one if late else CAMPAIGN.encode(one)
+        rows[PUT_CAMPAIGN, (one.environment, one.campaign_id)] = encoded
     for environment in change.environments:
-        rows[PUT_ENVIRONMENT, (environment.name,)] = ENVIRONMENT.encode(environment)
+        rows[PUT_ENVIRONMENT, (environment.name,)] = (
+            environment if late else ENVIRONMENT.encode(environment)
+        )
     for name, target_set in change.target_sets.items():
         rows[PUT_TARGET_SET, (name,)] = TARGET_SET.encode(target_set)
     for key, guard in change.guards.items():
         rows[PUT_GUARD, (key,)] = GUARD.encode(guard)
     return rows
+
+
+def encoded(value: Value) -> str | float:
+    """Return a value as it is written."""
+    match value:
+        case CampaignStatus():
+            return CAMPAIGN.encode(value)
+        case EnvironmentStatus():
+            return ENVIRONMENT.encode(value)
+    return value
 
 
 def columns(event: Event) -> tuple[str | float | None, ...]:

@@ -8,11 +8,12 @@ that they skip.
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC
 from email.message import Message
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -188,6 +189,7 @@ def _sensible(text: str) -> int:
     return int(text)
 
 
+@lru_cache(maxsize=64)  # all answers of one second have the same one
 def parse_http_date(text: str) -> Instant | None:
     """Return the instant of an HTTP date in any form of RFC 9110 §5.6.7, None where it is none."""
     try:
@@ -204,7 +206,7 @@ def read_aside(received: Received, now: Callable[[], Instant], *, answered: bool
 
     A cached one, and one that it has not `answered` itself, knows neither its clock nor its limit.
     """
-    status, headers = received.status, received.headers
+    status, headers = received.status, received.named
     if not answered or age(headers) >= CACHED_FROM:
         return None, pause(status, headers, now()), None
     date = parse_http_date(headers.get("date", ""))
@@ -212,7 +214,7 @@ def read_aside(received: Received, now: Callable[[], Instant], *, answered: bool
     return date, pause(status, headers, known), rate_hint(headers, known)
 
 
-def age(headers: httpx.Headers) -> Seconds:
+def age(headers: Mapping[str, str]) -> Seconds:
     """Return how long a cache has kept the answer, of several the longest; 0 where none says so."""
     said = [one.strip() for one in headers.get("age", "").split(",")]
     # Not int(), which refuses more than 4,300 digits.
@@ -220,7 +222,7 @@ def age(headers: httpx.Headers) -> Seconds:
     return min(max(known, default=0.0), 2.0**31)
 
 
-def pause(status: int, headers: httpx.Headers, now: Instant) -> Seconds | None:
+def pause(status: int, headers: Mapping[str, str], now: Instant) -> Seconds | None:
     """Return for how many seconds the API asks us to leave it alone, None where it does not.
 
     A 429 always does; a 503 where it has `Retry-After`. Where that makes no sense it is a minute,
@@ -236,8 +238,10 @@ def pause(status: int, headers: httpx.Headers, now: Instant) -> Seconds | None:
     return min(max(seconds, PAUSE_MIN), PAUSE_MAX)
 
 
-def rate_hint(headers: httpx.Headers, now: Instant) -> RateHint | None:
+def rate_hint(headers: Mapping[str, str], now: Instant) -> RateHint | None:
     """Return what is plausible of the rate limit; a reset may be an instant: `now` is the API's."""
+    if not any("ratelimit" in name for name in headers):
+        return None
     limit = _first(headers, "limit", "q", range(1, _LIMIT_MAX + 1))
     remaining = _first(headers, "remaining", "r", range((limit or _LIMIT_MAX) + 1))
     at = _first(headers, "reset", "t", range(10**12))
@@ -249,7 +253,7 @@ def rate_hint(headers: httpx.Headers, now: Instant) -> RateHint | None:
     return None if hint == RateHint() else hint
 
 
-def _first(headers: httpx.Headers, name: str, parameter: str, among: range) -> int | None:
+def _first(headers: Mapping[str, str], name: str, parameter: str, among: range) -> int | None:
     """Return the first of the headers' numbers of this name; the newest draft has parameters."""
     said = [f"{name}={headers.get(f'{prefix}-{name}')}" for prefix in ("x-ratelimit", "ratelimit")]
     said += [headers.get("ratelimit", ""), headers.get("ratelimit-policy", "")]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -24,9 +25,10 @@ from monitor.core.model import (
     PollError,
     Reason,
     Seconds,
+    SftpConfig,
 )
 from monitor.core.text import clean, redact, span
-from monitor.http import HttpClient, Received
+from monitor.http import HttpClient, Received, prepared
 
 # What is no answer of the API's says so at any age, and another campaign's config is a matter of
 # security.
@@ -71,14 +73,30 @@ class Talkover:
         except httpx.InvalidURL as error:
             raise ValueError(f"not a base URL: {error}") from None
         self._turns = asyncio.Semaphore(self.concurrency)
+        self._requests: dict[str, httpx.Request] = {}  # by path, with the token of now
+        self._said: dict[str, tuple[bytes, SftpConfig]] = {}  # by campaign, of which bytes
 
     async def fetch_sftp(self, campaign_id: str) -> Answer:
         """Return what the API says of the campaign's SFTP config; a failure is a `PollError`."""
         path = f"/campaigns/{quote(campaign_id, safe='')}/sftp"
         seen, aside, _ = await self._call(
-            "sftp", path, lambda got, token: observe_sftp(got, campaign_id, token)
+            "sftp", path, lambda got, token: self._observe(got, campaign_id, token), keep=True
         )
         return Answer(seen, *aside)
+
+    def _observe(self, got: Received, campaign_id: str, token: str) -> Observation:
+        """Return what an answer says; the same bytes to the same token say the same as before."""
+        types = "\n".join(got.headers.get_list("content-type"))
+        if got.status != 200 or not isinstance(got.body, bytes):
+            return observe_sftp(got, campaign_id, token)
+        digest = blake2b(f"{token}\n{types}\n".encode() + got.body, digest_size=16).digest()
+        known, said = self._said.get(campaign_id, (b"", None))
+        if said is not None and known == digest:
+            return said
+        seen = observe_sftp(got, campaign_id, token)
+        if isinstance(seen, SftpConfig):
+            self._said[campaign_id] = digest, seen
+        return seen
 
     async def run_test(self, campaign_id: str, within: Seconds) -> TestAnswer:
         """Have the platform test a campaign's connection now, which takes so long at most.
@@ -93,15 +111,33 @@ class Talkover:
 
     async def fetch_campaigns(self, page: int) -> PageAnswer:
         """Return a page, from 1, of all campaigns that the token sees, whatever their status."""
+        if page == 1:
+            # Of those who have left nothing is kept; the others are asked again.
+            self._requests.clear()
+            self._said.clear()
         path = f"/campaigns?per_page={PER_PAGE}&page={page}"
         seen, aside, _ = await self._call(
             "campaigns", path, lambda got, token: decode_listing(body_of(got, 200), page, token)
         )
         return PageAnswer(seen, *aside)
 
+    def _request(self, method: str, path: str, *, keep: bool) -> httpx.Request:
+        """Return a request of the token of now: made once for a path that is to be kept."""
+        known = self._requests.get(path)
+        if known is not None:
+            return known
+        headers = {**_HEADERS, "Authorization": f"Bearer {self.token}"}
+        request = prepared(method, f"{self._base_url}{path}", headers=headers)
+        if keep:
+            # All have the same ones: kept once, they are the larger part of it.
+            request.headers = next(iter(self._requests.values()), request).headers
+            self._requests[path] = request
+        return request
+
     def set_token(self, token: str) -> None:
         """Use another token from the next request on."""
         self.token = token
+        self._requests.clear()
 
     async def aclose(self) -> None:
         """Close every connection; calls under way fail."""
@@ -113,18 +149,19 @@ class Talkover:
         path: str,
         read: Callable[[Received, str], _Seen],
         test_within: Seconds | None = None,
+        *,
+        keep: bool = False,
     ) -> tuple[_Seen, Aside, int]:
         """Return what `read` makes of the answer and of the token that was sent, and its status."""
         # Waiting for a turn does not count against the timeout.
         async with self._turns if test_within is None else nullcontext():
             # Kept, since `set_token` may come before the answer: this is the one to redact.
             token = self.token
-            headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
             method, within = ("GET", self.timeout) if test_within is None else ("POST", test_within)
-            url, started = f"{self._base_url}{path}", self.elapsed()
-            received = await self.client.exchange(method, url, within=within, headers=headers)
+            request, started = self._request(method, path, keep=keep), self.elapsed()
+            received = await self.client.send(request, within=within)
             duration = self.elapsed() - started
-        seen, kept = read(received, token), age(received.headers)
+        seen, kept = read(received, token), age(received.named)
         counts = not isinstance(seen, PollError) or seen.reason not in _EVEN_CACHED
         if kept >= CACHED_FROM and counts:
             words = f"{received.status} out of a cache, {span(kept)} old (Age)"

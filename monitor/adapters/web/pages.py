@@ -129,16 +129,16 @@ def overview_page(
     filters: Filters = ALL,
     page: int = 1,
     links: Links = _NO_LINKS,
-    told: tuple[str, str] = ("", ""),
+    happened: tuple[str, str] = ("", ""),
 ) -> bytes:
     """Return the overview in UTF-8: what is wrong with all campaigns, and those asked for.
 
-    `told`: since when, as it was asked, and what events there were.
+    `happened`: since when, as it was asked, and what events there were.
     """
     entries = snapshot.entries()
     all_rows = [_row(filters.rule, of, entry, of.health(entry)) for of, entry in entries]
     pairs, rows = filters.pairs(), all_rows
-    since, events = told
+    since, events = happened
     if pairs:
         rows = [one for one in all_rows if filters.takes(one.environment, one.entry, one.health)]
     healths = Counter(row.health for row in all_rows)
@@ -170,7 +170,7 @@ def overview_page(
         pages=-(-len(rows) // ROWS) or 1,
         pairs=pairs,
         since=since,
-        told=events,
+        happened=events,
         encode=encode,
         link=link,
         without=lambda pair: f"?{encode([one for one in pairs if one != pair])}",
@@ -189,8 +189,8 @@ def _overview(
             events = counted(program.history(wanted).counts)
         except HistoryUnreadableError:
             events = "the history cannot be read now"
-    told = since, events
-    return overview_page(snapshot, program.version, filters, page, program.links, told)
+    happened = since, events
+    return overview_page(snapshot, program.version, filters, page, program.links, happened)
 
 
 _PAGE = Parameter("of the campaigns", plain(whole_number(1, 10**6)))

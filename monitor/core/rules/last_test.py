@@ -69,14 +69,15 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
     ) -> Finding:
         """Return unhealthy when the test on record failed, and if it is ours, was confirmed."""
         evidence, when = evidence_of_test(config), _when(tested_at, inputs.now)
+        at = rfc3339(tested_at)
         tests, testing = inputs.status.tests, inputs.testing
         if config.last_test_success:
             guards, settings = testing.guards, inputs.target.tests
             blocked = None if guards is None else guards.blocked_since(settings)
             if blocked is not None and tested_at < inputs.dated(blocked):
-                why = f"last test passed {when}, but tests of its login fail since"
+                why = f"last test passed at {at}, but tests of its login fail since"
                 return unknown(f"{why} {rfc3339(blocked)}", evidence)
-            return healthy(f"last test passed {when}", evidence)
+            return healthy(f"last test passed at {at}", evidence)
         ours = tests.on_record(config)
         if ours is None and tests.may_be(tested_at, inputs.ahead, inputs.target.tests.timeout):
             return unknown("a test is under way, and its answer says more", evidence)
@@ -88,7 +89,7 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
             evidence["same_login"] = str(testing.same_login)
         after, passed_at = inputs.target.tests.confirm_after, inputs.last_known.last_passed_at
         if not tests.confirmed(ours, passed_at, after):
-            return unknown(f"a test failed {when}, to be confirmed by another: {said}", evidence)
+            return unknown(f"a test failed at {at}, to be confirmed by another: {said}", evidence)
         row, step = tests.failed_since(passed_at) or [ours], NEXT_STEPS[kind_of(ours.cause)]
         summary = f"last test failed {when}: {said}"
         return unhealthy(summary, evidence, since=row[0].tested_at, next_step=step)
@@ -116,7 +117,10 @@ class StaleTest(LastTestRule, alertname="SftpTestStale"):
         allowed = stale_at - tested_at
         evidence = {**evidence_of_test(config), "max_age": span(allowed)}
         why = f"; none runs: {held}" if held else ""
-        summary = f"last test {_when(tested_at, inputs.now)}, allowed {span(allowed)}{why}"
+        # Before it is too old no age is said: it would be one of the last decision.
+        late = inputs.now >= stale_at
+        when = _when(tested_at, inputs.now) if late else f"at {rfc3339(tested_at)}"
+        summary = f"last test {when}, allowed {span(allowed)}{why}"
         return by_deadline(stale_at, inputs.now, summary, evidence)
 
     def stale_at(

@@ -18,7 +18,7 @@ import trustme
 
 from monitor.config.secrets import TokenSource, proxy_of
 from monitor.core.model import PollError, Reason, SftpConfig
-from monitor.http import LIVES, HttpClient, request_once
+from monitor.http import LIVES, HttpClient, prepared, request_once
 from monitor.tls import client_context, missing_roots
 from support.misbehaving import TOKEN, Misbehaving, answer, client_of, config, fetched, replies
 from support.proxy import ConnectProxy
@@ -186,7 +186,7 @@ class Ages:
 
 async def asked_at(client: HttpClient, server: Misbehaving) -> bytes | PollError:
     url = f"{'https' if server.tls else 'http'}://{NAME}:{server.port}/"
-    return (await client.exchange("GET", url, within=10)).body
+    return (await client.send(prepared("GET", url), within=10)).body
 
 
 async def test_fault_32_a_connection_lives_five_minutes_though_it_is_never_idle() -> None:
