@@ -20,6 +20,8 @@ from monitor.cli.config import config
 from monitor.cli.demo import demo
 from monitor.cli.events import events
 from monitor.cli.explain import explain
+from monitor.cli.export import export
+from monitor.cli.healthy import healthy
 from monitor.cli.notify import notify
 from monitor.cli.run import run
 from monitor.cli.testing import test, tests
@@ -59,7 +61,7 @@ def _describe(cls: type[BaseRule]) -> str:
     return "\n".join(lines) + "\n"
 
 
-for command in (run, check, config, events, explain, notify, demo, test, tests):
+for command in (run, check, config, events, explain, export, healthy, notify, demo, test, tests):
     app.add_command(command)
 
 

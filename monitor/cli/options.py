@@ -78,11 +78,12 @@ _RUN_FLAGS: dict[str, tuple[Any, str]] = {
 """Each stands for the key of its name: --web.listen-address is web.listen_address."""
 
 
-def run_flags(command: _F) -> _F:
-    """Add the flags of `run`, which beat the config file."""
+def run_flags(command: _F, *, only: Collection[str] = tuple(_RUN_FLAGS)) -> _F:
+    """Add the flags of `run`, or some of them, which beat the config file."""
     # Decorators apply from the last one up: --help would show the flags in reverse.
     for flag, (kind, about) in reversed(_RUN_FLAGS.items()):
-        command = option(flag, about, type=kind, show_envvar=True)(command)
+        if flag in only:
+            command = option(flag, about, type=kind, show_envvar=True)(command)
     return command
 
 

@@ -24,6 +24,8 @@ from monitor.core.snapshot import EnvironmentSnapshot
 from monitor.core.text import clean, plain, redact, rfc3339
 from monitor.serialize import Links
 
+_ALL_RULES = {**RULES, **ENVIRONMENT_RULES}
+
 SEND_ENDS_FOR: Seconds = 15 * MINUTE
 """How long an end is sent again."""
 
@@ -148,7 +150,7 @@ def standing_events(environment: EnvironmentSnapshot, *only: str | None) -> Iter
 
 def labels_of(event: Event) -> dict[str, str]:
     """Return the labels that the shipped rules give the event's alert, without empty ones."""
-    rule = RULES.get(event.rule) or ENVIRONMENT_RULES.get(event.rule)
+    rule = _ALL_RULES.get(event.rule)
     labels = {
         "alertname": rule.alertname if rule else event.rule,
         "environment": event.environment,
@@ -172,6 +174,7 @@ def annotations_of(event: Event, links: Links) -> dict[str, str]:
         what = f"Campaign {name}({where}){host}"
     annotations = {
         "summary": f"{where}: {plain(clean(event.summary, 512))}",
+        "problem": rule.meaning if (rule := _ALL_RULES.get(event.rule)) else "",
         "description": f"{plain(what)}{since}.",
         "impact": clean(event.impact or "", 256),
         "next_step": event.next_step,
