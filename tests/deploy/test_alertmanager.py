@@ -248,6 +248,12 @@ def test_the_links_of_one_campaign_lead_to_it(tmp_path: Path) -> None:
     assert links == f"{RUNBOOK} · <{board}|Dashboard> · <{silence}|Silence>"
 
 
+def test_the_dashboard_of_alerts_of_several_environments_chooses_none(tmp_path: Path) -> None:
+    both = [alert(1), alert(2)]
+    both[1]["labels"]["environment"] = "staging"
+    assert f"<{BOARD.partition('?')[0]}|Dashboard>" in rendered("text", tmp_path, both)
+
+
 def test_who_recovered_is_named_beside_who_has_not(tmp_path: Path) -> None:
     assert rendered("text", tmp_path, [alert(1), alert(2, "resolved")]).splitlines()[:3] == [
         "• Campaign Leads (production/c-1), since 2027-01-15 08:00:00.",
