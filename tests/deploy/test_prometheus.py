@@ -83,10 +83,10 @@ def series(rule: str, state: str = "firing", instance: str = "a:1", **more: str)
     return "sftp_monitor_alert{" + ",".join(f'{k}="{v}"' for k, v in every.items()) + "}"
 
 
-def promtool(folder: Path, *tests: UnitTest, every: str = "30s") -> str:
+def promtool(folder: Path, *tests: UnitTest, every: str = "30s", rules: Path = FILE) -> str:
     """Run these unit tests of the rules, evaluated so often; return what failed."""
     file = folder / "tests.yaml"
-    document = {"rule_files": [str(FILE)], "evaluation_interval": every, "tests": tests}
+    document = {"rule_files": [str(rules)], "evaluation_interval": every, "tests": tests}
     file.write_text(json.dumps(document), encoding="utf-8")
     command = [require_peer("promtool"), "test", "rules", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -570,6 +570,30 @@ def test_the_watchdog_goes_on_over_a_restart_and_ends_within_an_hour_of_the_moni
         test_of({**other, **dead}, "SftpMonitorWatchdog", ends),
     ]
     assert promtool(tmp_path, *tests) == ""
+
+
+@pytest.mark.slow
+def test_at_night_it_is_known_who_calls_nobody_before_the_morning(tmp_path: Path) -> None:
+    """promtool's time begins at midnight; 21,600 s later it is six o'clock."""
+    next_calls = "sftp_monitor_campaign_next_calls_timestamp_seconds"
+    inputs = {
+        f'{next_calls}{{environment="production",campaign_id="{campaign}"}}': f"{at}x6000"
+        for campaign, at in {"at 5": 18000, "at 8": 28800, "tomorrow at 8": 115200}.items()
+    }
+
+    def waits(*campaigns: str) -> list[Labels]:
+        common = {"environment": "production", "severity": "none"}
+        return [{**common, "campaign_id": campaign} for campaign in campaigns]
+
+    times = {
+        "10m": waits("at 8", "tomorrow at 8"),
+        "350m": waits("at 8", "tomorrow at 8"),
+        "370m": [],
+        "21h": [],
+        "23h": waits("tomorrow at 8"),
+    }
+    case = test_of(inputs, "SftpCampaignCanWait", times)
+    assert promtool(tmp_path, case, every="10m", rules=FOLDER / "night.rules.yaml") == ""
 
 
 def test_a_failure_of_a_rule_is_seen(tmp_path: Path) -> None:

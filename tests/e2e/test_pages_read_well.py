@@ -3,6 +3,7 @@
 Two Prometheus servers scrape the monitor, as in most installations, and feed one Alertmanager.
 """
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +16,7 @@ import pytest
 from monitor.core.model import DAY
 from support.command import Daemon, daemon, write_config
 from support.fake_platform import BROKEN, FakePlatform, fake_platform, now
-from support.pager import OnCall, Sent, alertmanager, prometheus
+from support.pager import PATIENCE, OnCall, Sent, alertmanager, prometheus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -56,7 +57,10 @@ async def a_pair(folder: Path) -> AsyncIterator[World]:
         monitor = await stack.enter_async_context(daemon(config))
         for name in ("first", "second"):
             address = monitor.url.removeprefix("http://")
-            await stack.enter_async_context(prometheus(folder, alerted, address, name=name))
+            one = await stack.enter_async_context(prometheus(folder, alerted, address, name=name))
+            async with asyncio.timeout(PATIENCE):
+                while not await one.ask('ALERTS{alertname="SftpMonitorWatchdog"}'):  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)  # programs of others have no event
         yield World(platform, monitor, alerted.on_call)
 
 
