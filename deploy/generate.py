@@ -31,7 +31,7 @@ COPIES = {
     Path("deploy/alertmanager/sftp-monitor.tmpl"): EXPORT / "templates.tmpl",
     Path("deploy/docker/compose.yaml"): EXPORT / "compose.yaml",
     Path("deploy/grafana/dashboards/sftp-monitor.json"): EXPORT / "dashboard.json",
-    Path("deploy/kubernetes/prometheusrule.yaml"): OBJECT,
+    Path("deploy/kubernetes/base/prometheusrule.yaml"): OBJECT,
     Path("deploy/systemd/sftp-monitor.service"): EXPORT / "unit.service",
 }
 """What in deploy/ is the same as in monitor/export/, where it is edited."""

@@ -17,7 +17,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 PLACES = {
     "rules": "prometheus/sftp-monitor.rules.yaml",
     "night": "prometheus/night.rules.yaml",
-    "prometheusrule": "kubernetes/prometheusrule.yaml",
+    "prometheusrule": "kubernetes/base/prometheusrule.yaml",
     "alertmanager": "alertmanager/alertmanager.yaml",
     "templates": "alertmanager/sftp-monitor.tmpl",
     "dashboard": "grafana/dashboards/sftp-monitor.json",

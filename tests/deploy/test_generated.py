@@ -16,7 +16,7 @@ MADE = (
     "deploy/alertmanager/sftp-monitor.tmpl",
     "deploy/docker/compose.yaml",
     "deploy/grafana/dashboards/sftp-monitor.json",
-    "deploy/kubernetes/prometheusrule.yaml",
+    "deploy/kubernetes/base/prometheusrule.yaml",
     "deploy/prometheus/night.rules.yaml",
     "deploy/prometheus/sftp-monitor.rules.yaml",
     "deploy/systemd/sftp-monitor.service",
