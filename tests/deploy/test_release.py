@@ -22,7 +22,7 @@ COMMANDS = [step["run"] for job in JOBS.values() for step in job["steps"] if "ru
 @pytest.mark.slow
 def test_the_workflow_follows_its_schema() -> None:
     check = Path(sysconfig.get_path("scripts")) / "check-jsonschema"
-    command = [check, "--builtin-schema", "vendor.github-workflows", WORKFLOW]
+    command = [str(check), "--builtin-schema", "vendor.github-workflows", str(WORKFLOW)]
     subprocess.run(command, check=True, capture_output=True)
 
 
