@@ -121,6 +121,8 @@ def test_a_campaigns_maintenance_is_a_time_interval_that_there_is() -> None:
         if "campaign_id" in str(one) and "mute_time_intervals" in one
     ]
     assert route["mute_time_intervals"] == [window["name"]]
+    (span,) = window["time_intervals"]
+    assert span.keys() == {"weekdays", "times", "location"}
     said = amtool(
         *("config", "routes", "test", f"--config.file={FILE}", "severity=critical"),
         *("environment=production", "campaign_id=6f3c1a52-0c39-4d4e-9d52-0d6d4e0a8a11"),
