@@ -174,6 +174,7 @@ def test_a_lost_node_is_given_up_after_a_minute() -> None:
 def test_a_pod_that_is_unwell_does_not_hold_up_a_drain() -> None:
     budget = MANIFESTS["poddisruptionbudget.yaml"]["spec"]
     assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert budget["maxUnavailable"] == 1
 
 
 # --- the variants ------------------------------------------------------------------------------
