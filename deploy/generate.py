@@ -1,8 +1,9 @@
 """Make again what follows from the rules of the monitor: `make generate`.
 
 From each rule's class come its alert in Prometheus' rules, and its row in the tables of the
-documents; from Prometheus' rules comes the Kubernetes copy of them. What is made stands between
-two lines with `made by make generate`; everything else in those files is written by hand.
+documents. What is made stands between two lines with `made by make generate`; everything else in
+those files is written by hand. What `sftp-monitor export` prints, from monitor/export/, is copied
+to where deploy/ has it, and Prometheus' rules to Kubernetes as an object.
 With `--check` nothing is written: exit code 1, and the names of the files that are not as they
 would be made.
 """
@@ -21,8 +22,20 @@ from monitor.core.text import span
 
 ROOT = Path(__file__).parents[1]
 
-PROMETHEUS = Path("deploy/prometheus/sftp-monitor.rules.yaml")
-KUBERNETES = Path("deploy/kubernetes/prometheusrule.yaml")
+EXPORT = Path("monitor/export")
+RULES_FILE, OBJECT = EXPORT / "rules.yaml", EXPORT / "prometheusrule.yaml"
+COPIES = {
+    Path("deploy/prometheus/sftp-monitor.rules.yaml"): RULES_FILE,
+    Path("deploy/prometheus/night.rules.yaml"): EXPORT / "night.yaml",
+    Path("deploy/alertmanager/alertmanager.yaml"): EXPORT / "alertmanager.yaml",
+    Path("deploy/alertmanager/sftp-monitor.tmpl"): EXPORT / "templates.tmpl",
+    Path("deploy/docker/compose.yaml"): EXPORT / "compose.yaml",
+    Path("deploy/grafana/dashboards/sftp-monitor.json"): EXPORT / "dashboard.json",
+    Path("deploy/kubernetes/base/prometheusrule.yaml"): OBJECT,
+    Path("deploy/systemd/sftp-monitor.service"): EXPORT / "unit.service",
+}
+"""What in deploy/ is the same as in monitor/export/, where it is edited."""
+
 TABLES = (Path("docs/alerts.md"), Path("docs/runbooks/README.md"))
 
 MARK = "made by make generate"
@@ -49,16 +62,15 @@ DESCRIPTIONS = {
     "campaign": f"            Campaign {NAME} {{{{ end\n"
     """\
             }}({{ $labels.environment }}/{{ $labels.campaign_id }}){{ with
-            $labels.sftp_host }}, host {{ . }}{{ end }}{{ with
-            printf "sftp_monitor_alert_since_timestamp_seconds{environment=%q,campaign_id=%q,rule=%q}"
-            $labels.environment $labels.campaign_id $labels.rule | query
-            }}, since {{ . | first | value | humanizeTimestamp }}{{ end }}.
+            $labels.sftp_host }}, host {{ . }}{{ end }}{{ if
+            gt $value 1.0 }}, since {{ $value | humanizeTimestamp }}{{ end }}.
 """,
     "environment": """\
-            Environment {{ $labels.environment }}{{ with
-            printf "sftp_monitor_alert_since_timestamp_seconds{environment=%q,campaign_id='',rule=%q}"
-            $labels.environment $labels.rule | query }}, since
-            {{ . | first | value | humanizeTimestamp }}{{ end }}.
+            Environment {{ $labels.environment }}{{ if
+            gt $value 1.0 }}, since {{ $value | humanizeTimestamp }}{{ end }}{{ if
+            match "api_unreachable|api_refusing|discovery_failing" $labels.rule }}{{ with
+            printf "topk(1, sum by (reason) (increase(sftp_monitor_api_request_failures_total{environment=%q}[15m])) > 0)"
+            $labels.environment | query }}; most failed calls: {{ . | first | label "reason" }}{{ end }}{{ end }}.
 """,
 }
 
@@ -67,7 +79,7 @@ IMPACTS = {
     "campaign": """\
           impact: &campaign_impact >-
             {{ with printf
-            "sftp_monitor_campaign_next_calls_timestamp_seconds{environment=%q,campaign_id=%q} - time()"
+            "last_over_time(sftp_monitor_campaign_next_calls_timestamp_seconds{environment=%q,campaign_id=%q}[1h]) - time()"
             $labels.environment $labels.campaign_id | query }}{{ $in := . | first | value
             }}{{ if gt $in 0.0 }}calls start in {{ $in | humanizeDuration }}{{ else
             }}calling now{{ end }}{{ end }}
@@ -94,8 +106,8 @@ DASHBOARDS = {
 OF_ALL_RULES = {"enabled", "severity", "keep_firing_for"}
 """Settings that every rule has; a table would only repeat them."""
 
-KUBERNETES_HEAD = """\
-# deploy/prometheus/sftp-monitor.rules.yaml for the Prometheus Operator: made by make generate.
+OBJECT_HEAD = """\
+# Alerting rules for the Prometheus Operator: rules.yaml as its object, made by make generate.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
@@ -106,8 +118,9 @@ spec:
 
 def generated() -> dict[Path, str]:
     """Return what each file that is made, wholly or in part, has to say, by its path."""
-    made = {PROMETHEUS: _between(_read(PROMETHEUS), "".join(_alerts()))}
-    made[KUBERNETES] = KUBERNETES_HEAD + _indented(made[PROMETHEUS])
+    made = {RULES_FILE: _between(_read(RULES_FILE), "".join(_alerts()))}
+    made[OBJECT] = OBJECT_HEAD + _indented(made[RULES_FILE])
+    made |= {path: made.get(source) or _read(source) for path, source in COPIES.items()}
     for page in TABLES:
         links = "" if page.parent.name == "runbooks" else "runbooks/"
         made[page] = _between(_read(page), "".join(_rows(links)))
@@ -116,6 +129,10 @@ def generated() -> dict[Path, str]:
 
 def _read(path: Path) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
+
+
+def _written(path: Path) -> str | None:
+    return _read(path) if (ROOT / path).is_file() else None
 
 
 def _between(text: str, made: str) -> str:
@@ -144,6 +161,7 @@ def _alerts() -> Iterator[str]:
         annotations:
           summary: >-
             {WHERE[about]}: {rule.meaning}
+          problem: "{rule.meaning}"
           description: {description}\
 {impact}\
           next_step: >-
@@ -177,7 +195,7 @@ def _settings(rule: BaseRule) -> Iterator[str]:
 
 def main() -> int:
     """Write what is made, or with `--check` print what is stale; return the exit code."""
-    stale = {path: text for path, text in generated().items() if _read(path) != text}
+    stale = {path: text for path, text in generated().items() if _written(path) != text}
     if "--check" in sys.argv[1:]:
         for path in stale:
             print(f"{path}: not as `make generate` makes it")

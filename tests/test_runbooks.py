@@ -110,9 +110,9 @@ def parsed(command: click.Command, words: list[str]) -> None:
     # What is not said by its parent, a command keeps for ever: that it has no -h, too.
     parent = click.Context(command, **command.context_settings)
     while isinstance(command, click.Group):
-        name = words.pop(0)
-        assert name in command.commands, name
-        command = command.commands[name]
+        _, found, words = command.resolve_command(parent, words)
+        assert found is not None
+        command = found
     command.make_context(command.name, words, parent=parent)
 
 

@@ -31,6 +31,14 @@ COMMANDS = {
         "explain",
         "Say why each alert of CAMPAIGN ([ENVIRONMENT/]ID, or its name) fires or does not.",
     ),
+    "export": (
+        "export",
+        "Print what is shipped for Prometheus, Alertmanager, Grafana, systemd and Docker.",
+    ),
+    "healthy": (
+        "healthy",
+        "Ask the daemon of this config, on this machine, whether its poll loop turns.",
+    ),
     "notify": ("notify", "Send a test notification to every sink."),
     "rules": (
         "rules",

@@ -180,24 +180,25 @@ _RUN_FLAGS: dict[str, tuple[Any, str]] = {
 """Each stands for the key of its name: --web.listen-address is web.listen_address."""
 
 
-def run_flags(command: _F) -> _F:
-    """Add the flags of `run`, which beat the config file."""
+def run_flags(command: _F, *, only: Collection[str] = tuple(_RUN_FLAGS)) -> _F:
+    """Add the flags of `run`, or some of them, which beat the config file."""
     # Decorators apply from the last one up: --help would show the flags in reverse.
     for flag, (kind, about) in reversed(_RUN_FLAGS.items()):
-        command = option(flag, about, type=kind, show_envvar=True)(command)
+        if flag in only:
+            command = option(flag, about, type=kind, show_envvar=True)(command)
     return command
 
 
-def config_path(given: Path | None) -> Path:
-    """Return the config file that is meant: as given, else the first of CONFIG_FILES that is there.
+def usual_config() -> Path | None:
+    """Return the first of CONFIG_FILES that is there."""
+    # pathlib's exists() raises where a folder is closed to us.
+    return next((Path(place) for place in CONFIG_FILES if os.path.exists(place)), None)
 
-    Raises UsageError where there is none.
-    """
-    if given is not None:
-        return given
-    for place in CONFIG_FILES:
-        if os.path.exists(place):  # pathlib's raises where a folder is closed to us
-            return Path(place)
+
+def config_path(given: Path | None) -> Path:
+    """Return the config file that is meant: as given, or at the usual place; else UsageError."""
+    if (path := given or usual_config()) is not None:
+        return path
     raise click.UsageError(
         f"found no config file, neither {' nor '.join(CONFIG_FILES)}: name one (--config.file), "
         "or write one with `sftp-monitor config init sftp-monitor.yaml`"

@@ -38,7 +38,7 @@ from monitor.tls import missing_roots
 __all__ = [
     "Access", "AlertsConfig", "Config", "ConfigError", "DiscoveryConfig", "EnvironmentConfig",
     "LogFormat", "LogLevel", "Polling", "Problem", "SecretError", "TokenSource", "WebConfig",
-    "effective_yaml", "format_duration", "json_schema", "load_config", "narrowed",
+    "effective_yaml", "format_duration", "json_schema", "load_config", "load_web", "narrowed",
     "notes", "origin", "parse_duration", "safe_access", "settings_of", "targets", "unused",
 ]  # fmt: skip
 
@@ -57,11 +57,7 @@ def load_config(
     raw = read_bytes(path)
     document = parse(raw, str(path), environ)
     document.unread = unread
-    for flag, value in flags.items():
-        if value is not None:
-            # Paths of the command line start where it was typed.
-            written = value.absolute() if isinstance(value, Path) else value
-            document.put(flag, str(literal(written)))
+    _put(document, flags)
     _check_document(document)
     config = document.read_as(Config)
     known = Resolved(exported=config.metrics.campaign_labels)
@@ -81,6 +77,26 @@ def load_config(
         document.report((), "was changed while it was read: reload it again")
     document.check()
     return config
+
+
+def load_web(
+    path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str | Path | None] = {}
+) -> WebConfig:
+    """Return the part `web` alone, whatever else is wrong in the file; else as `load_config`."""
+    document = (
+        Document("", value={}) if path is None else parse(read_bytes(path), str(path), environ)
+    )
+    _put(document, flags)
+    document.value = document.value.get("web") or {}
+    return document.read_as(WebConfig)
+
+
+def _put(document: Document, flags: Mapping[str, str | Path | None]) -> None:
+    for flag, value in flags.items():
+        if value is not None:
+            # Paths of the command line start where it was typed.
+            written = value.absolute() if isinstance(value, Path) else value
+            document.put(flag, str(literal(written)))
 
 
 def notes(config: Config) -> list[str]:

@@ -312,6 +312,18 @@ def test_an_environment_tells_its_budget_and_its_pace() -> None:
     assert page.value("environment_swept_timestamp_seconds", **key) == NOW - MINUTE
 
 
+def test_an_environment_tells_when_the_last_of_its_campaigns_was_readable() -> None:
+    down = PollError(Reason.TIMEOUT, "")
+    read = an_entry("c-1", (NOW - 90, NoConfig()), (NOW - 30, down))
+    old, never = an_entry("c-2", (NOW - 600, a_config())), an_entry("c-3", (NOW, down))
+    page = scrape(a_snapshot(an_environment(never, read, old)))
+    name = "environment_last_poll_timestamp_seconds"
+    assert page.value(name, environment="production") == NOW - 90
+    for nobody in ((never,), ()):
+        page = scrape(a_snapshot(an_environment(*nobody)))
+        assert page.value(name, environment="production") is None
+
+
 # --- sinks -------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ CONTRACT = {
     "alert_since_timestamp_seconds",
     "campaigns",
     "environment_swept_timestamp_seconds",
+    "environment_last_poll_timestamp_seconds",
     "environment_owned",
     "api_up",
     "api_requests_total",

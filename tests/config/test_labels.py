@@ -85,7 +85,7 @@ def of_our_metrics() -> set[str]:
 
 def of_our_rules() -> set[str]:
     """Which labels the rules look at, drop, or put on."""
-    rules = documents("prometheus/*.rules.yaml", "kubernetes/prometheusrule.yaml")
+    rules = documents("prometheus/*.rules.yaml", "kubernetes/base/prometheusrule.yaml")
     found = words(values(rules, "labels"))
     for expression in words(values(rules, "expr")):
         for names in re.findall(r"\b(?:without|by|on|ignoring)\s*\(([^()]*)\)", expression):
@@ -94,7 +94,8 @@ def of_our_rules() -> set[str]:
             found |= set(re.findall(rf"({NAME})\s*[!=]", selector))
     for annotations in values(rules, "annotations"):
         found |= set(re.findall(rf"\$labels\.({NAME})", " ".join(annotations.values())))
-    return found
+    # Prometheus' own name for a label of ours that it has renamed.
+    return {name.removeprefix("exported_") for name in found}
 
 
 def of_alertmanager() -> set[str]:
@@ -103,16 +104,19 @@ def of_alertmanager() -> set[str]:
     matchers = words(values(config, "matchers", "source_matchers", "target_matchers"))
     named = {re.findall(NAME, matcher)[0] for matcher in matchers}
     text = "".join(path.read_text() for path in sorted(DEPLOY.glob("alertmanager/*")))
-    return named | words(values(config, "group_by", "equal")) | _shown(text)
+    # `team` is an example of a label of the operator's own.
+    return (named | words(values(config, "group_by", "equal")) | _shown(text)) - {"team"}
 
 
 def _shown(text: str) -> set[str]:
-    return set(re.findall(rf"Labels\.({NAME})", text))
+    return set(re.findall(rf"Labels\.({NAME})", text)) - {"SortedPairs"}
 
 
 def of_scraping() -> set[str]:
     """What a scrape puts on every series."""
-    configs = documents("prometheus/prometheus.yaml", "docker/prometheus.yaml", "kubernetes/*.yaml")
+    configs = documents(
+        "prometheus/prometheus.yaml", "docker/prometheus.yaml", "kubernetes/base/*.yaml"
+    )
     found = words(values(configs, "target_label", "targetLabel"))
     for external in values(configs, "external_labels", "externalLabels"):
         found |= set(external)

@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,20 @@ from support.peers import require_peer
 FOLDER = Path(__file__).parents[2] / "deploy" / "alertmanager"
 FILE = FOLDER / "alertmanager.yaml"
 CONFIG: dict[str, Any] = yaml.safe_load(FILE.read_text())
-ROUTES = [CONFIG["route"], *CONFIG["route"]["routes"]]
+
+
+def routes(route: Mapping[str, Any] = CONFIG["route"]) -> Iterator[dict[str, Any]]:
+    """Yield every route, each with what it has from those around it."""
+    yield dict(route)
+    inherited = {key: value for key, value in route.items() if key not in ("matchers", "routes")}
+    for inner in route.get("routes", []):
+        yield from routes({**inherited, **inner})
+
+
+def route_of(*matchers: str) -> dict[str, Any]:
+    """Return the route with these matchers."""
+    (found,) = [one for one in routes() if one.get("matchers") == list(matchers)]
+    return found
 
 
 def amtool(*arguments: str) -> str:
@@ -40,7 +53,14 @@ def test_alertmanager_accepts_the_example() -> None:
         ("alertname=SftpTestStale severity=info rule=stale_test", "nobody"),
         ("alertname=SftpMonitorAbsent severity=critical", "pagerduty"),
         ("alertname=SftpMonitorConfigReloadFailed severity=warning", "slack"),
-        ("alertname=Watchdog severity=none", "dead-mans-switch"),
+        ("alertname=SftpMonitorWatchdog severity=none job=sftp-monitor", "dead-mans-switch"),
+        ("alertname=Watchdog severity=none", "slack"),
+        ("alertname=SftpCampaignCanWait severity=none campaign_id=c-1", "nobody"),
+        (
+            "alertname=SftpTestFailed severity=critical campaign_id=c-1 team=retail",
+            "pagerduty-retail",
+        ),
+        ("alertname=TalkoverApiUnreachable severity=critical team=retail", "pagerduty"),
         ("alertname=SomethingElse", "slack"),
     ],
 )
@@ -49,24 +69,30 @@ def test_an_alert_goes_to_whom_it_concerns(labels: str, receiver: str) -> None:
     assert said == receiver
 
 
-def test_a_broken_host_is_one_page_and_a_second_host_another() -> None:
-    assert {"environment", "rule", "sftp_host"} <= set(CONFIG["route"]["group_by"])
-    assert "campaign_id" not in CONFIG["route"]["group_by"]
-    assert not any("group_by" in route for route in CONFIG["route"]["routes"])
+def test_a_broken_host_is_one_page_a_second_host_another_and_an_outage_is_one() -> None:
+    assert route_of("severity = critical")["group_by"] == ["alertname", "environment", "sftp_host"]
+    assert route_of('campaign_id = ""')["group_by"] == ["alertname"]
+
+
+def test_warnings_are_one_message_for_each_rule_whatever_the_host() -> None:
+    assert CONFIG["route"]["group_by"] == ["alertname"]
 
 
 def test_critical_rings_again_after_four_hours_and_a_warning_after_a_day() -> None:
-    repeats = {
-        str(route["matchers"]): route["repeat_interval"]
-        for route in ROUTES
-        if "matchers" in route and "repeat_interval" in route
-    }
-    assert repeats["['severity = critical']"] == "4h"
-    assert repeats["['severity = warning']"] == "24h"
+    assert CONFIG["route"]["repeat_interval"] == "24h"
+    rings = {one["repeat_interval"] for one in routes() if one["receiver"].startswith("pagerduty")}
+    assert rings == {"4h"}
 
 
-def test_only_an_environments_outage_mutes_and_only_other_rules_of_that_environment() -> None:
-    (outage,) = CONFIG["inhibit_rules"]
+def test_the_dead_mans_switch_is_called_at_each_interval_and_not_at_every_other() -> None:
+    switch = route_of("alertname = SftpMonitorWatchdog")
+    interval, repeat = switch["group_interval"], switch["repeat_interval"]
+    assert (interval, repeat) == ("1m", "50s")
+    assert switch["group_by"] == ["job", "namespace"]
+
+
+def test_an_environments_outage_mutes_only_other_rules_of_that_environment() -> None:
+    outage, _ = CONFIG["inhibit_rules"]
     (source,), (target,) = outage["source_matchers"], outage["target_matchers"]
     assert source == 'rule =~ "api_unreachable|token_rejected|api_refusing"'
     # No outage explains that a campaign was switched off after a test.
@@ -78,6 +104,30 @@ def test_only_an_environments_outage_mutes_and_only_other_rules_of_that_environm
         "api_refusing",
         "tests_suspended",
     } < ENVIRONMENT_RULES.keys()
+
+
+def test_what_can_wait_mutes_critical_alerts_of_that_campaign_alone() -> None:
+    _, night = CONFIG["inhibit_rules"]
+    assert night["source_matchers"] == ["alertname = SftpCampaignCanWait"]
+    assert night["target_matchers"] == ["severity = critical", 'campaign_id != ""']
+    assert night["equal"] == ["environment", "campaign_id"]
+
+
+def test_a_campaigns_maintenance_is_a_time_interval_that_there_is() -> None:
+    (window,) = CONFIG["time_intervals"]
+    (route,) = [
+        one
+        for one in CONFIG["route"]["routes"][2]["routes"]
+        if "campaign_id" in str(one) and "mute_time_intervals" in one
+    ]
+    assert route["mute_time_intervals"] == [window["name"]]
+    (span,) = window["time_intervals"]
+    assert span.keys() == {"weekdays", "times", "location"}
+    said = amtool(
+        *("config", "routes", "test", f"--config.file={FILE}", "severity=critical"),
+        *("environment=production", "campaign_id=6f3c1a52-0c39-4d4e-9d52-0d6d4e0a8a11"),
+    )
+    assert said == "pagerduty"
 
 
 def test_every_template_that_is_used_exists() -> None:
@@ -112,9 +162,11 @@ def alert(number: int, status: str = "firing", rule: str = "failed_test") -> dic
         },
         "annotations": {
             "summary": f"production/c-{number}: the last SFTP connection test failed",
+            "problem": RULES[rule].meaning,
             "description": f"Campaign Leads (production/c-{number}), since 2027-01-15 08:00:00.",
             "next_step": "Run the connection test.",
             "runbook_url": "https://runbooks.example/failed_test.md",
+            "dashboard_url": f"https://grafana.example/d/x?var-environment=production&var-campaign=c-{number}",
         },
         "startsAt": "2027-01-15T08:00:00Z",
         "endsAt": "0001-01-01T00:00:00Z",
@@ -143,15 +195,42 @@ def rendered(template: str, folder: Path, alerts: Sequence[Mapping[str, Any]]) -
 
 
 def test_the_title_of_one_alert_is_its_summary(tmp_path: Path) -> None:
-    assert rendered("title", tmp_path, [alert(1)]) == (
-        "[FIRING:1] production/c-1: the last SFTP connection test failed (sftp.example.com)"
-    )
+    one = "production/c-1: the last SFTP connection test failed (sftp.example.com)"
+    assert rendered("title", tmp_path, [alert(1)]) == one
+    assert rendered("title", tmp_path, [alert(1), alert(2, "resolved")]) == one
+    assert rendered("title", tmp_path, [alert(1, "resolved")]) == f"[RESOLVED] {one}"
 
 
 def test_the_title_of_many_says_how_many_of_what_and_where(tmp_path: Path) -> None:
-    assert rendered("title", tmp_path, [alert(n) for n in range(40)]) == (
-        "[FIRING:40] SftpTestFailed in production (sftp.example.com)"
-    )
+    forty, six = [alert(n) for n in range(40)], [alert(n, "resolved") for n in range(6)]
+    failed = "campaigns: the last connection test failed (sftp.example.com)"
+    assert rendered("title", tmp_path, forty) == f"40 {failed}"
+    assert rendered("title", tmp_path, forty + six) == f"40 {failed}"
+    assert rendered("title", tmp_path, six) == f"[RESOLVED] 6 {failed}"
+    forty[0]["labels"]["sftp_host"] = "other.example"
+    assert rendered("title", tmp_path, forty) == "40 campaigns: the last connection test failed"
+
+
+def test_the_title_of_environments_and_of_the_monitor_itself(tmp_path: Path) -> None:
+    several = [alert(n) for n in range(3)]
+    for one in several:
+        del one["labels"]["campaign_id"], one["labels"]["sftp_host"]
+        one["annotations"]["problem"] = "the API does not answer"
+    assert rendered("title", tmp_path, several) == "3 environments: the API does not answer"
+    for one in several:
+        del one["labels"]["rule"], one["annotations"]["problem"]
+        one["labels"]["alertname"] = "SftpMonitorAbsent"
+    assert rendered("title", tmp_path, several) == "3 alerts: SftpMonitorAbsent"
+
+
+RUNBOOK = "<https://runbooks.example/failed_test.md|Runbook>"
+BOARD = "https://grafana.example/d/x?var-environment=production"
+SILENCE = (
+    "http://127.0.0.1:9093/#/silences/new?filter=%7B"
+    "alertname%3D%22SftpTestFailed%22%2C{campaign}environment%3D%22production%22%2C"
+    "rule%3D%22failed_test%22%2Cseverity%3D%22critical%22%2C"
+    "sftp_host%3D%22sftp.example.com%22%7D"
+)
 
 
 def test_the_text_says_which_since_when_what_next_and_where_to_read_on(tmp_path: Path) -> None:
@@ -160,7 +239,28 @@ def test_the_text_says_which_since_when_what_next_and_where_to_read_on(tmp_path:
         "• Campaign Leads (production/c-2), since 2027-01-15 08:00:00.",
         "",
         "*Next:* Run the connection test.",
-        "<https://runbooks.example/failed_test.md|Runbook>",
+        f"{RUNBOOK} · <{BOARD}|Dashboard> · <{SILENCE.format(campaign='')}|Silence>",
+    ]
+
+
+def test_the_links_of_one_campaign_lead_to_it(tmp_path: Path) -> None:
+    campaign = "campaign_id%3D%22c-1%22%2C"
+    links = rendered("text", tmp_path, [alert(1)]).splitlines()[-1]
+    board, silence = f"{BOARD}&var-campaign=c-1", SILENCE.format(campaign=campaign)
+    assert links == f"{RUNBOOK} · <{board}|Dashboard> · <{silence}|Silence>"
+
+
+def test_the_dashboard_of_alerts_of_several_environments_chooses_none(tmp_path: Path) -> None:
+    both = [alert(1), alert(2)]
+    both[1]["labels"]["environment"] = "staging"
+    assert f"<{BOARD.partition('?')[0]}|Dashboard>" in rendered("text", tmp_path, both)
+
+
+def test_who_recovered_is_named_beside_who_has_not(tmp_path: Path) -> None:
+    assert rendered("text", tmp_path, [alert(1), alert(2, "resolved")]).splitlines()[:3] == [
+        "• Campaign Leads (production/c-1), since 2027-01-15 08:00:00.",
+        "Recovered:",
+        "• Campaign Leads (production/c-2), since 2027-01-15 08:00:00.",
     ]
 
 
@@ -196,9 +296,11 @@ def test_fault_21_what_others_have_named_is_neither_a_mention_nor_a_link(
     one["annotations"] |= dict.fromkeys(("summary", "description", "impact"), hostile)
     said = rendered(template, tmp_path, [one])
     assert said.count(words) == 2
-    links = "<https://runbooks.example/failed_test.md|Runbook>" if template == "text" else ""
-    assert "".join(re.findall("<[^>]*>", said)) == links
-    assert "evil" not in said.replace(words, "")
+    links = re.findall("<([^>|]*)[^>]*>", said)
+    assert len(links) == (3 if template == "text" else 0)
+    for link in links:
+        assert re.fullmatch(r"(https://(runbooks|grafana)|http://127\.0\.0\.1:9093/#)[!-~]*", link)
+    assert "evil.example" not in re.sub("<[^>]*>", "", said).replace(words, "")
 
 
 def test_a_long_list_is_cut_and_says_how_many_there_are(tmp_path: Path) -> None:
@@ -209,5 +311,6 @@ def test_a_long_list_is_cut_and_says_how_many_there_are(tmp_path: Path) -> None:
 
 def test_what_is_over_is_said_as_such(tmp_path: Path) -> None:
     over = [alert(1, "resolved")]
-    assert rendered("title", tmp_path, over).startswith("[RESOLVED] production/c-1")
-    assert rendered("text", tmp_path, over).startswith("Over:\n• Campaign Leads (production/c-1)")
+    said = rendered("text", tmp_path, over)
+    assert said.startswith("Recovered:\n• Campaign Leads (production/c-1)")
+    assert "Next" not in said

@@ -74,6 +74,29 @@ def test_the_image_runs_as_a_user_with_a_number_that_is_not_root() -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", said("USER"))
 
 
+def test_the_image_says_what_it_is_and_has_one_base() -> None:
+    labels = re.findall(r"org\.opencontainers\.image\.(\w+)=", said("LABEL"))
+    assert {"title", "source", "licenses", "version", "revision"} <= set(labels)
+    bases = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
+    assert bases == ["${BASE}"] * 2
+
+
+def test_whatever_uid_openshift_draws_can_write_the_state() -> None:
+    (made,) = [rest for word, rest in instructions() if word == "RUN" and "/state" in rest]
+    assert "mkdir --mode=0770 /state && chown 10022:0 /state" in made
+
+
+def test_there_is_no_pip_in_the_image() -> None:
+    steps = [rest for word, rest in instructions() if word == "RUN"]
+    assert steps[-2].endswith("/opt/sftp-monitor/bin/pip uninstall --yes pip")
+    assert steps[-1].endswith("python -m pip uninstall --yes pip")
+
+
+def test_what_wants_to_write_on_a_read_only_root_has_a_place_in_memory() -> None:
+    assert SERVICES["grafana"]["tmpfs"] == ["/tmp", "/var/log/grafana"]
+    assert SERVICES["alertmanager"]["tmpfs"] == ["/tmp"]
+
+
 def test_what_the_image_is_made_of_is_not_ignored_and_no_more_is_sent() -> None:
     kept = {
         line.removeprefix("!")
@@ -108,6 +131,7 @@ def test_a_service_may_do_nothing_but_its_work(service: str) -> None:
     assert hardened["read_only"] is True
     assert hardened["cap_drop"] == ["ALL"]
     assert hardened["security_opt"] == ["no-new-privileges:true"]
+    assert hardened["ulimits"] == {"core": 0}
 
 
 def test_no_port_is_published_beyond_this_machine() -> None:
@@ -159,7 +183,8 @@ def installed(folder: Path) -> Path:
     source = folder / "src"
     source.mkdir()
     steps = list(instructions())
-    for word, rest in steps[: [word for word, _ in steps].index("FROM", 1)]:
+    final = max(number for number, (word, _) in enumerate(steps) if word == "FROM")
+    for word, rest in steps[:final]:
         if word == "COPY":
             *names, _ = rest.split()
             for name in names:
@@ -214,7 +239,14 @@ async def test_the_image_can_be_built_and_its_services_work(tmp_path: Path) -> N
     (tmp_path / "state").mkdir()
     api, monitor = SERVICES["demo-api"], SERVICES["monitor"]
     program = translated([*json.loads(said("ENTRYPOINT")), *json.loads(said("CMD"))])
-    environ = {**monitor["environment"], "STATE_DIRECTORY": str(tmp_path / "state")}
+    set_in_it = dict(re.findall(r"(SFTP_MONITOR_\w+)=(\S+)", said("ENV")))
+    environ = {
+        **monitor["environment"],
+        **{name: translated([value])[0] for name, value in set_in_it.items()},
+        "STATE_DIRECTORY": str(tmp_path / "state"),
+        # The image has a link to it in /usr/local/bin.
+        "PATH": f"{here['/opt/sftp-monitor']}/bin:{os.environ['PATH']}",
+    }
     async with (
         started(*translated([*api["entrypoint"], *api["command"]])),
         started(*program, **environ) as output,
@@ -224,4 +256,9 @@ async def test_the_image_can_be_built_and_its_services_work(tmp_path: Path) -> N
         about_a_campaign = re.compile(rb'"event": "alert".*"campaign_id": "')
         while not about_a_campaign.search(line := await output.readline()):
             assert line, "it has ended"
-        await asyncio.to_thread(run, *translated(json.loads(said("HEALTHCHECK").split("CMD ")[1])))
+        health = json.loads(said("HEALTHCHECK").split("CMD ")[1])
+        assert (
+            await asyncio.to_thread(run, *health, **environ)
+            == f"0.0.0.0:{here['10022']}: 200 healthy\n"
+        )
+    assert not list((tmp_path / "opt" / "sftp-monitor" / "bin").glob("pip*"))

@@ -12,18 +12,27 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 MADE = (
-    "deploy/generate.py",
-    "deploy/kubernetes/prometheusrule.yaml",
+    "deploy/alertmanager/alertmanager.yaml",
+    "deploy/alertmanager/sftp-monitor.tmpl",
+    "deploy/docker/compose.yaml",
+    "deploy/grafana/dashboards/sftp-monitor.json",
+    "deploy/kubernetes/base/prometheusrule.yaml",
+    "deploy/prometheus/night.rules.yaml",
     "deploy/prometheus/sftp-monitor.rules.yaml",
+    "deploy/systemd/sftp-monitor.service",
     "docs/alerts.md",
     "docs/runbooks/README.md",
+    "monitor/export/prometheusrule.yaml",
+    "monitor/export/rules.yaml",
 )
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """Return a folder with the files that are made, and what makes them."""
-    for name in MADE:
+    sources = (ROOT / "monitor" / "export").iterdir()
+    every = (*MADE, "deploy/generate.py", *(str(one.relative_to(ROOT)) for one in sources))
+    for name in every:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
@@ -46,12 +55,11 @@ def test_all_that_is_made_is_as_it_would_be_made() -> None:
     assert generate(ROOT, "--check") == (0, "")
 
 
-@pytest.mark.parametrize("name", [name for name in MADE if not name.endswith(".py")])
+@pytest.mark.parametrize("name", MADE)
 def test_an_edit_by_hand_is_found_and_undone(name: str, copy: Path) -> None:
     before = (copy / name).read_text(encoding="utf-8")
-    (copy / name).write_text(
-        before.replace("budget_insufficient", "budget_ample"), encoding="utf-8"
-    )
+    made = "budget_insufficient" if "budget_insufficient" in before else "sftp"
+    (copy / name).write_text(before.replace(made, "another"), encoding="utf-8")
     code, said = generate(copy, "--check")
     assert code == 1
     assert f"\n{name}: " in f"\n{said}"

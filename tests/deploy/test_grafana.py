@@ -39,7 +39,7 @@ each_query = pytest.mark.parametrize("name", QUERIES)
 
 def query(name: str) -> str:
     """Return a panel's query, with everything chosen in Grafana's variables."""
-    chosen = {"$environment": ".*", "$campaign": ".*", "$__rate_interval": "1m"}
+    chosen = {"$environment": ".*", "$campaign": ".*", "$job": ".*", "$__rate_interval": "1m"}
     text: str = QUERIES[name]
     for variable, value in chosen.items():
         text = text.replace(variable, value)
@@ -88,6 +88,37 @@ def test_the_labels_of_a_legend_are_in_the_answer(name: str) -> None:
     shown = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
     every = set().union(*exported().values()) | OF_THE_TARGET
     assert shown <= (set(re.split(r", *", grouped[1])) if grouped else every)
+
+
+def test_the_table_shows_since_when_with_the_name_and_the_timeline_only_whether() -> None:
+    """The value of `sftp_monitor:alert:held` is since when; Grafana wants milliseconds."""
+    assert query("Broken now, and since when A").endswith(") * 1000")
+    assert query("What was told when A").endswith("> bool 0")
+
+
+def test_campaigns_are_chosen_by_their_names() -> None:
+    """Of a series as Grafana writes it, in Prometheus' order, which is the alphabet's."""
+    (campaign,) = [one for one in DASHBOARD["templating"]["list"] if one["name"] == "campaign"]
+    pattern = campaign["regex"].strip("/").replace("(?<", "(?P<")
+    labels = sorted(
+        {"campaign_id": "c-1", "campaign_name": "Retail leads", "sftp_host": "x"}.items()
+    )
+    shown = ",".join(f'{name}="{value}"' for name, value in labels)
+    found = re.search(pattern, f"sftp_monitor_campaign_info{{{shown}}} 1 1800000000000")
+    assert found is not None
+    assert found.groupdict() == {"value": "c-1", "text": "Retail leads"}
+
+
+def test_every_note_in_the_graphs_is_a_query_of_ours() -> None:
+    for note in DASHBOARD["annotations"]["list"]:
+        for selector in selectors(promql_parser.parse(note["expr"].replace("$job", ".*"))):
+            assert selector.name in exported() or selector.name.startswith("process_")
+
+
+def test_nobody_edits_it_by_hand_and_every_graph_has_a_unit() -> None:
+    assert DASHBOARD["editable"] is False
+    graphs = [one for one in PANELS if one["type"] == "timeseries"]
+    assert all(one["fieldConfig"]["defaults"]["unit"] for one in graphs)
 
 
 def test_no_two_panels_overlap_or_share_a_number() -> None:

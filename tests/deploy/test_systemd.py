@@ -59,6 +59,8 @@ def test_systemd_waits_for_our_word_that_it_is_ready_and_that_it_lives() -> None
 def test_it_runs_as_nobody_and_keeps_its_state_and_its_token() -> None:
     assert setting("DynamicUser") == ["yes"]
     assert setting("StateDirectory") == ["sftp-monitor"]
+    assert setting("LogsDirectory") == ["sftp-monitor"]
+    assert setting("LimitCORE") == ["0"]
     assert setting("LoadCredential") == ["talkover:/etc/sftp-monitor/talkover"]
     assert setting("MemoryDenyWriteExecute") == ["yes"]
     assert setting("PrivateNetwork") == setting("IPAddressDeny") == []

@@ -107,7 +107,7 @@ async def test_a_broken_host_is_one_page_a_second_host_rings_again_and_mending_r
             f"{page.at - broken:.1f} s, {GROUP_WAIT} s of which Alertmanager waits for more",
         )
         payload = page.document["payload"]
-        assert payload["summary"] == f"[FIRING:5] SftpTestFailed in production ({HOST})"
+        assert payload["summary"] == f"5 campaigns: the last connection test failed ({HOST})"
         assert list_of(page).count("•") == len(OF_HOST)
         assert all(f"Campaign {one} (production/{one})" in list_of(page) for one in OF_HOST)
         assert payload["custom_details"]["runbook"] == RUNBOOKS.replace("{rule}", "failed_test")
@@ -132,12 +132,13 @@ async def test_a_warning_is_written_with_what_since_when_what_next_and_where_to_
         put(here.platform, "c-1", last_test_at=now() - 31 * DAY)
         told = await here.on_call.until(lambda: here.on_call.told("slack"))
         (message,) = told.document["attachments"]
-        assert message["title"].startswith("[FIRING:1] production/Campaign c-1: the connection was")
+        assert message["title"].startswith("production/Campaign c-1: the connection was last")
         what, *_, following, links = message["text"].strip().splitlines()
         assert what.startswith(f"• Campaign Campaign c-1 (production/c-1), host {HOST}, since 20")
         assert following == "*Next:* Run a connection test on the campaign's SFTP page."
         assert f"<{RUNBOOKS.replace('{rule}', 'stale_test')}|Runbook>" in links
-        assert "|Dashboard>" in links
+        assert "&var-campaign=c-1|Dashboard>" in links
+        assert "campaign_id%3D%22c-1%22" in links
         assert here.on_call.rings() == []
 
 

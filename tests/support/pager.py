@@ -176,17 +176,18 @@ class Prometheus:
 
 @asynccontextmanager
 async def prometheus(
-    folder: Path, alerted: Alertmanager, scraped: str
+    folder: Path, alerted: Alertmanager, scraped: str, *, name: str = "prometheus"
 ) -> AsyncIterator[Prometheus]:
     """Run Prometheus with the shipped files; `scraped` is the monitor's address (host:port).
 
-    Gives it once the way to on-call is open, which is what the dead man's switch is told.
+    A second one of a pair needs a `name` of its own. Gives it once the way to on-call is open,
+    which is what the dead man's switch is told.
     """
     _rules(folder)
     command = (
         require_peer("prometheus"),
         f"--config.file={_prometheus_config(folder, alerted.address, scraped)}",
-        f"--storage.tsdb.path={folder / 'prometheus'}",
+        f"--storage.tsdb.path={folder / name}",
         f"--rules.alert.resend-delay={RESEND_DELAY}s",
         "--web.listen-address=127.0.0.1:0",
     )
@@ -223,8 +224,9 @@ def _alertmanager_config(folder: Path, receiver: str) -> Path:
     secrets = {"routing_key_file": "a-routing-key", "api_url_file": f"{receiver}/slack"}
     for name, text in secrets.items():
         (folder / name).write_text(text, encoding="utf-8")
-    (pagerduty,) = of_name["pagerduty"]["pagerduty_configs"]
-    pagerduty["routing_key_file"] = str(folder / "routing_key_file")
+    for name in ("pagerduty", "pagerduty-retail"):
+        (pagerduty,) = of_name[name]["pagerduty_configs"]
+        pagerduty["routing_key_file"] = str(folder / "routing_key_file")
     (slack,) = of_name["slack"]["slack_configs"]
     slack["api_url_file"] = str(folder / "api_url_file")
     (switch,) = of_name["dead-mans-switch"]["webhook_configs"]

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "strace": ("strace",),
     "systemd-analyze": ("systemd-analyze",),
     "openssl": ("openssl",),
+    "kubectl": ("kubectl",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
 }
 

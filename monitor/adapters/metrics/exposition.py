@@ -48,6 +48,7 @@ _CAMPAIGN_GAUGES = tuple(CAMPAIGN_FAMILIES)[1:-3]
 
 ENVIRONMENT_FAMILIES: Mapping[str, str] = {
     "environment_swept_timestamp_seconds": "End of the last complete sweep over all campaigns.",
+    "environment_last_poll_timestamp_seconds": "When a poll of any campaign last gave an answer.",
     "api_up": "0 after a transport error, 5xx or 401; 1 after an answer.",
     "budget_requests_per_minute": "Calls a minute that may be spent on the API.",
     "budget_available_requests": "Calls that may go out within the next minute.",
@@ -116,9 +117,11 @@ def campaign_values(entry: Entry, since: Instant | None = None) -> Mapping[str, 
 def _of_its_own(it: EnvironmentSnapshot) -> Sequence[float | None]:
     """Return the values of `ENVIRONMENT_FAMILIES`, in their order."""
     swept_at, up = it.status.swept_at, it.status.up
+    polls = (entry.status.last_known.last_read_at or 0.0 for entry in it.campaigns.values())
+    polled_at = max(polls, default=0.0) or None
     budget = it.requests_per_minute, it.available_requests
     last = 1.0 if it.tests_on else None, it.status.discovered_at
-    return swept_at, up, *budget, it.interval_seconds, it.lag_seconds, 1.0, *last
+    return swept_at, polled_at, up, *budget, it.interval_seconds, it.lag_seconds, 1.0, *last
 
 
 class _Made(NamedTuple):

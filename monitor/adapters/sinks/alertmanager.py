@@ -23,6 +23,8 @@ from monitor.core.snapshot import EnvironmentSnapshot
 from monitor.core.text import clean, plain, redact, rfc3339
 from monitor.serialize import Links, where_of
 
+_ALL_RULES = {**RULES, **ENVIRONMENT_RULES}
+
 SEND_ENDS_FOR: Seconds = 15 * MINUTE
 """How long an end is sent again."""
 
@@ -145,7 +147,7 @@ def standing_events(environment: EnvironmentSnapshot, *only: str | None) -> Iter
 
 def labels_of(event: Event) -> dict[str, str]:
     """Return the labels that the shipped rules give the event's alert, without empty ones."""
-    rule = RULES.get(event.rule) or ENVIRONMENT_RULES.get(event.rule)
+    rule = _ALL_RULES.get(event.rule)
     labels = {
         "alertname": rule.alertname if rule else event.rule,
         "environment": event.environment,
@@ -168,6 +170,7 @@ def annotations_of(event: Event, links: Links) -> dict[str, str]:
         what = f"Campaign {name}({event.environment}/{event.campaign_id}){host}"
     annotations = {
         "summary": plain(f"{where_of(event)}: {clean(event.summary, 512)}"),
+        "problem": rule.meaning if (rule := _ALL_RULES.get(event.rule)) else "",
         "description": f"{plain(what)}{since}.",
         "impact": clean(event.impact or "", 256),
         "next_step": event.next_step,

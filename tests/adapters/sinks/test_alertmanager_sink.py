@@ -105,6 +105,7 @@ def test_the_annotations_say_what_where_since_when_and_what_to_do() -> None:
     assert annotations_of(FIRING, LINKS) == {
         "summary": "production/Retail leads: last test 31 d ago (2026-10-23T09:30:00Z), "
         "allowed 30 d",
+        "problem": RULES["stale_test"].meaning,
         "description": "Campaign Retail leads (production/c-1), host sftp.example.com, "
         "since 2027-01-15T08:00:00Z.",
         "next_step": "Run a connection test.",
@@ -328,6 +329,20 @@ async def test_an_environment_that_is_not_on_the_board_is_not_said_to_be_over(
         story.snapshot = Snapshot({}, NOW)
         await sink.resend()
     assert len(held.posts) == 1
+
+
+async def test_what_an_environment_had_ends_at_once_when_it_is_taken_out_of_the_config(
+    story: Story,
+) -> None:
+    story.show("c-1")
+    held = Alertmanager()
+    async with receiver() as to:
+        to.status = held.take
+        sink = story.sink(to.url)
+        await sink.deliver(an_event("c-1"))
+        story.snapshot = Snapshot({}, NOW)
+        await sink.deliver(an_event("c-1", RESOLVED))
+    assert [seconds_from(NOW, post[0]["endsAt"]) for post in held.posts] == [HOLD, 0]
 
 
 async def test_an_alert_never_ends_before_it_starts(story: Story) -> None:

@@ -1,0 +1,57 @@
+"""The workflow of the project's host, and what the package says of itself."""
+
+import re
+import subprocess
+import sysconfig
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from monitor.config.model import RUNBOOKS
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = ROOT / ".github" / "workflows" / "check.yaml"
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+JOBS: dict[str, Any] = yaml.safe_load(WORKFLOW.read_text())["jobs"]
+COMMANDS = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
+
+
+@pytest.mark.slow
+def test_the_workflow_follows_its_schema() -> None:
+    check = Path(sysconfig.get_path("scripts")) / "check-jsonschema"
+    command = [str(check), "--builtin-schema", "vendor.github-workflows", str(WORKFLOW)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_it_runs_on_every_python_that_the_package_names() -> None:
+    named = re.findall(r":: (3\.\d+)", " ".join(PROJECT["classifiers"]))
+    assert JOBS["python"]["strategy"]["matrix"]["python"] == named
+    assert PROJECT["requires-python"] == f">={named[0]}"
+
+
+def test_what_it_runs_is_there() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    made = {name for command in COMMANDS for name in re.findall(r"\bmake ([a-z-]+)", command)}
+    assert made == {"test", "demo", "install"}
+    assert made <= set(targets)
+    files = re.findall(r"-f (\S+)|(\.ci/run)", " ".join(COMMANDS))
+    assert len(files) == 3
+    for name in map("".join, files):
+        assert (ROOT / name).is_file()
+
+
+def test_a_release_needs_all_that_is_checked_and_only_it_may_write() -> None:
+    assert set(JOBS["release"]["needs"]) == JOBS.keys() - {"release"}
+    assert [name for name, job in JOBS.items() if "permissions" in job] == ["release"]
+
+
+def test_the_package_names_its_pages() -> None:
+    home = RUNBOOKS.partition("/blob/")[0]
+    assert {url.startswith(home) for url in PROJECT["urls"].values()} == {True}
+    for url in PROJECT["urls"].values():
+        _, inside, path = url.partition("/main/")
+        assert not inside or (ROOT / path).exists()
+    assert (ROOT / "SECURITY.md").is_file()
