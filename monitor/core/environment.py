@@ -90,7 +90,7 @@ class EnvironmentContext:
     paused: bool = False  # the API has asked for a pause
     rules: Mapping[str, "EnvironmentRule"] = field(default_factory=dict)  # the enabled ones
     labels: AlertLabels = AlertLabels()  # those of an alert that fires now
-    targets: Iterable[Target] = ()
+    targets: Iterable[Target] = field(default=(), compare=False)  # no finding depends on them
     remind_every: RemindEvery = field(default_factory=dict)
 
 

@@ -109,7 +109,7 @@ def of_alertmanager() -> set[str]:
 
 
 def _shown(text: str) -> set[str]:
-    return set(re.findall(rf"Labels\.({NAME})", text)) - {"SortedPairs"}
+    return set(re.findall(rf"Labels\.({NAME})", text)) - {"Remove", "SortedPairs"}
 
 
 def of_scraping() -> set[str]:

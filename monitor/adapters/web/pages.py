@@ -138,12 +138,8 @@ def overview_page(
     entries = snapshot.entries()
     all_rows = [_row(filters.rule, of, entry, of.health(entry)) for of, entry in entries]
     pairs, rows = filters.pairs(), all_rows
-    since, events = happened
     if pairs:
         rows = [one for one in all_rows if filters.takes(one.environment, one.entry, one.health)]
-    healths = Counter(row.health for row in all_rows)
-    ill = Counter(worst_firing(of.active_alerts()) for of in snapshot.environments.values())
-    ill[Health.HEALTHY] = 0
     # A lone surrogate of a label or host cannot be in a URL.
     encode = partial(urlencode, errors="replace")
 
@@ -158,25 +154,35 @@ def overview_page(
         root="./",
         snapshot=snapshot,
         links=links,
-        healths={health: healths[health] for health in Health},
-        worst=next((one for one in Health if healths[one] + ill[one]), Health.HEALTHY),
-        ill=ill,
-        total=len(all_rows),
-        banners=_banners(snapshot),
-        states=Counter(row.state for row in all_rows),
+        **_of_all(snapshot, all_rows),
         found=len(rows),
         parts=list(_on_page(_groups(rows), page)),
         page=page,
         pages=-(-len(rows) // ROWS) or 1,
         pairs=pairs,
-        since=since,
-        happened=events,
+        since=happened[0],
+        happened=happened[1],
         encode=encode,
         link=link,
         without=lambda pair: f"?{encode([one for one in pairs if one != pair])}",
         rules=ALL_RULES,
     )
     return shown.encode()
+
+
+def _of_all(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return what the page says of everything, whatever is asked for."""
+    healths = Counter(row.health for row in rows)
+    ill = Counter(worst_firing(of.active_alerts()) for of in snapshot.environments.values())
+    ill[Health.HEALTHY] = 0
+    return {
+        "healths": {health: healths[health] for health in Health},
+        "worst": next((one for one in Health if healths[one] + ill[one]), Health.HEALTHY),
+        "ill": ill,
+        "total": len(rows),
+        "banners": _banners(snapshot),
+        "states": Counter(row.state for row in rows),
+    }
 
 
 def _overview(

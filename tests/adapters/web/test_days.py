@@ -238,6 +238,7 @@ class Walk:
     bad: dict[int, set[str]] = field(default_factory=dict)  # by day: what fired at any time
     unread: set[int] = field(default_factory=set)  # days
     outage: bool = False
+    outage_at: Instant = 0.0
     fired_at: dict[str, Instant] = field(default_factory=dict)
     first_seen: Instant = OLDEST
 
@@ -262,7 +263,7 @@ class Walk:
             case "resolve" if rule in self.firing:
                 self._resolve(at, rule)
             case "outage" | "answer" if self.outage != (what == "outage"):
-                self.outage = not self.outage
+                self.outage, self.outage_at = not self.outage, at
                 of: dict[str, Any] = {"campaign_id": None, "rule": "api_unreachable"}
                 self.events.append(an_event(at, FIRED if self.outage else RESOLVED, **of))
             case "remove":  # and put on the list again at once: another life
@@ -302,8 +303,8 @@ def test_days_are_what_somebody_has_seen_who_was_there_all_the_time(
     alerts = [an_alert(rule, how, walk.fired_at[rule]) for rule, how in walk.firing.items()]
     entry, environment = seen(*alerts, first=walk.first_seen), None
     if walk.outage:
-        at = walk.events[-1].decided_at
-        outage = {"api_unreachable": an_alert("api_unreachable", Severity.CRITICAL, at)}
+        active = an_alert("api_unreachable", Severity.CRITICAL, walk.outage_at)
+        outage = {"api_unreachable": active}
         environment = an_environment(entry)
         environment = replace(environment, status=replace(environment.status, alerts=outage))
     pruned = [one for one in walk.events if one.decided_at >= NOW - kept * DAY]
