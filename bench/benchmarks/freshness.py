@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from time import process_time
+from typing import TextIO
 
 from benchmarks import record, truth
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(made, indent=2))
 
 
-def _from_the_break(quick: bool, at_most: float, out) -> dict[str, object]:
+def _from_the_break(quick: bool, at_most: float, out: TextIO) -> dict[str, object]:
     def say(text: str) -> None:
         print(text, file=out, flush=True)
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from random import Random
 
 from monitor.core.model import DAY, HOUR, MINUTE, Event, EventStatus, Instant, Seconds, Severity
-from monitor.demo.world import Network, Server, SftpConfig, World
+from monitor.demo.world import Answer, Network, Server, SftpConfig, World
 
 BETWEEN_BREAKS: Seconds = 60 * DAY
 """Of one campaign, on average: several times as many breaks as a calm installation has."""
@@ -176,7 +176,7 @@ class Nature:
 
     # -- tests -----------------------------------------------------------------------------
 
-    def test(self, key: str, ours: bool):
+    def test(self, key: str, ours: bool) -> Answer:
         """Run a connection test, by the monitor (`ours`) or by hand; return its answer."""
         world, config = self.world, self.world.configs[key]
         trouble, before = world.trouble(key), _logins(world, key)

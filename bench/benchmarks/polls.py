@@ -177,9 +177,9 @@ def main() -> None:
             found = in_tree(tree, given.seconds, given.paced)
             costs[tree].append(found["microseconds"])
             print(f"{tree.name:12}{found['microseconds']:8.0f} µs{found['polls']:8.0f} polls")
-    for tree, found in costs.items():
-        spread = f"{min(found):.0f} to {max(found):.0f}"
-        print(f"{tree.name:12} median {statistics.median(found):.0f} µs a poll ({spread})")
+    for tree, all_of_it in costs.items():
+        spread = f"{min(all_of_it):.0f} to {max(all_of_it):.0f}"
+        print(f"{tree.name:12} median {statistics.median(all_of_it):.0f} µs a poll ({spread})")
     if given.against:
         ours, theirs = (statistics.median(costs[tree]) for tree in trees)
         print(f"{ours / theirs:.2f} of it")

@@ -85,7 +85,7 @@ def _environment(one: EnvironmentConfig, name: str, campaigns: int) -> Environme
     keys = [f"{name}-c-{number}" for number in range(campaigns)]
     listed = tuple(first.model_copy(update={"id": key, "name": f"Campaign {key}"}) for key in keys)
     made = one.model_copy(update={"name": name, "campaigns": listed})
-    return narrowed(made, frozenset(keys))
+    return narrowed(made, lambda _: True)  # its targets anew
 
 
 def known(config: Config, now: float) -> Loaded:

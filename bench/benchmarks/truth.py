@@ -94,7 +94,10 @@ def effects(quick: bool, at_most: float = 90.0) -> Iterator[tuple[Run, Run]]:
     """Yield pairs: as the product polls by default, and thinned."""
     for campaigns, days in ((50, 1.0),) if quick else ((50, 20.0), (1000, 1.0)):
         least = min(days, at_most * days / 60)
-        yield tuple(Run(campaigns, least, every, DEFAULTS) for every in (INTERVAL, THINNED))
+        as_shipped, thinned = (
+            Run(campaigns, least, every, DEFAULTS) for every in (INTERVAL, THINNED)
+        )
+        yield as_shipped, thinned
 
 
 def measure(run: Run) -> Result:

@@ -23,7 +23,7 @@ printf '%%s\\n' "${COMPREPLY[@]}"
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("sftp-monitor ex", ["explain"]),
+        ("sftp-monitor exp", ["explain", "export"]),
         ("sftp-monitor config i", ["init"]),
         ("sftp-monitor check --hea", ["--health"]),
         ("sftp-monitor check --rule stale", ["stale_test"]),
