@@ -15,7 +15,7 @@ BASE_STAMP := $(VENV)/.base-installed
 DEV_STAMP  := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-static torture mutation benchmark screenshots format generate \
+.PHONY: help demo test check check-static coverage torture mutation benchmark screenshots format generate \
 	install lock clean
 
 help: ## List the targets
@@ -27,13 +27,12 @@ demo: $(BASE_STAMP) ## Run the program on a stand-in API with a story of inciden
 test: $(DEV_STAMP) ## Run the fast tests (ARGS="tests/core -k stale" for some of them)
 	$(PYTEST) -m "not slow" $(ARGS)
 
-# Coverage is that of the fast tests: to measure takes twice the time, and the others cover little
-# more. Those, with all examples of what hypothesis tries, follow unmeasured, the longest first;
-# four at once, for many of them wait most of the time.
-check: check-static ## Run everything that must hold: check-static, then all tests with coverage
-	$(PYTEST) -m "not slow and not hypothesis" --cov=monitor
-	$(PYTEST) -n 4 --dist load --maxschedchunk 1 -m "slow or hypothesis" --hypothesis-profile=thorough \
-		--durations=25
+# All tests in one go, the longest first; four at once, for many of them wait most of the time.
+check: check-static ## Run everything that must hold: check-static, then all tests with all examples
+	$(BIN)/python -m pytest -n 4 --dist load --maxschedchunk 1 --hypothesis-profile=thorough --durations=25
+
+coverage: $(DEV_STAMP) ## Say what the fast tests do not reach; fails below nine tenths
+	$(PYTEST) -m "not slow" --cov=monitor
 
 check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies and what is generated
 	$(BIN)/ruff format --check

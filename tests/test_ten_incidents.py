@@ -31,7 +31,7 @@ from support.daemons import World
 from support.tested import SHORT, USER, TestedApi, an_api
 from support.virtual import run, virtual_seconds
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=15)
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 

@@ -148,7 +148,7 @@ async def test_a_page_of_lists_is_made_of_the_same_whatever_the_api_says(
             await expect_harmless(page, wanted)
 
 
-@pytest.mark.slow(seconds=15)
+@pytest.mark.slow(seconds=45)
 async def test_a_campaigns_page_is_made_of_the_same_whatever_the_api_says(
     browser: Browser,
 ) -> None:
