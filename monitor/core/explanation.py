@@ -52,6 +52,19 @@ def explain(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) ->
     ]
 
 
+def why_unread(environment: EnvironmentSnapshot, entry: Entry) -> str:
+    """Return why what was read of a campaign, if anything, is no evidence now; empty: it is."""
+    if environment.is_current(entry):
+        return ""
+    if entry.status.error is not None:
+        return f"the last poll failed: {entry.status.error.reason}"
+    if entry.status.last_known.last_read_at is None:
+        return "not read yet"
+    if environment.status.breaker_open:
+        return "not read while the environment's API gives nothing"
+    return "not read for too long"
+
+
 def _of_environment(environment: EnvironmentSnapshot) -> Iterator[Paragraph]:
     for one in environment.active_alerts():
         labels, impact = environment.labels.labels, environment.impact(environment.now).text
@@ -77,15 +90,15 @@ def _campaign(environment: EnvironmentSnapshot, entry: Entry) -> Iterator[str]:
         yield f"muted, for its status is {target.muted_status}"
     if impact := entry.impact(now).text:
         yield impact
-    if entry.status.error is not None:
-        error = entry.status.error
-        yield f"the last poll failed: {error.reason}{f', {error.detail}' if error.detail else ''}"
-    if known.last_read_at is None:
+    error = entry.status.error
+    if why := why_unread(environment, entry):
+        yield f"{why}, {error.detail}" if error is not None and error.detail else why
+    if error is not None and known.last_read_at is None:
         yield "not read yet"
-    elif known.missing_since is not None:
+    if known.missing_since is not None:
         was = f"; the last one was {_config(known.config)}" if known.config is not None else ""
         yield f"no SFTP config since {_when(known.missing_since, now)}{was}"
-    elif known.config is not None:
+    elif known.config is not None and known.last_read_at is not None:
         yield f"{_config(known.config)}; read {_when(known.last_read_at, now)}"
     if known.last_passed_at is not None:
         yield f"last passed test {_when(known.last_passed_at - environment.ahead, now)}"

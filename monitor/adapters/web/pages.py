@@ -23,8 +23,9 @@ from monitor.adapters.web.schemas import CampaignDetailAnswer
 from monitor.adapters.web.serializers import ALL, text
 from monitor.config.types import whole_number
 from monitor.core.alerts import recheck_at
+from monitor.core.explanation import why_unread
 from monitor.core.filters import Filters
-from monitor.core.model import Instant, Severity, Verdict
+from monitor.core.model import Instant, Severity
 from monitor.core.snapshot import (
     ActiveAlert,
     Entry,
@@ -45,7 +46,6 @@ STATES: Final = (
 """What a campaign is shown as, in the order of the page; of the last two each has but a line."""
 
 _QUIET, _LED = STATES[-2:], ("pending", Health.CRITICAL, Health.WARNING)
-_HEALTHY, _READ = Health.HEALTHY, (Health.HEALTHY, Health.WARNING)  # else it would be unknown
 _SHOWN_AS = ("firing", "pending", "muted")
 _NO_LINKS: Final = Links("")
 _TEMPLATES = Environment(
@@ -222,8 +222,8 @@ def _row(rule: str, environment: EnvironmentSnapshot, entry: Entry, health: Heal
     if len(alerts) > 1:
         alerts.sort(key=partial(_urgency, rule=rule))
     config, shown_as = known.config, alerts[0].alert.shown_as if alerts else ""
-    why, state = _unknown(environment, entry, health), str(health)
-    if state == _HEALTHY:
+    why, state = _unknown(environment, entry), str(health)
+    if health is Health.HEALTHY:
         disabled = config is not None and not config.is_enabled
         quiet = disabled or entry.target.muted_status is not None
         calm = "muted" if quiet else "partly unknown" if why else state
@@ -236,21 +236,13 @@ def _row(rule: str, environment: EnvironmentSnapshot, entry: Entry, health: Heal
     return Row(environment, entry, health, state, title, since, host, alerts, why)
 
 
-def _unknown(environment: EnvironmentSnapshot, entry: Entry, health: Health) -> str:
+def _unknown(environment: EnvironmentSnapshot, entry: Entry) -> str:
     """Return why a campaign, or what rules say of it, is unknown; empty: it is not."""
-    if health in _READ or environment.is_current(entry):
-        if (found := entry.findings) is None:
-            return "not read since the start"
-        unknown = Verdict.UNKNOWN
-        said = [(unknown, one.summary) for one in found.values() if one.verdict is unknown]
-        return "; ".join(doubts(said)) if said else ""
-    if entry.status.error is not None:
-        return f"the last poll failed: {entry.status.error.reason}"
-    if entry.status.last_known.last_read_at is None:
-        return "not read yet"
-    if environment.status.breaker_open:
-        return "not read while the environment's API gives nothing"
-    return "not read for too long"
+    if why := why_unread(environment, entry):
+        return why
+    if entry.findings is None:
+        return "not read since the start"
+    return "; ".join(doubts((one.verdict, one.summary) for one in entry.findings.values()))
 
 
 def _groups(rows: Iterable[Row]) -> Sequence[Sequence[Row]]:
