@@ -1,17 +1,16 @@
 """Why each alert of a campaign fires or does not: the words of its page and of `explain`."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, fields
-from typing import Any, NamedTuple
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any
 
-from monitor.core.alerts import recheck_at
 from monitor.core.attempt import Attempt, server_of
-from monitor.core.model import Finding, Instant, Severity, SftpConfig, Verdict
+from monitor.core.model import Finding, Instant, Sentence, Severity, SftpConfig, Verdict
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
 from monitor.core.rules.last_test import StaleTest
 from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot
-from monitor.core.text import pairs, relative, rfc3339, span
+from monitor.core.text import arrow, pairs, relative, rfc3339, span
 
 WORST_FIRST = (*Severity, "muted", Verdict.UNKNOWN, Verdict.UNHEALTHY, Verdict.HEALTHY)
 
@@ -19,15 +18,13 @@ OriginOf = Callable[[str, str], str]
 """Where a setting of a section stands: of `rules.stale_test`, and `max_age`; empty: nowhere."""
 
 
-class Paragraph(NamedTuple):
-    """A part of an explanation: of what it is, how that stands, and why, a sentence a line.
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A part of an explanation: state is a severity, muted, unknown, healthy, or empty."""
 
-    `state` is critical, warning, info, muted, unknown or healthy; empty where it is none of them.
-    """
-
-    title: str
+    title: Sentence
     state: str
-    lines: tuple[str, ...]
+    lines: tuple[Sentence, ...]
 
 
 def explain(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) -> list[Paragraph]:
@@ -103,9 +100,7 @@ def _campaign(environment: EnvironmentSnapshot, entry: Entry) -> Iterator[str]:
     if known.last_passed_at is not None:
         yield f"last passed test {_when(known.last_passed_at - environment.ahead, now)}"
     for change in known.changes[-1:]:
-        words = ", ".join(
-            f"{n} {a or 'nothing'} → {b or 'nothing'}" for n, (a, b) in change.fields.items()
-        )
+        words = ", ".join(f"{name} {arrow(pair)}" for name, pair in change.fields.items())
         yield f"changed {_when(change.at, now)}: {words}"
 
 
@@ -146,17 +141,16 @@ def _of_rule(
 
 def _alert(active: ActiveAlert, now: Instant) -> tuple[str, ...]:
     """Return what is wrong, since when, why, when that would change, and what to do."""
-    alert, rule, _ = active
-    lines = [alert.summary]
+    alert, lines = active.alert, [active.alert.summary]
     if alert.since is not None:
         lines.append(f"since {_when(alert.since, now)}")
     lines += _evidence(alert.evidence)
     if alert.notified_at is not None:
         lines.append(f"on-call was notified {_when(alert.notified_at, now)}")
-    if (at := recheck_at(alert, rule)) is not None:
+    if (at := active.changes_at) is not None:
         what = "resolves" if alert.healthy_at is not None else "fires"
         lines.append(f"{what} by itself {_when(at, now)}, if nothing changes")
-    return (*lines, f"next: {alert.next_step or rule.next_step}")
+    return (*lines, f"next: {active.next_step}")
 
 
 def _evidence(evidence: Mapping[str, str]) -> Iterator[str]:

@@ -1,8 +1,7 @@
 """From a snapshot to the pages: HTML that needs no script. Pure, for any thread."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -17,14 +16,14 @@ from monitor.adapters.web.api import (
     Program,
     campaign,
 )
-from monitor.adapters.web.history import ALL_RULES, KINDS, counted, query_of
+from monitor.adapters.web.history import ALL_RULES, KINDS, counted, instant_of, query_of
 from monitor.adapters.web.parameters import FILTERS, Parameter, filters_of, plain
 from monitor.adapters.web.schemas import CampaignDetailAnswer
 from monitor.adapters.web.serializers import ALL, text
 from monitor.config.types import whole_number
-from monitor.core.alerts import recheck_at
 from monitor.core.explanation import why_unread
 from monitor.core.filters import Filters
+from monitor.core.impact import Impact
 from monitor.core.model import Instant, Severity
 from monitor.core.snapshot import (
     ActiveAlert,
@@ -55,6 +54,12 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.filters.update(
+    text=text,
+    exact=rfc3339,
+    span=span,
+    ago=lambda at, now: relative(now - (instant_of(at, now) if isinstance(at, str) else at)),
+)
 
 
 class Row(NamedTuple):
@@ -78,6 +83,11 @@ class Row(NamedTuple):
         """Whether it stands under a rule."""
         return bool(self.alerts) and self.alerts[0].alert.rule == self.title
 
+    @property
+    def impact(self) -> Impact:
+        """What is at stake now."""
+        return self.entry.impact(self.environment.now)
+
 
 class Part(NamedTuple):
     """Rows of a group, the oldest first: of `rows` those that are `shown`, from `begin` on."""
@@ -93,7 +103,8 @@ def _campaign(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
 
 def campaign_page(detail: CampaignDetailAnswer, version: str) -> bytes:
     """Return a campaign's page in UTF-8."""
-    return _rendered("campaign.html", detail, detail.as_of, version=version, root="../../")
+    it = to_json(detail)
+    return _rendered("campaign.html", it=it, now=detail.as_of, version=version, root="../../")
 
 
 def _events(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
@@ -101,26 +112,19 @@ def _events(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
     newest = {name: value for name, value in asked.items() if name != "next"}
     return _rendered(
         "events.html",
-        answer,
-        snapshot.now,
+        it=to_json(answer),
+        now=snapshot.now,
         version=program.version,
-        root="./",
         asked=asked,
-        newest=urlencode(newest),
-        after=urlencode({**newest, "next": answer.next}) if answer.next else "",
+        newest=newest,
+        after={**newest, "next": answer.next} if answer.next else {},
         counted=counted(answer.counts),
         choices={"environment": snapshot.environments, "rule": ALL_RULES, "kind": KINDS},
     )
 
 
-def _rendered(template: str, answer: Any, now: Instant, **more: Any) -> bytes:
-    """Return a page of an answer of the JSON API, `it`; its times are `ago` in words."""
-
-    def ago(at: str) -> str:
-        """Return how long before `now` an RFC 3339 time was."""
-        return relative(now - datetime.fromisoformat(at).timestamp())
-
-    return _TEMPLATES.get_template(template).render(it=to_json(answer), ago=ago, **more).encode()
+def _rendered(template: str, root: str = "./", **what: Any) -> bytes:
+    return _TEMPLATES.get_template(template).render(root=root, **what).encode()
 
 
 def overview_page(
@@ -140,18 +144,18 @@ def overview_page(
     pairs, rows = filters.pairs(), all_rows
     if pairs:
         rows = [one for one in all_rows if filters.takes(one.environment, one.entry, one.health)]
-    # A lone surrogate of a label or host cannot be in a URL.
-    encode = partial(urlencode, errors="replace")
 
-    def link(*changed: tuple[str, object], but: Iterable[str] = ()) -> str:
+    def link(*changed: tuple[str, object], but: Container[tuple[str, str]] = ()) -> str:
         """Return where the page is with these filters set, and without others."""
-        gone = {*but, *(name for name, _ in changed)}
-        query = [*(pair for pair in pairs if pair[0] not in gone), *changed]
-        return f"?{encode(query)}" if query else "./"
+        names = {name for name, _ in changed}
+        kept = [pair for pair in pairs if pair[0] not in names and pair not in but]
+        # A lone surrogate of a label or host cannot be in a URL.
+        query = urlencode([*kept, *changed], errors="replace")
+        return f"?{query}" if query else "./"
 
-    shown = _TEMPLATES.get_template("overview.html").render(
+    return _rendered(
+        "overview.html",
         version=version,
-        root="./",
         snapshot=snapshot,
         links=links,
         **_of_all(snapshot, all_rows),
@@ -162,12 +166,9 @@ def overview_page(
         pairs=pairs,
         since=happened[0],
         happened=happened[1],
-        encode=encode,
         link=link,
-        without=lambda pair: f"?{encode([one for one in pairs if one != pair])}",
         rules=ALL_RULES,
     )
-    return shown.encode()
 
 
 def _of_all(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
@@ -280,13 +281,3 @@ def _banners(snapshot: Snapshot) -> Sequence[Sequence[tuple[EnvironmentSnapshot,
         if active.alert.muted_by is None:
             found.setdefault((active.alert.rule, active.alert.shown_as), []).append((of, active))
     return list(found.values())
-
-
-_TEMPLATES.filters.update(
-    text=text,
-    exact=rfc3339,
-    span=span,
-    impact=lambda row: row.entry.impact(row.environment.now),
-    step=lambda row: row.alerts[0].alert.next_step or row.alerts[0].rule.next_step,
-    changes_at=lambda active: recheck_at(active.alert, active.rule),
-)
