@@ -133,7 +133,8 @@ class Handlers:
         *what: Any,
         by: Worker | None = None,
     ) -> web.Response:
-        zipped, by = _accepts_gzip(request), by or self._views
+        zipped = quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
+        by = by or self._views
         key, render = (request.path, zipped, *what), lambda: partial(_render, begin(), zipped)
         body = await by.run(key, render)
         # Of the same worker: pages that nobody reads must not keep Prometheus out.
@@ -218,10 +219,6 @@ def error_response(
         body = as_json(ErrorAnswer(sentence))
         return web.Response(status=status, body=body, content_type=_JSON, headers=headers)
     return web.Response(status=status, text=f"{sentence}\n", headers=headers)
-
-
-def _accepts_gzip(request: web.Request) -> bool:
-    return quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
 
 
 def quality(header: str, name: str) -> float:

@@ -17,7 +17,7 @@ from monitor.adapters.web.api import (
     campaign,
 )
 from monitor.adapters.web.history import ALL_RULES, KINDS, counted, instant_of, query_of
-from monitor.adapters.web.parameters import FILTERS, Parameter, filters_of, plain
+from monitor.adapters.web.parameters import FILTERS, Parameter, filters_of
 from monitor.adapters.web.schemas import CampaignDetailAnswer
 from monitor.adapters.web.serializers import ALL, text
 from monitor.config.types import whole_number
@@ -200,7 +200,7 @@ def _overview(
     return overview_page(snapshot, program.version, filters, page, program.links, happened)
 
 
-_PAGE = Parameter("of the campaigns", plain(whole_number(1, 10**6)))
+_PAGE = Parameter("of the campaigns", whole_number(1, 10**6))
 _OF_OVERVIEW = {**FILTERS, "page": _PAGE, "since": OF_EVENTS["since"]}
 PAGES: Mapping[str, Endpoint] = {
     "/": Endpoint("The overview", _overview, _OF_OVERVIEW, form=True),
