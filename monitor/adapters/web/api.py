@@ -79,6 +79,14 @@ class Program(Protocol):
         """Return events, newest first, in a thread; raises HistoryUnreadableError."""
 
 
+def loaded(program: Program) -> Program:
+    """Return the program once its state is loaded; raises HTTPServiceUnavailable before that."""
+    # An empty answer would read as "nothing is wrong".
+    if not program.loaded():
+        raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
+    return program
+
+
 def _status(program: Program, snapshot: Snapshot) -> schemas.StatusAnswer:
     return serializers.answer_of(
         schemas.StatusAnswer,

@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from monitor.adapters.web import schemas
-from monitor.adapters.web.api import ENDPOINTS, Program, found
+from monitor.adapters.web.api import ENDPOINTS, Program, found, loaded
 from monitor.adapters.web.auth import (
     WebConfigReloader,
     refuse_pages,
@@ -122,8 +122,7 @@ class Commands:
             raise web.HTTPUnsupportedMediaType(text=f"expected Content-Type: {_JSON}")
         asked = _read(await request.read())
         by = self._caller(request, clean(asked.by, 64))
-        if not self._program.loaded():
-            raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
+        loaded(self._program)
         return asked, by
 
     def _caller(self, request: web.Request, said: str) -> str:

@@ -87,7 +87,7 @@ def overview_page(
     all_rows = [row_of(filters.rule, *each) for each in snapshot.entries()]
     pairs, rows = filters.pairs(), all_rows
     if pairs:
-        rows = [one for one in all_rows if filters.takes(one.environment, one.entry, one.health)]
+        rows = [one for one in all_rows if filters.takes(one.environment, one.entry)]
 
     def link(*changed: tuple[str, object], but: Container[tuple[str, str]] = ()) -> str:
         """Return where the page is with these filters set, and without others."""
