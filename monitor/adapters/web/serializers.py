@@ -101,8 +101,7 @@ def _tests(environment: EnvironmentSnapshot, entry: Entry) -> schemas.TestsAnswe
     last = tests.last
     if last is None and not entry.target.tests.enabled:
         return None
-    planned = environment.planned.get(entry.target.campaign_id)
-    at, trigger, hold = planned or (None, None, None)
+    at, trigger, hold = environment.planned.get(entry.target.campaign_id) or (None, None, None)
     return schemas.TestsAnswer(
         last=None if last is None else answer_of(schemas.AttemptAnswer, last),
         on_record=config is not None and tests.on_record(config) is not None,
