@@ -1,17 +1,16 @@
 """Why each alert of a campaign fires or does not: the words of its page and of `explain`."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, fields
-from typing import Any, NamedTuple
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any
 
-from monitor.core.alerts import recheck_at
 from monitor.core.attempt import Attempt, server_of
-from monitor.core.model import Finding, Instant, Severity, SftpConfig, Verdict
+from monitor.core.model import Finding, Instant, Sentence, Severity, SftpConfig, Verdict
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
 from monitor.core.rules.last_test import StaleTest
 from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot
-from monitor.core.text import pairs, relative, rfc3339, span
+from monitor.core.text import arrow, pairs, relative, rfc3339, span
 
 WORST_FIRST = (*Severity, "muted", Verdict.UNKNOWN, Verdict.UNHEALTHY, Verdict.HEALTHY)
 
@@ -19,15 +18,13 @@ OriginOf = Callable[[str, str], str]
 """Where a setting of a section stands: of `rules.stale_test`, and `max_age`; empty: nowhere."""
 
 
-class Paragraph(NamedTuple):
-    """A part of an explanation: of what it is, how that stands, and why, a sentence a line.
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A part of an explanation: state is a severity, muted, unknown, healthy, or empty."""
 
-    `state` is critical, warning, info, muted, unknown or healthy; empty where it is none of them.
-    """
-
-    title: str
+    title: Sentence
     state: str
-    lines: tuple[str, ...]
+    lines: tuple[Sentence, ...]
 
 
 def explain(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) -> list[Paragraph]:
@@ -50,6 +47,19 @@ def explain(environment: EnvironmentSnapshot, entry: Entry, origin: OriginOf) ->
         *(one for one in rules if one.state == Verdict.HEALTHY),
         *_switched_off(entry, origin),
     ]
+
+
+def why_unread(environment: EnvironmentSnapshot, entry: Entry) -> str:
+    """Return why what was read of a campaign, if anything, is no evidence now; empty: it is."""
+    if environment.is_current(entry):
+        return ""
+    if entry.status.error is not None:
+        return f"the last poll failed: {entry.status.error.reason}"
+    if entry.status.last_known.last_read_at is None:
+        return "not read yet"
+    if environment.status.breaker_open:
+        return "not read while the environment's API gives nothing"
+    return "not read for too long"
 
 
 def _of_environment(environment: EnvironmentSnapshot) -> Iterator[Paragraph]:
@@ -77,22 +87,20 @@ def _campaign(environment: EnvironmentSnapshot, entry: Entry) -> Iterator[str]:
         yield f"muted, for its status is {target.muted_status}"
     if impact := entry.impact(now).text:
         yield impact
-    if entry.status.error is not None:
-        error = entry.status.error
-        yield f"the last poll failed: {error.reason}{f', {error.detail}' if error.detail else ''}"
-    if known.last_read_at is None:
+    error = entry.status.error
+    if why := why_unread(environment, entry):
+        yield f"{why}, {error.detail}" if error is not None and error.detail else why
+    if error is not None and known.last_read_at is None:
         yield "not read yet"
-    elif known.missing_since is not None:
+    if known.missing_since is not None:
         was = f"; the last one was {_config(known.config)}" if known.config is not None else ""
         yield f"no SFTP config since {_when(known.missing_since, now)}{was}"
-    elif known.config is not None:
+    elif known.config is not None and known.last_read_at is not None:
         yield f"{_config(known.config)}; read {_when(known.last_read_at, now)}"
     if known.last_passed_at is not None:
         yield f"last passed test {_when(known.last_passed_at - environment.ahead, now)}"
     for change in known.changes[-1:]:
-        words = ", ".join(
-            f"{n} {a or 'nothing'} → {b or 'nothing'}" for n, (a, b) in change.fields.items()
-        )
+        words = ", ".join(f"{name} {arrow(pair)}" for name, pair in change.fields.items())
         yield f"changed {_when(change.at, now)}: {words}"
 
 
@@ -133,17 +141,16 @@ def _of_rule(
 
 def _alert(active: ActiveAlert, now: Instant) -> tuple[str, ...]:
     """Return what is wrong, since when, why, when that would change, and what to do."""
-    alert, rule, _ = active
-    lines = [alert.summary]
+    alert, lines = active.alert, [active.alert.summary]
     if alert.since is not None:
         lines.append(f"since {_when(alert.since, now)}")
     lines += _evidence(alert.evidence)
     if alert.notified_at is not None:
         lines.append(f"on-call was notified {_when(alert.notified_at, now)}")
-    if (at := recheck_at(alert, rule)) is not None:
+    if (at := active.changes_at) is not None:
         what = "resolves" if alert.healthy_at is not None else "fires"
         lines.append(f"{what} by itself {_when(at, now)}, if nothing changes")
-    return (*lines, f"next: {alert.next_step or rule.next_step}")
+    return (*lines, f"next: {active.next_step}")
 
 
 def _evidence(evidence: Mapping[str, str]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot, Health, worst_firing
+from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot, worst_firing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +30,15 @@ class Filters:
             *((f"label.{name}", value) for name, value in self.labels.items()),
         ]
 
-    def takes(
-        self, environment: EnvironmentSnapshot, entry: Entry, health: Health | None = None
-    ) -> bool:
-        """Return whether a campaign is asked for; `health` is its own, where that is known."""
+    def takes(self, environment: EnvironmentSnapshot, entry: Entry) -> bool:
+        """Return whether a campaign is asked for."""
         target, config = entry.target, entry.status.last_known.config
         host = config.host if config else ""
         return (
             self._fits(environment, target.labels, target.name, target.campaign_id, host)
             and self.host in ("", host)
             and (not self.rule or any(a.alert.rule == self.rule for a in entry.active_alerts()))
-            and (not self.health or (health or environment.health(entry)) in self.health)
+            and (not self.health or environment.health(entry) in self.health)
         )
 
     def takes_alert(

@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
+from monitor.core.alerts import recheck_at
 from monitor.core.connection_tests import Plan
 from monitor.core.guards import Reason as HeldBy
 from monitor.core.guards import Suspension
@@ -55,6 +56,16 @@ class ActiveAlert(NamedTuple):
     alert: Alert
     rule: BaseRule
     severity: Severity
+
+    @property
+    def next_step(self) -> str:
+        """What on-call should do: as the alert says it, else as its rule does."""
+        return self.alert.next_step or self.rule.next_step
+
+    @property
+    def changes_at(self) -> Instant | None:
+        """When it fires, or is over, if nothing changes; None: not by itself."""
+        return recheck_at(self.alert, self.rule)
 
 
 def active_alerts(

@@ -115,6 +115,38 @@ def test_no_test_is_due_while_the_environments_api_gives_nothing() -> None:
     assert said[-1] == "no next one is due while the environment's API gives nothing"
 
 
+@pytest.mark.parametrize(
+    ("read_at", "calls", "why"),
+    [
+        (RECENTLY, 0, []),
+        (RECENTLY, 3, ["not read while the environment's API gives nothing"]),
+        (NOW - 3 * HOUR, 0, ["not read for too long"]),
+        (NOW - 3 * HOUR, 3, ["not read while the environment's API gives nothing"]),
+        (None, 0, ["not read yet"]),
+        (None, 3, ["not read yet"]),
+    ],
+)
+def test_a_campaign_that_is_unknown_says_why_before_any_alert_does(
+    read_at: Instant | None, calls: int, why: list[str]
+) -> None:
+    status = after_calls("production", Reason.CONNECT_ERROR, *(NOW - 20,) * calls)
+    entry = an_entry("c-1", *([] if read_at is None else [(read_at, a_config())]))
+    campaign, *others = explained(entry, status=status, stale_after=HOUR)
+    assert campaign.state == ("unknown" if why else "healthy")
+    assert [line for line in campaign.lines if line.startswith("not read")] == why
+    assert not any("api_unreachable" in one.title for one in others)
+
+
+def test_a_failed_poll_says_what_failed_and_whether_it_was_ever_read() -> None:
+    failed = "the last poll failed: timeout, after 10 s"
+    timeout = NOW, PollError(Reason.TIMEOUT, "after 10 s")
+    never, before = an_entry("c-1", timeout), an_entry("c-1", (RECENTLY, a_config()), timeout)
+    assert lines_of(explained(never), "Campaign")[-2:] == (failed, "not read yet")
+    said = lines_of(explained(before), "Campaign")
+    assert failed in said
+    assert "not read yet" not in said
+
+
 def test_a_rule_that_is_switched_off_says_where() -> None:
     entry = an_entry("c-1", (RECENTLY, a_config()), rules={"disabled": {"enabled": False}})
     said = explained(entry, {"rules.disabled.enabled": "sftp.yaml:7"})

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from monitor.adapters.web import history, schemas, serializers
 from monitor.adapters.web.history import EventsAnswer
-from monitor.adapters.web.parameters import FILTERS, Parameter, filters_of, plain, read_query
+from monitor.adapters.web.parameters import FILTERS, Parameter, filters_of, read_query
 from monitor.adapters.web.serializers import LIMIT
 from monitor.adapters.web.serializers import Key as Place
 from monitor.config.keys import Key
@@ -18,7 +18,7 @@ from monitor.core.explanation import OriginOf
 from monitor.core.guards import Hold, NotRun
 from monitor.core.model import Instant, Seconds
 from monitor.core.rule import Target
-from monitor.core.snapshot import HistoryQuery, Snapshot
+from monitor.core.snapshot import Entry, EnvironmentSnapshot, HistoryQuery, Snapshot
 from monitor.serialize import Links
 
 
@@ -79,6 +79,14 @@ class Program(Protocol):
         """Return events, newest first, in a thread; raises HistoryUnreadableError."""
 
 
+def loaded(program: Program) -> Program:
+    """Return the program once its state is loaded; raises HTTPServiceUnavailable before that."""
+    # An empty answer would read as "nothing is wrong".
+    if not program.loaded():
+        raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
+    return program
+
+
 def _status(program: Program, snapshot: Snapshot) -> schemas.StatusAnswer:
     return serializers.answer_of(
         schemas.StatusAnswer,
@@ -97,12 +105,20 @@ def _campaigns(
     return serializers.campaigns_page(snapshot, limit, next, filters_of(snapshot, **asked))
 
 
+def found(
+    snapshot: Snapshot, environment: str, campaign_id: str
+) -> tuple[EnvironmentSnapshot, Entry]:
+    """Return a campaign with its environment; raises HTTPNotFound."""
+    try:
+        of = snapshot.environments[environment]
+        return of, of.campaigns[campaign_id]
+    except KeyError:
+        raise web.HTTPNotFound(text="there is no such campaign") from None
+
+
 def campaign(program: Program, snapshot: Snapshot, **asked: Any) -> schemas.CampaignDetailAnswer:
     """Return what is known of a campaign; raises HTTPNotFound."""
-    of = snapshot.environments.get(asked["environment"])
-    entry = None if of is None else of.campaigns.get(asked["campaign_id"])
-    if of is None or entry is None:
-        raise web.HTTPNotFound(text="there is no such campaign")
+    of, entry = found(snapshot, **asked)
     detail = partial(serializers.campaign_detail, of, entry, program.origins(entry.target))
     try:
         newest = program.history(HistoryQuery(**asked)).events
@@ -141,11 +157,11 @@ def _paged(
     what: str, pattern: str, convert: Callable[[str], Any] = lambda key: tuple(key.split("/"))
 ) -> dict[str, Parameter]:
     about, schema = "the `next` of the page before", {"type": "string"}
-    after = Key(convert, about, schema, pattern=pattern, expands=False)
+    after = Key(convert, about, schema, pattern=pattern)
     return {"next": Parameter("next of the page before", after), "limit": Parameter(what, _LIMIT)}
 
 
-_LIMIT = plain(whole_number(1, LIMIT))
+_LIMIT = whole_number(1, LIMIT)
 _LIMIT.schema["default"] = LIMIT
 _SINCE = Key(
     str,
@@ -153,7 +169,6 @@ _SINCE = Key(
     {"type": "string"},
     pattern=r"(?a:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)|[^T]*[a-z])",
     fits=lambda text: isinstance(history.instant_of(text, 0.0), float),
-    expands=False,
 )
 
 _OF_CAMPAIGNS = {**FILTERS, **_paged("campaigns a page", "[^/]*/[^/]*")}
@@ -162,7 +177,7 @@ OF_EVENTS = {
     "environment": FILTERS["environment"],
     "campaign_id": Parameter("only of this campaign, by id, ENV/ID or name; empty: of no campaign"),
     "rule": Parameter("only of this rule", FILTERS["rule"].key),
-    "kind": Parameter("only of this kind", plain(one_of(*history.KINDS))),
+    "kind": Parameter("only of this kind", one_of(*history.KINDS)),
     "since": Parameter("not older than this time, or than so long ago", _SINCE),
     # One digit more might be too much for SQLite: an OverflowError when it is bound.
     **_paged("events a page", "[0-9]{1,18}", int),

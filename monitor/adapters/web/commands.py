@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from monitor.adapters.web import schemas
-from monitor.adapters.web.api import ENDPOINTS, Program
+from monitor.adapters.web.api import ENDPOINTS, Program, found, loaded
 from monitor.adapters.web.auth import (
     WebConfigReloader,
     refuse_pages,
@@ -95,9 +95,7 @@ class Commands:
         asked, by = await self._taken(request)
         where = request.match_info["environment"], request.match_info["campaign_id"]
         snapshot = self._program.snapshot()
-        of = snapshot.environments.get(where[0])
-        if of is None or where[1] not in of.campaigns:
-            raise web.HTTPNotFound(text="there is no such campaign")
+        found(snapshot, *where)
         self._count(snapshot.now)
         how = {"force": asked.force, "unblock": asked.unblock}
         # A client that leaves ends nothing that has begun.
@@ -124,8 +122,7 @@ class Commands:
             raise web.HTTPUnsupportedMediaType(text=f"expected Content-Type: {_JSON}")
         asked = _read(await request.read())
         by = self._caller(request, clean(asked.by, 64))
-        if not self._program.loaded():
-            raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
+        loaded(self._program)
         return asked, by
 
     def _caller(self, request: web.Request, said: str) -> str:

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
-from monitor.adapters.web.api import ENDPOINTS, Endpoint, Program
+from monitor.adapters.web.api import ENDPOINTS, Endpoint, Program, loaded
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, refuse_names, refuse_pages
 from monitor.adapters.web.commands import Commands
 from monitor.adapters.web.openapi import document
@@ -119,12 +119,6 @@ class Handlers:
         except Exception:
             raise web.HTTPBadRequest(text="the body cannot be read") from None
 
-    def _loaded(self) -> Program:
-        # Before that, an empty answer would read as "nothing is wrong".
-        if not self._program.loaded():
-            raise web.HTTPServiceUnavailable(text="the state is not loaded yet")
-        return self._program
-
     async def _made(
         self,
         request: web.Request,
@@ -133,7 +127,8 @@ class Handlers:
         *what: Any,
         by: Worker | None = None,
     ) -> web.Response:
-        zipped, by = _accepts_gzip(request), by or self._views
+        zipped = quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
+        by = by or self._views
         key, render = (request.path, zipped, *what), lambda: partial(_render, begin(), zipped)
         body = await by.run(key, render)
         # Of the same worker: pages that nobody reads must not keep Prometheus out.
@@ -150,7 +145,7 @@ class Handlers:
         return await self._made(request, lambda: lambda: body, content_type)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        program, accept = self._loaded(), request.headers.get("Accept", "")
+        program, accept = loaded(self._program), request.headers.get("Accept", "")
         wanted = quality(accept, _OPENMETRICS)
         openmetrics = wanted > 0 and wanted >= quality(accept, "text/plain")
         _, content_type = choose_encoder(_OPENMETRICS if openmetrics else "text/plain")
@@ -175,7 +170,7 @@ class Handlers:
         return web.Response(text="reloaded\n")
 
     async def _view(self, one: Endpoint, content_type: str, request: web.Request) -> web.Response:
-        begin = partial(one.ask, self._loaded(), request)
+        begin = partial(one.ask, loaded(self._program), request)
         return await self._made(request, begin, content_type, request.query_string)
 
 
@@ -218,10 +213,6 @@ def error_response(
         body = as_json(ErrorAnswer(sentence))
         return web.Response(status=status, body=body, content_type=_JSON, headers=headers)
     return web.Response(status=status, text=f"{sentence}\n", headers=headers)
-
-
-def _accepts_gzip(request: web.Request) -> bool:
-    return quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
 
 
 def quality(header: str, name: str) -> float:

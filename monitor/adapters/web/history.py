@@ -23,8 +23,8 @@ DAYS: Final = 90  # today included
 UNREAD: Final = {"api_unreachable", "token_rejected", "api_refusing"}
 """Alerts of an environment that keep its campaigns from being read."""
 
-_WORDS: Final = ("fired", "resolved", "updated", "reminded", "recorded")
-_OF_WORDS: Final = ("firing", "resolved", "updated", "reminder", "recorded")
+_ALWAYS: Final = {"firing": "fired", "resolved": "resolved"}  # said even of none
+_WORDS: Final = {**_ALWAYS, "updated": "updated", "reminder": "reminded", "recorded": "recorded"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,8 @@ class EventsAnswer:
 
 def counted(counts: Mapping[str, int]) -> str:
     """Return how many events there were, in words: `3 fired, 2 resolved`."""
-    said = zip(_WORDS, (counts.get(status, 0) for status in _OF_WORDS), strict=True)
-    return ", ".join(f"{n} {word}" for word, n in said if n or word in _WORDS[:2])
+    said = [status for status in _WORDS if counts.get(status) or status in _ALWAYS]
+    return ", ".join(f"{counts.get(status, 0)} {_WORDS[status]}" for status in said)
 
 
 def instant_of(since: str, now: Instant) -> Instant:

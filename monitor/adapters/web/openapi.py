@@ -8,6 +8,7 @@ from monitor.adapters.web import schemas
 from monitor.adapters.web.api import ENDPOINTS, IN_PATH
 from monitor.adapters.web.commands import COMMANDS, CommandRequest, NotRunAnswer
 from monitor.adapters.web.parameters import Parameter
+from monitor.core.explanation import Paragraph
 from monitor.core.guards import Reason as HoldReason
 from monitor.core.model import PollError, SftpConfig
 from monitor.serialize import EventRecord, Schemas
@@ -17,6 +18,7 @@ _NAMES = {
     SftpConfig: "ConfigAnswer",
     PollError: "PollErrorAnswer",
     EventRecord: "EventAnswer",
+    Paragraph: "ParagraphAnswer",
 }
 
 _ERRORS: Final[Mapping[tuple[str, int], str]] = {

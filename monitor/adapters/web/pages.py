@@ -1,10 +1,8 @@
 """From a snapshot to the pages: HTML that needs no script. Pure, for any thread."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from functools import partial
-from typing import Any, Final, NamedTuple
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,36 +15,17 @@ from monitor.adapters.web.api import (
     Program,
     campaign,
 )
-from monitor.adapters.web.history import ALL_RULES, KINDS, counted, query_of
-from monitor.adapters.web.parameters import FILTERS, Parameter, filters_of, plain
+from monitor.adapters.web.history import ALL_RULES, KINDS, counted, instant_of, query_of
+from monitor.adapters.web.parameters import FILTERS, Parameter, filters_of
+from monitor.adapters.web.rows import ROWS, Row, banners, groups_of, on_page, row_of
 from monitor.adapters.web.schemas import CampaignDetailAnswer
 from monitor.adapters.web.serializers import ALL, text
 from monitor.config.types import whole_number
-from monitor.core.alerts import recheck_at
 from monitor.core.filters import Filters
-from monitor.core.model import Instant, Severity, Verdict
-from monitor.core.snapshot import (
-    ActiveAlert,
-    Entry,
-    EnvironmentSnapshot,
-    Health,
-    Snapshot,
-    doubts,
-    worst_firing,
-)
+from monitor.core.snapshot import Health, Snapshot, worst_firing
 from monitor.core.text import relative, rfc3339, span
 from monitor.serialize import Links, to_json
 
-ROWS: Final = 100  # campaigns on a page
-FIRST: Final = 25  # campaigns of a group; its others come after all groups
-STATES: Final = (
-    *list(Health)[:-1], "info", "pending", "partly unknown", "muted", Health.HEALTHY
-)  # fmt: skip
-"""What a campaign is shown as, in the order of the page; of the last two each has but a line."""
-
-_QUIET, _LED = STATES[-2:], ("pending", Health.CRITICAL, Health.WARNING)
-_HEALTHY, _READ = Health.HEALTHY, (Health.HEALTHY, Health.WARNING)  # else it would be unknown
-_SHOWN_AS = ("firing", "pending", "muted")
 _NO_LINKS: Final = Links("")
 _TEMPLATES = Environment(
     loader=PackageLoader("monitor.adapters.web"),
@@ -55,36 +34,12 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-
-
-class Row(NamedTuple):
-    """A campaign as it is shown: under `title`, a rule or why it is unknown, and since when.
-
-    `alerts` begin with that rule's. `why` says what is unknown of it, where something is.
-    """
-
-    environment: EnvironmentSnapshot
-    entry: Entry
-    health: Health
-    state: str
-    title: str
-    since: Instant
-    host: str
-    alerts: Sequence[ActiveAlert]
-    why: str
-
-    @property
-    def led(self) -> bool:
-        """Whether it stands under a rule."""
-        return bool(self.alerts) and self.alerts[0].alert.rule == self.title
-
-
-class Part(NamedTuple):
-    """Rows of a group, the oldest first: of `rows` those that are `shown`, from `begin` on."""
-
-    rows: Sequence[Row]
-    shown: Sequence[Row]
-    begin: int
+_TEMPLATES.filters.update(
+    text=text,
+    exact=rfc3339,
+    span=span,
+    ago=lambda at, now: relative(now - (instant_of(at, now) if isinstance(at, str) else at)),
+)
 
 
 def _campaign(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
@@ -93,7 +48,8 @@ def _campaign(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
 
 def campaign_page(detail: CampaignDetailAnswer, version: str) -> bytes:
     """Return a campaign's page in UTF-8."""
-    return _rendered("campaign.html", detail, detail.as_of, version=version, root="../../")
+    it = to_json(detail)
+    return _rendered("campaign.html", it=it, now=detail.as_of, version=version, root="../../")
 
 
 def _events(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
@@ -101,26 +57,19 @@ def _events(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
     newest = {name: value for name, value in asked.items() if name != "next"}
     return _rendered(
         "events.html",
-        answer,
-        snapshot.now,
+        it=to_json(answer),
+        now=snapshot.now,
         version=program.version,
-        root="./",
         asked=asked,
-        newest=urlencode(newest),
-        after=urlencode({**newest, "next": answer.next}) if answer.next else "",
+        newest=newest,
+        after={**newest, "next": answer.next} if answer.next else {},
         counted=counted(answer.counts),
         choices={"environment": snapshot.environments, "rule": ALL_RULES, "kind": KINDS},
     )
 
 
-def _rendered(template: str, answer: Any, now: Instant, **more: Any) -> bytes:
-    """Return a page of an answer of the JSON API, `it`; its times are `ago` in words."""
-
-    def ago(at: str) -> str:
-        """Return how long before `now` an RFC 3339 time was."""
-        return relative(now - datetime.fromisoformat(at).timestamp())
-
-    return _TEMPLATES.get_template(template).render(it=to_json(answer), ago=ago, **more).encode()
+def _rendered(template: str, root: str = "./", **what: Any) -> bytes:
+    return _TEMPLATES.get_template(template).render(root=root, **what).encode()
 
 
 def overview_page(
@@ -135,39 +84,35 @@ def overview_page(
 
     `happened`: since when, as it was asked, and what events there were.
     """
-    entries = snapshot.entries()
-    all_rows = [_row(filters.rule, of, entry, of.health(entry)) for of, entry in entries]
+    all_rows = [row_of(filters.rule, *each) for each in snapshot.entries()]
     pairs, rows = filters.pairs(), all_rows
     if pairs:
-        rows = [one for one in all_rows if filters.takes(one.environment, one.entry, one.health)]
-    # A lone surrogate of a label or host cannot be in a URL.
-    encode = partial(urlencode, errors="replace")
+        rows = [one for one in all_rows if filters.takes(one.environment, one.entry)]
 
-    def link(*changed: tuple[str, object], but: Iterable[str] = ()) -> str:
+    def link(*changed: tuple[str, object], but: Container[tuple[str, str]] = ()) -> str:
         """Return where the page is with these filters set, and without others."""
-        gone = {*but, *(name for name, _ in changed)}
-        query = [*(pair for pair in pairs if pair[0] not in gone), *changed]
-        return f"?{encode(query)}" if query else "./"
+        names = {name for name, _ in changed}
+        kept = [pair for pair in pairs if pair[0] not in names and pair not in but]
+        # A lone surrogate of a label or host cannot be in a URL.
+        query = urlencode([*kept, *changed], errors="replace")
+        return f"?{query}" if query else "./"
 
-    shown = _TEMPLATES.get_template("overview.html").render(
+    return _rendered(
+        "overview.html",
         version=version,
-        root="./",
         snapshot=snapshot,
         links=links,
         **_of_all(snapshot, all_rows),
         found=len(rows),
-        parts=list(_on_page(_groups(rows), page)),
+        parts=list(on_page(groups_of(rows), page)),
         page=page,
         pages=-(-len(rows) // ROWS) or 1,
         pairs=pairs,
         since=happened[0],
         happened=happened[1],
-        encode=encode,
         link=link,
-        without=lambda pair: f"?{encode([one for one in pairs if one != pair])}",
         rules=ALL_RULES,
     )
-    return shown.encode()
 
 
 def _of_all(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
@@ -180,7 +125,7 @@ def _of_all(snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
         "worst": next((one for one in Health if healths[one] + ill[one]), Health.HEALTHY),
         "ill": ill,
         "total": len(rows),
-        "banners": _banners(snapshot),
+        "banners": banners(snapshot),
         "states": Counter(row.state for row in rows),
     }
 
@@ -199,7 +144,7 @@ def _overview(
     return overview_page(snapshot, program.version, filters, page, program.links, happened)
 
 
-_PAGE = Parameter("of the campaigns", plain(whole_number(1, 10**6)))
+_PAGE = Parameter("of the campaigns", whole_number(1, 10**6))
 _OF_OVERVIEW = {**FILTERS, "page": _PAGE, "since": OF_EVENTS["since"]}
 PAGES: Mapping[str, Endpoint] = {
     "/": Endpoint("The overview", _overview, _OF_OVERVIEW, form=True),
@@ -207,94 +152,3 @@ PAGES: Mapping[str, Endpoint] = {
     "/events": Endpoint("The history", _events, OF_EVENTS, form=True),
 }
 """What is served to people, with the parameters of the JSON API."""
-
-
-def _urgency(active: ActiveAlert, rule: str = "") -> tuple[Any, ...]:
-    """Return what alerts are sorted by: those that fire first, of them those of `rule`, if any."""
-    alert = active.alert
-    severity, since = [*Severity].index(active.severity), alert.since or 0.0
-    return _SHOWN_AS.index(alert.shown_as), rule not in ("", alert.rule), severity, since
-
-
-def _row(rule: str, environment: EnvironmentSnapshot, entry: Entry, health: Health) -> Row:
-    """Return a campaign's row; it stands under `rule`, if any, where that fires."""
-    alerts, known = [*entry.active_alerts()], entry.status.last_known
-    if len(alerts) > 1:
-        alerts.sort(key=partial(_urgency, rule=rule))
-    config, shown_as = known.config, alerts[0].alert.shown_as if alerts else ""
-    why, state = _unknown(environment, entry, health), str(health)
-    if state == _HEALTHY:
-        disabled = config is not None and not config.is_enabled
-        quiet = disabled or entry.target.muted_status is not None
-        calm = "muted" if quiet else "partly unknown" if why else state
-        state = {"": calm, "firing": "info"}.get(shown_as, shown_as)
-    title, since, host = why or "unknown", known.last_read_at or 0.0, config.host if config else ""
-    if state in _QUIET:
-        title, since = "", 0.0  # by name alone, all together
-    elif shown_as == "firing" or state in _LED:
-        title, since = alerts[0].alert.rule, alerts[0].alert.since or since
-    return Row(environment, entry, health, state, title, since, host, alerts, why)
-
-
-def _unknown(environment: EnvironmentSnapshot, entry: Entry, health: Health) -> str:
-    """Return why a campaign, or what rules say of it, is unknown; empty: it is not."""
-    if health in _READ or environment.is_current(entry):
-        if (found := entry.findings) is None:
-            return "not read since the start"
-        unknown = Verdict.UNKNOWN
-        said = [(unknown, one.summary) for one in found.values() if one.verdict is unknown]
-        return "; ".join(doubts(said)) if said else ""
-    if entry.status.error is not None:
-        return f"the last poll failed: {entry.status.error.reason}"
-    if entry.status.last_known.last_read_at is None:
-        return "not read yet"
-    if environment.status.breaker_open:
-        return "not read while the environment's API gives nothing"
-    return "not read for too long"
-
-
-def _groups(rows: Iterable[Row]) -> Sequence[Sequence[Row]]:
-    """Return the rows of the same trouble at the same place together: the worst and oldest first.
-
-    Where it has but one campaign at its host, it is together with others of that trouble.
-    """
-    ordered = sorted(rows, key=lambda row: (row.since, row.entry.target.name))
-    crowds = Counter((row.state, row.title, row.host) for row in ordered if row.led)
-    groups = dict[tuple[str, str, str], list[Row]]()
-    for row in ordered:
-        state, title, host = row.state, row.title, row.host if row.led else ""
-        alone = crowds[state, title, host] < 2
-        groups.setdefault((state, title, "" if alone else host), []).append(row)
-    return sorted(groups.values(), key=lambda group: STATES.index(group[0].state))
-
-
-def _on_page(groups: Sequence[Sequence[Row]], page: int) -> Iterator[Part]:
-    """Yield what is on a page: the first rows of each group, then the others, the quiet last."""
-    loud = [group for group in groups if group[0].state not in _QUIET]
-    pieces = [(group, 0, FIRST) for group in loud] + [(group, FIRST, len(group)) for group in loud]
-    skip, left = (page - 1) * ROWS, ROWS
-    for group, begin, end in pieces + [(group, 0, len(group)) for group in groups[len(loud) :]]:
-        rows = group[begin:end][skip : skip + left]
-        if rows:
-            yield Part(group, rows, begin + skip)
-        skip, left = max(0, skip - len(group[begin:end])), left - len(rows)
-
-
-def _banners(snapshot: Snapshot) -> Sequence[Sequence[tuple[EnvironmentSnapshot, ActiveAlert]]]:
-    """Return the environments' own alerts, those of a rule together; muted ones are left out."""
-    own = [(of, active) for of in snapshot.environments.values() for active in of.active_alerts()]
-    found = dict[tuple[str, str], list[tuple[EnvironmentSnapshot, ActiveAlert]]]()
-    for of, active in sorted(own, key=lambda each: _urgency(each[1])):
-        if active.alert.muted_by is None:
-            found.setdefault((active.alert.rule, active.alert.shown_as), []).append((of, active))
-    return list(found.values())
-
-
-_TEMPLATES.filters.update(
-    text=text,
-    exact=rfc3339,
-    span=span,
-    impact=lambda row: row.entry.impact(row.environment.now),
-    step=lambda row: row.alerts[0].alert.next_step or row.alerts[0].rule.next_step,
-    changes_at=lambda active: recheck_at(active.alert, active.rule),
-)

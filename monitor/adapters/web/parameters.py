@@ -14,7 +14,7 @@ from monitor.core.filters import Filters
 from monitor.core.snapshot import Health, Snapshot
 from monitor.core.text import clean
 
-_TEXT = Key(str, "text", {"type": "string"}, expands=False)
+_TEXT = Key(str, "text", {"type": "string"})
 _LABEL = "label.NAME"  # one parameter for each name of a label
 _LABELS = r"label\.[a-zA-Z_][a-zA-Z0-9_]*"
 
@@ -27,21 +27,15 @@ class Parameter(NamedTuple):
     repeated: bool = False
 
 
-def plain(key: Key) -> Key:
-    """Return the type for a query, in which `${` is nothing but text."""
-    return replace(key, expands=False)
-
-
 # As an object in OpenAPI, whose properties are parameters by themselves.
 _OF_LABELS = {"type": "object", "patternProperties": {f"^{_LABELS}$": {"type": "string"}}}
-_RULE = plain(one_of(*ALL_RULES))
 
 FILTERS: Mapping[str, Parameter] = {
     "q": Parameter("only with this in the name, the id or the host; capitals or not"),
-    "health": Parameter("only of this health; may be repeated", plain(one_of(*Health)), True),
+    "health": Parameter("only of this health; may be repeated", one_of(*Health), True),
     "environment": Parameter("only of this environment"),
-    "rule": Parameter("only with an active alert of this rule", _RULE),
-    "host": Parameter("only on this SFTP host", matching(".+", "a host", expands=False)),
+    "rule": Parameter("only with an active alert of this rule", one_of(*ALL_RULES)),
+    "host": Parameter("only on this SFTP host", matching(".+", "a host")),
     _LABEL: Parameter(
         "only with this label, such as label.team=retail", replace(_TEXT, schema=_OF_LABELS)
     ),
@@ -52,7 +46,8 @@ FILTERS: Mapping[str, Parameter] = {
 def read(name: str, value: str, key: Key) -> Any:
     """Return what a value means; raises HTTPBadRequest with what was expected."""
     try:
-        return key.read(value)
+        # In a query `${` is nothing but text.
+        return replace(key, expands=False).read(value)
     except ValueError:
         what = f"{name}: expected {key.expected}, got {clean(value, 64)!r}"
         raise web.HTTPBadRequest(text=what) from None
@@ -85,5 +80,5 @@ def read_query(
 def filters_of(snapshot: Snapshot, **asked: Any) -> Filters:
     """Return the filters that are asked for; raises HTTPBadRequest for an unknown environment."""
     if "environment" in asked:
-        read("environment", asked["environment"], plain(one_of(*snapshot.environments)))
+        read("environment", asked["environment"], one_of(*snapshot.environments))
     return Filters(**asked)

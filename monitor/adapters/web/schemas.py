@@ -9,6 +9,7 @@ from typing import Literal
 
 from monitor.adapters.web.history import DayAnswer
 from monitor.core.attempt import Result, Trigger
+from monitor.core.explanation import Paragraph
 from monitor.core.guards import Reason as HoldReason
 from monitor.core.model import (
     Instant,
@@ -153,15 +154,6 @@ class CampaignAnswer:
     alerts: Sequence[AlertAnswer]
 
 
-@dataclass(frozen=True, slots=True)
-class ParagraphAnswer:
-    """A part of an explanation: state is a severity, muted, unknown, healthy, or empty."""
-
-    title: Sentence
-    state: str
-    lines: Sequence[Sentence]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignDetailAnswer(CampaignAnswer):
     """A campaign as of an instant, why its alerts fire or do not, and its newest events.
@@ -171,7 +163,7 @@ class CampaignDetailAnswer(CampaignAnswer):
     """
 
     as_of: Instant
-    explanation: Sequence[ParagraphAnswer]
+    explanation: Sequence[Paragraph]
     days: Sequence[DayAnswer] | None
     history: Sequence[EventRecord] | None
 

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 
 from monitor.adapters.web import schemas
 from monitor.adapters.web.history import DayAnswer
-from monitor.core.alerts import recheck_at
 from monitor.core.explanation import OriginOf, explain
 from monitor.core.filters import Filters
 from monitor.core.model import fingerprint
@@ -87,12 +86,11 @@ def campaign_detail(
     days: Sequence[DayAnswer] | None,
 ) -> schemas.CampaignDetailAnswer:
     """Return one campaign with why its alerts fire or do not, and its history."""
-    said = [schemas.ParagraphAnswer(*one) for one in explain(environment, entry, origin)]
     return answer_of(
         schemas.CampaignDetailAnswer,
         campaign(environment, entry),
         as_of=environment.now,
-        explanation=said,
+        explanation=explain(environment, entry, origin),
         days=days,
         history=history,
     )
@@ -103,8 +101,7 @@ def _tests(environment: EnvironmentSnapshot, entry: Entry) -> schemas.TestsAnswe
     last = tests.last
     if last is None and not entry.target.tests.enabled:
         return None
-    planned = environment.planned.get(entry.target.campaign_id)
-    at, trigger, hold = planned or (None, None, None)
+    at, trigger, hold = environment.planned.get(entry.target.campaign_id) or (None, None, None)
     return schemas.TestsAnswer(
         last=None if last is None else answer_of(schemas.AttemptAnswer, last),
         on_record=config is not None and tests.on_record(config) is not None,
@@ -135,20 +132,18 @@ def _page(
 def _alert(
     environment: EnvironmentSnapshot, entry: Entry | None, active: ActiveAlert
 ) -> schemas.AlertAnswer:
-    alert, rule, severity = active
-    name, at = environment.status.name, recheck_at(alert, rule)
+    alert, name, at = active.alert, environment.status.name, active.changes_at
     campaign_id = None if entry is None else entry.target.campaign_id
     return answer_of(
         schemas.AlertAnswer,
         alert,
+        active,
         alert.fired_as or (environment if entry is None else entry).labels,
         environment=name,
         campaign_id=campaign_id,
-        severity=severity,
         state=alert.shown_as,
-        changes_at=at,
         changes_in_seconds=None if at is None else max(0.0, at - environment.now),
-        next_step=alert.next_step or rule.next_step,
+        next_step=active.next_step,
         fingerprint=fingerprint(name, campaign_id, alert.rule),
     )
 
