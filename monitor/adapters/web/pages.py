@@ -135,8 +135,7 @@ def overview_page(
 
     `happened`: since when, as it was asked, and what events there were.
     """
-    entries = snapshot.entries()
-    all_rows = [_row(filters.rule, of, entry, of.health(entry)) for of, entry in entries]
+    all_rows = [_row(filters.rule, *each) for each in snapshot.entries()]
     pairs, rows = filters.pairs(), all_rows
     if pairs:
         rows = [one for one in all_rows if filters.takes(one.environment, one.entry, one.health)]
@@ -216,9 +215,10 @@ def _urgency(active: ActiveAlert, rule: str = "") -> tuple[Any, ...]:
     return _SHOWN_AS.index(alert.shown_as), rule not in ("", alert.rule), severity, since
 
 
-def _row(rule: str, environment: EnvironmentSnapshot, entry: Entry, health: Health) -> Row:
+def _row(rule: str, environment: EnvironmentSnapshot, entry: Entry) -> Row:
     """Return a campaign's row; it stands under `rule`, if any, where that fires."""
     alerts, known = [*entry.active_alerts()], entry.status.last_known
+    health = environment.health(entry)
     if len(alerts) > 1:
         alerts.sort(key=partial(_urgency, rule=rule))
     config, shown_as = known.config, alerts[0].alert.shown_as if alerts else ""
