@@ -262,9 +262,7 @@ class Daemon:
             why = f"web.listen_address: cannot listen on {host or '*'}:{port} ({error.strerror})"
             raise type(error)(f"{why}; choose another port, in the demo with --port 0") from error
         self._closing.push_async_callback(self._web.stop)
-        shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
-        scheme = "http" if self._web.web_config.access.tls is None else "https"
-        self.url = config.web.external_url or f"{scheme}://{shown}:{port}"
+        self.url = config.web.external_url or self._web.web_config.access.url_of(host, port)
 
     async def _tick(self) -> None:
         clock, known = self.clock, self.clock.wall() - self.clock.elapsed()

@@ -303,7 +303,7 @@ def test_no_step_of_a_start_is_left_out() -> None:
         "_prepare", "_reload_when_asked", "len", "info", "error", "ready", "wall", "snapshot",
         "tuple", "ThreadPoolExecutor", "PollerManager", "SinkContext", "links_of", "prepare_sink",
         "partial", "SinkWorker", "start", "_tick", "aclose", "_report_ready",
-        "enter_context", "missing_roots", "warning", "Future", "type", "type(error)",
+        "enter_context", "missing_roots", "warning", "Future", "type", "type(error)", "url_of",
     }  # fmt: skip
     assert set(_calls(source)) - harmless - names == set(), "make it fail, too: add it to STARTS"
 

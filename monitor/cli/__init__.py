@@ -15,42 +15,25 @@ import click
 
 from monitor import __version__
 
-# Where each command is; what it says of itself in `--help` is there, and here for that page.
-COMMANDS = {
-    "check": (
-        "check",
-        "Poll every campaign once and show what is wrong; writes no state, sends nothing.",
-    ),
-    "config": ("config", "Check and show the config file."),
-    "demo": ("demo", "Show the monitor at work: no account, no config, nothing kept."),
-    "events": (
-        "events",
-        "Show the history of alerts, connection tests and changed configs, newest first.",
-    ),
-    "explain": (
-        "explain",
-        "Say why each alert of CAMPAIGN ([ENVIRONMENT/]ID, or its name) fires or does not.",
-    ),
-    "export": (
-        "export",
-        "Print what is shipped for Prometheus, Alertmanager, Grafana, systemd and Docker.",
-    ),
-    "healthy": (
-        "healthy",
-        "Ask the daemon of this config, on this machine, whether its poll loop turns.",
-    ),
-    "notify": ("notify", "Send a test notification to every sink."),
-    "rules": (
-        "rules",
-        "Show every rule: what it means, its settings with their defaults, and what to do.",
-    ),
-    "run": ("run", "Run the monitor until SIGTERM or SIGINT; SIGHUP reads the config file again."),
-    "test": ("testing", "Run a connection test of CAMPAIGN ([ENVIRONMENT/]ID, or its name) now."),
-    "tests": (
-        "testing",
-        "Suspend, resume or show the connection tests of ENVIRONMENT, or all; it is stored.",
-    ),
+# What each command says of itself in `--help`, here for the page of all of them.
+_SAYS = {
+    "check": "Poll every campaign once and show what is wrong; writes no state, sends nothing.",
+    "config": "Check and show the config file.",
+    "demo": "Show the monitor at work: no account, no config, nothing kept.",
+    "events": "Show the history of alerts, connection tests and changed configs, newest first.",
+    "explain": "Say why each alert of CAMPAIGN ([ENVIRONMENT/]ID, or its name) fires or does not.",
+    "export": "Print what is shipped for Prometheus, Alertmanager, Grafana, systemd and Docker.",
+    "healthy": "Ask the daemon of this config, on this machine, whether its poll loop turns.",
+    "notify": "Send a test notification to every sink.",
+    "rules": "Show every rule: what it means, its settings with their defaults, and what to do.",
+    "run": "Run the monitor until SIGTERM or SIGINT; SIGHUP reads the config file again.",
+    "test": "Run a connection test of CAMPAIGN ([ENVIRONMENT/]ID, or its name) now.",
+    "tests": "Suspend, resume or show the connection tests of ENVIRONMENT, or all; it is stored.",
 }
+_MODULES = {"test": "testing", "tests": "testing"}
+
+COMMANDS = {name: (_MODULES.get(name, name), says) for name, says in _SAYS.items()}
+"""The module of each command, which mostly has its name, and what it says of itself."""
 
 
 class Commands(click.Group):
@@ -141,7 +124,7 @@ def _ended(error: Exception) -> int:
 
     match error:
         case ConfigError():
-            return _failed("\n".join(map(str, error.problems)), error.exit_code)
+            return _failed(str(error), error.exit_code)
         case SecretError():
             return _failed(f"error: {error}", error.exit_code)
         case StorageError() | OSError():

@@ -12,9 +12,7 @@ import click
 from monitor.adapters.web import schemas
 from monitor.cli import options
 from monitor.cli.oneshot import Checked, asked, sweep
-from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Instant, Severity, Verdict
-from monitor.core.rules import RULES
 from monitor.core.snapshot import Health, doubts
 from monitor.core.text import rfc3339, span
 from monitor.daemon import SystemClock
@@ -47,32 +45,11 @@ class _Row(NamedTuple):
 @options.config_file
 @options.daemon_url
 @options.filters
-@click.option(
-    "--rule",
-    "rules",
-    multiple=True,
-    metavar="RULE",
-    type=click.Choice([*RULES, *ENVIRONMENT_RULES]),
-    help="Only what this rule says; see `sftp-monitor rules`.",
-)
-@click.option(
-    "--health",
-    "healths",
-    multiple=True,
-    type=click.Choice([one.value for one in Health]),
-    help="Only of this health.",
-)
 @click.option("--all", "everything", is_flag=True, help="Healthy ones, too (JSON has them anyway).")
 @options.output_format
 @options.color
 def check(
-    config_file: Path | None,
-    url: str | None,
-    output: str,
-    rules: tuple[str, ...],
-    healths: tuple[str, ...],
-    everything: bool,
-    **wanted: Any,
+    config_file: Path | None, url: str | None, output: str, everything: bool, **wanted: Any
 ) -> int:
     """Poll every campaign once and show what is wrong; writes no state, sends nothing.
 
@@ -90,18 +67,19 @@ def check(
         config = options.load(config_file)
         found = sweep(config, filters)
         _refuse_unknown(filters, found, [one.name for one in config.environments])
-    found = _chosen(found, filters, rules)
-    environments = [_environment_row(one) for one in found.environments]
+    found = _chosen(found, filters)
+    healths = filters.healths or [*Health]
+    environments = [
+        one for one in map(_environment_row, found.environments) if one.health in healths
+    ]
     campaigns = [(one, _campaign_row(one)) for one in found.campaigns]
-    if healths:
-        environments = [row for row in environments if row.health in healths]
-        campaigns = [(one, row) for one, row in campaigns if row.health in healths]
+    campaigns = [(one, row) for one, row in campaigns if row.health in healths]
     rows = [row for _, row in campaigns]
     answers = [replace(one, health=row.health) for one, row in campaigns]
     lines = _table(environments, rows, running=url is not None, everything=everything)
     options.show(output, to_json(replace(found, campaigns=answers)), "\n".join(lines))
     # Where nobody is known at all nothing is; that there is none of a health is an answer.
-    none = Health.HEALTHY if healths else Health.UNKNOWN
+    none = Health.HEALTHY if filters.healths else Health.UNKNOWN
     ill = {row.health for row in environments} - {Health.HEALTHY}
     return VERDICTS[_worst(ill | {row.health for row in rows}, none)]
 
@@ -120,17 +98,17 @@ def _refuse_unknown(filters: options.Filters, found: Checked, known: Collection[
         raise click.UsageError(f"no such campaign: {', '.join(missing)}")
 
 
-def _chosen(found: Checked, filters: options.Filters, rules: Collection[str]) -> Checked:
-    """Return what the filters leave of it; where rules are given, what these say."""
+def _chosen(found: Checked, filters: options.Filters) -> Checked:
+    """Return what the filters leave of it, but for that of healths."""
     campaigns = [one for one in found.campaigns if filters.fit(one)]
     environments, concerned = found.environments, {one.environment for one in campaigns}
-    if filters.given:
+    if filters.campaigns or filters.environments or filters.labels:
         # One whose listing failed may have campaigns that nobody knows.
         maybe = [one for one in environments if one.name in concerned or one.listing_error]
         environments = [one for one in maybe if one.name in (filters.environments or [one.name])]
-    if rules:
-        environments = [_by_rules(one, rules) for one in environments]
-        campaigns = [_by_rules(one, rules) for one in campaigns]
+    if filters.rules:
+        environments = [_by_rules(one, filters.rules) for one in environments]
+        campaigns = [_by_rules(one, filters.rules) for one in campaigns]
     return replace(found, environments=environments, campaigns=campaigns)
 
 
@@ -188,15 +166,14 @@ def _table(
     """Yield the summary, what needs attention (or all of it), the worst first, and the summary."""
     summary = _summary(environments, campaigns, running=running)
     yield summary
-    notable = [row for row in environments if row.health is not Health.HEALTHY or everything]
-    worst_first = sorted(campaigns, key=lambda row: list(Health).index(row.health))
-    shown = [row for row in worst_first if row.health is not Health.HEALTHY or everything]
-    for row in (*notable, *shown):
+    rows = (*environments, *sorted(campaigns, key=lambda row: list(Health).index(row.health)))
+    shown = [row for row in rows if row.health is not Health.HEALTHY or everything]
+    for row in shown:
         health = click.style(f"{row.health.upper():<9}", fg=_COLORS[row.health], bold=True)
         yield f"{health} {row.name}"
         for line in (*chain.from_iterable(map(_of_alert, row.alerts)), *row.remarks):
             yield f"{'':<9} {line}"
-    if notable or shown:
+    if shown:
         yield summary
 
 
@@ -241,10 +218,10 @@ def _when(at: Instant) -> str:
 def _with_alerts(health: Health, alerts: Iterable[schemas.AlertAnswer]) -> Health:
     """Return the worst of a health and of these alerts, as if each that is pending fired."""
     severities = {alert.severity for alert in alerts if alert.muted_by is None}
-    return _worst([health, *map(Health, severities - {Severity.INFO})])
+    return _worst({health, *map(Health, severities - {Severity.INFO})}, health)
 
 
-def _worst(healths: Iterable[Health], none: Health = Health.UNKNOWN) -> Health:
+def _worst(healths: Collection[Health], none: Health) -> Health:
     """Return the worst of these; where there is none at all, `none`."""
     # Health is declared worst first.
-    return min(healths, key=list(Health).index, default=none)
+    return next((one for one in Health if one in healths), none)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from monitor.cli import options
-from monitor.cli.estimates import describe_budgets, estimate_tests, state_of
+from monitor.cli.estimates import describe_budgets, estimate_tests
 from monitor.cli.oneshot import asked
 from monitor.cli.preview import VERBS, Difference, preview, target_sets
 from monitor.config import (
@@ -62,12 +62,10 @@ def check(
     """
     path, unread = options.config_path(file or config_file), list[str]()
     checked = load_config(path, os.environ, unread=unread if no_secrets else None)
-    known = state_of(checked)
-    for line in [*describe_budgets(checked), *estimate_tests(checked, known), *notes(checked)]:
-        click.echo(line)
+    tests, known = estimate_tests(checked)
+    click.echo("\n".join((*describe_budgets(checked), *tests, *notes(checked))))
     current = asked(against) if against else None
-    listed = {} if isinstance(known, str) else known.target_sets
-    listed = listed if current is None else target_sets(current)
+    listed = known.target_sets if current is None else target_sets(current)
     for warning in unused(checked, listed, whole=current is None):
         click.echo(f"{path}: warning: {warning}", err=True)
     if unread:
@@ -110,7 +108,7 @@ def show(
         click.echo(effective_yaml(loaded), nl=False)
         return
     listed = target_sets(asked(url)) if url else {}
-    found = list(_targets(loaded, campaign, listed))
+    found = _targets(loaded, campaign, listed)
     if not found:
         hint = "" if url else "; give the name of a discovered one, or --url"
         raise click.UsageError(f"no such campaign: {campaign}{hint}")
@@ -120,21 +118,18 @@ def show(
 
 def _targets(
     config: Config, name: str, listed: Mapping[str, TargetSet]
-) -> Iterator[tuple[EnvironmentConfig, Target]]:
-    """Yield the campaigns that are called so: of the file and, as far as is known, discovered."""
-    known = []
+) -> list[tuple[EnvironmentConfig, Target]]:
+    """Return the campaigns that are called so: of the file and, as far as is known, discovered."""
+    known, by_name = [], []
     for one in config.environments:
         found = targets(one, listed.get(one.name, TargetSet())).values()
         known += [(one, target) for target in found if options.is_called(target, name)]
-    yield from known
-    for one in config.environments if not known else ():
-        # By its name alone.
-        bare = name.removeprefix(f"{one.name}/")
-        some = TargetSet({"": ListedCampaign("", bare, "active", "")})
+        # One that may be discovered, by its name alone.
+        some = ListedCampaign("", name.removeprefix(f"{one.name}/"), "active", "")
         if one.discovery.enabled and not listed:
-            yield from (
-                (one, target) for target in targets(one, some).values() if not target.listed
-            )
+            found = targets(one, TargetSet({"": some})).values()
+            by_name += [(one, target) for target in found if not target.listed]
+    return known or by_name
 
 
 def _settings(config: Config, environment: EnvironmentConfig, target: Target) -> Iterator[str]:

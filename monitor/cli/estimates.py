@@ -22,22 +22,16 @@ from monitor.polling.settings import Settings
 LEAST_SHARE = 0.001  # of the budget; less is said to be so
 
 
-def state_of(config: Config) -> Loaded | str:
-    """Return what the state knows where there is one and anybody needs it; or why it cannot."""
-    tested = any(describe_tests(config, Loaded(), 0.0))
-    if not (tested or any(one.discovery.enabled for one in config.environments)):
-        return Loaded()
-    try:
-        return read_state(config.state.path)
-    except StorageError as error:
-        return f"hosts and discovered campaigns are not known: {error}"
-
-
-def estimate_tests(config: Config, known: Loaded | str) -> list[str]:
-    """Return what connection tests come to, by the file and, where there is one, by the state."""
-    loaded = Loaded() if isinstance(known, str) else known
+def estimate_tests(config: Config) -> tuple[list[str], Loaded]:
+    """Return what connection tests come to, and the state that says so, if one is to be read."""
+    loaded, unread, tested = Loaded(), [], any(describe_tests(config, Loaded(), 0.0))
+    if tested or any(one.discovery.enabled for one in config.environments):
+        try:
+            loaded = read_state(config.state.path)
+        except StorageError as error:
+            unread = [f"hosts and discovered campaigns are not known: {error}"]
     found = list(describe_tests(config, loaded, SystemClock().wall()))
-    return [*found, known] if found and isinstance(known, str) else found
+    return found + unread if found else [], loaded
 
 
 def describe_budgets(config: Config) -> list[str]:
@@ -140,10 +134,8 @@ def _limits(environment: EnvironmentConfig, tested: Sequence[_Tested]) -> list[_
     room = environment.budget_per_minute * tests.budget_share * open_seconds / MINUTE
     needed = sum(one.a_day for one in tested)
     limits = [_Limit(needed, room, f"budget_share lets {room:.0f} tests a day out")]
-    for name, gap, key_of in (
-        ("host_gap", tests.host_gap, server_of),
-        ("login_gap", tests.login_gap, login_of),
-    ):
+    gaps = {"host_gap": (tests.host_gap, server_of), "login_gap": (tests.login_gap, login_of)}
+    for name, (gap, key_of) in gaps.items():
         a_day = defaultdict[str, float](float)
         for one in tested:
             if one.config is not None:

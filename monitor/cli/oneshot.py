@@ -112,15 +112,14 @@ def _show_progress(pollers: Collection[Poller]) -> None:
 
 def _narrowed(config: Config, filters: options.Filters) -> Config:
     """Return the config with these campaigns alone; those it does not list may be discovered."""
-    own = [narrowed(one, filters.fit) for one in config.environments]
+    own = [
+        narrowed(one, filters.fit)
+        for one in config.environments
+        if not filters.environments or one.name in filters.environments
+    ]
     # Where the file has all that are named, nobody else needs to be discovered.
     all_known = filters.campaigns and not filters.missing(
         target for one in own for target in one.resolved.targets.values()
     )
-    kept = [
-        one
-        for one in own
-        if not filters.environments or one.name in filters.environments
-        if one.resolved.targets or (one.discovery.enabled and not all_known)
-    ]
+    kept = (one for one in own if one.resolved.targets or (one.discovery.enabled and not all_known))
     return config.model_copy(update={"environments": tuple(kept)})

@@ -13,10 +13,12 @@ import click
 import httpx
 from click.core import ParameterSource
 
+from monitor.adapters.web.history import ALL_RULES
 from monitor.adapters.web.schemas import CampaignAnswer
 from monitor.config import Config, LogFormat, LogLevel, TokenSource, load_config
 from monitor.core.model import Seconds
 from monitor.core.rule import Target
+from monitor.core.snapshot import Health
 from monitor.core.text import clean
 from monitor.http import request_once
 from monitor.serialize import from_json
@@ -120,16 +122,16 @@ def the_one(name: str, known: Iterable[_C]) -> _C:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which campaigns are meant: one name of each kind must fit, and every label."""
+    """What is asked for: campaigns of which one name of each kind must fit, and every label.
+
+    Of those what the `rules` say, where any is given, and those of these `healths`.
+    """
 
     campaigns: tuple[str, ...]
     environments: tuple[str, ...]
     labels: tuple[tuple[str, str], ...]
-
-    @property
-    def given(self) -> bool:
-        """True where any of them is given."""
-        return any((self.campaigns, self.environments, self.labels))
+    rules: tuple[str, ...]
+    healths: tuple[str, ...]
 
     def fit(self, one: Target | CampaignAnswer) -> bool:
         """Return whether this campaign is meant."""
@@ -155,8 +157,13 @@ def _label(_: click.Context, _option: click.Parameter, given: tuple[str, ...]) -
 
 
 def filters(command: _F) -> _F:
-    """Add the filters of campaigns, each of which may be repeated."""
+    """Add the options of Filters, each of which may be repeated."""
     many = partial(click.option, multiple=True)
+    # Decorators apply from the last one up.
+    health = click.Choice([one.value for one in Health])
+    command = many("--health", "healths", type=health, help="Only of this health.")(command)
+    rule, about = click.Choice(ALL_RULES), "Only what this rule says; see `sftp-monitor rules`."
+    command = many("--rule", "rules", metavar="RULE", type=rule, help=about)(command)
     label = "Only campaigns with this label."
     command = many("--label", "labels", metavar="NAME=VALUE", callback=_label, help=label)(command)
     about = "Only this campaign: [ENVIRONMENT/]ID, or its name."

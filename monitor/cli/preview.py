@@ -14,7 +14,6 @@ from monitor.cli.oneshot import Checked
 from monitor.config import Config
 from monitor.core import assess
 from monitor.core.alerts import recheck_at
-from monitor.core.budget import Budget
 from monitor.core.discovery import TargetSet
 from monitor.core.environment_rules import ABOUT_TESTS, DiscoveryFailing, TestsFailing, firing_alert
 from monitor.core.model import Instant, ListedCampaign, Verdict
@@ -99,13 +98,13 @@ def preview(config: Config, current: Checked) -> tuple[list[Difference], list[st
         if (answer := known.get(name)) is None:
             unknown.append(f"{name}: the daemon has no such environment")
             continue
+        campaigns = [one for one in current.campaigns if one.environment == name]
         environment, settings = configured.get(name), None
         if environment is not None:
             target_set = listed.get(name, TargetSet())
             settings = Settings(environment, config.polling, config.alerts, target_set)
-        campaigns = [one for one in current.campaigns if one.environment == name]
+            unknown += _unknown(name, campaigns, settings)
         differences += _of_environment(answer, campaigns, settings, current.at)
-        unknown += _unknown(name, campaigns, settings)
     return sorted(differences, key=lambda one: VERBS.index(one.verb)), unknown
 
 
@@ -115,11 +114,8 @@ def _of_environment(
     settings: Settings | None,
     now: Instant,
 ) -> Iterator[Difference]:
-    context = gone = None
-    if settings is None:
-        gone = "environment_removed"
-    else:
-        context = settings.context_at(Budget(settings.environment.budget_per_minute, 0.0).pace(0.0))
+    gone = "environment_removed" if settings is None else None
+    context = None if settings is None else settings.unthrottled
     closed = answer.outage_since is None and answer.refused_since is None
     # These rest on more than the daemon says.
     unsure = {DiscoveryFailing.name, *ABOUT_TESTS, *(_unknown_rules(answer) if closed else ())}
@@ -184,11 +180,9 @@ def _of_campaign(
 
 
 def _unknown(
-    name: str, campaigns: Sequence[schemas.CampaignAnswer], settings: Settings | None
+    name: str, campaigns: Sequence[schemas.CampaignAnswer], settings: Settings
 ) -> Iterator[str]:
     """Yield what nobody can say before the config is in force."""
-    if settings is None:
-        return
     unread = sum(one.findings is None or one.error is not None for one in campaigns)
     new = len(settings.targets.keys() - {one.campaign_id for one in campaigns})
     if unread:

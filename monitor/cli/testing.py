@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -26,7 +26,7 @@ from monitor.cli import options
 from monitor.config import Access, Config, safe_access
 from monitor.config.formats import is_loopback
 from monitor.core.attempt import Result
-from monitor.core.model import Seconds, SftpConfig
+from monitor.core.model import Seconds
 from monitor.core.text import rfc3339
 from monitor.daemon import Daemon, SystemClock
 from monitor.serialize import from_json, to_json
@@ -69,8 +69,10 @@ class Monitor:
         """Return a campaign as it is known by now."""
         return next(self._asked(_path(known), schemas.CampaignDetailAnswer))
 
-    def test(self, known: schemas.CampaignAnswer, **how: bool) -> str | None:
-        """Have a campaign's test run to its end, its polls included; return why it was not."""
+    def test(
+        self, known: schemas.CampaignAnswer, **how: bool
+    ) -> schemas.CampaignDetailAnswer | str:
+        """Have a campaign's test run to its end, its polls included; return it, or why not."""
         status, body = self._post(f"{_path(known)}/test", how)
         if status != 202:
             said = json.loads(body)
@@ -85,7 +87,7 @@ class Monitor:
             if last.ended_at is not None and (found.polled_at or 0.0) >= last.ended_at:
                 break
             asyncio.run(asyncio.sleep(LOOK_AGAIN))
-        return None
+        return found
 
     def switch(self, environment: str | None, *, on: bool) -> None:
         """Suspend or resume an environment's tests, or all."""
@@ -134,22 +136,18 @@ def monitor_of(config_file: Path | None, url: str | None) -> Iterator[Monitor]:
 
 
 def _monitor(config: Config, url: str | None, ends: ExitStack) -> Monitor:
-    host, port = config.web.listen_address
-    shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
-    scheme = "http" if safe_access(config.web).tls is None else "https"
-    usual = f"{scheme}://{shown}:{port}"
+    usual = safe_access(config.web).url_of(*config.web.listen_address)
     if url is None:
         try:
             return ends.enter_context(_our_own(config))
         except StateLocked:
             url = usual
-    # The key is for this machine: it must not be shown to another one.
-    if url != usual and not is_loopback(urlsplit(url).hostname or ""):
-        return Monitor(url)
-    try:
-        return Monitor(url, key_path(config.state.path).read_text())
-    except OSError:
-        return Monitor(url)
+    key = ""
+    # It is for this machine, and must not be shown to another one.
+    if url == usual or is_loopback(urlsplit(url).hostname or ""):
+        with suppress(OSError):
+            key = key_path(config.state.path).read_text()
+    return Monitor(url, key)
 
 
 @contextmanager
@@ -205,10 +203,10 @@ def test(
             click.confirm("Run a connection test?", abort=True)
             if unblock:
                 click.confirm("A failed login more may lock the account. Unblock?", abort=True)
-        if why := monitor.test(before, force=force, unblock=unblock):
-            click.echo(f"not run: {why}")
-            return VERDICTS[Result.UNKNOWN]
-        after = monitor.campaign(before)
+        after = monitor.test(before, force=force, unblock=unblock)
+    if isinstance(after, str):
+        click.echo(f"not run: {after}")
+        return VERDICTS[Result.UNKNOWN]
     last = after.tests.last if after.tests is not None else None
     assert last is not None
     said = f': TalkOver says: "{last.cause}"' if last.cause else ""
@@ -217,12 +215,9 @@ def test(
     for name, reached in paths.items():
         if reached is not None:
             click.echo(f"  {name} path: {'accessible' if reached else 'not accessible'}")
-    was, now = _record(before.config), _record(after.config)
-    changed = [
-        f"  {name}: {was.get(name, '-')} → {now[name]}"
-        for name in now
-        if was.get(name) != now[name]
-    ]
+    was, now = to_json(before.config) or {}, to_json(after.config) or {}
+    pairs = {name: (was.get(name, "-"), value) for name, value in now.items()}
+    changed = [f"  {name}: {old} → {new}" for name, (old, new) in pairs.items() if old != new]
     click.echo("\n".join(changed) or "  nothing has changed in the record")
     return VERDICTS[Result.FAILED if False in paths.values() else last.result]
 
@@ -235,10 +230,6 @@ def _described(campaign: schemas.CampaignAnswer) -> str:
     where = f"{config.username or ''}@{config.host}:{config.port or 22} ({config.auth_type})"
     paths = f"import {config.import_path or '-'}, export {config.export_path or '-'}"
     return f"{name}: {where}, {paths}, {'on' if config.is_enabled else 'switched off'}"
-
-
-def _record(config: SftpConfig | None) -> dict[str, str]:
-    return {} if config is None else {name: str(to) for name, to in to_json(config).items()}
 
 
 @click.command(epilog=options.examples("tests status", "tests suspend production"))

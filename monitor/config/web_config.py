@@ -171,6 +171,11 @@ class Access:
     allowed_sans: frozenset[str] = frozenset()
     files: tuple[Path, ...] = ()
 
+    def url_of(self, host: str, port: int) -> str:
+        """Return the URL of who listens there; one that listens everywhere is on this machine."""
+        shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
+        return f"{'http' if self.tls is None else 'https'}://{shown}:{port}"
+
 
 def read_access(path: Path | None) -> Access:
     """Return what a web config file says, now; ConfigError has all its problems at once."""

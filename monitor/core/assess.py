@@ -6,7 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from monitor.core import alerts as machine
-from monitor.core import clock, corroboration, settled
+from monitor.core import clock, settled
 from monitor.core.attempt import CampaignTests
 from monitor.core.connection_tests import Tested
 from monitor.core.environment import (
@@ -23,7 +23,6 @@ from monitor.core.impact import has_ended, impact_of_all, with_impact
 from monitor.core.model import (
     DAY,
     AlertLabels,
-    AnyAnswer,
     Event,
     Finding,
     Instant,
@@ -63,22 +62,18 @@ class Outcome(NamedTuple):
 def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's meaning depends on
     before: EnvironmentStatus,
     entry: Entry | None,
-    answer: AnyAnswer,
+    call: Call,
     context: EnvironmentContext,
     intervals: PollIntervals,
     now: Instant,
     *,
-    token_generation: int,
-    others_read_at: Instant | None = None,
-    testing: Testing = NO_TESTS,
-    evaluated: Evaluated | None = None,  # at the last decision
+    others_read_at: Instant | None,
+    testing: Testing,
+    evaluated: Evaluated | None,  # at the last decision
 ) -> Outcome:
     """Decide what an answer at `now` of ours means; without an `entry` it is a listing's page."""
-    call = corroboration.call_of(entry, answer, before, context, token_generation)
     seen = call.observation
-    status, found, events = assess_environment(
-        before, call, answer.server_date, context, now, evaluated
-    )
+    status, found, events = assess_environment(before, call, context, now, evaluated)
     # While it is open a failed poll is the breaker's business: one outage, one page.
     if entry is None or isinstance(seen, Page) or (status.breaker_open and call.refusal):
         return Outcome(status, found, None, None, events)
@@ -221,13 +216,12 @@ def reconcile(
 def assess_environment(
     before: EnvironmentStatus,
     call: Call,
-    server_date: Instant | None,
     context: EnvironmentContext,
     now: Instant,
     known: Evaluated | None = None,
 ) -> tuple[EnvironmentStatus, Evaluated, tuple[Event, ...]]:
-    """Decide what the outcome of a call means; `server_date` is the API's, `now` our clock's."""
-    status = observe(clock.after_call(before, server_date, now), call, context, now)
+    """Decide what the outcome of a call at `now` of ours means."""
+    status = observe(clock.after_call(before, call.server_date, now), call, context, now)
     if status.listing_doubt and (status.breaker_open or context.paused):
         status = replace(status, listing_doubt="")
     return evaluate_environment(status, context, now, known)

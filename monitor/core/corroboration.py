@@ -125,10 +125,10 @@ def call_of(
     """Return how an answer counts that came with this `generation` of the token."""
     seen = answer.observation
     if entry is None or isinstance(seen, Page):
-        return Call(None, seen, generation)
+        return Call(None, seen, generation, server_date=answer.server_date)
     seen = entry.status.understood(interpret(before, seen, context.campaigns))
     key, notified = entry.target.campaign_id, entry.target.muted_status is None
-    return Call(key, seen, generation, notified, had_config(entry))
+    return Call(key, seen, generation, notified, had_config(entry), answer.server_date)
 
 
 def _with_config(but: str, entries: Entries) -> Iterator[tuple[str, Instant]]:

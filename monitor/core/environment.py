@@ -54,6 +54,7 @@ class Call:
     token_generation: int = 0  # how often the token was read
     notified: bool = True  # on-call is notified of the campaign
     had_config: bool = False  # until now, as far as is known
+    server_date: Instant | None = None  # of the answer, by the API's clock
 
     @property
     def refusal(self) -> PollError | None:

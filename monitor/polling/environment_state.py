@@ -12,7 +12,7 @@ from monitor.adapters.store import Change
 from monitor.core import assess, clock, environment
 from monitor.core.attempt import CampaignTests
 from monitor.core.budget import LONGEST_PAUSE, Budget
-from monitor.core.corroboration import Corroboration, asked_next, configured, had_config
+from monitor.core.corroboration import Corroboration, asked_next, call_of, configured, had_config
 from monitor.core.discovery import Listing, TargetSet, doubt, take
 from monitor.core.environment import EnvironmentContext, Evaluated
 from monitor.core.guards import Guards
@@ -215,20 +215,19 @@ class EnvironmentState:
     ) -> tuple[list[str], NextPoll | None, Guards | None]:
         """Take an answer; return whom to poll at once, when it next, and its tests' guards."""
         self._apply_rate_limit(answer)
-        now, settings = self.now(), self.settings
-        status, before = self.status, self.entries.get(key)
+        now, status, before = self.now(), self.status, self.entries.get(key)
         if before is None and isinstance(answer, Answer):
             return [], None, None  # the campaign has left meanwhile
         lost = isinstance(answer.observation, NoConfig)
+        # Not for all those that never have one: it looks at every campaign.
+        context = self._context(lost=lost and before is not None and had_config(before))
         outcome = assess.take_answer(
             status,
             before,
-            answer,
-            # Not for all those that never have one: it looks at every campaign.
-            self._context(lost=lost and before is not None and had_config(before)),
-            settings.intervals,
+            call_of(before, answer, status, context, token),
+            context,
+            self.settings.intervals,
             now,
-            token_generation=token,
             others_read_at=self._doubts.others_read_at(key, self.entries) if lost else None,
             testing=testing,
             evaluated=self._evaluated,

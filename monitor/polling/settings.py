@@ -94,15 +94,19 @@ class Settings:
     def intervals(self) -> PollIntervals:
         """How often to poll a campaign, as far as the whole budget allows."""
         # While that is throttled polls run late, evenly; they are back in their slots after it.
-        whole = Budget(self.environment.budget_per_minute, 0.0).pace(0.0)
         # A budget that is too small stretches all intervals alike.
-        stretch = self.context_at(whole).effective_interval / self.polling.interval
+        stretch = self.unthrottled.effective_interval / self.polling.interval
         return PollIntervals(
             interval=self.polling.interval * stretch,
             stretched=stretch > 1,
             unhealthy_interval=self.polling.unhealthy_interval * stretch,
             idle_interval=self.polling.idle_interval,
         )
+
+    @property
+    def unthrottled(self) -> EnvironmentContext:
+        """What a decision on the environment depends on while the whole budget may be spent."""
+        return self.context_at(Budget(self.environment.budget_per_minute, 0.0).pace(0.0))
 
     def context_at(self, pace: float) -> EnvironmentContext:
         """Return what a decision on the environment depends on, at so many calls a minute."""

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from monitor.config import ConfigError, load_config
-from monitor.config.web_config import NOT_SUPPORTED, read_access
+from monitor.config.web_config import NOT_SUPPORTED, Access, read_access
 from support.config_files import ENVIRON, MINIMAL, loaded, written
 from support.peers import require_peer
 
@@ -346,3 +346,18 @@ def test_a_flag_names_the_file_and_beats_the_config(certificates: Path, tmp_path
     path = web_file(certificates, USERS)
     flags: Mapping[str, str | Path] = {"--web.config.file": path, "--web.listen-address": ":1"}
     assert load_config(written(tmp_path, MINIMAL), ENVIRON, flags).web.config_file == path
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "://127.0.0.1:10022"),
+        ("monitor.example", "://monitor.example:10022"),
+        ("::1", "://[::1]:10022"),
+        ("", "://127.0.0.1:10022"),
+    ],
+)
+def test_who_listens_has_a_url_from_this_machine(host: str, url: str) -> None:
+    with_tls = Access(tls=ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
+    assert Access().url_of(host, 10022) == f"http{url}"
+    assert with_tls.url_of(host, 10022) == f"https{url}"

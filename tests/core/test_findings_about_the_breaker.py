@@ -42,7 +42,7 @@ def test_an_outage_that_goes_on_is_told_again_as_often_as_is_asked_for() -> None
     call = Call("c-1", PollError(Reason.TIMEOUT))
     for minutes in range(5, 20):
         now = NOW + minutes * MINUTE
-        status, _, events = assess_environment(status, call, None, context, now)
+        status, _, events = assess_environment(status, call, context, now)
         told += [(minutes, in_a_word(event)) for event in events]
     assert told == [(5, "fired"), (15, "reminded")]
 

@@ -115,7 +115,7 @@ def after_calls(
     context = replace(facts_of(3, rules=rules), labels=labels)
     for generation, at in enumerate(instants):
         call = Call("c-1", PollError(reason, detail), generation)
-        status, *_ = assess_environment(status, call, None, context, at)
+        status, *_ = assess_environment(status, call, context, at)
     return status
 
 

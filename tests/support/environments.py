@@ -73,7 +73,7 @@ class WatchedEnvironment:
         observation = PollError(outcome) if isinstance(outcome, Reason) else outcome
         observation = interpret(self.status, observation, self.context.campaigns)
         call = Call(campaign_id, observation, generation, notified)
-        decided = assess_environment(self.status, call, None, self.context, at, self.evaluated)
+        decided = assess_environment(self.status, call, self.context, at, self.evaluated)
         status, self.evaluated, events = decided
         return self._take((status, events))
 
