@@ -263,8 +263,13 @@ class Walk:
             case "resolve" if rule in self.firing:
                 self._resolve(at, rule)
             case "outage" | "answer" if self.outage != (what == "outage"):
+                since = self.outage_at if self.outage else at
                 self.outage, self.outage_at = not self.outage, at
-                of: dict[str, Any] = {"campaign_id": None, "rule": "api_unreachable"}
+                of: dict[str, Any] = {
+                    "campaign_id": None,
+                    "rule": "api_unreachable",
+                    "since": since,
+                }
                 self.events.append(an_event(at, FIRED if self.outage else RESOLVED, **of))
             case "remove":  # and put on the list again at once: another life
                 for name in tuple(self.firing):
