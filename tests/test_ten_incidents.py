@@ -246,7 +246,7 @@ def environments_of(incident: Incident) -> Iterator[tuple[str, str]]:
 def configure(stage: World, incident: Incident) -> None:
     """Write the config: tests are on, campaigns are found by discovery, each team has a label."""
     document = {
-        "polling": {"interval": "30s", "unhealthy_interval": "15s", "timeout": "5s"},
+        "polling": {"interval": "2m", "unhealthy_interval": "1m", "timeout": "5s"},
         "rules": {"stale_test": {"enabled": False}},
         "connection_tests": SHORT,
         "environments": [
