@@ -85,14 +85,14 @@ def overview_page(
     `happened`: since when, as it was asked, and what events there were.
     """
     all_rows = [row_of(filters.rule, *each) for each in snapshot.entries()]
-    pairs, rows = filters.pairs(), all_rows
+    pairs, rows, since = filters.pairs(), all_rows, [("since", happened[0])] if happened[0] else []
     if pairs:
         rows = [one for one in all_rows if filters.takes(one.environment, one.entry)]
 
     def link(*changed: tuple[str, object], but: Container[tuple[str, str]] = ()) -> str:
         """Return where the page is with these filters set, and without others."""
         names = {name for name, _ in changed}
-        kept = [pair for pair in pairs if pair[0] not in names and pair not in but]
+        kept = [pair for pair in pairs + since if pair[0] not in names and pair not in but]
         # A lone surrogate of a label or host cannot be in a URL.
         query = urlencode([*kept, *changed], errors="replace")
         return f"?{query}" if query else "./"

@@ -1,5 +1,7 @@
 """The page of the history: newest first, filtered by its URL, honest about what it leaves out."""
 
+import html
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -213,3 +215,21 @@ async def test_the_overview_is_shown_though_its_history_cannot_be_read() -> None
         answer = await client.get("/?since=8h")
     assert answer.status_code == 200
     assert "the history cannot be read now" in answer.text
+
+
+async def test_what_happened_since_stays_on_the_overview_whatever_filter_is_set_or_cleared() -> (
+    None
+):
+    def history(_wanted: HistoryQuery) -> EventsAnswer:
+        return EventsAnswer(events=[], counts={}, next=None)
+
+    async with serving(history=history) as client:
+        page = (await client.get("/?health=critical&since=8h")).text
+        links = {html.unescape(link) for link in re.findall(r'href="([^"]*)"', page)}
+        # Another filter, this one cleared, and all of them; the JSON knows no `since` of the page.
+        assert {"?health=critical&since=8h&rule=failed_test", "?since=8h"} <= links
+        assert "./" not in links
+        assert '<input type="hidden" name="since" value="8h">' in page
+        for link in links:
+            if link.startswith(("?", "api/", "events")):
+                assert (await client.get(f"/{link}")).status_code == 200, link
