@@ -19,7 +19,7 @@ from torture.figures import Figure
 
 PARTS = (
     "catalogue", "kills", "simulation", "clock", "disk", "answers", "rows", "config", "secrets",
-    "web", "requests", "soak", "mutation",
+    "web", "requests", "replicas", "soak", "mutation",
 )  # fmt: skip
 """In the order of the page."""
 
