@@ -3,25 +3,32 @@
 Where root runs the tests it is another user's, for it refuses to be root's.
 """
 
+import asyncio
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any, Literal, LiteralString, Self, cast
 from urllib.parse import quote
 
 import psycopg
 
+from monitor.adapters.store import Loaded, open_state
+from monitor.adapters.store.shared import SharedStore
 from monitor.config.sections import State
+from monitor.core.leases import Replica
 from support.peers import require_peer
 
-OWNER = "sftp_monitor"
+OWNER, GUARDED = "sftp_monitor", "with_password"
 _NUMBERS = count(1)
 # A disk that loses what was written is no matter here, and makes each test faster.
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
@@ -47,7 +54,11 @@ class Server:
         """Make its files, and databases for tests to be made from."""
         self.command("initdb", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync",
                      "--locale=C.UTF-8", "-D", str(self.data))  # fmt: skip
+        # One role has a password; all others are trusted.
+        rules = self.data / "pg_hba.conf"
+        rules.write_text(f"local all {GUARDED} scram-sha-256\n{rules.read_text()}")
         self.start()
+        self.execute(f"CREATE ROLE {GUARDED} LOGIN")
         self.execute(f"CREATE ROLE {OWNER} LOGIN", f"CREATE DATABASE template OWNER {OWNER}")
 
     @property
@@ -66,7 +77,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, and return once it takes connections."""
-        listens = [f"unix_socket_directories={self.folder}", "listen_addresses=127.0.0.1"]
+        listens = [f"unix_socket_directories={self.folder}", "listen_addresses="]
         every = [*listens, f"port={self.port}", *self.settings]
         options = " ".join(f"-c {one}" for one in every)
         log = str(self.folder / "log")
@@ -103,17 +114,48 @@ def state_on(url: str, **more: Any) -> State:
     return State.model_construct(**{"url": url, "password_file": None, "migrate": True, **more})
 
 
+def replica(name: str = "one", *environments: str, config: str = "hash") -> Replica:
+    """Return what a replica announces that has just started."""
+    return Replica(name, f"{name}.example:10022", frozenset(environments), config, 0.0, 0.0, 0.0)
+
+
+@asynccontextmanager
+async def opened(
+    state: State, take: Collection[str] = (), sinks: Collection[str] = (), name: str = "one"
+) -> AsyncIterator[SharedStore]:
+    """Open a store as the daemon does, and take environments over."""
+    executor = ThreadPoolExecutor(1, "state")
+    store = open_state(state, 0.0, executor, lambda name, work: asyncio.create_task(work))
+    assert isinstance(store, SharedStore)
+    assert store.leases is not None
+    try:
+        for sink in sinks:
+            store.add_sink(sink)
+        await store.leases.renew(replica(name, *take))
+        await take_over(store, *take)
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def take_over(store: SharedStore, *names: str) -> dict[str, Loaded]:
+    """Take environments that are free, and return what is remembered of them."""
+    assert store.leases is not None
+    fences = await store.leases.take(names)
+    assert fences.keys() == set(names)
+    return {name: await store.take_over(name, fence) for name, fence in fences.items()}
+
+
 @contextmanager
-def a_server(*settings: str, port: int = 5432, data: Path | None = None) -> Iterator[Server]:
-    """Make a server, or one of a copy of another one's files; it is gone at the end."""
+def a_server(*settings: str) -> Iterator[Server]:
+    """Make a server; it is gone at the end."""
     programs = Path(require_peer("postgres")).parent
     # Short: the name of a socket has 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     folder.chmod(0o755)
-    server = Server(folder, programs, (*FAST, *settings), port)
+    server = Server(folder, programs, (*FAST, *settings))
     try:
-        if data is None:
-            server.make()
+        server.make()
         yield server
     finally:
         if (server.data / "postmaster.pid").exists():
@@ -121,9 +163,67 @@ def a_server(*settings: str, port: int = 5432, data: Path | None = None) -> Iter
         shutil.rmtree(folder)
 
 
-def environ_without_postgres(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return an environment that says nothing to libpq."""
-    return {name: value for name, value in environ.items() if not name.startswith("PG")}
+class Between:
+    """A proxy before a server's socket, on threads of its own; a context manager.
+
+    `cut`: once a client says COMMIT, both are cut off: at its `request`, which the server never
+    gets, or at the server's `answer`, which the client never gets. `held`: nothing gets through.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._target = str(server.folder / f".s.PGSQL.{server.port}")
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self.port: int = self._listening.getsockname()[1]
+        self.cut: Literal["request", "answer"] | None = None
+        self.held = threading.Event()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in (self._listening, *self._open):
+            _shut(one)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._target)
+            self._open += [client, server]
+            ended: list[bool] = []
+            for source, sink, asks in ((client, server, True), (server, client, False)):
+                arguments = (source, sink, ended, asks)
+                threading.Thread(target=self._pump, args=arguments, daemon=True).start()
+
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, ended: list[bool], asks: bool
+    ) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if self.held.is_set():
+                    continue
+                if asks and self.cut and b"COMMIT" in data:
+                    if self.cut == "request":
+                        break
+                    ended.append(True)
+                elif not asks and ended:
+                    self.cut = None
+                    break
+                sink.sendall(data)
+        self.cut = None if ended or (asks and self.cut == "request") else self.cut
+        _shut(source)
+        _shut(sink)
+
+
+def _shut(one: socket.socket) -> None:
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
 
 
 def _is_user(name: str) -> bool:

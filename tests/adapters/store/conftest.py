@@ -1,12 +1,14 @@
-"""A store on a real disk, opened in both ways in which it can be."""
+"""A store on a real disk, opened in both ways in which it can be; and a real PostgreSQL."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from monitor.adapters.store import Store
+from monitor.config.sections import State
 from support.builders import NOW
+from support.postgres import Server, a_server, state_on
 from support.state_files import threaded
 
 
@@ -24,3 +26,21 @@ async def store(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Sto
         store = Store(path, now=NOW)
         yield store
         await store.aclose()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with a_server() as server:
+        yield server
+
+
+@pytest.fixture
+def database(server: Server) -> str:
+    """Return the name of an empty database."""
+    return server.database()
+
+
+@pytest.fixture
+def state(server: Server, database: str) -> State:
+    """Return the section of a config that has its state there."""
+    return state_on(server.url(database))
