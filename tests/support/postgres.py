@@ -151,7 +151,8 @@ def a_server(*settings: str) -> Iterator[Server]:
     """Make a server; it is gone at the end."""
     programs = Path(require_peer("postgres")).parent
     # Short: the name of a socket has 107 characters at most.
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    room = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=room))
     folder.chmod(0o755)
     server = Server(folder, programs, (*FAST, *settings))
     try:
@@ -161,6 +162,21 @@ def a_server(*settings: str) -> Iterator[Server]:
         if (server.data / "postmaster.pid").exists():
             server.stop("immediate")
         shutil.rmtree(folder)
+
+
+@contextmanager
+def failing(server: Server, database: str, code: str, table: str = "event") -> Iterator[None]:
+    """Have every transaction that adds to a table fail half-way, with this SQLSTATE."""
+    server.execute(
+        "CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN RAISE EXCEPTION 'it fails' USING ERRCODE = '{code}'; END $$",
+        f"CREATE TRIGGER fails BEFORE INSERT ON {table} EXECUTE FUNCTION fails()",
+        database=database,
+    )
+    try:
+        yield
+    finally:
+        server.execute("DROP FUNCTION fails() CASCADE", database=database)
 
 
 class Between:
@@ -207,7 +223,7 @@ class Between:
             while data := source.recv(65536):
                 if self.held.is_set():
                     continue
-                if asks and self.cut and b"COMMIT" in data:
+                if asks and self.cut and b"COMMIT\0" in data:
                     if self.cut == "request":
                         break
                     ended.append(True)
