@@ -101,6 +101,12 @@ def _settings_section(cls: Any, but: frozenset[str] = frozenset()) -> type[Layer
     return create_model(f"{which}{cls.__name__}Settings", __base__=Layer, **found)
 
 
+_WITHOUT_DRIVER = (
+    "expected psycopg to be installed: sftp-config-monitor[postgres], pinned in "
+    "requirements-postgres.lock"
+)
+
+
 class State(Section):
     """What is remembered over a restart."""
 
@@ -121,4 +127,4 @@ class State(Section):
         elif "path" in self.model_fields_set:
             yield ("url",), "expected either path or url"
         elif find_spec("psycopg") is None:
-            yield ("url",), "expected psycopg: pip install 'sftp-config-monitor[postgres]'"
+            yield ("url",), _WITHOUT_DRIVER

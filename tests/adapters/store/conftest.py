@@ -1,6 +1,6 @@
 """A store on a real disk, opened in both ways in which it can be; and a real PostgreSQL."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from monitor.adapters.store import Store
 from monitor.config.sections import State
 from support.builders import NOW
-from support.postgres import Server, a_server, state_on
+from support.postgres import Server, state_on
 from support.state_files import threaded
 
 
@@ -26,18 +26,6 @@ async def store(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Sto
         store = Store(path, now=NOW)
         yield store
         await store.aclose()
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    with a_server() as server:
-        yield server
-
-
-@pytest.fixture
-def database(server: Server) -> str:
-    """Return the name of an empty database."""
-    return server.database()
 
 
 @pytest.fixture
