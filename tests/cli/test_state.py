@@ -67,7 +67,7 @@ async def test_what_is_no_safe_state_on_postgresql_is_refused(
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG.partition("state:")[0].format())
-    arguments = ("state", "migrate", "--config.file", config, *flag)
-    done = await called(*arguments, TOKEN="talq_0123456789abcdef")
+    command = ("state", "migrate", "--config.file", str(config), *flag)
+    done = await called(*command, TOKEN="talq_0123456789abcdef")
     assert done.code == (os.EX_CONFIG if flag else os.EX_USAGE)
     assert ("sslmode=verify-full" if flag else "expected state.url") in done.err

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, LiteralString, Self, cast
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 import psycopg
@@ -93,7 +93,7 @@ class Server:
         found: list[tuple[Any, ...]] = []
         with psycopg.connect(dbname=database, autocommit=True, **place) as own:  # type: ignore[arg-type]
             for statement in statements:
-                cursor = own.execute(cast("LiteralString", statement))
+                cursor = own.execute(statement.encode())
                 found = cursor.fetchall() if cursor.description else []
         return found
 

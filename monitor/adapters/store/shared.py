@@ -65,8 +65,7 @@ class SharedStore(Store):
         self._held.fences[name] = fence
         for key, body in bodies.items():
             if body not in self._held.guards.get(key, ()):
-                known = loaded.guards.get(key) if key in self._held.guards else None
-                self._put_guard(key, body, known)
+                self._put_guard(key, body, loaded.guards.get(key))
         for sink, entries in waiting.items():
             for first in entries[:1]:
                 first.event = replace(first.event, redelivery=True)
@@ -127,9 +126,10 @@ class SharedStore(Store):
 
     def _put_guard(self, key: str, body: str, guard: Guard | None) -> None:
         """Take a guard as another replica has made it; what ours came to is left out."""
+        wanted = self._next.writes.pop((rows.PUT_GUARD, (key,)), None)
+        had = wanted is not None or key in self._held.guards
         self._held.guards[key] = (body,)
-        self._next.writes.pop((rows.PUT_GUARD, (key,)), None)
-        if guard is not None:
+        if had and guard is not None:
             self.on_guard(key, guard)
 
     async def _on_thread(self, work: Callable[[], _T]) -> _T:
@@ -166,7 +166,8 @@ class SharedStore(Store):
             batch.writes = {o: v for o, v in batch.writes.items() if environment_of(*o) not in gone}
             batch.events = [one for one in batch.events if one.event.environment not in gone]
             for key, body in guards.items():
-                self._held.guards[key] = (*self._held.guards.get(key, ()), body)
+                bodies = self._held.guards.get(key, ())
+                self._held.guards[key] = tuple(dict.fromkeys((*bodies, body)))
             super()._settle(batch, outcome)
             return
         super()._settle(batch, outcome)

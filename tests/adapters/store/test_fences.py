@@ -292,6 +292,23 @@ async def test_a_takeover_brings_the_guards_as_they_are(
         assert len(found) == 1
 
 
+async def test_a_guard_that_waits_when_a_takeover_finds_another_is_reported_as_well(
+    state: State,
+) -> None:
+    async with two(state) as (one, other):
+        await written(one, guard(FIRST))
+        found = standing(other)
+        assert other.leases is not None
+        (fence,) = (await other.leases.take(["production"])).values()
+        taking = asyncio.ensure_future(other.take_over("production", fence))
+        await asyncio.sleep(0)
+        other.save(guard(SECOND))
+        loaded = await taking
+        await other.flush()
+        assert loaded.guards == {LOGIN: FIRST}
+        assert found == [(LOGIN, FIRST)]
+
+
 async def test_a_guard_that_cannot_be_read_is_nobodys_and_written_anew(
     server: Server, database: str, state: State
 ) -> None:
