@@ -18,7 +18,7 @@ import structlog
 from monitor import __version__
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.sinks import SinkContext, WriteLine, links_of, sinks_of
-from monitor.adapters.store import StorageError, Store
+from monitor.adapters.store import StorageError, open_state
 from monitor.adapters.systemd import SystemdNotifier
 from monitor.adapters.web import WebServer, key_beside
 from monitor.config import Access, Config, ConfigError, SecretError, safe_access
@@ -121,7 +121,7 @@ class Daemon:
         own, keep_running = self._self_metrics, self._keep_running
         executor = ThreadPoolExecutor(1, "state") if self.threaded else None
         now = clock.wall()
-        store = Store(config.state.path, now=now, executor=executor, keep_running=keep_running)
+        store = open_state(config.state, now, executor, keep_running)
         self._closing.push_async_callback(store.aclose)
         self._store = store
         self._manager = manager = PollerManager(

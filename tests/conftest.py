@@ -4,9 +4,15 @@ import gc
 import os
 import shutil
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import Phase, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.postgres import Server
 
 # A machine that is busy, or that measures coverage, is slow: that is no failure of a property.
 # `make test` tries few examples, other ones each time; `make check` tries six times as many.
@@ -93,3 +99,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("measured")
         for name, value in measured:
             terminalreporter.write_line(f"{name}: {value}")
+
+
+@pytest.fixture(scope="session")
+def server() -> "Iterator[Server]":
+    """Return a real PostgreSQL; each process of a run has one of its own."""
+    from support.postgres import a_server  # noqa: PLC0415 - most tests need none of it
+
+    with a_server() as server:
+        yield server
+
+
+@pytest.fixture
+def database(server: "Server") -> str:
+    """Return the name of an empty database."""
+    return server.database()

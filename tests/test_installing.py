@@ -70,6 +70,11 @@ def test_what_is_in_several_locks_is_the_same_in_all_of_them() -> None:
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
 
 
+def test_the_lock_of_replicas_has_all_of_the_program_and_a_driver_that_needs_no_compiler() -> None:
+    assert pinned("requirements-postgres.lock").items() >= pinned("requirements.lock").items()
+    assert {"psycopg", "psycopg-binary"} <= pinned("requirements-postgres.lock").keys()
+
+
 def test_the_lock_of_the_extra_has_all_of_the_program_and_apprise() -> None:
     assert pinned("requirements-notify.lock").items() >= pinned("requirements.lock").items()
     assert "apprise" in pinned("requirements-notify.lock")

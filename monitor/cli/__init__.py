@@ -27,6 +27,7 @@ _SAYS = {
     "notify": "Send a test notification to every sink.",
     "rules": "Show every rule: what it means, its settings with their defaults, and what to do.",
     "run": "Run the monitor until SIGTERM or SIGINT; SIGHUP reads the config file again.",
+    "state": "Bring the schema of the state on PostgreSQL up to date.",
     "test": "Run a connection test of CAMPAIGN ([ENVIRONMENT/]ID, or its name) now.",
     "tests": "Suspend, resume or show the connection tests of ENVIRONMENT, or all; it is stored.",
 }

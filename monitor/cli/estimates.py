@@ -27,7 +27,7 @@ def estimate_tests(config: Config) -> tuple[list[str], Loaded]:
     loaded, unread, tested = Loaded(), [], any(describe_tests(config, Loaded(), 0.0))
     if tested or any(one.discovery.enabled for one in config.environments):
         try:
-            loaded = read_state(config.state.path)
+            loaded = read_state(config.state)
         except StorageError as error:
             unread = [f"hosts and discovered campaigns are not known: {error}"]
     found = list(describe_tests(config, loaded, SystemClock().wall()))

@@ -19,6 +19,7 @@ from monitor.adapters.web.history import ALL_RULES, KINDS, EventsAnswer, counted
 from monitor.adapters.web.serializers import LIMIT
 from monitor.cli import options
 from monitor.config import format_duration, parse_duration
+from monitor.config.sections import State
 from monitor.core.model import Seconds
 from monitor.core.snapshot import Snapshot
 from monitor.core.text import rfc3339
@@ -98,18 +99,20 @@ def events(
         _follow(pages, found, _line if output == "json" else _text)
 
 
-def _state(config_file: Path | None, path: Path | None) -> tuple[Path, Links]:
+def _state(config_file: Path | None, path: Path | None) -> tuple[State | Path, Links]:
     """Return where the history is, and where its events point to; raises UsageError."""
     if path is not None and config_file is None:
         return path, Links("")
     config = options.load(config_file)
-    return path or config.state.path, links_of(config)
+    return path or config.state, links_of(config)
 
 
-def _pages_of(path: Path, links: Links, asked: Mapping[str, str]) -> Iterator[EventsAnswer]:
+def _pages_of(
+    state: State | Path, links: Links, asked: Mapping[str, str]
+) -> Iterator[EventsAnswer]:
     """Yield what a state database has, in one page; raises StorageError."""
     query = query_of(Snapshot({}, 0.0), {**asked, "limit": sys.maxsize})
-    found = read_history(path, query).values()
+    found = read_history(state, query).values()
     counts = Counter(event.status.value for event in found)
     events = [record_of(event, links) for event in found]
     yield EventsAnswer(events=events, counts=counts, next=None)

@@ -183,6 +183,8 @@ _RUN_FLAGS: dict[str, tuple[Any, str]] = {
     "--log.level": (_LEVEL, "Log level."),
     "--log.format": (_FORMAT, "One JSON object a line, or lines for people."),
     "--state.path": (PATH, "The state database."),
+    "--state.url": (str, "The state database on PostgreSQL, for several replicas."),
+    "--state.password-file": (PATH, "The file with its password."),
 }
 """Each stands for the key of its name: --web.listen-address is web.listen_address."""
 

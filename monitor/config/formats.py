@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import re2
 
@@ -135,6 +135,37 @@ def api_url(text: str) -> str:
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError("expected https://; http:// is for loopback hosts only")
     return url(text, "query and fragment").rstrip("/")
+
+
+_A_DATABASE = "expected a URL such as postgresql://sftp_monitor@db.example/sftp_monitor"
+_DATABASE_TAKES = (
+    "sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs", "connect_timeout",
+)  # fmt: skip
+
+
+def database_url(text: str) -> str:
+    """Return a URL of PostgreSQL that names all but the password, and whose server is verified."""
+    parts = urlsplit(text)
+    user, _, places = parts.netloc.rpartition("@")
+    # As libpq does: a comma that is written as %2C divides hosts, too.
+    hosts = [re.sub(r":[0-9]*$", "", one) for one in unquote(places).split(",")]
+    asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if ":" in user:
+        raise ValueError("expected no password in the URL: it belongs into state.password_file")
+    named = user and all(hosts) and parts.path.strip("/") and "#" not in text
+    if parts.scheme not in {"postgresql", "postgres"} or not named:
+        raise ValueError(f"{_A_DATABASE}, with user, host and database")
+    for name in asked.keys() - _DATABASE_TAKES:
+        raise ValueError(f"expected no {name!r} in the URL, only {', '.join(_DATABASE_TAKES)}")
+    for name in asked.keys() & {"sslrootcert", "sslcert", "sslkey"}:
+        if asked[name] != "system" and not asked[name].startswith("/"):
+            raise ValueError(f"expected an absolute path as {name}")
+    local = all(host.startswith("/") or is_loopback(host.strip("[]")) for host in hosts)
+    if not local and asked.get("sslmode") != "verify-full":
+        raise ValueError("expected sslmode=verify-full, for the server is beyond this machine")
+    if len(hosts) > 1 and asked.get("target_session_attrs") != "read-write":
+        raise ValueError("expected target_session_attrs=read-write, for there are several hosts")
+    return text
 
 
 def runbook_url(text: str) -> str:

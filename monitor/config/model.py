@@ -178,15 +178,6 @@ class Web(Section):
     )
 
 
-class State(Section):
-    """What is remembered over a restart."""
-
-    path: t.StatePath = key(
-        None, "the database; $STATE_DIRECTORY/sftp-monitor.db, else ./sftp-monitor.db"
-    )
-    retention: t.PositiveDuration = key("90d", "how long the history is kept")
-
-
 class Log(Section):
     """The log on standard output, which has the alerts as well."""
 
@@ -215,7 +206,7 @@ class Config(Section):
     notify: Notify = key({}, "who is notified beside the log, without Prometheus' rules")
     metrics: Metrics = key({}, "what Prometheus is given")
     web: Web = key({}, "the page, the JSON API and the metrics")
-    state: State = key({}, "what is remembered over a restart")
+    state: s.State = key({}, "what is remembered over a restart")
     log: Log = key({}, "the log, alerts included")
     links: Links = key({}, "where people are sent from here")
 
@@ -286,6 +277,7 @@ def effective_yaml(config: Config) -> str:
     shown = config.model_dump(exclude_none=True, by_alias=True)
     if config.alerts.file.path is None:
         del shown["alerts"]["file"]
+    del shown["state"]["migrate" if config.state.url is None else "path"]
     for part, environment in zip(shown["environments"], config.environments, strict=True):
         for campaign, entry in zip(environment.campaigns, part["campaigns"], strict=True):
             target = environment.resolved.targets[campaign.id]

@@ -1,14 +1,15 @@
-"""The sections `rules` and `connection_tests`, made from what they are about; merged by field."""
+"""The sections `rules` and `connection_tests`, made from what they are about; and `state`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache, partial
+from importlib.util import find_spec
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import GetPydanticSchema, PlainSerializer, TypeAdapter, create_model
 
 from monitor.config import types as t
-from monitor.config.keys import Layer, key, made
+from monitor.config.keys import Conflict, Layer, Section, key, made
 from monitor.core import attempt
 from monitor.core.attempt import OF_ENVIRONMENTS, TestSettings, Window
 from monitor.core.environment_rules import ENVIRONMENT_RULES
@@ -98,3 +99,32 @@ def _settings_section(cls: Any, but: frozenset[str] = frozenset()) -> type[Layer
             found[setting.name] = (kind, key(written, setting.metadata["help"], alias=name))
     which = "Some" if but else ""
     return create_model(f"{which}{cls.__name__}Settings", __base__=Layer, **found)
+
+
+_WITHOUT_DRIVER = (
+    "expected psycopg to be installed: sftp-config-monitor[postgres], pinned in "
+    "requirements-postgres.lock"
+)
+
+
+class State(Section):
+    """What is remembered over a restart."""
+
+    path: t.StatePath = key(
+        None, "the database; $STATE_DIRECTORY/sftp-monitor.db, else ./sftp-monitor.db"
+    )
+    url: t.DatabaseUrl | None = key(None, "instead of path: PostgreSQL, for several replicas")
+    password_file: t.SecretFile | None = key(None, "file with the password for url, and no more")
+    migrate: t.TrueOrFalse = key(
+        True, "false: `sftp-monitor state migrate` makes the schema, with a role that may"
+    )
+    retention: t.PositiveDuration = key("90d", "how long the history is kept")
+
+    def _conflicts(self) -> Iterator[Conflict]:
+        if self.url is None:
+            for name in sorted(self.model_fields_set & {"password_file", "migrate"}):
+                yield (name,), "expected state.url as well"
+        elif "path" in self.model_fields_set:
+            yield ("url",), "expected either path or url"
+        elif find_spec("psycopg") is None:
+            yield ("url",), _WITHOUT_DRIVER

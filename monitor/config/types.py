@@ -224,6 +224,7 @@ AlertmanagerUrl = Annotated[
 ]
 # http to any host: receivers are mostly inside, and what they get is signed, not secret.
 ReceiverUrl = Annotated[str, _url(lambda text: f.url(text, "fragment"), show=_hidden)]
+DatabaseUrl = Annotated[str, _url(f.database_url)]
 RunbookUrl = Annotated[str, Key(f.runbook_url, "a URL with {rule} in it", _STRING)]
 CampaignUrl = Annotated[
     str, Key(f.campaign_url, "an https URL with {campaign_id} in it, or nothing", _STRING)

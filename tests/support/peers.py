@@ -7,6 +7,7 @@ skips what it is there for is not green.
 import os
 import shutil
 from collections.abc import Mapping
+from glob import glob
 
 import pytest
 
@@ -21,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "systemd-analyze": ("systemd-analyze",),
     "openssl": ("openssl",),
     "kubectl": ("kubectl",),
+    "postgres": ("postgres",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
 }
 
@@ -36,8 +38,11 @@ def require_peer(name: str, environ: Mapping[str, str] = os.environ) -> str:
     Debian has it not.
     """
     commands = COMMANDS[name]
+    folders = [environ.get("PATH") or os.defpath]
+    if name == "postgres":  # Debian's are not on the PATH
+        folders += sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)
     for command in commands:
-        path = shutil.which(command, path=environ.get("PATH"))
+        path = shutil.which(command, path=os.pathsep.join(folders))
         if path is not None:
             return path
     reason = f"{name} is not installed (looked for {', '.join(commands)} on the PATH)"

@@ -5,19 +5,46 @@ SQLite itself commits to a deleted or emptied file without a word.
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from monitor.adapters.store import files, rows, schema
+from monitor.adapters.store import files, outbox, rows, schema
 from monitor.adapters.store.files import StorageError
+from monitor.core.guards import Guard
 from monitor.core.model import Instant
 
 _T = TypeVar("_T")
 
-Outcome = StorageError | Sequence[tuple[rows.Entry, int]]
-"""Why a transaction failed; or its events with their rows, in order."""
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a transaction: its events with their rows, in order, and what was left out.
+
+    Of `overtaken` environments all was, for another replica has them; of guards those that another
+    has changed: by their key what is stored, as text and as it reads.
+    """
+
+    events: Sequence[tuple[rows.Entry, int]]
+    overtaken: Sequence[str] = ()
+    guards: Mapping[str, tuple[str, Guard]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """By which right is written where others write, too: each environment's fence, known guards.
+
+    A guard has several bodies where nobody knows which of our transactions were committed.
+    """
+
+    fences: dict[str, str] = field(default_factory=dict)
+    guards: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+Outcome = StorageError | Written
+"""Why a transaction failed, or what became of it."""
 
 _ABANDONED: list[sqlite3.Connection] = []
 """Held for the rest of the process: Python would close them, and SQLite would write at that."""
@@ -41,7 +68,7 @@ class Database:
                 undo.callback(os.close, self._lock)
             self._file, self._connection, self.notice = schema.open_or_set_aside(path, now)
             undo.pop_all()
-        self.newest = rows.newest(self._connection)
+        self.newest = outbox.newest(self._connection)
         self._damage: StorageError | None = None
 
     def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -53,7 +80,9 @@ class Database:
             with closing(schema.connect(self.path, "mode=ro")) as own:
                 return query(own)
 
-    def write(self, writes: rows.Writes, events: Sequence[rows.Entry]) -> Outcome:
+    def write(
+        self, writes: rows.Writes, events: Sequence[rows.Entry], _: Held | None = None
+    ) -> Outcome:
         """Commit all of it in one transaction; failed, nothing of it was written."""
         added = []
         if self._lock is not None:
@@ -63,7 +92,7 @@ class Database:
             with self._checked("written"), self._connection as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 # So that an empty one, too, looks at whether it can be read.
-                rows.newest(connection)
+                outbox.newest(connection)
                 for (statement, key), value in writes.items():
                     connection.execute(statement, (*key, rows.encoded(value)))
                 for entry in events:
@@ -73,7 +102,7 @@ class Database:
                     added.append((entry, row))
         except StorageError as error:
             return error
-        return added
+        return Written(added)
 
     def close(self) -> None:
         """Let another daemon have the file."""

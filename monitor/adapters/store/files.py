@@ -15,11 +15,14 @@ NOT_OURS = "this is not a database of sftp-monitor; give state.path another name
 
 
 class StorageError(Exception):
-    """The state cannot be opened, written or read. `reason`, without the path, is for the web."""
+    """The state cannot be opened, written or read. `reason`, without the path, is for the web.
 
-    def __init__(self, path: Path, reason: str) -> None:
+    `permanent`: it does not help to wait, somebody must do something.
+    """
+
+    def __init__(self, path: Path | str, reason: str, *, permanent: bool = True) -> None:
         super().__init__(f"{path}: {reason}")
-        self.reason = reason
+        self.reason, self.permanent = reason, permanent
 
 
 class StateLocked(StorageError):  # noqa: N818 - it says what is so

@@ -4,17 +4,16 @@ The core's dataclasses are the schema of the bodies: a field with a default may 
 time, old rows then have the default. One that is renamed or removed needs a migration.
 """
 
-import sqlite3
-from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from math import isnan
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import TypeAdapter
 
 from monitor.core.discovery import TargetSet
 from monitor.core.guards import Guard
-from monitor.core.model import Event, EventKind, EventStatus, Instant
-from monitor.core.snapshot import HistoryQuery
+from monitor.core.model import Event, Instant
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.core.text import clean
 
@@ -26,6 +25,13 @@ Writes = dict[tuple[str, tuple[str | float, ...]], Value]
 
 A status is encoded when it is written: of many that came meanwhile only the last one.
 """
+
+
+class Connection(Protocol):
+    """One of SQLite's, or what does the same on PostgreSQL."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
+        """Run a statement, and return a cursor on its rows."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,9 @@ PUT_TARGET_SET = _upsert("listing", "environment", "body")
 PUT_LEASE = _upsert("lease", "environment", "next_call_at")
 PUT_GUARD = _upsert("guard", "login_or_host", "body")
 PUT_CURSOR = _upsert("cursor", "sink, environment", "event_row")
+START_CURSOR = PUT_CURSOR.partition(" UPDATE")[0] + " NOTHING"
 PRUNE_EVENTS = "DELETE FROM event WHERE decided_at < ? AND id < ?"
+PRUNE_EVENTS_OF = "DELETE FROM event WHERE decided_at < ? AND environment = ? AND id < ?"
 
 # An id that is there already would be a fault of ours; it must not jam all that comes after it.
 ADD_EVENT = (
@@ -150,6 +158,13 @@ def writes(change: Change) -> Writes:
     return rows
 
 
+def environment_of(statement: str, key: tuple[str | float, ...]) -> str:
+    """Return of which environment a row is that is to be written; "": of none."""
+    if statement in {PUT_GUARD, PRUNE_EVENTS}:
+        return ""
+    return str(key[1 if statement in {PUT_CURSOR, START_CURSOR, PRUNE_EVENTS_OF} else 0])
+
+
 def encoded(value: Value) -> str | float:
     """Return a value as it is written."""
     match value:
@@ -168,16 +183,21 @@ def columns(event: Event) -> tuple[str | float | None, ...]:
     )  # fmt: skip
 
 
-def load(connection: sqlite3.Connection) -> Loaded:
-    """Return everything that is remembered but the events. Each row stands for itself."""
+def load(connection: Connection, of: str | None = None) -> Loaded:
+    """Return all that is remembered but the events, or that `of` one environment and all guards.
+
+    Each row stands for itself.
+    """
     problems: list[str] = []
+    only: tuple[str, ...] = () if of is None else (of,)
 
     def read(what: str, body: Body[_T], table: str, value: str, *keys: str) -> dict[Any, _T]:
         """Return the values by their keys; of a row that cannot be read, a problem."""
         found = {}
         texts = ", ".join(f"CAST({key} AS TEXT)" for key in keys)
         query = f"SELECT {value}, {texts} FROM {table}"  # noqa: S608 - names of ours
-        for text, *place in connection.execute(query):
+        some = only if table != "guard" else ()
+        for text, *place in connection.execute(query + f" WHERE {keys[0]} = ?" * len(some), some):
             one = body.decode(text)
             # A status has its keys in it, too.
             own = [getattr(one, key, at) for key, at in zip(keys, place, strict=True)]
@@ -193,95 +213,11 @@ def load(connection: sqlite3.Connection) -> Loaded:
     guards = read("guard of", GUARD, "guard", "body", "login_or_host")
     # Where its own row is damaged: else its campaigns would be nobody's.
     implied = {name: EnvironmentStatus(name=name) for name, _ in campaigns}
-    found = dict(connection.execute("SELECT environment, next_call_at FROM lease"))
-    leases = {name: at for name, at in found.items() if isinstance(at, float)}
+    query = "SELECT environment, next_call_at FROM lease"
+    found = dict(connection.execute(query + " WHERE environment = ?" * len(only), only))
+    leases = {name: at for name, at in found.items() if isinstance(at, float) and not isnan(at)}
     problems += [f"the stored lease of {one} cannot be read" for one in found.keys() - leases]
     known = implied | environments
     return Loaded(
         campaigns, known, leases, target_sets, guards, tuple(clean(one, 300) for one in problems)
     )
-
-
-def newest(connection: sqlite3.Connection) -> int:
-    """Return the row of the newest event; 0 where there is none."""
-    return int(connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0])
-
-
-def waiting(connection: sqlite3.Connection, sink: str, lost: set[str]) -> list[Entry] | None:
-    """Return what waits for a sink, in order (None: it is new); `lost` names what is damaged."""
-    began = connection.execute(
-        "SELECT event_row FROM cursor WHERE sink = ? AND environment = ''", (sink,)
-    ).fetchone()
-    if began is not None and not isinstance(began[0], int):
-        lost.add(f"the stored cursor of {sink} cannot be read")
-        # How far it was is in those of the environments, too.
-        least = "SELECT min(event_row) FROM cursor WHERE sink = ? AND environment <> ''"
-        began = connection.execute(least, (sink,)).fetchone()
-    if began is None or not isinstance(began[0], int):
-        return None
-    query = (
-        "SELECT event.id, event.event_id, event.body,"
-        " (SELECT event_id FROM event AS e WHERE e.id < event.id AND e.status <> 'recorded'"
-        " ORDER BY e.id DESC LIMIT 1)"
-        " FROM event LEFT JOIN cursor"
-        " ON cursor.sink = ? AND cursor.environment = event.environment"
-        " WHERE event.id > ? AND event.id > coalesce(CAST(cursor.event_row AS BIGINT), 0)"
-        " AND event.status <> 'recorded' ORDER BY event.id"
-    )
-    entries = []
-    for row_id, event_id, body, before in connection.execute(query, (sink, *began)):
-        if (event := _event(event_id, body)) is None:
-            lost.add(clean(f"the stored event {event_id} cannot be read", 300))
-        else:
-            entries.append(Entry(event, row_id=row_id, before=before))
-    return entries
-
-
-def history(connection: sqlite3.Connection, wanted: HistoryQuery) -> dict[int, Event]:
-    """Return the events that pass the filter, newest first; what cannot be decoded is left out."""
-    events = dict[int, Event]()
-    # Once more for what was left out: fewer than the limit would read as the end of the history.
-    while (missing := wanted.limit - len(events)) > 0:
-        where, values = _filter(wanted)
-        query = f"SELECT id, event_id, body FROM event WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
-        found = connection.execute(query, (*values, missing)).fetchall()
-        decoded = ((row_id, _event(event_id, body)) for row_id, event_id, body in found)
-        events.update((row_id, event) for row_id, event in decoded if event is not None)
-        if len(found) < missing:
-            break
-        wanted = replace(wanted, next=found[-1][0])
-    return events
-
-
-def counts(connection: sqlite3.Connection, wanted: HistoryQuery) -> dict[str, int]:
-    """Return how many events of each status pass the filter, whatever page is asked for."""
-    where, values = _filter(replace(wanted, next=None))
-    query = f"SELECT status, count(*) FROM event WHERE {where} GROUP BY status"  # noqa: S608
-    found = dict(connection.execute(query, values))
-    return {status.value: found.get(status, 0) for status in EventStatus}
-
-
-def _filter(wanted: HistoryQuery) -> tuple[str, list[str | float]]:
-    """Return the condition of a query on events, and its values."""
-    of_none = "campaign_id IS NULL AND '' = ?"
-    conditions = {
-        "decided_at >= ?": wanted.since,
-        "environment = ?": wanted.environment,
-        of_none if wanted.campaign_id == "" else "campaign_id = ?": wanted.campaign_id,
-        "rule = ?": wanted.rule,
-        "id < ?": wanted.next,
-    }
-    if wanted.kind is EventKind.ALERT:
-        conditions["status <> ?"] = EventStatus.RECORDED
-    elif wanted.kind is not None:
-        conditions["? = rule"] = wanted.kind  # both of them, where a rule is asked for, too
-    asked = {text: value for text, value in conditions.items() if value is not None}
-    return " AND ".join(asked) or "TRUE", list(asked.values())
-
-
-def _event(event_id: str, body: str) -> Event | None:
-    """Return a stored event, with the epoch that is in its id; None: it cannot be decoded."""
-    event = EVENT.decode(body)
-    event = event and replace(event, epoch="".join(str(event_id).split("-")[1:2]))
-    # Else it would be sent under the id of another one.
-    return event if event and event.event_id == event_id else None

@@ -15,14 +15,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from monitor.adapters.store import rows, schema
-from monitor.adapters.store.database import Database, Outcome
+from monitor.adapters.store import outbox, rows
+from monitor.adapters.store.database import Database, Held, Outcome
 from monitor.adapters.store.files import StorageError
 from monitor.adapters.store.rows import Change, Entry, Loaded
 from monitor.core.model import Event, EventKind, Instant, Seconds
 from monitor.core.snapshot import HistoryQuery
+
+if TYPE_CHECKING:  # psycopg is not everywhere
+    from monitor.adapters.store.leases import LeaseTable
+    from monitor.adapters.store.postgres import PostgresDatabase
 
 _T = TypeVar("_T")
 
@@ -34,12 +38,13 @@ KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 @dataclass(slots=True)
-class _Batch:
+class Batch:
     """One transaction to be; `tried` is done once it was attempted, with the error if it failed."""
 
     writes: rows.Writes = field(default_factory=dict)
     events: list[Entry] = field(default_factory=list)
     tried: asyncio.Future[StorageError | None] | None = None
+    held: Held = field(default_factory=Held)
 
 
 class Store:
@@ -47,25 +52,29 @@ class Store:
 
     `epoch` is this start's, in the ids of all events that it decides: so no id stands for two
     occurrences, whatever database is put back. `problem` is why the last transaction failed,
-    `notice` says that a file was set aside, or None.
+    `notice` says that a file was set aside, or None. `shared`: with other replicas, by `leases`.
     """
+
+    shared = False
+    leases: "LeaseTable | None" = None
 
     def __init__(
         self,
-        path: Path,
+        where: "Path | Database | PostgresDatabase",
         *,
-        now: Instant,
+        now: Instant = 0.0,
         executor: Executor | None = None,
         keep_running: KeepRunning = lambda name, work: asyncio.create_task(work, name=name),
     ) -> None:
-        """Open the state at `path` (or `MEMORY`), made where there is none. Raises StorageError.
+        """Use an open database; or open a file or `MEMORY`, made where there is none.
 
-        `now` dates a file that is set aside. `executor` has one thread, and ends with the store.
+        Raises StorageError. `now` dates a file that is set aside. `executor` has one thread, and
+        ends with the store.
         """
         self.epoch = secrets.token_hex(4)
         self.problem: StorageError | None = None
         self.on_error: Callable[[StorageError], None] = lambda _error: None
-        self._database = Database(path, now)
+        self._database = Database(where, now) if isinstance(where, Path) else where
         self.notice = self._database.notice
         self._newest = self._database.newest
         self._queues: dict[str, deque[Entry]] = {}
@@ -73,7 +82,7 @@ class Store:
         self._loaded = self._closed = False
         self._lost: set[str] = set()
         self._left = Loaded()
-        self._next, self._woken = _Batch(), asyncio.Event()
+        self._next, self._woken = Batch(), asyncio.Event()
         self._executor = executor
         self._writing = None if executor is None else keep_running("storing", self._keep_writing())
 
@@ -139,7 +148,7 @@ class Store:
         """
         self._wakes.append(wake)
         if sink not in self._queues:
-            waiting = self._database.read(partial(rows.waiting, sink=sink, lost=self._lost))
+            waiting = self._database.read(partial(outbox.waiting, sink=sink, lost=self._lost))
             if waiting is None:
                 # Else a crash may let events pass it by.
                 self._move_cursor(sink, self._newest, "")
@@ -164,7 +173,7 @@ class Store:
         entry = queue.popleft()
         if entry.row_id is None:
             entry.delivered_to += (sink,)
-        elif queue:
+        elif queue or self.shared:
             self._move_cursor(sink, entry.row_id, entry.event.environment)
         else:
             # The one of "" counts for all: so a start need not look through the whole history.
@@ -177,11 +186,11 @@ class Store:
 
     def history(self, wanted: HistoryQuery | None = None) -> dict[int, Event]:
         """Return events by row, newest first, in any thread. Raises StorageError."""
-        return self._database.read(partial(rows.history, wanted=wanted or HistoryQuery()))
+        return self._database.read(partial(outbox.history, wanted=wanted or HistoryQuery()))
 
     def counts(self, wanted: HistoryQuery) -> dict[str, int]:
         """Return how many events of each status there are, in any thread. Raises StorageError."""
-        return self._database.read(partial(rows.counts, wanted=wanted))
+        return self._database.read(partial(outbox.counts, wanted=wanted))
 
     def _submit(self, writes: rows.Writes, events: Sequence[Entry] = ()) -> None:
         """Have this committed, with the next event or lease at the latest; never blocks."""
@@ -218,15 +227,23 @@ class Store:
             self._woken.clear()
             # Read before: what was submitted up to now is in this batch, and nothing comes after.
             closing = self._closed
-            batch, self._next = self._next, _Batch()
-            write = partial(self._database.write, batch.writes, batch.events)
-            self._settle(batch, await self._on_thread(write))
+            batch = self._batch()
+            self._settle(batch, await self._write(batch))
+
+    async def _write(self, batch: Batch) -> Outcome:
+        write = partial(self._database.write, batch.writes, batch.events, batch.held)
+        return await self._on_thread(write)
 
     def _write_here(self) -> None:
-        batch, self._next = self._next, _Batch()
-        self._settle(batch, self._database.write(batch.writes, batch.events))
+        batch = self._batch()
+        self._settle(batch, self._database.write(batch.writes, batch.events, batch.held))
 
-    def _settle(self, batch: _Batch, outcome: Outcome) -> None:
+    def _batch(self) -> Batch:
+        """Return what is to be written now; what comes from here on is in the next one."""
+        batch, self._next = self._next, Batch()
+        return batch
+
+    def _settle(self, batch: Batch, outcome: Outcome) -> None:
         """Take note of what became of a transaction."""
         self.problem = outcome if isinstance(outcome, StorageError) else None
         if isinstance(outcome, StorageError):
@@ -235,12 +252,12 @@ class Store:
             self._next.events = batch.events + self._next.events
             self.on_error(outcome)
         else:
-            for entry, row_id in outcome:
+            for entry, row_id in outcome.events:
                 entry.row_id, entry.columns, self._newest = row_id, (), row_id
                 # Delivered while it was being written: with the next one its cursor passes it.
                 for sink in () if self._closed else entry.delivered_to:
                     self._move_cursor(sink, row_id, entry.event.environment)
-        if outcome:
+        if isinstance(outcome, StorageError) or outcome.events:
             # What cannot be committed goes out from memory: a full disk must not hold back a page.
             for wake in self._wakes:
                 wake()
@@ -249,13 +266,3 @@ class Store:
 
     def _move_cursor(self, sink: str, row: int, *environments: str) -> None:
         self._submit({(rows.PUT_CURSOR, (sink, name)): row for name in environments})
-
-
-def read_history(path: Path, wanted: HistoryQuery | None = None) -> dict[int, Event]:
-    """Return events by row, newest first, beside a running daemon or none. Raises StorageError."""
-    return schema.read_foreign(path, partial(rows.history, wanted=wanted or HistoryQuery()))
-
-
-def read_state(path: Path) -> rows.Loaded:
-    """Return what is remembered, beside a running daemon or none. Raises StorageError."""
-    return schema.read_foreign(path, rows.load)

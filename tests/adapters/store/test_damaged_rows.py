@@ -13,6 +13,8 @@ from monitor.core.discovery import TargetSet
 from monitor.core.guards import Guard
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW, a_status
+from support.places import OnPostgres
+from support.postgres import Server
 from support.state_files import SINK, deliver_all, events, execute
 
 
@@ -125,3 +127,47 @@ async def test_fault_40_an_event_with_the_id_of_another_occurrence_is_never_sent
     known, delivered = await loaded(path)
     assert delivered == []
     assert len(known.problems) == 1
+
+
+@pytest.mark.matrix(fast=2)
+@pytest.mark.parametrize("value", ["''", "'null'", "'{'", "repeat('x', 30000000)"])
+@pytest.mark.parametrize("table", BODIES)
+async def test_on_postgresql_too_a_body_that_cannot_be_read_is_named_and_the_others_are_there(
+    server: Server, database: str, table: str, value: str
+) -> None:
+    place = OnPostgres(server, database)
+    store = await place.open()
+    store.save(
+        Change(
+            campaigns=tuple(a_status(campaign_id=one) for one in ("c-1", "c-2")),
+            environments=(EnvironmentStatus(name="production"),),
+            target_sets={"production": TargetSet(listed_at=NOW)},
+            guards={"login c-1": Guard()},
+        )
+    )
+    await store.aclose()
+    where = "'c-1'" if table == "campaign" else "'production'"
+    key = {"campaign": "campaign_id", "guard": "'production'"}.get(table, KEYS[table])
+    place.execute(f"UPDATE {table} SET {BODIES[table]} = {value} WHERE {key} = {where}")
+    again = await place.open()
+    known = await again.load()
+    assert len(known.problems) == 1
+    assert ("production", "c-2") in known.campaigns
+    again.save(Change(campaigns=(a_status(),), guards={"login c-1": Guard(last_at=NOW)}))
+    await again.flush()
+    assert again.problem is None
+    await again.aclose()
+
+
+@pytest.mark.parametrize("value", ["'NaN'", "'Infinity'"])
+async def test_on_postgresql_a_lease_that_is_no_number_spends_no_call_too_many(
+    server: Server, database: str, value: str
+) -> None:
+    place = OnPostgres(server, database)
+    store = await place.open()
+    await store.lease("production", NOW)
+    await store.aclose()
+    place.execute(f"UPDATE lease SET next_call_at = {value}")
+    known = await (again := await place.open()).load()
+    assert known.next_call_at == ({} if value == "'NaN'" else {"production": float("inf")})
+    await again.aclose()

@@ -10,6 +10,7 @@ from monitor.adapters.store import Change, StorageError, Store, read_history, sc
 from monitor.core.model import EventKind, EventStatus
 from monitor.core.snapshot import HistoryQuery
 from support.builders import NOW
+from support.places import Place
 from support.state_files import an_event, events, execute, run_script
 
 
@@ -67,24 +68,24 @@ async def test_an_event_reads_the_same_from_outside(store: Store, path: Path) ->
     assert list(read_history(path).items()) == list(store.history().items())
 
 
-async def test_a_damaged_event_is_left_out(store: Store, path: Path) -> None:
+async def test_a_damaged_event_is_left_out(store: Store, place: Place) -> None:
     await fill(store)
-    execute(path, "UPDATE event SET body = 'x' WHERE id = 4")
+    place.execute("UPDATE event SET body = 'x' WHERE id = 4")
     assert list(store.history()) == [5, 3, 2, 1]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 4])
 async def test_damaged_events_are_not_taken_for_the_end_of_the_history(
-    store: Store, path: Path, limit: int
+    store: Store, place: Place, limit: int
 ) -> None:
     await fill(store)
-    execute(path, "UPDATE event SET body = 'x' WHERE id IN (5, 4, 2)")
+    place.execute("UPDATE event SET body = 'x' WHERE id IN (5, 4, 2)")
     assert list(store.history(HistoryQuery(limit=limit))) == [3, 1][:limit]
     assert list(store.history(HistoryQuery(limit=1, next=3))) == [1]
 
 
 async def test_what_the_filters_let_through_is_counted_whatever_page_is_asked_for(
-    store: Store, path: Path
+    store: Store, place: Place
 ) -> None:
     firing, resolved = EventStatus.FIRING, EventStatus.RESOLVED
     found = [(1, firing, 1), (2, resolved, 2), (3, EventStatus.RECORDED, 3), (4, firing, 9)]
@@ -103,9 +104,9 @@ async def test_what_the_filters_let_through_is_counted_whatever_page_is_asked_fo
         assert store.counts(query) == counts
 
 
-async def test_a_status_that_is_no_status_is_not_counted(store: Store, path: Path) -> None:
+async def test_a_status_that_is_no_status_is_not_counted(store: Store, place: Place) -> None:
     await fill(store)
-    execute(path, "UPDATE event SET status = 'x' WHERE id = 4")
+    place.execute("UPDATE event SET status = 'x' WHERE id = 4")
     assert store.counts(HistoryQuery())["firing"] == 4
 
 

@@ -8,6 +8,7 @@ import pytest
 from monitor.adapters.store import Change, StorageError, Store
 from monitor.core.model import DAY
 from support.builders import NOW
+from support.places import OnDisk, Place
 from support.state_files import SINK, an_event, deliver_all, events, execute, select
 
 
@@ -34,9 +35,9 @@ async def saved(store: Store, *seqs: int) -> None:
     await store.flush()
 
 
-async def reopened(store: Store, path: Path) -> Store:
+async def reopened(store: Store, place: Place | Path) -> Store:
     await store.aclose()
-    return Store(path, now=NOW)
+    return await (OnDisk(place) if isinstance(place, Path) else place).open()
 
 
 async def test_an_event_is_handed_out_with_its_id_and_its_epoch(store: Store) -> None:
@@ -74,24 +75,24 @@ async def test_each_sink_has_a_queue_of_its_own(store: Store) -> None:
     assert await head(store) == 1
 
 
-async def test_a_cursor_survives_a_restart(store: Store, path: Path) -> None:
+async def test_a_cursor_survives_a_restart(store: Store, place: Place) -> None:
     await saved(store, 1, 2, 3)
     await deliver(store, 2)
-    again = await reopened(store, path)
+    again = await reopened(store, place)
     assert await deliver_all(again) == [(3, True)]
     await again.aclose()
 
 
-async def test_each_environment_has_a_cursor_of_its_own(store: Store, path: Path) -> None:
+async def test_each_environment_has_a_cursor_of_its_own(store: Store, place: Place) -> None:
     store.add_sink(SINK)
     other = an_event(2, environment="staging")
     store.save(Change(events=(an_event(1), other, an_event(3))))
     await store.flush()
     await deliver(store, 2)
     await store.flush()
-    cursors = select(path, "SELECT environment, event_row FROM cursor ORDER BY environment")
+    cursors = place.select("SELECT environment, event_row FROM cursor ORDER BY environment")
     assert cursors == [("", 0), ("production", 1), ("staging", 2)]
-    again = await reopened(store, path)
+    again = await reopened(store, place)
     assert await deliver_all(again) == [(3, True)]
     await again.aclose()
 
@@ -128,14 +129,14 @@ async def test_a_new_sink_starts_at_the_newest_event_there_was_at_the_start(
 
 
 async def test_an_environment_that_is_new_to_a_sink_is_delivered_from_its_first_event_on(
-    store: Store, path: Path
+    store: Store, place: Place
 ) -> None:
     await saved(store, 1)
     await deliver(store, 1)
-    again = await reopened(store, path)
+    again = await reopened(store, place)
     again.add_sink(SINK)
     again.save(Change(events=(an_event(7, environment="staging"),)))
-    again = await reopened(again, path)
+    again = await reopened(again, place)
     assert await deliver_all(again) == [(7, True)]
     await again.aclose()
 
@@ -213,11 +214,11 @@ async def test_retention_waits_for_the_slowest_sink(store: Store) -> None:
 
 
 async def test_retention_does_not_wait_for_a_sink_that_runs_no_more(
-    store: Store, path: Path
+    store: Store, place: Place
 ) -> None:
     store.add_sink("removed")
     await saved(store, 1, 2)
-    again = await reopened(store, path)
+    again = await reopened(store, place)
     await deliver_all(again)
     await again.prune(NOW + DAY)
     assert again.history() == {}
@@ -241,15 +242,16 @@ async def test_retention_touches_no_status(store: Store, path: Path) -> None:
 
 
 async def test_after_everything_was_pruned_new_events_are_still_delivered(
-    store: Store, path: Path
+    store: Store, place: Place
 ) -> None:
     await saved(store, 1, 2)
     assert await deliver_all(store) == [(1, True), (2, True)]
     await store.prune(NOW + DAY)
     assert store.history() == {}
-    again = await reopened(store, path)
+    again = await reopened(store, place)
     again.add_sink(SINK)
     again.save(events(3))
+    await again.flush()
     assert await deliver_all(again) == [(3, True)]
     await again.aclose()
 

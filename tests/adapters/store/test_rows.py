@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.adapters.store import rows, schema
+from monitor.adapters.store import outbox, rows, schema
 from monitor.core.discovery import TargetSet
 from monitor.core.model import (
     AlertLabels,
@@ -317,7 +317,7 @@ def test_what_is_not_known_takes_no_room_on_the_disk() -> None:
     [
         *schema.TABLES,
         *(text for name, text in vars(rows).items() if name.startswith(("PUT_", "ADD_", "PRUNE_"))),
-        *(inspect.getsource(query) for query in (rows.load, rows.waiting, rows.history)),
+        *(inspect.getsource(query) for query in (rows.load, outbox.waiting, outbox.history)),
     ],
 )
 def test_the_statements_are_such_as_postgresql_takes_too(statement: str) -> None:

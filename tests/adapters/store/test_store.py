@@ -14,6 +14,7 @@ from monitor.core.discovery import TargetSet
 from monitor.core.model import ListedCampaign
 from monitor.core.status import Alert, AlertState, CampaignStatus, EnvironmentStatus, LastKnown
 from support.builders import NOW, a_config, a_status
+from support.places import Place
 from support.state_files import an_event, events, execute, full_disk, select, threaded
 
 REMEMBERED = a_status(
@@ -40,10 +41,10 @@ def campaign(campaign_id: str, environment: str = "production") -> CampaignStatu
     return CampaignStatus(environment=environment, campaign_id=campaign_id)
 
 
-async def loaded_after(store: Store, path: Path) -> Loaded:
+async def loaded_after(store: Store, place: Place) -> Loaded:
     """Return what the next process finds."""
     await store.aclose()
-    again = Store(path, now=NOW)
+    again = await place.open()
     loaded = await again.load()
     await again.aclose()
     return loaded
@@ -53,7 +54,7 @@ async def test_a_new_store_remembers_nothing(store: Store) -> None:
     assert await store.load() == Loaded()
 
 
-async def test_what_was_saved_is_loaded_after_a_restart(store: Store, path: Path) -> None:
+async def test_what_was_saved_is_loaded_after_a_restart(store: Store, place: Place) -> None:
     store.save(
         Change(
             campaigns=(REMEMBERED,),
@@ -65,7 +66,7 @@ async def test_what_was_saved_is_loaded_after_a_restart(store: Store, path: Path
     )
     await store.flush()
     assert list(store.history().values()) == [an_event(2, epoch=store.epoch)]
-    assert await loaded_after(store, path) == Loaded(
+    assert await loaded_after(store, place) == Loaded(
         campaigns={("production", "c-1"): REMEMBERED},
         environments={"production": ENVIRONMENT},
         next_call_at={"production": NOW + 5},
@@ -88,18 +89,18 @@ async def test_a_file_that_cannot_be_read_is_a_storage_error(store: Store, path:
         await store.load()
 
 
-async def test_the_last_status_saved_is_the_one_that_counts(store: Store, path: Path) -> None:
+async def test_the_last_status_saved_is_the_one_that_counts(store: Store, place: Place) -> None:
     for polled_at in (NOW, NOW + 1, NOW + 2):
         store.save(Change(campaigns=(a_status(polled_at=polled_at),)))
-    loaded = await loaded_after(store, path)
+    loaded = await loaded_after(store, place)
     assert loaded.campaigns["production", "c-1"].polled_at == NOW + 2
 
 
 async def test_the_same_campaign_id_in_two_environments_is_two_campaigns(
-    store: Store, path: Path
+    store: Store, place: Place
 ) -> None:
     store.save(Change(campaigns=(campaign("c-1"), campaign("c-1", "staging"))))
-    loaded = await loaded_after(store, path)
+    loaded = await loaded_after(store, place)
     assert set(loaded.campaigns) == {("production", "c-1"), ("staging", "c-1")}
 
 
@@ -114,21 +115,21 @@ async def test_two_statuses_and_their_events_are_one_transaction(store: Store, p
     assert select(path, "SELECT id FROM event") == [(1,)]
 
 
-async def test_what_cannot_be_encoded_is_refused_whole(store: Store, path: Path) -> None:
+async def test_what_cannot_be_encoded_is_refused_whole(store: Store, place: Place) -> None:
     with pytest.raises(ValueError, match="surrogates"):
         store.save(Change(campaigns=(campaign("c-1"),), events=(an_event(summary="\ud800"),)))
     await store.flush()
     assert not store.problem
-    assert await loaded_after(store, path) == Loaded()
+    assert await loaded_after(store, place) == Loaded()
 
 
 # --- the budget --------------------------------------------------------------------------------
 
 
-async def test_a_lease_is_on_disk_when_it_is_granted(store: Store, path: Path) -> None:
+async def test_a_lease_is_on_disk_when_it_is_granted(store: Store, place: Place) -> None:
     await store.lease("production", NOW + 5)
-    assert select(path, "SELECT * FROM lease") == [("production", NOW + 5)]
-    assert (await loaded_after(store, path)) == Loaded(next_call_at={"production": NOW + 5})
+    assert place.select("SELECT * FROM lease") == [("production", NOW + 5)]
+    assert (await loaded_after(store, place)) == Loaded(next_call_at={"production": NOW + 5})
 
 
 async def test_a_lease_that_cannot_be_written_is_told_to_who_asked(
@@ -188,22 +189,24 @@ async def test_a_removed_environment_is_known_while_nothing_can_be_written(
 
 
 @pytest.mark.parametrize("damage", ["status = '{'", "status = ''", "campaign_id = 'c-9'"])
-async def test_a_damaged_campaign_costs_only_itself(store: Store, path: Path, damage: str) -> None:
+async def test_a_damaged_campaign_costs_only_itself(
+    store: Store, place: Place, damage: str
+) -> None:
     store.save(Change(campaigns=(REMEMBERED, campaign("c-2"))))
     await store.flush()
-    execute(path, f"UPDATE campaign SET {damage} WHERE campaign_id = 'c-1'")
-    loaded = await loaded_after(store, path)
+    place.execute(f"UPDATE campaign SET {damage} WHERE campaign_id = 'c-1'")
+    loaded = await loaded_after(store, place)
     [problem] = loaded.problems
     assert problem.startswith("the stored status of production/c-")
     assert loaded.campaigns == {("production", "c-2"): campaign("c-2")}
 
 
-async def test_a_damaged_environment_costs_only_itself(store: Store, path: Path) -> None:
+async def test_a_damaged_environment_costs_only_itself(store: Store, place: Place) -> None:
     environments = (ENVIRONMENT, EnvironmentStatus(name="staging"))
     store.save(Change(campaigns=(REMEMBERED,), environments=environments))
     await store.lease("production", NOW + 5)
-    execute(path, "UPDATE environment SET status = '[]' WHERE name = 'production'")
-    loaded = await loaded_after(store, path)
+    place.execute("UPDATE environment SET status = '[]' WHERE name = 'production'")
+    loaded = await loaded_after(store, place)
     assert loaded.problems == ("the stored status of environment production cannot be read",)
     # Its campaigns are its own all the same.
     names = ("production", "staging")
@@ -211,11 +214,11 @@ async def test_a_damaged_environment_costs_only_itself(store: Store, path: Path)
     assert loaded.next_call_at == {"production": NOW + 5}
 
 
-async def test_a_damaged_roster_costs_only_itself(store: Store, path: Path) -> None:
+async def test_a_damaged_roster_costs_only_itself(store: Store, place: Place) -> None:
     store.save(Change(target_sets={"production": TARGET_SET, "staging": TARGET_SET}))
     await store.flush()
-    execute(path, "UPDATE listing SET body = '{}x' WHERE environment = 'production'")
-    loaded = await loaded_after(store, path)
+    place.execute("UPDATE listing SET body = '{}x' WHERE environment = 'production'")
+    loaded = await loaded_after(store, place)
     assert loaded.problems == ("the stored listing of environment production cannot be read",)
     assert loaded.target_sets == {"staging": TARGET_SET}
 

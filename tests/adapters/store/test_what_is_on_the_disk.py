@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from monitor.adapters.store import StorageError, Store, files, read_history, rows, schema
+from monitor.adapters.store.database import Database
 from monitor.core.snapshot import HistoryQuery
 from support.builders import NOW
 from support.state_files import SINK, an_event, deliver_all, events, full_disk, threaded
@@ -62,6 +63,7 @@ async def test_an_event_that_is_being_written_is_not_handed_out_yet(path: Path) 
 
 async def test_what_is_not_committed_yet_is_not_read(path: Path) -> None:
     store = Store(path, now=NOW)
+    assert isinstance(store._database, Database)
     connection = store._database._connection
     connection.execute("BEGIN")
     connection.execute(rows.ADD_EVENT, rows.columns(an_event(epoch="0badcafe"))).fetchall()

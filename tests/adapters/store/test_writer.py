@@ -31,7 +31,7 @@ class Watched(Store):
         self.attempts = asyncio.Queue[Outcome]()
         super().__init__(path, now=NOW, executor=executor)
 
-    def _settle(self, batch: module._Batch, outcome: Outcome) -> None:
+    def _settle(self, batch: module.Batch, outcome: Outcome) -> None:
         super()._settle(batch, outcome)
         self.attempts.put_nowait(outcome)
 
@@ -65,7 +65,7 @@ async def test_what_is_queued_while_a_commit_runs_is_one_transaction(path: Path)
         while sum(sizes) < 50:
             outcome = await store.attempt(fails=False)
             assert not isinstance(outcome, StorageError)
-            sizes.append(len(outcome))
+            sizes.append(len(outcome.events))
     assert len([size for size in sizes if size]) <= 3
     assert select(path, "SELECT count(*) FROM event") == [(50,)]
 
