@@ -10,7 +10,7 @@ import pytest
 from monitor.adapters.store import StorageError, Store, files, read_history, rows, schema
 from monitor.core.snapshot import HistoryQuery
 from support.builders import NOW
-from support.state_files import SINK, an_event, deliver_all, events, full_disk, threaded
+from support.state_files import SINK, an_event, deliver_all, events, full_disk, next_event, threaded
 
 
 async def test_an_event_from_the_disk_has_the_epoch_it_was_decided_in(
@@ -46,7 +46,7 @@ async def test_an_event_that_was_told_before_it_was_stored_is_passed_over_withou
     await store.flush()
     problems: list[StorageError] = []
     store.on_error = problems.append
-    assert store.undelivered(SINK) is None
+    assert next_event(store) is None
     assert problems == []
 
 
@@ -55,7 +55,7 @@ async def test_an_event_that_is_being_written_is_not_handed_out_yet(path: Path) 
         store.add_sink(SINK)
         store.save(events(1))
         # Nothing was awaited so far, so the loop has not heard of a commit.
-        assert store.undelivered(SINK) is None
+        assert next_event(store) is None
         await store.flush()
         assert await deliver_all(store) == [(1, True)]
 
