@@ -1,13 +1,15 @@
 """Deliver events from the outbox to each sink, in order, at least once.
 
-An event is delivered after its COMMIT, and the sink's cursor is moved after that: a crash repeats
-at most one. A sink that can be read back says whether it has it; to others it goes again, marked.
+Events are delivered after their COMMIT, and the sink's cursor is moved after that: one by one, so
+that a crash repeats at most one, marked; at once to a sink that can be read back, which then says
+what it has, and to one that a repeated event does no harm.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -18,7 +20,10 @@ from monitor.core.model import Event, Seconds
 # A sink that failed is tried again after a second, doubling up to a minute; nothing overtakes.
 FIRST_RETRY: Seconds = 1.0
 LAST_RETRY: Seconds = 60.0
+BATCH = 100  # events that are delivered at once, where they can be
 RESEND_EVERY: Seconds = 60.0  # resend interval, for sinks that expire alerts (Alertmanager)
+
+_T = TypeVar("_T")
 
 log = structlog.get_logger()
 
@@ -32,9 +37,11 @@ class SinkWorker:
         self._sink, self._store, self._failed = sink, store, failed
         self._woken = asyncio.Event()
         self._woken.set()  # what waits from before goes first
-        self._failing = self._finishing = self._uncertain = False
-        # More than the first only if the disk failed before the crash, and kept the cursor back.
+        self._failing = self._finishing = False
+        self._most = BATCH if sink.deliver_many else 1
+        # More than `_most` only if the disk failed before the crash, and kept the cursor back.
         self._perhaps_had = store.add_sink(self.name, self._woken.set)
+        self._uncertain = set[str]()  # ids of events that go out marked
 
     def finish(self) -> None:
         """Have `run` return once all that is committed is delivered."""
@@ -63,49 +70,65 @@ class SinkWorker:
 
     async def deliver_all(self) -> None:
         """Deliver everything that waits, however often the sink must be tried."""
-        while (event := self._store.undelivered(self.name)) is not None:
-            had = await self._had(event.event_id)
-            if not had:
-                self._uncertain = had is None
-                await self._insist(event.event_id, partial(self._deliver, event))
-            self._store.mark_delivered(self.name, event.event_id)
-            if event.durable:
+        await self._pass_over_what_it_had()
+        while events := self._store.undelivered(self.name, self._most):
+            await self._deliver(events)
+            for event in events:
+                self._store.mark_delivered(self.name, event.event_id)
+            if any(event.durable for event in events):
                 await self._store.flush()
 
-    async def _deliver(self, event: Event) -> None:
-        """Try once to deliver an event, marked where the sink may have it."""
+    async def _pass_over_what_it_had(self) -> None:
+        """Move the cursor behind what the sink has from before a crash; mark what it may have."""
+        ids, had, has = list(self._perhaps_had), None, self._sink.has
+        before = self._perhaps_had[ids[0]] if ids else None
+        # Again for what is left: where it has the one before, it may know more.
+        while ids and has and (had := await self._insist(partial(has, ids, before))):
+            for event_id in ids[:had]:
+                self._store.mark_delivered(self.name, event_id)
+            before, ids = ids[had - 1], ids[had:]
+        if had is None:
+            # Nothing overtakes, and no more than that was under way.
+            self._uncertain.update(ids[: self._most])
+        self._perhaps_had = {}
+
+    async def _deliver(self, events: Sequence[Event]) -> None:
+        """Deliver these at once; where the sink refuses, one by one, passing over those refused."""
         try:
-            await self._sink.deliver(replace(event, redelivery=self._uncertain))
+            await self._insist(partial(self._try, events))
+        except PermanentDeliveryError as error:
+            if len(events) > 1:
+                for event in events:
+                    await self._deliver([event])
+                return
+            event_id = events[0].event_id
+            self._failed(self.name)
+            log.error("event_refused", sink=self.name, event_id=event_id, problem=str(error))
+        self._uncertain.difference_update(event.event_id for event in events)
+
+    async def _try(self, events: Sequence[Event]) -> None:
+        """Try once to deliver events, marked where the sink may have them."""
+        uncertain = self._uncertain
+        marked = [replace(one, redelivery=one.event_id in uncertain) for one in events]
+        try:
+            if len(marked) > 1 and self._sink.deliver_many:
+                await self._sink.deliver_many(marked)
+            else:
+                await self._sink.deliver(*marked)
         except UncertainDeliveryError:
-            self._uncertain = True
+            uncertain.update(event.event_id for event in events)
             raise
 
-    async def _had(self, event_id: str) -> bool | None:
-        """Return whether the sink has the event from before a crash; None: nobody can know."""
-        if event_id not in self._perhaps_had:
-            return False
-        had, before = None, self._perhaps_had[event_id]
-        if self._sink.has is not None:
-            had = await self._insist(event_id, partial(self._sink.has, event_id, before))
-        if not had:
-            # Nothing overtakes: of those after it none was delivered.
-            self._perhaps_had.clear()
-        return had
-
-    async def _insist(
-        self, event_id: str, attempt: Callable[[], Awaitable[bool | None]]
-    ) -> bool | None:
-        """Return what the sink answers about an event, however often it must be tried."""
+    async def _insist(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        """Return what the sink answers, however often it must be tried. PermanentDeliveryError."""
         retry = FIRST_RETRY
         while True:
             try:
                 answer = await attempt()
                 self._note(None)
                 return answer
-            except PermanentDeliveryError as error:
-                self._failed(self.name)
-                log.error("event_refused", sink=self.name, event_id=event_id, problem=str(error))
-                return None
+            except PermanentDeliveryError:
+                raise
             # Whatever it is: a fault of one sink must not end the delivery to all others.
             except Exception as error:
                 self._note(error)

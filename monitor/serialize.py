@@ -91,12 +91,15 @@ def _form(kind: Any) -> tuple[Any, Any]:
 def _converter(kind: Any, *, reading: bool) -> _Convert:
     form, of = _form(kind)
     if form is dataclass:
-        shown, get = shown_fields(of).items(), getitem if reading else getattr
-        fields = [(name, _converter(one, reading=reading)) for name, one in shown]
+        shown, get = shown_fields(of), getitem if reading else getattr
+        fields = [(name, _converter(one, reading=reading)) for name, one in shown.items()]
+        changed = [(name, convert) for name, convert in fields if convert is not _as_it_is]
 
         def convert_fields(value: Any, limit: int) -> Any:
             """Convert the fields one by one."""
-            found = {name: convert(get(value, name), limit) for name, convert in fields}
+            found = {name: get(value, name) for name in shown}
+            for name, convert in changed:
+                found[name] = convert(found[name], limit)
             return of(**found) if reading else found
 
         return convert_fields
@@ -104,7 +107,7 @@ def _converter(kind: Any, *, reading: bool) -> _Convert:
     if form in whole:
         return whole[form]
     convert = _converter(of, reading=reading)
-    if form is Union:
+    if form is Union and convert is not _as_it_is:
         return lambda value, limit: None if value is None else convert(value, limit)
     if form is Mapping:
         return lambda value, limit: {name: convert(one, limit) for name, one in value.items()}
@@ -113,13 +116,17 @@ def _converter(kind: Any, *, reading: bool) -> _Convert:
     return convert
 
 
+def _as_it_is(value: Any, _: int) -> Any:
+    return value
+
+
 _WRITERS: Mapping[Any, _Convert] = {
     INSTANT: lambda at, _: rfc3339(at, milliseconds=True),
     TEXT: clean,
     SENTENCE: lambda text, limit: clean(text, 2 * limit),
     StrEnum: lambda word, _: word.value,
-    Literal: lambda word, _: word,
-    type: lambda value, _: value,
+    Literal: _as_it_is,
+    type: _as_it_is,
 }
 
 

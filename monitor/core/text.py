@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, SftpConfig
 
@@ -20,9 +21,11 @@ _JOINTS = re.compile(r"(?<=:)(?=//)|(?<=\])(?=\()|(?<=@)(?<!\w@)(?=\w)")
 
 def clean(text: str, limit: int = 128) -> str:
     """Return `text` without control, format and surrogate characters, cut to `limit` characters."""
+    # Nearly all is fit to be shown: what is printable has no blanks but spaces.
+    if len(text) <= limit and text.isprintable() and "  " not in f" {text} ":
+        return text
     # Cut before the walk through the characters: a megabyte must not cost a megabyte's time.
     kept = text[: 4 * limit]
-    # What is printable has nothing to hide, and is nearly all that there is.
     if not kept.isprintable():
         kept = "".join(c if unicodedata.category(c) not in _HIDDEN else " " for c in kept)
     kept = " ".join(kept.split())
@@ -48,6 +51,7 @@ def plain(text: str) -> str:
     return _JOINTS.sub(" ", text.translate(_BRACKETS))
 
 
+@lru_cache(1024)  # the instants of a campaign are few, and are shown many times
 def rfc3339(at: Instant, *, milliseconds: bool = False) -> str:
     """Return the instant as RFC 3339 in UTC, clamped to the years 1 to 9999."""
     at = min(max(at, -62135596800.0), 253402300799.0)

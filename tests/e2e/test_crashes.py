@@ -31,7 +31,7 @@ async def test_fault_42_a_dozen_random_kills_lose_and_double_nothing() -> None:
 @pytest.mark.slow(seconds=30)
 def test_fault_42_a_death_at_any_step_loses_and_doubles_nothing() -> None:
     require_peer("strace")
-    figure = die_at_every_step([*orders("cfp"), "ccpf", "bb"], stride=8)
+    figure = die_at_every_step([*orders("cfp"), "cccpf", "bb"], stride=8)
     assert figure.kept, figure
 
 

@@ -67,11 +67,16 @@ def full_disk(path: Path, table: str = "event") -> Iterator[None]:
         execute(path, "DROP TRIGGER full")
 
 
+def next_event(store: Store, sink: str = SINK) -> Event | None:
+    """Return what a sink is handed next; None: nothing that it may have yet."""
+    return next(iter(store.undelivered(sink)), None)
+
+
 async def deliver_all(store: Store, sink: str = SINK) -> list[tuple[int, bool]]:
     """Deliver all that waits to a sink; return the (seq, durable) of each event, in order."""
     store.add_sink(sink)
     delivered = []
-    while (told := store.undelivered(sink)) is not None:
+    while (told := next_event(store, sink)) is not None:
         delivered.append((told.seq, told.durable))
         store.mark_delivered(sink, told.event_id)
     return delivered

@@ -31,14 +31,17 @@ class Sink:
 
     `name` is its key in the database and its metric label. `deliver` returns only when the event is
     taken; it raises OSError when it is to be tried again, PermanentDeliveryError when it never will
-    be. `has` returns whether an event was delivered before the last crash, by its id and that of
-    the one before it, if there is one; None: nobody can know. `resend` sends again all that fires,
-    to what expires alerts. Both raise OSError like `deliver`.
+    be. `deliver_many` does the same for several, at once: only where a crash halfway repeats none,
+    or repeating does no harm. `has` returns how many of these events, which stand in their order,
+    were delivered before the last crash, by their ids and that of the one before them, if there is
+    one; None: nobody can know. `resend` sends again all that fires, to what expires alerts. All
+    raise OSError like `deliver`.
     """
 
     name: str
     deliver: Callable[[Event], Awaitable[None]]
-    has: Callable[[str, str | None], Awaitable[bool | None]] | None = None
+    deliver_many: Callable[[Sequence[Event]], Awaitable[None]] | None = None
+    has: Callable[[Sequence[str], str | None], Awaitable[int | None]] | None = None
     resend: Callable[[], Awaitable[None]] | None = None
 
 

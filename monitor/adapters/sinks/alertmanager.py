@@ -38,7 +38,10 @@ PostableAlert = Mapping[str, Any]
 def sinks_of(settings: Alertmanager, context: SinkContext) -> list[Sink]:
     """Return a sink for each of `notify.alertmanager.urls`."""
     kept = enumerate((AlertmanagerSink(url, context) for url in settings.urls), 1)
-    return [Sink(f"alertmanager-{n}", one.deliver, resend=one.resend) for n, one in kept]
+    return [
+        Sink(f"alertmanager-{n}", one.deliver, one.deliver_many, resend=one.resend)
+        for n, one in kept
+    ]
 
 
 class AlertmanagerSink:
@@ -56,8 +59,16 @@ class AlertmanagerSink:
 
     async def deliver(self, event: Event) -> None:
         """Send how the event's alert stands by now. Raises OSError or PermanentDeliveryError."""
+        await self.deliver_many([event])
+
+    async def deliver_many(self, events: Sequence[Event]) -> None:
+        """Send how the alerts of these events stand by now, at once. Raises like `deliver`."""
         async with self._turn:
-            await self._post(self._postable(event))
+            postable = dict[str, PostableAlert]()
+            for event in events:
+                # The newest of those that are about one alert counts.
+                postable |= {_identity(one): one for one in self._postable(event)}
+            await self._post([*postable.values()])
 
     async def resend(self) -> None:
         """Send again all that fires, and what is over since a while. Raises OSError."""

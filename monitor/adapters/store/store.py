@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -155,15 +156,14 @@ class Store:
             self._queues[sink] = deque(waiting or ())
         return {entry.event.event_id: entry.before for entry in self._queues[sink]}
 
-    def undelivered(self, sink: str) -> Event | None:
-        """Return the next event for the sink; None where none is, or it is still to be committed.
+    def undelivered(self, sink: str, most: int = 1) -> Sequence[Event]:
+        """Return the next events for the sink, in order, but none that is still to be committed.
 
-        While nothing can be written it is handed out all the same, not durable.
+        While nothing can be written they are handed out all the same, not durable.
         """
-        queue = self._queues[sink]
-        if not queue or (queue[0].row_id is None and self.problem is None):
-            return None
-        return replace(queue[0].event, durable=queue[0].row_id is not None)
+        entries, anyway = islice(self._queues[sink], most), self.problem is not None
+        ready = takewhile(lambda entry: anyway or entry.row_id is not None, entries)
+        return [replace(entry.event, durable=entry.row_id is not None) for entry in ready]
 
     def mark_delivered(self, sink: str, event_id: str) -> None:
         """Note that the sink has had that event; the cursor passes it after its COMMIT."""

@@ -198,7 +198,7 @@ async def slices(body: bytes) -> AsyncIterator[bytes]:
 def as_json(answer: Any) -> bytes:
     """Return an answer as JSON in UTF-8."""
     # The items of a list one by one: the encoder holds the interpreter, and so the loop, meanwhile.
-    dumped, parts = partial(json.dumps, ensure_ascii=False, separators=(",", ":")), []
+    dumped, parts = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode, []
     for name, value in to_json(answer).items():
         whole = f"[{','.join(map(dumped, value))}]" if isinstance(value, list) else dumped(value)
         parts.append(f"{dumped(name)}:{whole}")

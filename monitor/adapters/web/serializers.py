@@ -23,6 +23,9 @@ Key = tuple[str, ...]
 # Makes a text that came from outside fit to be shown.
 text = partial(clean, limit=TEXT_LIMITS[0])
 
+# Of which source each field of an answer is, by the types of both: looked up once.
+_PLACES: Final[dict[Any, list[tuple[str, int]]]] = {}
+
 _T = TypeVar("_T")
 
 
@@ -113,9 +116,13 @@ def _tests(environment: EnvironmentSnapshot, entry: Entry) -> schemas.TestsAnswe
 
 def answer_of(cls: type[_T], *sources: Any, **more: Any) -> _T:
     """Return an answer of `more`, and of what the sources have by the same names as its fields."""
-    kind: Any = cls  # for mypy, which takes no type variable for hashable
-    for name in shown_fields(kind).keys() - more.keys():
-        more[name] = next(getattr(one, name) for one in sources if hasattr(one, name))
+    how: Any = cls, *map(type, sources), *more
+    if (found := _PLACES.get(how)) is None:
+        names = shown_fields(how[0]).keys() - more.keys()
+        places = {name: [hasattr(one, name) for one in sources].index(True) for name in names}
+        found = _PLACES[how] = [*places.items()]
+    for name, place in found:
+        more[name] = getattr(sources[place], name)
     return cls(**more)
 
 

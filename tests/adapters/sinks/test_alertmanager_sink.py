@@ -442,6 +442,33 @@ async def test_an_alertmanager_that_is_down_is_told_later(story: Story) -> None:
     assert len(held.posts) == 1
 
 
+async def test_several_events_are_one_request_with_each_alert_once(story: Story) -> None:
+    story.show("c-1", "c-2")
+    held = Alertmanager()
+    several = [an_event("c-1", RESOLVED), an_event("c-2"), an_event("c-1"), an_event("c-2")]
+    async with receiver() as to:
+        to.status = held.take
+        await story.sink(to.url).deliver_many(several)
+    (post,) = held.posts
+    assert [level["labels"]["campaign_id"] for level in post] == ["c-1", "c-2"]
+
+
+async def test_of_several_before_the_board_is_filled_the_newest_counts(story: Story) -> None:
+    held = Alertmanager()
+    several = [an_event("c-1"), an_event("c-2"), an_event("c-1", RESOLVED)]
+    async with receiver() as to:
+        to.status = held.take
+        sink = story.sink(to.url)
+        await sink.deliver_many(several)
+        await sink.resend()
+    ended, firing = held.posts[0]
+    assert (ended["labels"]["campaign_id"], firing["labels"]["campaign_id"]) == ("c-1", "c-2")
+    assert seconds_from(NOW, ended["endsAt"]) == 0
+    assert seconds_from(NOW, firing["endsAt"]) == HOLD
+    # Its end is sent again, and that it fired is not.
+    assert held.posts[1] == [ended]
+
+
 async def test_what_was_read_from_the_board_is_told_before_what_is_newer(story: Story) -> None:
     story.show("c-1")
     held = Alertmanager()

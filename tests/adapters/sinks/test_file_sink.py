@@ -55,11 +55,16 @@ class AlertFile:
         path.write_bytes(content)
         return path
 
-    async def has(self, seq: int, before: int | None = None) -> bool | None:
-        """Ask the sink for an event, which is told after another one."""
+    async def deliver_many(self, *seqs: int) -> None:
+        """Deliver these events at once."""
+        assert self.sink.deliver_many is not None
+        await self.sink.deliver_many([told(seq) for seq in seqs])
+
+    async def has(self, *seqs: int, before: int | None = None) -> int | None:
+        """Ask the sink how many of these events it has, which are told after another one."""
         assert self.sink.has is not None
         previous = None if before is None else told(before).event_id
-        return await self.sink.has(told(seq).event_id, previous)
+        return await self.sink.has([told(seq).event_id for seq in seqs], previous)
 
 
 @pytest.fixture
@@ -107,14 +112,14 @@ async def test_fault_42_a_line_that_broke_off_anywhere_is_completed(file: AlertF
     whole = line(2)
     for cut in range(len(whole)):
         file.holds(line(1) + whole[:cut])
-        assert await file.has(2, before=1) is False
+        assert await file.has(2, before=1) == 0
         await file.deliver(told(2))
         assert file.content == line(1) + whole, f"cut after {cut} bytes"
 
 
 async def test_the_first_line_of_a_file_that_broke_off_was_never_told(file: AlertFile) -> None:
     file.holds(line(2)[:-1])
-    assert await file.has(2, before=1) is False
+    assert await file.has(2, before=1) == 0
     await file.deliver(told(2))
     assert file.content == line(2)
 
@@ -156,6 +161,32 @@ async def test_fault_41_what_a_full_disk_cut_off_is_completed_once_there_is_room
     assert file.content == line(1) + line(2)
 
 
+async def test_fault_41_of_several_a_full_disk_cut_off_anywhere_each_is_there_once(
+    file: AlertFile,
+) -> None:
+    await file.deliver(told(1))
+    size, length = file.path.stat().st_size, len(line(2))
+    for room in (0, 1, length - 1, length, length + 1, 2 * length, 3 * length - 1):
+        os.truncate(file.path, size)
+        with no_file_longer_than(size + room), pytest.raises(OSError, match="File too large"):
+            await file.deliver_many(2, 3, 4)
+        assert file.path.stat().st_size == size + room
+        await file.deliver_many(2, 3, 4)
+        assert file.content == b"".join(map(line, (1, 2, 3, 4))), f"room for {room} bytes"
+
+
+async def test_fault_41_what_was_cut_off_and_rotated_away_goes_on_in_the_new_file(
+    file: AlertFile,
+) -> None:
+    await file.deliver(told(1))
+    with no_file_longer_than(3 * len(line(1)) - 1), pytest.raises(OSError, match="File too large"):
+        await file.deliver_many(2, 3, 4)
+    rotated = file.path.rename(file.path.with_name("alerts.jsonl.1"))
+    await file.deliver_many(2, 3, 4)
+    assert rotated.read_bytes() == line(1) + line(2) + line(3)[:-1]
+    assert file.content == line(3) + line(4)
+
+
 # --- rotation ----------------------------------------------------------------------------------
 
 
@@ -178,14 +209,14 @@ async def test_fault_41_after_copytruncate_it_goes_on_at_the_beginning(file: Ale
 
 async def test_an_event_in_the_file_is_known_to_be_there(file: AlertFile) -> None:
     file.holds(line(1) + line(2))
-    assert await file.has(2, before=1) is True
+    assert await file.has(2, before=1) == 1
 
 
 async def test_an_event_that_does_not_follow_the_one_before_it_was_never_told(
     file: AlertFile,
 ) -> None:
     file.holds(line(1))
-    assert await file.has(2, before=1) is False
+    assert await file.has(2, before=1) == 0
 
 
 async def test_an_id_is_not_taken_for_the_beginning_of_another(file: AlertFile) -> None:
@@ -207,7 +238,7 @@ async def test_an_event_is_found_in_a_file_that_was_rotated_away(file: AlertFile
     file.beside("-20261123", line(1) + line(2))
     file.beside(".2.gz", b"\x1f\x8b")
     file.path.with_name("alerts.jsonl.d").mkdir()
-    assert await file.has(2, before=1) is True
+    assert await file.has(2, before=1) == 1
     # It may have been told after the copy was taken, and truncated away.
     assert await file.has(3, before=2) is None
 
@@ -221,4 +252,27 @@ async def test_only_the_newest_rotated_files_are_searched(file: AlertFile) -> No
     for age in range(ROTATED + 1):
         rotated = file.beside(f".{age}", line(age))
         os.utime(rotated, (1_800_000_000 - age, 1_800_000_000 - age))
-    assert [await file.has(age) for age in range(ROTATED + 1)] == [True] * ROTATED + [None]
+    assert [await file.has(age) for age in range(ROTATED + 1)] == [1] * ROTATED + [None]
+
+
+async def test_of_several_it_has_those_up_to_the_last_that_is_there(file: AlertFile) -> None:
+    file.holds(line(2) + line(3))
+    assert await file.has(2, 3, 4, before=1) == 2
+    # Those before it were rotated away, for they were written before.
+    assert await file.has(1, 2, 3, 4) == 3
+    assert await file.has(4, 5, before=3) == 0
+    assert await file.has(5, 6, before=4) is None
+
+
+async def test_half_of_one_says_that_those_before_it_are_there(file: AlertFile) -> None:
+    file.holds(line(3)[:-1])
+    assert await file.has(2, 3, 4, before=1) == 1
+    file.holds(line(2) + line(3)[:-1])
+    assert await file.has(2, 3, 4, before=1) == 1
+
+
+async def test_several_are_found_in_what_was_rotated_away(file: AlertFile) -> None:
+    file.beside(".1", line(1) + line(2) + line(3))
+    assert await file.has(2, 3, 4, before=1) == 2
+    # It may have been told after the copy was taken, and truncated away.
+    assert await file.has(4, before=3) is None

@@ -16,6 +16,7 @@ from support.state_files import (
     events,
     execute,
     full_disk,
+    next_event,
     run_script,
     select,
     threaded,
@@ -121,7 +122,7 @@ async def test_an_event_told_while_the_disk_came_back_is_not_told_again(
     store.add_sink(SINK)
     with full_disk(path):
         await save(store, 1, 2)
-        being_delivered = store.undelivered(SINK)
+        being_delivered = next_event(store)
         assert being_delivered is not None
     await store.flush()
     store.mark_delivered(SINK, being_delivered.event_id)
@@ -137,7 +138,7 @@ async def test_a_delivery_that_ends_while_it_is_written_moves_the_cursor_with_th
         store.add_sink(SINK)
         with full_disk(path):
             await save(store, 1)
-            told = store.undelivered(SINK)
+            told = next_event(store)
         assert told is not None
         flushed = asyncio.ensure_future(store.flush())
         await asyncio.sleep(0)

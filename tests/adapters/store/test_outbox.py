@@ -9,12 +9,12 @@ from monitor.adapters.store import Change, StorageError, Store
 from monitor.core.model import DAY
 from support.builders import NOW
 from support.places import OnDisk, Place
-from support.state_files import SINK, an_event, deliver_all, events, execute, select
+from support.state_files import SINK, an_event, deliver_all, events, execute, next_event, select
 
 
 async def head(store: Store, sink: str = SINK) -> int | None:
     """Return the number of the next event for a sink."""
-    told = store.undelivered(sink)
+    told = next_event(store, sink)
     return None if told is None else told.seq
 
 
@@ -22,7 +22,7 @@ async def deliver(store: Store, number: int, sink: str = SINK) -> list[int]:
     """Deliver so many events."""
     delivered = []
     for _ in range(number):
-        told = store.undelivered(sink)
+        told = next_event(store, sink)
         assert told is not None
         store.mark_delivered(sink, told.event_id)
         delivered.append(told.seq)
@@ -42,7 +42,7 @@ async def reopened(store: Store, place: Place | Path) -> Store:
 
 async def test_an_event_is_handed_out_with_its_id_and_its_epoch(store: Store) -> None:
     await saved(store, 1)
-    told = store.undelivered(SINK)
+    told = next_event(store)
     assert told is not None
     assert told == an_event(1, epoch=store.epoch)
     assert told.event_id == f"{an_event(1).fingerprint}-{store.epoch}-1"

@@ -15,7 +15,7 @@ from monitor.core.model import ListedCampaign
 from monitor.core.status import Alert, AlertState, CampaignStatus, EnvironmentStatus, LastKnown
 from support.builders import NOW, a_config, a_status
 from support.places import Place
-from support.state_files import an_event, events, execute, full_disk, select, threaded
+from support.state_files import an_event, events, execute, full_disk, next_event, select, threaded
 
 REMEMBERED = a_status(
     last_known=LastKnown(config=a_config(), last_read_at=NOW),
@@ -307,7 +307,7 @@ async def test_a_store_in_memory_does_all_of_it_without_a_disk() -> None:
     await store.load()
     store.save(Change(campaigns=(REMEMBERED,), events=(an_event(1), an_event(2))))
     await store.lease("production", NOW + 5)
-    told = store.undelivered("log")
+    told = next_event(store, "log")
     assert told is not None
     assert (told.seq, told.durable) == (1, True)
     assert list(store.history()) == [2, 1]

@@ -11,7 +11,7 @@ from monitor.adapters.store import StorageError, Store, files, read_history, row
 from monitor.adapters.store.database import Database
 from monitor.core.snapshot import HistoryQuery
 from support.builders import NOW
-from support.state_files import SINK, an_event, deliver_all, events, full_disk, threaded
+from support.state_files import SINK, an_event, deliver_all, events, full_disk, next_event, threaded
 
 
 async def test_an_event_from_the_disk_has_the_epoch_it_was_decided_in(
@@ -47,7 +47,7 @@ async def test_an_event_that_was_told_before_it_was_stored_is_passed_over_withou
     await store.flush()
     problems: list[StorageError] = []
     store.on_error = problems.append
-    assert store.undelivered(SINK) is None
+    assert next_event(store) is None
     assert problems == []
 
 
@@ -56,7 +56,7 @@ async def test_an_event_that_is_being_written_is_not_handed_out_yet(path: Path) 
         store.add_sink(SINK)
         store.save(events(1))
         # Nothing was awaited so far, so the loop has not heard of a commit.
-        assert store.undelivered(SINK) is None
+        assert next_event(store) is None
         await store.flush()
         assert await deliver_all(store) == [(1, True)]
 

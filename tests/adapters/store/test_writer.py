@@ -15,7 +15,7 @@ from monitor.adapters.store import Change, StorageError, Store, schema
 from monitor.adapters.store import store as module
 from monitor.adapters.store.database import Outcome
 from support.builders import NOW, a_status
-from support.state_files import SINK, events, full_disk, select
+from support.state_files import SINK, events, full_disk, next_event, select
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +137,7 @@ async def test_what_is_delivered_while_it_is_being_written_waits_no_more_but_for
     writing = asyncio.create_task(store.aclose() if last else store.flush())
     await executor.worked.wait()
     assert select(path, "SELECT id FROM event") == [(1,)]
-    event = store.undelivered(SINK)
+    event = next_event(store)
     assert event is not None
     assert not event.durable
     store.mark_delivered(SINK, event.event_id)
