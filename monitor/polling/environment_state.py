@@ -47,7 +47,8 @@ class EnvironmentState:
 
     `entries`, made by `configure`, are the campaigns as the snapshot shows them: never changed.
     `listing` runs, or is to begin; `listing_due` is its next page, on the monotonic clock, and
-    `listing_error` why the last one failed.
+    `listing_error` why the last one failed. `held`: nothing goes out of it while another replica
+    may have it.
     """
 
     settings: Settings
@@ -55,6 +56,7 @@ class EnvironmentState:
     save: Callable[[Change], None]
     status: EnvironmentStatus
     campaigns: dict[str, CampaignStatus]
+    held: Callable[[], bool] = lambda: True
 
     def __post_init__(self) -> None:
         settings, mono = self.settings, self.clock.elapsed()

@@ -1,23 +1,30 @@
 """The guards of all logins and hosts, which the connection tests of all environments share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from monitor.adapters.store import Change
-from monitor.core.attempt import login_of
+from monitor.core.attempt import Attempt, login_of
 from monitor.core.guards import Guard, Suspension
 from monitor.polling.environment_state import STEP, EnvironmentState
 from monitor.polling.settings import Clock
 
 
 class GuardBook:
-    """The guards of logins (`user@host:port`) and hosts (`host:port`), for all environments."""
+    """The guards of logins (`user@host:port`) and hosts (`host:port`), for all environments.
 
-    def __init__(self, clock: Clock, save: Callable[[Change], None]) -> None:
-        """Begin with none; `save` takes every change."""
+    Where other replicas have them, too, whoever writes first counts: `lost` are those that one of
+    ours was to change meanwhile, and has not.
+    """
+
+    def __init__(
+        self, clock: Clock, save: Callable[[Change], None], *, shared: bool = False
+    ) -> None:
+        """Begin with none; `save` takes every change; `shared` with other replicas."""
         self.environments: dict[str, EnvironmentState] = {}
         self.left = dict[str, Suspension]()  # by base URL, of environments that are gone
-        self._clock, self._save = clock, save
+        self._clock, self._save, self._shared = clock, save, shared
         self._known: dict[str, Guard] = {}
+        self.lost = set[str]()
         self._offset = clock.wall() - clock.elapsed()
 
     def restore(self, known: Mapping[str, Guard]) -> None:
@@ -25,6 +32,25 @@ class GuardBook:
         now = self._clock.wall()
         restored = {key: one.restored().redated(latest=now) for key, one in known.items()}
         self._known = restored | self._known
+
+    def take_over(self, known: Mapping[str, Guard], begun: Iterable[Attempt]) -> None:
+        """Take them as they are stored: those of attempts that another replica began and never
+        ended count as failed; others are under way.
+        """
+        self._known |= known
+        for attempt in begun:
+            for key in (attempt.login, attempt.server):
+                if self._known.get(key, Guard()).under_way == attempt.at:
+                    self[key] = self._known[key].restored()
+
+    def adopt(self, key: str, guard: Guard) -> None:
+        """Take a guard as another replica has stored it: what was to be stored of ours was not."""
+        self._known[key] = guard
+        self.lost.add(key)
+
+    def free(self, attempt: Attempt) -> None:
+        """Forget whose the login and the host of an attempt were: it is over, or about to begin."""
+        self.lost -= {attempt.login, attempt.server}
 
     def __getitem__(self, key: str) -> Guard:
         """Return a guard; its instants go along with the steps of our clock."""
@@ -36,8 +62,15 @@ class GuardBook:
         return self._known.get(key, Guard())
 
     def __setitem__(self, key: str, guard: Guard) -> None:
-        """Put a guard in force, and have it stored."""
-        if guard != self._known.get(key, Guard()):
+        """Put a guard in force, and have it stored.
+
+        While a test is under way only its result counts, or whoever has it could not write that:
+        what the record says meanwhile it says again.
+        """
+        known = self._known.get(key, Guard())
+        if self._shared and known.under_way is not None and guard.under_way == known.under_way:
+            return
+        if guard != known:
             self._known[key] = guard
             self._save(Change(guards={key: guard}))
 

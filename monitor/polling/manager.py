@@ -1,9 +1,12 @@
-"""All environments of one process: started, reconfigured and removed as the config says."""
+"""All environments of one process: started, reconfigured and removed as the config says.
+
+Where replicas share the state, only those that are ours by their lease: see `polling.holding`.
+"""
 
 import asyncio
 import resource
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -37,7 +40,8 @@ class PollerManager:
     """One poller for each environment: `prepare` and `take` bring them.
 
     `connect` connects to the API of one environment; by default to the real one. `by_itself` false:
-    nothing is polled but what is asked for.
+    nothing is polled but what is asked for. `held` says whether an environment is ours right now,
+    `delivered` returns once nothing of it is on its way to a sink.
     """
 
     store: Store
@@ -46,16 +50,20 @@ class PollerManager:
     keep_running: KeepRunning
     connect: Connect | None = None
     by_itself: bool = True
+    held: Callable[[str], bool] = lambda _: True
+    delivered: Callable[[str], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         self.pollers: dict[str, Poller] = {}
-        self.guards = GuardBook(self.clock, self._save)
+        self.guards = GuardBook(self.clock, self._save, shared=self.store.shared)
+        self.store.on_guard = self.guards.adopt
         self._connect = self.connect or self._talkover
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leftovers: set[asyncio.Task[None]] = set()
         # Each call has a socket, and kept ones do, too.
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._at_once = max(8, min(MOST_CALLS_AT_ONCE, files // FILES_A_CALL))
+        self._share, self._parts = 1, dict[str, Connection]()
         self._closed = False
 
     async def prepare(self, config: Config) -> tuple[Sequence[Connection], Loaded]:
@@ -83,22 +91,24 @@ class PollerManager:
             campaigns[name][key] = known
         self.guards.restore(loaded.guards)
         # Shared out, not fought for: an API that hangs holds the calls of its own environment.
-        share = max(1, self._at_once // max(1, len(parts)))
+        self._share = max(1, self._at_once // max(1, len(parts)))
         if len(parts) > self._at_once:
             wanted = FILES_A_CALL * len(parts)
             log.warning("few_open_files", environments=len(parts), wanted=wanted)
-        names = {connection.settings.environment.name for connection in parts}
+        self._parts = {one.settings.environment.name: one for one in parts}
+        names = self._parts.keys()
         for name in loaded.environments.keys() - names - self.pollers.keys():
             left = campaigns[name].values()
             self._save(_removal(loaded.environments[name], left, self.clock.wall()))
-        ends = [self._remove(name) for name in self.pollers.keys() - names]
-        for connection in parts:
-            name = connection.settings.environment.name
+        # Of those that replicas share others may have what left this config: it is handed over.
+        gone = set() if self.store.shared else self.pollers.keys() - names
+        ends = [self._remove(name) for name in gone]
+        for name, connection in self._parts.items():
             if name in self.pollers:
                 self._leave(self.pollers[name].configure(connection))
-            else:
+                self.pollers[name].share = self._share
+            elif not self.store.shared:
                 self._add(connection, loaded, campaigns[name])
-            self.pollers[name].share = share
             await asyncio.sleep(0)
             # A stop that came meanwhile would not end what is added after it.
             if self._closed:
@@ -106,6 +116,46 @@ class PollerManager:
         # Before the next reload, which may bring them back: one at a time spends a budget.
         if ends:
             await asyncio.wait(ends)
+
+    async def take_over(self, name: str, fence: str) -> None:
+        """Poll an environment from now on, as it is stored. Raises StorageError or ValueError."""
+        loaded = await self.store.take_over(name, fence)
+        self.pollers.pop(name, None)  # the one that was ours before
+        usual = self._parts[name].settings
+        target_set = _target_set(name, loaded)
+        settings = Settings(usual.environment, usual.polling, usual.alerts, target_set)
+        # One of its own: that of before was closed with its poller. The token is read again.
+        connection = Connection(settings, self._connect)
+        campaigns = {key: status for (_, key), status in loaded.campaigns.items()}
+        attempts = (one for status in campaigns.values() for one in status.tests.attempts)
+        self.guards.take_over(loaded.guards, (one for one in attempts if one.ended_at is None))
+        self._add(connection, loaded, campaigns)
+
+    async def hand_over(self, name: str) -> None:
+        """Stop polling an environment, and return once all of it is stored, and none on its way."""
+        if name in self._tasks:
+            await asyncio.wait([self._stop(name)])
+        self.pollers.pop(name, None)
+        await self.store.flush()
+        if self.delivered is not None:
+            await self.delivered(name)
+        self.store.let_go(name)
+        self.own.forget(name)
+
+    def suspend(self, name: str) -> None:
+        """Stop polling an environment at once: another replica may have it. It stays to be seen."""
+        if name in self._tasks:
+            self.pollers[name].state.save = lambda _: None
+            self._stop(name)
+        self.store.let_go(name)
+
+    async def bury(self, name: str, fence: str) -> None:
+        """Resolve the alerts of an environment that no replica has any more."""
+        loaded = await self.store.take_over(name, fence)
+        left = [one for (of, _), one in loaded.campaigns.items() if of == name]
+        status = loaded.environments.get(name, EnvironmentStatus(name=name))
+        self._save(_removal(status, left, self.clock.wall()))
+        await self.store.flush()
 
     def switch_tests(self, name: str | None, by: str, *, on: bool) -> None:
         """Suspend or resume an environment's tests for `by`, or those of all; raises KeyError."""
@@ -131,11 +181,7 @@ class PollerManager:
             if same and before.alerts == config.alerts:
                 return before
             return Settings(env, config.polling, config.alerts, before.target_set)
-        target_set = loaded.target_sets.get(env.name, TargetSet())
-        known = loaded.environments.get(env.name)
-        if known is not None and known.listed_at is not None:
-            target_set = replace(target_set, listed_at=known.listed_at)
-        return Settings(env, config.polling, config.alerts, target_set)
+        return Settings(env, config.polling, config.alerts, _target_set(env.name, loaded))
 
     def _talkover(self, settings: Settings, token: str) -> Api:
         environment = settings.environment
@@ -156,26 +202,36 @@ class PollerManager:
     ) -> None:
         name = connection.settings.environment.name
         status = loaded.environments.get(name, EnvironmentStatus(name=name))
-        state = EnvironmentState(connection.settings, self.clock, self._save, status, campaigns)
+        held = partial(self.held, name)
+        state = EnvironmentState(
+            connection.settings, self.clock, self._save, status, campaigns, held
+        )
         lease = loaded.next_call_at.get(name, self.clock.wall())
         self.own.prepare(name)
         self.guards.environments[name] = state
         tester = Tester(state, self.guards, self.own.test_ended)
         poller = Poller(state, connection, self.store, self.own, lease, tester)
-        self.pollers[name] = poller
+        self.pollers[name], poller.share = poller, self._share
         self._tasks[name] = self.keep_running(
             f"polling {name}", poller.run(by_itself=self.by_itself)
         )
 
     def _remove(self, name: str) -> asyncio.Task[None]:
         """End an environment that is gone; return its task, which is about to end."""
-        state, task = self.pollers.pop(name).state, self._tasks.pop(name)
+        state = self.pollers.pop(name).state
         self.guards.leave(name)
         self._save(_removal(state.status, state.campaigns.values(), state.now()))
         state.save = lambda _: None  # an answer that is on its way would bring it back
-        task.cancel()
+        task = self._stop(name)
         # Only then: what was under way would have counted itself once more.
         task.add_done_callback(lambda _: self.own.forget(name))
+        return task
+
+    def _stop(self, name: str) -> asyncio.Task[None]:
+        """Have an environment's poller end; return its task, which is about to."""
+        self.guards.environments.pop(name, None)
+        task = self._tasks.pop(name)
+        task.cancel()
         self._leave(task)
         return task
 
@@ -188,6 +244,15 @@ class PollerManager:
         for event in (one for one in change.events if one.kind is EventKind.ALERT):
             self.own.event_sent(event.environment, event.severity, event.status)
         self.store.save(change)
+
+
+def _target_set(name: str, loaded: Loaded) -> TargetSet:
+    """Return what an environment's listings came to, as it is stored."""
+    target_set = loaded.target_sets.get(name, TargetSet())
+    known = loaded.environments.get(name)
+    if known is None or known.listed_at is None:
+        return target_set
+    return replace(target_set, listed_at=known.listed_at)
 
 
 def _removal(

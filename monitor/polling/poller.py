@@ -113,7 +113,8 @@ class Poller:
                     self._in_flight[key] = None
                     await self._spending.spend()
                     # A reload, or another answer, may have spoken against it meanwhile.
-                    if self._is_watched(key) and self.state.status.breaker_open == probing:
+                    wanted = self._is_watched(key) and self.state.held()
+                    if wanted and self.state.status.breaker_open == probing:
                         self._in_flight[key] = polls.create_task(self._poll(key))
                     else:
                         self._land(key)
@@ -174,6 +175,8 @@ class Poller:
         listing, base_url = state.listing, state.settings.environment.base_url
         asked = self._clock.elapsed()
         answer = await self._call(key, asked)
+        if not state.held():
+            return  # another replica may have decided meanwhile
         # A reload may have pointed the environment at another API: of that one this says nothing.
         if base_url != state.settings.environment.base_url:
             self._poll_next([key])

@@ -182,10 +182,11 @@ class TestRunner:
         return answer
 
     def _may_send(self, attempt: Attempt, base_url: str) -> bool:
-        """Return whether a test is still wanted, now that it is on disk: there may be a reload."""
+        """Return whether a test is still wanted, and ours to run, now that it is on disk."""
         state, entry = self.tester.state, self.tester.state.entries.get(attempt.campaign_id)
         wanted = entry is not None and (entry.target.tests.enabled or bool(attempt.by))
-        return wanted and base_url == state.settings.environment.base_url
+        ours = state.held() and self.tester.has_guards(attempt)
+        return ours and wanted and base_url == state.settings.environment.base_url
 
 
 def end_round(tester: Tester) -> None:

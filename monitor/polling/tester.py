@@ -215,6 +215,7 @@ class Tester:
     def _begin(self, tested: Tested, guards: Guards, trigger: Trigger, by: str = "") -> Step:
         per_minute = self.state.settings.environment.budget_per_minute
         step = outcomes.begin(tested, guards, trigger, per_minute, by)
+        self._book.free(step.attempt)
         self.under_way = step.attempt
         self._put(step)
         return step
@@ -237,12 +238,18 @@ class Tester:
         for note in notes:
             _log_note(note)
         self._put(step, notes)
+        self._book.free(attempt)
+
+    def has_guards(self, attempt: Attempt) -> bool:
+        """Return whether the login and the host of an attempt are ours, and no other replica's."""
+        return not self._book.lost & {attempt.login, attempt.server}
 
     def _put(self, step: Step, notes: tuple[Event, ...] = ()) -> None:
         """Put in force and store what a test changes."""
         attempt, state = step.attempt, self.state
-        self._book[attempt.login] = step.guards.login
-        self._book[attempt.server] = step.guards.host
+        guards = {attempt.login: step.guards.login, attempt.server: step.guards.host}
+        for key in guards.keys() - self._book.lost:
+            self._book[key] = guards[key]
         self.put_environment(step.guards.environment)
         state.put_tests(attempt.campaign_id, step.tests, notes)
 
