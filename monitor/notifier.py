@@ -6,9 +6,12 @@ what it has, and to one that a repeated event does no harm.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from typing import TypeVar
 
 import structlog
@@ -28,25 +31,55 @@ _T = TypeVar("_T")
 log = structlog.get_logger()
 
 
+class _NotOursError(Exception):
+    """An event is not to be sent any more: another replica may have its environment."""
+
+
 class SinkWorker:
     """Delivers to one sink what is in the outbox, in a task of its own: one delays no other."""
 
-    def __init__(self, sink: Sink, store: Store, failed: Callable[[str], None]) -> None:
-        """Deliver from the sink's cursor in `store` on; `failed` counts a failed delivery."""
+    def __init__(
+        self,
+        sink: Sink,
+        store: Store,
+        failed: Callable[[str], None],
+        held: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """Deliver from the sink's cursor in `store` on; `failed` counts a failed delivery.
+
+        Nothing is sent of an environment that is not `held`.
+        """
         self.name = sink.name
-        self._sink, self._store, self._failed = sink, store, failed
+        self._sink, self._store, self._failed, self._held = sink, store, failed, held
         self._woken = asyncio.Event()
         self._woken.set()  # what waits from before goes first
         self._failing = self._finishing = False
-        self._most = BATCH if sink.deliver_many else 1
+        # A sink that is read back after a crash says nothing of what another replica has sent.
+        self._has = None if store.shared else sink.has
+        one_by_one = sink.deliver_many is None or (store.shared and sink.has is not None)
+        self._most = 1 if one_by_one else BATCH
         # More than `_most` only if the disk failed before the crash, and kept the cursor back.
         self._perhaps_had = store.add_sink(self.name, self._woken.set)
         self._uncertain = set[str]()  # ids of events that go out marked
+        self._aside = deque[Event]()  # what goes past the store
+        self._sending: Sequence[Event] = ()
+        self._sent, self._stirred = asyncio.Event(), asyncio.Event()
 
     def finish(self) -> None:
         """Have `run` return once all that is committed is delivered."""
         self._finishing = True
         self._woken.set()
+
+    def send_past_the_store(self, events: Sequence[Event]) -> None:
+        """Deliver what cannot be stored, before anything else."""
+        self._aside.extend(events)
+        self._woken.set()
+
+    async def ended(self, environment: str) -> None:
+        """Return once nothing of an environment that is no longer held is on its way."""
+        while any(one.environment == environment for one in self._sending):
+            self._stirred.set()
+            await self._sent.wait()
 
     async def run(self) -> None:
         """Deliver until `finish`. Cancelled, it may cut off a delivery that was made after all."""
@@ -71,16 +104,28 @@ class SinkWorker:
     async def deliver_all(self) -> None:
         """Deliver everything that waits, however often the sink must be tried."""
         await self._pass_over_what_it_had()
-        while events := self._store.undelivered(self.name, self._most):
-            await self._deliver(events)
-            for event in events:
-                self._store.mark_delivered(self.name, event.event_id)
-            if any(event.durable for event in events):
-                await self._store.flush()
+        while events := self._next():
+            self._sending = events
+            # Not ours any more, they are about to leave the queue.
+            with suppress(_NotOursError):
+                await self._deliver(events)
+                for event in events:
+                    self._store.mark_delivered(self.name, event.event_id)
+                if any(event.durable for event in events):
+                    await self._store.flush()
+            self._sending, before, self._sent = (), self._sent, asyncio.Event()
+            before.set()
+
+    def _next(self) -> Sequence[Event]:
+        """Return the next events that may go out."""
+        if self._aside:
+            return [self._aside.popleft()]
+        events = self._store.undelivered(self.name, self._most)
+        return [*takewhile(lambda one: self._held(one.environment), events)]
 
     async def _pass_over_what_it_had(self) -> None:
         """Move the cursor behind what the sink has from before a crash; mark what it may have."""
-        ids, had, has = list(self._perhaps_had), None, self._sink.has
+        ids, had, has = list(self._perhaps_had), None, self._has
         before = self._perhaps_had[ids[0]] if ids else None
         # Again for what is left: where it has the one before, it may know more.
         while ids and has and (had := await self._insist(partial(has, ids, before))):
@@ -88,9 +133,10 @@ class SinkWorker:
                 self._store.mark_delivered(self.name, event_id)
             before, ids = ids[had - 1], ids[had:]
         if had is None:
-            # Nothing overtakes, and no more than that was under way.
-            self._uncertain.update(ids[: self._most])
-        self._perhaps_had = {}
+            # Nothing overtakes, and no more than that was under way; of each environment that is
+            # taken over there is but the first.
+            self._uncertain.update(ids if self._store.shared else ids[: self._most])
+        self._perhaps_had.clear()
 
     async def _deliver(self, events: Sequence[Event]) -> None:
         """Deliver these at once; where the sink refuses, one by one, passing over those refused."""
@@ -108,6 +154,8 @@ class SinkWorker:
 
     async def _try(self, events: Sequence[Event]) -> None:
         """Try once to deliver events, marked where the sink may have them."""
+        if not all(self._held(one.environment) for one in events):
+            raise _NotOursError
         uncertain = self._uncertain
         marked = [replace(one, redelivery=one.event_id in uncertain) for one in events]
         try:
@@ -123,16 +171,19 @@ class SinkWorker:
         """Return what the sink answers, however often it must be tried. PermanentDeliveryError."""
         retry = FIRST_RETRY
         while True:
+            self._stirred.clear()
             try:
                 answer = await attempt()
                 self._note(None)
                 return answer
-            except PermanentDeliveryError:
+            except (PermanentDeliveryError, _NotOursError):
                 raise
             # Whatever it is: a fault of one sink must not end the delivery to all others.
             except Exception as error:
                 self._note(error)
-                await asyncio.sleep(retry)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(retry):
+                        await self._stirred.wait()
                 retry = min(2 * retry, LAST_RETRY)
 
     def _note(self, error: Exception | None) -> None:

@@ -22,7 +22,7 @@ from monitor.core.outcomes import Step
 from monitor.core.rule import Target
 from monitor.core.snapshot import HistoryQuery, Snapshot
 from monitor.core.text import rfc3339
-from monitor.polling import Clock, PollerManager
+from monitor.polling import Clock, Holding, PollerManager
 from monitor.serialize import Links, record_of
 
 STANDS_STILL: Seconds = 30.0  # a poll loop that has not turned for so long: `/-/healthy` is 503
@@ -43,17 +43,19 @@ class Report:
     loaded: Callable[[], bool]
     reload: Callable[[], Awaitable[Sequence[str]]]
     key: str = ""
+    holding: Holding | None = None
     version: str = __version__
 
     def __post_init__(self) -> None:
         self.started_at, self.external_url = self.clock.wall(), self.config.web.external_url
         self._exposition = Exposition(self.own)
-        self.own.show_state(lambda: self.store.problem is None)
+        self.own.show_state(lambda: not self._state_problem())
 
-    def snapshot(self) -> Snapshot:
-        """Return all environments as they are known now."""
-        environments = {name: poller.snapshot() for name, poller in self.manager.pollers.items()}
-        return Snapshot(environments, self.clock.wall(), self.ready())
+    def snapshot(self, *, held: bool = False) -> Snapshot:
+        """Return all environments as they are known now; or those that are `held`."""
+        pollers = self.manager.pollers.items()
+        shown = {name: one.snapshot() for name, one in pollers if not held or self.manager.held(name)}
+        return Snapshot(shown, self.clock.wall(), self.ready())
 
     @property
     def web(self) -> Web:
@@ -112,18 +114,26 @@ class Report:
 
     def turned_since(self, mono: Seconds) -> bool:
         """Say whether every poll loop has turned after this instant of the monotonic clock."""
-        return all(poller.turned_at > mono for poller in self.manager.pollers.values())
+        pollers = self.manager.pollers.items()
+        return all(one.turned_at > mono for name, one in pollers if self.manager.held(name))
 
     def ready(self) -> str | None:
         """Return why the monitor is not ready, or None when it is."""
         if not self.loaded():
             return "the state is not loaded yet"
-        if self.store.problem is not None:
-            return f"the state database: {self.store.problem.reason}"
+        if problem := self._state_problem():
+            return f"the state database: {problem}"
         if not self.healthy():
             return "the poll loop stands still"
-        waiting = [name for name, poller in self.manager.pollers.items() if not poller.called]
+        pollers = self.manager.pollers.items()
+        waiting = [name for name, one in pollers if not one.called and self.manager.held(name)]
         return f"no call was made yet for {', '.join(waiting)}" if waiting else None
+
+    def _state_problem(self) -> str:
+        """Return why the state cannot be written; "" where it can."""
+        if self.holding is not None and self.holding.problem:
+            return self.holding.problem
+        return self.store.problem.reason if self.store.problem is not None else ""
 
     async def heartbeat(self) -> None:
         """Log that the monitor lives, so that silence is not health."""

@@ -1,8 +1,9 @@
 """Poll, decide, remember: from the config to the store, for each environment by itself."""
 
 from monitor.polling.environment_state import STEP
+from monitor.polling.holding import Holding
 from monitor.polling.manager import PollerManager
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Settings
 
-__all__ = ["STEP", "Api", "Clock", "Connect", "Poller", "PollerManager", "Settings"]
+__all__ = ["STEP", "Api", "Clock", "Connect", "Holding", "Poller", "PollerManager", "Settings"]

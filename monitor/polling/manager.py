@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -29,10 +30,17 @@ from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Connection, Settings
 from monitor.polling.tester import Tester
 
+if TYPE_CHECKING:  # psycopg is not everywhere
+    from monitor.adapters.store.shared import SharedStore
+
 log = structlog.get_logger()
 
 MOST_CALLS_AT_ONCE = 1024  # more under way would only make each of them late on one core
 FILES_A_CALL = 4  # of the open files that the process may have so many for each call at once
+
+
+async def _nothing_to_wait_for(_environment: str) -> None:
+    """Return at once."""
 
 
 @dataclass(eq=False)
@@ -40,7 +48,7 @@ class PollerManager:
     """One poller for each environment: `prepare` and `take` bring them.
 
     `connect` connects to the API of one environment; by default to the real one. `by_itself` false:
-    nothing is polled but what is asked for. `held` says whether an environment is ours right now,
+    nothing is polled but what is asked for. `right` says whether an environment is ours by now,
     `delivered` returns once nothing of it is on its way to a sink.
     """
 
@@ -50,13 +58,15 @@ class PollerManager:
     keep_running: KeepRunning
     connect: Connect | None = None
     by_itself: bool = True
-    held: Callable[[str], bool] = lambda _: True
-    delivered: Callable[[str], Awaitable[None]] | None = None
+    right: Callable[[str], bool] = lambda _: True
+    delivered: Callable[[str], Awaitable[None]] = _nothing_to_wait_for
 
     def __post_init__(self) -> None:
         self.pollers: dict[str, Poller] = {}
         self.guards = GuardBook(self.clock, self._save, shared=self.store.shared)
-        self.store.on_guard = self.guards.adopt
+        self._shared = cast("SharedStore", self.store)  # where it is shared
+        if self.store.shared:
+            self._shared.on_guard = self.guards.adopt
         self._connect = self.connect or self._talkover
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leftovers: set[asyncio.Task[None]] = set()
@@ -64,6 +74,7 @@ class PollerManager:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._at_once = max(8, min(MOST_CALLS_AT_ONCE, files // FILES_A_CALL))
         self._share, self._parts = 1, dict[str, Connection]()
+        self._handing = set[str]()  # those that are being handed over
         self._closed = False
 
     async def prepare(self, config: Config) -> tuple[Sequence[Connection], Loaded]:
@@ -119,7 +130,9 @@ class PollerManager:
 
     async def take_over(self, name: str, fence: str) -> None:
         """Poll an environment from now on, as it is stored. Raises StorageError or ValueError."""
-        loaded = await self.store.take_over(name, fence)
+        loaded = await self._shared.take_over(name, fence)
+        for problem in loaded.problems:
+            log.error("state_row_lost", problem=problem)
         self.pollers.pop(name, None)  # the one that was ours before
         usual = self._parts[name].settings
         target_set = _target_set(name, loaded)
@@ -133,25 +146,32 @@ class PollerManager:
 
     async def hand_over(self, name: str) -> None:
         """Stop polling an environment, and return once all of it is stored, and none on its way."""
-        if name in self._tasks:
-            await asyncio.wait([self._stop(name)])
-        self.pollers.pop(name, None)
-        await self.store.flush()
-        if self.delivered is not None:
+        self._handing.add(name)
+        try:
+            if name in self._tasks:
+                await asyncio.wait([self._stop(name)])
+            await self.store.flush()
             await self.delivered(name)
-        self.store.let_go(name)
+        finally:
+            self._handing.discard(name)
+        self.pollers.pop(name, None)
+        self._shared.let_go(name)
         self.own.forget(name)
+
+    def held(self, name: str) -> bool:
+        """Return whether we may poll, test and send for an environment right now."""
+        return self.right(name) and name not in self._handing
 
     def suspend(self, name: str) -> None:
         """Stop polling an environment at once: another replica may have it. It stays to be seen."""
         if name in self._tasks:
             self.pollers[name].state.save = lambda _: None
-            self._stop(name)
-        self.store.let_go(name)
+            self._leave(self._stop(name))
+        self._shared.let_go(name)
 
     async def bury(self, name: str, fence: str) -> None:
         """Resolve the alerts of an environment that no replica has any more."""
-        loaded = await self.store.take_over(name, fence)
+        loaded = await self._shared.take_over(name, fence)
         left = [one for (of, _), one in loaded.campaigns.items() if of == name]
         status = loaded.environments.get(name, EnvironmentStatus(name=name))
         self._save(_removal(status, left, self.clock.wall()))
@@ -225,6 +245,7 @@ class PollerManager:
         task = self._stop(name)
         # Only then: what was under way would have counted itself once more.
         task.add_done_callback(lambda _: self.own.forget(name))
+        self._leave(task)
         return task
 
     def _stop(self, name: str) -> asyncio.Task[None]:
@@ -232,7 +253,6 @@ class PollerManager:
         self.guards.environments.pop(name, None)
         task = self._tasks.pop(name)
         task.cancel()
-        self._leave(task)
         return task
 
     def _leave(self, task: asyncio.Task[None]) -> None:

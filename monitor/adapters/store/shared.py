@@ -7,10 +7,11 @@ be another replica that decides.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from typing import TypeVar
 
 from monitor.adapters.store import outbox, rows
@@ -49,6 +50,7 @@ class SharedStore(Store):
         self.leases = database.leases
         self._database: PostgresDatabase = database
         self._held = Held()
+        self._perhaps_had: dict[str, dict[str, str | None]] = {}
         self._retry, self._resting = FIRST_RETRY, False
         super().__init__(database, executor=executor, keep_running=keep_running)
 
@@ -68,10 +70,9 @@ class SharedStore(Store):
                 self._put_guard(key, body, loaded.guards.get(key))
         for sink, entries in waiting.items():
             for first in entries[:1]:
-                first.event = replace(first.event, redelivery=True)
+                self._perhaps_had[sink][first.event.event_id] = first.before
             self._queues[sink].extend(entries)
-        for wake in self._wakes:
-            wake()
+        self._wake()
         return loaded
 
     def let_go(self, name: str) -> None:
@@ -83,6 +84,7 @@ class SharedStore(Store):
         self._next.events = [one for one in events if one.event.environment != name]
         for sink, queue in self._queues.items():
             self._queues[sink] = deque(one for one in queue if one.event.environment != name)
+        self._wake()
 
     async def lease(self, environment: str, until: Instant) -> None:
         """Return once it is committed that the budget is spent until then. Raises StorageError."""
@@ -107,13 +109,16 @@ class SharedStore(Store):
         if sink not in self._queues:
             # Never moved: events of other replicas would be passed by.
             self._submit({(rows.START_CURSOR, (sink, "")): self._newest})
-            self._queues[sink] = deque()
-        return {}
+            self._queues[sink], self._perhaps_had[sink] = deque(), {}
+        return self._perhaps_had[sink]
 
-    def undelivered(self, sink: str) -> Event | None:
-        """Return the next event for the sink; None where none is, or none is committed."""
-        found = super().undelivered(sink)
-        return found if found is not None and found.durable else None
+    def undelivered(self, sink: str, most: int = 1) -> Sequence[Event]:
+        """Return the next events for the sink, in order, but none that is still to be committed."""
+        return [*takewhile(lambda one: one.durable, super().undelivered(sink, most))]
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake()
 
     def _read(
         self, name: str, connection: rows.Connection
