@@ -140,7 +140,7 @@ class Daemon:
         except BaseException:
             await self._closing.aclose()
             raise
-        environments = len(self._manager.pollers)
+        environments = len(self.report.config.environments)
         for problem in missing_roots():
             log.warning("certificate_authorities", problem=problem)
         log.info("started", version=__version__, url=self.url, environments=environments)
@@ -246,7 +246,7 @@ class Daemon:
 
     def _report_ready(self, more: str = "") -> None:
         self.systemd.ready(
-            f"watching {len(self._manager.pollers)} environments at {self.url}{more}"
+            f"watching {len(self.report.config.environments)} environments at {self.url}{more}"
         )
 
     async def _reload(self) -> Sequence[str]:
@@ -264,7 +264,7 @@ class Daemon:
             self._web.web_config.reload()
         except Exception as error:
             return self._refused(error)
-        log.info("reloaded", environments=len(self._manager.pollers))
+        log.info("reloaded", environments=len(config.environments))
         return []
 
     def _refused(self, error: Exception) -> Sequence[str]:

@@ -143,6 +143,7 @@ class PollerManager:
         attempts = (one for status in campaigns.values() for one in status.tests.attempts)
         self.guards.take_over(loaded.guards, (one for one in attempts if one.ended_at is None))
         self._add(connection, loaded, campaigns)
+        log.info("environment_taken_over", environment=name, campaigns=len(campaigns))
 
     async def hand_over(self, name: str) -> None:
         """Stop polling an environment, and return once all of it is stored, and none on its way."""
@@ -157,6 +158,7 @@ class PollerManager:
         self.pollers.pop(name, None)
         self._shared.let_go(name)
         self.own.forget(name)
+        log.info("environment_handed_over", environment=name)
 
     def held(self, name: str) -> bool:
         """Return whether we may poll, test and send for an environment right now."""

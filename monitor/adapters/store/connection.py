@@ -97,28 +97,35 @@ class Connection:
 class Link:
     """One connection, made when it is needed; for any thread, one after another."""
 
-    def __init__(self, state: State, name: str) -> None:
-        """Connect nowhere yet; the server shows `name` as whose connection it is."""
+    def __init__(self, state: State, name: str, *, migrate: bool) -> None:
+        """Connect nowhere yet; the server shows `name` as whose connection it is.
+
+        `migrate`: the schema is made or brought up to date at the first use, else looked at.
+        """
         self.place = str(state.url).partition("?")[0]
         self._state, self._name = state, name
+        self._migrate, self._prepared = migrate, False
         self._lock = threading.Lock()
         self._connection: psycopg.Connection[Any] | None = None
         self._made_at: Instant = 0.0
 
-    def transact(self, work: Callable[[Connection], _T], *, migrate: bool = False) -> _T:
+    def transact(self, work: Callable[[Connection], _T]) -> _T:
         """Return what the work gives, once it is committed. Raises StorageError.
 
-        Did it lose the connection at its COMMIT, then nobody knows whether it is. `migrate`: the
-        schema is being made, and not looked at.
+        Did it lose the connection at its COMMIT, then nobody knows whether it is.
         """
+        if not self._prepared:
+            self._transact(partial(_prepare, self, migrate=self._migrate), looked_at=False)
+            self._prepared = True
+        return self._transact(work)
+
+    def _transact(self, work: Callable[[Connection], _T], *, looked_at: bool = True) -> _T:
         with self._lock, self._checked():
             own = self._connection = self._connection or self._connect()
             with own.transaction():
                 # `now` is the start of the transaction.
                 query = f"SELECT {NOW}"
-                looked = own.execute(
-                    query if migrate else f"{query}, may_write FROM sftp_monitor_schema"
-                )
+                looked = own.execute(f"{query}, may_write{_SCHEMA}" if looked_at else query)
                 now, *may_write = looked.fetchone() or (0.0, 0)
                 if may_write and may_write[0] > VERSION:
                     raise self.error(_NEWER.format(may_write[0], VERSION), permanent=True)
@@ -209,29 +216,27 @@ class Link:
             raise self.error(f"cannot be reached or used ({why})") from error
 
 
-def prepare(link: Link, *, migrate: bool) -> None:
-    """Find the schema, or bring it up to date. Raises StorageError."""
+_SCHEMA = " FROM sftp_monitor_schema"
+_NEWER = "written by a newer sftp-monitor (schema {}, this one knows {}); upgrade this replica"
 
-    def look(connection: Connection) -> None:
-        """Make what is missing, one program at a time."""
-        connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        steps: Sequence[Sequence[str]] = (_TABLES,)
-        if connection.execute("SELECT to_regclass('sftp_monitor_schema')").fetchone() != (None,):
-            query = "SELECT version FROM sftp_monitor_schema"
-            (found,) = connection.execute(query).fetchone() or (schema.FIRST,)
-            steps = schema.MIGRATIONS[max(0, found - schema.FIRST) :]
-        elif connection.execute("SELECT to_regclass('event')").fetchone() != (None,):
-            raise link.error("there are tables in it that are not ours", permanent=True)
-        if steps and not migrate:
-            why = "its schema is missing, or older than this version's: run "
-            raise link.error(f"{why}`sftp-monitor state migrate`", permanent=True)
-        for statement in (one for step in steps for one in step):
-            connection.execute(statement)
-        if steps:
-            oldest = f"may_write = greatest(may_write, {MAY_WRITE})"
-            connection.execute(f"UPDATE sftp_monitor_schema SET version = {VERSION}, {oldest}")  # noqa: S608
 
-    link.transact(look, migrate=True)
+def _prepare(link: Link, connection: Connection, *, migrate: bool) -> None:
+    """Find the schema, or bring it up to date: one program at a time. Raises StorageError."""
+    connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    steps: Sequence[Sequence[str]] = (_TABLES,)
+    if connection.execute(f"SELECT to_regclass('{_SCHEMA[6:]}')").fetchone() != (None,):
+        found = connection.execute(f"SELECT version{_SCHEMA}").fetchone() or (0,)
+        steps = schema.MIGRATIONS[found[0] - schema.FIRST :] if found[0] < VERSION else ()
+    elif connection.execute("SELECT to_regclass('event')").fetchone() != (None,):
+        raise link.error("there are tables in it that are not ours", permanent=True)
+    if steps and not migrate:
+        why = "its schema is missing, or older than this version's: run "
+        raise link.error(f"{why}`sftp-monitor state migrate`", permanent=True)
+    for statement in (one for step in steps for one in step):
+        connection.execute(statement)
+    if steps:
+        oldest = f"may_write = greatest(may_write, {MAY_WRITE})"
+        connection.execute(f"UPDATE sftp_monitor_schema SET version = {VERSION}, {oldest}")  # noqa: S608
 
 
 async def on_thread(

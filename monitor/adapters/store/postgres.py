@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from monitor.adapters.store import connection, outbox, rows
+from monitor.adapters.store import outbox, rows
 from monitor.adapters.store.connection import Connection, Link
 from monitor.adapters.store.database import Held, Outcome, Written
 from monitor.adapters.store.files import StorageError
@@ -35,13 +35,17 @@ class PostgresDatabase:
     def __init__(self, state: State, name: str, *, migrate: bool) -> None:
         """Open it, known there by `name`; its schema is made or migrated where that may be.
 
-        Raises StorageError.
+        Raises StorageError where it does not help to wait; one that does not answer is tried again.
         """
-        self._link = Link(state, f"sftp-monitor/{name}")
-        self.leases = LeaseTable(Link(state, f"sftp-monitor/{name} leases"))
+        self._link = Link(state, f"sftp-monitor/{name}", migrate=migrate)
+        self.leases = LeaseTable(Link(state, f"sftp-monitor/{name} leases", migrate=migrate))
         self.place = self._link.place
-        connection.prepare(self._link, migrate=migrate)
-        self.newest = self.read(outbox.newest)
+        try:
+            self.newest = self.read(outbox.newest)
+        except StorageError as error:
+            if error.permanent:
+                raise
+            self.newest = 0
 
     def read(self, query: Callable[[Connection], _T]) -> _T:
         """Return what a query gives. Raises StorageError."""

@@ -82,7 +82,11 @@ PUT_TARGET_SET = _upsert("listing", "environment", "body")
 PUT_LEASE = _upsert("lease", "environment", "next_call_at")
 PUT_GUARD = _upsert("guard", "login_or_host", "body")
 PUT_CURSOR = _upsert("cursor", "sink, environment", "event_row")
-START_CURSOR = PUT_CURSOR.partition(" UPDATE")[0] + " NOTHING"
+START_CURSOR = (
+    "INSERT INTO cursor (sink, environment, event_row)"
+    " SELECT CAST(? AS TEXT), CAST(? AS TEXT), coalesce(max(id), ?) FROM event"
+    " ON CONFLICT (sink, environment) DO NOTHING"
+)
 PRUNE_EVENTS = "DELETE FROM event WHERE decided_at < ? AND id < ?"
 PRUNE_EVENTS_OF = "DELETE FROM event WHERE decided_at < ? AND environment = ? AND id < ?"
 

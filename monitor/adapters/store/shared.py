@@ -108,7 +108,7 @@ class SharedStore(Store):
         self._wakes.append(wake)
         if sink not in self._queues:
             # Never moved: events of other replicas would be passed by.
-            self._submit({(rows.START_CURSOR, (sink, "")): self._newest})
+            self._submit({(rows.START_CURSOR, (sink, "")): 0})
             self._queues[sink], self._perhaps_had[sink] = deque(), {}
         return self._perhaps_had[sink]
 
