@@ -4,7 +4,6 @@ The only module that reads a clock.
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import structlog
 
@@ -24,15 +23,19 @@ from monitor.adapters.systemd import SystemdNotifier
 from monitor.adapters.web import WebServer, key_beside
 from monitor.config import Access, Config, ConfigError, SecretError, safe_access
 from monitor.config.model import Web
-from monitor.core.model import Event, Instant, Seconds
+from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
 from monitor.notifier import SinkWorker
-from monitor.polling import STEP, Clock, Connect, Holding, PollerManager
+from monitor.polling import (
+    STEP,
+    Clock,
+    Connect,
+    Holding,
+    OurClock,
+    PollerManager,
+)
 from monitor.reporting import Report
 from monitor.tls import missing_roots
-
-if TYPE_CHECKING:  # psycopg is not everywhere
-    from monitor.adapters.store.shared import SharedStore
 
 DRAIN: Seconds = 3.0  # how long a stop waits for deliveries; what is left waits in the database
 TICK: Seconds = 1.0  # how often the loop's lag is measured, clocks compared, the watchdog fed
@@ -59,22 +62,6 @@ class BootClock(SystemClock):
     def elapsed(self) -> Seconds:
         """Return the seconds since the machine was started."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-@dataclass
-class OurClock:
-    """The clocks that decide: where replicas share the state its database's, carried on by ours."""
-
-    own: Clock
-    holding: Holding | None = None
-
-    def wall(self) -> Instant:
-        """Return the instant by our clock."""
-        return self.own.wall() if self.holding is None else self.holding.now()
-
-    def elapsed(self) -> Seconds:
-        """Return the event loop's monotonic time, in seconds."""
-        return self.own.elapsed()
 
 
 class TaskEndedError(Exception):
@@ -107,6 +94,7 @@ class Daemon:
         self.url = ""
         self._self_metrics = SelfMetrics(__version__, lines_dropped=self.lines_dropped)
         self._jobs = Jobs()
+        self._holding: Holding | None = None
         self._ended = self._loaded = self._disk_fails = False
         # Of its own: at the end nobody waits for one that hangs, as for the loop's.
         self._thread = ThreadPoolExecutor(1, "loading")
@@ -131,7 +119,9 @@ class Daemon:
             if self._holding is not None:
                 self._closing.push_async_callback(self._holding.aclose)
                 self._holding.address = self.url
-                self._closing.callback(self._keep_running("holding leases", self._holding.run()).cancel)
+                self._closing.callback(
+                    self._keep_running("holding leases", self._holding.run()).cancel
+                )
             for name, work in (("ticking", self._tick()), ("reloading", self._reload_when_asked())):
                 self._closing.callback(self._keep_running(name, work).cancel)
             self._loaded = True
@@ -159,7 +149,6 @@ class Daemon:
         self._manager = manager = PollerManager(
             store, clock, own, keep_running, self.connect, self.by_itself
         )
-        self._holding = self._hold(config) if store.leases is not None else None
         context = SinkContext(
             links_of(config),
             self.write,
@@ -171,39 +160,20 @@ class Daemon:
         names = tuple(sink.name for sink in sinks)
         key = self._closing.enter_context(key_beside(config.state.path))
         self.report = Report(
-            config, manager, store, names, own, clock, lambda: self._loaded, self.reload, key,
-            self._holding,
-        )  # fmt: skip
+            config, manager, store, names, own, clock, lambda: self._loaded, self.reload, key
+        )
         for name in names:
             own.prepare_sink(name)
         # Before the first save: without its cursor a crash would let events pass a sink by.
-        workers = [SinkWorker(sink, store, own.sink_failed, manager.held) for sink in sinks]
+        workers = [SinkWorker(sink, store, own.sink_failed, manager.holds) for sink in sinks]
         self._workers = workers if self.by_itself else []
+        if store.shared:
+            steady = BootClock() if isinstance(self.clock, SystemClock) else self.clock
+            self._holding = hold(manager, self._workers, clock, steady, config.alerts.remind_every)
+            self.report.holding = self._holding
         store.on_error = self._storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
-
-    def _hold(self, config: Config) -> Holding:
-        """Return what holds our leases, and have the manager and our clock go by it."""
-        assert self._store.leases is not None
-        steady = BootClock() if isinstance(self.clock, SystemClock) else self.clock
-        manager, remind_every = self._manager, config.alerts.remind_every
-        holding = Holding(
-            self._store.leases, manager, steady, secrets.token_hex(4), "", self._tell, remind_every
-        )
-        manager.right, manager.delivered = holding.has, self._delivered
-        cast("SharedStore", self._store).on_overtaken = holding.overtaken
-        self._clock.holding = holding
-        return holding
-
-    def _tell(self, events: Sequence[Event]) -> None:
-        """Send what cannot be stored, for the database is away."""
-        for worker in self._workers:
-            worker.send_past_the_store(events)
-
-    async def _delivered(self, environment: str) -> None:
-        """Return once nothing of an environment is on its way to a sink."""
-        await asyncio.gather(*(worker.ended(environment) for worker in self._workers))
 
     async def run(self) -> None:
         """Run until `stop_requested`. Raises TaskEndedError when an essential task ends before."""

@@ -81,6 +81,11 @@ class SinkWorker:
             self._stirred.set()
             await self._sent.wait()
 
+    async def all_sent(self, environment: str) -> None:
+        """Return once nothing of an environment waits for this sink."""
+        while self._store.waits(self.name, environment):
+            await self._sent.wait()
+
     async def run(self) -> None:
         """Deliver until `finish`. Cancelled, it may cut off a delivery that was made after all."""
         async with asyncio.TaskGroup() as tasks:

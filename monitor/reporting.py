@@ -54,7 +54,9 @@ class Report:
     def snapshot(self, *, held: bool = False) -> Snapshot:
         """Return all environments as they are known now; or those that are `held`."""
         pollers = self.manager.pollers.items()
-        shown = {name: one.snapshot() for name, one in pollers if not held or self.manager.held(name)}
+        shown = {
+            name: one.snapshot() for name, one in pollers if not held or self.manager.held(name)
+        }
         return Snapshot(shown, self.clock.wall(), self.ready())
 
     @property

@@ -5,5 +5,8 @@ from monitor.polling.holding import Holding
 from monitor.polling.manager import PollerManager
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Settings
+from monitor.polling.shared import OurClock
 
-__all__ = ["STEP", "Api", "Clock", "Connect", "Holding", "Poller", "PollerManager", "Settings"]
+__all__ = [
+    "STEP", "Api", "Clock", "Connect", "Holding", "OurClock", "Poller", "PollerManager", "Settings",
+]  # fmt: skip

@@ -34,8 +34,9 @@ class GuardBook:
         self._known = restored | self._known
 
     def take_over(self, known: Mapping[str, Guard], begun: Iterable[Attempt]) -> None:
-        """Take them as they are stored: those of attempts that another replica began and never
-        ended count as failed; others are under way.
+        """Take them as they are stored.
+
+        Tests that `begun` and never ended count as failed; others are another replica's.
         """
         self._known |= known
         for attempt in begun:

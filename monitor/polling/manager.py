@@ -1,15 +1,14 @@
 """All environments of one process: started, reconfigured and removed as the config says.
 
-Where replicas share the state, only those that are ours by their lease: see `polling.holding`.
+Where replicas share the state, only those that are ours by their lease: see `polling.shared`.
 """
 
 import asyncio
 import resource
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -30,17 +29,10 @@ from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Connection, Settings
 from monitor.polling.tester import Tester
 
-if TYPE_CHECKING:  # psycopg is not everywhere
-    from monitor.adapters.store.shared import SharedStore
-
 log = structlog.get_logger()
 
 MOST_CALLS_AT_ONCE = 1024  # more under way would only make each of them late on one core
 FILES_A_CALL = 4  # of the open files that the process may have so many for each call at once
-
-
-async def _nothing_to_wait_for(_environment: str) -> None:
-    """Return at once."""
 
 
 @dataclass(eq=False)
@@ -48,8 +40,8 @@ class PollerManager:
     """One poller for each environment: `prepare` and `take` bring them.
 
     `connect` connects to the API of one environment; by default to the real one. `by_itself` false:
-    nothing is polled but what is asked for. `right` says whether an environment is ours by now,
-    `delivered` returns once nothing of it is on its way to a sink.
+    nothing is polled but what is asked for. `held` says whether we may poll, test and send for an
+    environment right now.
     """
 
     store: Store
@@ -58,15 +50,11 @@ class PollerManager:
     keep_running: KeepRunning
     connect: Connect | None = None
     by_itself: bool = True
-    right: Callable[[str], bool] = lambda _: True
-    delivered: Callable[[str], Awaitable[None]] = _nothing_to_wait_for
+    held: Callable[[str], bool] = lambda _: True
 
     def __post_init__(self) -> None:
         self.pollers: dict[str, Poller] = {}
-        self.guards = GuardBook(self.clock, self._save, shared=self.store.shared)
-        self._shared = cast("SharedStore", self.store)  # where it is shared
-        if self.store.shared:
-            self._shared.on_guard = self.guards.adopt
+        self.guards = GuardBook(self.clock, self.save, shared=self.store.shared)
         self._connect = self.connect or self._talkover
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leftovers: set[asyncio.Task[None]] = set()
@@ -74,7 +62,6 @@ class PollerManager:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._at_once = max(8, min(MOST_CALLS_AT_ONCE, files // FILES_A_CALL))
         self._share, self._parts = 1, dict[str, Connection]()
-        self._handing = set[str]()  # those that are being handed over
         self._closed = False
 
     async def prepare(self, config: Config) -> tuple[Sequence[Connection], Loaded]:
@@ -110,10 +97,12 @@ class PollerManager:
         names = self._parts.keys()
         for name in loaded.environments.keys() - names - self.pollers.keys():
             left = campaigns[name].values()
-            self._save(_removal(loaded.environments[name], left, self.clock.wall()))
+            self.save(removal(loaded.environments[name], left, self.clock.wall()))
         # Of those that replicas share others may have what left this config: it is handed over.
-        gone = set() if self.store.shared else self.pollers.keys() - names
-        ends = [self._remove(name) for name in gone]
+        gone = self.pollers.keys() - names
+        ends = [] if self.store.shared else [self._remove(name) for name in gone]
+        for name in gone - self._tasks.keys():
+            self.pollers.pop(name, None)
         for name, connection in self._parts.items():
             if name in self.pollers:
                 self._leave(self.pollers[name].configure(connection))
@@ -128,56 +117,30 @@ class PollerManager:
         if ends:
             await asyncio.wait(ends)
 
-    async def take_over(self, name: str, fence: str) -> None:
-        """Poll an environment from now on, as it is stored. Raises StorageError or ValueError."""
-        loaded = await self._shared.take_over(name, fence)
-        for problem in loaded.problems:
-            log.error("state_row_lost", problem=problem)
-        self.pollers.pop(name, None)  # the one that was ours before
+    def add(self, connection: Connection, loaded: Loaded) -> None:
+        """Poll an environment from now on, as it was `loaded`."""
+        name = connection.settings.environment.name
+        campaigns = {key: one for (of, key), one in loaded.campaigns.items() if of == name}
+        self._add(connection, loaded, campaigns)
+
+    def stop(self, name: str) -> asyncio.Task[None]:
+        """Have an environment's poller end; return its task, which is about to."""
+        self.guards.environments.pop(name, None)
+        task = self._tasks.pop(name)
+        task.cancel()
+        self._leave(task)
+        return task
+
+    def connect_as_stored(self, name: str, loaded: Loaded) -> Connection:
+        """Return a new connection to an environment's API, the token read again. ValueError."""
         usual = self._parts[name].settings
         target_set = _target_set(name, loaded)
         settings = Settings(usual.environment, usual.polling, usual.alerts, target_set)
-        # One of its own: that of before was closed with its poller. The token is read again.
-        connection = Connection(settings, self._connect)
-        campaigns = {key: status for (_, key), status in loaded.campaigns.items()}
-        attempts = (one for status in campaigns.values() for one in status.tests.attempts)
-        self.guards.take_over(loaded.guards, (one for one in attempts if one.ended_at is None))
-        self._add(connection, loaded, campaigns)
-        log.info("environment_taken_over", environment=name, campaigns=len(campaigns))
+        return Connection(settings, self._connect)
 
-    async def hand_over(self, name: str) -> None:
-        """Stop polling an environment, and return once all of it is stored, and none on its way."""
-        self._handing.add(name)
-        try:
-            if name in self._tasks:
-                await asyncio.wait([self._stop(name)])
-            await self.store.flush()
-            await self.delivered(name)
-        finally:
-            self._handing.discard(name)
-        self.pollers.pop(name, None)
-        self._shared.let_go(name)
-        self.own.forget(name)
-        log.info("environment_handed_over", environment=name)
-
-    def held(self, name: str) -> bool:
+    def holds(self, name: str) -> bool:
         """Return whether we may poll, test and send for an environment right now."""
-        return self.right(name) and name not in self._handing
-
-    def suspend(self, name: str) -> None:
-        """Stop polling an environment at once: another replica may have it. It stays to be seen."""
-        if name in self._tasks:
-            self.pollers[name].state.save = lambda _: None
-            self._leave(self._stop(name))
-        self._shared.let_go(name)
-
-    async def bury(self, name: str, fence: str) -> None:
-        """Resolve the alerts of an environment that no replica has any more."""
-        loaded = await self._shared.take_over(name, fence)
-        left = [one for (of, _), one in loaded.campaigns.items() if of == name]
-        status = loaded.environments.get(name, EnvironmentStatus(name=name))
-        self._save(_removal(status, left, self.clock.wall()))
-        await self.store.flush()
+        return self.held(name)
 
     def switch_tests(self, name: str | None, by: str, *, on: bool) -> None:
         """Suspend or resume an environment's tests for `by`, or those of all; raises KeyError."""
@@ -226,7 +189,7 @@ class PollerManager:
         status = loaded.environments.get(name, EnvironmentStatus(name=name))
         held = partial(self.held, name)
         state = EnvironmentState(
-            connection.settings, self.clock, self._save, status, campaigns, held
+            connection.settings, self.clock, self.save, status, campaigns, held
         )
         lease = loaded.next_call_at.get(name, self.clock.wall())
         self.own.prepare(name)
@@ -242,19 +205,11 @@ class PollerManager:
         """End an environment that is gone; return its task, which is about to end."""
         state = self.pollers.pop(name).state
         self.guards.leave(name)
-        self._save(_removal(state.status, state.campaigns.values(), state.now()))
+        self.save(removal(state.status, state.campaigns.values(), state.now()))
         state.save = lambda _: None  # an answer that is on its way would bring it back
-        task = self._stop(name)
+        task = self.stop(name)
         # Only then: what was under way would have counted itself once more.
         task.add_done_callback(lambda _: self.own.forget(name))
-        self._leave(task)
-        return task
-
-    def _stop(self, name: str) -> asyncio.Task[None]:
-        """Have an environment's poller end; return its task, which is about to."""
-        self.guards.environments.pop(name, None)
-        task = self._tasks.pop(name)
-        task.cancel()
         return task
 
     def _leave(self, task: asyncio.Task[None]) -> None:
@@ -262,7 +217,8 @@ class PollerManager:
         self._leftovers.add(task)
         task.add_done_callback(self._leftovers.discard)
 
-    def _save(self, change: Change) -> None:
+    def save(self, change: Change) -> None:
+        """Store a change, and count its events."""
         for event in (one for one in change.events if one.kind is EventKind.ALERT):
             self.own.event_sent(event.environment, event.severity, event.status)
         self.store.save(change)
@@ -277,10 +233,8 @@ def _target_set(name: str, loaded: Loaded) -> TargetSet:
     return replace(target_set, listed_at=known.listed_at)
 
 
-def _removal(
-    status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant
-) -> Change:
-    """Return what is left of an environment that is no longer polled, and its last events."""
+def removal(status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant) -> Change:
+    """Return what is left of an environment that nobody polls any more, and its last events."""
     why = "environment_removed"
     left, events = assess.reconcile_environment(status, None, now, why)
     decisions = [assess.reconcile(one, None, now, why) for one in campaigns]

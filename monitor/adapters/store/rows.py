@@ -87,6 +87,7 @@ START_CURSOR = (
     " SELECT CAST(? AS TEXT), CAST(? AS TEXT), coalesce(max(id), ?) FROM event"
     " ON CONFLICT (sink, environment) DO NOTHING"
 )
+FORGET_OWNERSHIP = "DELETE FROM ownership WHERE environment = ? AND fence = ?"
 PRUNE_EVENTS = "DELETE FROM event WHERE decided_at < ? AND id < ?"
 PRUNE_EVENTS_OF = "DELETE FROM event WHERE decided_at < ? AND environment = ? AND id < ?"
 

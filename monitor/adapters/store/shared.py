@@ -86,6 +86,14 @@ class SharedStore(Store):
             self._queues[sink] = deque(one for one in queue if one.event.environment != name)
         self._wake()
 
+    async def forget(self, name: str) -> None:
+        """Delete the row by which an environment is held: nobody has it any more."""
+        await self._written({(rows.FORGET_OWNERSHIP, (name,)): self._held.fences.get(name, "")})
+
+    def _epoch_of(self, environment: str) -> str:
+        # Each holder's: what a fail-over takes back may be decided again, by another or by us.
+        return self._held.fences.get(environment, self.epoch)[: len(self.epoch)]
+
     async def lease(self, environment: str, until: Instant) -> None:
         """Return once it is committed that the budget is spent until then. Raises StorageError."""
         await super().lease(environment, until)

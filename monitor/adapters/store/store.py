@@ -113,7 +113,7 @@ class Store:
     def save(self, change: Change) -> None:
         """Queue a change to be committed; never blocks. ValueError: something cannot be encoded."""
         writes = rows.writes(change)
-        decided = [replace(event, epoch=self.epoch) for event in change.events]
+        decided = [replace(one, epoch=self._epoch_of(one.environment)) for one in change.events]
         entries = [Entry(event, rows.columns(event)) for event in decided]
         if change.removed:
             self._left.environments.update({one.name: one for one in change.environments})
@@ -123,6 +123,9 @@ class Store:
         for queue in self._queues.values():
             queue.extend(one for one in entries if one.event.kind is EventKind.ALERT)
         self._submit(writes, entries)
+
+    def _epoch_of(self, _environment: str) -> str:
+        return self.epoch
 
     async def lease(self, environment: str, until: Instant) -> None:
         """Return once it is on disk that the budget is spent until then. Raises StorageError."""
@@ -183,6 +186,10 @@ class Store:
         """Return how many events wait for the sink, and when the first of them was decided."""
         queue = self._queues.get(sink)
         return (len(queue), queue[0].event.decided_at) if queue else (0, None)
+
+    def waits(self, sink: str, environment: str) -> bool:
+        """Return whether an event of an environment waits for the sink."""
+        return any(one.event.environment == environment for one in self._queues[sink])
 
     def history(self, wanted: HistoryQuery | None = None) -> dict[int, Event]:
         """Return events by row, newest first, in any thread. Raises StorageError."""
