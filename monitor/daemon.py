@@ -26,14 +26,8 @@ from monitor.config.model import Web
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
 from monitor.notifier import SinkWorker
-from monitor.polling import (
-    STEP,
-    Clock,
-    Connect,
-    Holding,
-    OurClock,
-    PollerManager,
-)
+from monitor.polling import STEP, Clock, Connect, Holding, OurClock, PollerManager
+from monitor.polling.shared import hold
 from monitor.reporting import Report
 from monitor.tls import missing_roots
 
