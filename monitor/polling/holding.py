@@ -120,9 +120,7 @@ class Holding:
         self._given_up = dict[str, str]()  # the fences of what was let go, or taken from us
         self._avoided = dict[str, Seconds]()  # until when: it could not be loaded
         self._cautious_until = 0.0
-        self._unanswered_at: Seconds | None = None
-        self.problem = ""
-        self._names, self._config = frozenset[str](), ""
+        self._names, self._config, self._problem = frozenset[str](), "", ""
         self._started_at = self._config_at = self.clock.elapsed()
         self._woken = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -131,6 +129,17 @@ class Holding:
     def held(self) -> Mapping[str, Seconds]:
         """What is held, each with when its right ends, by the monotonic clock."""
         return {name: right.until for name, right in self._rights.items()}
+
+    @property
+    def problem(self) -> str:
+        """Why the database did not answer the last renewal; empty where it did."""
+        return self._problem or ("" if self.database_clock else "no answer yet")
+
+    def overtaken(self, name: str) -> None:
+        """Take that another replica has an environment: what was to be written of it was not."""
+        if name in self._rights:
+            log.warning("environment_overtaken", environment=name)
+            self._lose(name, self._rights[name].fence)
 
     def has(self, name: str) -> bool:
         """Return whether this replica may poll, test and send for an environment right now."""
@@ -195,14 +204,14 @@ class Holding:
             async with asyncio.timeout(ANSWER_WITHIN):
                 seen = await self.table.renew(me)
         except (StorageError, TimeoutError) as error:
-            self.problem = getattr(error, "reason", "no answer in time")
+            self._problem = getattr(error, "reason", "no answer in time")
             return RETRY
         answered = self.clock.elapsed()
         self.database_clock, stepped = DatabaseClock.after(known, seen.now, sent, answered)
-        if stepped or self.problem:
+        if stepped or self._problem:
             # Another database may answer now, which does not know yet who holds what.
             self._cautious_until = answered + LASTS
-        self._unanswered_at, self.problem = None, ""
+        self._unanswered_at, self._problem = None, ""
         self._note_rights(seen, sent)
         if known is None or answered - sent > MARGIN:
             return 0.0  # not announced yet; or too old to act on
@@ -266,12 +275,6 @@ class Holding:
         if not kept:
             await self._let_go(name)
 
-    def overtaken(self, name: str) -> None:
-        """Take that another replica has an environment: what was to be written of it was not."""
-        if name in self._rights:
-            log.warning("environment_overtaken", environment=name)
-            self._lose(name, self._rights[name].fence)
-
     async def _let_go(self, name: str) -> None:
         self._given_up[name] = self._rights.pop(name).fence
         await _tried(self.table.let_go([name]))
@@ -287,7 +290,7 @@ class Holding:
     def _suspend_ended(self) -> None:
         ended = [name for name in self._rights if not self.has(name)]
         if ended:
-            log.warning("rights_ended", environments=len(ended), problem=self.problem)
+            log.warning("rights_ended", environments=len(ended), problem=self._problem)
         for name in ended:
             self._lose(name)
 
@@ -301,11 +304,8 @@ class Holding:
             self._suspend_ended()
 
     def _report(self) -> None:
-        now, since = self.now(), None
-        if self._unanswered_at is not None:
-            since = now - self.clock.elapsed() + self._unanswered_at
-        found = self.rule.evaluate(since, self.problem or "no answer yet", now)
-        alert, every = self.alert, self.remind_every
-        self.alert, events = leases.after_look(alert, self.rule, found, now, every)
+        now, at, why = self.now(), self._unanswered_at, self._problem or "no answer yet"
+        since = None if at is None else now - self.clock.elapsed() + at
+        self.alert, events = self.rule.look(self.alert, since, why, now, self.remind_every)
         if events:
             self.notify(events)

@@ -13,7 +13,7 @@ from monitor.core.guards import Guard
 from monitor.core.status import EnvironmentStatus
 from support.builders import NOW, a_status
 from support.postgres import Server, failing, opened, take_over
-from support.state_files import SINK, an_event, events
+from support.state_files import SINK, an_event, events, next_event
 
 LOGIN = "user@sftp.example:22"
 FIRST, SECOND, THIRD = (Guard(last_at=NOW + at) for at in (1, 2, 3))
@@ -98,7 +98,7 @@ async def test_of_what_was_overtaken_nothing_is_delivered(
         await written(one, events(1))
         await overtake(server, database, other, "production")
         await written(one, events(2), Change(events=(an_event(3, environment="staging"),)))
-        waits = one.undelivered(SINK)
+        waits = next_event(one)
         assert waits is not None
         assert waits.environment == "staging"
         assert one.pending(SINK)[0] == 1
@@ -171,13 +171,13 @@ async def test_after_a_takeover_delivery_goes_on_where_it_was_and_the_first_is_m
 ) -> None:
     async with two(state, "production") as (one, other):
         await written(one, events(1, 2, 3))
-        first = one.undelivered(SINK)
+        first = next_event(one)
         assert first is not None
         one.mark_delivered(SINK, first.event_id)
         await one.flush()
         await overtake(server, database, other, "production")
         found = []
-        while (event := other.undelivered(SINK)) is not None:
+        while (event := next_event(other)) is not None:
             found.append((event.seq, event.redelivery))
             other.mark_delivered(SINK, event.event_id)
         assert found == [(2, True), (3, False)]
@@ -190,11 +190,11 @@ async def test_a_cursor_that_a_successor_may_have_passed_is_not_moved_back(
         await written(one, events(1, 2))
         await overtake(server, database, other, "production")
         for _ in range(2):
-            event = other.undelivered(SINK)
+            event = next_event(other)
             assert event is not None
             other.mark_delivered(SINK, event.event_id)
         await other.flush()
-        late = one.undelivered(SINK)
+        late = next_event(one)
         assert late is not None
         one.mark_delivered(SINK, late.event_id)
         await one.flush()
@@ -207,7 +207,7 @@ async def test_where_a_sink_begins_is_never_moved(
 ) -> None:
     async with opened(state, ["production"], [SINK]) as store:
         await written(store, events(1))
-        event = store.undelivered(SINK)
+        event = next_event(store)
         assert event is not None
         store.mark_delivered(SINK, event.event_id)
         await store.flush()
@@ -222,7 +222,7 @@ async def test_retention_waits_for_each_environments_slowest_sink(state: State) 
     async with opened(state, ["production", "staging"], [SINK]) as store:
         mixed = (an_event(1), an_event(2, environment="staging"), an_event(3))
         await written(store, Change(events=mixed))
-        event = store.undelivered(SINK)
+        event = next_event(store)
         assert event is not None
         store.mark_delivered(SINK, event.event_id)
         await store.prune(NOW + 1000)

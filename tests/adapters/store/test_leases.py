@@ -21,7 +21,7 @@ BOTH = ("production", "staging")
 async def tables(state: State, *names: str) -> AsyncIterator[list[LeaseTable]]:
     """Open a table for each replica, which has announced itself."""
     migrate_state(state)
-    opened = [LeaseTable(Link(state, name)) for name in names]
+    opened = [LeaseTable(Link(state, name, migrate=False)) for name in names]
     try:
         for name, table in zip(names, opened, strict=True):
             await table.renew(replica(name, *BOTH))

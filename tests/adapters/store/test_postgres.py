@@ -23,7 +23,7 @@ from monitor.config.sections import State
 from monitor.core.guards import Guard
 from support.builders import NOW, a_status
 from support.postgres import GUARDED, OWNER, Between, Server, a_server, failing, opened, state_on
-from support.state_files import SINK, an_event, events
+from support.state_files import SINK, an_event, events, next_event
 
 LOGIN = "user@sftp.example:22"
 
@@ -64,7 +64,7 @@ async def until_written(store: SharedStore) -> None:
 def told(store: SharedStore) -> list[int]:
     """Deliver all that waits, and return the events' numbers."""
     found = []
-    while (event := store.undelivered(SINK)) is not None:
+    while (event := next_event(store)) is not None:
         found.append(event.seq)
         store.mark_delivered(SINK, event.event_id)
     return found
@@ -110,7 +110,7 @@ async def test_what_passes_by_itself_is_waited_for_and_nothing_is_lost(
             await store.flush()
             assert store.problem is not None
             assert not store.problem.permanent
-            assert store.undelivered(SINK) is None
+            assert next_event(store) is None
             store.save(events(2))
         await until_written(store)
         assert told(store) == [1, 2]
@@ -123,7 +123,7 @@ async def test_nothing_goes_out_before_it_is_committed(
         with failing(server, database, "53100"):
             store.save(events(1))
             await store.flush()
-            assert store.undelivered(SINK) is None
+            assert next_event(store) is None
             assert store.pending(SINK)[0] == 1
 
 
