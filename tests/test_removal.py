@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from monitor import daemon as daemon_module
-from monitor.adapters.store import Store
+from monitor.adapters.store import Store, open_state
 from monitor.core.model import Answer, Instant, PageAnswer, PollError, Reason
 from monitor.daemon import Daemon
 from support.daemons import World
@@ -443,7 +443,9 @@ def test_the_lease_of_its_poll_is_written(
 def disk(monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
     disk = SlowDisk()
     monkeypatch.setattr(
-        daemon_module, "Store", lambda *at, **how: Store(*at, **{**how, "executor": disk})
+        daemon_module,
+        "open_state",
+        lambda state, now, _, keep_running: open_state(state, now, disk, keep_running),
     )
     return disk
 

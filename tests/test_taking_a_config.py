@@ -229,7 +229,7 @@ CODES: list[tuple[Exception, int]] = [
 
 STARTS: dict[str, tuple[object, str]] = {
     **{what: seam for what, seam in SEAMS.items() if seam[1] not in ("sharing_with", "flush")},
-    "the state is opened": (daemon_module, "Store"),
+    "the state is opened": (daemon_module, "open_state"),
     "sinks are made": (daemon_module, "sinks_of"),
     "the store learns of a sink": (Store, "add_sink"),
     "the key is made": (daemon_module, "key_beside"),

@@ -220,7 +220,9 @@ async def test_an_event_id_that_comes_twice_jams_nothing(store: Store) -> None:
     assert not store.problem
 
 
-async def test_whatever_is_raised_while_it_writes_is_named_and_ends_nothing(store: Store) -> None:
+async def test_whatever_is_raised_while_it_writes_is_named_and_ends_nothing(
+    store: Store, path: Path
+) -> None:
     with pytest.raises(StorageError, match=r"cannot be written \(OverflowError"):
         await store.lease("production", 2**70)
     await store.lease("production", NOW)
