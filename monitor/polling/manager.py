@@ -186,7 +186,7 @@ class PollerManager:
 
     def _save(self, change: Change) -> None:
         for event in (one for one in change.events if one.kind is EventKind.ALERT):
-            self.own.event_sent(event.environment, event.severity, event.status)
+            self.own.event_sent(event)
         self.store.save(change)
 
 

@@ -17,11 +17,12 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from monitor.core.attempt import Attempt, Result
-from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
+from monitor.core.model import Event, EventStatus, Instant, Reason, Seconds, Severity
 
 ENDPOINTS = ("sftp", "campaigns")  # those of the API that are called; the label `endpoint`
 TEST = "test"  # one more, where connection tests are on
 TEST_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120)  # seconds; a dead server takes a minute
+DELAY_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 21600)  # seconds from break to alert
 STATUSES = tuple(one for one in EventStatus if one is not EventStatus.RECORDED)  # of alerts
 _CALL, _EVENT = ("environment", "endpoint"), ("environment", "severity", "status")
 
@@ -52,6 +53,9 @@ class SelfMetrics(Collector):
         # Not in the registry: while tests are off there is not even their heading.
         self._tests, self._test_duration = _of_tests()
         self._events = counter("events", "Alert events that were decided.", _EVENT)
+        about = "From what an alert is about, its since, to the event that fires."
+        name = "alert_delay_seconds"
+        self._delays = histogram(name, about, _CALL[:1], buckets=DELAY_BUCKETS)
         self._sink_failures = counter(
             "sink_failures", "Deliveries of events to a sink that failed.", ("sink",)
         )
@@ -84,6 +88,7 @@ class SelfMetrics(Collector):
         """Start an environment's counters at 0, so that the first failure is an increase."""
         for endpoint in ENDPOINTS:
             self._prepare_endpoint(environment, endpoint)
+        self._delays.labels(environment)
         for severity, status in product(Severity, STATUSES):
             self._events.labels(environment, severity.value, status.value)
 
@@ -115,7 +120,7 @@ class SelfMetrics(Collector):
     def forget(self, environment: str) -> None:
         """Remove the series of an environment that is no longer monitored."""
         calls = (self._requests, self._request_failures, self._request_duration)
-        for metric in (*calls, self._tests, self._test_duration, self._events):
+        for metric in (*calls, self._tests, self._test_duration, self._events, self._delays):
             metric.remove_by_labels({"environment": environment})
 
     def call_made(
@@ -134,9 +139,14 @@ class SelfMetrics(Collector):
         # Our clock may have been set back meanwhile.
         self._test_duration.labels(attempt.environment).observe(max(0.0, took))
 
-    def event_sent(self, environment: str, severity: Severity, status: EventStatus) -> None:
-        """Count one alert event."""
-        self._events.labels(environment, severity.value, status.value).inc()
+    def event_sent(self, event: Event) -> None:
+        """Count one alert event; where one fires, also how long that took."""
+        self._events.labels(event.environment, event.severity.value, event.status.value).inc()
+        # What the first look found is older than that look, and what was muted was known before.
+        new = event.status is EventStatus.FIRING and not (event.initial or event.unmuted)
+        if new and event.since is not None:
+            delay = max(0.0, event.decided_at - event.since)
+            self._delays.labels(event.environment).observe(delay)
 
     def sink_failed(self, sink: str) -> None:
         """Count one delivery that failed."""
