@@ -18,6 +18,7 @@ from monitor.config.model import RUNBOOKS
 from support.boards import a_rich_snapshot
 from support.builders import NOW
 from support.scrapes import scrape
+from test_queries import answered
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "grafana"
 DASHBOARD: dict[str, Any] = json.loads(
@@ -149,6 +150,71 @@ def test_a_note_is_not_0_when_there_is_something_to_note() -> None:
         expression, of_time = note["expr"], note.get("useValueForTime", False)
         assert of_time == expression.endswith("* 1000")
         assert of_time or " bool " in expression or expression.startswith("(group by")
+
+
+INFO = (
+    'sftp_monitor_campaign_info{job="sftp-monitor",environment="production",campaign_id="%s",'
+    'campaign_name="%s",sftp_host="%s",sftp_port="22",auth_type="password",import_schedule="daily"}'
+)
+NOTED = "{" + INFO.partition("{")[2].replace('job="sftp-monitor",', "")
+
+
+def test_a_changed_config_is_noted_and_neither_a_new_campaign_nor_a_restart(tmp_path: Path) -> None:
+    inputs = {
+        INFO % ("moved", "Retail leads", "one.example"): "1x59 stale",
+        INFO % ("moved", "Retail leads", "two.example"): "_x59 1x5",
+        INFO % ("new", "Just found", "one.example"): "_x59 1x5",
+        INFO % ("same", "Motor claims", "one.example"): "1x57 stale _ 1 1",
+    }
+    changed = {NOTED % ("moved", "Retail leads", "two.example"): 1.0}
+    assert answered(tmp_path, query("note: SFTP config changed"), inputs, changed) == ""
+
+
+def test_what_was_switched_on_or_off_is_noted_either_way(tmp_path: Path) -> None:
+    enabled = 'sftp_monitor_sftp_enabled{job="j",environment="e",campaign_id="%s"}'
+    inputs = {enabled % "on": "0x58 1x5", enabled % "off": "1x58 0x5", enabled % "same": "0x65"}
+    noted = {
+        f'{{environment="e",campaign_id="{one}"}}': float(one != "same")
+        for one in ("on", "off", "same")
+    }
+    assert answered(tmp_path, query("note: Switched on or off"), inputs, noted) == ""
+
+
+HELD = 'sftp_monitor:alert:held{environment="production",rule="%s",severity="critical"%s}'
+OWNED = 'sftp_monitor_environment_owned{job="sftp-monitor",environment="production"}'
+ROW = '{environment="production",rule="failed_test",severity="critical",campaign_id="c-1"%s}'
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        pytest.param({INFO % ("c-1", "Retail leads", "x"): "1x60"}, "Retail leads", id="known"),
+        pytest.param(
+            {INFO % ("c-1", "Retail leads", "x"): "1x40 stale"}, "Retail leads", id="dead"
+        ),
+        pytest.param(
+            {INFO % ("c-1", "Old", "x"): "1x40 stale", INFO % ("c-1", "New", "x"): "_x40 1x20"},
+            "New",
+            id="renamed",
+        ),
+        pytest.param({}, None, id="unknown"),
+    ],
+)
+def test_the_table_loses_nobody_and_names_whom_it_can(
+    tmp_path: Path, names: dict[str, str], shown: str | None
+) -> None:
+    inputs = {
+        HELD % ("failed_test", ',campaign_id="c-1"'): "1000x60",
+        HELD % ("api_unreachable", ""): "2000x60",
+        OWNED: "1x40 stale",
+    }
+    name = f',campaign_name="{shown}"' if shown else ""
+    rows = {
+        ROW % name: 1_000_000.0,
+        '{environment="production",rule="api_unreachable",severity="critical"}': 2_000_000.0,
+    }
+    asked = query("Broken now, and since when A")
+    assert answered(tmp_path, asked, inputs | names, rows) == ""
 
 
 def test_nobody_edits_it_by_hand_and_every_value_has_a_unit() -> None:

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "systemd-analyze": ("systemd-analyze",),
     "openssl": ("openssl",),
     "kubectl": ("kubectl",),
+    "nginx": ("nginx",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
 }
 
