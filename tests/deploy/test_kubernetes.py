@@ -4,6 +4,7 @@ No cluster runs here; the pod's command runs as a process, with the pod's argume
 """
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from functools import cache
@@ -151,6 +152,14 @@ def test_out_of_the_pod_go_names_the_api_and_alertmanager_and_nothing_else() -> 
     assert "to" not in anywhere
     (ingress,) = MANIFESTS["networkpolicy.yaml"]["spec"]["ingress"]
     assert monitoring == {"to": ingress["from"], "ports": [{"port": 9093, "protocol": "TCP"}]}
+
+
+def test_the_ways_to_a_proxy_and_to_postgresql_are_two_comments_to_take_away() -> None:
+    text = (FOLDER / "networkpolicy.yaml").read_text(encoding="utf-8")
+    policy = yaml.safe_load(re.sub(r"(?m)^    # ", "    ", text))
+    kubernetes_validate.validate(policy, OLDEST, strict=True)
+    ports = [one["ports"][0]["port"] for one in policy["spec"]["egress"]]
+    assert ports == [53, 9093, 3128, 5432]
 
 
 def test_the_page_asks_for_a_password_and_prometheus_has_it() -> None:
