@@ -71,7 +71,7 @@ lock: COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 
 lock: $(DEV_STAMP) ## Remake the lock files (ARGS="--upgrade" for the newest versions)
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) pyproject.toml --extra notify -c requirements.lock -o requirements-notify.lock
-	$(COMPILE) pyproject.toml --extra dev -c requirements-notify.lock -o requirements-dev.lock
+	$(COMPILE) pyproject.toml --group dev -c requirements-notify.lock -o requirements-dev.lock
 	$(COMPILE) --group pyproject.toml:build -c requirements-dev.lock -o requirements-build.lock
 
 clean: ## Remove .venv, and everything else that make can make again

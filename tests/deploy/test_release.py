@@ -48,6 +48,18 @@ def test_a_release_needs_all_that_is_checked_and_only_it_may_write() -> None:
     assert [name for name, job in JOBS.items() if "permissions" in job] == ["release"]
 
 
+def test_each_action_is_pinned_by_its_commit_with_the_version_beside_it() -> None:
+    used = re.findall(r"uses: (.+)", WORKFLOW.read_text(encoding="utf-8"))
+    assert used
+    for action in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+    assert len(set(used)) == len({action.partition("@")[0] for action in used})
+
+
+def test_what_developers_need_is_no_extra_of_the_package() -> None:
+    assert PROJECT["optional-dependencies"].keys() == {"notify"}
+
+
 def test_the_package_names_its_pages() -> None:
     home = RUNBOOKS.partition("/blob/")[0]
     assert {url.startswith(home) for url in PROJECT["urls"].values()} == {True}
