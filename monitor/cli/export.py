@@ -34,8 +34,8 @@ def _url(_: click.Context, option: click.Parameter, url: str) -> str:
 @click.argument("what", type=click.Choice(sorted(SHIPPED)))
 @click.option("--runbook-url", default=RUNBOOKS, callback=_url, help="Runbooks; {rule} is a page.")
 @click.option("--dashboard-url", default=DASHBOARD, callback=_url, help="The dashboard.")
-@click.option("--page-url", default=PAGE, callback=_url, help="The monitor, in the dashboard.")
-@click.option("--alertmanager-url", default=ALERTMANAGER, callback=_url, help="The same of it.")
+@click.option("--page-url", default=PAGE, callback=_url, help="The monitor, for the dashboard.")
+@click.option("--alertmanager-url", default=ALERTMANAGER, callback=_url, help="Alertmanager.")
 @click.option("--job", help="The job that rules miss when it is gone, or the dashboard shows.")
 @click.option("--label", "labels", multiple=True, help="NAME=VALUE, on the prometheusrule.")
 def export(
