@@ -139,6 +139,34 @@ def test_no_port_is_published_beyond_this_machine() -> None:
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
 
 
+def test_what_the_head_of_the_compose_file_says_is_published_is() -> None:
+    text = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
+    said = dict(re.findall(r"http://(127\.0\.0\.1:\d+) +([\w-]+)", text.partition("\n\n")[0]))
+    # The monitor's port is that of the service whose network it shares.
+    names = {"demo-api": "sftp-monitor"}
+    found = {}
+    for service, one in SERVICES.items():
+        for port in one.get("ports", []):
+            address, host_port, container_port = port.split(":")
+            assert host_port == container_port
+            found[f"{address}:{host_port}"] = names.get(service, service)
+    assert found == {address: name.lower() for address, name in said.items()}
+
+
+def test_each_service_comes_back_by_itself_and_waits_for_what_it_needs() -> None:
+    assert {one["restart"] for one in SERVICES.values()} == {"unless-stopped"}
+    assert SERVICES["monitor"]["depends_on"] == ["demo-api"]
+    built = {name for name, one in SERVICES.items() if one["image"] == "sftp-monitor"}
+    assert built == {"demo-api", "monitor"}
+    assert SERVICES["demo-api"]["build"] == {
+        "context": "../..",
+        "dockerfile": str(DOCKERFILE.relative_to(ROOT)),
+    }
+    # Those of others are named by a version.
+    for one in SERVICES.values():
+        assert one["image"] == "sftp-monitor" or re.search(r":v?\d+\.\d+\.\d+$", one["image"])
+
+
 def mounted(service: str, folder: Path) -> dict[str, Path]:
     """Lay the files of a service out as in its container; return path there → path here."""
     found = {}

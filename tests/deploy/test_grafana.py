@@ -298,5 +298,8 @@ def test_grafana_is_provisioned_with_the_dashboard_where_compose_mounts_it() -> 
     assert provider["options"]["path"] in targets
     assert "/etc/grafana/provisioning" in targets
     assert provider["type"] == "file"
+    # Or it were edited in the browser, and lost with the next release.
+    assert provider["allowUiUpdates"] is False
+    assert (source["access"], source["isDefault"]) == ("proxy", True)
     assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
     assert "prometheus" in services
