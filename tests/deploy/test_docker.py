@@ -81,6 +81,13 @@ def test_the_image_says_what_it_is_and_has_one_base() -> None:
     assert bases == ["${BASE}"] * 2
 
 
+def test_what_the_labels_are_filled_with_is_an_argument_of_the_final_stage() -> None:
+    steps = list(instructions())
+    final = max(number for number, (word, _) in enumerate(steps) if word == "FROM")
+    declared = {rest.partition("=")[0] for word, rest in steps[final:] if word == "ARG"}
+    assert set(re.findall(r"\$\{(\w+)\}", said("LABEL"))) == declared
+
+
 def test_whatever_uid_openshift_draws_can_write_the_state() -> None:
     (made,) = [rest for word, rest in instructions() if word == "RUN" and "/state" in rest]
     assert "mkdir --mode=0770 /state && chown 10022:0 /state" in made
