@@ -51,7 +51,7 @@ torture: $(DEV_STAMP) ## Run the long tests behind docs/evidence (PART=kills ARG
 mutation: $(DEV_STAMP) ## Change the core, the store and the decoder: do the tests notice?
 	$(BIN)/python -m torture mutation $(ARGS)
 
-benchmark: $(DEV_STAMP) ## Measure delay or cost (PART=freshness, environments, scrape, polls or clients; ARGS="--quick")
+benchmark: $(DEV_STAMP) ## Measure delay or cost (PART=freshness, environments, scrape, polls, clients or alerts; ARGS="--quick")
 	$(BIN)/python -m benchmarks.$(PART) $(ARGS)
 
 screenshots: $(DEV_STAMP) ## Take the pictures of the README anew, of the demo in Chromium (a minute)

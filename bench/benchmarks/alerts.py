@@ -6,6 +6,8 @@
 A real Prometheus scrapes the page of a monitor whose every campaign has failed its last test, at
 the intervals that are shipped; each evaluation is `prometheus_rule_group_last_duration_seconds`.
 One that takes longer than its interval is skipped the next time: exit code 1 from half of it on.
+Beside it the CPU that Prometheus used from one to the next, scrapes included, so that it does not
+matter what else the machine does.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,9 @@ from support.scrapes import some_own_metrics
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "prometheus" / "sftp-monitor.rules.yaml"
 ENVIRONMENTS = 10
+CAMPAIGNS = "sftp-monitor"
+"""The group that has the alerts of campaigns."""
+
 HOSTS = 50
 """Servers that the campaigns of an environment share."""
 
@@ -111,17 +117,21 @@ def durations(page: str) -> Iterator[tuple[str, float, float]]:
 async def evaluated(address: str, firing: int, count: int) -> dict[str, list[float]]:
     """Return what each of so many evaluations took, by group, once so many alerts fire."""
     found: dict[str, dict[float, float]] = {}
+    used: list[float] = []
     counted = {"query": 'count(ALERTS{alertstate="firing",alertname!="SftpMonitorWatchdog"})'}
-    async with httpx.AsyncClient(
-        base_url=f"http://{address}", trust_env=False, timeout=60
-    ) as client:
+    async with httpx.AsyncClient(base_url=f"http://{address}", timeout=60) as client:
         while not found or min(map(len, found.values())) < count:
             await asyncio.sleep(5)
             answer = (await client.get("/api/v1/query", params=counted)).json()["data"]["result"]
             if not answer or float(answer[0]["value"][1]) < firing:
                 continue
-            for name, at, seconds in durations((await client.get("/metrics")).text):
-                found.setdefault(name, {})[at] = seconds
+            page = (await client.get("/metrics")).text
+            for name, at, seconds in durations(page):
+                if at not in found.setdefault(name, {}) and name == CAMPAIGNS:
+                    used += map(float, re.findall(r"^process_cpu_seconds_total (\S+)$", page, re.M))
+                found[name][at] = seconds
+    per_evaluation = [after - before for before, after in pairwise(used)]
+    print("CPU from one to the next:", ", ".join(f"{one:.1f}" for one in per_evaluation), "s")
     return {name: list(each.values()) for name, each in found.items()}
 
 

@@ -253,6 +253,22 @@ def test_no_two_panels_overlap_or_share_a_number() -> None:
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
 
 
+def sources(part: Any) -> Iterator[Any]:
+    """Yield every data source that a part of the dashboard names."""
+    if isinstance(part, dict):
+        yield from (value for key, value in part.items() if key == "datasource")
+    for inner in (
+        part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    ):
+        yield from sources(inner)
+
+
+def test_whatever_asks_asks_the_chosen_prometheus() -> None:
+    found = list(sources(DASHBOARD))
+    assert found
+    assert [one for one in found if one != {"type": "prometheus", "uid": "${datasource}"}] == []
+
+
 def test_every_panel_says_what_it_shows_and_asks_the_chosen_source() -> None:
     for panel in PANELS:
         if panel["type"] != "row":
