@@ -22,6 +22,7 @@ from monitor.core.model import Event, EventStatus, Instant, Reason, Seconds, Sev
 ENDPOINTS = ("sftp", "campaigns")  # those of the API that are called; the label `endpoint`
 TEST = "test"  # one more, where connection tests are on
 TEST_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120)  # seconds; a dead server takes a minute
+DELAY = "From what an alert is about, its since, to the event that fires."
 DELAY_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 21600)  # seconds from break to alert
 STATUSES = tuple(one for one in EventStatus if one is not EventStatus.RECORDED)  # of alerts
 _CALL, _EVENT = ("environment", "endpoint"), ("environment", "severity", "status")
@@ -53,12 +54,7 @@ class SelfMetrics(Collector):
         # Not in the registry: while tests are off there is not even their heading.
         self._tests, self._test_duration = _of_tests()
         self._events = counter("events", "Alert events that were decided.", _EVENT)
-        self._delays = histogram(
-            "alert_delay_seconds",
-            "From what an alert is about, its since, to the event that fires.",
-            _EVENT[:1],
-            buckets=DELAY_BUCKETS,
-        )
+        self._delays = histogram("alert_delay_seconds", DELAY, _EVENT[:1], buckets=DELAY_BUCKETS)
         self._sink_failures = counter(
             "sink_failures", "Deliveries of events to a sink that failed.", ("sink",)
         )
