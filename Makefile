@@ -51,7 +51,7 @@ torture: $(DEV_STAMP) ## Run the long tests behind docs/evidence (PART=kills ARG
 mutation: $(DEV_STAMP) ## Change the core, the store and the decoder: do the tests notice?
 	$(BIN)/python -m torture mutation $(ARGS)
 
-benchmark: $(DEV_STAMP) ## Measure delay or cost (PART=freshness, environments, scrape, polls or clients; ARGS="--quick")
+benchmark: $(DEV_STAMP) ## Measure delay or cost (PART=freshness, environments, scrape, polls, clients or alerts; ARGS="--quick")
 	$(BIN)/python -m benchmarks.$(PART) $(ARGS)
 
 screenshots: $(DEV_STAMP) ## Take the pictures of the README anew, of the demo in Chromium (a minute)
@@ -72,7 +72,7 @@ lock: $(DEV_STAMP) ## Remake the lock files (ARGS="--upgrade" for the newest ver
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) pyproject.toml --extra notify -c requirements.lock -o requirements-notify.lock
 	$(COMPILE) pyproject.toml --extra postgres -c requirements.lock -o requirements-postgres.lock
-	$(COMPILE) pyproject.toml --extra dev -c requirements-notify.lock -c requirements-postgres.lock \
+	$(COMPILE) pyproject.toml --group dev -c requirements-notify.lock -c requirements-postgres.lock \
 		-o requirements-dev.lock
 	$(COMPILE) --group pyproject.toml:build -c requirements-dev.lock -o requirements-build.lock
 

@@ -42,14 +42,16 @@ MARK = "made by make generate"
 
 # The name as it is now; where the monitor is gone, for up to an hour the one that it had. In
 # annotations only: as a label it would end the alert, and fire another, when somebody renames the
-# campaign.
+# campaign. The query gives something in any case, and does not ask for names by `!=""`: that
+# goes through all names of all campaigns, for each alert at each evaluation.
 NAME = """\
 {{ with printf
-            `sftp_monitor_campaign_info{environment=%[1]q,campaign_id=%[2]q,campaign_name!=""}
+            `sftp_monitor_campaign_info{environment=%[1]q,campaign_id=%[2]q}
             or on (environment, campaign_id) last_over_time(
-            sftp_monitor_campaign_info{environment=%[1]q,campaign_id=%[2]q,campaign_name!=""}[1h])`
-            $labels.environment $labels.campaign_id | query
-            }}{{ . | first | label "campaign_name" }}"""
+            sftp_monitor_campaign_info{environment=%[1]q,campaign_id=%[2]q}[1h])
+            or vector(0)`
+            $labels.environment $labels.campaign_id | query | first | label "campaign_name"
+            }}{{ . }}"""
 
 WHERE = {
     "campaign": f"""{{{{ $labels.environment }}}}/{NAME}{{{{ else

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -31,6 +32,7 @@ from support.scrapes import scrape
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 METRICS = ROOT / "docs" / "metrics.md"
 RUNBOOK_INDEX = ROOT / "docs" / "runbooks" / "README.md"
 RUNBOOK_PAGES = {
@@ -61,6 +63,9 @@ META = {
     runbook_of(alert): alert for alert in PROMETHEUS_ALERTS if runbook_of(alert) not in ALL_RULES
 }
 """The alerts about the monitor itself, by the name of their page."""
+
+WITHOUT_AN_ALERT = {"is_it_scraped", "lost_node"}
+"""Pages that another page leads to, when its alert has come or before there can be one."""
 
 HEADINGS = ["Do this first", "Meaning", "Impact", "Diagnosis", "Mitigation", "False positives"]
 LONGEST_RUNBOOK = 72
@@ -115,10 +120,13 @@ def column(page: Path, key: str, value: str) -> dict[str, str]:
 # --- the runbooks ------------------------------------------------------------------------------
 
 
-def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
-    assert RUNBOOK_PAGES.keys() == ALL_RULES.keys() | META.keys()
-    assert {runbook_of(alert) for alert in PROMETHEUS_ALERTS} == RUNBOOK_PAGES.keys()
-    assert len(PROMETHEUS_ALERTS) == len(RUNBOOK_PAGES)
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert_or_a_page_that_leads_there() -> None:
+    with_an_alert = RUNBOOK_PAGES.keys() - WITHOUT_AN_ALERT
+    assert with_an_alert == ALL_RULES.keys() | META.keys()
+    assert {runbook_of(alert) for alert in PROMETHEUS_ALERTS} == with_an_alert
+    assert len(PROMETHEUS_ALERTS) == len(with_an_alert)
+    for name in WITHOUT_AN_ALERT:
+        assert f"({name}.md)" in text_of(RUNBOOK_PAGES["monitor_absent"])
 
 
 def test_an_alert_of_prometheus_points_where_the_events_of_its_rule_point() -> None:
@@ -161,8 +169,10 @@ def test_a_runbook_names_its_rule_and_the_severity_first(rule: str) -> None:
     if rule in ALL_RULES:
         assert f"· {SEVERITIES[rule]} by default ·" in subtitle
     else:
-        severity = META[rule]["labels"]["severity"]
-        assert subtitle.startswith(f"An alert about the monitor itself · {severity} ·")
+        own = "An alert about the monitor itself" if rule in META else "No alert of its own, "
+        assert subtitle.startswith(own)
+        severity = META[rule]["labels"]["severity"] if rule in META else "critical|none"
+        assert re.search(f" · ({severity}) · ", subtitle)
 
 
 @each_runbook
@@ -284,13 +294,44 @@ def test_a_metric_that_is_named_anywhere_exists(document: str) -> None:
 
 def links(text: str) -> list[str]:
     """Return where the links of the text point to."""
-    return re.findall(r"\]\(([^)\s]+)\)", text)
+    defined = re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+    return [*re.findall(r"\]\(([^)\s]+)\)", text), *defined]
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page: what its headings are called in a link."""
+    found = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in found}
 
 
 def without_an_end(line: str) -> list[str]:
     """Return the words of a command line, up to what is another command or a comment."""
     command = re.split(r" (?:&&|\||>|#)", line.replace("\\|", "|"))[0]
     return shlex.split(command)
+
+
+def test_no_link_of_the_readme_is_relative_for_the_package_index_shows_it_too() -> None:
+    text = text_of(README)
+    assert [link for link in links(text) if not re.match("https://|#", link)] == []
+    # What is named by a path in brackets, or in a second pair of them, is defined below.
+    named = {
+        *re.findall(r"\]\[([^\]]+)\]", text),
+        *re.findall(r"\[([\w/.-]+[/.][\w/.-]*)\](?!:)", text),
+    }
+    assert named == set(re.findall(r"^\[([^\]]+)\]: ", text, re.MULTILINE))
+
+
+@each_document
+def test_a_link_into_this_repository_by_its_url_points_to_a_file_that_exists(document: str) -> None:
+    home = PROJECT["urls"]["Homepage"]
+    raw = home.replace("github.com", "raw.githubusercontent.com")
+    for link in links(text_of(DOCUMENTS[document])):
+        if link.startswith((home, raw)) and link not in PROJECT["urls"].values():
+            place = re.fullmatch(rf"(?:{home}/(?:blob|(tree))|{raw})/main/([^#?]+)(?:#(.+))?", link)
+            assert place, link
+            folder, path, anchor = place.groups()
+            assert (ROOT / path).is_dir() if folder else (ROOT / path).is_file(), link
+            assert not anchor or anchor in headings(ROOT / path), link
 
 
 @each_document
@@ -307,9 +348,7 @@ def test_a_link_to_a_section_points_to_a_heading_that_exists(document: str) -> N
     for link in links(text_of(page)):
         name, _, anchor = link.partition("#")
         if anchor and not re.match(r"[a-z]+:", link):
-            headings = re.findall(r"^#+ (.+)$", text_of(page.parent / name if name else page), re.M)
-            slugs = {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
-            assert anchor in slugs, link
+            assert anchor in headings(page.parent / name if name else page), link
 
 
 @each_document

@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 QUERIES = re.findall(
     r"^\*\*(.+?)\*\*.*?^```promql\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL
 )
-WHO, STALE, SHARE, EVIDENCE, BUDGET = (query for _, query in QUERIES)
+WHO, STALE, SHARE, EVIDENCE, DELAY, BUDGET = (query for _, query in QUERIES)
 
 Series = Mapping[str, str]
 """A series' selector → its values, one a minute, as promtool writes them."""
@@ -117,6 +117,13 @@ def test_the_oldest_evidence_is_that_of_the_campaign_that_was_not_read_for_longe
     polled = f"sftp_monitor_campaign_last_poll_timestamp_seconds{{{CAMPAIGN}}}"
     inputs = {polled % "c-1": "3500x60", polled % "c-2": "600x60"}
     assert answered(tmp_path, EVIDENCE, inputs, {'{environment="production"}': 3000.0}) == ""
+
+
+def test_half_of_the_alerts_came_sooner_than_the_delay_says(tmp_path: Path) -> None:
+    bucket = 'sftp_monitor_alert_delay_seconds_bucket{environment="production",le="%s"}'
+    # An alert a minute came within 5 s, and one within 15 s: half of them within the first bucket.
+    inputs = {bucket % le: f"0+{n}x60" for le, n in {"5.0": 1, "15.0": 2, "+Inf": 2}.items()}
+    assert answered(tmp_path, DELAY, inputs, {'{environment="production"}': 5.0}) == ""
 
 
 def test_the_budget_used_is_all_calls_of_a_minute_in_what_may_be_spent(tmp_path: Path) -> None:

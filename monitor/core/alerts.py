@@ -247,4 +247,5 @@ def _event(
         reason=("recovered" if recovered else "muted") if over else None,
         muted_by=new.muted_by,
         initial=source.initial,
+        unmuted=not over and old.muted_by is not None,
     )

@@ -277,6 +277,7 @@ class Event:
     reason: str | None = None
     muted_by: str | None = None
     initial: bool = False
+    unmuted: bool = False  # it was firing before, and muted
     impact: str | None = None  # what is at stake
     impact_at: Instant | None = None
     kind: EventKind = EventKind.ALERT

@@ -220,7 +220,7 @@ class PollerManager:
     def save(self, change: Change) -> None:
         """Store a change, and count its events."""
         for event in (one for one in change.events if one.kind is EventKind.ALERT):
-            self.own.event_sent(event.environment, event.severity, event.status)
+            self.own.event_sent(event)
         self.store.save(change)
 
 

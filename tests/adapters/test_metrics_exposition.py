@@ -47,6 +47,7 @@ CONTRACT = {
     "connection_tests_total",
     "connection_test_duration_seconds",
     "events_total",
+    "alert_delay_seconds",
     "sink_failures_total",
     "sink_pending_events",
     "sink_oldest_pending_timestamp_seconds",
@@ -93,8 +94,9 @@ def test_gauges_are_gauges_unless_they_end_in_total() -> None:
     page = scrape(a_rich_snapshot(), sinks=SINKS)
     ours = [family for family in page.families if family.name.startswith("sftp_monitor_")]
     types = {family.name: family.type for family in ours}
-    for name in ("api_request_duration_seconds", "connection_test_duration_seconds"):
-        assert types.pop(f"sftp_monitor_{name}") == "histogram"
+    measured = ("api_request_duration", "connection_test_duration", "alert_delay")
+    for name in measured:
+        assert types.pop(f"sftp_monitor_{name}_seconds") == "histogram"
     counters = {name for name, kind in types.items() if kind == "counter"}
     assert counters == {
         f"sftp_monitor_{name.removesuffix('_total')}" for name in CONTRACT if name[-6:] == "_total"

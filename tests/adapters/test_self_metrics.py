@@ -1,13 +1,17 @@
 """What the program counts about itself (contract §5)."""
 
 import platform
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 
 from monitor.adapters.metrics import SelfMetrics
 from monitor.core.model import EventStatus, Reason, Severity
 from support.builders import NOW
+from support.events import FIRING
 from support.scrapes import VERSION, scrape, some_own_metrics
 
 CALLS = {"environment": "production", "endpoint": "sftp"}
@@ -91,7 +95,7 @@ def test_calls_for_the_listing_are_counted_apart_from_polls() -> None:
 
 def test_events_failures_and_errors_are_counted() -> None:
     own = some_own_metrics()
-    own.event_sent("production", Severity.CRITICAL, EventStatus.FIRING)
+    own.event_sent(replace(FIRING, severity=Severity.CRITICAL))
     own.sink_failed("log")
     own.storage_failed()
     page = scrape(own=own)
@@ -101,11 +105,37 @@ def test_events_failures_and_errors_are_counted() -> None:
     assert page.value("storage_errors_total") == 1
 
 
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({}, (1, 90.0)),
+        # The platform's clock may be ahead of ours.
+        ({"since": NOW + 5}, (1, 0.0)),
+        ({"status": EventStatus.REMINDER}, (0, 0.0)),
+        ({"status": EventStatus.RESOLVED}, (0, 0.0)),
+        ({"initial": True}, (0, 0.0)),
+        ({"unmuted": True}, (0, 0.0)),
+        ({"since": None}, (0, 0.0)),
+    ],
+)
+def test_from_break_to_alert_is_measured_where_one_fires_that_nobody_knew_of(
+    changes: Mapping[str, Any], counted: tuple[float, float]
+) -> None:
+    own = some_own_metrics()
+    own.event_sent(replace(FIRING, **{"since": NOW - 90, "decided_at": NOW, **changes}))
+    page = scrape(own=own)
+    found = [
+        page.value(f"alert_delay_seconds_{part}", environment="production")
+        for part in ("count", "sum")
+    ]
+    assert tuple(found) == counted
+
+
 def test_an_environment_that_is_forgotten_leaves_no_series() -> None:
     own = some_own_metrics()
     own.prepare("staging")
     own.call_made("staging", "sftp", 1.0, Reason.TIMEOUT)
-    own.event_sent("staging", Severity.INFO, EventStatus.RESOLVED)
+    own.event_sent(replace(FIRING, environment="staging", status=EventStatus.RESOLVED))
     own.forget("staging")
     environments = {dict(labels).get("environment") for _, labels in scrape(own=own).series}
     assert environments == {"production", None}

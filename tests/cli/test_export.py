@@ -79,9 +79,33 @@ async def test_the_object_of_the_operator_has_the_labels_that_it_selects_by() ->
     assert labelled == plain
 
 
-async def test_the_dashboard_stays_json_with_the_runbooks_of_its_table() -> None:
+async def test_the_dashboard_stays_json_with_the_runbooks_of_its_table_and_links() -> None:
     board = json.loads(await exported("dashboard", *OURS))
     assert "https://wiki.example/sftp/${__value.text}" in json.dumps(board)
+    assert "https://wiki.example/sftp/README" in [link["url"] for link in board["links"]]
+
+
+async def test_a_slash_at_the_end_of_the_runbooks_stays() -> None:
+    text = await exported("rules", "--runbook-url", "https://wiki.example/{rule}/")
+    assert "https://wiki.example/failed_test/\n" in text
+
+
+async def test_the_dashboard_is_of_the_job_and_leads_to_the_page_and_alertmanager_as_said() -> None:
+    plain = json.loads(await exported("dashboard"))
+    urls = ("--alertmanager-url", "https://am.example/x", "--page-url", "https://sftp.example/")
+    board = json.loads(await exported("dashboard", "--job", 'sftp "eu"', *urls))
+    first = {one["name"]: one["current"] for one in board["templating"]["list"]}
+    assert first["job"]["value"] == ['sftp "eu"']
+    # Without the slash that the links put after it.
+    assert first["page"]["value"] == "https://sftp.example"
+    assert first["alertmanager"]["value"] == "https://am.example/x"
+    for one, before in zip(board["templating"]["list"], plain["templating"]["list"], strict=True):
+        if one["type"] == "textbox":
+            assert one["query"] == one["current"]["value"] == one["options"][0]["value"]
+        for of_either in (one, before):
+            for key in ("current", "query", "options"):
+                of_either.pop(key, None)
+    assert board == plain
 
 
 @pytest.mark.parametrize(
@@ -89,7 +113,9 @@ async def test_the_dashboard_stays_json_with_the_runbooks_of_its_table() -> None
     [
         (("unit", "--label", "a=b"), "--label: expected NAME=VALUE, and prometheusrule"),
         (("prometheusrule", "--label", "a"), "--label: expected NAME=VALUE"),
-        (("compose", "--job", "x"), "--job: expected rules or prometheusrule"),
+        (("compose", "--job", "x"), "--job: expected rules, prometheusrule or dashboard"),
+        (("dashboard", "--page-url", "sftp.example"), "expected an http(s) URL"),
+        (("dashboard", "--alertmanager-url", "ftp://am.example"), "expected an http(s) URL"),
         (("rules", "--runbook-url", "https://wiki.example/"), "expected {rule} in it"),
         (("rules", "--runbook-url", "wiki/{rule}"), "expected an http(s) URL"),
         (("dashboard", "--dashboard-url", 'https://a"b'), "expected an http(s) URL"),

@@ -93,6 +93,15 @@ def test_what_is_un_muted_without_a_new_finding_carries_the_last_unhealthy_one()
     assert again.status is EventStatus.FIRING
     assert again.summary == "last test failed 24 h ago (2027-01-14T08:00:00Z)"
     assert again.evidence == fired.evidence
+    assert (fired.unmuted, again.unmuted) == (False, True)
+
+
+def test_what_was_muted_when_it_began_is_not_new_either_once_nothing_mutes_it() -> None:
+    campaign = WatchedCampaign(a_target(only("failed_test")))
+    campaign.poll("o", NOW)
+    assert campaign.poll(a_config(is_enabled=False, last_test_success=False), NOW + 1) == ()
+    (event,) = campaign.poll("x", NOW + 2)
+    assert (event.status, event.unmuted) == (EventStatus.FIRING, True)
 
 
 def test_the_last_passed_test_is_remembered_from_when_it_was_seen() -> None:

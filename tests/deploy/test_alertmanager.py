@@ -45,6 +45,33 @@ def test_alertmanager_accepts_the_example() -> None:
     assert "SUCCESS" in amtool("check-config", str(FILE))
 
 
+def test_what_a_receiver_fills_in_is_there() -> None:
+    """amtool takes any text; what a template lacks shows when it pages."""
+    templates = (FOLDER / "sftp-monitor.tmpl").read_text(encoding="utf-8")
+    rules = yaml.safe_load((FOLDER.parent / "prometheus" / "sftp-monitor.rules.yaml").read_text())
+    alerts = [one for group in rules["groups"] for one in group["rules"] if "alert" in one]
+    annotations = {name for one in alerts for name in one["annotations"]}
+    labels = {
+        "alertname",
+        "environment",
+        "campaign_id",
+        "rule",
+        "severity",
+        "sftp_host",
+        "job",
+        "namespace",
+    }
+    defined = set(re.findall(r'define "([^"]+)"', templates))
+    text = FILE.read_text(encoding="utf-8") + templates
+    assert set(re.findall(r"Annotations\.(\w+)", text)) <= annotations
+    assert set(re.findall(r"Labels\.(\w+)", text)) - {"SortedPairs", "Remove"} <= labels
+    assert set(re.findall(r'template "([^"]+)"', text)) == defined
+    of_a_group = {"Alerts", "CommonAnnotations", "CommonLabels", "ExternalURL"}
+    of_an_alert = {"Annotations", "Labels", "Status", "Name", "Value"}
+    fields = set(re.findall(r"(?<![\w.)])\.([A-Z]\w+)", text))
+    assert fields <= of_a_group | of_an_alert
+
+
 @pytest.mark.parametrize(
     ("labels", "receiver"),
     [

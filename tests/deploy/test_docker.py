@@ -81,6 +81,13 @@ def test_the_image_says_what_it_is_and_has_one_base() -> None:
     assert bases == ["${BASE}"] * 2
 
 
+def test_what_the_labels_are_filled_with_is_an_argument_of_the_final_stage() -> None:
+    steps = list(instructions())
+    final = max(number for number, (word, _) in enumerate(steps) if word == "FROM")
+    declared = {rest.partition("=")[0] for word, rest in steps[final:] if word == "ARG"}
+    assert set(re.findall(r"\$\{(\w+)\}", said("LABEL"))) == declared
+
+
 def test_whatever_uid_openshift_draws_can_write_the_state() -> None:
     (made,) = [rest for word, rest in instructions() if word == "RUN" and "/state" in rest]
     assert "mkdir --mode=0770 /state && chown 10022:0 /state" in made
@@ -137,6 +144,34 @@ def test_a_service_may_do_nothing_but_its_work(service: str) -> None:
 def test_no_port_is_published_beyond_this_machine() -> None:
     ports = [port for one in SERVICES.values() for port in one.get("ports", [])]
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+def test_what_the_head_of_the_compose_file_says_is_published_is() -> None:
+    text = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
+    said = dict(re.findall(r"http://(127\.0\.0\.1:\d+) +([\w-]+)", text.partition("\n\n")[0]))
+    # The monitor's port is that of the service whose network it shares.
+    names = {"demo-api": "sftp-monitor"}
+    found = {}
+    for service, one in SERVICES.items():
+        for port in one.get("ports", []):
+            address, host_port, container_port = port.split(":")
+            assert host_port == container_port
+            found[f"{address}:{host_port}"] = names.get(service, service)
+    assert found == {address: name.lower() for address, name in said.items()}
+
+
+def test_each_service_comes_back_by_itself_and_waits_for_what_it_needs() -> None:
+    assert {one["restart"] for one in SERVICES.values()} == {"unless-stopped"}
+    assert SERVICES["monitor"]["depends_on"] == ["demo-api"]
+    built = {name for name, one in SERVICES.items() if one["image"] == "sftp-monitor"}
+    assert built == {"demo-api", "monitor"}
+    assert SERVICES["demo-api"]["build"] == {
+        "context": "../..",
+        "dockerfile": str(DOCKERFILE.relative_to(ROOT)),
+    }
+    # Those of others are named by a version.
+    for one in SERVICES.values():
+        assert one["image"] == "sftp-monitor" or re.search(r":v?\d+\.\d+\.\d+$", one["image"])
 
 
 def mounted(service: str, folder: Path) -> dict[str, Path]:

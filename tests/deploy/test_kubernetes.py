@@ -4,6 +4,7 @@ No cluster runs here; the pod's command runs as a process, with the pod's argume
 """
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from functools import cache
@@ -23,7 +24,7 @@ from support.peers import require_peer
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 FOLDER = KUBERNETES / "base"
-VARIANTS = ("base", "ephemeral", "openshift", "kube-prometheus-stack")
+VARIANTS = ("base", "ephemeral", "openshift", "kube-prometheus-stack", "single-sign-on")
 SECRETS: dict[str, dict[str, Any]] = {
     one["metadata"]["name"]: one
     for one in yaml.safe_load_all((FOLDER / "secret.example.yaml").read_text())
@@ -153,6 +154,14 @@ def test_out_of_the_pod_go_names_the_api_and_alertmanager_and_nothing_else() -> 
     assert monitoring == {"to": ingress["from"], "ports": [{"port": 9093, "protocol": "TCP"}]}
 
 
+def test_the_ways_to_a_proxy_and_to_postgresql_are_two_comments_to_take_away() -> None:
+    text = (FOLDER / "networkpolicy.yaml").read_text(encoding="utf-8")
+    policy = yaml.safe_load(re.sub(r"(?m)^    # ", "    ", text))
+    kubernetes_validate.validate(policy, OLDEST, strict=True)
+    ports = [one["ports"][0]["port"] for one in policy["spec"]["egress"]]
+    assert ports == [53, 9093, 3128, 5432]
+
+
 def test_the_page_asks_for_a_password_and_prometheus_has_it() -> None:
     (endpoint,) = MANIFESTS["servicemonitor.yaml"]["spec"]["endpoints"]
     sent = {
@@ -181,12 +190,20 @@ def test_a_pod_that_is_unwell_does_not_hold_up_a_drain() -> None:
 
 
 @cache
-def built(variant: str) -> dict[str, dict[str, Any]]:
-    """Return what `kubectl apply -k` would send, by kind."""
+def sent(variant: str) -> tuple[dict[str, Any], ...]:
+    """Return what `kubectl apply -k` would send."""
     command = [require_peer("kubectl"), "kustomize", str(KUBERNETES / variant)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return {one["kind"]: one for one in yaml.safe_load_all(done.stdout)}
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def built(variant: str) -> dict[str, dict[str, Any]]:
+    """Return what of it is the monitor's own, by kind."""
+    own = [
+        one for one in sent(variant) if one["metadata"].get("labels", {}).items() >= NAME.items()
+    ]
+    return {one["kind"]: one for one in own}
 
 
 def test_every_variant_is_known() -> None:
@@ -196,7 +213,8 @@ def test_every_variant_is_known() -> None:
 @pytest.mark.e2e
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_a_variant_sends_is_valid_and_in_one_namespace(variant: str) -> None:
-    for kind, manifest in built(variant).items():
+    for manifest in sent(variant):
+        kind = manifest["kind"]
         if kind not in OF_THE_OPERATOR.values():
             kubernetes_validate.validate(manifest, OLDEST, strict=True)
         if kind != "Namespace":

@@ -48,6 +48,60 @@ def test_a_release_needs_all_that_is_checked_and_only_it_may_write() -> None:
     assert [name for name, job in JOBS.items() if "permissions" in job] == ["release"]
 
 
+def test_it_runs_for_each_change_and_each_version_and_may_only_read() -> None:
+    document = yaml.safe_load(WORKFLOW.read_text())
+    # YAML 1.1 reads the key `on` as true.
+    assert document[True] == {"push": {"branches": ["main"], "tags": ["v*"]}, "pull_request": None}
+    assert document["permissions"] == {"contents": "read"}
+    assert JOBS["release"]["permissions"] == {"contents": "write"}
+    assert JOBS["release"]["if"] == "startsWith(github.ref, 'refs/tags/v')"
+    assert JOBS["python"]["strategy"]["fail-fast"] is False
+    assert {job["runs-on"] for job in JOBS.values()} == {"ubuntu-latest"}
+
+
+def test_each_python_is_set_up_with_options_that_the_action_has() -> None:
+    steps = [step for job in JOBS.values() for step in job["steps"]]
+    set_up = [one["with"] for one in steps if "setup-python" in one.get("uses", "")]
+    assert set_up == [
+        # The newest of them may not be released yet.
+        {"python-version": "${{ matrix.python }}", "allow-prereleases": True},
+        *[{"python-version": PROJECT["requires-python"].removeprefix(">=")}] * 2,
+    ]
+
+
+def test_the_image_is_built_run_as_any_user_and_asked_for_its_health() -> None:
+    build, run, up = (step["run"] for step in JOBS["image"]["steps"] if "run" in step)
+    arguments = set(re.findall(r"--build-arg (\w+)=", build))
+    dockerfile = (ROOT / "deploy" / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    assert arguments == {"VERSION", "REVISION"}
+    assert arguments <= set(re.findall(r"^ARG (\w+)", dockerfile, re.MULTILINE))
+    assert run == "docker run --rm --read-only --cap-drop ALL --user 12345:0 sftp-monitor --version"
+    compose = yaml.safe_load((ROOT / "deploy" / "docker" / "compose.yaml").read_text())
+    assert "--wait" in up.split()
+    assert up.split()[-1] in compose["services"]
+
+
+def test_a_release_is_of_the_tag_that_is_its_version_and_has_the_wheel() -> None:
+    *_, check, wheel, release = JOBS["release"]["steps"]
+    assert "monitor.__version__" in check["run"]
+    assert "$GITHUB_REF_NAME" in check["run"]
+    assert wheel["run"].endswith("--no-deps --no-build-isolation --wheel-dir dist .")
+    assert release["run"].startswith('gh release create "$GITHUB_REF_NAME" dist/*.whl --verify-tag')
+    assert release["env"] == {"GH_TOKEN": "${{ github.token }}"}
+
+
+def test_each_action_is_pinned_by_its_commit_with_the_version_beside_it() -> None:
+    used = re.findall(r"uses: (.+)", WORKFLOW.read_text(encoding="utf-8"))
+    assert used
+    for action in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+    assert len(set(used)) == len({action.partition("@")[0] for action in used})
+
+
+def test_what_developers_need_is_no_extra_of_the_package() -> None:
+    assert PROJECT["optional-dependencies"].keys() == {"notify"}
+
+
 def test_the_package_names_its_pages() -> None:
     home = RUNBOOKS.partition("/blob/")[0]
     assert {url.startswith(home) for url in PROJECT["urls"].values()} == {True}

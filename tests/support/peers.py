@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "openssl": ("openssl",),
     "kubectl": ("kubectl",),
     "postgres": ("postgres",),
+    "nginx": ("nginx",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
 }
 

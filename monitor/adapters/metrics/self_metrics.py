@@ -17,11 +17,13 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from monitor.core.attempt import Attempt, Result
-from monitor.core.model import EventStatus, Instant, Reason, Seconds, Severity
+from monitor.core.model import Event, EventStatus, Instant, Reason, Seconds, Severity
 
 ENDPOINTS = ("sftp", "campaigns")  # those of the API that are called; the label `endpoint`
 TEST = "test"  # one more, where connection tests are on
 TEST_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120)  # seconds; a dead server takes a minute
+DELAY = "From what an alert is about, its since, to the event that fires."
+DELAY_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 21600)  # seconds from break to alert
 STATUSES = tuple(one for one in EventStatus if one is not EventStatus.RECORDED)  # of alerts
 _CALL, _EVENT = ("environment", "endpoint"), ("environment", "severity", "status")
 
@@ -52,15 +54,19 @@ class SelfMetrics(Collector):
         # Not in the registry: while tests are off there is not even their heading.
         self._tests, self._test_duration = _of_tests()
         self._events = counter("events", "Alert events that were decided.", _EVENT)
+        self._delays = histogram("alert_delay_seconds", DELAY, _EVENT[:1], buckets=DELAY_BUCKETS)
         self._sink_failures = counter(
             "sink_failures", "Deliveries of events to a sink that failed.", ("sink",)
         )
-        about = "Transactions of the state database that failed."
-        self.storage_failed = counter("storage_errors", about).inc
-        about = "1 while the state can be written, else 0."
-        self.show_state = gauge("state_up", about).set_function
-        about = "How late the event loop ran its last timer."
-        self.loop_lagged = gauge("event_loop_lag_seconds", about).set
+        self.storage_failed = counter(
+            "storage_errors", "Transactions of the state database that failed."
+        ).inc
+        self.show_state = gauge(
+            "state_up", "1 while the state can be written, else 0."
+        ).set_function
+        self.loop_lagged = gauge(
+            "event_loop_lag_seconds", "How late the event loop ran its last timer."
+        ).set
         about, versions = "1, labelled with the versions that run.", ("version", "python_version")
         gauge("build_info", about, versions).labels(version, platform.python_version()).set(1)
         about = "1 if the last load of the config file succeeded."
@@ -84,6 +90,7 @@ class SelfMetrics(Collector):
         """Start an environment's counters at 0, so that the first failure is an increase."""
         for endpoint in ENDPOINTS:
             self._prepare_endpoint(environment, endpoint)
+        self._delays.labels(environment)
         for severity, status in product(Severity, STATUSES):
             self._events.labels(environment, severity.value, status.value)
 
@@ -115,7 +122,7 @@ class SelfMetrics(Collector):
     def forget(self, environment: str) -> None:
         """Remove the series of an environment that is no longer monitored."""
         calls = (self._requests, self._request_failures, self._request_duration)
-        for metric in (*calls, self._tests, self._test_duration, self._events):
+        for metric in (*calls, self._tests, self._test_duration, self._events, self._delays):
             metric.remove_by_labels({"environment": environment})
 
     def call_made(
@@ -134,9 +141,14 @@ class SelfMetrics(Collector):
         # Our clock may have been set back meanwhile.
         self._test_duration.labels(attempt.environment).observe(max(0.0, took))
 
-    def event_sent(self, environment: str, severity: Severity, status: EventStatus) -> None:
-        """Count one alert event."""
-        self._events.labels(environment, severity.value, status.value).inc()
+    def event_sent(self, event: Event) -> None:
+        """Count one alert event; where one fires, also how long that took."""
+        self._events.labels(event.environment, event.severity.value, event.status.value).inc()
+        # What the first look found is older than that look, and what was muted was known before.
+        new = event.status is EventStatus.FIRING and not (event.initial or event.unmuted)
+        if new and event.since is not None:
+            delay = max(0.0, event.decided_at - event.since)
+            self._delays.labels(event.environment).observe(delay)
 
     def sink_failed(self, sink: str) -> None:
         """Count one delivery that failed."""

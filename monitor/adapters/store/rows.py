@@ -65,7 +65,7 @@ _OF_ENVIRONMENT = {"include": STORED_OF_ENVIRONMENT, "exclude_none": True}
 ENVIRONMENT = Body(TypeAdapter(EnvironmentStatus), _OF_ENVIRONMENT)
 TARGET_SET = Body(TypeAdapter(TargetSet), {"exclude_none": True})
 GUARD = Body(TypeAdapter(Guard), {"exclude_none": True})
-EVENT = Body(TypeAdapter(Event), {"exclude": {"epoch", "redelivery", "durable"}})
+EVENT = Body(TypeAdapter(Event), {"exclude": {"epoch", "redelivery", "durable", "unmuted"}})
 
 
 def _upsert(table: str, key: str, value: str) -> str:
