@@ -3,7 +3,7 @@
 import asyncio
 import resource
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -32,12 +32,17 @@ MOST_CALLS_AT_ONCE = 1024  # more under way would only make each of them late on
 FILES_A_CALL = 4  # of the open files that the process may have so many for each call at once
 
 
+async def _at_once(work: Callable[[], Settings]) -> Settings:
+    return work()
+
+
 @dataclass(eq=False)
 class PollerManager:
     """One poller for each environment: `prepare` and `take` bring them.
 
-    `connect` connects to the API of one environment; by default to the real one. `by_itself` false:
-    nothing is polled but what is asked for.
+    `off_loop` does what takes long while polls go on. `connect` connects to the API of one
+    environment; by default to the real one. `by_itself` false: nothing is polled but what is asked
+    for.
     """
 
     store: Store
@@ -46,6 +51,7 @@ class PollerManager:
     keep_running: KeepRunning
     connect: Connect | None = None
     by_itself: bool = True
+    off_loop: Callable[[Callable[[], Settings]], Awaitable[Settings]] = _at_once
 
     def __post_init__(self) -> None:
         self.pollers: dict[str, Poller] = {}
@@ -66,7 +72,7 @@ class PollerManager:
         # One that was never used has nothing to close: it opens its first socket at its first call.
         parts: list[Connection] = []
         for env in config.environments:
-            settings = self._settings(env, config, loaded)
+            settings = await self.off_loop(partial(self._settings, env, config, loaded))
             try:
                 parts.append(Connection(settings, self._connect))
             except ValueError as error:
@@ -96,13 +102,13 @@ class PollerManager:
             name = connection.settings.environment.name
             if name in self.pollers:
                 self._leave(self.pollers[name].configure(connection))
+                await self.pollers[name].take(connection.settings)
             else:
-                self._add(connection, loaded, campaigns[name])
-            self.pollers[name].share = share
-            await asyncio.sleep(0)
+                await self._add(connection, loaded, campaigns[name])
             # A stop that came meanwhile would not end what is added after it.
             if self._closed:
                 return
+            self.pollers[name].share = share
         # Before the next reload, which may bring them back: one at a time spends a budget.
         if ends:
             await asyncio.wait(ends)
@@ -130,7 +136,8 @@ class PollerManager:
             same = before.environment is env and before.polling == config.polling
             if same and before.alerts == config.alerts:
                 return before
-            return Settings(env, config.polling, config.alerts, before.target_set)
+            whole = config.polling, config.alerts, before.target_set, before.targets
+            return Settings(env, *whole)
         target_set = loaded.target_sets.get(env.name, TargetSet())
         known = loaded.environments.get(env.name)
         if known is not None and known.listed_at is not None:
@@ -151,7 +158,7 @@ class PollerManager:
             client=HttpClient(environment.ca_file, proxy=proxy, elapsed=self.clock.elapsed),
         )
 
-    def _add(
+    async def _add(
         self, connection: Connection, loaded: Loaded, campaigns: dict[str, CampaignStatus]
     ) -> None:
         name = connection.settings.environment.name
@@ -162,6 +169,9 @@ class PollerManager:
         self.guards.environments[name] = state
         tester = Tester(state, self.guards, self.own.test_ended)
         poller = Poller(state, connection, self.store, self.own, lease, tester)
+        await poller.take(connection.settings)
+        if self._closed:
+            return
         self.pollers[name] = poller
         self._tasks[name] = self.keep_running(
             f"polling {name}", poller.run(by_itself=self.by_itself)
