@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, SftpConfig
 
@@ -48,11 +49,14 @@ def plain(text: str) -> str:
     return _JOINTS.sub(" ", text.translate(_BRACKETS))
 
 
+# A decision says the same few instants many times.
+@lru_cache(1024)
 def rfc3339(at: Instant, *, milliseconds: bool = False) -> str:
     """Return the instant as RFC 3339 in UTC, clamped to the years 1 to 9999."""
     at = min(max(at, -62135596800.0), 253402300799.0)
-    moment = datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
-    return moment.isoformat(timespec="milliseconds" if milliseconds else "seconds") + "Z"
+    moment = datetime.fromtimestamp(at, UTC)
+    text = moment.isoformat(timespec="milliseconds" if milliseconds else "seconds")
+    return text.removesuffix("+00:00") + "Z"
 
 
 def span(seconds: Seconds) -> str:
