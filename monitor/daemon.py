@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -21,7 +21,7 @@ from monitor.adapters.sinks import SinkContext, WriteLine, links_of, sinks_of
 from monitor.adapters.store import StorageError, open_state
 from monitor.adapters.systemd import SystemdNotifier
 from monitor.adapters.web import WebServer, key_beside
-from monitor.config import Access, Config, ConfigError, SecretError, safe_access
+from monitor.config import Access, Config, ConfigError, SecretError, safe_access, unchanged
 from monitor.config.model import Web
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
@@ -36,6 +36,7 @@ TICK: Seconds = 1.0  # how often the loop's lag is measured, clocks compared, th
 RETENTION_EVERY: Seconds = 3600.0  # how often events older than `state.retention` are dropped
 
 log = structlog.get_logger()
+_T = TypeVar("_T")
 
 
 class SystemClock:
@@ -66,10 +67,10 @@ class TaskEndedError(Exception):
 class Daemon:
     """The monitor as a whole: `start`, then `run` until `stop_requested`, then `stop`.
 
-    It runs on what `load_config` returns, now and at each reload; `write` writes the events to the
-    log. `clock`, `connect` and `threaded=False` put the whole on virtual time. `lines_dropped`
-    counts the lines that the log has lost. `by_itself` false: it polls and tests only what it is
-    asked for, and delivers no event. `read_access` says who may come in.
+    It runs on what `load_config` returns, now and at each reload; `loaded` is what it has just
+    returned. `write` writes the events to the log. `clock`, `connect` and `threaded=False` put all
+    on virtual time. `lines_dropped` counts the lines that the log has lost. `by_itself` false: it
+    polls and tests only what it is asked for, and delivers nothing. `read_access`: who may come in.
     """
 
     load_config: Callable[[], Config]
@@ -82,6 +83,7 @@ class Daemon:
     lines_dropped: Callable[[], int] = int
     by_itself: bool = True
     read_access: Callable[[Web], Access] = safe_access
+    loaded: Config | None = None
 
     def __post_init__(self) -> None:
         self.stop_requested, self.reload_requested = asyncio.Event(), asyncio.Event()
@@ -99,7 +101,7 @@ class Daemon:
         # What the next reload will have found wrong.
         self._reloaded: asyncio.Future[Sequence[str]] = asyncio.Future()
         try:
-            config = self.load_config()
+            config, self.loaded = self.loaded or self.load_config(), None
             self._build(config)
             # Before the log's first line, which would be glued to the one that a crash broke off.
             self._delivering = [self._keep_running(one.name, one.run()) for one in self._workers]
@@ -141,7 +143,7 @@ class Daemon:
         self._closing.push_async_callback(store.aclose)
         self._store = store
         self._manager = manager = PollerManager(
-            store, clock, own, keep_running, self.connect, self.by_itself
+            store, clock, own, keep_running, self.connect, self.by_itself, self._off_loop
         )
         context = SinkContext(
             links_of(config),
@@ -215,12 +217,7 @@ class Daemon:
 
     async def _reload(self) -> Sequence[str]:
         try:
-            if self.threaded:
-                # It takes long, and polls go on meanwhile.
-                loop = asyncio.get_running_loop()
-                config = await loop.run_in_executor(self._thread, self._read)
-            else:
-                config = self._read()
+            config = await self._off_loop(self._read)
             await self._store.flush()
             # All that can fail comes before the first change.
             await self._manager.take(*await self._manager.prepare(config))
@@ -259,8 +256,15 @@ class Daemon:
             asked.cancel()
             self._reloaded.cancel()
 
+    async def _off_loop(self, work: Callable[[], _T]) -> _T:
+        # It takes long, and polls go on meanwhile.
+        if not self.threaded:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
     def _read(self) -> Config:
-        return self.load_config().sharing_with(self.report.config)
+        before = self.report.config
+        return before if unchanged(before) else self.load_config().sharing_with(before)
 
     def _take(self, config: Config) -> None:
         """Note that a config is in force; nothing here depends on what a file or a peer says."""

@@ -102,6 +102,8 @@ def _raises(error: Exception) -> Callable[..., Any]:
 
 
 SEAMS: dict[str, tuple[object, str]] = {
+    "whether anything has changed is looked at": (daemon_module, "unchanged"),
+    "it is done off the loop": (Daemon, "_off_loop"),
     "the file, its secrets, authorities and web config are read": (Daemon, "load_config"),
     "the config is shared with the one before": (config_package.Config, "sharing_with"),
     "what was saved is written": (Store, "flush"),
@@ -199,7 +201,7 @@ def test_no_step_of_a_reload_is_left_out() -> None:
     harmless = {
         "str", "type", "isinstance", "frozenset", "len", "error", "info", "append",
         "sleep", "elsewhere", "get", "Prepared", "_Part", "TargetSet", "ConfigError",
-        "Problem", "discard", "prepare", "load_in", "_aside", "_prepare", "_settings", "_api",
+        "Problem", "discard", "prepare", "load_in", "off_loop", "_prepare", "_settings", "_api",
         "_take", "take", "_refused", "read", "partial", "replace", "aclose", "get_running_loop",
         "run_in_executor", "_read", "reload",
     }  # fmt: skip
@@ -227,8 +229,10 @@ CODES: list[tuple[Exception, int]] = [
 ]
 """What can end a start, and the exit code that says whose fault it was."""
 
+ONLY_AT_A_RELOAD = ("unchanged", "sharing_with", "flush")
+
 STARTS: dict[str, tuple[object, str]] = {
-    **{what: seam for what, seam in SEAMS.items() if seam[1] not in ("sharing_with", "flush")},
+    **{what: seam for what, seam in SEAMS.items() if seam[1] not in ONLY_AT_A_RELOAD},
     "the state is opened": (daemon_module, "open_state"),
     "sinks are made": (daemon_module, "sinks_of"),
     "the store learns of a sink": (Store, "add_sink"),

@@ -251,6 +251,7 @@ async def _watch(one: Run) -> Watched:
     own = SelfMetrics("benchmark")
     own.prepare("production")
     watching = Poller(state, connection, store, own, START, Tester(state, book), share=8)
+    await watching.take(state.settings)
     nature.begin(one.days, happenings(world, one.days, one.seed, START))
     polling = asyncio.create_task(watching.run())
     # It polls for ever: if it ends, that is an error, and is raised here.

@@ -14,6 +14,7 @@ from monitor.adapters.store import MEMORY, Store
 from monitor.adapters.web import schemas, serializers
 from monitor.cli import options
 from monitor.config import Config, narrowed
+from monitor.core.corroboration import distrusted
 from monitor.core.model import MINUTE, Instant
 from monitor.core.snapshot import Snapshot
 from monitor.core.text import span
@@ -89,7 +90,7 @@ def _done(poller: Poller) -> bool:
     if watch.awaits_listing or not watch.settings.targets:
         return not watch.awaits_listing
     # 404s that were distrusted are asked again once any config could be read.
-    again = status.readable_seen and watch.distrusted()
+    again = status.readable_seen and distrusted(watch.entries)
     return status.swept_at is not None and not again
 
 

@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ import structlog
 from monitor.adapters import log
 from monitor.adapters.systemd import SystemdNotifier
 from monitor.cli import options
-from monitor.config import Config
 from monitor.core.model import Seconds
 from monitor.daemon import Daemon, SystemClock, TaskEndedError
 
@@ -45,21 +43,22 @@ def run(config_file: Path | None, **flags: Any) -> None:
     for number in (signal.SIGHUP, *IGNORED):
         signal.signal(number, signal.SIG_IGN)
     load = partial(options.load, path, **flags)
-    first = load()
+    config = load()
     writer = log.LineWriter(sys.stdout.fileno())
-    log.configure(writer, SystemClock().wall, level=first.log.level, output=first.log.format)
+    log.configure(writer, SystemClock().wall, level=config.log.level, output=config.log.format)
+    systemd, dropped = SystemdNotifier(os.environ, os.getpid()), lambda: writer.dropped
+    daemon = Daemon(load, writer.write, systemd=systemd, lines_dropped=dropped, loaded=config)
+    del config  # after a reload nobody needs it
     # A socket for every environment: the soft limit of 1,024 is there for programs with select().
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with closing(writer):
-        code = asyncio.run(_run(load, writer))
+        code = asyncio.run(_run(daemon))
     # Nothing is left to do, and a thread that hangs in a system call must not keep us.
     os._exit(code)
 
 
-async def _run(load: Callable[[], Config], writer: log.LineWriter) -> int:
-    systemd = SystemdNotifier(os.environ, os.getpid())
-    daemon = Daemon(load, writer.write, systemd=systemd, lines_dropped=lambda: writer.dropped)
+async def _run(daemon: Daemon) -> int:
     # Before the start: a signal that comes meanwhile must not kill us halfway.
     handle_signals(daemon)
     await daemon.start()

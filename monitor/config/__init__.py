@@ -15,7 +15,14 @@ from pydantic import BaseModel
 from monitor.config.document import ConfigError, Document, Place, Problem, key_path
 from monitor.config.environments import Discovery as DiscoveryConfig
 from monitor.config.environments import Environment as EnvironmentConfig
-from monitor.config.environments import Resolved, narrowed, resolve, settings_of, targets
+from monitor.config.environments import (
+    Resolved,
+    narrowed,
+    resolve,
+    settings_of,
+    sharing,
+    targets,
+)
 from monitor.config.formats import (
     ascii_only,
     format_duration,
@@ -29,6 +36,7 @@ from monitor.config.model import Alerts as AlertsConfig
 from monitor.config.model import Config, Polling, effective_yaml, json_schema
 from monitor.config.model import Web as WebConfig
 from monitor.config.secrets import SecretError, TokenSource
+from monitor.config.sources import Sources
 from monitor.config.types import LogFormat, LogLevel
 from monitor.config.web_config import Access, exposure, read_access, safe_access
 from monitor.config.yaml import parse, read_bytes
@@ -39,7 +47,8 @@ __all__ = [
     "Access", "AlertsConfig", "Config", "ConfigError", "DiscoveryConfig", "EnvironmentConfig",
     "LogFormat", "LogLevel", "Polling", "Problem", "SecretError", "TokenSource", "WebConfig",
     "effective_yaml", "format_duration", "json_schema", "load_config", "load_web", "narrowed",
-    "notes", "origin", "parse_duration", "safe_access", "settings_of", "targets", "unused",
+    "notes", "origin", "parse_duration", "safe_access", "settings_of", "sharing", "targets",
+    "unchanged", "unused",
 ]  # fmt: skip
 
 
@@ -71,12 +80,23 @@ def load_config(
         for place, line in document.lines.items()
         if "rules" in place or "connection_tests" in place
     }
-    _check_config(document, config, path)
+    files = {*_paths(config), *_check_config(document, config, path)}
     # A file is often half written, and beside it a token swapped before or after it.
     if path.is_file() and read_bytes(path) != raw:
         document.report((), "was changed while it was read: reload it again")
     document.check()
+    if unread is None:
+        written = {each for each in (config.state.path, config.alerts.file.path) if each}
+        config._sources = Sources.of(path, raw, files - written, written)
     return config
+
+
+def unchanged(config: Config) -> bool:
+    """Return whether all that a config was made of is as it was; it reads those files.
+
+    Environment variables and flags of a running process do not change.
+    """
+    return config._sources.unchanged()
 
 
 def load_web(
@@ -241,8 +261,9 @@ def _paths(value: Any) -> Iterator[Path]:
         yield from (each,) if isinstance(each, Path) else _paths(each)
 
 
-def _check_config(document: Document, config: Config, path: Path) -> None:
-    """Report what shows only when everything is merged."""
+def _check_config(document: Document, config: Config, path: Path) -> tuple[Path, ...]:
+    """Report what shows only when everything is merged; return the files of the web config."""
+    access = Access()
     try:
         web_file = config.web.config_file
         if document.unread is not None and web_file is not None:
@@ -275,3 +296,4 @@ def _check_config(document: Document, config: Config, path: Path) -> None:
         for place, found in labels.items():
             if message := too_long(found):
                 document.report(("environments", index, *place, "labels"), message)
+    return access.files

@@ -197,8 +197,30 @@ def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target
                 listed=False,
                 listed_at=target_set.last_read_at(listed.id),
             )
-    fits = environment.resolved.fits
-    return {key: target for key, target in found.items() if fits(target)}
+    return {key: one for key, one in found.items() if environment.resolved.fits(one)}
+
+
+def sharing(found: Mapping[str, Target], known: Mapping[str, Target]) -> dict[str, Target]:
+    """Return the same campaigns; what is equal to what was known of them is the very same."""
+    rules, after = dict[tuple[int, int], Mapping[str, Rule]](), dict(found)
+    for one in found.keys() & known.keys():
+        target, was = found[one], known[one]
+        # Many share their rules: to compare them once is enough.
+        pair = id(target.rules), id(was.rules)
+        if pair not in rules:
+            rules[pair] = was.rules if target.rules == was.rules else target.rules
+        target = replace(target, rules=rules[pair])
+        after[one] = was if target == was else target
+    return after
+
+
+def sharing_with(environment: Environment, before: Environment | None) -> Environment:
+    """Return the same environment, with what is equal in `before` the very same as there."""
+    if before is None or environment == before:
+        return before or environment
+    found = sharing(environment.resolved.targets, before.resolved.targets)
+    environment._resolved = replace(environment.resolved, targets=found)
+    return environment
 
 
 def settings_of(
@@ -230,10 +252,8 @@ def _target(
     if listed is not None:
         name, kind, status = name or listed.name, listed.campaign_type, listed.status
     matching = _matching(environment, name, kind)
-    layers: list[Override | Campaign] = [
-        *(environment.overrides[one] for one in matching),
-        campaign,
-    ]
+    layers: list[Override | Campaign] = [environment.overrides[one] for one in matching]
+    layers.append(campaign)
     over = [said.rules for said in layers if said.rules.model_fields_set]
     tests = [one.connection_tests for one in layers if one.connection_tests.model_fields_set]
     # Settings have no hash, but live as long as the environment.

@@ -197,6 +197,8 @@ def reconcile(
     status: CampaignStatus, target: Target | None, now: Instant, gone: str | None = None
 ) -> Decision:
     """Decide what a start or a changed config means; without a target it has left, for `gone`."""
+    if target is not None and not status.alerts:
+        return Decision(_redated(status, now), {}, ())
     environment, key = status.environment, status.campaign_id
     known = target or Target(environment=environment, campaign_id=key)
     source = _source(status, known, now)
@@ -206,11 +208,17 @@ def reconcile(
         # A tombstone: the event counts, so that no event id is reused.
         after = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
     else:
-        # An instant from the future (the clock was wrong) would confirm a loss of today.
-        last_known = redated(status.last_known, "last_read_at", latest=now)
-        tests = status.tests.redated(latest=now)
-        after = replace(status, alerts=alerts, last_known=last_known, tests=tests)
+        after = replace(_redated(status, now), alerts=alerts)
     return Decision(after, {}, with_impact(events, Entry(known, status).impact))
+
+
+def _redated(status: CampaignStatus, now: Instant) -> CampaignStatus:
+    # An instant from the future (the clock was wrong) would confirm a loss of today.
+    last_known = redated(status.last_known, "last_read_at", latest=now)
+    tests = status.tests.redated(latest=now)
+    if last_known is status.last_known and tests == status.tests:
+        return status
+    return replace(status, last_known=last_known, tests=tests)
 
 
 def assess_environment(

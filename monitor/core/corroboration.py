@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from heapq import nlargest
 
 from monitor.core.environment import CAMPAIGNS_TO_OPEN, Call, EnvironmentContext, interpret
-from monitor.core.model import AnyAnswer, Instant, Page, Seconds, Verdict
+from monitor.core.model import AnyAnswer, Instant, Page, Reason, Seconds, Verdict
 from monitor.core.rule import EvaluationInput
 from monitor.core.rules import Missing, Unreadable
 from monitor.core.snapshot import Entry
@@ -100,6 +100,28 @@ def asked_next(status: EnvironmentStatus, entries: Entries) -> list[str]:
         if entry.target.muted_status is None and entry.status.error is None
     ]
     return [key for _, key in nlargest(1, (one for one in read if one[1] not in run.campaigns))]
+
+
+def distrusted(entries: Entries) -> list[str]:
+    """Return the campaigns that answered 404 while no base URL was known to be right."""
+    read = ((key, entry.status.error) for key, entry in entries.items())
+    return sorted(key for key, error in read if error and error.reason is Reason.NOT_FOUND)
+
+
+def probed_next(
+    status: EnvironmentStatus, entries: Entries, listing: tuple[str, ...], number: int
+) -> str | None:
+    """Return what the `number`th probe of an open breaker asks for; None: there is nothing."""
+    # Each probe asks for another campaign, so that one broken campaign is no outage.
+    # A listing is one only where it alone can close the breaker: it says nothing of configs.
+    keys = list(entries)
+    if status.refused_at is not None:
+        # Of those that never had a config some answers say nothing: every other one has one.
+        had = [key for key, entry in entries.items() if had_config(entry)]
+        keys, number = had if had and number % 2 == 0 else keys, (number + 1) // 2
+    if not keys or status.outage_reason is Reason.NOT_FOUND:
+        keys += listing
+    return keys[number % len(keys)] if keys else None
 
 
 def configured(entries: Entries) -> int:

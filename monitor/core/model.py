@@ -40,11 +40,11 @@ def redated(
     moved = dict[str, Any]()
     for name in names:
         at = getattr(known, name)
-        if isinstance(at, tuple):
+        if at and isinstance(at, tuple):
             moved[name] = tuple(min(one + by, latest) for one in at)
-        elif at:
+        elif at and min(at + by, latest) != at:
             moved[name] = min(at + by, latest)
-    return replace(known, **moved)
+    return replace(known, **moved) if moved else known
 
 
 class Reason(StrEnum):

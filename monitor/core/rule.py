@@ -178,6 +178,11 @@ class Target:
         """Return whether nothing has changed but that a listing confirmed the campaign."""
         return before is not None and replace(before, listed_at=self.listed_at) == self
 
+    def is_polled_as(self, before: "Target") -> bool:
+        """Return whether its next poll and its next test are due as under that one."""
+        names = ("rules", "muted_status", "tests", "calls")
+        return all(getattr(self, name) == getattr(before, name) for name in names)
+
 
 # Findings with their verdict: the summary, the evidence, and by name whatever else they say.
 healthy = partial(Finding, Verdict.HEALTHY)

@@ -55,8 +55,9 @@ def plain(text: str) -> str:
 def rfc3339(at: Instant, *, milliseconds: bool = False) -> str:
     """Return the instant as RFC 3339 in UTC, clamped to the years 1 to 9999."""
     at = min(max(at, -62135596800.0), 253402300799.0)
-    moment = datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
-    return moment.isoformat(timespec="milliseconds" if milliseconds else "seconds") + "Z"
+    moment = datetime.fromtimestamp(at, UTC)
+    text = moment.isoformat(timespec="milliseconds" if milliseconds else "seconds")
+    return text.removesuffix("+00:00") + "Z"
 
 
 def span(seconds: Seconds) -> str:

@@ -2,8 +2,9 @@
 
 import structlog
 
+from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.discovery import Listing, TargetSet
-from monitor.core.model import PollError, Reason
+from monitor.core.model import PollError, Reason, Seconds
 from monitor.core.snapshot import Entry
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import rfc3339
@@ -65,3 +66,11 @@ def log_environment(before: EnvironmentStatus, after: EnvironmentStatus) -> None
             log.info("breaker_closed", environment=after.name, opened_at=rfc3339(since))
     if before.corrected != after.corrected:
         log.warning("clock_corrected", environment=after.name, by_api=after.corrected)
+
+
+def log_limits(name: str, before: Budget, after: Budget, pause: Seconds | None) -> None:
+    """Log that the API asks for a pause, and that its limits leave us more or less."""
+    if pause is not None:
+        log.warning("paused_by_api", environment=name, seconds=round(min(pause, LONGEST_PAUSE)))
+    if (after.room < 1) != (before.room < 1):
+        log.info("yielding", environment=name, part=round(after.room, 2))

@@ -3,16 +3,14 @@
 So a poll happened whole or not at all, whatever is cancelled when.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-
-import structlog
+from itertools import chain
 
 from monitor.adapters.store import Change
-from monitor.core import assess, clock, environment
+from monitor.core import assess, clock, corroboration, environment
 from monitor.core.attempt import CampaignTests
 from monitor.core.budget import LONGEST_PAUSE, Budget
-from monitor.core.corroboration import Corroboration, asked_next, call_of, configured, had_config
 from monitor.core.discovery import Listing, TargetSet, doubt, take
 from monitor.core.environment import EnvironmentContext, Evaluated
 from monitor.core.guards import Guards
@@ -24,21 +22,18 @@ from monitor.core.model import (
     NoConfig,
     Page,
     PollError,
-    Reason,
     Seconds,
     redated,
 )
-from monitor.core.rule import NO_TESTS, Testing
+from monitor.core.rule import NO_TESTS, Target, Testing
 from monitor.core.schedule import NextPoll, Priority
 from monitor.core.snapshot import Entry, Findings, in_force
 from monitor.core.status import CampaignStatus, EnvironmentStatus
-from monitor.polling.differences import log_environment, log_listing, log_listing_error, log_poll
+from monitor.polling import differences
 from monitor.polling.settings import Clock, Settings
 
 LISTING = "*"  # the listing's key in the due-queue: no campaign can have this id
 STEP: Seconds = 2.0  # from here on the wall clock and the monotonic one differ by a step
-
-log = structlog.get_logger()
 
 
 @dataclass(eq=False)
@@ -46,9 +41,9 @@ class EnvironmentState:
     """All that is known about one environment and its campaigns; `save` takes every change of it.
 
     `entries`, made by `configure`, are the campaigns as the snapshot shows them: never changed.
-    `listing` runs, or is to begin; `listing_due` is its next page, on the monotonic clock, and
-    `listing_error` why the last one failed. `held`: nothing goes out of it while another replica
-    may have it.
+    `doubts` are about lost configs. `listing` runs, or is to begin; `listing_due` is its next page,
+    on the monotonic clock, and `listing_error` why the last one failed. `held`: nothing goes out of
+    it while another replica may have it.
     """
 
     settings: Settings
@@ -70,9 +65,8 @@ class EnvironmentState:
         self.awaits_listing = settings.discovers
         self._list_at_once(settings, mono)
         self.listing_error: PollError | None = None
-        self._doubts = Corroboration()
-        self._offset, self._probed = self.clock.wall() - mono, 0
-        self._paused_until = 0.0
+        self.doubts = corroboration.Corroboration()
+        self._offset, self._probed, self._paused_until = self.clock.wall() - mono, 0, 0.0
 
     def now(self) -> Instant:
         """Return our clock's *now*; what is remembered goes along with its steps."""
@@ -81,17 +75,21 @@ class EnvironmentState:
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
             before, self.status = self.status, clock.clock_stepped(self.status, step, wall)
-            log_environment(before, self.status)
+            differences.log_environment(before, self.status)
             campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
             self.campaigns = {one.campaign_id: one for one in campaigns}
-            self._doubts.stepped(step, self.entries)
+            self.doubts.stepped(step, self.entries)
             target_set = redated(self.settings.target_set, "listed_at", by=step)
             self._aim(replace(self.settings, target_set=target_set))
             self.save(Change(campaigns=campaigns, environments=(self.status,)))
         return wall
 
-    def configure(self, settings: Settings) -> list[str]:
-        """Take a config, new or changed, and reconcile with it; return whom to poll next."""
+    def configure(self, settings: Settings, *, every: bool = True) -> Iterator[tuple[str, bool]]:
+        """Take a config, new or changed: the environment first, then its campaigns, one by one.
+
+        Yields the listing, then each campaign, with whether it is to be planned anew, as `every`
+        one is. Anything may happen between two of them: until its turn a campaign is as it was.
+        """
         if not settings.discovers and settings.target_set.campaigns:
             settings = replace(settings, target_set=TargetSet())
             self.save(Change(target_sets={self.name: settings.target_set}))
@@ -101,18 +99,36 @@ class EnvironmentState:
         if settings.environment.discovery != self.settings.environment.discovery:
             self._list_at_once(settings, self.clock.elapsed())
         now = self.now()
-        self._aim(settings)
+        self._take_settings(settings)
         self.unswept = set(settings.targets)
-        self._reconcile(self.campaigns, now)
-        before, context = self.status, self._context()
-        since = self.status.discovering_since or now
+        before, context, since = self.status, self._context(), self.status.discovering_since or now
         self.status = replace(self.status, discovering_since=since if settings.discovers else None)
         if not settings.discovers:
             self.status = replace(self.status, discovered_at=None, listing_doubt="")
         self.status, events = assess.reconcile_environment(self.status, context, now)
         if self.status != before:
             self.save(Change(environments=(self.status,), events=events))
-        return self._doubts.restore(self.entries)
+        yield LISTING, True
+        gone = (one for one in (*self.entries, *self.campaigns) if one not in settings.targets)
+        for key in chain(gone, settings.targets):
+            # A listing that came between has put new targets in force, and reconciled nobody here.
+            overtaken = self.settings is not settings
+            yield key, self._configure_campaign(key, overtaken=overtaken) or every
+        # Shown in the order of the config.
+        self.entries = {key: self.entries[key] for key in self.settings.targets}
+
+    def _configure_campaign(self, key: str, *, overtaken: bool) -> bool:
+        """Reconcile a campaign with the config; return whether it is to be planned anew."""
+        target, was = self.settings.targets.get(key), self.entries.get(key)
+        if was is not None and target is was.target and not overtaken:
+            return False
+        if target is None:
+            self.entries.pop(key, None)
+        else:
+            self.entries[key] = self._aimed(key, target)
+        if key in self.campaigns:
+            self._reconcile([key], self.now())
+        return overtaken or not (was and target and target.is_polled_as(was.target))
 
     def _list_at_once(self, settings: Settings, mono: Seconds) -> None:
         self.listing = Listing(settings.environment.discovery.max_campaigns)
@@ -127,13 +143,16 @@ class EnvironmentState:
             self.listing = Listing(settings.environment.discovery.max_campaigns)
             error = page if isinstance(page, PollError) else None
             before, self.listing_error = self.listing_error, error
-            log_listing_error(self.name, before, error)
+            differences.log_listing_error(self.name, before, error)
             after, why = None, f"{error.reason} {error.detail}".strip() if error else ""
             if error is None:
-                after = take(settings.target_set, listing, self.now())
-                why = doubt(settings.target_set, after, listing)
+                known = settings.target_set
+                after = take(known, listing, self.now())
+                why = doubt(known, after, listing)
                 news = bool(why) and why != self.status.listing_doubt
-                log_listing(self.name, settings.target_set, after, listing, doubted=news)
+                differences.log_listing(
+                    self.name, settings.target_set, after, listing, doubted=news
+                )
             anew, wait = self._discover(after, why), settings.environment.discovery.every
             if error is not None and settings.knows_nobody_else:
                 wait = min(wait, settings.polling.unhealthy_interval)
@@ -155,7 +174,7 @@ class EnvironmentState:
             targets, known = self.settings.targets, before.targets
             # Who joined or changed, and whom it has confirmed to be there without a config.
             anew = [key for key, target in targets.items() if not target.is_as(known.get(key))]
-            anew += self._doubts.restore(self.entries)
+            anew += self.doubts.restore(self.entries)
             self.unswept = (self.unswept & targets.keys()) | (targets.keys() - known.keys())
             gone = [key for key in self.campaigns if key not in targets]
             self._reconcile([*gone, *(key for key in anew if key in self.campaigns)], now)
@@ -173,30 +192,30 @@ class EnvironmentState:
         )
         self.findings = self._evaluated.findings
         if self.status != status or target_sets:
-            changed = (self.status,)
-            self.save(Change(environments=changed, events=events, target_sets=target_sets))
+            self.save(Change((), (self.status,), events, target_sets=target_sets))
         return anew
 
     def _context(self, *, lost: bool = False) -> EnvironmentContext:
         context = self.settings.context_at(self.pace)
         paused = self.clock.elapsed() < self._paused_until
-        had = configured(self.entries) if lost else 0
+        had = corroboration.configured(self.entries) if lost else 0
         return replace(context, configured=had, paused=paused) if had or paused else context
 
     def _aim(self, settings: Settings) -> None:
+        self._take_settings(settings)
+        self.entries = {key: self._aimed(key, one) for key, one in settings.targets.items()}
+
+    def _take_settings(self, settings: Settings) -> None:
         self.settings = settings
         self.status = environment.of_campaigns(self.status, settings.targets)
         self.findings = in_force(self.findings, settings.environment.resolved.rules)
-        before, entries = self.entries, dict[str, Entry]()
-        for key, target in settings.targets.items():
-            known, was = self.campaigns.get(key), before.get(key)
-            if was is not None and target is was.target and known is was.status:
-                entries[key] = was  # with what is settled of it
-                continue
-            status = known or CampaignStatus(environment=self.name, campaign_id=key)
-            kept = None if was is None else in_force(was.findings, target.rules)
-            entries[key] = Entry(target, status, kept)
-        self.entries = entries
+
+    def _aimed(self, key: str, target: Target) -> Entry:
+        known, was = self.campaigns.get(key), self.entries.get(key)
+        if was is not None and target is was.target and known is was.status:
+            return was  # with what is settled of it
+        status = known or CampaignStatus(environment=self.name, campaign_id=key)
+        return Entry(target, status, in_force(was.findings if was else None, target.rules))
 
     def _reconcile(self, keys: Iterable[str], now: Instant) -> None:
         """Take what the config means for these campaigns; of one that is gone a tombstone stays."""
@@ -222,33 +241,35 @@ class EnvironmentState:
             return [], None, None  # the campaign has left meanwhile
         lost = isinstance(answer.observation, NoConfig)
         # Not for all those that never have one: it looks at every campaign.
-        context = self._context(lost=lost and before is not None and had_config(before))
+        context = self._context(
+            lost=lost and before is not None and corroboration.had_config(before)
+        )
         outcome = assess.take_answer(
             status,
             before,
-            call_of(before, answer, status, context, token),
+            corroboration.call_of(before, answer, status, context, token),
             context,
             self.settings.intervals,
             now,
-            others_read_at=self._doubts.others_read_at(key, self.entries) if lost else None,
+            others_read_at=self.doubts.others_read_at(key, self.entries) if lost else None,
             testing=testing,
             evaluated=self._evaluated,
         )
         self.status, self._evaluated = outcome.environment, outcome.evaluated
         self.findings = self._evaluated.findings
-        log_environment(status, self.status)
+        differences.log_environment(status, self.status)
         if before is None or outcome.entry is None:
             self.save(Change(environments=(self.status,), events=outcome.events))
             return [], None, None
         self.entries[key] = after = outcome.entry
         self.campaigns[key] = after.status
-        log_poll(before, after)
+        differences.log_poll(before, after)
         self.unswept.discard(key)
         self._end_sweep(now)
-        changed, same = ((after.status,), (self.status,), outcome.events), outcome.unchanged
-        self.save(Change(*changed, encodable=same))
-        anew = self._doubts.take(key, now - took, self.entries)
-        anew += asked_next(self.status, self.entries)
+        changed = (after.status,), (self.status,), outcome.events
+        self.save(Change(*changed, encodable=outcome.unchanged))
+        anew = self.doubts.take(key, now - took, self.entries)
+        anew += corroboration.asked_next(self.status, self.entries)
         return anew, outcome.next_poll, outcome.guards
 
     def put_tests(self, key: str, tests: CampaignTests, notes: tuple[Event, ...]) -> None:
@@ -262,17 +283,9 @@ class EnvironmentState:
 
     def probed_next(self) -> str | None:
         """Return what to ask for while the breaker is open; None: there is nothing to ask for."""
-        # Each probe asks for another campaign, so that one broken campaign is no outage.
-        # A listing is one only where it alone can close the breaker: it says nothing of configs.
-        keys, settings, number = list(self.settings.targets), self.settings, self._probed
-        if self.status.refused_at is not None:
-            # Of those that never had a config some answers say nothing: every other one has one.
-            had = [key for key, entry in self.entries.items() if had_config(entry)]
-            keys, number = had if had and number % 2 else keys, number // 2
-        if settings.discovers and (not keys or self.status.outage_reason is Reason.NOT_FOUND):
-            keys.append(LISTING)
         self._probed += 1
-        return keys[(number + 1) % len(keys)] if keys else None
+        known = (LISTING,) if self.settings.discovers else ()
+        return corroboration.probed_next(self.status, self.entries, known, self._probed)
 
     def _apply_rate_limit(self, answer: AnyAnswer) -> None:
         """Take what an answer says of the API's limits."""
@@ -280,18 +293,10 @@ class EnvironmentState:
         before, self.budget = self.budget, self.budget.answered(answer, plan, mono)
         self.pace = self.budget.pace(mono)
         if answer.pause is not None:
-            seconds = round(min(answer.pause, LONGEST_PAUSE))
-            self._paused_until = mono + seconds
-            log.warning("paused_by_api", environment=self.name, seconds=seconds)
-        if (self.budget.room < 1) != (before.room < 1):
-            log.info("yielding", environment=self.name, part=round(self.budget.room, 2))
+            self._paused_until = mono + round(min(answer.pause, LONGEST_PAUSE))
+        differences.log_limits(self.name, before, self.budget, answer.pause)
 
     def _end_sweep(self, now: Instant) -> None:
         if self.settings.targets and not self.unswept and not self.awaits_listing:
             self.status = replace(self.status, swept_at=now)
             self.unswept = set(self.settings.targets)
-
-    def distrusted(self) -> list[str]:
-        """Return the campaigns that answered 404 while no base URL was known to be right."""
-        read = self.campaigns.items()
-        return sorted(k for k, one in read if one.error and one.error.reason is Reason.NOT_FOUND)

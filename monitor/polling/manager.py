@@ -6,7 +6,7 @@ Where replicas share the state, only those that are ours by their lease: see `po
 import asyncio
 import resource
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -35,13 +35,17 @@ MOST_CALLS_AT_ONCE = 1024  # more under way would only make each of them late on
 FILES_A_CALL = 4  # of the open files that the process may have so many for each call at once
 
 
+async def _at_once(work: Callable[[], Settings]) -> Settings:
+    return work()
+
+
 @dataclass(eq=False)
 class PollerManager:
     """One poller for each environment: `prepare` and `take` bring them.
 
-    `connect` connects to the API of one environment; by default to the real one. `by_itself` false:
-    nothing is polled but what is asked for. `held` says whether we may poll, test and send for an
-    environment right now.
+    `off_loop` does what takes long while polls go on. `connect` connects to the API of one
+    environment; by default to the real one. `by_itself` false: nothing is polled but what is asked
+    for. `held` says whether we may poll, test and send for an environment right now.
     """
 
     store: Store
@@ -50,6 +54,7 @@ class PollerManager:
     keep_running: KeepRunning
     connect: Connect | None = None
     by_itself: bool = True
+    off_loop: Callable[[Callable[[], Settings]], Awaitable[Settings]] = _at_once
     held: Callable[[str], bool] = lambda _: True
 
     def __post_init__(self) -> None:
@@ -72,7 +77,7 @@ class PollerManager:
         # One that was never used has nothing to close: it opens its first socket at its first call.
         parts: list[Connection] = []
         for env in config.environments:
-            settings = self._settings(env, config, loaded)
+            settings = await self.off_loop(partial(self._settings, env, config, loaded))
             try:
                 parts.append(Connection(settings, self._connect))
             except ValueError as error:
@@ -105,11 +110,9 @@ class PollerManager:
             self.pollers.pop(name, None)
         for name, connection in self._parts.items():
             if name in self.pollers:
-                self._leave(self.pollers[name].configure(connection))
-                self.pollers[name].share = self._share
+                await self._configure(self.pollers[name], connection)
             elif not self.store.shared:
-                self._add(connection, loaded, campaigns[name])
-            await asyncio.sleep(0)
+                await self._add(connection, loaded, campaigns[name])
             # A stop that came meanwhile would not end what is added after it.
             if self._closed:
                 return
@@ -117,26 +120,35 @@ class PollerManager:
         if ends:
             await asyncio.wait(ends)
 
-    def add(self, connection: Connection, loaded: Loaded) -> None:
-        """Poll an environment from now on, as it was `loaded`."""
-        name = connection.settings.environment.name
-        campaigns = {key: one for (of, key), one in loaded.campaigns.items() if of == name}
-        self._add(connection, loaded, campaigns)
+    async def add(self, name: str, loaded: Loaded) -> None:
+        """Poll an environment from now on, as it was `loaded`; its token is read again.
 
-    def stop(self, name: str) -> asyncio.Task[None]:
-        """Have an environment's poller end; return its task, which is about to."""
+        Raises ValueError. One that has left the config meanwhile is not polled.
+        """
+        part = self._parts.get(name)
+        if part is None:
+            return
+        usual, target_set = part.settings, _target_set(name, loaded)
+        settings = Settings(usual.environment, usual.polling, usual.alerts, target_set)
+        campaigns = {key: one for (of, key), one in loaded.campaigns.items() if of == name}
+        await self._add(Connection(settings, self._connect), loaded, campaigns)
+        # A reload that came meanwhile has not found it.
+        if name in self._parts and self._parts[name] is not part:
+            await self._configure(self.pollers[name], self._parts[name])
+
+    def stop(self, name: str) -> asyncio.Task[None] | None:
+        """Have an environment's poller end; return its task, which is about to, if it runs."""
         self.guards.environments.pop(name, None)
-        task = self._tasks.pop(name)
-        task.cancel()
-        self._leave(task)
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+            self._leave(task)
         return task
 
-    def connect_as_stored(self, name: str, loaded: Loaded) -> Connection:
-        """Return a new connection to an environment's API, the token read again. ValueError."""
-        usual = self._parts[name].settings
-        target_set = _target_set(name, loaded)
-        settings = Settings(usual.environment, usual.polling, usual.alerts, target_set)
-        return Connection(settings, self._connect)
+    async def _configure(self, poller: Poller, connection: Connection) -> None:
+        self._leave(poller.configure(connection))
+        await poller.take(connection.settings)
+        poller.share = self._share
 
     def holds(self, name: str) -> bool:
         """Return whether we may poll, test and send for an environment right now."""
@@ -165,7 +177,8 @@ class PollerManager:
             same = before.environment is env and before.polling == config.polling
             if same and before.alerts == config.alerts:
                 return before
-            return Settings(env, config.polling, config.alerts, before.target_set)
+            whole = config.polling, config.alerts, before.target_set, before.targets
+            return Settings(env, *whole)
         return Settings(env, config.polling, config.alerts, _target_set(env.name, loaded))
 
     def _talkover(self, settings: Settings, token: str) -> Api:
@@ -182,7 +195,7 @@ class PollerManager:
             client=HttpClient(environment.ca_file, proxy=proxy, elapsed=self.clock.elapsed),
         )
 
-    def _add(
+    async def _add(
         self, connection: Connection, loaded: Loaded, campaigns: dict[str, CampaignStatus]
     ) -> None:
         name = connection.settings.environment.name
@@ -196,6 +209,9 @@ class PollerManager:
         self.guards.environments[name] = state
         tester = Tester(state, self.guards, self.own.test_ended)
         poller = Poller(state, connection, self.store, self.own, lease, tester)
+        await poller.take(connection.settings)
+        if self._closed:
+            return
         self.pollers[name], poller.share = poller, self._share
         self._tasks[name] = self.keep_running(
             f"polling {name}", poller.run(by_itself=self.by_itself)
@@ -208,6 +224,7 @@ class PollerManager:
         self.save(removal(state.status, state.campaigns.values(), state.now()))
         state.save = lambda _: None  # an answer that is on its way would bring it back
         task = self.stop(name)
+        assert task is not None, "it was polled until now"
         # Only then: what was under way would have counted itself once more.
         task.add_done_callback(lambda _: self.own.forget(name))
         return task

@@ -13,6 +13,7 @@ import structlog
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import Store
 from monitor.core.clock import ahead
+from monitor.core.corroboration import distrusted
 from monitor.core.model import Answer, AnyAnswer, Instant, PageAnswer, PollError, Reason, Seconds
 from monitor.core.schedule import DueQueue, NextPoll, Priority, next_poll, next_probe
 from monitor.core.snapshot import EnvironmentSnapshot
@@ -27,6 +28,7 @@ NOTHING = PollError(Reason.INTERNAL_ERROR)  # in place of an observation, for a 
 # The loop turns at least this often, due or not: `/-/healthy` and the token's file rely on it.
 TURN: Seconds = 5.0
 
+AT_ONCE = 50  # so many campaigns take a changed config in one go, which takes some 10 ms
 
 log = structlog.get_logger()
 
@@ -55,25 +57,18 @@ class Poller:
         self._queue, self._woken, self._landed = DueQueue(), asyncio.Event(), asyncio.Event()
         self._in_flight = dict[str, asyncio.Task[None] | None]()
         self._again, self._broken = set[str](), set[str]()
-        self._next_first_poll = 0.0
+        self._next_first_poll, self._begun = 0.0, False
         self._spending = Spending(self.state, self.store, self.leased_until)
         self.runner = TestRunner(
             self.tester, self._spending, self.connection, self.poll_now, self._spawn
         )
-        self._take_settings(self.state.settings)
 
     def configure(self, connection: Connection) -> asyncio.Task[None]:
-        """Take a config; return what closes the API of before once calls under way have ended."""
+        """Use another API, then `take` its settings; return what closes the old one in time."""
         # Counted from 0, no 401 to it would ever look later than one to its predecessor.
         connection.generation = self.connection.generation + 1
-        before, self.connection, settings = self.connection, connection, connection.settings
+        before, self.connection = self.connection, connection
         self.runner.connection = connection
-        # A listing may have ended since the settings were prepared.
-        if settings.target_set is not self.state.settings.target_set:
-            settings = replace(settings, target_set=self.state.settings.target_set)
-        # To plan 10,000 polls takes most of a second: only where there is something to plan.
-        if settings is not self.state.settings:
-            self._take_settings(settings)
         self._woken.set()
         return asyncio.create_task(self._retire(before.api))
 
@@ -83,20 +78,32 @@ class Poller:
         await asyncio.gather(*under_way, return_exceptions=True)
         await api.aclose()
 
-    def _take_settings(self, settings: Settings) -> None:
-        for key in set(self.state.settings.targets) - set(settings.targets):
-            self._queue.discard(key)
-        anew = self.state.configure(settings)
-        self.tester.configure()
-        self.own.show_tests(self.state.name, on=settings.tests_on)
-        self._next_first_poll = 0.0
-        if not settings.discovers:
-            self._queue.discard(LISTING)
+    async def take(self, settings: Settings) -> None:
+        """Take a config, new or changed; between some campaigns and the next ones polls go on."""
+        known = self.state.settings
+        # A listing may have ended since the settings were prepared.
+        if settings.target_set is not known.target_set:
+            settings = replace(settings, target_set=known.target_set)
+        if self._begun and settings is known:
+            return
+        every = not self._begun or not settings.plans_as(known)
+        if every:
+            self._next_first_poll = 0.0
+        self._begun = True
         # The listing first: it may say that on-call is not notified of a campaign of the file.
-        for key in (LISTING, *settings.targets):
-            if key not in self._in_flight and self._is_watched(key):
+        for number, (key, anew) in enumerate(self.state.configure(settings, every=every)):
+            if key == LISTING:
+                self.tester.configure()
+                self.own.show_tests(self.state.name, on=settings.tests_on)
+            if not self._is_watched(key):
+                self._queue.discard(key)
+            elif anew and key not in self._in_flight:
                 self._plan(key)
-        self._poll_next(anew)
+            if number % AT_ONCE == 0:
+                self._woken.set()
+                await asyncio.sleep(0)
+        self._poll_next(self.state.doubts.restore(self.state.entries))
+        self._woken.set()
 
     def snapshot(self) -> EnvironmentSnapshot:
         """Return this environment as it is known now."""
@@ -159,8 +166,8 @@ class Poller:
         return at - self.state.now()
 
     def _is_watched(self, key: str) -> bool:
-        known = self.state.settings
-        return known.discovers if key == LISTING else key in known.targets
+        discovers = self.state.settings.discovers
+        return discovers if key == LISTING else key in self.state.entries
 
     async def poll_now(self, key: str) -> None:
         """Poll a campaign ahead of its turn; return once its answer is taken."""
@@ -199,7 +206,7 @@ class Poller:
             self._spawn(self._test(key))
         # The base URL is right after all: 404s that were distrusted are asked again, and believed.
         if state.status.readable_seen and not before.readable_seen:
-            anew += [key for key in state.distrusted() if key not in self._in_flight]
+            anew += [key for key in distrusted(state.entries) if key not in self._in_flight]
         self._poll_next([*anew, *({key} & self._again)])
         if before.swept_at is None and state.status.swept_at is not None:
             log.info("sweep_complete", environment=state.name, **self.snapshot().counts())
@@ -252,7 +259,7 @@ class Poller:
         for key in keys:
             if key in self._in_flight:
                 self._again.add(key)
-            elif key in self.state.settings.targets:
+            elif key in self.state.entries:
                 self._queue.put(key, self._clock.elapsed(), Priority.NEVER_SEEN)
             elif self._is_watched(key):
                 self._plan(key)
@@ -266,8 +273,10 @@ class Poller:
         fresh = planned is not None
         if planned is None:
             entry, intervals = self.state.entries[key], self.state.settings.intervals
+            # What was found is of other rules, perhaps, unless it is settled.
+            found = None if entry.settled is None else entry.findings
             skew = ahead(self.state.status, now)
-            planned = next_poll(entry.status, entry.target, intervals, now, skew)
+            planned = next_poll(entry.status, entry.target, intervals, now, skew, findings=found)
         if planned is None:
             # At the budget's even pace from the start on: so nothing of it is late.
             due = max(mono, self._next_first_poll)

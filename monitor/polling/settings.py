@@ -1,13 +1,13 @@
 """What an environment is polled under: the clocks, its part of the config, its API and token."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import Protocol
 
 import structlog
 
-from monitor.config import AlertsConfig, EnvironmentConfig, Polling, SecretError, targets
+from monitor.config import AlertsConfig, EnvironmentConfig, Polling, SecretError, sharing, targets
 from monitor.core.attempt import TestAnswer
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import TargetSet
@@ -52,22 +52,25 @@ class Api(Protocol):
 class Settings:
     """An environment's part of the config, replaced whole by a reload; `targets` follow from it.
 
-    `target_set` is what its listings came to: each replaces it.
+    `target_set` is what its listings came to: each replaces it. Targets that are as in `known` are
+    the very same.
     """
 
     environment: EnvironmentConfig
     polling: Polling
     alerts: AlertsConfig
     target_set: TargetSet = TargetSet()
+    known: InitVar[Mapping[str, Target] | None] = None
     targets: Mapping[str, Target] = field(init=False)
     _contexts: dict[float, EnvironmentContext] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, known: Mapping[str, Target] | None) -> None:
         # At once: whatever can fail of a config fails before anything of it is in force.
-        explicit = self.environment.resolved.targets
-        found = targets(self.environment, self.target_set) if self.discovers else explicit
+        found = self.environment.resolved.targets
+        if self.discovers:
+            found = sharing(targets(self.environment, self.target_set), known or {})
         object.__setattr__(self, "targets", found)
 
     @property
@@ -102,6 +105,11 @@ class Settings:
             unhealthy_interval=self.polling.unhealthy_interval * stretch,
             idle_interval=self.polling.idle_interval,
         )
+
+    def plans_as(self, before: "Settings") -> bool:
+        """Return whether campaigns that have not changed are polled when they were to be."""
+        budgets = (one.environment.budget_per_minute for one in (self, before))
+        return len({*budgets}) == 1 and self.intervals == before.intervals
 
     @property
     def unthrottled(self) -> EnvironmentContext:

@@ -7,7 +7,7 @@ over reads all of it anew.
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 import structlog
@@ -69,7 +69,7 @@ def hold(
     def tell(events: Sequence[Event]) -> None:
         """Send that the database is away, or is back."""
         for sink in sinks:
-            sink.send_past_the_store(events)
+            sink.send_past_the_store([replace(one, epoch=store.epoch) for one in events])
 
     store = cast("SharedStore", manager.store)
     leases = cast(LeaseTable, store.leases)
@@ -110,18 +110,17 @@ class SharedEnvironments:
             log.error("state_row_lost", problem=problem)
         manager = self.manager
         manager.pollers.pop(name, None)  # the one that was ours before
-        connection = manager.connect_as_stored(name, loaded)
         attempts = [one for it in loaded.campaigns.values() for one in it.tests.attempts]
         manager.guards.take_over(loaded.guards, [one for one in attempts if one.ended_at is None])
-        manager.add(connection, loaded)
+        await manager.add(name, loaded)
         log.info("environment_taken_over", environment=name, campaigns=len(loaded.campaigns))
 
     async def hand_over(self, name: str) -> None:
         """Stop polling an environment, and return once all of it is stored, and none on its way."""
         self._handing.add(name)
         try:
-            if name in self.manager.pollers:
-                await asyncio.wait([self.manager.stop(name)])
+            if (task := self.manager.stop(name)) is not None:
+                await asyncio.wait([task])
             await self.store.flush()
             await asyncio.gather(*(sink.ended(name) for sink in self.sinks))
         finally:
@@ -133,10 +132,9 @@ class SharedEnvironments:
 
     def suspend(self, name: str) -> None:
         """Stop polling an environment at once: another replica may have it. It stays to be seen."""
-        poller = self.manager.pollers.get(name)
-        if poller is not None and name not in self._ending:
-            poller.state.save = lambda _: None
-            self._ending[name] = self.manager.stop(name)
+        if (task := self.manager.stop(name)) is not None:
+            self.manager.pollers[name].state.save = lambda _: None
+            self._ending[name] = task
         self.store.let_go(name)
 
     async def bury(self, name: str, fence: str) -> None:

@@ -63,7 +63,7 @@ class Watched:
     def aim(self, target: Target) -> None:
         """Take a changed config: what was found of rules that stay stays."""
         self.target = target
-        self.state.configure(some_settings(target))
+        list(self.state.configure(some_settings(target)))
         if self.decided is not None:
             self.decided = {k: v for k, v in self.decided.items() if k in target.rules}
 
@@ -76,9 +76,9 @@ class Watched:
 
     def remove(self) -> None:
         """Take the campaign off the list and put it on again: another life."""
-        self.state.configure(some_settings(replace(self.target, campaign_id="c-2")))
+        list(self.state.configure(some_settings(replace(self.target, campaign_id="c-2"))))
         assert self.key not in self.state.entries
-        self.state.configure(some_settings(self.target))
+        list(self.state.configure(some_settings(self.target)))
         self.decided = None
 
     def outage(self, at: Instant) -> None:

@@ -50,6 +50,7 @@ def _poller(settings: Settings, api: FakeApi, tests: EnvironmentTests) -> Poller
 
 
 async def _runs_for(poller: Poller, seconds: float) -> None:
+    await poller.take(poller.state.settings)
     polling = asyncio.create_task(poller.run())
     await virtual_seconds(seconds)
     polling.cancel()

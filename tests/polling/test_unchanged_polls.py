@@ -68,7 +68,7 @@ class Side:
     def _start(self, known: dict[str, CampaignStatus], status: EnvironmentStatus) -> None:
         aim = self._settings()
         self.state = EnvironmentState(aim, self.clock, self._save, status, known)
-        self.state.configure(aim)
+        list(self.state.configure(aim))
 
     def _settings(self) -> Settings:
         every = some_settings(*(replace(self.target, campaign_id=key) for key in KEYS))
@@ -84,11 +84,11 @@ class Side:
     def aim(self, target: Target) -> None:
         """Take a config that says this of all campaigns."""
         self.target = target
-        self.state.configure(self._settings())
+        list(self.state.configure(self._settings()))
 
     def again(self) -> None:
         """Take the config once more that there is."""
-        self.state.configure(self.state.settings)
+        list(self.state.configure(self.state.settings))
 
     def restart(self) -> None:
         """Start on what is stored of it."""

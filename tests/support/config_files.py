@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from monitor.config import Config, ConfigError, load_config
+from monitor.config.sources import Sources
 
 ENVIRON = {"TOKEN": "talq_canary_1", "SAME": "talq_canary_1", "OTHER": "talq_canary_2", "EMPTY": ""}
 """The variables that files of tests refer to; whatever holds `canary` is never to be shown."""
@@ -51,5 +52,5 @@ def problems_in(folder: Path, text: str | bytes, **environ: str) -> list[str]:
 def meaning(config: Config) -> Config:
     """Return a config without what says of which bytes it was read."""
     copy = config.model_copy()
-    copy._digest, copy._settings = b"", {}
+    copy._digest, copy._settings, copy._sources = b"", {}, Sources()
     return copy

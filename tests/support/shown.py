@@ -125,7 +125,7 @@ def a_watch(
     settings = some_settings(target)
     known = status or EnvironmentStatus(name=target.environment)
     watch = EnvironmentState(settings, clock, nothing_saved, known, dict(campaigns or {}))
-    watch.configure(settings)
+    list(watch.configure(settings))
     return watch
 
 
