@@ -195,7 +195,10 @@ class History:
             one.holding.configure(self.names, self.config)
         await asyncio.sleep(QUIET)
         for name in self.names:
-            holders = self.world.holders(name)
+            # It may be handed over at this very instant.
+            if not (holders := self.world.holders(name)):
+                await asyncio.sleep(10.0)
+                holders = self.world.holders(name)
             if len(holders) != 1:
                 self.found.blind.append(f"seed {self.seed}: {name} is held by {holders}")
         self.found.twice += [f"seed {self.seed}: {one}" for one in self.world.twice]
