@@ -263,7 +263,8 @@ _SAME = tuple(name for name in EVENT_FIELDS if hasattr(Event, name))
 def where_of(about: Event | EventRecord) -> str:
     """Return what an event is about, as titles say it: of a campaign its name, else its id."""
     who = clean(about.campaign_name, 64) or about.campaign_id
-    return f"{about.environment}/{who}" if who else about.environment
+    # What is of no environment is of the program itself.
+    return f"{about.environment}/{who}" if who else about.environment or "sftp-monitor"
 
 
 def record_of(event: Event, links: Links) -> EventRecord:

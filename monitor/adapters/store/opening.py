@@ -37,7 +37,10 @@ def open_state(
 def migrate_state(state: State) -> str:
     """Bring the schema on PostgreSQL up to date; return its name. Raises StorageError."""
     database = _postgres(state, migrate=True)
-    database.close()
+    try:
+        database.read(outbox.newest)
+    finally:
+        database.close()
     return database.place
 
 

@@ -90,7 +90,8 @@ class SharedStore(Store):
         """Delete the row by which an environment is held: nobody has it any more."""
         await self._written({(rows.FORGET_OWNERSHIP, (name,)): self._held.fences.get(name, "")})
 
-    def _epoch_of(self, environment: str) -> str:
+    def epoch_of(self, environment: str) -> str:
+        """Return the epoch of what is decided of an environment from now on."""
         # Each holder's: what a fail-over takes back may be decided again, by another or by us.
         return self._held.fences.get(environment, self.epoch)[: len(self.epoch)]
 

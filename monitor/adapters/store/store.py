@@ -113,7 +113,7 @@ class Store:
     def save(self, change: Change) -> None:
         """Queue a change to be committed; never blocks. ValueError: something cannot be encoded."""
         writes = rows.writes(change)
-        decided = [replace(one, epoch=self._epoch_of(one.environment)) for one in change.events]
+        decided = [replace(one, epoch=self.epoch_of(one.environment)) for one in change.events]
         entries = [Entry(event, rows.columns(event)) for event in decided]
         if change.removed:
             self._left.environments.update({one.name: one for one in change.environments})
@@ -124,7 +124,8 @@ class Store:
             queue.extend(one for one in entries if one.event.kind is EventKind.ALERT)
         self._submit(writes, entries)
 
-    def _epoch_of(self, _environment: str) -> str:
+    def epoch_of(self, _environment: str) -> str:
+        """Return the epoch of what is decided of an environment from now on."""
         return self.epoch
 
     async def lease(self, environment: str, until: Instant) -> None:

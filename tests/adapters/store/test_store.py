@@ -65,7 +65,7 @@ async def test_what_was_saved_is_loaded_after_a_restart(store: Store, place: Pla
         )
     )
     await store.flush()
-    assert list(store.history().values()) == [an_event(2, epoch=store.epoch)]
+    assert list(store.history().values()) == [an_event(2, epoch=store.epoch_of("production"))]
     assert await loaded_after(store, place) == Loaded(
         campaigns={("production", "c-1"): REMEMBERED},
         environments={"production": ENVIRONMENT},
