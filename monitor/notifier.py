@@ -148,26 +148,22 @@ class SinkWorker:
         try:
             await self._insist(partial(self._try, events))
         except PermanentDeliveryError as error:
-            if len(events) > 1:
-                for event in events:
-                    await self._deliver([event])
-                return
-            event_id = events[0].event_id
-            self._failed(self.name)
-            log.error("event_refused", sink=self.name, event_id=event_id, problem=str(error))
+            for event in events if len(events) > 1 else ():
+                await self._deliver([event])
+            if len(events) == 1:
+                self._failed(self.name)
+                which = {"sink": self.name, "event_id": events[0].event_id}
+                log.error("event_refused", **which, problem=str(error))
         self._uncertain.difference_update(event.event_id for event in events)
 
     async def _try(self, events: Sequence[Event]) -> None:
         """Try once to deliver events, marked where the sink may have them."""
         if not all(self._held(one.environment) for one in events):
             raise _NotOursError
-        uncertain = self._uncertain
+        uncertain, many = self._uncertain, self._sink.deliver_many
         marked = [replace(one, redelivery=one.event_id in uncertain) for one in events]
         try:
-            if len(marked) > 1 and self._sink.deliver_many:
-                await self._sink.deliver_many(marked)
-            else:
-                await self._sink.deliver(*marked)
+            await (many(marked) if many and len(marked) > 1 else self._sink.deliver(*marked))
         except UncertainDeliveryError:
             uncertain.update(event.event_id for event in events)
             raise

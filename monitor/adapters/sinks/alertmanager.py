@@ -44,10 +44,7 @@ PostableAlert = Mapping[str, Any]
 def sinks_of(settings: Alertmanager, context: SinkContext) -> list[Sink]:
     """Return a sink for each of `notify.alertmanager.urls`."""
     kept = enumerate((AlertmanagerSink(url, context) for url in settings.urls), 1)
-    return [
-        Sink(f"alertmanager-{n}", one.deliver, one.deliver_many, resend=one.resend)
-        for n, one in kept
-    ]
+    return [Sink(f"alertmanager-{n}", o.deliver, o.deliver_many, resend=o.resend) for n, o in kept]
 
 
 class AlertmanagerSink:

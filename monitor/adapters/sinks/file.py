@@ -63,8 +63,7 @@ def _append(path: Path, links: Links, events: Sequence[Event]) -> None:
         whole = whole or next(_rotated(path), b"")
         last = whole.rpartition(b"\n")[2] + b"\n"
         # Else they are written, and then the disk was full, or the fsync failed.
-        missing = lines[lines.index(last) + 1 :] if last in lines else lines
-        rest = b"".join(missing)
+        rest = b"".join(lines[lines.index(last) + 1 :] if last in lines else lines)
         rest = rest[len(torn) :] if rest.startswith(torn) else b"\n" + rest
         while rest:
             rest = rest[file.write(rest) :]
@@ -82,8 +81,7 @@ def _find(path: Path, event_ids: Sequence[str], before: str | None) -> int | Non
     with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
         lines, torn = _whole_and_torn(file)
     # They were written in their order: with the last one that is there are all before it.
-    found = _last_in(lines, wanted)
-    half = _last_in(torn, wanted)
+    found, half = _last_in(lines, wanted), _last_in(torn, wanted)
     if found or half:
         return found or half - 1
     if before is not None and f'"{before}"'.encode() in lines:

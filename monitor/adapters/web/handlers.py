@@ -59,11 +59,8 @@ class Handlers:
         self._views = Worker("view", web.HTTPServiceUnavailable)
         self._sending: dict[web.StreamResponse, tuple[Worker, bytes]] = {}
         self._fixed = {
-            **{
-                f"/static/{file.name}": (file.read_bytes(), _STATIC[Path(file.name).suffix])
-                for file in files("monitor.adapters.web").joinpath("static").iterdir()
-            },
-            "/openapi.json": (document(program.version, program.external_url), _JSON),
+            f"/static/{file.name}": (file.read_bytes(), _STATIC[Path(file.name).suffix])
+            for file in files("monitor.adapters.web").joinpath("static").iterdir()
         }
 
     def routes(self) -> list[web.RouteDef]:
@@ -74,6 +71,7 @@ class Handlers:
             web.get("/-/ready", self._ready),
             web.post("/-/reload", self._reload),
             *(web.get(path, self._file) for path in self._fixed),
+            web.get("/openapi.json", self._openapi),
             *(web.get(path, partial(self._view, one, _JSON)) for path, one in ENDPOINTS.items()),
             *(web.get(path, partial(self._view, one, _HTML)) for path, one in PAGES.items()),
             *self._commands.routes(),
@@ -143,6 +141,10 @@ class Handlers:
     async def _file(self, request: web.Request) -> web.Response:
         body, content_type = self._fixed[request.path]
         return await self._made(request, lambda: lambda: body, content_type)
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        make = partial(document, self._program.version, self._program.external_url)
+        return await self._made(request, lambda: make, _JSON)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         program, accept = loaded(self._program), request.headers.get("Accept", "")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from monitor.adapters.web import schemas
@@ -36,6 +37,7 @@ _ERRORS: Final[Mapping[tuple[str, int], str]] = {
 _OF_ONE_CAMPAIGN = {("get", 404), ("post", 409), ("post", 429)}
 
 
+@cache
 def document(version: str, external_url: str | None) -> bytes:
     """Return the OpenAPI 3.1 document as JSON; `version` is the program's."""
     shapes, paths = Schemas("#/components/schemas/", _NAMES), dict[str, Any]()

@@ -15,6 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from monitor.adapters.web import EventsAnswer
 from monitor.adapters.web.commands import COMMANDS
+from monitor.adapters.web.openapi import document as made
 from monitor.core.assess import assess
 from monitor.core.model import MINUTE
 from monitor.serialize import Links, record_of
@@ -65,6 +66,15 @@ async def test_the_document_is_valid_openapi_3_1() -> None:
     assert document["openapi"].startswith("3.1.")
     assert document["info"]["version"] == VERSION
     assert document["servers"] == [{"url": "https://monitor.example/sftp"}]
+
+
+async def test_the_document_is_made_when_it_is_first_asked_for() -> None:
+    made.cache_clear()
+    async with serving() as client:
+        await client.get("/api/v1/status")
+        assert made.cache_info().currsize == 0
+        assert await document_of(client) == await document_of(client)
+    assert made.cache_info().misses == 1
 
 
 async def test_the_document_has_every_path_of_the_api_and_no_other() -> None:
