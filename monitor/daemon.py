@@ -4,10 +4,11 @@ The only module that reads a clock.
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from operator import attrgetter
@@ -34,6 +35,8 @@ from monitor.tls import missing_roots
 DRAIN: Seconds = 3.0  # how long a stop waits for deliveries; what is left waits in the database
 TICK: Seconds = 1.0  # how often the loop's lag is measured, clocks compared, the watchdog fed
 RETENTION_EVERY: Seconds = 3600.0  # how often events older than `state.retention` are dropped
+
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - listened on, no host that is called
 
 log = structlog.get_logger()
 _T = TypeVar("_T")
@@ -114,7 +117,6 @@ class Daemon:
             self._take(config)
             if self._holding is not None:
                 self._closing.push_async_callback(self._holding.aclose)
-                self._holding.address = self.url
                 self._closing.callback(
                     self._keep_running("holding leases", self._holding.run()).cancel
                 )
@@ -154,7 +156,8 @@ class Daemon:
         )
         sinks = sinks_of(config, context)
         names = tuple(sink.name for sink in sinks)
-        key = self._closing.enter_context(key_beside(config.state.path))
+        beside = key_beside(config.state.path) if store.leases is None else nullcontext("")
+        key = self._closing.enter_context(beside)
         self.report = Report(
             config, manager, store, names, own, clock, lambda: self._loaded, self.reload, key
         )
@@ -165,8 +168,9 @@ class Daemon:
         self._workers = workers if self.by_itself else []
         if store.shared:
             steady = BootClock() if isinstance(self.clock, SystemClock) else self.clock
-            self._holding = hold(manager, self._workers, clock, steady, config.alerts.remind_every)
-            self.report.holding = self._holding
+            holding = hold(manager, self._workers, clock, steady, config.alerts.remind_every)
+            self._holding = self.report.holding = holding
+            own.show_replica(holding.id, lambda: holding.seen.living)
         store.on_error = self._storage_failed
         if store.notice:
             log.error("state_set_aside", notice=store.notice)
@@ -289,7 +293,11 @@ class Daemon:
             why = f"web.listen_address: cannot listen on {host or '*'}:{port} ({error.strerror})"
             raise type(error)(f"{why}; choose another port, in the demo with --port 0") from error
         self._closing.push_async_callback(self._web.stop)
-        self.url = config.web.external_url or self._web.web_config.access.url_of(host, port)
+        url_of = self._web.web_config.access.url_of
+        self.url = config.web.external_url or url_of(host, port)
+        if self._holding is not None:
+            named = socket.gethostname() if host in EVERYWHERE else host
+            self._holding.address = config.web.replica_url or url_of(named, port)
 
     async def _tick(self) -> None:
         clock, known = self.clock, self.clock.wall() - self.clock.elapsed()

@@ -194,13 +194,14 @@ class _Response(aiohttp.ClientResponse):
         return self
 
 
-async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
+async def request_once(method: str, url: str, *, follow: int = 0, **how: Any) -> tuple[int, bytes]:
     """Return the status and the body of one request, over a connection of its own.
 
-    `how` is as for `prepared` and `send`; `proxy` may be there, too. Raises OSError where no
+    `how` is as for `prepared` and `send`; `proxy` may be there, too. So many 307 are followed, as
+    `moved` says. Raises OSError where no
     answer came whole; it names no URL, and is a ConnectionError where nothing was sent.
     """
-    proxy = how.pop("proxy", None)
+    again, proxy = dict(how), how.pop("proxy", None)
     limits = {name: how.pop(name) for name in ("within", "most", "whole") if name in how}
     try:
         request = prepared(method, url, **how)
@@ -208,9 +209,26 @@ async def request_once(method: str, url: str, **how: Any) -> tuple[int, bytes]:
         raise ConnectionError(_classify(error).detail) from None
     async with aclosing(HttpClient(proxy=lambda: proxy)) as client:
         answer = await client.send(request, **limits)
+    if follow and answer.status == httpx.codes.TEMPORARY_REDIRECT:
+        to = moved(url, answer.named.get("location", ""))
+        return await request_once(method, to, follow=follow - 1, **again)
     if isinstance(answer.body, PollError):
         raise (ConnectionError if answer.body.reason in NOT_SENT else OSError)(answer.body.detail)
     return answer.status, answer.body
+
+
+def moved(url: str, to: str) -> str:
+    """Return where a server sends us on to, with the user of `url`; OSError: nowhere that is safe.
+
+    What was asked for over TLS, with a password perhaps, is never asked for without.
+    """
+    try:
+        before, after = httpx.URL(url), httpx.URL(to)
+    except _FAILURES:
+        raise OSError("it sends us on to what is no URL") from None
+    if not after.host or after.scheme not in {"https", before.scheme}:
+        raise OSError(f"it sends us on to {after.scheme or 'no'}://, expected {before.scheme}://")
+    return str(after.copy_with(userinfo=before.userinfo))
 
 
 def prepared(method: str, url: str, **parts: Any) -> httpx.Request:

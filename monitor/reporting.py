@@ -14,15 +14,17 @@ from monitor.adapters.sinks import links_of
 from monitor.adapters.store import StorageError, Store
 from monitor.adapters.web import EventsAnswer, HistoryUnreadableError
 from monitor.config import Config
+from monitor.config.formats import url
 from monitor.config.model import Web
 from monitor.core.explanation import OriginOf
 from monitor.core.guards import Hold, NotRun
+from monitor.core.leases import Replica
 from monitor.core.model import Instant, Seconds
 from monitor.core.outcomes import Step
 from monitor.core.rule import Target
-from monitor.core.snapshot import HistoryQuery, Snapshot
+from monitor.core.snapshot import EnvironmentSnapshot, HistoryQuery, Holder, Snapshot
 from monitor.core.text import rfc3339
-from monitor.polling import Clock, Holding, PollerManager
+from monitor.polling import Clock, Holding, Others, PollerManager
 from monitor.serialize import Links, record_of
 
 STANDS_STILL: Seconds = 30.0  # a poll loop that has not turned for so long: `/-/healthy` is 503
@@ -42,22 +44,63 @@ class Report:
     clock: Clock
     loaded: Callable[[], bool]
     reload: Callable[[], Awaitable[Sequence[str]]]
-    key: str = ""
+    own_key: str = ""
     holding: Holding | None = None
     version: str = __version__
 
     def __post_init__(self) -> None:
         self.started_at, self.external_url = self.clock.wall(), self.config.web.external_url
-        self._exposition = Exposition(self.own)
+        self._exposition, self._others = Exposition(self.own), Others(self.manager)
         self.own.show_state(lambda: not self._state_problem())
 
     def snapshot(self, *, held: bool = False) -> Snapshot:
-        """Return all environments as they are known now; or those that are `held`."""
-        pollers = self.manager.pollers.items()
-        shown = {
-            name: one.snapshot() for name, one in pollers if not held or self.manager.held(name)
-        }
-        return Snapshot(shown, self.clock.wall(), self.ready())
+        """Return what is polled here, as it is known now; or of it what is `held`.
+
+        While the database is away that is what was held last, too.
+        """
+        shown, elsewhere = dict[str, EnvironmentSnapshot](), self._elsewhere()
+        for name in self.manager.pollers.keys() - elsewhere.keys():
+            one = self.manager.pollers[name].snapshot()
+            if self.manager.held(name):
+                shown[name] = one
+            elif not held:
+                shown[name] = replace(one, owned=False, lag_seconds=0.0)
+        shown = {name: shown[name] for name in self.manager.pollers if name in shown}
+        return Snapshot(shown, self.clock.wall(), self.ready(), elsewhere)
+
+    def complete(self, snapshot: Snapshot) -> Snapshot:
+        """Return it with what other replicas hold, as the database has it; in a thread."""
+        if not snapshot.elsewhere:
+            return snapshot
+        away = self.holding is None or bool(self.holding.problem)
+        found = self._others.snapshots(snapshot.elsewhere, snapshot.now, away=away)
+        known = {**snapshot.environments, **found}
+        names = [one.name for one in self.config.environments if one.name in known]
+        return replace(snapshot, environments={name: known[name] for name in names})
+
+    def elsewhere(self, environment: str, *, to_act: bool) -> str | None:
+        """Return the URL of the replica that answers for an environment; see `Program`."""
+        if (there := self._elsewhere().get(environment)) is not None:
+            return there.address
+        held = self.manager.held(environment) or environment not in self.manager.pollers
+        return "" if to_act and not held else None
+
+    def _elsewhere(self) -> dict[str, Holder]:
+        """Return the environments of the config that are not known here, and who has them."""
+        if (own := self.holding) is None:
+            return {}
+        now, found = own.now(), dict[str, Holder]()
+        for name in (one.name for one in self.config.environments):
+            if name not in self.manager.pollers or not own.last_held(name):
+                who = own.seen.holder(name, now)
+                # One of ours is being loaded: nobody is sent from here to here for ever.
+                found[name] = Holder() if who is None or who.id == own.id else _shown(who)
+        return found
+
+    @property
+    def key(self) -> str:
+        """What commands show that may read the state: beside it, or in it."""
+        return self.own_key or self.store.key
 
     @property
     def web(self) -> Web:
@@ -124,7 +167,7 @@ class Report:
         if not self.loaded():
             return "the state is not loaded yet"
         if problem := self._state_problem():
-            return f"the state database: {problem}"
+            return f"the state database{problem}"
         if not self.healthy():
             return "the poll loop stands still"
         pollers = self.manager.pollers.items()
@@ -133,9 +176,13 @@ class Report:
 
     def _state_problem(self) -> str:
         """Return why the state cannot be written; "" where it can."""
-        if self.holding is not None and self.holding.problem:
-            return self.holding.problem
-        return self.store.problem.reason if self.store.problem is not None else ""
+        own = self.holding
+        if own is not None and own.problem and own.unanswered_since is not None:
+            stopped = "" if own.held else "; nothing is polled"
+            return (
+                f" has not answered since {rfc3339(own.unanswered_since)} ({own.problem}){stopped}"
+            )
+        return f": {self.store.problem.reason}" if self.store.problem is not None else ""
 
     async def heartbeat(self) -> None:
         """Log that the monitor lives, so that silence is not health."""
@@ -149,3 +196,11 @@ class Report:
         oldest, never = min(filter(None, read_at), default=None), read_at.count(None)
         known = {"never_read": never, "oldest_evidence": oldest and rfc3339(oldest)}
         log.info("heartbeat", version=__version__, **counts, **known)
+
+
+def _shown(who: Replica) -> Holder:
+    """Return who holds something, as it says itself: nobody is sent to what is no URL."""
+    try:
+        return Holder(who.id, url(who.address, "query and fragment"))
+    except ValueError:
+        return Holder(who.id)

@@ -12,7 +12,7 @@ from monitor.adapters import log
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import MEMORY, Store
 from monitor.adapters.web import schemas, serializers
-from monitor.cli import options
+from monitor.cli import options, replicas
 from monitor.config import Config, narrowed
 from monitor.core.corroboration import distrusted
 from monitor.core.model import MINUTE, Instant
@@ -34,10 +34,15 @@ class Checked:
 
 def asked(url: str) -> Checked:
     """Return what the daemon says of all campaigns and of their environments."""
-    pages = options.ask(url, "/api/v1/campaigns", {}, schemas.CampaignsAnswer)
-    campaigns = [campaign for page in pages for campaign in page.campaigns]
-    (status,) = options.ask(url, "/api/v1/status", {}, schemas.StatusAnswer)
-    return Checked(status.environments, campaigns, status.started_at + status.uptime_seconds)
+    environments, campaigns = list[schemas.EnvironmentAnswer](), list[schemas.CampaignAnswer]()
+    at = 0.0
+    # What only its holder knows of an environment makes the verdict, too.
+    for where, status, known in replicas.asked(url):
+        pages = options.ask(where, "/api/v1/campaigns", {}, schemas.CampaignsAnswer)
+        names, at = {one.name for one in known}, status.started_at + status.uptime_seconds
+        environments += known
+        campaigns += [one for page in pages for one in page.campaigns if one.environment in names]
+    return Checked(environments, campaigns, at)
 
 
 def sweep(config: Config, filters: options.Filters) -> Checked:

@@ -27,6 +27,7 @@ WITHIN: Seconds = 30.0
 """What a whole answer of a daemon may take: ten thousand campaigns have 10 MB."""
 
 ANSWER_MAX = 1024 * 1024 * 1024
+HOPS = 2  # from a replica to the one that holds an environment; it may have moved meanwhile
 
 CONFIG_FILES = ("./sftp-monitor.yaml", "/etc/sftp-monitor/sftp-monitor.yaml")
 """Where the config file is looked for when none is named."""
@@ -176,6 +177,7 @@ _LEVEL, _FORMAT = click.Choice(get_args(LogLevel)), click.Choice(get_args(LogFor
 _RUN_FLAGS: dict[str, tuple[Any, str]] = {
     "--web.listen-address": (str, "Where to listen: HOST:PORT."),
     "--web.external-url": (str, "Under which URL users reach this daemon."),
+    "--web.replica-url": (str, "Under which URL other replicas reach this one."),
     "--web.config.file": (
         PATH,
         "TLS and passwords, as exporters have them; see web-config.example.yaml.",
@@ -274,7 +276,7 @@ def exchange(
     shown = f"{asked.scheme}://{asked.netloc.decode()}"
     try:
         # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
-        how = {"within": WITHIN, "most": ANSWER_MAX, **how}
+        how = {"within": WITHIN, "most": ANSWER_MAX, "follow": HOPS, **how}
         status, body = asyncio.run(request_once(method, str(asked), **how))
     except OSError as error:
         raise ConnectionError(f"cannot ask {shown}: {error}") from None

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 import click
 
 from monitor.adapters import log
-from monitor.adapters.store import StateLocked
+from monitor.adapters.store import StateLocked, read_replicas
 from monitor.adapters.web import key_path, schemas
 from monitor.adapters.web.commands import KEY_HEADER, StartedAnswer
-from monitor.cli import options
+from monitor.cli import options, replicas
 from monitor.config import Access, Config, safe_access
 from monitor.config.formats import is_loopback
 from monitor.core.attempt import Result
@@ -35,6 +35,7 @@ VERDICTS = {Result.PASSED: 0, Result.FAILED: 2, Result.UNKNOWN: 3}
 """Exit codes; a path that is not accessible is as bad as a failed test."""
 
 LOOK_AGAIN: Seconds = 0.5  # how often a daemon is asked whether a test has ended
+HELD_WITHIN: Seconds = 60.0  # what a replica that died has held is free after 30
 PATIENCE: Seconds = 300.0  # how long at most, and how long before it has begun
 
 _T = TypeVar("_T")
@@ -53,8 +54,8 @@ class Monitor:
 
     def environments(self, name: str | None) -> Sequence[schemas.EnvironmentAnswer]:
         """Return the environment of that name, or all; raises UsageError where there is none."""
-        (status,) = self._asked("/api/v1/status", schemas.StatusAnswer)
-        if found := [one for one in status.environments if name in (None, one.name)]:
+        known = [one for _, _, many in replicas.asked(self.url, self._headers) for one in many]
+        if found := [one for one in known if name in (None, one.name)]:
             return found
         raise click.UsageError(f"no such environment: {name}")
 
@@ -90,18 +91,28 @@ class Monitor:
         return found
 
     def switch(self, environment: str | None, *, on: bool) -> None:
-        """Suspend or resume an environment's tests, or all."""
-        path = f"/api/v1/tests/{'resume' if on else 'suspend'}"
-        self._post(path, {"environment": environment})
+        """Suspend or resume an environment's tests, or all, at every replica that holds one.
+
+        OSError names the environments that were not reached.
+        """
+        path, missed = f"/api/v1/tests/{'resume' if on else 'suspend'}", list[str]()
+        for url, _, known in [*replicas.asked(self.url, self._headers)]:
+            missed += [f"{one.name} (no replica answers for it)" for one in known if one.holder]
+            try:
+                self._post(path, {"environment": environment}, url)
+            except OSError as error:
+                missed += [f"{one.name} ({error})" for one in known if not one.holder]
+        if missed:
+            raise OSError(f"done, but not for {', '.join(missed)}: try again")
 
     def _asked(self, path: str, answer: type[_T]) -> Iterator[_T]:
         return options.ask(self.url, path, {}, answer, self._headers)
 
-    def _post(self, path: str, said: Mapping[str, Any]) -> tuple[int, bytes]:
+    def _post(self, path: str, said: Mapping[str, Any], url: str = "") -> tuple[int, bytes]:
         headers = {**self._headers, "Content-Type": "application/json"}
         body, held = json.dumps({**said, "by": operator()}).encode(), {409, 429}
         how = {"within": PATIENCE, "headers": headers, "content": body}
-        return options.exchange("POST", self.url, path, also=held, **how)
+        return options.exchange("POST", url or self.url, path, also=held, **how)
 
     @property
     def _headers(self) -> Mapping[str, str]:
@@ -136,6 +147,12 @@ def monitor_of(config_file: Path | None, url: str | None) -> Iterator[Monitor]:
 
 
 def _monitor(config: Config, url: str | None, ends: ExitStack) -> Monitor:
+    if config.state.url is not None:
+        key, living = read_replicas(config.state)
+        if url is None and not living:
+            return ends.enter_context(_our_own(config))
+        # Any of them may have the key: whoever answers for a replica can read the state.
+        return Monitor(url or replicas.answering(living), key if url in (None, *living) else "")
     usual = safe_access(config.web).url_of(*config.web.listen_address)
     if url is None:
         try:
@@ -178,7 +195,18 @@ def _our_own(config: Config) -> Iterator[Monitor]:
 
         done(daemon.start())
         ends.callback(lambda: done(daemon.stop()))
+        done(_held(daemon))
         yield Monitor(daemon.url, daemon.report.key, poll)
+
+
+async def _held(daemon: Daemon) -> None:
+    """Return once the daemon holds everything: at once, but where replicas may share the state."""
+    names = [one.name for one in daemon.report.config.environments]
+    for _ in range(round(HELD_WITHIN / LOOK_AGAIN)):
+        if all(name in daemon.report.manager.pollers for name in names):
+            return
+        await asyncio.sleep(LOOK_AGAIN)
+    raise ConnectionError("no replica runs, and what the last one held is not free yet")
 
 
 @click.command(epilog=options.examples("test 'Retail leads'", "test production/6f3c1a52 --yes"))

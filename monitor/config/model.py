@@ -174,6 +174,9 @@ class Web(Section):
         [], "users, or subjects of client certificates, who may have connection tests run"
     )
     external_url: t.WebUrl | None = key(None, "where people reach the page")
+    replica_url: t.WebUrl | None = key(
+        None, "where the other replicas send people and commands; else its host name and port"
+    )
     config_file: t.FilePath | None = key(
         None, "TLS and passwords, in the format of Prometheus' exporter-toolkit"
     )

@@ -68,6 +68,18 @@ class Seen:
     replicas: tuple[Replica, ...]
     leases: Mapping[str, Lease]
 
+    def holder(self, name: str, now: Instant) -> Replica | None:
+        """Return who holds an environment at `now`, as far as this says; None: nobody."""
+        lease = self.leases.get(name)
+        if lease is None or lease.expires_at <= now:
+            return None
+        return next((one for one in self.replicas if one.id == lease.holder), None)
+
+    @property
+    def living(self) -> int:
+        """How many replicas lived then."""
+        return sum(self.now < one.expires_at for one in self.replicas)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

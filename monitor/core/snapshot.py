@@ -120,6 +120,13 @@ class Entry:
         )
 
 
+class Holder(NamedTuple):
+    """The replica that polls an environment, and its URL; empty where none does now."""
+
+    replica: str = ""
+    address: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSnapshot:
     """One environment, with its campaigns by id."""
@@ -143,6 +150,8 @@ class EnvironmentSnapshot:
     tests_on: bool = False  # connection tests, for one of the campaigns at least
     suspended: Suspension | None = None  # no test is run at its platform
     planned: Mapping[str, Plan] = field(default_factory=dict)  # the next tests, by campaign
+    owned: bool = True  # this process may poll it now
+    holder: Holder | None = None  # it is shown as the database has it, without findings
 
     def impact(self, now: Instant) -> Impact:
         """Return what is at stake now where something is wrong with all of its campaigns."""
@@ -192,11 +201,15 @@ class EnvironmentSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All environments by name. `now` is our clock at the time of the view."""
+    """All environments by name. `now` is our clock at the time of the view.
+
+    Those `elsewhere` are not among them until they are read from the database.
+    """
 
     environments: Mapping[str, EnvironmentSnapshot]
     now: Instant
     not_ready: str | None = None  # why the monitor is not ready
+    elsewhere: Mapping[str, Holder] = field(default_factory=dict)  # what other replicas are to show
 
     def entries(self) -> Iterator[tuple[EnvironmentSnapshot, Entry]]:
         """Return every campaign with its environment, in the order of the config."""

@@ -3,10 +3,12 @@
 from monitor.polling.environment_state import STEP
 from monitor.polling.holding import Holding
 from monitor.polling.manager import PollerManager
+from monitor.polling.others import Others
 from monitor.polling.poller import Poller
 from monitor.polling.settings import Api, Clock, Connect, Settings
 from monitor.polling.shared import OurClock
 
 __all__ = [
-    "STEP", "Api", "Clock", "Connect", "Holding", "OurClock", "Poller", "PollerManager", "Settings",
+    "STEP", "Api", "Clock", "Connect", "Holding", "Others", "OurClock", "Poller", "PollerManager",
+    "Settings",
 ]  # fmt: skip

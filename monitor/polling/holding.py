@@ -7,7 +7,7 @@ never, or after the process was frozen. A right counts from before its renewal w
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import Protocol
@@ -21,6 +21,7 @@ from monitor.core.leases import (
     MARGIN,
     DatabaseClock,
     Decision,
+    Lease,
     Replica,
     Seen,
     StateUnavailable,
@@ -112,6 +113,7 @@ class Holding:
 
     def __post_init__(self) -> None:
         self.database_clock: DatabaseClock | None = None
+        self.seen = Seen(0.0, (), {})  # as the database last said it, with what was taken since
         self._unanswered_at: Seconds | None = None  # when the first renewal without one was sent
         self.alert = Alert(rule=StateUnavailable.name)
         self._rights = dict[str, _Right]()
@@ -145,6 +147,17 @@ class Holding:
         """Return whether this replica may poll, test and send for an environment right now."""
         right = self._rights.get(name)
         return right is not None and self.clock.elapsed() < right.until
+
+    def last_held(self, name: str) -> bool:
+        """Return whether it is ours, or was when the database last answered."""
+        lease = self.seen.leases.get(name)
+        return self.has(name) or (lease is not None and lease.holder == self.id)
+
+    @property
+    def unanswered_since(self) -> Instant | None:
+        """Since when the database has not answered, by our clock; None: it answers."""
+        at = self._unanswered_at
+        return None if at is None else self.now() - self.clock.elapsed() + at
 
     def now(self) -> Instant:
         """Return the database's instant; ours until it has said one."""
@@ -206,7 +219,7 @@ class Holding:
         except (StorageError, TimeoutError) as error:
             self._problem = getattr(error, "reason", "no answer in time")
             return RETRY
-        answered = self.clock.elapsed()
+        answered, self.seen = self.clock.elapsed(), seen
         self.database_clock, stepped = DatabaseClock.after(known, seen.now, sent, answered)
         if stepped or self._problem:
             # Another database may answer now, which does not know yet who holds what.
@@ -243,6 +256,8 @@ class Holding:
         sent, names = self.clock.elapsed(), may.intersection((*found.take, *found.bury))
         for name, fence in (await self.table.take(names) if names else {}).items():
             self._rights[name] = _Right(fence, sent + LASTS - MARGIN)
+            row = Lease(name, self.id, fence, seen.now + LASTS, seen.now)
+            self.seen = replace(self.seen, leases={**self.seen.leases, name: row})
             over = name in found.bury
             action = self.environments.bury if over else self.environments.take_over
             self._start(name, partial(action, name, fence), kept=not over)
@@ -304,8 +319,8 @@ class Holding:
             self._suspend_ended()
 
     def _report(self) -> None:
-        now, at, why = self.now(), self._unanswered_at, self._problem or "no answer yet"
-        since = None if at is None else now - self.clock.elapsed() + at
-        self.alert, events = self.rule.look(self.alert, since, why, now, self.remind_every)
+        now, why = self.now(), self._problem or "no answer yet"
+        look = self.rule.look(self.alert, self.unanswered_since, why, now, self.remind_every)
+        self.alert, events = look
         if events:
             self.notify(events)

@@ -125,11 +125,9 @@ class PollerManager:
 
         Raises ValueError. One that has left the config meanwhile is not polled.
         """
-        part = self._parts.get(name)
-        if part is None:
+        part, settings = self._parts.get(name), self.settings_with(name, loaded)
+        if settings is None:
             return
-        usual, target_set = part.settings, _target_set(name, loaded)
-        settings = Settings(usual.environment, usual.polling, usual.alerts, target_set)
         campaigns = {key: one for (of, key), one in loaded.campaigns.items() if of == name}
         await self._add(Connection(settings, self._connect), loaded, campaigns)
         # A reload that came meanwhile has not found it.
@@ -156,11 +154,12 @@ class PollerManager:
 
     def switch_tests(self, name: str | None, by: str, *, on: bool) -> None:
         """Suspend or resume an environment's tests for `by`, or those of all; raises KeyError."""
-        asked = self.pollers.values() if name is None else [self.pollers[name]]
-        urls = {one.state.settings.environment.base_url for one in asked}
-        for poller in self.pollers.values():
-            # A suspension holds for a platform, whichever of its environments it was for.
-            if poller.state.settings.environment.base_url in urls:
+        asked = self._parts.values() if name is None else [self._parts[name]]
+        urls = {one.settings.environment.base_url for one in asked}
+        for of, poller in self.pollers.items():
+            # A suspension holds for a platform, whichever of its environments it was for, and
+            # whichever replica holds that: each is asked.
+            if self.held(of) and poller.state.settings.environment.base_url in urls:
                 poller.tester.switch(by, on=on)
 
     async def aclose(self) -> None:
@@ -180,6 +179,13 @@ class PollerManager:
             whole = config.polling, config.alerts, before.target_set, before.targets
             return Settings(env, *whole)
         return Settings(env, config.polling, config.alerts, _target_set(env.name, loaded))
+
+    def settings_with(self, name: str, loaded: Loaded) -> Settings | None:
+        """Return what an environment is polled under, with its listing as it is stored."""
+        if (part := self._parts.get(name)) is None:
+            return None
+        it = part.settings
+        return Settings(it.environment, it.polling, it.alerts, _target_set(name, loaded))
 
     def _talkover(self, settings: Settings, token: str) -> Api:
         environment = settings.environment

@@ -113,6 +113,7 @@ class SharedEnvironments:
         attempts = [one for it in loaded.campaigns.values() for one in it.tests.attempts]
         manager.guards.take_over(loaded.guards, [one for one in attempts if one.ended_at is None])
         await manager.add(name, loaded)
+        manager.own.taken_over()
         log.info("environment_taken_over", environment=name, campaigns=len(loaded.campaigns))
 
     async def hand_over(self, name: str) -> None:

@@ -119,7 +119,7 @@ def test_the_dead_mans_switch_is_called_at_each_interval_and_not_at_every_other(
 
 
 def test_an_environments_outage_mutes_only_other_rules_of_that_environment() -> None:
-    outage, _ = CONFIG["inhibit_rules"]
+    outage, _, _ = CONFIG["inhibit_rules"]
     (source,), (target,) = outage["source_matchers"], outage["target_matchers"]
     assert source == 'rule =~ "api_unreachable|token_rejected|api_refusing"'
     # No outage explains that a campaign was switched off after a test.
@@ -133,8 +133,21 @@ def test_an_environments_outage_mutes_only_other_rules_of_that_environment() -> 
     } < ENVIRONMENT_RULES.keys()
 
 
+def test_the_replicas_database_mutes_what_follows_from_it_in_that_installation_alone() -> None:
+    _, database, _ = CONFIG["inhibit_rules"]
+    assert database["source_matchers"] == ["alertname = SftpMonitorStateUnavailable"]
+    (target,) = database["target_matchers"]
+    muted = re.fullmatch(r'alertname =~ "SftpMonitor\((.*)\)"', target)
+    assert muted is not None
+    shipped = (FOLDER.parent / "prometheus" / "sftp-monitor.rules.yaml").read_text()
+    names = muted[1].split("|")
+    assert {"EnvironmentUnowned", "EvidenceOld", "StorageErrors"} < {*names}
+    assert all(f"- alert: SftpMonitor{name}\n" in shipped for name in names)
+    assert database["equal"] == ["job", "namespace"]
+
+
 def test_what_can_wait_mutes_critical_alerts_of_that_campaign_alone() -> None:
-    _, night = CONFIG["inhibit_rules"]
+    _, _, night = CONFIG["inhibit_rules"]
     assert night["source_matchers"] == ["alertname = SftpCampaignCanWait"]
     assert night["target_matchers"] == ["severity = critical", 'campaign_id != ""']
     assert night["equal"] == ["environment", "campaign_id"]

@@ -268,6 +268,120 @@ def test_an_alert_ends_with_its_environment_and_not_with_its_monitor(
     assert promtool(tmp_path, *map(case, SOME_RULES)) == ""
 
 
+# --- several replicas -----------------------------------------------------------------------------
+
+
+def replica(
+    instance: str, owned: str = "1x400", known: str = "2x400", up: str = "1x400", config: str = "7"
+) -> dict[str, str]:
+    """Return what a replica on PostgreSQL exports of itself; `known` are those that live."""
+    return {
+        **monitor("1x400", instance),
+        of("environment_owned", instance, environment="production"): owned,
+        of("state_up", instance): up,
+        of("replicas", instance): known,
+        of("replica_info", instance, replica=instance): "1x400",
+        of("config_hash", instance): f"{config}x400",
+    }
+
+
+ITSELF = {"job": "sftp-monitor"}
+OWN = {**ITSELF, "environment": "production"}
+CUT_OFF = {"owned": "1x7 0x400", "up": "1x7 0x400"}
+"""A replica that is cut off from the database after two minutes."""
+
+
+@pytest.mark.slow
+def test_a_replica_that_lost_the_database_is_not_asked_where_another_one_owns_by_now(
+    tmp_path: Path,
+) -> None:
+    def case(rule: str, theirs: str, *over: str) -> UnitTest:
+        # The other one has it within a minute, and there the alert ends after five.
+        other = replica("b:1", owned="0x10 1x400")
+        known = {series(rule): "1x400", series(rule, instance="b:1"): theirs}
+        inputs = {**known, **replica("a:1", **CUT_OFF), **other}
+        expected = {**firing(rule, "1m", "2m", "3m", "4m"), **{time: [] for time in over}}
+        return test_of(inputs, OF_A_RULE[rule], expected)
+
+    ended = [case(rule, "_x10 1x9 stale", "6m", "30m", "59m") for rule in SOME_RULES]
+    assert promtool(tmp_path, *ended) == ""
+
+
+@pytest.mark.slow
+def test_while_no_replica_reaches_the_database_what_fired_goes_on(tmp_path: Path) -> None:
+    def case(rule: str) -> UnitTest:
+        inputs = {series(rule): "1x400", **replica("a:1", **CUT_OFF)}
+        inputs |= replica("b:1", owned="0x400", up="1x7 0x400")
+        return test_of(inputs, OF_A_RULE[rule], firing(rule, "1m", "3m", "30m", "90m"))
+
+    assert promtool(tmp_path, *map(case, SOME_RULES)) == ""
+
+
+ALL_CUT_OFF = {**replica("a:1", **CUT_OFF), **replica("b:1", owned="0x400", up="1x7 0x400")}
+ONE_CUT_OFF = {
+    **replica("a:1", **CUT_OFF),
+    **replica("b:1", owned="0x10 1x400", known="2x12 1x400"),
+}
+TWO = {**replica("a:1"), **replica("b:1", owned="0x400")}
+DEAD = "1x7 stale"
+
+
+@pytest.mark.parametrize(
+    ("alert", "inputs", "found"),
+    [
+        ("StateUnavailable", ALL_CUT_OFF, {"1m": [], "3m": [], "5m": [ITSELF], "60m": [ITSELF]}),
+        ("StateUnavailable", ONE_CUT_OFF, {"5m": [], "60m": []}),
+        ("StateUnavailable", {of("state_up"): "0x400"}, {"60m": []}),
+        ("EnvironmentUnowned", ALL_CUT_OFF, {"4m": [], "6m": [OWN]}),
+        ("EnvironmentUnowned", ONE_CUT_OFF, {"6m": [], "60m": []}),
+        ("EnvironmentOwnedTwice", TWO, {"60m": []}),
+        (
+            "EnvironmentOwnedTwice",
+            {**replica("a:1"), **replica("b:1")},
+            {"9m": [], "12m": [{"environment": "production"}]},
+        ),
+        ("ReplicaMissing", TWO, {"60m": []}),
+        ("ReplicaMissing", ONE_CUT_OFF, {"12m": [], "20m": [ITSELF], "90m": [ITSELF]}),
+        # For a minute of an update there are three.
+        ("ReplicaMissing", {**TWO, of("replicas", "a:1"): "2x99 3x4 2x400"}, {"60m": []}),
+        ("ReplicaMissing", replica("a:1"), {"20m": [ITSELF]}),
+        ("ConfigMismatch", TWO, {"60m": []}),
+        (
+            "ConfigMismatch",
+            {**replica("a:1"), **replica("b:1", owned="0x400", config="8")},
+            {"14m": [], "16m": [ITSELF]},
+        ),
+        # Two installations of one process each, in one job.
+        (
+            "ConfigMismatch",
+            {of("config_hash", "a:1"): "7x400", of("config_hash", "b:1"): "8x400"},
+            {"60m": []},
+        ),
+        # Another replica lives: that one is dead is a warning, and no page.
+        (
+            "Absent",
+            {
+                **{name: DEAD for name in replica("a:1")},
+                **replica("b:1"),
+                'up{job="sftp-monitor",instance="a:1"}': "1x7 0x400",
+            },
+            {"20m": [], "60m": []},
+        ),
+        # A restart of PostgreSQL pages nobody; of one process a full disk does.
+        ("StorageErrors", {**TWO, of("storage_errors_total"): "0x4 1x400"}, {"2m": []}),
+        ("StorageErrors", {of("storage_errors_total"): "0x4 1x400"}, {"2m": [ITSELF]}),
+    ],
+)
+@pytest.mark.slow
+def test_what_prometheus_says_of_replicas(
+    alert: str, inputs: Series, found: Mapping[str, list[Labels]], tmp_path: Path
+) -> None:
+    name = f"SftpMonitor{alert}"
+    severity = ALERTS[name]["labels"]["severity"]
+    expected = {at: [{**one, "severity": severity} for one in many] for at, many in found.items()}
+    assert promtool(tmp_path, test_of(inputs, name, expected)) == ""
+
+
 # --- what an alert says ---------------------------------------------------------------------------
 
 

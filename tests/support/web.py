@@ -67,6 +67,8 @@ class SomeProgram:
     origins: Callable[[Target], OriginOf] = lambda _: lambda section, name: ""
     start_test: Callable[..., Coroutine[Any, Any, Instant | Hold | NotRun]] = no_test
     switch_tests: Callable[..., None] = lambda *_, on: None
+    complete: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot
+    elsewhere: Callable[..., str | None] = lambda _, to_act: None
 
 
 def a_program(**overrides: Any) -> Program:

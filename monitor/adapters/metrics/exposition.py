@@ -54,7 +54,7 @@ ENVIRONMENT_FAMILIES: Mapping[str, str] = {
     "budget_available_requests": "Calls that may go out within the next minute.",
     "effective_interval_seconds": "The sweep time that the budget really gives.",
     "poll_lag_seconds": "How late the most overdue poll is.",
-    "environment_owned": "1: this process watches the environment.",
+    "environment_owned": "1: this process watches the environment, 0: another one may.",
     "connection_tests_enabled": "1: this process runs connection tests there.",
     "discovery_last_success_timestamp_seconds": "The last listing that was complete and believed.",
 }
@@ -120,8 +120,13 @@ def _of_its_own(it: EnvironmentSnapshot) -> Sequence[float | None]:
     polls = (entry.status.last_known.last_read_at or 0.0 for entry in it.campaigns.values())
     polled_at = max(polls, default=0.0) or None
     budget = it.requests_per_minute, it.available_requests
-    last = 1.0 if it.tests_on else None, it.status.discovered_at
-    return swept_at, polled_at, up, *budget, it.interval_seconds, it.lag_seconds, 1.0, *last
+    owned = float(it.owned)
+    last = owned if it.tests_on else None, it.status.discovered_at
+    return swept_at, polled_at, up, *budget, it.interval_seconds, it.lag_seconds, owned, *last
+
+
+_ELSEWHERE = tuple(0.0 if name == "environment_owned" else None for name in ENVIRONMENT_FAMILIES)
+"""Those values of what another replica is to show."""
 
 
 class _Made(NamedTuple):
@@ -182,7 +187,8 @@ class Exposition:
                 for key, count in counted(one).items()
             )
             yield _family(name, about, counts)
-        known = {name: _of_its_own(one) for name, one in snapshot.environments.items()}
+        known: dict[str, Sequence[float | None]] = dict.fromkeys(snapshot.elsewhere, _ELSEWHERE)
+        known |= {name: _of_its_own(one) for name, one in snapshot.environments.items()}
         yield from _gauges(ENVIRONMENT_FAMILIES, "environment", known)
         yield from _gauges(SINK_FAMILIES, "sink", sinks)
 

@@ -36,6 +36,8 @@ class SelfMetrics(Collector):
     scrape ask `up()` whether the state can be written. Any thread may ask `lines_dropped`.
     """
 
+    taken_over: Callable[[], None] = staticmethod(lambda: None)
+
     def __init__(self, version: str, *, lines_dropped: Callable[[], int] = int) -> None:
         # They would double the series, and Prometheus knows when a counter began anyway.
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -114,6 +116,19 @@ class SelfMetrics(Collector):
             metric.remove_by_labels({"environment": environment, "endpoint": TEST})
         for one in (self._tests, self._test_duration):
             one.remove_by_labels({"environment": environment})
+
+    def show_replica(self, replica: str, living: Callable[[], float]) -> None:
+        """Show the id of this one of several replicas, how many live, and what it has taken over.
+
+        From here on `taken_over()` counts an environment.
+        """
+        gauge = partial(prometheus.Gauge, namespace="sftp_monitor", registry=self.registry)
+        about = "1, labelled with the id of this replica."
+        gauge("replica_info", about, ("replica",)).labels(replica).set(1)
+        gauge("replicas", "Replicas that live, as the database last said.").set_function(living)
+        about, of = "Environments that this replica has taken over.", self.registry
+        takeovers = prometheus.Counter("takeovers", about, namespace="sftp_monitor", registry=of)
+        self.taken_over = takeovers.inc
 
     def prepare_sink(self, sink: str) -> None:
         """Start a sink's counter at 0."""

@@ -68,7 +68,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], **more: Any) -
     Raises OSError where there was none, UncertainDeliveryError where it may have been taken all the
     same; neither names more of the URL than its origin.
     """
-    parts = {"content": body, "headers": {**_HEADERS, **headers}}
+    parts: dict[str, Any] = {"content": body, "headers": {**_HEADERS, **headers}}
     how = {"within": WITHIN, "most": ANSWER_MAX, "whole": False, **more}
     try:
         status, answer = await request_once("POST", url, **how, **parts)

@@ -54,6 +54,17 @@ def read_state(state: State | Path) -> rows.Loaded:
     return _read(state, rows.load)
 
 
+def read_replicas(state: State) -> tuple[str, list[str]]:
+    """Return the key of the replicas on PostgreSQL, and the URLs of those that live now.
+
+    Raises StorageError.
+    """
+    from monitor.adapters.store.connection import NOW, web_key  # noqa: PLC0415 - not everywhere
+
+    living = f"SELECT address FROM replica WHERE expires_at > {NOW} ORDER BY started_at"  # noqa: S608
+    return _read(state, lambda on: (web_key(on), [url for (url,) in on.execute(living)]))
+
+
 def _read(state: State | Path, query: Callable[[rows.Connection], _T]) -> _T:
     if isinstance(state, Path) or state.url is None:
         return schema.read_foreign(state if isinstance(state, Path) else state.path, query)

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import TypeVar
 
 from monitor.adapters.store import outbox, rows
-from monitor.adapters.store.connection import on_thread
+from monitor.adapters.store.connection import on_thread, web_key
 from monitor.adapters.store.database import Held, Outcome
 from monitor.adapters.store.files import StorageError
 from monitor.adapters.store.postgres import PostgresDatabase, guard_bodies
@@ -73,6 +73,19 @@ class SharedStore(Store):
                 self._perhaps_had[sink][first.event.event_id] = first.before
             self._queues[sink].extend(entries)
         self._wake()
+        return loaded
+
+    def read_of(self, name: str) -> Loaded:
+        """Return what is stored of an environment that may be another's, in any thread.
+
+        Raises StorageError.
+        """
+        return self._database.read(lambda connection: rows.load(connection, name))
+
+    async def load(self) -> Loaded:
+        """As `Store`, and read the key with which commands prove that they may read the state."""
+        loaded = await super().load()
+        self.key = self.key or await self._on_thread(partial(self._database.read, web_key))
         return loaded
 
     def let_go(self, name: str) -> None:

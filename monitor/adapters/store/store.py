@@ -53,10 +53,11 @@ class Store:
 
     `epoch` is this start's, in the ids of all events that it decides: so no id stands for two
     occurrences, whatever database is put back. `problem` is why the last transaction failed,
-    `notice` says that a file was set aside, or None. `shared`: with other replicas, by `leases`.
+    `notice` says that a file was set aside, or None. `shared`: with other replicas, by `leases`,
+    and then `key` is theirs, once it is loaded: who shows it can read the state.
     """
 
-    shared = False
+    shared, key = False, ""
     leases: "LeaseTable | None" = None
 
     def __init__(

@@ -32,7 +32,10 @@ class Program(Protocol):
     version: str
     started_at: Instant
     external_url: str | None  # where users reach us
-    key: str  # who shows it is on this machine, and may read the state; empty: there is none
+
+    @property
+    def key(self) -> str:
+        """What shows that somebody may read the state, by the key beside it; empty: nothing."""
 
     @property
     def web(self) -> Web:
@@ -55,6 +58,15 @@ class Program(Protocol):
 
     def snapshot(self) -> Snapshot:
         """Return all environments as they are known now."""
+
+    def complete(self, snapshot: Snapshot, /) -> Snapshot:
+        """Return it with what other replicas hold, in a thread."""
+
+    def elsewhere(self, environment: str, /, *, to_act: bool) -> str | None:
+        """Return the URL of the replica that is to answer for an environment; None: this one.
+
+        Empty: none polls it now. `to_act`: more than what is known is asked for.
+        """
 
     def metrics(self, openmetrics: bool, /) -> Callable[[], bytes]:
         """Return what renders the metrics as they are now; that is called in a thread."""
@@ -149,8 +161,11 @@ class Endpoint(NamedTuple):
         """Return what makes the answer, in a thread; both may raise an HTTPException."""
         in_path = request.match_info
         known = {name: one for name, one in self.parameters.items() if name not in in_path}
-        query = read_query(known, request, form=self.form)
-        return partial(self.view, program, program.snapshot(), **in_path, **query)
+        query, snapshot = read_query(known, request, form=self.form), program.snapshot()
+        # In the thread, and only where others' environments may be among what is shown.
+        return lambda: self.view(
+            program, snapshot if in_path else program.complete(snapshot), **in_path, **query
+        )
 
 
 def _paged(

@@ -95,14 +95,28 @@ class Handlers:
             if not self._commands.proves(request):
                 await self._auth.require(request, self._config.access.users)
             await self._take_body(request)
+            self._send_to_holder(request)
             return await handler(request)
         except web.HTTPException as error:
-            kept = {"Allow", "WWW-Authenticate", "Retry-After"} & error.headers.keys()
+            kept = {"Allow", "WWW-Authenticate", "Retry-After", "Location"} & error.headers.keys()
             headers = {name: error.headers[name] for name in kept}
             return error_response(request, error.status, error.text or error.reason, headers)
         except Exception:
             logger.exception("%s %s could not be answered", request.method, request.path)
             return error_response(request, 500, "internal error; see the log")
+
+    def _send_to_holder(self, request: web.Request) -> None:
+        """Raise the HTTPException that sends a request of one environment to its replica."""
+        environment = request.match_info.get("environment", "")
+        if not environment or not self._program.loaded():
+            return
+        to = self._program.elsewhere(environment, to_act=request.method == "POST")
+        if to == "":
+            why = f"no replica polls {clean(environment, 64)} now: try again"
+            raise web.HTTPServiceUnavailable(text=why, headers=AGAIN)
+        if to is not None:
+            where = f"{to.rstrip('/')}{request.rel_url.raw_path_qs}"
+            raise web.HTTPTemporaryRedirect(where, text=f"another replica has it, at {where}")
 
     async def _take_body(self, request: web.Request) -> None:
         """Take the body off the connection: few are used, and large ones are refused."""

@@ -90,8 +90,8 @@ def _unknown(environment: EnvironmentSnapshot, entry: Entry) -> str:
     """Return why a campaign, or what rules say of it, is unknown; empty: it is not."""
     if why := why_unread(environment, entry):
         return why
-    if entry.findings is None:
-        return "not read since the start"
+    if entry.findings is None:  # which are never stored: what others hold is shown without
+        return "not read since the start" if environment.holder is None else ""
     return "; ".join(doubts((one.verdict, one.summary) for one in entry.findings.values()))
 
 

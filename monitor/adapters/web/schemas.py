@@ -225,6 +225,14 @@ class EnvironmentTestsAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HolderAnswer:
+    """The replica that polls an environment, and where it answers; empty: none that is known."""
+
+    replica: Text
+    address: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentAnswer:
     """One environment. reachable is null before the first call, false after an unanswered one.
 
@@ -232,7 +240,10 @@ class EnvironmentAnswer:
     outage_reason and refused_with why. listing_error is null unless the last listing failed: new
     campaigns are not seen.
     findings are those of its own rules after the last call; null before the first since the start.
-    clock_ahead_seconds is how far the API's clock, where it counts, is ahead of ours.
+    clock_ahead_seconds is how far the API's clock, where it counts, is ahead of ours. owned: this
+    process polls it. holder is the replica that polls it instead, empty where none is known; what
+    only that one knows (budget, lag, findings) is 0 or null here. It is null for what this process
+    polls, or polled last.
     """
 
     name: str
@@ -244,6 +255,8 @@ class EnvironmentAnswer:
     token_rejected_since: Instant | None
     refused_since: Instant | None
     refused_with: PollError | None
+    owned: bool
+    holder: HolderAnswer | None
     listing_error: PollError | None
     budget: BudgetAnswer
     counts: CountsAnswer

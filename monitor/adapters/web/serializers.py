@@ -170,6 +170,7 @@ def environment(snapshot: EnvironmentSnapshot) -> schemas.EnvironmentAnswer:
         labels=snapshot.labels.labels,
         clock_ahead_seconds=snapshot.ahead,
         reachable=known.up,
+        holder=snapshot.holder and answer_of(schemas.HolderAnswer, snapshot.holder),
         outage_since=known.outage_at,
         token_rejected_since=known.rejected_at,
         refused_since=known.refused_at,
