@@ -11,7 +11,6 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -21,13 +20,13 @@ from typing import Any
 import aiohttp
 import httpx
 import structlog
-from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from httpx_aiohttp import AiohttpTransport
 
 from monitor.core.model import MINUTE, PollError, Reason, Seconds
 from monitor.core.outcomes import NOT_SENT
+from monitor.resolver import Lookup, Resolver
 from monitor.tls import client_context
 
 log = structlog.get_logger()
@@ -61,9 +60,6 @@ _FAILURES: tuple[type[BaseException], ...] = (httpx.HTTPError, aiohttp.ClientErr
 # All headers of an answer together, in bytes, and how many there may be: gateways send many.
 _HEAD_MAX, _HEADERS_MAX = 64 * 1024, 1000
 
-Lookup = Callable[..., list[tuple[Any, ...]]]
-"""A function like `socket.getaddrinfo`."""
-
 
 @dataclass(frozen=True)
 class Received:
@@ -94,7 +90,7 @@ class HttpClient:
 
     def __post_init__(self) -> None:
         """Open no connection yet."""
-        self._resolver = _Resolver(self.lookup)
+        self._resolver = Resolver(self.lookup)
         self._calls = Counter[AiohttpTransport]()  # those under way
         self._renew()
 
@@ -287,32 +283,3 @@ def _words(cause: BaseException) -> str:
         case OSError(strerror=str(words)):
             return words
     return "the connection was closed"
-
-
-class _Resolver(AbstractResolver):
-    """Looks host names up on a thread of its own, so that a hung DNS blocks nobody else.
-
-    One thread is enough: aiohttp looks a host up once, however many requests wait for it.
-    """
-
-    def __init__(self, lookup: Lookup) -> None:
-        self._lookup = partial(lookup, type=socket.SOCK_STREAM)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="dns")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of a host. Raises `OSError` where there are none."""
-        ask = partial(self._lookup, host, port, family=family)
-        try:
-            found = await asyncio.get_running_loop().run_in_executor(self._executor, ask)
-        except RuntimeError:
-            raise socket.gaierror(socket.EAI_AGAIN, "no thread to look it up with") from None
-        return [
-            ResolveResult(hostname=host, host=at[0], port=at[1], family=of, proto=proto, flags=0)
-            for of, _, proto, _, at in found
-        ]
-
-    async def close(self) -> None:
-        """Let go of the thread, even while it hangs."""
-        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -28,7 +28,7 @@ from monitor.serialize import Links, event_json
 from support.boards import a_rich_snapshot
 from support.builders import NOW
 from support.events import FIRING
-from support.scrapes import scrape
+from support.scrapes import scrape, some_own_metrics
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -256,7 +256,9 @@ def test_the_changelog_has_a_place_for_what_is_not_released_yet() -> None:
 def rendered() -> dict[str, tuple[str, set[str]]]:
     """Return type and labels of each metric of ours that a page with everything on it has."""
     found = {}
-    for family in scrape(a_rich_snapshot(), sinks={"log": (1, NOW)}).families:
+    own = some_own_metrics()
+    own.show_replica("6e837340", lambda: 2)
+    for family in scrape(a_rich_snapshot(), own=own, sinks={"log": (1, NOW)}).families:
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels}
         found[name] = (family.type, labels - {"le"})

@@ -10,10 +10,10 @@ import pytest
 from aiohttp.http_exceptions import HttpProcessingError
 
 from monitor.core.model import PollError, Reason
-from monitor.http import HttpClient, Received, _classify, prepared, request_once
+from monitor.http import HttpClient, Received, _classify, moved, prepared, request_once
 from support.misbehaving import Misbehaving, Script, answer, here, replies, replies_and_closes
 
-POSTED = {"content": b"{}", "headers": {"Content-Type": "application/json"}}
+POSTED: dict[str, Any] = {"content": b"{}", "headers": {"Content-Type": "application/json"}}
 
 
 async def got(script: Script, method: str = "GET", **parts: Any) -> Received:
@@ -47,6 +47,48 @@ async def test_a_redirect_is_not_followed_and_its_location_not_parsed(location: 
     data = replies_and_closes(answer(b"", "307 Moved", {"Location": location}))
     answered = await got(data, "POST", **POSTED)
     assert (answered.status, answered.headers["location"]) == (307, location)
+
+
+async def test_who_asks_for_it_is_sent_on_with_all_that_it_says_and_so_often_at_most() -> None:
+    headers, user = {**POSTED["headers"], "X-Key": "k"}, "//me:p@"
+    async with Misbehaving(replies(answer({}))) as there:
+        on = replies_and_closes(answer(b"", "307 Moved", {"Location": f"{there.url}/x"}))
+        async with Misbehaving(on) as here_:
+            url = here_.url.replace("//", user)
+        how: dict[str, Any] = {"within": 10, "content": b"{}"}
+            asked = await request_once("POST", url, follow=1, headers=headers, **how)
+            assert asked == (200, b"{}")
+            status, _ = await request_once("POST", url, headers=headers, **how)
+            assert status == 307
+    first, second = here_.requests[0], there.requests[0]
+    for name in ("x-key", "authorization", "content-type"):
+        assert second.headers[name] == first.headers[name]
+    assert len(there.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "to", "after"),
+    [
+        ("http://a:p@one.example/x", "http://two.example/x", "http://a:p@two.example/x"),
+        ("http://a:p@one.example", "https://two.example/", "https://a:p@two.example/"),
+    ],
+)
+def test_who_is_sent_on_says_the_same_password_there(before: str, to: str, after: str) -> None:
+    assert moved(before, to) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "to", "why"),
+    [
+        ("https://one.example", "http://two.example/", "on to http://, expected https://"),
+        ("http://one.example", "ftp://two.example/", "on to ftp://, expected http://"),
+        ("http://one.example", "/x", "on to no://, expected http://"),
+        ("http://one.example", "http://two.example:port/", "on to what is no URL"),
+    ],
+)
+def test_nobody_is_sent_on_to_what_is_less_safe_or_nowhere(before: str, to: str, why: str) -> None:
+    with pytest.raises(OSError, match=f"^it sends us {why}$"):
+        moved(before, to)
 
 
 async def test_nothing_of_the_environment_changes_a_post(

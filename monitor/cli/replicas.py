@@ -37,17 +37,6 @@ def asked(url: str, headers: Mapping[str, str] = {}) -> Iterator[_Asked]:
         yield url, first, lost
 
 
-def answering(urls: Sequence[str]) -> str:
-    """Return the first of these daemons that answers; raises ConnectionError where none does."""
-    for url in urls[:-1]:
-        try:
-            options.exchange("GET", url, "/-/healthy", also={503}, within=5.0)
-        except OSError:
-            continue
-        return url
-    return urls[-1]
-
-
 def _status(url: str, headers: Mapping[str, str]) -> schemas.StatusAnswer:
     (status,) = options.ask(url, "/api/v1/status", {}, schemas.StatusAnswer, headers)
     return status

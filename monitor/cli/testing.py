@@ -152,7 +152,7 @@ def _monitor(config: Config, url: str | None, ends: ExitStack) -> Monitor:
         if url is None and not living:
             return ends.enter_context(_our_own(config))
         # Any of them may have the key: whoever answers for a replica can read the state.
-        return Monitor(url or replicas.answering(living), key if url in (None, *living) else "")
+        return Monitor(url or living[0], key if url in (None, *living) else "")
     usual = safe_access(config.web).url_of(*config.web.listen_address)
     if url is None:
         try:

@@ -157,8 +157,7 @@ class PollerManager:
         asked = self._parts.values() if name is None else [self._parts[name]]
         urls = {one.settings.environment.base_url for one in asked}
         for of, poller in self.pollers.items():
-            # A suspension holds for a platform, whichever of its environments it was for, and
-            # whichever replica holds that: each is asked.
+            # A suspension holds for a platform, whichever of its environments it was for.
             if self.held(of) and poller.state.settings.environment.base_url in urls:
                 poller.tester.switch(by, on=on)
 

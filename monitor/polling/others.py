@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, cast
 from monitor.adapters.store import Loaded, StorageError
 from monitor.adapters.store.store import LINGER
 from monitor.core.model import Instant, Seconds
-from monitor.core.snapshot import STALE_AFTER_INTERVALS, Entry, EnvironmentSnapshot, Holder
+from monitor.core.snapshot import Entry, EnvironmentSnapshot, Holder
 from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.polling.manager import PollerManager
+from monitor.polling.view import stored_snapshot
 
 if TYPE_CHECKING:  # psycopg is not everywhere
     from monitor.adapters.store.shared import SharedStore
@@ -63,20 +64,6 @@ class Others:
             )
             for key, target in settings.targets.items()
         }
-        shown = EnvironmentSnapshot(
-            now=now,
-            status=replace(status, up=up),
-            labels=settings.environment.alert_labels,
-            rules=settings.environment.resolved.rules,
-            campaigns=entries,
-            listed=settings.target_set.campaigns,
-            interval_seconds=interval,
-            stale_after=STALE_AFTER_INTERVALS * interval + LATE,
-            idle_stale_after=STALE_AFTER_INTERVALS * settings.polling.idle_interval,
-            requests_per_minute=settings.environment.budget_per_minute,
-            tests_on=settings.tests_on,
-            suspended=status.tests.suspended,
-            owned=False,
-            holder=holder,
-        )
-        return {name: shown}
+        shown = stored_snapshot(settings, replace(status, up=up), entries, interval, now)
+        late = shown.stale_after + LATE
+        return {name: replace(shown, stale_after=late, owned=False, holder=holder)}

@@ -378,7 +378,9 @@ def test_what_prometheus_says_of_replicas(
 ) -> None:
     name = f"SftpMonitor{alert}"
     severity = ALERTS[name]["labels"]["severity"]
-    expected = {at: [{**one, "severity": severity} for one in many] for at, many in found.items()}
+    expected: dict[str, list[Labels]] = {
+        at: [{**one, "severity": severity} for one in many] for at, many in found.items()
+    }
     assert promtool(tmp_path, test_of(inputs, name, expected)) == ""
 
 

@@ -55,13 +55,13 @@ def read_state(state: State | Path) -> rows.Loaded:
 
 
 def read_replicas(state: State) -> tuple[str, list[str]]:
-    """Return the key of the replicas on PostgreSQL, and the URLs of those that live now.
+    """Return the key of the replicas on PostgreSQL, and the URLs of those that live, latest first.
 
     Raises StorageError.
     """
     from monitor.adapters.store.connection import NOW, web_key  # noqa: PLC0415 - not everywhere
 
-    living = f"SELECT address FROM replica WHERE expires_at > {NOW} ORDER BY started_at"  # noqa: S608
+    living = f"SELECT address FROM replica WHERE expires_at > {NOW} ORDER BY expires_at DESC"  # noqa: S608
     return _read(state, lambda on: (web_key(on), [url for (url,) in on.execute(living)]))
 
 
