@@ -55,7 +55,7 @@ async def test_who_asks_for_it_is_sent_on_with_all_that_it_says_and_so_often_at_
         on = replies_and_closes(answer(b"", "307 Moved", {"Location": f"{there.url}/x"}))
         async with Misbehaving(on) as here_:
             url = here_.url.replace("//", user)
-        how: dict[str, Any] = {"within": 10, "content": b"{}"}
+            how: dict[str, Any] = {"within": 10, "content": b"{}"}
             asked = await request_once("POST", url, follow=1, headers=headers, **how)
             assert asked == (200, b"{}")
             status, _ = await request_once("POST", url, headers=headers, **how)

@@ -361,7 +361,7 @@ DEAD = "1x7 stale"
         (
             "Absent",
             {
-                **{name: DEAD for name in replica("a:1")},
+                **dict.fromkeys(replica("a:1"), DEAD),
                 **replica("b:1"),
                 'up{job="sftp-monitor",instance="a:1"}': "1x7 0x400",
             },

@@ -241,8 +241,8 @@ class EnvironmentAnswer:
     campaigns are not seen.
     findings are those of its own rules after the last call; null before the first since the start.
     clock_ahead_seconds is how far the API's clock, where it counts, is ahead of ours. owned: this
-    process polls it. holder, else null, is the replica that polls it instead, empty where none is known;
-    what only that one knows (budget left, lag, findings) is 0 or null then.
+    process polls it. holder is the replica that polls it instead, empty where none is known, or
+    null; what only that one knows (budget left, lag, findings) is 0 or null then.
     """
 
     name: str
