@@ -103,7 +103,7 @@ class Monitor:
             except OSError as error:
                 missed += [f"{one.name} ({error})" for one in known if not one.holder]
         if missed:
-            raise OSError(f"done, but not for {', '.join(missed)}: try again")
+            raise OSError(f"not done for {', '.join(missed)}")
 
     def _asked(self, path: str, answer: type[_T]) -> Iterator[_T]:
         return options.ask(self.url, path, {}, answer, self._headers)
