@@ -1,14 +1,9 @@
-"""The shell: builds everything, starts it, keeps it running, tears it down in reverse.
-
-The only module that reads a clock.
-"""
+"""The shell: builds everything, starts it, keeps it running, tears it down in reverse."""
 
 import asyncio
-import socket
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from operator import attrgetter
@@ -22,44 +17,24 @@ from monitor.adapters.sinks import SinkContext, WriteLine, links_of, sinks_of
 from monitor.adapters.store import StorageError, open_state
 from monitor.adapters.systemd import SystemdNotifier
 from monitor.adapters.web import WebServer, key_beside
+from monitor.clocks import BootClock, SystemClock
 from monitor.config import Access, Config, ConfigError, SecretError, safe_access, unchanged
 from monitor.config.model import Web
-from monitor.core.model import Instant, Seconds
+from monitor.core.model import Seconds
 from monitor.jobs import Jobs
 from monitor.notifier import SinkWorker
 from monitor.polling import STEP, Clock, Connect, Holding, OurClock, PollerManager
 from monitor.polling.shared import hold
 from monitor.reporting import Report
+from monitor.resolver import reachable
 from monitor.tls import missing_roots
 
 DRAIN: Seconds = 3.0  # how long a stop waits for deliveries; what is left waits in the database
 TICK: Seconds = 1.0  # how often the loop's lag is measured, clocks compared, the watchdog fed
 RETENTION_EVERY: Seconds = 3600.0  # how often events older than `state.retention` are dropped
 
-EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - listened on, no host that is called
-
 log = structlog.get_logger()
 _T = TypeVar("_T")
-
-
-class SystemClock:
-    """The real clocks; `elapsed` is the running event loop's, which virtual time replaces."""
-
-    def wall(self) -> Instant:
-        """Return the wall clock's instant."""
-        return time.time()
-
-    def elapsed(self) -> Seconds:
-        """Return the event loop's monotonic time, in seconds."""
-        return asyncio.get_running_loop().time()
-
-
-class BootClock(SystemClock):
-    """The real clocks; `elapsed` counts the time in which the machine was suspended, too."""
-
-    def elapsed(self) -> Seconds:
-        """Return the seconds since the machine was started."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class TaskEndedError(Exception):
@@ -156,8 +131,8 @@ class Daemon:
         )
         sinks = sinks_of(config, context)
         names = tuple(sink.name for sink in sinks)
-        beside = key_beside(config.state.path) if store.leases is None else nullcontext("")
-        key = self._closing.enter_context(beside)
+        beside = None if store.shared else config.state.path
+        key = self._closing.enter_context(key_beside(beside))
         self.report = Report(
             config, manager, store, names, own, clock, lambda: self._loaded, self.reload, key
         )
@@ -296,8 +271,7 @@ class Daemon:
         url_of = self._web.web_config.access.url_of
         self.url = config.web.external_url or url_of(host, port)
         if self._holding is not None:
-            named = socket.gethostname() if host in EVERYWHERE else host
-            self._holding.address = config.web.replica_url or url_of(named, port)
+            self._holding.address = config.web.replica_url or url_of(reachable(host), port)
 
     async def _tick(self) -> None:
         clock, known = self.clock, self.clock.wall() - self.clock.elapsed()

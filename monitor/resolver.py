@@ -13,6 +13,14 @@ Lookup = Callable[..., list[tuple[Any, ...]]]
 """A function like `socket.getaddrinfo`."""
 
 
+_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - listened on, no host that is called
+
+
+def reachable(host: str) -> str:
+    """Return under which name others reach what listens on a host."""
+    return socket.gethostname() if host in _EVERYWHERE else host
+
+
 class Resolver(AbstractResolver):
     """Looks host names up on a thread of its own, so that a hung DNS blocks nobody else.
 

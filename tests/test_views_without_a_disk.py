@@ -18,10 +18,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.adapters.store import StorageError
+from monitor.clocks import SystemClock
 from monitor.config import load_config
 from monitor.core.model import Event
 from monitor.core.snapshot import HistoryQuery
-from monitor.daemon import Daemon, SystemClock
+from monitor.daemon import Daemon
 from monitor.polling import Api, Settings
 from support.scrapes import Scrape
 from support.state_files import events, execute

@@ -27,10 +27,10 @@ import yaml
 from aiohttp import web
 
 from monitor.adapters.metrics import Exposition
+from monitor.clocks import SystemClock
 from monitor.core.model import HOUR
 from monitor.core.snapshot import EnvironmentSnapshot, Snapshot
 from monitor.core.status import EnvironmentStatus
-from monitor.daemon import SystemClock
 from support.boards import AROUND_THE_CLOCK, an_entry, an_environment
 from support.builders import a_config
 from support.command import running_program

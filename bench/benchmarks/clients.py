@@ -30,7 +30,7 @@ from benchmarks.scrape import applied, config_of, known, not_reloaded, not_start
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import MEMORY, Store
 from monitor.adapters.web import WebServer
-from monitor.daemon import SystemClock
+from monitor.clocks import SystemClock
 from monitor.polling import PollerManager
 from monitor.reporting import Report
 

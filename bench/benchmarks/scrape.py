@@ -35,11 +35,11 @@ from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.metrics.exposition import CAMPAIGN_FAMILIES, campaign_values
 from monitor.adapters.store import MEMORY, Loaded, Store
 from monitor.adapters.web.handlers import GZIP_LEVEL
+from monitor.clocks import SystemClock
 from monitor.config import Config, EnvironmentConfig, load_config, narrowed
 from monitor.core.model import Answer, SftpConfig
 from monitor.core.snapshot import Snapshot
 from monitor.core.status import CampaignStatus, LastKnown
-from monitor.daemon import SystemClock
 from monitor.polling import PollerManager
 from monitor.reporting import Report
 

@@ -12,10 +12,10 @@ import click
 from monitor.adapters.web import schemas
 from monitor.cli import options
 from monitor.cli.oneshot import Checked, asked, sweep
+from monitor.clocks import SystemClock
 from monitor.core.model import Instant, Severity, Verdict
 from monitor.core.snapshot import Health, doubts
 from monitor.core.text import rfc3339, span
-from monitor.daemon import SystemClock
 from monitor.serialize import to_json
 
 VERDICTS = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2, Health.UNKNOWN: 3}

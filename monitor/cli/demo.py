@@ -14,8 +14,9 @@ import yaml
 from monitor.adapters import log
 from monitor.cli import options
 from monitor.cli.run import handle_signals
+from monitor.clocks import SystemClock
 from monitor.core.text import clean
-from monitor.daemon import Daemon, SystemClock
+from monitor.daemon import Daemon
 from monitor.demo.campaigns import CAMPAIGNS
 from monitor.demo.platform import REQUESTS_PER_MINUTE, Platform
 from monitor.demo.story import DEMO_TOKEN

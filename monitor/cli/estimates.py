@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from monitor.adapters.store import Loaded, StorageError, read_state
+from monitor.clocks import SystemClock
 from monitor.config import Config, EnvironmentConfig, format_duration
 from monitor.core.attempt import login_of, server_of
 from monitor.core.budget import PACE, Budget, effective_interval
@@ -16,7 +17,6 @@ from monitor.core.rule import Target
 from monitor.core.rules import StaleTest
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import clean, rfc3339, span
-from monitor.daemon import SystemClock
 from monitor.polling.settings import Settings
 
 LEAST_SHARE = 0.001  # of the budget; less is said to be so

@@ -18,12 +18,12 @@ from monitor.adapters.store import StorageError, read_history
 from monitor.adapters.web.history import ALL_RULES, KINDS, EventsAnswer, counted, query_of
 from monitor.adapters.web.serializers import LIMIT
 from monitor.cli import options
+from monitor.clocks import SystemClock
 from monitor.config import format_duration, parse_duration
 from monitor.config.sections import State
 from monitor.core.model import Seconds
 from monitor.core.snapshot import Snapshot
 from monitor.core.text import rfc3339
-from monitor.daemon import SystemClock
 from monitor.serialize import EventRecord, Links, record_of, to_json
 
 LOOK_AGAIN: Seconds = 2.0  # how often what is followed is asked for new events

@@ -16,11 +16,11 @@ from monitor.adapters.sinks import (
     sinks_of,
 )
 from monitor.cli import options
+from monitor.clocks import SystemClock
 from monitor.config import Config
 from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds, Severity
 from monitor.core.snapshot import Snapshot
 from monitor.core.text import clean
-from monitor.daemon import SystemClock
 
 ENDS_AFTER: Seconds = 5 * MINUTE
 """In Alertmanager a test alert ends by itself, after so long."""

@@ -13,12 +13,12 @@ from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import MEMORY, Store
 from monitor.adapters.web import schemas, serializers
 from monitor.cli import options, replicas
+from monitor.clocks import SystemClock
 from monitor.config import Config, narrowed
 from monitor.core.corroboration import distrusted
 from monitor.core.model import MINUTE, Instant
 from monitor.core.snapshot import Snapshot
 from monitor.core.text import span
-from monitor.daemon import SystemClock
 from monitor.polling import Poller, PollerManager
 from monitor.serialize import from_json, to_json
 

@@ -17,8 +17,9 @@ import structlog
 from monitor.adapters import log
 from monitor.adapters.systemd import SystemdNotifier
 from monitor.cli import options
+from monitor.clocks import SystemClock
 from monitor.core.model import Seconds
-from monitor.daemon import Daemon, SystemClock, TaskEndedError
+from monitor.daemon import Daemon, TaskEndedError
 
 # A stop that hangs for so long is cut short: a kill -9 loses nothing, so neither does that.
 LEAVE_WITHIN: Seconds = 8.0

@@ -23,12 +23,13 @@ from monitor.adapters.store import StateLocked, read_replicas
 from monitor.adapters.web import key_path, schemas
 from monitor.adapters.web.commands import KEY_HEADER, StartedAnswer
 from monitor.cli import options, replicas
+from monitor.clocks import SystemClock
 from monitor.config import Access, Config, safe_access
 from monitor.config.formats import is_loopback
 from monitor.core.attempt import Result
 from monitor.core.model import Seconds
 from monitor.core.text import rfc3339
-from monitor.daemon import Daemon, SystemClock
+from monitor.daemon import Daemon
 from monitor.serialize import from_json, to_json
 
 VERDICTS = {Result.PASSED: 0, Result.FAILED: 2, Result.UNKNOWN: 3}

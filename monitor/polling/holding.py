@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
-from typing import Protocol
 
 import structlog
 
@@ -29,7 +28,7 @@ from monitor.core.leases import (
 from monitor.core.model import Event, Instant, Seconds
 from monitor.core.rule import RemindEvery
 from monitor.core.status import Alert
-from monitor.polling.settings import Clock
+from monitor.polling.settings import Clock, Environments, LeaseTable
 
 TICK: Seconds = (
     1.0  # so often at least it is looked whether a right has ended: timers miss a freeze
@@ -41,44 +40,6 @@ STOP_WITHIN: Seconds = 8.0  # all are handed over at a stop; then so long to say
 LEAVE_WITHIN: Seconds = 2.0
 
 log = structlog.get_logger()
-
-
-class LeaseTable(Protocol):
-    """The leases in the database; `expires_at` and `moved_at` are set by its own clock.
-
-    Each method is one transaction and raises StorageError; cancelled, it may have happened.
-    """
-
-    async def renew(self, me: Replica) -> Seen:
-        """Announce `me`, renew whatever it holds by the fences it got, return the whole table.
-
-        An environment of `me` without a row gets a free one.
-        """
-
-    async def take(self, names: Collection[str]) -> dict[str, str]:
-        """Take those that are free, have expired, or are held by `me`; return their new fences."""
-
-    async def let_go(self, names: Collection[str]) -> None:
-        """Free those that `me` still holds; the others stay as they are."""
-
-    async def leave(self, me: Replica) -> None:
-        """Free whatever `me` holds, also by a take without an answer, and remove it."""
-
-
-class Environments(Protocol):
-    """The environments of this process. What a call was cancelled in, another one may end."""
-
-    async def take_over(self, name: str, fence: str) -> None:
-        """Load one and start to poll it: of many, all at once. Raises StorageError."""
-
-    async def hand_over(self, name: str) -> None:
-        """Stop polling it, commit, end the delivery under way, forget it. Raises StorageError."""
-
-    def suspend(self, name: str) -> None:
-        """Stop it at once: nothing is written or sent any more; views keep what is known."""
-
-    async def bury(self, name: str, fence: str) -> None:
-        """Resolve the alerts of one that no config has any more, and delete its row. Likewise."""
 
 
 async def _tried(transaction: Awaitable[None], within: Seconds = ANSWER_WITHIN) -> None:

@@ -1,6 +1,6 @@
 """What an environment is polled under: the clocks, its part of the config, its API and token."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -12,6 +12,7 @@ from monitor.core.attempt import TestAnswer
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import EnvironmentContext
+from monitor.core.leases import Replica, Seen
 from monitor.core.model import Answer, Instant, PageAnswer, Seconds
 from monitor.core.rule import Target
 from monitor.core.schedule import PollIntervals
@@ -46,6 +47,44 @@ class Api(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections."""
+
+
+class LeaseTable(Protocol):
+    """The leases in the database; `expires_at` and `moved_at` are set by its own clock.
+
+    Each method is one transaction and raises StorageError; cancelled, it may have happened.
+    """
+
+    async def renew(self, me: Replica) -> Seen:
+        """Announce `me`, renew whatever it holds by the fences it got, return the whole table.
+
+        An environment of `me` without a row gets a free one.
+        """
+
+    async def take(self, names: Collection[str]) -> dict[str, str]:
+        """Take those that are free, have expired, or are held by `me`; return their new fences."""
+
+    async def let_go(self, names: Collection[str]) -> None:
+        """Free those that `me` still holds; the others stay as they are."""
+
+    async def leave(self, me: Replica) -> None:
+        """Free whatever `me` holds, also by a take without an answer, and remove it."""
+
+
+class Environments(Protocol):
+    """The environments of this process. What a call was cancelled in, another one may end."""
+
+    async def take_over(self, name: str, fence: str) -> None:
+        """Load one and start to poll it: of many, all at once. Raises StorageError."""
+
+    async def hand_over(self, name: str) -> None:
+        """Stop polling it, commit, end the delivery under way, forget it. Raises StorageError."""
+
+    def suspend(self, name: str) -> None:
+        """Stop it at once: nothing is written or sent any more; views keep what is known."""
+
+    async def bury(self, name: str, fence: str) -> None:
+        """Resolve the alerts of one that no config has any more, and delete its row. Likewise."""
 
 
 @dataclass(frozen=True)

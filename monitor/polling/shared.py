@@ -15,9 +15,9 @@ import structlog
 from monitor.core.model import Event, Instant, Seconds
 from monitor.core.rule import RemindEvery
 from monitor.core.status import EnvironmentStatus
-from monitor.polling.holding import Holding, LeaseTable
+from monitor.polling.holding import Holding
 from monitor.polling.manager import PollerManager, removal
-from monitor.polling.settings import Clock
+from monitor.polling.settings import Clock, LeaseTable
 
 if TYPE_CHECKING:  # psycopg is not everywhere
     from monitor.adapters.store.shared import SharedStore

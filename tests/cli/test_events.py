@@ -11,9 +11,9 @@ import pytest
 
 from monitor.adapters.store import Change, Store
 from monitor.adapters.web import EventsAnswer
+from monitor.clocks import SystemClock
 from monitor.core.model import EventStatus
 from monitor.core.snapshot import HistoryQuery
-from monitor.daemon import SystemClock
 from monitor.serialize import Links, record_of
 from support.command import called, daemon, files_in, running, write_config
 from support.events import FIRING

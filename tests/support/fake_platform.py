@@ -12,9 +12,9 @@ from typing import Any
 
 from aiohttp import web
 
+from monitor.clocks import SystemClock
 from monitor.core.model import DAY, HOUR, Instant
 from monitor.core.text import rfc3339
-from monitor.daemon import SystemClock
 
 TOKEN = "talq_canary5ecret"
 """The environment's token, and the word that no output may contain."""

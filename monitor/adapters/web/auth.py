@@ -165,11 +165,14 @@ def same_key(key: str, shown: str) -> bool:
 
 
 @contextmanager
-def key_beside(state: Path) -> Iterator[str]:
+def key_beside(state: Path | None) -> Iterator[str]:
     """Give a new key, which lies beside the state until the end, for its owner alone.
 
-    Raises OSError.
+    Without a state it is empty, and opens nothing. Raises OSError.
     """
+    if state is None:
+        yield ""
+        return
     path, key = key_path(state), secrets.token_urlsafe(32)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

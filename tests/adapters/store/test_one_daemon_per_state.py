@@ -215,15 +215,15 @@ async def test_what_has_the_name_of_the_lock_file_is_never_written_over(
 
 
 @pytest.mark.parametrize("suffix", ["", ".lock"])
-@pytest.mark.parametrize("kind", ["pipe", "directory", "device"])
+@pytest.mark.parametrize("what", ["pipe", "directory", "device"])
 def test_fault_40_what_is_no_regular_file_is_refused_at_once(
-    path: Path, suffix: str, kind: str
+    path: Path, suffix: str, what: str
 ) -> None:
     """A pipe would block for ever, a device take all that is written."""
     at = path.with_name(path.name + suffix)
-    if kind == "pipe":
+    if what == "pipe":
         os.mkfifo(at)
-    elif kind == "directory":
+    elif what == "directory":
         at.mkdir()
     else:
         path = Path("/dev/null") if not suffix else path
