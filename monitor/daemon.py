@@ -90,12 +90,11 @@ class Daemon:
             self._closing.push_async_callback(self._manager.aclose)
             await self._manager.take(*await self._manager.prepare(config))
             self._take(config)
+            works = [("ticking", self._tick()), ("reloading", self._reload_when_asked())]
             if self._holding is not None:
                 self._closing.push_async_callback(self._holding.aclose)
-                self._closing.callback(
-                    self._keep_running("holding leases", self._holding.run()).cancel
-                )
-            for name, work in (("ticking", self._tick()), ("reloading", self._reload_when_asked())):
+                works.append(("holding leases", self._holding.run()))
+            for name, work in works:
                 self._closing.callback(self._keep_running(name, work).cancel)
             self._loaded = True
             self._jobs.start()
@@ -115,10 +114,8 @@ class Daemon:
         self._closing.callback(self._thread.shutdown, wait=False, cancel_futures=True)
         own, keep_running = self._self_metrics, self._keep_running
         executor = ThreadPoolExecutor(1, "state") if self.threaded else None
-        now = clock.wall()
-        store = open_state(config.state, now, executor, keep_running)
+        store = self._store = open_state(config.state, clock.wall(), executor, keep_running)
         self._closing.push_async_callback(store.aclose)
-        self._store = store
         self._manager = manager = PollerManager(
             store, clock, own, keep_running, self.connect, self.by_itself, self._off_loop
         )
@@ -255,13 +252,11 @@ class Daemon:
         self._jobs.every(RETENTION_EVERY, "retention", self._prune)
         self._self_metrics.config_loaded(self._clock.wall(), config.digest)
         if self._holding is not None:
-            names = [one.name for one in config.environments]
-            self._holding.configure(names, config.digest.hex())
+            self._holding.configure([one.name for one in config.environments], config.digest.hex())
 
     async def _open_web(self, config: Config) -> None:
-        host, port = config.web.listen_address
-        read_access = partial(self.read_access, config.web)
-        self._web = WebServer(self.report, host, port, read_access=read_access)
+        (host, port), access = config.web.listen_address, partial(self.read_access, config.web)
+        self._web = WebServer(self.report, host, port, read_access=access)
         try:
             port = await self._web.start()
         except OSError as error:

@@ -263,7 +263,6 @@ _SAME = tuple(name for name in EVENT_FIELDS if hasattr(Event, name))
 def where_of(about: Event | EventRecord) -> str:
     """Return what an event is about, as titles say it: of a campaign its name, else its id."""
     who = clean(about.campaign_name, 64) or about.campaign_id
-    # What is of no environment is of the program itself.
     return f"{about.environment}/{who}" if who else about.environment or "sftp-monitor"
 
 

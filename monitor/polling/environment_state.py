@@ -150,9 +150,7 @@ class EnvironmentState:
                 after = take(known, listing, self.now())
                 why = doubt(known, after, listing)
                 news = bool(why) and why != self.status.listing_doubt
-                differences.log_listing(
-                    self.name, settings.target_set, after, listing, doubted=news
-                )
+                differences.log_listing(self.name, known, after, listing, doubted=news)
             anew, wait = self._discover(after, why), settings.environment.discovery.every
             if error is not None and settings.knows_nobody_else:
                 wait = min(wait, settings.polling.unhealthy_interval)
@@ -241,9 +239,8 @@ class EnvironmentState:
             return [], None, None  # the campaign has left meanwhile
         lost = isinstance(answer.observation, NoConfig)
         # Not for all those that never have one: it looks at every campaign.
-        context = self._context(
-            lost=lost and before is not None and corroboration.had_config(before)
-        )
+        looked = lost and before is not None and corroboration.had_config(before)
+        context = self._context(lost=looked)
         outcome = assess.take_answer(
             status,
             before,

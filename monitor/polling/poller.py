@@ -166,8 +166,7 @@ class Poller:
         return at - self.state.now()
 
     def _is_watched(self, key: str) -> bool:
-        discovers = self.state.settings.discovers
-        return discovers if key == LISTING else key in self.state.entries
+        return self.state.settings.discovers if key == LISTING else key in self.state.entries
 
     async def poll_now(self, key: str) -> None:
         """Poll a campaign ahead of its turn; return once its answer is taken."""
@@ -182,12 +181,10 @@ class Poller:
         listing, base_url = state.listing, state.settings.environment.base_url
         asked = self._clock.elapsed()
         answer = await self._call(key, asked)
-        if not state.held():
-            return  # another replica may have decided meanwhile
-        # A reload may have pointed the environment at another API: of that one this says nothing.
-        if base_url != state.settings.environment.base_url:
-            self._poll_next([key])
-            return
+        # Another replica may have decided meanwhile, or a reload have pointed the environment at
+        # another API: of that one this says nothing.
+        if not state.held() or base_url != state.settings.environment.base_url:
+            return self._poll_next([key])
         before, took, was = state.status, self._clock.elapsed() - asked, state.entries.get(key)
         seen = answer.observation if isinstance(answer, Answer) else NOTHING
         testing = self.tester.for_rules(key, seen)
