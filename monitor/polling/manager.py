@@ -171,7 +171,8 @@ class PollerManager:
         """End an environment that is gone; return its task, which is about to end."""
         state, task = self.pollers.pop(name).state, self._tasks.pop(name)
         self.guards.leave(name)
-        self._save(_removal(state.status, state.campaigns.values(), state.now()))
+        now = state.now()
+        self._save(_removal(state.status, state.campaigns.values(), now))
         state.save = lambda _: None  # an answer that is on its way would bring it back
         task.cancel()
         # Only then: what was under way would have counted itself once more.

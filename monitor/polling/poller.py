@@ -178,6 +178,7 @@ class Poller:
         if base_url != state.settings.environment.base_url:
             self._poll_next([key])
             return
+        state.now()  # where our clock stepped meanwhile, all that is read below goes along first
         before, took, was = state.status, self._clock.elapsed() - asked, state.entries.get(key)
         seen = answer.observation if isinstance(answer, Answer) else NOTHING
         testing = self.tester.for_rules(key, seen)
