@@ -8,6 +8,7 @@ twelve of its characters in a row, in either case, and for its Base64.
 import argparse
 import asyncio
 import json
+import os
 import re
 import signal
 import ssl
@@ -20,7 +21,7 @@ from pathlib import Path
 import httpx
 import trustme
 
-from support.command import QUICK, finished, running
+from support.command import QUICK, called, finished, running
 from support.misbehaving import Misbehaving, Peer, Request, hangs
 from torture.echoes import ECHOES, LISTINGS, TOKEN_FILES, mistaken
 from torture.figures import Figure
@@ -229,7 +230,9 @@ async def commands(run: Run) -> None:
         await _finish(run, *arguments)
     for text in mistaken(run.config.read_text(), token):
         run.config.write_text(text)
-        await _finish(run, "config", "check", run.config)
+        ended = await called("config", "check", run.config)
+        assert ended.code == os.EX_CONFIG, ended
+        run.haystack.add("commands", ended.out, ended.err)
 
 
 async def _finish(run: Run, *arguments: str | Path) -> None:
