@@ -60,12 +60,17 @@ def _authorities(ca_file: Path) -> str:
         # A FIFO would be waited for.
         if ca_file.is_file():
             # What is not ASCII is a comment: the name of an authority, in many a bundle.
-            text = ca_file.read_text("ascii", "ignore")
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-            return text
+            return _checked(ca_file.read_text("ascii", "ignore"))
     # SSLError is an OSError, and an empty text a ValueError.
     except (ssl.SSLError, ValueError):
         raise ValueError(f"{ca_file} has no certificates in PEM format") from None
     except OSError as error:
         raise ValueError(f"{ca_file} cannot be read: {error.strerror}") from None
     raise ValueError(f"{ca_file} is not a file")
+
+
+# Once for all environments that trust the same.
+@lru_cache
+def _checked(authorities: str) -> str:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=authorities)
+    return authorities

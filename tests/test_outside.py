@@ -117,4 +117,5 @@ def test_the_metrics(story: tuple[list[dict[str, Any]], str]) -> None:
 
 
 def test_the_openapi_document() -> None:
-    check("openapi.json", document("VERSION", None).decode() + "\n")
+    described = json.loads(document("VERSION", None))
+    check("openapi.json", json.dumps(described, indent=1) + "\n")

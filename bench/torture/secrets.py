@@ -8,6 +8,7 @@ twelve of its characters in a row, in either case, and for its Base64.
 import argparse
 import asyncio
 import json
+import os
 import re
 import signal
 import ssl
@@ -20,7 +21,7 @@ from pathlib import Path
 import httpx
 import trustme
 
-from support.command import QUICK, finished, running
+from support.command import QUICK, called, finished, running
 from support.misbehaving import Misbehaving, Peer, Request, hangs
 from torture.echoes import ECHOES, LISTINGS, TOKEN_FILES, mistaken
 from torture.figures import Figure
@@ -48,6 +49,9 @@ POLLS = LONGEST // STEP + 1
 """How often each API is asked."""
 
 POLLING = dict.fromkeys(QUICK, "2s")
+SELDOM = {**dict.fromkeys(QUICK, "15s"), "timeout": "2s"}
+"""`polling` where few answers are enough: the polls after them cost most, and echo nothing new."""
+
 STARTS_WITHIN = 120.0
 """Seconds: there are more APIs than most daemons have, and asyncio's debug mode is slow."""
 
@@ -96,7 +100,7 @@ class Apis:
 
     async def until_asked(self, polls: int) -> None:
         """Return once each was asked, and all of them so often: an API may well ask for a pause."""
-        async with asyncio.timeout(STARTS_WITHIN + 10 * polls):
+        async with asyncio.timeout(STARTS_WITHIN + 20 * polls):
             while len(self.asked) < len(SCRIPTS) or self.answers < polls * len(SCRIPTS):
                 self._came.clear()
                 await self._came.wait()
@@ -118,7 +122,7 @@ class Run:
     haystack: Haystack = field(default_factory=Haystack)
     mistakes: int = 0
 
-    def write(self, urls: Mapping[str, str]) -> None:
+    def write(self, urls: Mapping[str, str], polling: Mapping[str, str]) -> None:
         """Write the config, with the URL of each fault's API, and the tokens' files."""
         (self.folder / "sitecustomize.py").write_text(BROKEN_RULE)
         environments = []
@@ -139,7 +143,7 @@ class Run:
             )
         document = {
             "environments": environments,
-            "polling": POLLING,
+            "polling": polling,
             "alerts": {"file": {"path": "alerts.log"}},
             "web": {"listen_address": "127.0.0.1:0"},
             "state": {"path": str(self.folder / "state.db")},
@@ -229,7 +233,9 @@ async def commands(run: Run) -> None:
         await _finish(run, *arguments)
     for text in mistaken(run.config.read_text(), token):
         run.config.write_text(text)
-        await _finish(run, "config", "check", run.config)
+        ended = await called("config", "check", run.config)
+        assert ended.code == os.EX_CONFIG, ended
+        run.haystack.add("commands", ended.out, ended.err)
 
 
 async def _finish(run: Run, *arguments: str | Path) -> None:
@@ -255,7 +261,7 @@ async def one_run(
             urls["tls-unknown-authority"] = stranger.url
             urls["tls-greeting"] = greeting.url.replace("http:", "https:")
             run = Run(token, output, Path(folder), apis)
-            run.write(urls)
+            run.write(urls, SELDOM if polls < 5 else POLLING)
             await run.live(polls, end)
             if with_commands:
                 await commands(run)

@@ -227,7 +227,8 @@ class PollerManager:
         """End an environment that is gone; return its task, which is about to end."""
         state = self.pollers.pop(name).state
         self.guards.leave(name)
-        self.save(removal(state.status, state.campaigns.values(), state.now()))
+        now = state.now()  # what is remembered goes along with a step of our clock first
+        self.save(removal(state.status, state.campaigns.values(), now))
         state.save = lambda _: None  # an answer that is on its way would bring it back
         task = self.stop(name)
         assert task is not None, "it was polled until now"

@@ -185,6 +185,7 @@ class Poller:
         # another API: of that one this says nothing.
         if not state.held() or base_url != state.settings.environment.base_url:
             return self._poll_next([key])
+        state.now()  # where our clock stepped meanwhile, all that is read below goes along first
         before, took, was = state.status, self._clock.elapsed() - asked, state.entries.get(key)
         seen = answer.observation if isinstance(answer, Answer) else NOTHING
         testing = self.tester.for_rules(key, seen)

@@ -59,7 +59,8 @@ class Tester:
 
     def tested(self, key: str) -> Tested:
         """Return what a campaign's tests depend on now."""
-        entry, now = self.state.entries[key], self.state.now()
+        now = self.state.now()
+        entry = self.state.entries[key]
         return Tested(entry.status, entry.target, now, clock.ahead(self.state.status, now)[0])
 
     @property

@@ -318,7 +318,7 @@ def harm(world: World, per_minute: float) -> list[str]:
 # --- what is held
 
 HAPPENINGS = st.builds(
-    Happening, st.integers(0, 60 * 24 * 60), st.sampled_from(KINDS), st.integers(0, 11),
+    Happening, st.integers(0, 30 * 24 * 60), st.sampled_from(KINDS), st.integers(0, 11),
     st.integers(1, 40),
 )  # fmt: skip
 CIRCUMSTANCES = st.fixed_dictionaries({
@@ -336,10 +336,10 @@ LONG_ONES = settings().max_examples // 8 + 1
 @pytest.mark.slow(seconds=30)
 @settings(max_examples=LONG_ONES)
 @given(st.lists(HAPPENINGS, max_size=120), CIRCUMSTANCES)
-def test_sixty_days_of_tests_do_no_harm(
+def test_thirty_days_of_tests_do_no_harm(
     happenings: list[Happening], circumstances: dict[str, Any]
 ) -> None:
-    world, _ = history(happenings, days=60, **circumstances)
+    world, _ = history(happenings, days=30, **circumstances)
     assert harm(world, circumstances["per_minute"]) == []
 
 
@@ -419,7 +419,7 @@ def test_a_healthy_campaign_is_tested_within_one_and_a_half_times_every_and_a_ni
 def test_whoever_has_no_trouble_is_tested_whatever_others_have(
     happenings: list[Happening],
 ) -> None:
-    world, _ = history(happenings, start=SPRING, days=60, shape=4)
+    world, _ = history(happenings, start=SPRING, days=30, shape=4)
     ran = were_run(world)
     assume(all(one.trigger != "probe" for one in ran))
     troubled = {one.server for one in ran if not one.passed}
@@ -429,7 +429,7 @@ def test_whoever_has_no_trouble_is_tested_whatever_others_have(
         for key, one in world.campaigns.items()
         if key not in touched and (one.config.host, 22) not in troubled
     }
-    left = left_untested(world, SPRING, SPRING + 60 * DAY)
+    left = left_untested(world, SPRING, SPRING + 30 * DAY)
     assert [one for one in left if one.split()[0] in well] == []
 
 

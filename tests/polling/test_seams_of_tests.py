@@ -29,6 +29,9 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
 HOST = "sftp.example.com"
 
+SELDOM = {"interval": "2m", "unhealthy_interval": "1m"}
+"""Polls: each test brings its own, and the others say nothing new."""
+
 STEPS = ("waits", "stores", "stored", "runs", "answered")
 
 
@@ -152,7 +155,7 @@ def play(
     if broken:
         api.sftp.server(HOST).passwords.clear()
     # A turn in the budget comes 12 s after the one before it.
-    known: dict[str, Any] = {"requests_per_minute": 10} if step == "waits" else {}
+    known: dict[str, Any] = {**SELDOM, **({"requests_per_minute": 10} if step == "waits" else {})}
     configure(stage, list(keys), **(known | settings))
 
     async def story() -> None:
@@ -523,6 +526,29 @@ def test_tests_come_again_whatever_our_clock_does(stage: World, by: float) -> No
     at = [one.at for one in api.sftp.server(HOST).log]
     assert min(later - earlier for earlier, later in itertools.pairwise(at)) >= 10 * MINUTE - 1
     assert counts[1] - counts[0] >= 4
+
+
+def test_a_step_of_our_clock_that_a_poll_is_the_first_to_see_stops_no_tests(stage: World) -> None:
+    api = an_api(stage)
+    api.add("c-1", HOST)
+    configure(stage, ["c-1"], **SELDOM)
+    stepped: list[Instant] = []
+
+    async def steps(_: str) -> None:
+        if not stepped and stage.clock.elapsed() > 10 * MINUTE:
+            stage.clock.step(-DAY)
+            stepped.append(stage.clock.elapsed())
+
+    api.on_get = steps
+
+    async def story() -> None:
+        async with stage.daemon() as daemon:
+            await virtual_seconds(2 * HOUR)
+            tests = daemon.report.snapshot().environments["production"].status.tests
+            assert tests.on_since == START - DAY
+
+    run(story())
+    assert sum(at < START for at, _ in api.posts) >= 4
 
 
 # -- a backup ----------------------------------------------------------------------------------

@@ -154,6 +154,7 @@ def configure(
     stage: Stage,
     campaigns: Mapping[str, list[str]] | list[str],
     interval: str = "30s",
+    unhealthy_interval: str = "15s",
     stale: bool = False,
     requests_per_minute: int = 6000,
     **tests: Any,
@@ -164,7 +165,11 @@ def configure(
     """
     environments = campaigns if isinstance(campaigns, Mapping) else {"production": campaigns}
     document = {
-        "polling": {"interval": interval, "unhealthy_interval": "15s", "timeout": "5s"},
+        "polling": {
+            "interval": interval,
+            "unhealthy_interval": unhealthy_interval,
+            "timeout": "5s",
+        },
         "rules": {"stale_test": {"enabled": stale}},
         "connection_tests": {**SHORT, **tests},
         "environments": [

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from monitor import daemon
 from monitor.core.attempt import TestAnswer, TestReport
 from monitor.core.model import (
     Answer,
@@ -24,6 +25,9 @@ from monitor.core.model import (
 )
 
 T = TypeVar("T")
+
+TICK = 5.0
+"""Seconds between two ticks of a daemon: it then feeds the watchdog, and looks at the clocks."""
 
 START: Instant = 1_800_000_000.0
 """2027-01-15T08:00:00Z: when virtual time begins."""
@@ -64,9 +68,16 @@ async def virtual_seconds(seconds: float) -> None:
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` on virtual time and return what it returns."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+    """Run `main` on virtual time and return what it returns.
+
+    A daemon ticks more seldom in it: else its ticks would be most of what a quiet day costs.
+    """
+    ticks, daemon.TICK = daemon.TICK, TICK
+    try:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            return runner.run(main)
+    finally:
+        daemon.TICK = ticks
 
 
 @dataclass
