@@ -1,0 +1,145 @@
+"""The monitor under measurement: its config, what it has stored, and its process."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scrape import status
+from monitor.adapters.store import Change, Store
+from monitor.core.model import Event, EventStatus, Severity
+from monitor.core.text import rfc3339
+from performance.programs import HOST, Program, free_port, get, running
+from performance.watched import Stalls
+
+IN_ONE = 10_000
+"""Campaigns of one environment at most, as `max_campaigns` of a discovery has it."""
+
+PATIENCE = 600.0
+"""Seconds that a start may take, on a machine that does something else as well."""
+
+
+NOBODY = f"http://{HOST}:9"
+"""Where no API is: for what needs none."""
+
+UNLIMITED = {"requests_per_minute": 1_000_000}
+"""A budget that is none."""
+
+
+@dataclass
+class Daemon:
+    """A daemon that has started, where it listens, and how long its loop stood still."""
+
+    process: Program
+    url: str
+    stalls: Stalls
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric's series; `name` may end in the beginning of its labels."""
+        rows = [row for row in get(f"{self.url}/metrics").splitlines() if row.startswith(name)]
+        return sum(float(row.rsplit(" ", 1)[1]) for row in rows)
+
+
+def split(campaigns: int) -> tuple[int, int]:
+    """Return into how many environments so many campaigns go, and how many go into each."""
+    environments = max(1, campaigns // IN_ONE)
+    return environments, campaigns // environments
+
+
+def write_config(
+    folder: Path, url: str, campaigns: int, label: str = "retail", **sections: Any
+) -> Path:
+    """Write a config file with each campaign listed, as one would by hand; return its path.
+
+    `environment` adds keys to each environment; other sections stand beside the usual ones.
+    """
+    environments, each = split(campaigns)
+    more = sections.pop("environment", {})
+    common = {
+        "state": {"path": str(folder / "state.db")},
+        "web": {"listen_address": f"{HOST}:{free_port()}"},
+        **sections,
+    }
+    lines = [f"{key}: {json.dumps(value)}" for key, value in common.items()]
+    lines.append("environments:")
+    for number in range(environments):
+        about = {"name": f"e-{number}", "base_url": f"{url}/api/v1", **more}
+        lines.append("  - token: ${TOKEN}")
+        lines += [f"    {key}: {json.dumps(value)}" for key, value in about.items()]
+        lines.append("    campaigns:")
+        for key in (f"e-{number}-c-{one}" for one in range(each)):
+            lines += [
+                f"      - id: {key}",
+                f"        name: Campaign {key}",
+                f"        labels: {{team: {label}}}",
+            ]
+    file = folder / "sftp-monitor.yaml"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def store(
+    path: Path,
+    campaigns: int,
+    every: float,
+    events: Sequence[Event] = (),
+    sinks: Sequence[str] = (),
+) -> None:
+    """Write a state: each campaign was read within `every` seconds; events wait for the sinks."""
+
+    async def write() -> None:
+        now = time.time()
+        environments, each = split(campaigns)
+        state = Store(path, now=now)
+        for sink in sinks:
+            state.add_sink(sink)
+        read = [
+            status(f"e-{number}", f"e-{number}-c-{one}", now - every * one / each, now)
+            for number in range(environments)
+            for one in range(each)
+        ]
+        state.save(Change(campaigns=tuple(read), events=tuple(events)))
+        await state.aclose()
+
+    asyncio.run(write())
+
+
+@contextmanager
+def watched(config: Path, seconds: float = PATIENCE) -> Iterator[Daemon]:
+    """Run `sftp-monitor run` on this config; gives it once it has started and answers."""
+    stalls = Stalls(config.with_name("stalls"))
+    command = (sys.executable, "-m", "performance.watched", config.with_name("stalls"), "run")
+    with running(*command, "--config.file", config) as process:
+        (started,) = process.until(
+            lambda: [line.text for line in process.lines if '"started"' in line.text], seconds
+        )
+        url = json.loads(started)["url"]
+        get(f"{url}/-/healthy")
+        yield Daemon(process, url, stalls)
+
+
+def tested_at() -> str:
+    """Return when the last test was, as the API has it: an hour ago."""
+    return rfc3339(time.time() - 3600)
+
+
+def an_event(number: int) -> Event:
+    """Return an event of a campaign, as a break of a shared server makes many at once."""
+    now = time.time()
+    return Event(
+        status=EventStatus.FIRING,
+        seq=number,
+        rule="failed_test",
+        severity=Severity.CRITICAL,
+        environment="e-0",
+        campaign_id=f"e-0-c-{number}",
+        summary="last connection test failed 2 minutes ago",
+        since=now - 120,
+        observed_at=now,
+        decided_at=now,
+    )

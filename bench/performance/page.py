@@ -1,0 +1,233 @@
+"""docs/performance.md: the figures of one run, its plots, and what is kept by hand."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from benchmarks.plot import Panel, Series, draw_growth, draw_polls
+from performance.figures import FIGURES, MILLI, Figure, Samples, percentile
+from performance.scale import Scale
+
+PAGE, GROWTH, POLLS = "performance.md", "performance-growth.svg", "performance-polls.svg"
+
+BY_HAND = "<!-- From here on it is kept by hand. -->"
+
+HEAD = """# Performance
+
+<!-- Written by `make bench` from docs/performance.json; what is kept by hand, below, stays. -->
+
+What the monitor costs, beside what one would pick instead. `make bench` measures all of it in one
+run, and writes this page; with `ARGS="--only NAME"` it measures a part and prints it. nginx is the
+API, for the monitor and for blackbox_exporter alike; what is compared runs in turns, or at the same
+time. CPU is that of all threads of the measured processes, by the kernel's clock of the process,
+and not of the load. A figure is a median, with the least and the most of its windows behind it.
+"""
+
+COMPARED = {
+    "saturated, HTTP": ("poll-http", "probe-http", "blackbox_exporter"),
+    "saturated, TLS": ("poll-tls", "probe-tls", "blackbox_exporter"),
+    "100/s, TLS": ("paced-poll", "paced-probe", "Prometheus and blackbox_exporter"),
+}
+"""What is side by side: sample of ours, of theirs, and who they are."""
+
+GROWING: Mapping[str, tuple[str, float, Mapping[str, str]]] = {
+    "start": ("CPU, s", 1.0, {"start": "start"}),
+    "reload": ("CPU, s", 1.0, {"reload": "unchanged", "relabel": "other labels"}),
+    "memory": ("MiB", 2**-20, {"memory": "resident"}),
+    "scrape": ("CPU, s", 1.0, {"metrics-first": "the first", "metrics": "unchanged"}),
+    "list of all campaigns": ("CPU, s", 1.0, {"list": "/api/v1/campaigns"}),
+    "longest stall of the loop": (
+        "ms",
+        MILLI,
+        {
+            "stall-start": "start",
+            "stall-relabel": "reload, other labels",
+            "stall-metrics-first": "first scrape",
+            "stall-list": "list",
+            "stall-polls": "polls",
+        },
+    ),
+}
+"""Each panel of the plot of growth: the axis, its factor, and the samples with their names."""
+
+STEPS = {
+    "start": "start",
+    "reload": "reload, unchanged",
+    "relabel": "reload, other labels",
+    "metrics-first": "first scrape",
+    "metrics": "scrape, unchanged",
+    "list": "list",
+    "polls": "polls",
+}
+"""The steps of which the longest stall is known."""
+
+
+class Run(NamedTuple):
+    """What a run has brought: where and when, the samples, and what was not measured and why."""
+
+    about: Mapping[str, str]
+    samples: Samples
+    left_out: Mapping[str, str]
+
+
+def spread(values: Sequence[float], unit: str = "") -> str:
+    """Return the median, and the least and the most where there are several."""
+    middle = f"{number(median(values))}{unit and ' ' + unit}"
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({number(min(values))} to {number(max(values))})"
+
+
+def number(value: float) -> str:
+    """Return three digits of a number, as people write it."""
+    return f"{value:,.0f}" if value >= 100 else f"{float(f'{value:.3g}'):g}"
+
+
+def values_of(figure: Figure, run: Run, scale: Scale) -> list[float]:
+    """Return the values of a figure; none where it was not measured."""
+    try:
+        return figure.values(run.samples, scale)
+    except KeyError:
+        return []
+
+
+def missed(figure: Figure, values: Sequence[float], scale: Scale) -> bool:
+    """Whether a figure that was measured is over its target, rounded as it is shown."""
+    return scale.judged and bool(values) and float(f"{median(values):.3g}") > figure.at_most
+
+
+def table(run: Run, scale: Scale) -> Iterator[str]:
+    """Yield the lines of the table of all figures."""
+    yield "| figure | measured | target | before | command |"
+    yield "|---|---|---|---|---|"
+    for figure in FIGURES.values():
+        values = values_of(figure, run, scale)
+        found = spread(values, figure.unit) if values else "not measured"
+        if missed(figure, values, scale):
+            found = f"**missed:** {found}"
+        target = f"≤ {number(figure.at_most)} {figure.unit}"
+        command = f'`make bench ARGS="--only {figure.experiment}"`'
+        yield f"| {figure.what} | {found} | {target} | {figure.before} | {command} |"
+
+
+def page(run: Run, scale: Scale, by_hand: str) -> str:
+    """Return the page with the figures of a run, and with what is kept by hand."""
+    parts = [HEAD, *_about(run), "", "## Figures", "", *table(run, scale), ""]
+    parts += [f"`{part}` was not measured: {why}.\n" for part, why in run.left_out.items()]
+    parts += _missed(run, scale)
+    parts += ["## How each is measured", "", *_hows(), ""]
+    for section in (_polls, _growth, _stalls):
+        parts += section(run, scale)
+    return "\n".join(parts) + f"{BY_HAND}\n{by_hand}"
+
+
+def _about(run: Run) -> Iterator[str]:
+    yield "| measured on | |"
+    yield "|---|---|"
+    yield from (f"| {name} | {value} |" for name, value in run.about.items())
+
+
+def _missed(run: Run, scale: Scale) -> list[str]:
+    rows = [
+        f"- {name}: {spread(values, figure.unit)} for ≤ {number(figure.at_most)}; {figure.missed}."
+        for name, figure in FIGURES.items()
+        if missed(figure, values := values_of(figure, run, scale), scale)
+    ]
+    return ["## Targets that are missed", "", *rows, ""] if rows else []
+
+
+def _hows() -> Iterator[str]:
+    named: dict[str, list[str]] = {}
+    for name, figure in FIGURES.items():
+        named.setdefault(figure.how, []).append(f"`{name}`")
+    return (f"- {', '.join(names)}: {how}." for how, names in named.items())
+
+
+def _polls(run: Run, scale: Scale) -> list[str]:
+    rows = [
+        f"| {name} | {_micro(run.samples[ours])} | {_micro(run.samples[theirs])} | {who} |"
+        for name, (ours, theirs, who) in COMPARED.items()
+        if ours in run.samples
+    ]
+    if not rows:
+        return []
+    head = ["| CPU of a poll | the monitor | beside it | which is |", "|---|---|---|---|"]
+    plot = f"![CPU of a poll, beside others]({POLLS})"
+    return ["## A poll", "", *head, *rows, "", plot, ""]
+
+
+def _micro(values: Sequence[float]) -> str:
+    return spread([one * 1e6 for one in values], "µs")
+
+
+def _growth(run: Run, scale: Scale) -> list[str]:
+    done = [size for size in scale.sizes if f"memory@{size}" in run.samples]
+    if not done:
+        return []
+    lines = ["## Growth", "", f"![Cost by the number of campaigns]({GROWTH})", ""]
+    lines += _by_size("", done)
+    for title, (axis, factor, names) in GROWING.items():
+        if title.startswith("longest"):
+            continue
+        for name, label in names.items():
+            cells = (spread([one * factor for one in run.samples[f"{name}@{n}"]]) for n in done)
+            lines.append(f"| {title}, {label} ({axis}) | {' | '.join(cells)} |")
+    events = run.samples.get("event", ())
+    if events:
+        parts = ", ".join(
+            f"{name} {number(percentile(events, part) * MILLI)} ms"
+            for name, part in {"median": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}.items()
+        )
+        lines += ["", f"Answer → line of its event, {len(events)} events: {parts}."]
+    return [*lines, ""]
+
+
+def _stalls(run: Run, scale: Scale) -> list[str]:
+    done = [size for size in scale.sizes if f"memory@{size}" in run.samples]
+    if not done:
+        return []
+    lines = ["## Longest stall of the loop, in ms", "", *_by_size("during", done)]
+    for step, label in STEPS.items():
+        cells = (number(max(run.samples[f"stall-{step}@{size}"]) * MILLI) for size in done)
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _by_size(title: str, sizes: Sequence[int]) -> list[str]:
+    heads = " | ".join(f"{size:,} campaigns" for size in sizes)
+    return [f"| {title} | {heads} |", "|---" * (len(sizes) + 1) + "|"]
+
+
+def write(folder: Path, run: Run, scale: Scale) -> None:
+    """Write the page and its plots into a folder; what a page there has by hand stays."""
+    file = folder / PAGE
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    _, _, by_hand = before.partition(f"{BY_HAND}\n")
+    file.write_text(page(run, scale, by_hand), encoding="utf-8")
+    bars = {
+        name: (_in_micro(run.samples[ours]), _in_micro(run.samples[theirs]), who)
+        for name, (ours, theirs, who) in COMPARED.items()
+        if ours in run.samples
+    }
+    if bars:
+        draw_polls(bars, folder / POLLS)
+    if any(name.startswith("memory@") for name in run.samples):
+        draw_growth(list(_panels(run, scale)), folder / GROWTH)
+
+
+def _in_micro(values: Sequence[float]) -> list[float]:
+    return [one * 1e6 for one in values]
+
+
+def _panels(run: Run, scale: Scale) -> Iterator[Panel]:
+    for title, (axis, factor, names) in GROWING.items():
+        lines: dict[str, Series] = {}
+        for name, label in names.items():
+            keys = {size: f"{name}@{size}" for size in scale.sizes}
+            lines[label] = {
+                size: [one * factor for one in run.samples[key]]
+                for size, key in keys.items()
+                if key in run.samples
+            }
+        yield Panel(title, axis, lines)
