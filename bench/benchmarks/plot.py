@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import floor, log10
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -74,13 +75,15 @@ def draw_growth(panels: Sequence[Panel], path: Path) -> None:
             axis.plot(list(series), middle, "o-", ms=4, lw=1.4, color=colour, label=name)
             low, high = ([pick(values) for values in series.values()] for pick in (min, max))
             axis.vlines(list(series), low, high, color=colour)
-        axis.set(xscale="log", yscale="log")
+        axis.set(xscale="log", yscale="log", ylim=_decades(panel))
+        # Between the decades there is nothing to read, and it is most of the file.
+        axis.minorticks_off()
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.yaxis.set_major_formatter("{x:g}")
         axis.set_title(f"{panel.title}, {panel.unit}", loc="left", fontsize=10)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(fontsize=8, frameon=False)
+        axis.legend(fontsize=8, frameon=False, loc="upper left")
     figure.supxlabel("campaigns", fontsize=10)
     _save(figure, path)
 
@@ -98,14 +101,26 @@ def draw_polls(
         ):
             axis.barh(place + offset, median(values), 0.36, color=colour)
             axis.hlines(place + offset, min(values), max(values), color="black", lw=1)
-            text = f" {median(values):,.0f} {label}"
-            axis.text(max(values), place + offset, text, va="center", fontsize=9)
+            axis.annotate(
+                f"{median(values):,.0f} {label}",
+                (max(values), place + offset),
+                (5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+            )
     axis.set_yticks(range(len(compared)), list(compared))
     axis.invert_yaxis()
     axis.set_xlabel("CPU of a poll, µs: median, from least to most")
     axis.set_xlim(right=1.35 * axis.get_xlim()[1])
     axis.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
+
+
+def _decades(panel: Panel) -> tuple[float, float]:
+    """Return the powers of ten around all that a panel shows, with room for its legend."""
+    shown = [one for series in panel.lines.values() for values in series.values() for one in values]
+    return 10 ** floor(log10(min(shown))), 10 ** (floor(log10(max(shown))) + 1.5)
 
 
 def _small(name: str, size: tuple[float, float]) -> Figure:

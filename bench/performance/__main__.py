@@ -24,6 +24,7 @@ from performance.experiments import EXPERIMENTS
 from performance.page import Run
 from performance.programs import ROOT
 from performance.scale import FULL, QUICK, Scale
+from support.peers import find_peer
 
 DOCS = ROOT / "docs"
 SAMPLES = "performance.json"
@@ -34,7 +35,7 @@ def measure(names: Sequence[str], scale: Scale) -> Run:
     about, samples, left_out = _about(), dict[str, list[float]](), dict[str, str]()
     for name in names:
         experiment, began = EXPERIMENTS[name], time.monotonic()
-        missing = [peer for peer in experiment.needs if peers.find(peer) is None]
+        missing = [peer for peer in experiment.needs if find_peer(peer) is None]
         if missing:
             left_out[name] = f"{', '.join(missing)} is not installed"
             continue
@@ -44,7 +45,8 @@ def measure(names: Sequence[str], scale: Scale) -> Run:
                     samples.setdefault(key, []).append(float(f"{value:.5g}"))
             except (OSError, RuntimeError, subprocess.SubprocessError) as error:
                 left_out[name] = f"it failed: {type(error).__name__}: {error}"
-        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        took = f"{name}: {time.monotonic() - began:.0f} s"
+        print(took, left_out.get(name, ""), file=sys.stderr, flush=True)
     about["load of the machine"] += f", {_load()} at the end"
     return Run(about, samples, left_out)
 
@@ -52,17 +54,24 @@ def measure(names: Sequence[str], scale: Scale) -> Run:
 def _about() -> dict[str, str]:
     processor = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     versions = [f"Python {platform.python_version()}"]
-    versions += [f"{name} {peers.version(name)}" for name in peers.COMMANDS if peers.find(name)]
-    commit = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(commit, check=False, capture_output=True, text=True)
+    versions += [f"{name} {peers.version(name)}" for name in peers.PEERS if find_peer(name)]
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "tree": done.stdout.strip() or "no commit",
+        "tree": _commit(),
         "processor": f"{os.cpu_count()} × {processor[1] if processor else platform.machine()}",
         "kernel": f"Linux {platform.release()}",
         "load of the machine": f"{_load()} at the start",
         "versions": ", ".join(versions),
     }
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    except FileNotFoundError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
 
 
 def _load() -> str:
@@ -102,14 +111,10 @@ def main(argv: Sequence[str]) -> int:
             keep(folder / SAMPLES, run)
     if folder:
         page.write(folder, run, scale)
-    _show(run, scale)
-    return 1 if run.left_out else 0
-
-
-def _show(run: Run, scale: Scale) -> None:
-    print("\n".join(page.table(run, scale)))
+    print("\n".join(page.table(run, scale, options.only)))
     for name, why in run.left_out.items():
         print(f"{name} was not measured: {why}")
+    return 1 if run.left_out else 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from performance.events import backlog, latency
 from performance.polls import paced, polls
 from performance.programs import COMMAND, cpu_of, get, post
 from performance.scale import Samples, Scale
+from support.peers import find_peer
 
 
 def sizes(scale: Scale, folder: Path) -> Samples:
@@ -74,10 +75,9 @@ def commands(scale: Scale, folder: Path) -> Samples:
         "rules": [COMMAND, "rules"],
         "config-check": [COMMAND, "config", "check", config],
     }
-    if exporter := peers.find("blackbox_exporter"):
-        named["blackbox-version"] = [exporter, "--version"]
-    if prometheus := peers.find("prometheus"):
-        named["prometheus-version"] = [prometheus, "--version"]
+    for peer in ("blackbox_exporter", "prometheus"):
+        if found := find_peer(peer):
+            named[f"{peer}-version"] = [found, "--version"]
     for _ in range(scale.windows):
         for name, command in named.items():
             yield name, cpu_of(command)

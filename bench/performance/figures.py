@@ -85,7 +85,7 @@ def each_listed(samples: Samples, scale: Scale) -> list[float]:
 
 SATURATED = (
     "CPU of the process by requests that nginx counted, while there is more to poll than can be; "
-    "8 requests at once, valid answers, every campaign found healthy. The monitor keeps its "
+    "8 requests at once, valid answers, 99 % of them at least read. The monitor keeps its "
     "connections, blackbox_exporter opens one for each probe. A new monitor for each window"
 )
 A_START = (

@@ -1,6 +1,6 @@
 """docs/performance.md: the figures of one run, its plots, and what is kept by hand."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -33,33 +33,33 @@ COMPARED = {
 
 GROWING: Mapping[str, tuple[str, float, Mapping[str, str]]] = {
     "start": ("CPU, s", 1.0, {"start": "start"}),
-    "reload": ("CPU, s", 1.0, {"reload": "unchanged", "relabel": "other labels"}),
-    "memory": ("MiB", 2**-20, {"memory": "resident"}),
-    "scrape": ("CPU, s", 1.0, {"metrics-first": "the first", "metrics": "unchanged"}),
-    "list of all campaigns": ("CPU, s", 1.0, {"list": "/api/v1/campaigns"}),
+    "reload": (
+        "CPU, s",
+        1.0,
+        {"reload": "reload, unchanged file", "relabel": "reload, another label each"},
+    ),
+    "memory": ("MiB", 2**-20, {"memory": "resident memory"}),
+    "scrape": (
+        "CPU, s",
+        1.0,
+        {"metrics-first": "the first scrape", "metrics": "scrape, unchanged"},
+    ),
+    "list of all campaigns": ("CPU, s", 1.0, {"list": "list of all campaigns"}),
     "longest stall of the loop": (
         "ms",
         MILLI,
         {
             "stall-start": "start",
-            "stall-relabel": "reload, other labels",
-            "stall-metrics-first": "first scrape",
-            "stall-list": "list",
-            "stall-polls": "polls",
+            "stall-relabel": "reload, another label each",
+            "stall-metrics-first": "the first scrape",
+            "stall-list": "list of all campaigns",
+            "stall-polls": "two seconds of polls",
         },
     ),
 }
-"""Each panel of the plot of growth: the axis, its factor, and the samples with their names."""
+"""Each panel of the plot of growth: the unit, its factor, and the samples with their names."""
 
-STEPS = {
-    "start": "start",
-    "reload": "reload, unchanged",
-    "relabel": "reload, other labels",
-    "metrics-first": "first scrape",
-    "metrics": "scrape, unchanged",
-    "list": "list",
-    "polls": "polls",
-}
+STEPS = ("start", "reload", "relabel", "metrics-first", "metrics", "list", "polls")
 """The steps of which the longest stall is known."""
 
 
@@ -97,11 +97,13 @@ def missed(figure: Figure, values: Sequence[float], scale: Scale) -> bool:
     return scale.judged and bool(values) and float(f"{median(values):.3g}") > figure.at_most
 
 
-def table(run: Run, scale: Scale) -> Iterator[str]:
-    """Yield the lines of the table of all figures."""
+def table(run: Run, scale: Scale, only: Collection[str] = ()) -> Iterator[str]:
+    """Yield the lines of the table of all figures, or of those of some experiments."""
     yield "| figure | measured | target | before | command |"
     yield "|---|---|---|---|---|"
     for figure in FIGURES.values():
+        if only and figure.experiment not in only:
+            continue
         values = values_of(figure, run, scale)
         found = spread(values, figure.unit) if values else "not measured"
         if missed(figure, values, scale):
@@ -113,7 +115,10 @@ def table(run: Run, scale: Scale) -> Iterator[str]:
 
 def page(run: Run, scale: Scale, by_hand: str) -> str:
     """Return the page with the figures of a run, and with what is kept by hand."""
-    parts = [HEAD, *_about(run), "", "## Figures", "", *table(run, scale), ""]
+    parts = [HEAD]
+    if not scale.judged:
+        parts += ["**So little was measured that it shows only that it runs.**", ""]
+    parts += [*_about(run), "", "## Figures", "", *table(run, scale), ""]
     parts += [f"`{part}` was not measured: {why}.\n" for part, why in run.left_out.items()]
     parts += _missed(run, scale)
     parts += ["## How each is measured", "", *_hows(), ""]
@@ -166,13 +171,11 @@ def _growth(run: Run, scale: Scale) -> list[str]:
     if not done:
         return []
     lines = ["## Growth", "", f"![Cost by the number of campaigns]({GROWTH})", ""]
-    lines += _by_size("", done)
-    for title, (axis, factor, names) in GROWING.items():
-        if title.startswith("longest"):
-            continue
+    lines += _by_size("cost", done)
+    for unit, factor, names in [*GROWING.values()][:-1]:
         for name, label in names.items():
             cells = (spread([one * factor for one in run.samples[f"{name}@{n}"]]) for n in done)
-            lines.append(f"| {title}, {label} ({axis}) | {' | '.join(cells)} |")
+            lines.append(f"| {label} ({unit}) | {' | '.join(cells)} |")
     events = run.samples.get("event", ())
     if events:
         parts = ", ".join(
@@ -188,7 +191,9 @@ def _stalls(run: Run, scale: Scale) -> list[str]:
     if not done:
         return []
     lines = ["## Longest stall of the loop, in ms", "", *_by_size("during", done)]
-    for step, label in STEPS.items():
+    labels = {name: label for *_, names in GROWING.values() for name, label in names.items()}
+    for step in STEPS:
+        label = labels.get(step) or labels[f"stall-{step}"]
         cells = (number(max(run.samples[f"stall-{step}@{size}"]) * MILLI) for size in done)
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return [*lines, ""]
@@ -221,7 +226,7 @@ def _in_micro(values: Sequence[float]) -> list[float]:
 
 
 def _panels(run: Run, scale: Scale) -> Iterator[Panel]:
-    for title, (axis, factor, names) in GROWING.items():
+    for title, (unit, factor, names) in GROWING.items():
         lines: dict[str, Series] = {}
         for name, label in names.items():
             keys = {size: f"{name}@{size}" for size in scale.sizes}
@@ -230,4 +235,4 @@ def _panels(run: Run, scale: Scale) -> Iterator[Panel]:
                 for size, key in keys.items()
                 if key in run.samples
             }
-        yield Panel(title, axis, lines)
+        yield Panel(title, unit, lines)

@@ -3,11 +3,9 @@
 nginx is the API, for the monitor and for blackbox_exporter alike.
 """
 
-import os
 import re
-import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,28 +14,17 @@ import trustme
 import yaml
 
 from performance.programs import HOST, TOKEN, Program, free_port, get, running
+from support.peers import find_peer
 
-COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "nginx": ("nginx",),
-    "blackbox_exporter": ("blackbox_exporter", "prometheus-blackbox-exporter"),
-    "prometheus": ("prometheus",),
-    "promtool": ("promtool",),
-}
-"""Each peer with the names under which Debian and others install it."""
+PEERS = ("nginx", "blackbox_exporter", "prometheus")
+"""By their names in tests/support/peers.py."""
 
 _VERSION = {"nginx": "-v"}
 
 
-def find(name: str) -> str | None:
-    """Return the path of a peer's program; None where it is not installed."""
-    # nginx is in sbin, which not everybody has on the PATH.
-    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
-    return next((found for one in COMMANDS[name] if (found := shutil.which(one, path=path))), None)
-
-
 def program(name: str) -> str:
     """Return the path of a peer's program. Raises FileNotFoundError."""
-    found = find(name)
+    found = find_peer(name)
     if found is None:
         raise FileNotFoundError(f"{name} is not installed")
     return found

@@ -15,6 +15,9 @@ from performance.daemon import UNLIMITED, Daemon, tested_at, watched, write_conf
 from performance.programs import Program
 from performance.scale import Samples, Scale
 
+ENOUGH = 0.99
+"""The part of all polls that must have been answered, for a figure to be one."""
+
 CONCURRENCY = 8
 """Requests under way at once, of both: the monitor's default for an environment."""
 
@@ -46,7 +49,7 @@ def _saturated(scale: Scale, folder: Path, api: peers.NginxApi) -> float:
         answered, cpu = api.requests(), daemon.process.cpu()
         time.sleep(scale.seconds)
         cost = (daemon.process.cpu() - cpu) / (api.requests() - answered)
-        _all_healthy(daemon, scale.saturating)
+        _all_read(daemon, scale.saturating)
         return cost
 
 
@@ -57,11 +60,17 @@ def _answered(api: peers.NginxApi, more: float) -> None:
         time.sleep(0.1)
 
 
-def _all_healthy(daemon: Daemon, campaigns: int) -> None:
-    """Make sure that what was cheap was done: each campaign is known, and healthy."""
-    healthy = daemon.metric('sftp_monitor_campaigns{environment="e-0",health="healthy"}')
-    if healthy != campaigns:
-        raise RuntimeError(f"{healthy:.0f} of {campaigns} campaigns are healthy: not a fair figure")
+def _all_read(daemon: Daemon, campaigns: int) -> None:
+    """Make sure that what was cheap was done: hardly a poll failed, of hardly a campaign.
+
+    On a busy machine now and then an answer takes longer than the second that it may.
+    """
+    read = daemon.metric("sftp_monitor_campaign_up{")
+    polled = daemon.metric("sftp_monitor_api_requests_total{")
+    failed = daemon.metric("sftp_monitor_api_request_failures_total{")
+    if read < ENOUGH * campaigns or failed > (1 - ENOUGH) * polled:
+        found = f"{read:.0f} of {campaigns} campaigns were read, {failed:.0f} of {polled:.0f}"
+        raise RuntimeError(f"{found} polls failed: not a fair figure")
 
 
 def _probed(scale: Scale, folder: Path, api: peers.NginxApi) -> float:
@@ -124,7 +133,7 @@ def paced(scale: Scale, folder: Path) -> Samples:
             own, scraper, prober = (b - a for a, b in zip(before[0], after[0], strict=True))
             yield "paced-poll", own / (after[1] - before[1])
             yield "paced-probe", (scraper + prober) / (after[2] - before[2])
-        _all_healthy(daemon, scale.paced)
+        _all_read(daemon, scale.paced)
 
 
 def _used(*processes: Program) -> list[float]:

@@ -21,11 +21,24 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "systemd-analyze": ("systemd-analyze",),
     "openssl": ("openssl",),
     "kubectl": ("kubectl",),
+    "nginx": ("nginx",),
+    "blackbox_exporter": ("blackbox_exporter", "prometheus-blackbox-exporter"),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
 }
 
 NOT_IN_DEBIAN = {"kubectl"}
 """What `.ci/run` cannot install: Debian 12 has kubectl 1.20, which cannot read our variants."""
+
+
+def find_peer(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the path of a peer's program on the PATH of `environ`; None where there is none.
+
+    `name` is a key of `COMMANDS` (any other is a KeyError).
+    """
+    # Debian has nginx in sbin, which only root has on the PATH.
+    folders = os.pathsep.join((environ.get("PATH", os.defpath), "/usr/sbin"))
+    found = (shutil.which(command, path=folders) for command in COMMANDS[name])
+    return next((path for path in found if path is not None), None)
 
 
 def require_peer(name: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -36,10 +49,9 @@ def require_peer(name: str, environ: Mapping[str, str] = os.environ) -> str:
     Debian has it not.
     """
     commands = COMMANDS[name]
-    for command in commands:
-        path = shutil.which(command, path=environ.get("PATH"))
-        if path is not None:
-            return path
+    path = find_peer(name, environ)
+    if path is not None:
+        return path
     reason = f"{name} is not installed (looked for {', '.join(commands)} on the PATH)"
     if environ.get("CI") == "true" and name not in NOT_IN_DEBIAN:
         pytest.fail(reason)
