@@ -14,7 +14,7 @@ from benchmarks.scrape import status
 from monitor.adapters.store import Change, Store
 from monitor.core.model import Event, EventStatus, Severity
 from monitor.core.text import rfc3339
-from performance.programs import HOST, Program, free_port, get, running
+from performance.programs import COMMAND, HOST, Program, free_port, get, running
 from performance.watched import Stalls
 
 IN_ONE = 10_000
@@ -33,11 +33,10 @@ UNLIMITED = {"requests_per_minute": 1_000_000}
 
 @dataclass
 class Daemon:
-    """A daemon that has started, where it listens, and how long its loop stood still."""
+    """A daemon that has started, and where it listens."""
 
     process: Program
     url: str
-    stalls: Stalls
 
     def metric(self, name: str) -> float:
         """Return the sum of a metric's series; `name` may end in the beginning of its labels."""
@@ -110,17 +109,24 @@ def store(
 
 
 @contextmanager
-def watched(config: Path, seconds: float = PATIENCE) -> Iterator[Daemon]:
-    """Run `sftp-monitor run` on this config; gives it once it has started and answers."""
-    stalls = Stalls(config.with_name("stalls"))
-    command = (sys.executable, "-m", "performance.watched", config.with_name("stalls"), "run")
-    with running(*command, "--config.file", config) as process:
-        (started,) = process.until(
-            lambda: [line.text for line in process.lines if '"started"' in line.text], seconds
+def started(config: Path, *command: str | Path) -> Iterator[Daemon]:
+    """Run `sftp-monitor run` (or another command in its place) on this config, until it answers."""
+    with running(*(command or [COMMAND]), "run", "--config.file", config) as process:
+        (line,) = process.until(
+            lambda: [line.text for line in process.lines if '"started"' in line.text], PATIENCE
         )
-        url = json.loads(started)["url"]
+        url = json.loads(line)["url"]
         get(f"{url}/-/healthy")
-        yield Daemon(process, url, stalls)
+        yield Daemon(process, url)
+
+
+@contextmanager
+def watched(config: Path) -> Iterator[tuple[Daemon, Stalls]]:
+    """Run a daemon, and note how long its loop stands still; a timer of 5 ms does that."""
+    file = config.with_name("stalls")
+    stalls = Stalls(file)
+    with started(config, sys.executable, "-m", "performance.watched", file) as daemon:
+        yield daemon, stalls
 
 
 def tested_at() -> str:

@@ -13,9 +13,9 @@ from performance.daemon import (
     UNLIMITED,
     Daemon,
     an_event,
+    started,
     store,
     tested_at,
-    watched,
     write_config,
 )
 from performance.programs import HOST
@@ -62,7 +62,7 @@ def _latencies(scale: Scale, folder: Path, url: str, every: int) -> Samples:
     polling = {"interval": f"{every}s", "timeout": f"{min(every, 10)}s"}
     polling["unhealthy_interval"] = polling["interval"]
     config = write_config(folder, url, scale.large, environment=UNLIMITED, polling=polling)
-    with watched(config) as daemon:
+    with started(config) as daemon:
         time.sleep(scale.seconds)  # what fell due during the start
         _Breaking.begun = True
         _logged(daemon, scale.events)
@@ -81,7 +81,7 @@ def backlog(scale: Scale, folder: Path) -> Samples:
         store(place / "state.db", 10, 300.0, waiting, ("log", "file"))
         file = place / "alerts.jsonl"
         config = write_config(place, NOBODY, 10, alerts={"file": {"path": str(file)}})
-        with watched(config) as daemon:
+        with started(config) as daemon:
             yield "backlog-file", _lines_of(file, scale.backlog) - _logged(daemon, 1)[0]
             logged = _logged(daemon, scale.backlog)
             yield "backlog-log", logged[-1] - logged[0]

@@ -32,10 +32,10 @@ def _size(folder: Path, api: peers.NginxApi, size: int) -> Samples:
     store(folder / "state.db", size, every=300.0)
     config = write_config(folder, api.url, size)
     began = time.perf_counter()
-    with watched(config) as daemon:
+    with watched(config) as (daemon, stalls):
         yield "start-wall", time.perf_counter() - began
         yield "start", daemon.process.cpu()
-        yield "stall-start", daemon.stalls.take()
+        yield "stall-start", stalls.take()
         text = config.read_text()
         pages = [f"/api/v1/campaigns?environment=e-{n}" for n in range(split(size)[0])]
         steps: Mapping[str, Callable[[], Any]] = {
@@ -50,7 +50,7 @@ def _size(folder: Path, api: peers.NginxApi, size: int) -> Samples:
             cpu = daemon.process.cpu()
             step()
             yield name, daemon.process.cpu() - cpu
-            yield f"stall-{name}", daemon.stalls.take()
+            yield f"stall-{name}", stalls.take()
         yield "memory", daemon.process.memory()
 
 

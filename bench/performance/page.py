@@ -31,6 +31,15 @@ COMPARED = {
 }
 """What is side by side: sample of ours, of theirs, and who they are."""
 
+COMMANDS = {
+    "version": "sftp-monitor --version",
+    "rules": "sftp-monitor rules",
+    "config-check": "sftp-monitor config check",
+    "blackbox_exporter-version": "blackbox_exporter --version",
+    "prometheus-version": "prometheus --version",
+}
+"""The samples of commands, ours and others'."""
+
 GROWING: Mapping[str, tuple[str, float, Mapping[str, str]]] = {
     "start": ("CPU, s", 1.0, {"start": "start"}),
     "reload": (
@@ -122,7 +131,7 @@ def page(run: Run, scale: Scale, by_hand: str) -> str:
     parts += [f"`{part}` was not measured: {why}.\n" for part, why in run.left_out.items()]
     parts += _missed(run, scale)
     parts += ["## How each is measured", "", *_hows(), ""]
-    for section in (_polls, _growth, _stalls):
+    for section in (_polls, _commands, _growth, _stalls):
         parts += section(run, scale)
     return "\n".join(parts) + f"{BY_HAND}\n{by_hand}"
 
@@ -159,7 +168,27 @@ def _polls(run: Run, scale: Scale) -> list[str]:
         return []
     head = ["| CPU of a poll | the monitor | beside it | which is |", "|---|---|---|---|"]
     plot = f"![CPU of a poll, beside others]({POLLS})"
-    return ["## A poll", "", *head, *rows, "", plot, ""]
+    lines = ["## A poll", "", *head, *rows, "", plot, ""]
+    if "memory-ours" in run.samples:
+        ours, theirs = (
+            spread([one * 2**-20 for one in run.samples[f"memory-{who}"]], "MiB")
+            for who in ("ours", "theirs")
+        )
+        both = "Prometheus and blackbox_exporter together"
+        lines += [
+            f"Resident memory then, with {scale.paced:,} campaigns: {ours}; {both}: {theirs}.",
+            "",
+        ]
+    return lines
+
+
+def _commands(run: Run, scale: Scale) -> list[str]:
+    rows = [
+        f"| `{command}` | {spread(run.samples[name], 's')} |"
+        for name, command in COMMANDS.items()
+        if name in run.samples
+    ]
+    return ["## Commands", "", "| command | CPU |", "|---|---|", *rows, ""] if rows else []
 
 
 def _micro(values: Sequence[float]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from performance import peers
-from performance.daemon import UNLIMITED, Daemon, tested_at, watched, write_config
+from performance.daemon import UNLIMITED, Daemon, started, tested_at, write_config
 from performance.programs import Program
 from performance.scale import Samples, Scale
 
@@ -44,7 +44,7 @@ def _saturated(scale: Scale, folder: Path, api: peers.NginxApi) -> float:
     polling = {"interval": "1s", "unhealthy_interval": "1s", "timeout": "1s"}
     (folder / "state.db").unlink(missing_ok=True)
     config = write_config(folder, api.url, scale.saturating, environment=_api(api), polling=polling)
-    with watched(config) as daemon:
+    with started(config) as daemon:
         _answered(api, 1.5 * scale.saturating)
         answered, cpu = api.requests(), daemon.process.cpu()
         time.sleep(scale.seconds)
@@ -123,7 +123,7 @@ def paced(scale: Scale, folder: Path) -> Samples:
         config = write_config(
             folder / "ours", ours.url, scale.paced, environment=_api(ours), polling=polling
         )
-        daemon = stack.enter_context(watched(config))
+        daemon = stack.enter_context(started(config))
         for api in (ours, theirs):
             _answered(api, 1.2 * scale.paced)
         for _ in range(scale.windows):
@@ -134,6 +134,8 @@ def paced(scale: Scale, folder: Path) -> Samples:
             yield "paced-poll", own / (after[1] - before[1])
             yield "paced-probe", (scraper + prober) / (after[2] - before[2])
         _all_read(daemon, scale.paced)
+        yield "memory-ours", daemon.process.memory()
+        yield "memory-theirs", prometheus.memory() + exporter.memory()
 
 
 def _used(*processes: Program) -> list[float]:
