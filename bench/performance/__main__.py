@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,9 @@ def measure(names: Sequence[str], scale: Scale) -> Run:
                 for key, value in experiment.run(scale, Path(folder)):
                     samples.setdefault(key, []).append(float(f"{value:.5g}"))
             except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-                left_out[name] = f"it failed: {type(error).__name__}: {error}"
+                print(error, file=sys.stderr)
+                what = str(error).partition("\n")[0].rstrip(";: ")
+                left_out[name] = f"{type(error).__name__}, {what}"
         took = f"{name}: {time.monotonic() - began:.0f} s"
         print(took, left_out.get(name, ""), file=sys.stderr, flush=True)
     about["load of the machine"] += f", {_load()} at the end"
@@ -113,9 +116,11 @@ def main(argv: Sequence[str]) -> int:
         page.write(folder, run, scale)
     print("\n".join(page.table(run, scale, options.only)))
     for name, why in run.left_out.items():
-        print(f"{name} was not measured: {why}")
+        print(f"{name} was not measured to its end: {why}")
     return 1 if run.left_out else 0
 
 
 if __name__ == "__main__":
+    # So that what was started ends, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))

@@ -78,7 +78,7 @@ def backlog(scale: Scale, folder: Path) -> Samples:
         place = folder / str(window)
         place.mkdir()
         waiting = [an_event(number) for number in range(scale.backlog)]
-        store(place / "state.db", 10, 300.0, waiting, ("log", "file"))
+        store(place / "state.db", 10, 300.0, events=waiting, sinks=("log", "file"))
         file = place / "alerts.jsonl"
         config = write_config(place, NOBODY, 10, alerts={"file": {"path": str(file)}})
         with started(config) as daemon:

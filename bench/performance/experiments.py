@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from performance import peers
-from performance.daemon import NOBODY, Daemon, split, store, tested_at, watched, write_config
+from performance.daemon import NOBODY, Daemon, store, tested_at, watched, write_config
 from performance.events import backlog, latency
 from performance.polls import paced, polls
-from performance.programs import COMMAND, cpu_of, get, post
+from performance.programs import COMMAND, ENVIRONMENTS, cpu_of, get, post
 from performance.scale import Samples, Scale
 from support.peers import find_peer
 
@@ -24,20 +24,22 @@ def sizes(scale: Scale, folder: Path) -> Samples:
             for repeat in range(1 if size == scale.largest else scale.repeats):
                 place = folder / f"{size}-{repeat}"
                 place.mkdir()
-                for name, value in _size(place, api, size):
+                for name, value in _size(
+                    place, api, size, ENVIRONMENTS if size == scale.largest else 1
+                ):
                     yield f"{name}@{size}", value
 
 
-def _size(folder: Path, api: peers.NginxApi, size: int) -> Samples:
-    store(folder / "state.db", size, every=300.0)
-    config = write_config(folder, api.url, size)
+def _size(folder: Path, api: peers.NginxApi, size: int, environments: int) -> Samples:
+    store(folder / "state.db", size, 300.0, environments)
+    config = write_config(folder, api.url, size, environments)
     began = time.perf_counter()
     with watched(config) as (daemon, stalls):
         yield "start-wall", time.perf_counter() - began
         yield "start", daemon.process.cpu()
         yield "stall-start", stalls.take()
         text = config.read_text()
-        pages = [f"/api/v1/campaigns?environment=e-{n}" for n in range(split(size)[0])]
+        pages = [f"/api/v1/campaigns?environment=e-{n}" for n in range(environments)]
         steps: Mapping[str, Callable[[], Any]] = {
             "metrics-first": lambda: get(f"{daemon.url}/metrics"),
             "metrics": lambda: get(f"{daemon.url}/metrics"),

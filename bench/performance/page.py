@@ -32,11 +32,11 @@ COMPARED = {
 """What is side by side: sample of ours, of theirs, and who they are."""
 
 COMMANDS = {
-    "version": "sftp-monitor --version",
-    "rules": "sftp-monitor rules",
-    "config-check": "sftp-monitor config check",
-    "blackbox_exporter-version": "blackbox_exporter --version",
-    "prometheus-version": "prometheus --version",
+    "version": "the monitor, `--version`",
+    "rules": "the monitor, `rules`",
+    "config-check": "the monitor, `config check`",
+    "blackbox_exporter-version": "blackbox_exporter, `--version`",
+    "prometheus-version": "Prometheus, `--version`",
 }
 """The samples of commands, ours and others'."""
 
@@ -128,7 +128,9 @@ def page(run: Run, scale: Scale, by_hand: str) -> str:
     if not scale.judged:
         parts += ["**So little was measured that it shows only that it runs.**", ""]
     parts += [*_about(run), "", "## Figures", "", *table(run, scale), ""]
-    parts += [f"`{part}` was not measured: {why}.\n" for part, why in run.left_out.items()]
+    parts += [
+        f"`{part}` was not measured to its end: {why}.\n" for part, why in run.left_out.items()
+    ]
     parts += _missed(run, scale)
     parts += ["## How each is measured", "", *_hows(), ""]
     for section in (_polls, _commands, _growth, _stalls):
@@ -144,7 +146,8 @@ def _about(run: Run) -> Iterator[str]:
 
 def _missed(run: Run, scale: Scale) -> list[str]:
     rows = [
-        f"- {name}: {spread(values, figure.unit)} for ≤ {number(figure.at_most)}; {figure.missed}."
+        f"- `{name}`: {spread(values, figure.unit)} for ≤ {number(figure.at_most)} {figure.unit};"
+        f" {figure.missed}."
         for name, figure in FIGURES.items()
         if missed(figure, values := values_of(figure, run, scale), scale)
     ]
@@ -184,7 +187,7 @@ def _polls(run: Run, scale: Scale) -> list[str]:
 
 def _commands(run: Run, scale: Scale) -> list[str]:
     rows = [
-        f"| `{command}` | {spread(run.samples[name], 's')} |"
+        f"| {command} | {spread(run.samples[name], 's')} |"
         for name, command in COMMANDS.items()
         if name in run.samples
     ]

@@ -3,6 +3,7 @@
 import http.client
 import random
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,6 @@ from performance import peers
 from performance.daemon import UNLIMITED, Daemon, started, tested_at, write_config
 from performance.programs import Program
 from performance.scale import Samples, Scale
-
-ENOUGH = 0.99
-"""The part of all polls that must have been answered, for a figure to be one."""
 
 CONCURRENCY = 8
 """Requests under way at once, of both: the monitor's default for an environment."""
@@ -45,11 +43,11 @@ def _saturated(scale: Scale, folder: Path, api: peers.NginxApi) -> float:
     (folder / "state.db").unlink(missing_ok=True)
     config = write_config(folder, api.url, scale.saturating, environment=_api(api), polling=polling)
     with started(config) as daemon:
-        _answered(api, 1.5 * scale.saturating)
+        _answered(api, 1.2 * scale.saturating)
         answered, cpu = api.requests(), daemon.process.cpu()
         time.sleep(scale.seconds)
         cost = (daemon.process.cpu() - cpu) / (api.requests() - answered)
-        _all_read(daemon, scale.saturating)
+        _all_read(scale, daemon, scale.saturating)
         return cost
 
 
@@ -60,7 +58,7 @@ def _answered(api: peers.NginxApi, more: float) -> None:
         time.sleep(0.1)
 
 
-def _all_read(daemon: Daemon, campaigns: int) -> None:
+def _all_read(scale: Scale, daemon: Daemon, campaigns: int) -> None:
     """Make sure that what was cheap was done: hardly a poll failed, of hardly a campaign.
 
     On a busy machine now and then an answer takes longer than the second that it may.
@@ -68,7 +66,7 @@ def _all_read(daemon: Daemon, campaigns: int) -> None:
     read = daemon.metric("sftp_monitor_campaign_up{")
     polled = daemon.metric("sftp_monitor_api_requests_total{")
     failed = daemon.metric("sftp_monitor_api_request_failures_total{")
-    if read < ENOUGH * campaigns or failed > (1 - ENOUGH) * polled:
+    if read < scale.answered * campaigns or failed > (1 - scale.answered) * polled:
         found = f"{read:.0f} of {campaigns} campaigns were read, {failed:.0f} of {polled:.0f}"
         raise RuntimeError(f"{found} polls failed: not a fair figure")
 
@@ -124,19 +122,27 @@ def paced(scale: Scale, folder: Path) -> Samples:
             folder / "ours", ours.url, scale.paced, environment=_api(ours), polling=polling
         )
         daemon = stack.enter_context(started(config))
+        processes = (daemon.process, prometheus, exporter)
         for api in (ours, theirs):
             _answered(api, 1.2 * scale.paced)
         for _ in range(scale.windows):
-            before = _used(daemon.process, prometheus, exporter), ours.requests(), theirs.requests()
+            began, before = time.monotonic(), _state(processes, ours, theirs)
             time.sleep(2 * scale.seconds)
-            after = _used(daemon.process, prometheus, exporter), ours.requests(), theirs.requests()
-            own, scraper, prober = (b - a for a, b in zip(before[0], after[0], strict=True))
-            yield "paced-poll", own / (after[1] - before[1])
-            yield "paced-probe", (scraper + prober) / (after[2] - before[2])
-        _all_read(daemon, scale.paced)
+            seconds, after = time.monotonic() - began, _state(processes, ours, theirs)
+            own, scraper, prober, polled, probed = (
+                b - a for a, b in zip(before, after, strict=True)
+            )
+            due = seconds * scale.paced / every
+            if min(polled, probed) < scale.kept_up * due:
+                found = f"{polled:.0f} polls and {probed:.0f} probes where {due:.0f} were due"
+                raise RuntimeError(f"{found}: too busy a machine for a fair figure")
+            yield "paced-poll", own / polled
+            yield "paced-probe", (scraper + prober) / probed
+        _all_read(scale, daemon, scale.paced)
         yield "memory-ours", daemon.process.memory()
         yield "memory-theirs", prometheus.memory() + exporter.memory()
 
 
-def _used(*processes: Program) -> list[float]:
-    return [process.cpu() for process in processes]
+def _state(processes: Sequence[Program], *apis: peers.NginxApi) -> list[float]:
+    """Return the CPU of each process so far, and then the requests that each API had."""
+    return [*(process.cpu() for process in processes), *(api.requests() for api in apis)]

@@ -19,6 +19,10 @@ HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("sftp-monitor")
 TOKEN = "talq_benchmark"
+ENVIRONMENTS = 10
+"""So many at most: each has a token of its own, in `TOKEN_0` and so on."""
+
+_TOKENS = {f"TOKEN_{number}": f"{TOKEN}_{number}" for number in range(ENVIRONMENTS)}
 
 _T = TypeVar("_T")
 
@@ -43,7 +47,7 @@ class Program:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "TOKEN": TOKEN, "PYTHONPATH": path},
+            env={**os.environ, **_TOKENS, "PYTHONPATH": path},
             start_new_session=True,
         )
         self._reader = Thread(target=self._read, daemon=True)
@@ -144,7 +148,7 @@ def cpu_of(command: Sequence[str | Path]) -> float:
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "TOKEN": TOKEN},
+        env={**os.environ, **_TOKENS},
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
@@ -162,7 +166,7 @@ def get(url: str, seconds: float = 120.0) -> str:
     return fetch(urllib.request.Request(url), seconds)
 
 
-def post(url: str, seconds: float = 600.0) -> str:
+def post(url: str, seconds: float = 240.0) -> str:
     """Return what a URL on loopback answers to a POST, with 200. Raises OSError."""
     return fetch(urllib.request.Request(url, method="POST"), seconds)
 

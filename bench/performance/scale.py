@@ -15,7 +15,8 @@ class Scale:
     """How much is measured: windows and their seconds, campaigns, repetitions.
 
     `large` and `largest` are the numbers of campaigns that figures are about. `judged`: it is
-    enough for the targets.
+    enough for the targets. `answered`: the part of all polls that must have been answered, and
+    `kept_up`: that of what was due in a window, for a figure to be one.
     """
 
     windows: int
@@ -29,6 +30,8 @@ class Scale:
     large: int
     largest: int
     judged: bool
+    answered: float
+    kept_up: float
 
 
 FULL = Scale(
@@ -43,6 +46,8 @@ FULL = Scale(
     large=10_000,
     largest=100_000,
     judged=True,
+    answered=0.99,
+    kept_up=0.9,
 )
 
 QUICK = Scale(
@@ -57,5 +62,7 @@ QUICK = Scale(
     large=100,
     largest=100,
     judged=False,
+    answered=0.5,
+    kept_up=0.0,
 )
 """To see that it runs."""
