@@ -121,6 +121,8 @@ class Program:
             self._process.kill()
             self._process.wait()
         self._reader.join(5)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 def _family(pid: int) -> Iterator[int]:
