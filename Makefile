@@ -15,7 +15,7 @@ BASE_STAMP := $(VENV)/.base-installed
 DEV_STAMP  := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-static coverage torture mutation benchmark screenshots format generate \
+.PHONY: help demo test check check-static coverage torture mutation bench benchmark screenshots format generate \
 	install lock clean
 
 help: ## List the targets
@@ -43,13 +43,16 @@ check-static: $(DEV_STAMP) ## Check format, lint, types, layers, dependencies an
 	$(BIN)/python deploy/generate.py --check
 
 # What is researched, not specified, is in bench/; it uses the tests' support.
-torture mutation benchmark screenshots: export PYTHONPATH := bench:tests
+torture mutation bench benchmark screenshots: export PYTHONPATH := bench:tests
 
 torture: $(DEV_STAMP) ## Run the long tests behind docs/evidence (PART=kills ARGS="--kills 100" for one)
 	$(BIN)/python -m torture $(PART) $(ARGS)
 
 mutation: $(DEV_STAMP) ## Change the core, the store and the decoder: do the tests notice?
 	$(BIN)/python -m torture mutation $(ARGS)
+
+bench: $(DEV_STAMP) ## Measure beside blackbox_exporter and Prometheus; writes docs/performance.md (ARGS="--only polls")
+	$(BIN)/python -m performance $(ARGS)
 
 benchmark: $(DEV_STAMP) ## Measure delay or cost (PART=freshness, environments, scrape, polls, clients or alerts; ARGS="--quick")
 	$(BIN)/python -m benchmarks.$(PART) $(ARGS)

@@ -49,12 +49,16 @@ class Server(asyncio.Protocol):
             self._transport.write(self._answer(head.split(b" ", 2)[1].split(b"/")[-2].decode()))
             self._counter.value += 1
 
+    def passed(self, campaign: str) -> bool:
+        """Whether the last test of a campaign passed, asked for each answer."""
+        return True
+
     def _answer(self, key: str) -> bytes:
         data = {
             "id": f"config-of-{key}", "campaign_id": key, "host": "sftp.example.com", "port": 22,
             "username": "leads", "auth_type": "password", "import_path": "/in",
             "export_path": "/out", "import_schedule": "daily", "is_enabled": True,
-            "last_test_at": self._tested_at, "last_test_success": True,
+            "last_test_at": self._tested_at, "last_test_success": self.passed(key),
             "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
         }  # fmt: skip
         body = json.dumps({"success": True, "data": data})

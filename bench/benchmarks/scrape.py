@@ -90,23 +90,25 @@ def _environment(one: EnvironmentConfig, name: str, campaigns: int) -> Environme
 
 def known(config: Config, now: float) -> Loaded:
     """Return a state in which every campaign was read within the last five minutes."""
-    statuses = {}
-    for environment in config.environments:
-        for place, key in enumerate(environment.resolved.targets):
-            last_read_at = now - place % 300
-            last_known = LastKnown(
-                config=answer(key, now),
-                first_seen_at=now - 1e5,
-                last_read_at=last_read_at,
-                enabled_seen=True,
-            )
-            statuses[environment.name, key] = CampaignStatus(
-                environment=environment.name,
-                campaign_id=key,
-                last_known=last_known,
-                polled_at=last_read_at,
-            )
+    statuses = {
+        (environment.name, key): status(environment.name, key, now - place % 300, now)
+        for environment in config.environments
+        for place, key in enumerate(environment.resolved.targets)
+    }
     return Loaded(campaigns=statuses, environments={}, next_call_at={}, target_sets={}, problems=())
+
+
+def status(environment: str, key: str, read_at: float, now: float) -> CampaignStatus:
+    """Return what is remembered of a campaign that was well when it was read."""
+    last_known = LastKnown(
+        config=answer(key, now),
+        first_seen_at=now - 1e5,
+        last_read_at=read_at,
+        enabled_seen=True,
+    )
+    return CampaignStatus(
+        environment=environment, campaign_id=key, last_known=last_known, polled_at=read_at
+    )
 
 
 def answer(key: str, now: float) -> SftpConfig:

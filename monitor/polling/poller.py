@@ -181,8 +181,7 @@ class Poller:
         listing, base_url = state.listing, state.settings.environment.base_url
         asked = self._clock.elapsed()
         answer = await self._call(key, asked)
-        # Another replica may have decided meanwhile, or a reload have pointed the environment at
-        # another API: of that one this says nothing.
+        # Another replica may have it by now, or a reload have pointed it at another API.
         if not state.held() or base_url != state.settings.environment.base_url:
             return self._poll_next([key])
         state.now()  # where our clock stepped meanwhile, all that is read below goes along first

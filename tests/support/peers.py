@@ -24,11 +24,24 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "kubectl": ("kubectl",),
     "postgres": ("postgres",),
     "nginx": ("nginx",),
+    "blackbox_exporter": ("blackbox_exporter", "prometheus-blackbox-exporter"),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
 }
 
 NOT_IN_DEBIAN = {"kubectl"}
 """What `.ci/run` cannot install: Debian 12 has kubectl 1.20, which cannot read our variants."""
+
+
+def find_peer(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the path of a peer's program on the PATH of `environ`; None where there is none.
+
+    `name` is a key of `COMMANDS` (any other is a KeyError).
+    """
+    # Where Debian has nginx, which only root has on the PATH, and PostgreSQL, which nobody has.
+    debian = ("/usr/sbin", *sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True))
+    folders = os.pathsep.join((environ.get("PATH") or os.defpath, *debian))
+    found = (shutil.which(command, path=folders) for command in COMMANDS[name])
+    return next((path for path in found if path is not None), None)
 
 
 def require_peer(name: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -39,13 +52,9 @@ def require_peer(name: str, environ: Mapping[str, str] = os.environ) -> str:
     Debian has it not.
     """
     commands = COMMANDS[name]
-    folders = [environ.get("PATH") or os.defpath]
-    if name == "postgres":  # Debian's are not on the PATH
-        folders += sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)
-    for command in commands:
-        path = shutil.which(command, path=os.pathsep.join(folders))
-        if path is not None:
-            return path
+    path = find_peer(name, environ)
+    if path is not None:
+        return path
     reason = f"{name} is not installed (looked for {', '.join(commands)} on the PATH)"
     if environ.get("CI") == "true" and name not in NOT_IN_DEBIAN:
         pytest.fail(reason)
