@@ -174,7 +174,7 @@ class DatabaseClock:
     offset: Seconds
     low: Seconds
     high: Seconds
-    at: Seconds  # when the last answer came
+    at: Seconds  # when the last answer was asked for: it may have been read then
 
     def now(self, elapsed: Seconds) -> Instant:
         """Return what the database's clock shows when ours shows `elapsed`."""
@@ -192,12 +192,12 @@ class DatabaseClock:
         low, high = now - answered, now - sent
         middle = (low + high) / 2
         if before is None:
-            return cls(middle, low, high, answered), False
+            return cls(middle, low, high, sent), False
         drift = DRIFT * max(0.0, answered - before.at)
         both = max(low, before.low - drift), min(high, before.high + drift)
         if both[0] > both[1]:
-            return cls(middle, low, high, answered), True
-        return cls(min(max(before.offset, both[0]), both[1]), *both, answered), False
+            return cls(middle, low, high, sent), True
+        return cls(min(max(before.offset, both[0]), both[1]), *both, sent), False
 
 
 class StateUnavailable(BaseRule, alertname="SftpMonitorStateUnavailable"):

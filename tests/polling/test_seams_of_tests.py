@@ -29,7 +29,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
 HOST = "sftp.example.com"
 
-SELDOM = {"interval": "2m", "unhealthy_interval": "1m"}
+SELDOM: dict[str, Any] = {"interval": "2m", "unhealthy_interval": "1m"}
 """Polls: each test brings its own, and the others say nothing new."""
 
 STEPS = ("waits", "stores", "stored", "runs", "answered")
