@@ -44,10 +44,12 @@ async def test_fault_29_calls_go_out_one_by_one_and_never_as_a_burst(tmp_path: P
         environment = {"requests_per_minute": 1200, "budget_share": 0.5}
         config = write_config(tmp_path, platform, CAMPAIGNS, environment=environment)
         async with daemon(config):
-            await platform.until(lambda: len(platform.requests) == 11)
+            await platform.until(lambda: len(platform.requests) == 51)
     came = [one.at for one in platform.requests]
-    # 600 a minute are 10 a second: ten gaps of 0.1 s, give or take what the machine is busy.
-    assert came[10] - came[0] >= 0.75
+    # 600 a minute are 10 a second. A gap is promised where a call goes out; how long that is on its
+    # way differs by as much as the machine is busy. So not the first ones, and forty gaps at once:
+    # 4 s, of which a second may get lost.
+    assert came[50] - came[10] >= 3
 
 
 @pytest.mark.slow(seconds=75)

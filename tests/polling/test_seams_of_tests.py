@@ -531,7 +531,7 @@ def test_tests_come_again_whatever_our_clock_does(stage: World, by: float) -> No
 def test_a_step_of_our_clock_that_a_poll_is_the_first_to_see_stops_no_tests(stage: World) -> None:
     api = an_api(stage)
     api.add("c-1", HOST)
-    configure(stage, ["c-1"], **SELDOM)
+    configure(stage, ["c-1"], interval="2m", unhealthy_interval="1m")
     stepped: list[Instant] = []
 
     async def steps(_: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -32,12 +33,14 @@ async def visiting(
     url: str,
     *,
     now: str | None = None,
+    stands: bool = False,
     complains: bool = False,
     **options: Any,
 ) -> AsyncIterator[Page]:
     """Open a page as a reader would; `options` are those of a browser context.
 
-    With `now`, its clock starts there, and `wait_seconds` moves it on.
+    With `now`, its clock starts there, and `wait_seconds` moves it on; where it `stands`, nothing
+    else does.
 
     Whatever the browser has to say against it fails the test at the end: an exception of a script,
     a refusal by the policy, a file that is not there; unless `complains` expects that.
@@ -49,7 +52,11 @@ async def visiting(
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("console", lambda one: said.append(one.text) if one.type == "error" else None)
         if now is not None:
-            await page.clock.install(time=now)
+            # It goes on by itself until it is paused, and nothing leads it back.
+            before = timedelta(hours=1) if stands else timedelta()
+            await page.clock.install(time=datetime.fromisoformat(now) - before)
+            if stands:
+                await page.clock.pause_at(now)
         await page.goto(url)
         yield page
     if said and not complains:
