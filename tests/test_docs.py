@@ -305,7 +305,7 @@ def headings(page: Path) -> set[str]:
 
 
 def without_an_end(line: str) -> list[str]:
-    """Return the words of a command line, up to what is another command, a comment or a new line."""
+    """Return the words of a command line, up to another command, a comment or the end."""
     command = re.split(r" (?:&&|\||>|#|\\$)", line.replace("\\|", "|"))[0]
     return shlex.split(command)
 

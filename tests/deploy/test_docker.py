@@ -17,6 +17,7 @@ import sys
 import sysconfig
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -303,9 +304,8 @@ async def test_the_second_replica_goes_on_where_the_first_is_killed(
         await holder.record(event="environment_taken_over")
         async with running(*arguments, **second) as other:
             await other.record(event="started")
-            said = await asyncio.to_thread(
-                run, COMMAND, "healthy", "--config.file", config, **second
-            )
+            asked = partial(run, COMMAND, "healthy", "--config.file", config, **second)
+            said = await asyncio.to_thread(asked)
             assert said == f"0.0.0.0:{here['10023']}: 200 healthy\n"
             await holder.end(signal.SIGKILL)
             await other.until(
