@@ -99,7 +99,7 @@ def test_each_action_is_pinned_by_its_commit_with_the_version_beside_it() -> Non
 
 
 def test_what_developers_need_is_no_extra_of_the_package() -> None:
-    assert PROJECT["optional-dependencies"].keys() == {"notify"}
+    assert PROJECT["optional-dependencies"].keys() == {"notify", "postgres"}
 
 
 def test_the_package_names_its_pages() -> None:
