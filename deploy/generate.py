@@ -30,6 +30,7 @@ COPIES = {
     Path("deploy/alertmanager/alertmanager.yaml"): EXPORT / "alertmanager.yaml",
     Path("deploy/alertmanager/sftp-monitor.tmpl"): EXPORT / "templates.tmpl",
     Path("deploy/docker/compose.yaml"): EXPORT / "compose.yaml",
+    Path("deploy/docker/compose-replicas.yaml"): EXPORT / "compose-replicas.yaml",
     Path("deploy/grafana/dashboards/sftp-monitor.json"): EXPORT / "dashboard.json",
     Path("deploy/kubernetes/base/prometheusrule.yaml"): OBJECT,
     Path("deploy/systemd/sftp-monitor.service"): EXPORT / "unit.service",

@@ -307,8 +307,8 @@ def headings(page: Path) -> set[str]:
 
 
 def without_an_end(line: str) -> list[str]:
-    """Return the words of a command line, up to what is another command or a comment."""
-    command = re.split(r" (?:&&|\||>|#)", line.replace("\\|", "|"))[0]
+    """Return the words of a command line, up to another command, a comment or the end."""
+    command = re.split(r" (?:&&|\||>|#|\\$)", line.replace("\\|", "|"))[0]
     return shlex.split(command)
 
 

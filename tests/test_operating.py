@@ -8,8 +8,9 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, suppress
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 RULES = ROOT / "deploy" / "prometheus" / "sftp-monitor.rules.yaml"
 
-PORTS = ("8900", "10022", "9090", "9093", "9095")
+PORTS = ("8900", "10022", "10023", "9090", "9093", "9095", "5432")
 PEERS = ("prometheus", "promtool", "alertmanager", "amtool")
 KILLED_AND_BACK = """
 kill -KILL "$(cat sftp-monitor.db.lock)"
@@ -35,6 +36,15 @@ THE_END = """
 kill $(jobs -p)
 wait || true
 echo over
+"""
+# The daemon's role may not change the schema, nor come without TLS.
+NO_RIGHT = """
+export PGPASSWORD=$(cat password)
+! psql "postgresql://sftp_monitor@$at" -c 'CREATE TABLE mine ()' 2> refused
+grep 'permission denied for schema public' refused
+! psql "postgresql://sftp_monitor@localhost:5432/sftp_monitor?sslmode=disable" 2> refused
+grep 'no pg_hba.conf entry .* no encryption' refused
+database stop
 """
 RUNBOOK = "/docs/runbooks/stale_test.md"
 WITHIN = 150.0
@@ -65,13 +75,13 @@ def with_ports(text: str, ports: Mapping[str, str]) -> str:
     return re.sub(rf"\b({'|'.join(ports)})\b", lambda found: ports[found[0]], text)
 
 
-def a_machine(folder: Path, ports: Mapping[str, str]) -> Path:
+def a_machine(folder: Path, ports: Mapping[str, str], *peers: str) -> Path:
     """Make the folder that the page starts from, with everything installed; return it."""
     project, programs = folder / "project", folder / "project" / "venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "python").symlink_to(sys.executable)
     (programs / "sftp-monitor").symlink_to(COMMAND)
-    for name in PEERS:
+    for name in peers:
         (programs / name).symlink_to(require_peer(name))
     shutil.copytree(ROOT / "deploy" / "prometheus", project / "deploy" / "prometheus")
     for file in (project / "deploy" / "prometheus").iterdir():
@@ -80,10 +90,13 @@ def a_machine(folder: Path, ports: Mapping[str, str]) -> Path:
 
 
 @asynccontextmanager
-async def shell(script: str, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def shell(
+    script: str, folder: Path, **more: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a script in bash, which is killed at the end with all that it started."""
     # A link to the interpreter does not lead to its packages.
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environ = {**os.environ, "PYTHONPATH": paths, **more}
     process = await asyncio.create_subprocess_exec(
         *("bash", "-euc", script),
         cwd=folder,
@@ -106,7 +119,7 @@ async def test_whoever_follows_the_page_from_nothing_ends_with_a_page_at_the_rec
     tmp_path: Path,
 ) -> None:
     ports = free_ports()
-    project = a_machine(tmp_path, ports)
+    project = a_machine(tmp_path, ports, *PEERS)
     (script,) = blocks(section("From nothing to a page"), "bash")
     script += KILLED_AND_BACK + THE_END
     async with shell(with_ports(script, ports), project) as process:
@@ -121,6 +134,47 @@ async def test_whoever_follows_the_page_from_nothing_ends_with_a_page_at_the_rec
         # What the monitor has said last: it was stopped, not killed, by the page's own command.
         last = (trial / "monitor.jsonl").read_text().splitlines()[-1]
         assert json.loads(last)["event"] == "stopping"
+
+
+@contextmanager
+def room_for_a_server() -> Iterator[Path]:
+    """Make a folder that PostgreSQL's user can enter; at the end no server of it is left."""
+    room = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    room.chmod(0o755)
+    try:
+        yield room
+    finally:
+        for running in room.glob("*/data/postmaster.pid"):
+            os.kill(int(running.read_text().split()[0]), signal.SIGQUIT)
+        shutil.rmtree(room)
+
+
+@pytest.mark.slow(seconds=110)
+async def test_whoever_follows_the_page_has_replicas_that_survive_a_death_and_their_database(
+    tmp_path: Path,
+) -> None:
+    require_peer("postgres")
+    ports = free_ports()
+    project = a_machine(tmp_path, ports)
+    (script,) = blocks(section("Several replicas"), "bash")
+    script = with_ports(script + NO_RIGHT + THE_END, ports)
+    with room_for_a_server() as room:
+        async with shell(script, project, TMPDIR=str(room)) as process:
+            async with asyncio.timeout(2 * WITHIN):
+                said, _ = await process.communicate()
+            trial = project / "replicas"
+            shown = [said.decode(), *(file.read_text() for file in room.glob("*/*log"))]
+            assert process.returncode == 0, "\n".join(shown)
+    lines = [
+        json.loads(line)
+        for port in ("10022", "10023")
+        for line in (trial / f"{ports[port]}.jsonl").read_text().splitlines()
+    ]
+    assert [line["event"] for line in lines].count("stopping") == 2
+    taken = [line["timestamp"] for line in lines if line["event"] == "environment_taken_over"]
+    assert len(taken) >= 2
+    sent = [line["event_id"] for line in lines if line["event"] == "alert"]
+    assert len(sent) == len(set(sent)), "nothing was sent twice"
 
 
 async def test_the_urls_of_the_rules_are_replaced_by_the_command_on_the_page(

@@ -23,6 +23,7 @@ PLACES = {
     "dashboard": "grafana/dashboards/sftp-monitor.json",
     "unit": "systemd/sftp-monitor.service",
     "compose": "docker/compose.yaml",
+    "compose-replicas": "docker/compose-replicas.yaml",
 }
 RUNBOOKS, BOARD = "https://wiki.example/sftp/{rule}", "https://grafana.example/d/x?orgId=2"
 OURS = ("--runbook-url", RUNBOOKS, "--dashboard-url", BOARD)

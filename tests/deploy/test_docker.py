@@ -10,19 +10,25 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import sysconfig
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from monitor.config.formats import database_url
+from support.command import COMMAND, running
 from support.peers import require_peer
+from support.postgres import Server
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "docker"
@@ -30,6 +36,12 @@ DOCKERFILE = FOLDER / "Dockerfile"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
+REPLICAS: dict[str, Any] = yaml.safe_load((FOLDER / "compose-replicas.yaml").read_text())
+OVER: dict[str, Any] = REPLICAS["services"]
+ADDED = {name: one for name, one in OVER.items() if name not in SERVICES}
+"""What compose-replicas.yaml has beside compose.yaml; the rest of it changes what is there."""
+
+WHOLE = {**SERVICES, **ADDED}
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **environ: str) -> str:
@@ -51,9 +63,10 @@ def test_the_linter_of_dockerfiles_finds_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_the_compose_file_follows_its_schema() -> None:
+def test_the_compose_files_follow_their_schema() -> None:
     schema = ("--builtin-schema", "vendor.compose-spec")
-    run(SCRIPTS / "check-jsonschema", *schema, FOLDER / "compose.yaml")
+    files = (FOLDER / "compose.yaml", FOLDER / "compose-replicas.yaml")
+    run(SCRIPTS / "check-jsonschema", *schema, *files)
 
 
 def instructions() -> Iterator[tuple[str, str]]:
@@ -117,7 +130,8 @@ def test_what_the_image_is_made_of_is_not_ignored_and_no_more_is_sent() -> None:
 
 
 def test_every_file_that_is_mounted_exists_and_is_read_only() -> None:
-    mounts = [mount for one in SERVICES.values() for mount in one.get("volumes", [])]
+    every = [*SERVICES.values(), *OVER.values()]
+    mounts = [mount for one in every for mount in one.get("volumes", [])]
     files = [mount.split(":") for mount in mounts if mount.startswith(".")]
     assert len(files) >= 6
     for source, _, mode in files:
@@ -129,12 +143,13 @@ def test_every_volume_is_declared_and_used() -> None:
     mounts = [mount for one in SERVICES.values() for mount in one.get("volumes", [])]
     used = [mount.split(":")[0] for mount in mounts if not mount.startswith(".")]
     assert sorted(used) == sorted(COMPOSE["volumes"])
+    assert REPLICAS["volumes"].keys() == {ADDED["postgres"]["volumes"][0].split(":")[0]}
     assert f"state:{said('VOLUME')}" in SERVICES["monitor"]["volumes"]
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", WHOLE)
 def test_a_service_may_do_nothing_but_its_work(service: str) -> None:
-    hardened = SERVICES[service]
+    hardened = WHOLE[service]
     assert hardened["read_only"] is True
     assert hardened["cap_drop"] == ["ALL"]
     assert hardened["security_opt"] == ["no-new-privileges:true"]
@@ -142,7 +157,8 @@ def test_a_service_may_do_nothing_but_its_work(service: str) -> None:
 
 
 def test_no_port_is_published_beyond_this_machine() -> None:
-    ports = [port for one in SERVICES.values() for port in one.get("ports", [])]
+    every = [*SERVICES.values(), *OVER.values()]
+    ports = [port for one in every for port in one.get("ports", [])]
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
 
 
@@ -161,7 +177,7 @@ def test_what_the_head_of_the_compose_file_says_is_published_is() -> None:
 
 
 def test_each_service_comes_back_by_itself_and_waits_for_what_it_needs() -> None:
-    assert {one["restart"] for one in SERVICES.values()} == {"unless-stopped"}
+    assert {one["restart"] for one in WHOLE.values()} == {"unless-stopped"}
     assert SERVICES["monitor"]["depends_on"] == ["demo-api"]
     built = {name for name, one in SERVICES.items() if one["image"] == "sftp-monitor"}
     assert built == {"demo-api", "monitor"}
@@ -170,8 +186,8 @@ def test_each_service_comes_back_by_itself_and_waits_for_what_it_needs() -> None
         "dockerfile": str(DOCKERFILE.relative_to(ROOT)),
     }
     # Those of others are named by a version.
-    for one in SERVICES.values():
-        assert one["image"] == "sftp-monitor" or re.search(r":v?\d+\.\d+\.\d+$", one["image"])
+    for one in WHOLE.values():
+        assert one["image"] == "sftp-monitor" or re.search(r":v?\d+(\.\d+)+$", one["image"])
 
 
 def mounted(service: str, folder: Path) -> dict[str, Path]:
@@ -211,6 +227,91 @@ def test_prometheus_asks_services_that_there_are() -> None:
         "listen_address"
     ].endswith(f":{port}")
     assert told.split(":")[0] in SERVICES
+
+
+def test_both_replicas_are_scraped_and_nothing_else_is_changed() -> None:
+    scraped, of_both = (
+        yaml.safe_load((FOLDER / name).read_text())
+        for name in ("prometheus.yaml", "prometheus-replicas.yaml")
+    )
+    targets = of_both["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert targets == ["demo-api:10022", "demo-api:10023"]
+    scraped["scrape_configs"][0]["static_configs"][0]["targets"] = targets
+    assert of_both == scraped
+    mounts = [one.split(":")[1] for one in SERVICES["prometheus"]["volumes"]]
+    (over,) = OVER["prometheus"]["volumes"]
+    assert over.split(":")[:2] == ["./prometheus-replicas.yaml", mounts[0]]
+
+
+def test_replicas_have_one_config_and_one_database_and_each_a_port_of_its_own() -> None:
+    first = {**SERVICES["monitor"]["environment"], **OVER["monitor"]["environment"]}
+    second = ADDED["monitor-2"]["environment"]
+    assert ADDED["monitor-2"]["volumes"] == SERVICES["monitor"]["volumes"][:1]
+    own = {"SFTP_MONITOR_WEB_LISTEN_ADDRESS", "SFTP_MONITOR_WEB_REPLICA_URL"}
+    assert {name: first[name] for name in first.keys() - own} == {
+        name: second[name] for name in second.keys() - own
+    }
+    networks = {WHOLE[one]["network_mode"] for one in ("monitor", "monitor-2", "postgres")}
+    assert networks == {"service:demo-api"}
+    ports = [*SERVICES["demo-api"]["ports"], *OVER["demo-api"]["ports"]]
+    reached = [port.rpartition(":")[0] for port in ports]
+    urls = [one["SFTP_MONITOR_WEB_REPLICA_URL"] for one in (first, second)]
+    assert urls == [f"http://{one}" for one in reached]
+    assert second["SFTP_MONITOR_WEB_LISTEN_ADDRESS"].split(":")[1] == reached[1].split(":")[1]
+
+
+def test_postgresql_trusts_whoever_is_there_for_nobody_comes_from_outside() -> None:
+    server = ADDED["postgres"]
+    assert server["environment"]["POSTGRES_HOST_AUTH_METHOD"] == "trust"
+    assert server["command"] == ["-c", "listen_addresses=127.0.0.1"]
+    assert server["tmpfs"] == ["/tmp", "/run/postgresql"]
+    url = urlsplit(database_url(OVER["monitor"]["environment"]["SFTP_MONITOR_STATE_URL"]))
+    assert (url.hostname, url.port, url.username) == (
+        "127.0.0.1",
+        5432,
+        server["environment"]["POSTGRES_USER"],
+    )
+    assert url.path == f"/{url.username}"
+
+
+@pytest.mark.slow(seconds=60)
+async def test_the_second_replica_goes_on_where_the_first_is_killed(
+    tmp_path: Path, server: Server, database: str
+) -> None:
+    config = mounted("monitor", tmp_path)["/etc/sftp-monitor/sftp-monitor.yaml"]
+    here = {port: free_port() for port in ("8900", "10022", "10023")}
+    state = OVER["monitor"]["environment"]["SFTP_MONITOR_STATE_URL"]
+    here = {state: server.url(database), **here}
+
+    def translated(text: str) -> str:
+        """Return what a file or a variable says, with this machine's ports and database."""
+        for there, place in here.items():
+            text = text.replace(there, place)
+        return text
+
+    config.write_text(translated(config.read_text(encoding="utf-8")), encoding="utf-8")
+    api = SERVICES["demo-api"]
+    command = [sys.executable, *api["entrypoint"][1:], *map(translated, api["command"])]
+    arguments = ("run", "--config.file", str(config))
+    first, second = (
+        {"STATE_DIRECTORY": str(tmp_path), **{n: translated(value) for n, value in one.items()}}
+        for one in (
+            {**SERVICES["monitor"]["environment"], **OVER["monitor"]["environment"]},
+            ADDED["monitor-2"]["environment"],
+        )
+    )
+    async with started(*command, **os.environ), running(*arguments, **first) as holder:
+        await holder.record(event="environment_taken_over")
+        async with running(*arguments, **second) as other:
+            await other.record(event="started")
+            asked = partial(run, COMMAND, "healthy", "--config.file", config, **second)
+            said = await asyncio.to_thread(asked)
+            assert said == f"0.0.0.0:{here['10023']}: 200 healthy\n"
+            await holder.end(signal.SIGKILL)
+            await other.until(
+                lambda: [one for one in other.records if one["event"] == "environment_taken_over"],
+                60,
+            )
 
 
 def installed(folder: Path) -> Path:

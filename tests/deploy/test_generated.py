@@ -15,6 +15,7 @@ MADE = (
     "deploy/alertmanager/alertmanager.yaml",
     "deploy/alertmanager/sftp-monitor.tmpl",
     "deploy/docker/compose.yaml",
+    "deploy/docker/compose-replicas.yaml",
     "deploy/grafana/dashboards/sftp-monitor.json",
     "deploy/kubernetes/base/prometheusrule.yaml",
     "deploy/prometheus/night.rules.yaml",

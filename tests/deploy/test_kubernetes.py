@@ -5,11 +5,13 @@ No cluster runs here; the pod's command runs as a process, with the pod's argume
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import bcrypt
 import kubernetes_validate
@@ -17,17 +19,20 @@ import pytest
 import yaml
 
 from monitor.config import load_config
+from monitor.config.formats import database_url
 from support.command import running
 from support.fake_platform import TOKEN, fake_platform
 from support.peers import require_peer
+from support.postgres import Server
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 FOLDER = KUBERNETES / "base"
-VARIANTS = ("base", "ephemeral", "openshift", "kube-prometheus-stack", "single-sign-on")
+VARIANTS = ("base", "ephemeral", "ha", "openshift", "kube-prometheus-stack", "single-sign-on")
 SECRETS: dict[str, dict[str, Any]] = {
     one["metadata"]["name"]: one
-    for one in yaml.safe_load_all((FOLDER / "secret.example.yaml").read_text())
+    for file in KUBERNETES.glob("*/secret.example.yaml")
+    for one in yaml.safe_load_all(file.read_text())
 }
 CONFIG = FOLDER / "sftp-monitor.yaml"
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
@@ -239,6 +244,100 @@ def test_the_ephemeral_one_is_a_deployment_of_one_that_never_overlaps() -> None:
 
 
 @pytest.mark.e2e
+def test_two_replicas_are_updated_one_by_one_and_keep_nothing_on_a_volume() -> None:
+    found = built("ha")
+    assert "StatefulSet" not in found
+    spec = found["Deployment"]["spec"]
+    assert spec["replicas"] == 2
+    assert "volumeClaimTemplates" not in spec
+    assert spec["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+    }
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {next(iter(one.keys() - {"name"})) for one in pod["volumes"]} == {"configMap", "secret"}
+    mounts = [one["name"] for one in container["volumeMounts"]]
+    assert sorted(mounts) == sorted(one["name"] for one in pod["volumes"])
+    # All else is as in base.
+    assert {name: CONTAINER[name] for name in CONTAINER if name != "volumeMounts"} == {
+        name: container[name] for name in container if name not in {"env", "volumeMounts"}
+    }
+
+
+@pytest.mark.e2e
+def test_two_replicas_are_put_on_two_nodes_if_there_are_two_and_drained_one_by_one() -> None:
+    found = built("ha")
+    affinity = found["Deployment"]["spec"]["template"]["spec"]["affinity"]
+    preferred = affinity["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    terms = [one["podAffinityTerm"] for one in sorted(preferred, key=lambda one: -one["weight"])]
+    places = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert [one["topologyKey"] for one in terms] == places
+    assert [one["labelSelector"] for one in terms] == [{"matchLabels": NAME}] * 2
+    budget = found["PodDisruptionBudget"]["spec"]
+    assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+
+
+@pytest.mark.e2e
+def test_a_database_that_is_away_takes_no_replica_out_of_the_service_and_restarts_none() -> None:
+    found = built("ha")
+    assert found["Service"]["spec"]["publishNotReadyAddresses"] is True
+    (container,) = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    # Which stays 200 without the database.
+    restarting = [
+        container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe")
+    ]
+    assert restarting == ["/-/healthy", "/-/healthy"]
+
+
+@pytest.mark.e2e
+def test_out_of_a_replica_go_the_database_and_the_other_replica_as_well() -> None:
+    policy = built("ha")["NetworkPolicy"]["spec"]
+    of_base = built("base")["NetworkPolicy"]["spec"]
+    *others, database, replica = policy["egress"]
+    assert others == of_base["egress"]
+    assert database["ports"] == [{"port": 5432, "protocol": "TCP"}]
+    assert list(database["to"][0]) == ["podSelector"]
+    assert replica["to"] == [{"podSelector": {"matchLabels": NAME}}]
+    (ingress,) = policy["ingress"]
+    assert ingress["from"][-1:] == replica["to"]
+    assert ingress["ports"] == replica["ports"]
+
+
+def of_a_replica() -> dict[str, str]:
+    """Return the variables of a pod of `ha`."""
+    (container,) = built("ha")["Deployment"]["spec"]["template"]["spec"]["containers"]
+    return {one["name"]: one.get("value", "192.0.2.7") for one in container["env"]}
+
+
+@pytest.mark.e2e
+def test_a_replica_has_its_password_by_reference_and_verifies_the_server() -> None:
+    variables = of_a_replica()
+    pod = built("ha")["Deployment"]["spec"]["template"]["spec"]
+    (secret,) = [one["secret"] for one in pod["volumes"] if one["name"] == "postgres"]
+    assert secret["defaultMode"] == MODE
+    known = SECRETS[secret["secretName"]]["stringData"]
+    (mount,) = [one for one in pod["containers"][0]["volumeMounts"] if one["name"] == "postgres"]
+    url = urlsplit(database_url(variables["SFTP_MONITOR_STATE_URL"]))
+    asked = dict(parse_qsl(url.query))
+    assert asked["sslmode"] == "verify-full"
+    files = {asked["sslrootcert"], variables["SFTP_MONITOR_STATE_PASSWORD_FILE"]}
+    assert files == {f"{mount['mountPath']}/{key}" for key in known}
+    assert url.port == 5432
+
+
+@pytest.mark.e2e
+def test_a_replica_says_where_the_other_one_reaches_it() -> None:
+    (container,) = built("ha")["Deployment"]["spec"]["template"]["spec"]["containers"]
+    names = [one["name"] for one in container["env"]]
+    # Kubernetes puts in a variable that stands before.
+    assert names.index("POD_IP") < names.index("SFTP_MONITOR_WEB_REPLICA_URL")
+    assert of_a_replica()["SFTP_MONITOR_WEB_REPLICA_URL"] == "http://$(POD_IP):10022"
+    (ip,) = [one["valueFrom"] for one in container["env"] if one["name"] == "POD_IP"]
+    assert ip == {"fieldRef": {"fieldPath": "status.podIP"}}
+
+
+@pytest.mark.e2e
 def test_openshift_draws_the_uid_itself() -> None:
     pod = built("openshift")["StatefulSet"]["spec"]["template"]["spec"]
     assert pod["securityContext"] == {
@@ -297,26 +396,53 @@ def laid_out(folder: Path, changes: Mapping[str, str]) -> Path:
     return folder / "config" / CONFIG.name
 
 
+def on_this_machine(folder: Path, base_url: str) -> tuple[Path, list[str]]:
+    """Lay a pod out for an API of one campaign; return its config, and the pod's arguments."""
+    file = laid_out(
+        folder,
+        {
+            "/run/secrets/talkover": str(folder / "talkover"),
+            "/run/secrets/web": str(folder / "web"),
+            "0.0.0.0:10022": "127.0.0.1:0",
+            "discovery: {enabled: true}": f"base_url: {base_url}\n    campaigns: [{{id: c-1}}]",
+        },
+    )
+    place = f"/etc/sftp-monitor/{CONFIG.name}"
+    return file, [word.replace(place, str(file)) for word in CONTAINER["args"]]
+
+
 @pytest.mark.slow
 async def test_the_pods_command_runs(tmp_path: Path) -> None:
     async with fake_platform("c-1") as platform:
-        file = laid_out(
-            tmp_path,
-            {
-                "/run/secrets/talkover": str(tmp_path / "talkover"),
-                "/run/secrets/web": str(tmp_path / "web"),
-                "0.0.0.0:10022": "127.0.0.1:0",
-                "discovery: {enabled: true}": f"base_url: {platform.base_url}\n"
-                "    campaigns: [{id: c-1}]",
-            },
-        )
+        file, arguments = on_this_machine(tmp_path, platform.base_url)
         assert load_config(file, os.environ).environments[0].name == "production"
-        arguments = [
-            word.replace(f"/etc/sftp-monitor/{CONFIG.name}", str(file))
-            for word in CONTAINER["args"]
-        ]
         state = str(tmp_path / "state.db")
         async with running(*arguments, "--state.path", state) as process:
             started = await process.record(event="started")
             await platform.until(lambda: bool(platform.requests))
     assert started["environments"] == 1
+
+
+@pytest.mark.slow(seconds=20)
+async def test_of_two_replicas_one_polls_and_hands_over_to_the_other_when_it_is_stopped(
+    tmp_path: Path, server: Server, database: str
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("not-asked-for-on-a-socket", encoding="utf-8")
+    password.chmod(MODE)
+    variables = of_a_replica() | {
+        "SFTP_MONITOR_STATE_URL": server.url(database),
+        "SFTP_MONITOR_STATE_PASSWORD_FILE": str(password),
+        "SFTP_MONITOR_WEB_REPLICA_URL": "http://192.0.2.7:10022",
+        "STATE_DIRECTORY": str(tmp_path),
+    }
+    async with fake_platform("c-1") as platform:
+        _, arguments = on_this_machine(tmp_path, platform.base_url)
+        async with running(*arguments, **variables) as holder:
+            await holder.record(event="environment_taken_over")
+            await platform.until(lambda: bool(platform.requests))
+            async with running(*arguments, **variables) as other:
+                await other.record(event="started")
+                assert await holder.end(signal.SIGTERM) == 0
+                taken = await other.record(event="environment_taken_over")
+                assert taken["campaigns"] == 1
