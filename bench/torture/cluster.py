@@ -1,0 +1,404 @@
+"""Three replicas as they are run, each behind wires that may be cut, on one real PostgreSQL.
+
+The API counts who called, and refuses what is over the plan's limit; campaigns flap on it. Every
+replica has a folder of its own, as on a host of its own.
+"""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from support.command import COMMAND
+from support.fake_platform import TOKEN, FakePlatform, now
+from support.peers import require_peer
+from support.postgres import FAST, Server
+from torture.witness import Call, Record, Told
+
+ENVIRONMENTS = [f"e{number}" for number in range(6)]
+FLAPPING = [f"flapping-{number}" for number in range(3)]
+STEADY = {"well": True, "broken": False}
+"""What they are the whole time: nothing is told of the one, and one alert of the other."""
+
+TESTED = "tested"
+"""The campaign of each environment that is tested; all have the login in common."""
+
+LIMIT, BUDGET = 120, 60
+"""Requests a minute: of the plan, and what the monitor may use of it."""
+
+LOGIN_GAP = 20.0
+ROOM = "160m"
+"""The disk of the database, where we may mount one."""
+
+POLLING = dict.fromkeys(("interval", "unhealthy_interval", "timeout", "probe_interval"), "2s")
+
+
+@dataclass
+class Wire:
+    """A way from one client to one place, over which nothing may come for a while.
+
+    `cut`: held back, and there late, as TCP is where packets are lost. `refuse`: reset.
+    """
+
+    target: Path | int
+    port: int = 0
+    _through: asyncio.Event = field(default_factory=asyncio.Event)
+    _refusing: bool = False
+    _open: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    async def open(self) -> "Wire":
+        """Listen."""
+        self._through.set()
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def cut(self, *, refuse: bool) -> None:
+        """Let nothing through from now on."""
+        self._refusing = refuse
+        if refuse:
+            self.reset()
+        else:
+            self._through.clear()
+
+    def mend(self) -> None:
+        """Let all through again, what was held back first."""
+        self._refusing = False
+        self._through.set()
+
+    def reset(self) -> None:
+        """Reset whatever is open."""
+        for one in self._open:
+            one.transport.abort()
+
+    async def aclose(self) -> None:
+        """Listen no more."""
+        self._server.close()
+        self.reset()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            if self._refusing:
+                writer.transport.abort()
+                return
+            self._open.add(writer)
+            await self._through.wait()
+            there, back = await self._connect()
+            self._open.add(back)
+            try:
+                await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+            finally:
+                for one in (writer, back):
+                    one.transport.abort()
+                    self._open.discard(one)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self.target, int):
+            return await asyncio.open_connection("127.0.0.1", self.target)
+        return await asyncio.open_unix_connection(self.target)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            await self._through.wait()
+            sink.write(data)
+            await sink.drain()
+        raise ConnectionResetError  # so that the other one ends, too
+
+
+@dataclass
+class Places:
+    """The API and the receiver of all replicas, and what they have seen."""
+
+    apis: dict[str, FakePlatform] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    posts: list[Call] = field(default_factory=list)
+    refused: int = 0
+    received: list[Told] = field(default_factory=list)
+    truth: dict[tuple[str, str], bool] = field(default_factory=dict)
+    port: int = 0
+    recent: dict[str, list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ENVIRONMENTS:
+            api = self.apis[name] = FakePlatform()
+            for campaign, well in {**STEADY, **dict.fromkeys((*FLAPPING, TESTED), True)}.items():
+                common = {"host": "sftp.example", "username": "us"} if campaign == TESTED else {}
+                api.set(campaign, last_test_success=well, **common)
+                self.truth[name, campaign] = well
+
+    def flap(self, chance: random.Random) -> None:
+        """Change one campaign: somebody else has run a test of it."""
+        name, campaign = chance.choice(ENVIRONMENTS), chance.choice(FLAPPING)
+        self.truth[name, campaign] = well = not self.truth[name, campaign]
+        self.apis[name].set(campaign, last_test_success=well, last_test_at=now())
+
+    def last_caller(self, environment: str) -> str:
+        """Return the node that called last for an environment."""
+        found = (one.node for one in reversed(self.calls) if one.environment == environment)
+        return next(found, "")
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Show a config, where the plan's limit allows it."""
+        if (refused := self._note(request, self.calls)) is not None:
+            return refused
+        return await self.apis[request.match_info["environment"]].answer(request)
+
+    async def test(self, request: web.Request) -> web.Response:
+        """Run a test; it takes a moment, so that whoever asked for it may die meanwhile."""
+        if (refused := self._note(request, self.posts)) is not None:
+            return refused
+        await asyncio.sleep(0.5)
+        return await self.apis[request.match_info["environment"]].test(request)
+
+    def _note(self, request: web.Request, calls: list[Call]) -> web.Response | None:
+        at = asyncio.get_running_loop().time()
+        name = request.match_info["environment"]
+        calls.append(Call(at, request.match_info["node"], name))
+        recent = [one for one in self.recent.get(name, ()) if one > at - 60]
+        self.recent[name] = [*recent, at]
+        if len(recent) < LIMIT:
+            return None
+        self.refused += 1
+        return web.json_response({"success": False}, status=429)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Take an event down."""
+        record: Record = json.loads(await request.read())
+        at = asyncio.get_running_loop().time()
+        self.received.append(Told(at, request.match_info["node"], record))
+        return web.Response()
+
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[None]:
+        """Serve on a port."""
+        application = web.Application()
+        campaign = "/{node}/{environment}/api/v1/campaigns/{campaign_id}/sftp"
+        application.router.add_get(campaign, self.show)
+        application.router.add_post(f"{campaign}/test-connection", self.test)
+        application.router.add_post("/receiver/{node}", self.receive)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.port = runner.addresses[0][1]
+            yield
+        finally:
+            await runner.cleanup()
+
+
+@dataclass
+class Node:
+    """One replica: its folder, its wires, and the process that runs now."""
+
+    name: str
+    folder: Path
+    database: Wire
+    api: Wire
+    receiver: str
+    told: list[Told]
+    process: asyncio.subprocess.Process | None = None
+    born: int = 0
+    complaints: list[str] = field(default_factory=list)
+    _started: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def life(self) -> str:
+        """The name of this life: the API and the receiver see it."""
+        return f"{self.name}.{self.born}"
+
+    async def start(self) -> None:
+        """Start it, and return once it has said so."""
+        self.born, self._started = self.born + 1, asyncio.Event()
+        environ = {
+            "API": f"http://127.0.0.1:{self.api.port}/{self.life}",
+            "RECEIVER": f"{self.receiver}/{self.life}",
+            "DATABASE": f"postgresql://sftp_monitor@127.0.0.1:{self.database.port}/monitor",
+            **{f"TOKEN_{name}": f"{TOKEN}_{name}" for name in ENVIRONMENTS},
+        }
+        self.process = await asyncio.create_subprocess_exec(
+            COMMAND, "run", "--config.file", self.folder / "config.yaml",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT, limit=2**20,
+            env={**os.environ, **environ}, start_new_session=True,
+        )  # fmt: skip
+        self._reading = asyncio.create_task(self._read(self.process, self.life, self._started))
+        async with asyncio.timeout(120):
+            await self._started.wait()
+        assert self.process.returncode is None, self.complaints
+
+    async def end(self, number: signal.Signals, within: float = 30.0) -> int:
+        """Send a signal; return the exit code, once all that it said is read."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        async with asyncio.timeout(within):
+            code = await self.process.wait()
+            await self._reading
+        return code
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    async def _read(
+        self, process: asyncio.subprocess.Process, life: str, started: asyncio.Event
+    ) -> None:
+        assert process.stdout is not None
+        with (self.folder / f"{life}.log").open("wb") as log:
+            while line := await process.stdout.readline():
+                log.write(line)
+                log.flush()
+                at = asyncio.get_running_loop().time()
+                try:
+                    record: Record = json.loads(line)
+                except ValueError:
+                    self.complaints += [f"{life}: {line.decode().rstrip()}"] if line.strip() else []
+                    continue
+                if record["event"] == "alert":
+                    self.told.append(Told(at, life, record))
+                elif record["event"] == "started":
+                    started.set()
+                elif "exception" in record or record["event"] == "task_ended":
+                    self.complaints.append(f"{life}: {line.decode().rstrip()}")
+        await process.wait()
+        started.set()
+
+
+def write_config(folder: Path, **rules: Any) -> None:
+    """Write the config of all replicas; what differs is in the process environment."""
+    campaigns = [{"id": one} for one in (*STEADY, *FLAPPING)]
+    tested = {"id": TESTED, "connection_tests": {"enabled": True}}
+    limits = {"requests_per_minute": LIMIT, "budget_share": BUDGET / LIMIT}
+    document = {
+        "environments": [
+            {"name": name, "base_url": f"${{API}}/{name}/api/v1", "token": f"${{TOKEN_{name}}}",
+             "campaigns": [*campaigns, tested], **limits}
+            for name in ENVIRONMENTS
+        ],
+        "polling": POLLING,
+        "connection_tests": {
+            "every": "30s", "between": "", "login_gap": f"{LOGIN_GAP:g}s", "host_gap": "1s",
+            "budget_share": 1.0, "retry_after": "30s", "confirm_after": "10s",
+        },
+        "web": {"listen_address": "127.0.0.1:0"},
+        "state": {"url": "${DATABASE}"},
+        "alerts": {"file": {"path": "alerts.jsonl"}},
+        "notify": {"webhooks": [{"url": "${RECEIVER}", "secret_file": "secret"}]},
+        "rules": rules,
+    }  # fmt: skip
+    secret = folder / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text("a-secret-that-signs-events")
+    (folder / "config.yaml").write_text(json.dumps(document, indent=1))
+
+
+@contextmanager
+def a_disk() -> Iterator[Path]:
+    """Give a folder on a disk of its own, small, where we may mount one."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/dev/shm"))
+    mounted = os.geteuid() == 0 and not subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", folder], check=False
+    ).returncode  # fmt: skip
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", folder], check=True)
+        shutil.rmtree(folder)
+
+
+@dataclass
+class Cluster:
+    """All of it. `server` is the database that is the truth now; a promotion makes it another."""
+
+    folder: Path
+    places: Places
+    nodes: list[Node] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    servers: list[Server] = field(default_factory=list)
+
+    @property
+    def server(self) -> Server:
+        """The database that all replicas use."""
+        return self.servers[-1]
+
+    def rows(self) -> list[tuple[str, str, str, str, int]]:
+        """Return id, environment, rule, status and row of every alert event, in order."""
+        query = (
+            "SELECT event_id, environment, rule, status, id FROM event"
+            " WHERE status <> 'recorded' ORDER BY id"
+        )
+        return self.server.execute(query, database="monitor")  # type: ignore[return-value]
+
+    def files(self) -> Mapping[str, list[Record]]:
+        """Return what is in each replica's file, in order."""
+        found = {}
+        for node in self.nodes:
+            lines = (node.folder / "alerts.jsonl").read_text().splitlines()
+            found[node.name] = [json.loads(line) for line in lines if line]
+        return found
+
+    def use(self, server: Server) -> None:
+        """Have all replicas connect to another server from now on."""
+        self.servers.append(server)
+        for node in self.nodes:
+            node.database.target = socket_of(server)
+            node.database.reset()
+
+
+def socket_of(server: Server) -> Path:
+    """Return the socket of a server."""
+    return server.folder / f".s.PGSQL.{server.port}"
+
+
+@asynccontextmanager
+async def a_cluster(folder: Path, *settings: str) -> AsyncIterator[Cluster]:
+    """Run three replicas; they end with a kill."""
+    binaries = Path(require_peer("postgres")).parent
+    async with AsyncExitStack() as stack:
+        disk = stack.enter_context(a_disk())
+        server = Server(disk, binaries, (*FAST, "max_wal_size=48MB", "min_wal_size=32MB", *settings))
+        cluster = Cluster(folder, Places())
+        cluster.servers.append(server)
+        stack.callback(_stop_all, cluster)
+        await asyncio.to_thread(server.make)
+        server.execute("CREATE DATABASE monitor OWNER sftp_monitor")
+        await stack.enter_async_context(cluster.places.served())
+        port = cluster.places.port
+        for number in range(3):
+            place = folder / f"r{number}"
+            place.mkdir()
+            write_config(place)
+            wires = [await Wire(one).open() for one in (socket_of(server), port)]
+            for wire in wires:
+                stack.push_async_callback(wire.aclose)
+            receiver = f"http://127.0.0.1:{port}/receiver"
+            node = Node(f"r{number}", place, *wires, receiver, cluster.told)
+            cluster.nodes.append(node)
+            stack.push_async_callback(_kill, node)
+        await asyncio.gather(*(node.start() for node in cluster.nodes))
+        yield cluster
+
+
+def _stop_all(cluster: Cluster) -> None:
+    for server in cluster.servers:
+        if (server.data / "postmaster.pid").exists():
+            with suppress(AssertionError):
+                server.stop("immediate")
+
+
+async def _kill(node: Node) -> None:
+    if node.process is not None and node.process.returncode is None:
+        await node.end(signal.SIGKILL)
