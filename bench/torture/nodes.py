@@ -10,13 +10,12 @@ have replicas of their own.
 
 import argparse
 import asyncio
-import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from glob import glob
@@ -24,11 +23,9 @@ from itertools import islice
 from pathlib import Path
 
 from support.postgres import Server
-from torture.cluster import (
-    BUDGET, ENVIRONMENTS, FLAPPING, LOGIN_GAP, STEADY, Cluster, Node, Wire, a_cluster, socket_of,
-    write_config,
-)  # fmt: skip
+from torture.cluster import LOGIN_GAP, Cluster, Node, a_cluster, socket_of, write_config
 from torture.figures import Figure
+from torture.places import BUDGET, ENVIRONMENTS, FLAPPING, Wire
 from torture.witness import Tally, count_calls, count_disorder, count_history, count_sink
 
 FULL = {"kills": 100, "stops": 30, "cuts": 30, "restarts": 10, "disks": 5, "rolls": 5,
@@ -203,7 +200,8 @@ class World:
         folder.mkdir(mode=0o755)
         server = Server(folder, before.bin, before.settings)
         server.command("pg_basebackup", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres",
-                       "-D", str(server.data), "-R", "-X", "stream", "-c", "fast", "--no-sync")  # fmt: skip
+                       "-D", str(server.data), "-R", "-X", "stream", "-c", "fast",
+                       "--no-sync")  # fmt: skip
         return server
 
     async def _peace(self) -> None:
@@ -264,8 +262,12 @@ def _set_clock(server: Server, seconds: int) -> None:
     """Have a server started with its clock off by so much, where libfaketime is."""
     found = glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
     if seconds and found:
-        env = (f"LD_PRELOAD={found[0]}", f"FAKETIME={seconds:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC=1")
-        server._user = [*server._user, "env", *env]  # noqa: SLF001
+        env = (
+            f"LD_PRELOAD={found[0]}",
+            f"FAKETIME={seconds:+d}s",
+            "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        )
+        server._user = [*server._user, "env", *env]
 
 
 async def survive(
@@ -279,18 +281,19 @@ async def survive(
     chance.shuffle(rest)
     chance.shuffle(back)
     parts = [rest[job::jobs] for job in range(jobs)] + [back]
-    runs: list[Awaitable[Tally]] = [
-        _one_cluster(part, seed + number, longest, keep / str(number))
-        for number, part in enumerate(parts) if part
-    ]  # fmt: skip
+    async with asyncio.TaskGroup() as group:
+        runs = [
+            group.create_task(_one_cluster(part, seed + number, longest, keep / str(number)))
+            for number, part in enumerate(parts)
+            if part
+        ]
     tally = Tally()
-    for one in await asyncio.gather(*runs):
-        tally.add(one)
+    for one in runs:
+        tally.add(one.result())
     return tally
 
 
 async def _one_cluster(part: Sequence[str], seed: int, longest: float, folder: Path) -> Tally:
-    folder.mkdir()
     async with a_cluster(folder) as cluster:
         return await World(cluster, seed, longest).run(part)
 
