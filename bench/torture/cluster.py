@@ -120,7 +120,9 @@ class Node:
 def write_config(folder: Path, **rules: Any) -> None:
     """Write the config of all replicas; what differs is in the process environment."""
     campaigns = [{"id": one} for one in (*STEADY, *FLAPPING)]
-    tested = {"id": TESTED, "connection_tests": {"enabled": True}}
+    # What was not tested for three times `every` is stale, and after some of the faults it is.
+    not_stale = {"stale_test": {"enabled": False}}
+    tested = {"id": TESTED, "connection_tests": {"enabled": True}, "rules": not_stale}
     limits = {"requests_per_minute": LIMIT, "budget_share": BUDGET / LIMIT}
     document = {
         "environments": [

@@ -295,7 +295,9 @@ async def survive(
 
 async def _one_cluster(part: Sequence[str], seed: int, longest: float, folder: Path) -> Tally:
     async with a_cluster(folder) as cluster:
-        return await World(cluster, seed, longest).run(part)
+        tally = await World(cluster, seed, longest).run(part)
+    print("\n".join([f"seed {seed} is done", *tally.problems]), file=sys.stderr)
+    return tally
 
 
 def figures(tally: Tally) -> list[Figure]:
@@ -348,5 +350,4 @@ def main(argv: Sequence[str]) -> list[Figure]:
     print(f"--seed {seed}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="nodes-") as folder:
         tally = asyncio.run(survive(given, jobs, seed, longest, keep or Path(folder)))
-    print("\n".join(tally.problems), file=sys.stderr)
     return figures(tally)
