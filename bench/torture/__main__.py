@@ -19,7 +19,7 @@ from torture.figures import Figure
 
 PARTS = (
     "catalogue", "kills", "simulation", "clock", "disk", "answers", "rows", "config", "secrets",
-    "web", "requests", "replicas", "soak", "mutation",
+    "web", "requests", "replicas", "nodes", "soak", "mutation",
 )  # fmt: skip
 """In the order of the page."""
 

@@ -174,15 +174,18 @@ def key_beside(state: Path | None) -> Iterator[str]:
         yield ""
         return
     path, key = key_path(state), secrets.token_urlsafe(32)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    # Never half there, and whatever is: replicas on one PostgreSQL may run in one folder.
+    written = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(key)
+    written.replace(path)
     try:
         yield key
     finally:
         # One that stays opens nothing: the next start has another one.
         with suppress(OSError):
-            path.unlink()
+            if path.read_text() == key:
+                path.unlink()
 
 
 def key_path(state: Path) -> Path:

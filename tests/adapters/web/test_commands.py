@@ -1,6 +1,8 @@
 """The POSTs about connection tests: who may send them, what is refused, what is answered."""
 
 import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -254,6 +256,30 @@ def test_the_key_is_for_its_owner_alone_and_new_at_each_start(tmp_path: Path) ->
             assert key_path(state).stat().st_mode & 0o777 == 0o600
         assert not key_path(state).exists()
     assert len({"left", *keys}) == 3
+
+
+def test_of_two_replicas_in_one_folder_the_key_of_the_later_one_stays(tmp_path: Path) -> None:
+    state = tmp_path / "sftp-monitor.db"
+    first, second = key_beside(state), key_beside(state)
+    first.__enter__()
+    key = second.__enter__()
+    first.__exit__(None, None, None)
+    assert key_path(state).read_text() == key
+    second.__exit__(None, None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replicas_that_start_together_in_one_folder_do_not_collide(tmp_path: Path) -> None:
+    state, together = tmp_path / "sftp-monitor.db", threading.Barrier(8)
+
+    def start() -> str:
+        together.wait()
+        with key_beside(state) as key:
+            return key
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(20):
+            assert len({one.result() for one in [threads.submit(start) for _ in range(8)]}) == 8
 
 
 async def test_the_document_has_every_command() -> None:
