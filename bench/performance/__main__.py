@@ -2,6 +2,7 @@
 
 python -m performance                    everything: ten minutes, and the page is written
 python -m performance --only polls       one part, printed and not written
+python -m performance --again polls      one part of the last whole run, which the page then says
 python -m performance --quick            everything, but so little that it says only that it runs
 python -m performance --page             only the page, from the samples of the last whole run
 """
@@ -94,10 +95,21 @@ def kept(file: Path) -> Run:
     return Run(**json.loads(file.read_text(encoding="utf-8")))
 
 
+def renewed(run: Run, later: Run, name: str) -> Run:
+    """Return a run with one of its experiments from a later one, and with a word about that."""
+    others = {one: why for one, why in run.left_out.items() if one != name}
+    of_later = ("date", "tree", "load of the machine")
+    said = {f"`{name}` again": ", ".join(later.about[key] for key in of_later)}
+    return Run(
+        {**run.about, **said}, {**run.samples, **later.samples}, {**others, **later.left_out}
+    )
+
+
 def main(argv: Sequence[str]) -> int:
     """Do what the arguments say; 1 where something could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m performance")
     parser.add_argument("--only", choices=EXPERIMENTS, action="append", default=[])
+    parser.add_argument("--again", choices=EXPERIMENTS, help="measure a part of that run anew")
     parser.add_argument("--quick", action="store_true", help="to see that it runs: no figures")
     parser.add_argument("--page", action="store_true", help="only the page, of the last whole run")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write the page there")
@@ -107,6 +119,9 @@ def main(argv: Sequence[str]) -> int:
     folder = options.to or (DOCS if whole else None)
     if options.page:
         run = kept(DOCS / SAMPLES)
+    elif options.again:
+        run = renewed(kept(DOCS / SAMPLES), measure([options.again], FULL), options.again)
+        keep(DOCS / SAMPLES, run)
     else:
         run = measure(options.only or list(EXPERIMENTS), scale)
         if folder:

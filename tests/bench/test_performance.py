@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from performance.__main__ import DOCS, SAMPLES, kept, main, measure
+from performance.__main__ import DOCS, SAMPLES, kept, main, measure, renewed
 from performance.experiments import EXPERIMENTS
 from performance.figures import FIGURES
 from performance.page import BY_HAND, PAGE, Run, missed, page, table, values_of, write
@@ -89,6 +89,17 @@ def test_what_is_written_by_hand_stays_and_the_same_run_gives_the_same_files(
     assert first[PAGE].endswith(f"{BY_HAND}\n\nkept\n".encode())
     assert b"figures of before" not in first[PAGE]
     assert first.keys() == {PAGE, "performance-growth.svg", "performance-polls.svg"}
+
+
+def test_a_part_that_is_measured_again_replaces_what_was_missing_and_says_so() -> None:
+    whole = Run({**RUN.about, "date": "2026-11-26"}, {"version": [1.0]}, {"paced": "too busy"})
+    measured = {"paced-poll": [2.0], "paced-probe": [4.0]}
+    later = Run({**RUN.about, "date": "2026-11-27"}, measured, {})
+    run = renewed(whole, later, "paced")
+    assert run.samples == {"version": [1.0], **measured}
+    assert run.left_out == {}
+    assert run.about["date"] == "2026-11-26"
+    assert "| `paced` again | 2026-11-27, " in page(run, FULL, "")
 
 
 def test_a_sample_of_another_window_would_show_in_a_ratio() -> None:
