@@ -277,7 +277,7 @@ def histories(runs: int, seed: int) -> Found:
 def main(argv: Sequence[str]) -> list[Figure]:
     """Run 1,000 histories, or as the flags say."""
     parser = argparse.ArgumentParser(prog="replicas")
-    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args(argv)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))

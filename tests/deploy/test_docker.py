@@ -305,7 +305,7 @@ async def test_the_second_replica_goes_on_where_the_first_is_killed(
         async with running(*arguments, **second) as other:
             await other.record(event="started")
             healthy = (COMMAND, "healthy", "--config.file", config)
-            asked = partial(run, *healthy, **second)
+            asked = partial(run, *healthy, cwd=ROOT, **second)
             said = await asyncio.to_thread(asked)
             assert said == f"0.0.0.0:{here['10023']}: 200 healthy\n"
             await holder.end(signal.SIGKILL)
