@@ -173,8 +173,9 @@ async def test_whoever_follows_the_page_has_replicas_that_survive_a_death_and_th
     assert [line["event"] for line in lines].count("stopping") == 2
     taken = [line["timestamp"] for line in lines if line["event"] == "environment_taken_over"]
     assert len(taken) >= 2
-    sent = [line["event_id"] for line in lines if line["event"] == "alert"]
-    assert len(sent) == len(set(sent)), "nothing was sent twice"
+    alerts = [line for line in lines if line["event"] == "alert"]
+    sent = [line["event_id"] for line in alerts if not line["redelivery"]]
+    assert len(sent) == len(set(sent)) > 0, "what comes again is marked"
 
 
 async def test_the_urls_of_the_rules_are_replaced_by_the_command_on_the_page(

@@ -304,8 +304,9 @@ async def test_the_second_replica_goes_on_where_the_first_is_killed(
         await holder.record(event="environment_taken_over")
         async with running(*arguments, **second) as other:
             await other.record(event="started")
-            healthy = (COMMAND, "healthy", "--config.file", config)
-            asked = partial(run, *healthy, cwd=ROOT, **second)
+            asked = partial(
+                run, COMMAND, "healthy", "--config.file", config, cwd=tmp_path, **second
+            )
             said = await asyncio.to_thread(asked)
             assert said == f"0.0.0.0:{here['10023']}: 200 healthy\n"
             await holder.end(signal.SIGKILL)
