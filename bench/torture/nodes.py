@@ -250,7 +250,7 @@ class World:
         count_calls(tally, places.calls, places.posts, BUDGET, LOGIN_GAP)
         if places.refused:
             tally.problems.append(f"the API refused {places.refused} calls")
-        count_history(tally, webhook, places.truth, whole=whole)
+        count_history(tally, webhook, places.truth, None if whole else rows.keys())
         tally.problems += [one for node in cluster.nodes for one in node.complaints]
 
 
@@ -315,7 +315,8 @@ def figures(tally: Tally) -> list[Figure]:
             f" {tally.unmarked} of them unmarked (each SIGSTOP may leave one a sink),"
             f" {tally.disordered} out of order, {tally.twice} ids of two occurrences,"
             f" {tally.invented} resolved or paged by a takeover;"
-            f" other problems: {len(tally.problems)}",
+            f" other problems: {len(tally.problems)}; {tally.taken_back} alerts otherwise than"
+            " told, where the database had taken the last event back",
             not (tally.lost or tally.disordered or tally.twice or tally.invented)
             and tally.unmarked <= 3 * stops and len(tally.problems) <= tally.unmarked,
         ),

@@ -40,6 +40,7 @@ class Wire:
     _through: asyncio.Event = field(default_factory=asyncio.Event)
     _refusing: bool = False
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def open(self) -> "Wire":
         """Listen."""
@@ -70,9 +71,15 @@ class Wire:
         """Listen no more."""
         self._server.close()
         self.reset()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Cancelled at the end, with whatever it waits for.
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)  # else nobody holds it but what it waits for
+        task.add_done_callback(self._tasks.discard)
         with suppress(OSError, asyncio.CancelledError):
             if self._refusing:
                 writer.transport.abort()

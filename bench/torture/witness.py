@@ -1,7 +1,7 @@
 """What replicas did, as the API, the receivers and the database saw it: counted."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -44,6 +44,7 @@ class Tally:
     over_budget: int = 0
     doubled_posts: int = 0
     invented: int = 0
+    taken_back: int = 0
     deaths: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -114,33 +115,52 @@ def count_calls(
 
 
 def count_history(
-    tally: Tally, told: Sequence[Record], truth: Mapping[tuple[str, str], bool], *, whole: bool
+    tally: Tally,
+    told: Iterable[Record],
+    truth: Mapping[tuple[str, str], bool],
+    left: Container[str] | None = None,
 ) -> None:
     """Look at what on-call was told, each event once: is it a history, and is its end the truth?
 
-    `whole`: no event was taken back by a database that had not had it yet.
+    `left`: the ids that are left, where the database has taken others back. Nobody can know then
+    that they were told: of an alert whose last one is gone on-call may believe the contrary.
     """
-    first = {one["event_id"]: one for one in reversed(told)}
+    first = dict[str, Record]()
+    for one in told:
+        first.setdefault(one["event_id"], one)
     alerts = defaultdict[tuple[str, str, str], list[Record]](list)
     for one in first.values():
         if one["rule"] != "state_unavailable":
             alerts[one["environment"], one["campaign_id"] or "", one["rule"]].append(one)
-    last = dict.fromkeys(truth, "resolved")
+    last, whole = dict.fromkeys(truth, ("resolved", "")), left is None
     for (name, campaign, rule), events in alerts.items():
         if rule != "failed_test" or (name, campaign) not in truth:
             tally.invented += len(events)
             said = [one["summary"] for one in events]
             tally.problems.append(f"told of {name}/{campaign}: {rule} {said[:3]}")
             continue
-        events.sort(key=lambda one: (one["seq"], one["observed_at"]))
         numbers, statuses = ([one[key] for one in events] for key in ("seq", "status"))
-        last[name, campaign] = statuses[-1]
+        last[name, campaign] = statuses[-1], events[-1]["event_id"]
         if whole and numbers != [*range(1, len(numbers) + 1)]:
             tally.problems.append(f"{name}/{campaign} has the numbers {numbers}")
         doubled = sum(one == other for one, other in pairwise(statuses))
         if whole and doubled:
             tally.invented += doubled
             tally.problems.append(f"{name}/{campaign} has the statuses {statuses}")
-    wrong = [key for key, well in truth.items() if (last[key] == "resolved") != well]
-    if wrong:
-        tally.problems.append(f"on-call believes the contrary of {wrong}")
+    _count_belief(tally, last, truth, left)
+
+
+def _count_belief(
+    tally: Tally,
+    last: Mapping[tuple[str, str], tuple[str, str]],
+    truth: Mapping[tuple[str, str], bool],
+    left: Container[str] | None,
+) -> None:
+    for key, well in truth.items():
+        status, event_id = last[key]
+        if (status == "resolved") == well:
+            continue
+        if left is not None and event_id and event_id not in left:
+            tally.taken_back += 1
+        else:
+            tally.problems.append(f"on-call believes of {key} that it is {status}")

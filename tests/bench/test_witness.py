@@ -66,6 +66,14 @@ def test_a_second_page_of_one_alert_and_one_of_another_rule_are_seen() -> None:
     assert history(event("a-1"), other, well=False).invented == 1
 
 
+def test_what_a_database_has_taken_back_excuses_an_alert_whose_last_event_is_gone() -> None:
+    fired, resolved = event("a-1"), event("a-2", 2, "resolved")
+    gone = history(fired, resolved, well=False, left={"a-1"})
+    assert (gone.taken_back, gone.problems) == (1, [])
+    kept = history(fired, resolved, well=False, left={"a-1", "a-2"})
+    assert (kept.taken_back, len(kept.problems)) == (0, 1)
+
+
 def counted(*told: Record) -> Tally:
     tally = Tally()
     count_sink(tally, "the log", told, ROWS, ordered=True)
@@ -78,7 +86,7 @@ def counted_calls(calls: list[Call], posts: list[Call] | None = None) -> Tally:
     return tally
 
 
-def history(*told: Record, well: bool) -> Tally:
+def history(*told: Record, well: bool, left: set[str] | None = None) -> Tally:
     tally = Tally()
-    count_history(tally, told, {("e0", "c"): well}, whole=True)
+    count_history(tally, told, {("e0", "c"): well}, left)
     return tally

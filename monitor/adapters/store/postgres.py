@@ -23,6 +23,7 @@ _FENCES = (
     "SELECT environment, fence FROM ownership WHERE environment = ANY(?)"
     " ORDER BY environment FOR UPDATE"
 )
+_CURSORS_BACK = "UPDATE cursor SET event_row = ? WHERE environment = ? AND event_row > ?"
 # Written where there is none, where it is what we knew or may have written, or is that already.
 _PUT_GUARD = rows.PUT_GUARD + " WHERE guard.body = ANY(?) OR guard.body = excluded.body"
 
@@ -92,8 +93,14 @@ def _write(
         to.execute_many(statement, values)
     kept = [entry for entry in events if entry.event.environment in ours]
     added = to.returned_by(rows.ADD_EVENT, [entry.columns for entry in kept]) if kept else ()
+    written = tuple(zip(kept, added, strict=True))
+    # The numbers that a fail-over took back come again: no cursor may be behind them.
+    back = [(row - 1, one.event.environment, row - 1) for one, row in written
+            if row <= held.reached.get(one.event.environment, 0)]  # fmt: skip
+    if back:
+        to.execute_many(_CURSORS_BACK, back[::-1])
     return Written(
-        tuple(zip(kept, added, strict=True)),
+        written,
         tuple(name for name in names if name not in ours),
         _put_guards(to, guards, held.guards),
     )

@@ -63,8 +63,10 @@ class SharedStore(Store):
         self.let_go(name)
         await self._written({})  # where new sinks begin
         read = partial(self._database.read, partial(self._read, name))
-        bodies, loaded, waiting = await self._on_thread(read)
+        bodies, loaded, waiting, passed = await self._on_thread(read)
         self._held.fences[name] = fence
+        last = (one[-1].row_id or 0 for one in waiting.values() if one)
+        self._held.reached[name] = max(passed, *last, 0)
         for key, body in bodies.items():
             if body not in self._held.guards.get(key, ()):
                 self._put_guard(key, body, loaded.guards.get(key))
@@ -91,6 +93,7 @@ class SharedStore(Store):
     def let_go(self, name: str) -> None:
         """Forget an environment; what was decided of it and is to be kept was flushed before."""
         self._held.fences.pop(name, None)
+        self._held.reached.pop(name, None)
         self._left.next_call_at.pop(name, None)
         writes, events = self._next.writes, self._next.events
         self._next.writes = {one: writes[one] for one in writes if environment_of(*one) != name}
@@ -144,12 +147,13 @@ class SharedStore(Store):
 
     def _read(
         self, name: str, connection: rows.Connection
-    ) -> tuple[dict[str, str], Loaded, dict[str, list[Entry]]]:
+    ) -> tuple[dict[str, str], Loaded, dict[str, list[Entry]], int]:
         # The bodies first: of a guard that changes between, ours is refused later.
         bodies, lost = guard_bodies(connection), set[str]()
         loaded = rows.load(connection, name)
         waiting = {one: outbox.waiting(connection, one, lost, name) or [] for one in self._queues}
-        return bodies, replace(loaded, problems=(*loaded.problems, *sorted(lost))), waiting
+        loaded = replace(loaded, problems=(*loaded.problems, *sorted(lost)))
+        return bodies, loaded, waiting, outbox.passed(connection, name)
 
     def _put_guard(self, key: str, body: str, guard: Guard | None) -> None:
         """Take a guard as another replica has made it; what ours came to is left out."""
@@ -164,7 +168,8 @@ class SharedStore(Store):
 
     def _batch(self) -> Batch:
         batch = super()._batch()
-        batch.held = Held(dict(self._held.fences), dict(self._held.guards))
+        held = self._held
+        batch.held = Held(dict(held.fences), dict(held.guards), dict(held.reached))
         return batch
 
     async def _write(self, batch: Batch) -> Outcome:
@@ -188,8 +193,8 @@ class SharedStore(Store):
                   if statement == rows.PUT_GUARD}  # fmt: skip
         # What was let go meanwhile, and perhaps taken again: none of that batch is of today.
         before, now = batch.held.fences, self._held.fences
+        gone = {name for name in {**before, **now} if before.get(name) != now.get(name)}
         if isinstance(outcome, StorageError):
-            gone = {name for name in {**before, **now} if before.get(name) != now.get(name)}
             batch.writes = {o: v for o, v in batch.writes.items() if environment_of(*o) not in gone}
             batch.events = [one for one in batch.events if one.event.environment not in gone]
             for key, body in guards.items():
@@ -198,6 +203,7 @@ class SharedStore(Store):
             super()._settle(batch, outcome)
             return
         super()._settle(batch, outcome)
+        self._reach([one for one in outcome.events if one[0].event.environment not in gone])
         for key, body in guards.items():
             self._held.guards[key] = (body,)
         for key, (body, guard) in outcome.guards.items():
@@ -207,3 +213,17 @@ class SharedStore(Store):
                 self.let_go(name)
                 if name in before:
                     self.on_overtaken(name)
+
+    def _reach(self, written: Sequence[tuple[Entry, int]]) -> None:
+        """Take rows; where a fail-over took some back, forget by which numbers they were known."""
+        new = {id(entry) for entry, _ in written}
+        for entry, row in written:
+            name = entry.event.environment
+            back = row <= self._held.reached.get(name, 0)
+            for sink, queue in self._queues.items() if back else ():
+                self._next.writes.pop((rows.PUT_CURSOR, (sink, name)), None)
+                for one in queue:
+                    same = one.event.environment == name and id(one) not in new
+                    if same and (one.row_id or 0) >= row:
+                        one.row_id = row - 1
+            self._held.reached[name] = row

@@ -336,3 +336,53 @@ async def test_an_attempt_is_stored_with_its_guards_or_not_at_all(
             await store.flush()
         assert store.problem is not None
         assert server.execute("SELECT * FROM campaign", database=database) == []
+
+
+# --- a fail-over that takes commits back -------------------------------------------------------
+
+
+def take_back(server: Server, database: str) -> None:
+    """Have the database be a standby's that had none of the events yet, nor of their numbers."""
+    back = "ALTER TABLE event ALTER COLUMN id RESTART"
+    server.execute("DELETE FROM event", "DELETE FROM cursor WHERE environment <> ''", back,
+                   database=database)  # fmt: skip
+
+
+@pytest.mark.parametrize("told_before", [False, True])
+async def test_an_event_after_a_fail_over_waits_for_whoever_takes_over(
+    state: State, server: Server, database: str, *, told_before: bool
+) -> None:
+    async with two(state, "e0") as (one, other):
+        await written(one, at("e0", NOW), at("e0", NOW + 1))
+        take_back(server, database)
+        if told_before:
+            await tell_all(one)
+            await written(one, at("e0", NOW + 2))
+        else:
+            await written(one, at("e0", NOW + 2))
+            await tell(one, 2)
+        await overtake(server, database, other, "e0")
+        assert [event.seq for event in other.undelivered(SINK, 9)] == [3]
+
+
+async def test_an_event_of_a_successor_after_a_fail_over_waits_for_the_next_one(
+    state: State, server: Server, database: str
+) -> None:
+    async with two(state, "e0") as (one, other), opened(state, (), (SINK,), "three") as third:
+        await written(one, at("e0", NOW), at("e0", NOW + 1))
+        take_back(server, database)
+        await tell_all(one)
+        await overtake(server, database, other, "e0")
+        await written(other, at("e0", NOW + 2))
+        await overtake(server, database, third, "e0")
+        assert [event.seq for event in third.undelivered(SINK, 9)] == [3]
+
+
+async def tell(store: SharedStore, number: int) -> None:
+    for event in store.undelivered(SINK, number):
+        store.mark_delivered(SINK, event.event_id)
+    await store.flush()
+
+
+async def tell_all(store: SharedStore) -> None:
+    await tell(store, 9)
