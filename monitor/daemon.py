@@ -17,12 +17,20 @@ import structlog
 
 from monitor import __version__
 from monitor.adapters.metrics import SelfMetrics
-from monitor.adapters.sinks import SinkContext, WriteLine, links_of, sinks_of
+from monitor.adapters.sinks import (
+    HOLD,
+    HOLD_OF_REPLICAS,
+    SinkContext,
+    WriteLine,
+    links_of,
+    sinks_of,
+)
 from monitor.adapters.store import StorageError, open_state
 from monitor.adapters.systemd import SystemdNotifier
 from monitor.adapters.web import WebServer, key_beside
 from monitor.config import Access, Config, ConfigError, SecretError, safe_access
 from monitor.config.model import Web
+from monitor.core.leases import StateUnavailable
 from monitor.core.model import Instant, Seconds
 from monitor.jobs import Jobs
 from monitor.notifier import SinkWorker
@@ -148,6 +156,7 @@ class Daemon:
             self.write,
             clock.wall,
             lambda: self.report.snapshot(held=True),  # it is made after the sinks
+            HOLD_OF_REPLICAS if store.shared else HOLD,
             threaded=self.threaded,
         )
         sinks = sinks_of(config, context)
@@ -164,6 +173,7 @@ class Daemon:
         if store.shared:
             steady = BootClock() if isinstance(self.clock, SystemClock) else self.clock
             self._holding = hold(manager, self._workers, clock, steady, config.alerts.remind_every)
+            self._holding.rule = StateUnavailable(after=config.state.unavailable_after)
             self.report.holding = self._holding
         store.on_error = self._storage_failed
         if store.notice:

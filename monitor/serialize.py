@@ -260,10 +260,14 @@ EVENT_FIELDS: Final = tuple(shown_fields(EventRecord))
 _SAME = tuple(name for name in EVENT_FIELDS if hasattr(Event, name))
 
 
+THE_MONITOR: Final = "sftp-monitor"
+"""What an event is about that is about no environment."""
+
+
 def where_of(about: Event | EventRecord) -> str:
     """Return what an event is about, as titles say it: of a campaign its name, else its id."""
     who = clean(about.campaign_name, 64) or about.campaign_id
-    return f"{about.environment}/{who}" if who else about.environment
+    return f"{about.environment}/{who}" if who else about.environment or THE_MONITOR
 
 
 def record_of(event: Event, links: Links) -> EventRecord:

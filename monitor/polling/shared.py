@@ -7,7 +7,7 @@ over reads all of it anew.
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 import structlog
@@ -68,8 +68,10 @@ def hold(
 
     def tell(events: Sequence[Event]) -> None:
         """Send that the database is away, or is back."""
+        # Its ids are this process's: each one's first outage is its first event.
+        own = [replace(event, epoch=who, durable=False) for event in events]
         for sink in sinks:
-            sink.send_past_the_store(events)
+            sink.send_past_the_store(own)
 
     store = cast("SharedStore", manager.store)
     leases = cast(LeaseTable, store.leases)
@@ -103,9 +105,10 @@ class SharedEnvironments:
 
     async def take_over(self, name: str, fence: str) -> None:
         """Poll an environment from now on, as it is stored. Raises StorageError or ValueError."""
-        if (ending := self._ending.pop(name, None)) is not None:
+        if (ending := self._ending.get(name)) is not None:
             await asyncio.wait([ending])  # it writes down what it has spent
         loaded = await self.store.take_over(name, fence)
+        self._ending.pop(name, None)  # not before: where that fails, there is nothing to stop
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
         manager = self.manager
@@ -120,7 +123,7 @@ class SharedEnvironments:
         """Stop polling an environment, and return once all of it is stored, and none on its way."""
         self._handing.add(name)
         try:
-            if name in self.manager.pollers:
+            if name in self.manager.pollers and name not in self._ending:
                 await asyncio.wait([self.manager.stop(name)])
             await self.store.flush()
             await asyncio.gather(*(sink.ended(name) for sink in self.sinks))

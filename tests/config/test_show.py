@@ -201,6 +201,7 @@ COMMENTED = {
     "url",
     "password_file",
     "migrate",
+    "unavailable_after",
     "file",
     "webhooks",
     "apprise",

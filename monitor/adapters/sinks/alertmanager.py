@@ -17,13 +17,14 @@ from monitor.config import origin
 from monitor.config.model import Alertmanager
 from monitor.core.alerts import EventSource, standing_event
 from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.leases import StateUnavailable
 from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds
 from monitor.core.rules import RULES
 from monitor.core.snapshot import EnvironmentSnapshot
 from monitor.core.text import clean, plain, redact, rfc3339
-from monitor.serialize import Links, where_of
+from monitor.serialize import THE_MONITOR, Links, where_of
 
-_ALL_RULES = {**RULES, **ENVIRONMENT_RULES}
+_ALL_RULES = {**RULES, **ENVIRONMENT_RULES, StateUnavailable.name: StateUnavailable}
 
 SEND_ENDS_FOR: Seconds = 15 * MINUTE
 """How long an end is sent again."""
@@ -174,7 +175,7 @@ def labels_of(event: Event) -> dict[str, str]:
 def annotations_of(event: Event, links: Links) -> dict[str, str]:
     """Return the annotations, under the names that the shipped rules give them."""
     since = "" if event.since is None else f", since {rfc3339(event.since)}"
-    what = f"Environment {event.environment}"
+    what = f"Environment {event.environment}" if event.environment else f"The process {THE_MONITOR}"
     if event.campaign_id is not None:
         name = f"{clean(event.campaign_name)} " if event.campaign_name else ""
         host = f", host {clean(event.sftp_host)}" if event.sftp_host else ""
