@@ -13,7 +13,7 @@ import structlog
 
 from monitor import __version__
 from monitor.adapters.metrics import SelfMetrics
-from monitor.adapters.sinks import SinkContext, WriteLine, links_of, sinks_of
+from monitor.adapters.sinks import HOLDS, SinkContext, WriteLine, links_of, sinks_of
 from monitor.adapters.store import StorageError, open_state
 from monitor.adapters.systemd import SystemdNotifier
 from monitor.adapters.web import WebServer, key_beside
@@ -124,6 +124,7 @@ class Daemon:
             self.write,
             clock.wall,
             lambda: self.report.snapshot(held=True),  # it is made after the sinks
+            HOLDS[store.shared],
             threaded=self.threaded,
         )
         sinks = sinks_of(config, context)
@@ -140,7 +141,7 @@ class Daemon:
         self._workers = workers if self.by_itself else []
         if store.shared:
             steady = BootClock() if isinstance(self.clock, SystemClock) else self.clock
-            holding = hold(manager, self._workers, clock, steady, config.alerts.remind_every)
+            holding = hold(manager, self._workers, clock, steady, config)
             self._holding = self.report.holding = holding
             own.show_replica(holding.id, lambda: holding.seen.living)
         store.on_error = self._storage_failed
@@ -233,7 +234,6 @@ class Daemon:
             self._reloaded.cancel()
 
     async def _off_loop(self, work: Callable[[], _T]) -> _T:
-        # It takes long, and polls go on meanwhile.
         if not self.threaded:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

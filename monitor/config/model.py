@@ -282,7 +282,8 @@ def effective_yaml(config: Config) -> str:
     shown = config.model_dump(exclude_none=True, by_alias=True)
     if config.alerts.file.path is None:
         del shown["alerts"]["file"]
-    del shown["state"]["migrate" if config.state.url is None else "path"]
+    for name in ("path",) if config.state.url is not None else ("migrate", "unavailable_after"):
+        del shown["state"][name]
     for part, environment in zip(shown["environments"], config.environments, strict=True):
         for campaign, entry in zip(environment.campaigns, part["campaigns"], strict=True):
             target = environment.resolved.targets[campaign.id]

@@ -118,11 +118,16 @@ class State(Section):
     migrate: t.TrueOrFalse = key(
         True, "false: `sftp-monitor state migrate` makes the schema, with a role that may"
     )
+    unavailable_after: t.PositiveDuration = key(
+        "2m", "how long the database of url must not answer before each replica says so"
+    )
     retention: t.PositiveDuration = key("90d", "how long the history is kept")
 
     def _conflicts(self) -> Iterator[Conflict]:
         if self.url is None:
-            for name in sorted(self.model_fields_set & {"password_file", "migrate"}):
+            for name in sorted(
+                self.model_fields_set & {"password_file", "migrate", "unavailable_after"}
+            ):
                 yield (name,), "expected state.url as well"
         elif "path" in self.model_fields_set:
             yield ("url",), "expected either path or url"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import structlog
 
+from monitor.config import Config
+from monitor.core.leases import StateUnavailable
 from monitor.core.model import Event, Instant, Seconds
-from monitor.core.rule import RemindEvery
 from monitor.core.status import EnvironmentStatus
 from monitor.polling.holding import Holding
 from monitor.polling.manager import PollerManager, removal
@@ -59,7 +60,7 @@ def hold(
     sinks: Sequence[Deliveries],
     clock: OurClock,
     steady: Clock,
-    remind_every: RemindEvery,
+    config: Config,
 ) -> Holding:
     """Return what holds the leases of this replica; its clock, and all that goes out, go by it.
 
@@ -68,14 +69,18 @@ def hold(
 
     def notify(events: Sequence[Event]) -> None:
         """Send that the database is away, or is back."""
+        # Its ids are this process's: each one's first outage is its first event.
+        own = [replace(event, epoch=who, durable=False) for event in events]
         for sink in sinks:
-            sink.send_past_the_store([replace(one, epoch=store.epoch) for one in events])
+            sink.send_past_the_store(own)
 
     store = cast("SharedStore", manager.store)
     leases = cast(LeaseTable, store.leases)
     environments = SharedEnvironments(manager, store, sinks)
     who = secrets.token_hex(4)
-    holding = Holding(leases, environments, steady, who, "", notify, remind_every)
+    rule = StateUnavailable(after=config.state.unavailable_after)
+    how = (notify, config.alerts.remind_every, rule)
+    holding = Holding(leases, environments, steady, who, "", *how)
     environments.right, store.on_overtaken = holding.has, holding.overtaken
     clock.holding = holding
     return holding
@@ -103,9 +108,10 @@ class SharedEnvironments:
 
     async def take_over(self, name: str, fence: str) -> None:
         """Poll an environment from now on, as it is stored. Raises StorageError or ValueError."""
-        if (ending := self._ending.pop(name, None)) is not None:
+        if (ending := self._ending.get(name)) is not None:
             await asyncio.wait([ending])  # it writes down what it has spent
         loaded = await self.store.take_over(name, fence)
+        self._ending.pop(name, None)  # not before: where that fails, there is nothing to stop
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
         manager = self.manager

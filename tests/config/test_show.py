@@ -200,6 +200,7 @@ COMMENTED = {
     "url",
     "password_file",
     "migrate",
+    "unavailable_after",
     "config_file",
     "path",
     "file",

@@ -86,7 +86,7 @@ def test_a_state_is_in_one_place(tmp_path: Path) -> None:
     assert "expected either path or url" in problem
 
 
-@pytest.mark.parametrize("line", ["password_file: p", "migrate: false"])
+@pytest.mark.parametrize("line", ["password_file: p", "migrate: false", "unavailable_after: 5m"])
 def test_what_is_for_postgresql_needs_its_url(tmp_path: Path, line: str) -> None:
     (tmp_path / "p").write_text("secret\n")
     (tmp_path / "p").chmod(0o600)

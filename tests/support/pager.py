@@ -30,7 +30,7 @@ RESEND_DELAY = 5
 """Seconds until Prometheus tells Alertmanager of an alert again; a minute by default."""
 
 ABSENT_FOR = 5
-"""Seconds until a monitor that is not there is a page; 5 minutes in the shipped file."""
+"""Seconds until a monitor that is not there, or none that reaches its database, is a page."""
 
 PATIENCE = 90.0
 """Seconds until a wait fails the test: many times what a busy machine needs."""
@@ -176,17 +176,22 @@ class Prometheus:
 
 @asynccontextmanager
 async def prometheus(
-    folder: Path, alerted: Alertmanager, scraped: str, *, name: str = "prometheus"
+    folder: Path,
+    alerted: Alertmanager,
+    *scraped: str,
+    name: str = "prometheus",
+    window: int = 3600,
 ) -> AsyncIterator[Prometheus]:
-    """Run Prometheus with the shipped files; `scraped` is the monitor's address (host:port).
+    """Run Prometheus with the shipped files; `scraped` are the replicas' addresses (host:port).
 
-    A second one of a pair needs a `name` of its own. Gives it once the way to on-call is open,
+    A second one of a pair needs a `name` of its own; `window` seconds stand for the hour for which
+    the rules hold an alert. Gives it once the way to on-call is open,
     which is what the dead man's switch is told.
     """
-    _rules(folder)
+    _rules(folder, window)
     command = (
         require_peer("prometheus"),
-        f"--config.file={_prometheus_config(folder, alerted.address, scraped)}",
+        f"--config.file={_prometheus_config(folder, alerted.address, *scraped)}",
         f"--storage.tsdb.path={folder / name}",
         f"--rules.alert.resend-delay={RESEND_DELAY}s",
         "--web.listen-address=127.0.0.1:0",
@@ -234,21 +239,23 @@ def _alertmanager_config(folder: Path, receiver: str) -> Path:
     return _written(folder / "alertmanager.yaml", config)
 
 
-def _prometheus_config(folder: Path, alerted: str, scraped: str) -> Path:
+def _prometheus_config(folder: Path, alerted: str, *scraped: str) -> Path:
     config = _shipped("prometheus/prometheus.yaml")
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     (job,) = config["scrape_configs"]
-    job |= {"scrape_timeout": "1s", "static_configs": [{"targets": [scraped]}]}
+    job |= {"scrape_timeout": "1s", "static_configs": [{"targets": scraped}]}
     (alerting,) = config["alerting"]["alertmanagers"]
     alerting["static_configs"] = [{"targets": [alerted]}]
     return _written(folder / "prometheus.yaml", config)
 
 
-def _rules(folder: Path) -> None:
+def _rules(folder: Path, window: int) -> None:
     rules = _shipped("prometheus/sftp-monitor.rules.yaml")
     for group in rules["groups"]:
         group["interval"] = "1s"
         for rule in group["rules"]:
-            if rule.get("alert") == "SftpMonitorAbsent":
+            if rule.get("alert") in ("SftpMonitorAbsent", "SftpMonitorStateUnavailable"):
                 rule["for"] = f"{ABSENT_FOR}s"
+            if rule.get("record") == "sftp_monitor:alert:held":
+                rule["expr"] = rule["expr"].replace("[1h]", f"[{window}s]")
     _written(folder / "sftp-monitor.rules.yaml", rules)

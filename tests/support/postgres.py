@@ -209,7 +209,12 @@ class Between:
             except OSError:
                 return
             server = socket.socket(socket.AF_UNIX)
-            server.connect(self._target)
+            try:
+                server.connect(self._target)
+            except OSError:  # it is stopped
+                _shut(client)
+                _shut(server)
+                continue
             self._open += [client, server]
             ended: list[bool] = []
             for source, sink, asks in ((client, server, True), (server, client, False)):

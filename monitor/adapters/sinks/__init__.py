@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from monitor.config import Config
-from monitor.core.model import HOUR, Event, Instant, Seconds
+from monitor.core.model import DAY, HOUR, Event, Instant, Seconds
 from monitor.core.snapshot import Snapshot
 from monitor.serialize import Links
 
 HOLD: Seconds = HOUR
 """How long an alert that is not sent again still fires: over our death, as the shipped rules do."""
+
+HOLDS = {False: HOLD, True: DAY}
+"""The same by whether replicas share the state: none sends again while their database is away."""
 
 
 class PermanentDeliveryError(Exception):

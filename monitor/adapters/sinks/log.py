@@ -31,7 +31,7 @@ def to_text(event: EventRecord) -> str:
     over = event.status is EventStatus.RESOLVED
     loud = "resolved" if over else f"{event.status.value} {event.severity.value}"
     who = clean(event.campaign_name or event.campaign_id or "", 60)
-    where = f"{event.environment}/{quoted(who)}" if who else event.environment
+    where = f"{event.environment}/{quoted(who)}" if who else where_of(event)
     host = f" ({quoted(clean(event.sftp_host, 60))})" if event.sftp_host else ""
     why = f" [{event.reason}{f' by {event.muted_by}' if event.muted_by else ''}]" if over else ""
     since = "" if event.since is None or over else f", since {rfc3339(event.since)}"

@@ -254,11 +254,15 @@ async def on_thread(
     if executor is None:
         return work()
     loop = asyncio.get_running_loop()
-    alarm = loop.call_later(WITHIN, abort)
-    try:
-        return await loop.run_in_executor(executor, work)
-    finally:
-        alarm.cancel()
+    alarm, working = loop.call_later(WITHIN, abort), executor.submit(work)
+    # Not when the caller ceases to wait: what hangs would hold the thread for ever.
+    working.add_done_callback(lambda _: _on(loop, alarm.cancel))
+    return await asyncio.wrap_future(working)
+
+
+def _on(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # it is closed
+        loop.call_soon_threadsafe(work)
 
 
 def _marked(statement: str) -> str:

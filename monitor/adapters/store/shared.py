@@ -61,6 +61,7 @@ class SharedStore(Store):
         holder before, and is marked so. Raises StorageError: then it is not ours.
         """
         self.let_go(name)
+        self._resting = False  # the leases have just had an answer
         await self._written({})  # where new sinks begin
         read = partial(self._database.read, partial(self._read, name))
         bodies, loaded, waiting, passed = await self._on_thread(read)

@@ -19,11 +19,14 @@ from monitor.adapters.sinks.alertmanager import (
     labels_of,
     standing_events,
 )
+from monitor.adapters.sinks.log import to_text
 from monitor.core.environment_rules import ENVIRONMENT_RULES
+from monitor.core.leases import StateUnavailable
 from monitor.core.model import HOUR, CallTimes, Event, EventStatus, Severity
 from monitor.core.rules import RULES
 from monitor.core.snapshot import Snapshot
-from monitor.serialize import Links
+from monitor.core.status import Alert
+from monitor.serialize import Links, record_of
 from support.boards import a_rich_snapshot, a_snapshot, an_entry, an_environment
 from support.builders import NOW, a_config
 from support.events import FIRING
@@ -55,6 +58,22 @@ def test_an_alert_is_named_as_in_the_shipped_rules(rule: str) -> None:
     impact = "calls start Mon 09:00 UTC, in 4 h"
     said = annotations_of(replace(FIRING, rule=rule, impact=impact), LINKS)
     assert list(said) == list(shipped["annotations"])
+
+
+def test_what_is_of_the_process_is_named_as_in_the_shipped_rules_and_says_whose_it_is() -> None:
+    (event,) = StateUnavailable().look(Alert(rule="state_unavailable"), 0.0, "refused", NOW, {})[1]
+    assert labels_of(event) == {
+        "alertname": "SftpMonitorStateUnavailable",
+        "rule": "state_unavailable",
+        "severity": "critical",
+    }
+    said = annotations_of(event, LINKS)
+    assert said["summary"].startswith("sftp-monitor: the state's database does not answer since")
+    assert said["description"].startswith("The process sftp-monitor, since")
+    assert said["problem"] == StateUnavailable.meaning
+    assert said["runbook_url"] == "https://runbooks.example/state_unavailable"
+    assert record_of(event, LINKS).summary == said["summary"]
+    assert " sftp-monitor: the state's" in to_text(record_of(event, LINKS))
 
 
 def test_the_labels_are_those_of_the_metric_for_every_alert_that_is_told() -> None:

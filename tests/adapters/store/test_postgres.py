@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -22,7 +23,17 @@ from monitor.config import TokenSource
 from monitor.config.sections import State
 from monitor.core.guards import Guard
 from support.builders import NOW, a_status
-from support.postgres import GUARDED, OWNER, Between, Server, a_server, failing, opened, state_on
+from support.postgres import (
+    GUARDED,
+    OWNER,
+    Between,
+    Server,
+    a_server,
+    failing,
+    opened,
+    replica,
+    state_on,
+)
 from support.state_files import SINK, an_event, events, next_event
 
 LOGIN = "user@sftp.example:22"
@@ -173,6 +184,44 @@ async def test_a_server_that_hangs_is_cut_off(
         between.held.clear()
         await until_written(store)
         assert told(store) == [1]
+
+
+async def test_what_is_taken_over_does_not_wait_for_the_next_try(
+    server: Server, database: str, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "FIRST_RETRY", 600.0)
+    async with opened(state, ["production"], [SINK]) as store:
+        server.stop("immediate")
+        store.save(events(1))
+        await store.flush()
+        server.start()
+        assert store.leases is not None
+        with suppress(StorageError):  # by the connection of before
+            await store.leases.take([])
+        fences = await store.leases.take(["production"])
+        await store.take_over("production", fences["production"])
+        assert store.problem is None
+
+
+async def test_leases_come_back_though_nobody_waited_for_a_server_that_hung(
+    server: Server, database: str, between: Between, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "WITHIN", 1.0)
+    async with opened(behind(between, server, database), ["production"]) as store:
+        assert store.leases is not None
+        between.held.set()
+        patience, answered = 0.4, False  # as of who renews: less than what a transaction may take
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await store.leases.renew(replica("one", "production"))
+        between.held.clear()
+        for _ in range(10):
+            with suppress(StorageError, TimeoutError):
+                async with asyncio.timeout(patience):
+                    await store.leases.renew(replica("one", "production"))
+                    answered = True
+                    break
+        assert answered
 
 
 @pytest.mark.slow(seconds=6)
