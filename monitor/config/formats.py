@@ -203,8 +203,8 @@ LABEL_NAME_PATTERN = "^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"
 RESERVED_LABELS = {*EVENT_FIELDS} | {
     # Those of the metrics …
     "alertstate", "auth_type", "campaign_id", "campaign_name", "endpoint", "environment",
-    "health", "import_schedule", "le", "path", "python_version", "reason", "result", "rule",
-    "severity", "sftp_host", "sftp_port", "sink", "status", "version",
+    "health", "import_schedule", "le", "path", "python_version", "reason", "replica", "result",
+    "rule", "severity", "sftp_host", "sftp_port", "sink", "status", "version",
     # … and what Prometheus, its operator, Alertmanager or the shipped rules set or drop.
     "alertname", "container", "instance", "job", "namespace", "node", "pod", "quantile", "service",
 }  # fmt: skip

@@ -12,7 +12,7 @@ from monitor.polling.shared import SharedEnvironments
 
 
 class Manager:
-    """Polls one environment; as the real one, it cannot stop what has stopped."""
+    """Polls one environment; as the real one, it stops what runs, once."""
 
     def __init__(self) -> None:
         self.pollers: dict[str, Any] = {"east": SimpleNamespace(state=SimpleNamespace())}
@@ -21,8 +21,9 @@ class Manager:
         self._tasks = {"east": asyncio.create_task(asyncio.Event().wait())}
 
     def stop(self, name: str) -> Any:
-        task = self._tasks.pop(name)
-        task.cancel()
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
         return task
 
 

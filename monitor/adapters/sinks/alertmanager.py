@@ -177,8 +177,7 @@ def labels_of(event: Event) -> dict[str, str]:
 def annotations_of(event: Event, links: Links) -> dict[str, str]:
     """Return the annotations, under the names that the shipped rules give them."""
     since = "" if event.since is None else f", since {rfc3339(event.since)}"
-    kind = "Environment" if event.environment else "The process"
-    what = f"{kind} {where_of(event)}"
+    what = f"Environment {event.environment}" if event.environment else "The process sftp-monitor"
     if event.campaign_id is not None:
         name = f"{clean(event.campaign_name)} " if event.campaign_name else ""
         host = f", host {clean(event.sftp_host)}" if event.sftp_host else ""
