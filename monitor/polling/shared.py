@@ -103,13 +103,15 @@ class SharedEnvironments:
 
     async def take_over(self, name: str, fence: str) -> None:
         """Poll an environment from now on, as it is stored. Raises StorageError or ValueError."""
-        if (ending := self._ending.pop(name, None)) is not None:
+        if (ending := self._ending.get(name)) is not None:
             await asyncio.wait([ending])  # it writes down what it has spent
         loaded = await self.store.take_over(name, fence)
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
         manager = self.manager
-        manager.pollers.pop(name, None)  # the one that was ours before
+        # The one that was ours before; until here it counts as stopped, for this may fail.
+        manager.pollers.pop(name, None)
+        self._ending.pop(name, None)
         connection = manager.connect_as_stored(name, loaded)
         attempts = [one for it in loaded.campaigns.values() for one in it.tests.attempts]
         manager.guards.take_over(loaded.guards, [one for one in attempts if one.ended_at is None])
@@ -120,24 +122,31 @@ class SharedEnvironments:
         """Stop polling an environment, and return once all of it is stored, and none on its way."""
         self._handing.add(name)
         try:
-            if name in self.manager.pollers:
-                await asyncio.wait([self.manager.stop(name)])
+            self._stop(name)
+            if name in self._ending:
+                await asyncio.wait([self._ending[name]])
             await self.store.flush()
             await asyncio.gather(*(sink.ended(name) for sink in self.sinks))
         finally:
             self._handing.discard(name)
         self.manager.pollers.pop(name, None)
+        self._ending.pop(name, None)
         self.store.let_go(name)
         self.manager.own.forget(name)
         log.info("environment_handed_over", environment=name)
 
     def suspend(self, name: str) -> None:
         """Stop polling an environment at once: another replica may have it. It stays to be seen."""
-        poller = self.manager.pollers.get(name)
-        if poller is not None and name not in self._ending:
-            poller.state.save = lambda _: None
-            self._ending[name] = self.manager.stop(name)
+        if self._stop(name):
+            self.manager.pollers[name].state.save = lambda _: None
         self.store.let_go(name)
+
+    def _stop(self, name: str) -> bool:
+        """Have its poller end, once; return whether that was now."""
+        running = name in self.manager.pollers and name not in self._ending
+        if running:
+            self._ending[name] = self.manager.stop(name)
+        return running
 
     async def bury(self, name: str, fence: str) -> None:
         """Resolve the alerts of an environment that no replica has any more, and forget its row."""

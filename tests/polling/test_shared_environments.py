@@ -1,0 +1,109 @@
+"""Environments that come and go while the database fails: each poller is stopped once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from monitor.adapters.store import Loaded, StorageError
+from monitor.polling.shared import SharedEnvironments
+
+
+class Manager:
+    """Pollers that run until they are stopped; a second stop of one is an error, as the real's."""
+
+    def __init__(self) -> None:
+        self.pollers: dict[str, Any] = {}
+        self.running: dict[str, asyncio.Task[None]] = {}
+        self.guards = SimpleNamespace(adopt=None, take_over=lambda guards, attempts: None)
+        self.own = SimpleNamespace(forget=lambda name: None)
+
+    def connect_as_stored(self, name: str, loaded: Loaded) -> str:
+        return name
+
+    def add(self, name: str, loaded: Loaded) -> None:
+        self.pollers[name] = SimpleNamespace(state=SimpleNamespace(save=None))
+        self.running[name] = asyncio.create_task(self._poll())
+
+    def stop(self, name: str) -> asyncio.Task[None]:
+        task = self.running.pop(name)
+        task.cancel()
+        return task
+
+    async def _poll(self) -> None:
+        await asyncio.Event().wait()
+
+
+class Store:
+    """A store that fails, or hangs, where a test says so."""
+
+    def __init__(self) -> None:
+        self.fails, self.hangs, self.hanging = False, False, asyncio.Event()
+
+    async def take_over(self, name: str, fence: str) -> Loaded:
+        if self.fails:
+            raise StorageError("postgresql://db.example", "server closed the connection")
+        return Loaded()
+
+    async def flush(self) -> None:
+        if self.hangs:
+            self.hanging.set()
+            await asyncio.Event().wait()
+
+    def let_go(self, name: str) -> None:
+        pass
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[tuple[SharedEnvironments, Manager, Store]]:
+    manager, store = Manager(), Store()
+    environments: Any = SharedEnvironments(manager, store, [])  # type: ignore[arg-type]
+    await environments.take_over("e0", "first")
+    yield environments, manager, store
+    for task in manager.running.values():
+        task.cancel()
+
+
+World = tuple[SharedEnvironments, Manager, Store]
+
+
+async def test_what_was_lost_and_cannot_be_loaded_again_is_suspended_all_the_same(
+    world: World,
+) -> None:
+    environments, manager, store = world
+    environments.suspend("e0")
+    store.fails = True
+    with pytest.raises(StorageError):
+        await environments.take_over("e0", "second")
+    environments.suspend("e0")  # as `holding` does; else it would hold it and poll nothing
+    store.fails = False
+    await environments.take_over("e0", "third")
+    assert manager.running.keys() == {"e0"}
+
+
+async def test_what_was_lost_and_cannot_be_loaded_again_is_handed_over(world: World) -> None:
+    environments, manager, store = world
+    environments.suspend("e0")
+    store.fails = True
+    with pytest.raises(StorageError):
+        await environments.take_over("e0", "second")
+    await environments.hand_over("e0")
+    assert manager.pollers == manager.running == {}
+
+
+async def test_a_right_that_ends_during_a_hand_over_suspends_what_is_stopped_already(
+    world: World,
+) -> None:
+    environments, manager, store = world
+    store.hangs = True
+    handing = asyncio.create_task(environments.hand_over("e0"))
+    await store.hanging.wait()
+    handing.cancel()
+    environments.suspend("e0")
+    with suppress(asyncio.CancelledError):
+        await handing
+    await environments.take_over("e0", "second")
+    assert manager.running.keys() == {"e0"}
