@@ -248,7 +248,7 @@ class Holding:
             self._avoided[name] = self.clock.elapsed() + LASTS
             self.environments.suspend(name)
             kept = False
-        if not kept:
+        if not kept and name in self._rights:  # else it was lost meanwhile
             await self._let_go(name)
 
     async def _let_go(self, name: str) -> None:

@@ -126,13 +126,15 @@ class SharedEnvironments:
         """Stop polling an environment, and return once all of it is stored, and none on its way."""
         self._handing.add(name)
         try:
-            if (task := self.manager.stop(name)) is not None:
+            task = self.manager.stop(name) or self._ending.get(name)
+            if task is not None:
                 await asyncio.wait([task])
             await self.store.flush()
             await asyncio.gather(*(sink.ended(name) for sink in self.sinks))
         finally:
             self._handing.discard(name)
         self.manager.pollers.pop(name, None)
+        self._ending.pop(name, None)
         self.store.let_go(name)
         self.manager.own.forget(name)
         log.info("environment_handed_over", environment=name)
