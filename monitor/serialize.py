@@ -31,7 +31,7 @@ from monitor.core.model import (
     Severity,
     Text,
 )
-from monitor.core.text import clean, rfc3339
+from monitor.core.text import THE_MONITOR, clean, rfc3339
 
 TEXT_LIMITS: Final = (256, 128, 64, 32, 16)
 """Characters of one text: the usual limit, and the smaller ones for what must fit somewhere."""
@@ -258,10 +258,6 @@ EVENT_FIELDS: Final = tuple(shown_fields(EventRecord))
 """The names of the fields of an event's log line, in their order."""
 
 _SAME = tuple(name for name in EVENT_FIELDS if hasattr(Event, name))
-
-
-THE_MONITOR: Final = "sftp-monitor"
-"""What an event is about that is about no environment."""
 
 
 def where_of(about: Event | EventRecord) -> str:

@@ -19,12 +19,17 @@ from monitor.core.alerts import EventSource, standing_event
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.leases import StateUnavailable
 from monitor.core.model import MINUTE, Event, EventStatus, Instant, Seconds
+from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
 from monitor.core.snapshot import EnvironmentSnapshot
-from monitor.core.text import clean, plain, redact, rfc3339
-from monitor.serialize import THE_MONITOR, Links, where_of
+from monitor.core.text import THE_MONITOR, clean, plain, redact, rfc3339
+from monitor.serialize import Links, where_of
 
-_ALL_RULES = {**RULES, **ENVIRONMENT_RULES, StateUnavailable.name: StateUnavailable}
+_ALL_RULES: Mapping[str, type[BaseRule]] = {
+    **RULES,
+    **ENVIRONMENT_RULES,
+    StateUnavailable.name: StateUnavailable,
+}
 
 SEND_ENDS_FOR: Seconds = 15 * MINUTE
 """How long an end is sent again."""
