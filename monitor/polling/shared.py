@@ -66,7 +66,7 @@ def hold(
     `steady.elapsed` counts the time in which the machine was suspended.
     """
 
-    def tell(events: Sequence[Event]) -> None:
+    def notify(events: Sequence[Event]) -> None:
         """Send that the database is away, or is back."""
         # Its ids are this process's: each one's first outage is its first event.
         own = [replace(event, epoch=who, durable=False) for event in events]
@@ -77,7 +77,7 @@ def hold(
     leases = cast(LeaseTable, store.leases)
     environments = SharedEnvironments(manager, store, sinks)
     who = secrets.token_hex(4)
-    holding = Holding(leases, environments, steady, who, "", tell, remind_every)
+    holding = Holding(leases, environments, steady, who, "", notify, remind_every)
     environments.right, store.on_overtaken = holding.has, holding.overtaken
     clock.holding = holding
     return holding
