@@ -31,7 +31,7 @@ from monitor.core.model import (
     Severity,
     Text,
 )
-from monitor.core.text import clean, rfc3339
+from monitor.core.text import THE_MONITOR, clean, rfc3339
 
 TEXT_LIMITS: Final = (256, 128, 64, 32, 16)
 """Characters of one text: the usual limit, and the smaller ones for what must fit somewhere."""
@@ -263,7 +263,7 @@ _SAME = tuple(name for name in EVENT_FIELDS if hasattr(Event, name))
 def where_of(about: Event | EventRecord) -> str:
     """Return what an event is about, as titles say it: of a campaign its name, else its id."""
     who = clean(about.campaign_name, 64) or about.campaign_id
-    return f"{about.environment}/{who}" if who else about.environment or "sftp-monitor"
+    return f"{about.environment}/{who}" if who else about.environment or THE_MONITOR
 
 
 def record_of(event: Event, links: Links) -> EventRecord:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, SftpConfig
 
+THE_MONITOR = "sftp-monitor"  # what an event is about that is about no environment
 # What a campaign's id is made of: it goes into paths, labels and keys as it is.
 CAMPAIGN_ID = "[A-Za-z0-9_-]{1,64}"
 
