@@ -27,9 +27,9 @@ demo: $(BASE_STAMP) ## Run the program on a stand-in API with a story of inciden
 test: $(DEV_STAMP) ## Run the fast tests (ARGS="tests/core -k stale" for some of them)
 	$(PYTEST) -m "not slow" $(ARGS)
 
-# All tests in one go, the longest first; four at once, for many of them wait most of the time.
+# All tests in one go, the longest first; six at once, for many of them wait most of the time.
 check: check-static ## Run everything that must hold: check-static, then all tests with all examples
-	$(BIN)/python -m pytest -n 4 --dist load --maxschedchunk 1 --hypothesis-profile=thorough --durations=25
+	$(BIN)/python -m pytest -n 6 --dist load --maxschedchunk 1 --hypothesis-profile=thorough --durations=25
 
 coverage: $(DEV_STAMP) ## Say what the fast tests do not reach; fails below nine tenths
 	$(PYTEST) -m "not slow" --cov=monitor
