@@ -60,15 +60,12 @@ class SelfMetrics(Collector):
         self._sink_failures = counter(
             "sink_failures", "Deliveries of events to a sink that failed.", ("sink",)
         )
-        self.storage_failed = counter(
-            "storage_errors", "Transactions of the state database that failed."
-        ).inc
-        self.show_state = gauge(
-            "state_up", "1 while the state can be written, else 0."
-        ).set_function
-        self.loop_lagged = gauge(
-            "event_loop_lag_seconds", "How late the event loop ran its last timer."
-        ).set
+        about = "Transactions of the state database that failed."
+        self.storage_failed = counter("storage_errors", about).inc
+        about = "1 while the state can be written, else 0."
+        self.show_state = gauge("state_up", about).set_function
+        about = "How late the event loop ran its last timer."
+        self.loop_lagged = gauge("event_loop_lag_seconds", about).set
         about, versions = "1, labelled with the versions that run.", ("version", "python_version")
         gauge("build_info", about, versions).labels(version, platform.python_version()).set(1)
         about = "1 if the last load of the config file succeeded."
