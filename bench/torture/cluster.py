@@ -190,7 +190,9 @@ class Cluster:
         """Return what is in each replica's file, in order."""
         found = {}
         for node in self.nodes:
-            lines = (node.folder / "alerts.jsonl").read_text().splitlines()
+            file = node.folder / "alerts.jsonl"
+            # One that was never given anything to deliver has made none.
+            lines = file.read_text().splitlines() if file.exists() else []
             found[node.name] = [json.loads(line) for line in lines if line]
         return found
 
