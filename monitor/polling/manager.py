@@ -71,8 +71,11 @@ class PollerManager:
 
     async def prepare(self, config: Config) -> tuple[Sequence[Connection], Loaded]:
         """Make all that a config needs, or raise ConfigError, SecretError or StorageError."""
-        # Where replicas share the state each environment is read when it is taken over.
-        loaded = Loaded() if self.store.shared else await self.store.load()
+        loaded = Loaded()
+        if self.store.shared:
+            await self.store.flush()  # each environment is read when it is taken over
+        else:
+            loaded = await self.store.load()
         for problem in loaded.problems:
             log.error("state_row_lost", problem=problem)
         # One that was never used has nothing to close: it opens its first socket at its first call.

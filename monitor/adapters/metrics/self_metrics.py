@@ -22,6 +22,7 @@ from monitor.core.model import Event, EventStatus, Instant, Reason, Seconds, Sev
 ENDPOINTS = ("sftp", "campaigns")  # those of the API that are called; the label `endpoint`
 TEST = "test"  # one more, where connection tests are on
 TEST_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120)  # seconds; a dead server takes a minute
+LAG = "How late the event loop ran its last timer."
 DELAY = "From what an alert is about, its since, to the event that fires."
 DELAY_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 21600)  # seconds from break to alert
 STATUSES = tuple(one for one in EventStatus if one is not EventStatus.RECORDED)  # of alerts
@@ -64,8 +65,7 @@ class SelfMetrics(Collector):
         self.storage_failed = counter("storage_errors", about).inc
         about = "1 while the state can be written, else 0."
         self.show_state = gauge("state_up", about).set_function
-        about = "How late the event loop ran its last timer."
-        self.loop_lagged = gauge("event_loop_lag_seconds", about).set
+        self.loop_lagged = gauge("event_loop_lag_seconds", LAG).set
         about, versions = "1, labelled with the versions that run.", ("version", "python_version")
         gauge("build_info", about, versions).labels(version, platform.python_version()).set(1)
         about = "1 if the last load of the config file succeeded."

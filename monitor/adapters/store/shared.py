@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
@@ -84,12 +85,6 @@ class SharedStore(Store):
         Raises StorageError.
         """
         return self._database.read(lambda connection: rows.load(connection, name))
-
-    async def load(self) -> Loaded:
-        """As `Store`, and read the key with which commands prove that they may read the state."""
-        loaded = await super().load()
-        self.key = self.key or await self._on_thread(partial(self._database.read, web_key))
-        return loaded
 
     def let_go(self, name: str) -> None:
         """Forget an environment; what was decided of it and is to be kept was flushed before."""
@@ -183,6 +178,9 @@ class SharedStore(Store):
             self._retry = min(2 * self._retry, LAST_RETRY)
         else:
             self._retry = FIRST_RETRY
+            if not self.key:
+                with suppress(StorageError):
+                    self.key = await self._on_thread(partial(self._database.read, web_key))
         return outcome
 
     def _try_again(self) -> None:
