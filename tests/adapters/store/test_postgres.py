@@ -2,10 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -369,6 +370,29 @@ def test_a_server_that_takes_no_writes_is_waited_for(server: Server, database: s
         assert "read-only" in why.reason
 
 
+async def test_a_state_that_is_opened_before_its_server_takes_writes_is_made_once_it_does(
+    server: Server, database: str
+) -> None:
+    server.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    thread = ThreadPoolExecutor(1)
+    store = open_state(state_on(server.url(database)), NOW, thread, _as_a_task)
+    assert isinstance(store, SharedStore)
+    try:
+        store.add_sink(SINK)
+        await store.flush()
+        assert store.problem is not None
+        assert store.key == ""
+        server.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+        await until_written(store)
+        assert store.key
+    finally:
+        await store.aclose()
+
+
+def _as_a_task(_name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.ensure_future(work)
+
+
 def test_a_database_in_another_encoding_is_refused(server: Server) -> None:
     server.execute("DROP DATABASE IF EXISTS ascii")
     template = "TEMPLATE template0 ENCODING SQL_ASCII LC_COLLATE 'C' LC_CTYPE 'C'"
@@ -384,7 +408,7 @@ def test_a_database_in_another_encoding_is_refused(server: Server) -> None:
 def test_a_schema_that_may_not_be_made_names_the_command(state: State) -> None:
     quiet = state.model_copy(update={"migrate": False})
     with pytest.raises(StorageError, match="sftp-monitor state migrate") as raised:
-        open_state(quiet, NOW, None, lambda _name, work: asyncio.ensure_future(work))
+        open_state(quiet, NOW, None, _as_a_task)
     assert raised.value.permanent
     migrate_state(state)
     migrate_state(state)
