@@ -115,9 +115,9 @@ async def test_commands_follow_to_the_holder_and_need_no_url_where_they_can_read
             assert "failed_test" in explained.out, explained
         events = await called("events", *by_config)
         assert "failed_test" in events.out, events
-        tested = await called("test", "c-north", "--yes", *by_config)
+        tested = await called("test", "c-north", "--yes", "--force", *by_config)
         assert tested.code == 0, tested
-        refused = await called("test", "c-north", "--yes", *ask)
+        refused = await called("test", "c-north", "--yes", "--force", *ask)
         assert "answered 403" in refused.err, refused
 
 
