@@ -88,7 +88,9 @@ async def in_time(look: Callable[[], Awaitable[Found | None]]) -> Found:
 
 
 @asynccontextmanager
-async def a_world(folder: Path, server: Server, database: str) -> AsyncIterator[World]:
+async def a_world(
+    folder: Path, server: Server, database: str, window: int = 5 * WINDOW
+) -> AsyncIterator[World]:
     """Run it all; the first replica holds the environment, and one of its alerts has paged."""
     async with AsyncExitStack() as ends:
         enter = ends.enter_async_context
@@ -119,7 +121,7 @@ async def a_world(folder: Path, server: Server, database: str) -> AsyncIterator[
             ways,
             (first, second),
             alerted,
-            await enter(prometheus(folder, alerted, *scraped, window=WINDOW)),
+            await enter(prometheus(folder, alerted, *scraped, window=window)),
         )
         await world.owned_by(0)
         await world.on_call.page(component=HOST)
@@ -177,7 +179,7 @@ async def test_a_rolling_update_resolves_nothing_and_pages_nobody(
 async def test_an_outage_of_the_database_is_one_page_and_resolves_nothing(
     tmp_path: Path, server: Server, database: str
 ) -> None:
-    async with a_world(tmp_path, server, database) as world:
+    async with a_world(tmp_path, server, database, WINDOW) as world:
         server.stop("immediate")
         try:
             started = asyncio.get_running_loop().time()

@@ -1,5 +1,6 @@
 """Two replicas on one PostgreSQL: each shows everything, and sends on to who holds it."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,10 +11,13 @@ from typing import Any
 import pytest
 
 from support.command import Daemon, called, daemon, write_config
-from support.fake_platform import fake_platform
+from support.fake_platform import FakePlatform, fake_platform
 from support.postgres import Server
 
 NAMES = ("east", "north", "south", "west")
+
+
+STATUS = "/api/v1/status"
 
 
 @dataclass
@@ -23,6 +27,7 @@ class Pair:
     config: Path
     first: Daemon
     second: Daemon
+    platform: FakePlatform
 
 
 def configure(folder: Path, platform: Any, url: str) -> Path:
@@ -57,7 +62,12 @@ async def a_pair(folder: Path, server: Server, database: str) -> AsyncIterator[P
         second = await ends.enter_async_context(daemon(path))
         while "sftp_monitor_replicas 2.0" not in await second.text("/metrics"):
             await platform.more(1)
-        yield Pair(path, first, second)
+        yield Pair(path, first, second, platform)
+
+
+def counts(status: Any) -> list[dict[str, int]]:
+    """Return what a replica says of how many campaigns have each health."""
+    return [one["counts"] for one in status["environments"]]
 
 
 async def owned(one: Daemon) -> dict[str, str]:
@@ -80,13 +90,13 @@ async def test_each_replica_shows_everything_and_sends_to_the_holder_what_only_t
         assert "sftp_monitor_takeovers_total 0.0" in metrics
         assert "campaign_id" not in metrics
         assert "sftp_monitor_takeovers_total 4.0" in await first.text("/metrics")
-        theirs = await first.json("/api/v1/status")
-        ours = await second.json("/api/v1/status")
+        async with asyncio.timeout(60):  # it reads the database each ten seconds
+            theirs, ours = await first.json(STATUS), await second.json(STATUS)
+            while counts(ours) != counts(theirs):
+                await pair.platform.more(1)
+                theirs, ours = await first.json(STATUS), await second.json(STATUS)
         assert [one["holder"] for one in theirs["environments"]] == [None] * 4
         assert {one["holder"]["address"] for one in ours["environments"]} == {first.url}
-        assert [one["counts"] for one in ours["environments"]] == [
-            one["counts"] for one in theirs["environments"]
-        ]
         for path in ("/api/v1/alerts", "/api/v1/events"):
             assert await second.json(path) == await first.json(path), path
         (one,) = (await second.json("/api/v1/campaigns?environment=east"))["campaigns"]

@@ -167,9 +167,11 @@ class Prometheus:
         self.process.process.send_signal(signal.SIGHUP)
 
     async def ask(self, query: str) -> list[dict[str, Any]]:
-        """Return the series that this query has now."""
+        """Return the series that this query has now: none while Prometheus still starts."""
         async with httpx.AsyncClient(base_url=f"http://{self.address}", trust_env=False) as client:
             answer = await client.get("/api/v1/query", params={"query": query})
+        if answer.status_code == 503:
+            return []
         found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]["result"]
         return found
 
