@@ -30,9 +30,7 @@ from monitor.core.rule import RemindEvery
 from monitor.core.status import Alert
 from monitor.polling.settings import Clock, Environments, LeaseTable
 
-TICK: Seconds = (
-    1.0  # so often at least it is looked whether a right has ended: timers miss a freeze
-)
+TICK: Seconds = 1.0  # so often it is looked whether a right has ended: timers miss a freeze
 ANSWER_WITHIN: Seconds = 10.0  # or a renewal is given up
 SOONEST: Seconds = 0.1  # nor is anything looked at again before
 RETRY: Seconds = 2.0  # after one that was not answered

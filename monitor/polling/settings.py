@@ -58,7 +58,7 @@ class LeaseTable(Protocol):
     async def renew(self, me: Replica) -> Seen:
         """Announce `me`, renew whatever it holds by the fences it got, return the whole table.
 
-        An environment of `me` without a row gets a free one.
+        An environment that nobody has ever held has no row; whoever takes it makes one.
         """
 
     async def take(self, names: Collection[str]) -> dict[str, str]:

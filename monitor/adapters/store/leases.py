@@ -7,13 +7,10 @@ from functools import partial
 from typing import TypeVar
 
 from monitor.adapters.store.connection import NOW, Connection, Link, on_thread
-from monitor.core.leases import Lease, Replica, Seen
+from monitor.core.leases import LASTS, Lease, Replica, Seen
 from monitor.core.model import HOUR, Seconds
 
 _T = TypeVar("_T")
-
-LASTS: Seconds = 30.0
-"""So long is a lease good once taken or renewed, and a replica once announced."""
 
 FORGOTTEN: Seconds = HOUR  # after its end a replica's row is deleted
 
@@ -34,6 +31,10 @@ _MINE = """WITH mine AS (
 _RENEW = f"""{_MINE} UPDATE ownership SET expires_at = {NOW} + {LASTS}
     FROM mine WHERE ownership.environment = mine.environment RETURNING mine.environment"""  # noqa: S608 - ours
 _FREE = f"""{_MINE} UPDATE ownership SET holder = '', fence = '', expires_at = {NOW}
+    FROM mine WHERE ownership.environment = mine.environment"""  # noqa: S608 - ours
+_LEAVE = f"""WITH mine AS (
+    SELECT environment FROM ownership WHERE holder = ? ORDER BY environment FOR UPDATE)
+    UPDATE ownership SET holder = '', fence = '', expires_at = {NOW}
     FROM mine WHERE ownership.environment = mine.environment"""  # noqa: S608 - ours
 _TAKE = f"""
     INSERT INTO ownership (environment, holder, fence, expires_at, moved_at)
@@ -102,11 +103,11 @@ class LeaseTable:
         self._fences = {name: fence for name, fence in self._fences.items() if name not in mine}
 
     async def leave(self, me: Replica) -> None:
-        """Free all that is mine, and announce that I am gone."""
+        """Free all that is mine, by a take without an answer too, and announce that I am gone."""
 
         def work(on: Connection) -> None:
             """Do both in one transaction."""
-            on.execute(_FREE, self._mine(self._fences))
+            on.execute(_LEAVE, (me.id,))
             on.execute("DELETE FROM replica WHERE id = ?", (me.id,))
 
         await self._done(work)

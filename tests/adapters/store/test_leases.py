@@ -9,8 +9,9 @@ import pytest
 
 from monitor.adapters.store import StorageError, migrate_state
 from monitor.adapters.store.connection import Link
-from monitor.adapters.store.leases import LASTS, LeaseTable
+from monitor.adapters.store.leases import LeaseTable
 from monitor.config.sections import State
+from monitor.core.leases import LASTS
 from monitor.core.model import HOUR
 from support.postgres import Server, replica
 
@@ -162,6 +163,19 @@ async def test_two_that_renew_and_write_at_once_never_wait_for_each_other_foreve
                 one.take(names),
                 two.take(names),
             )
+
+
+async def test_whoever_leaves_frees_what_a_take_whose_answer_was_lost_has_got(state: State) -> None:
+    async with tables(state, "one", "two") as (one, two):
+        await one.take(BOTH)
+        # The same replica, which has seen no answer to it.
+        forgetful = LeaseTable(Link(state, "one", migrate=False))
+        try:
+            await forgetful.renew(replica("one", *BOTH))
+            await forgetful.leave(replica("one", *BOTH))
+        finally:
+            forgetful.close()
+        assert (await two.take(BOTH)).keys() == set(BOTH)
 
 
 async def test_without_the_database_every_call_ends_with_an_error(
