@@ -137,8 +137,10 @@ class LimitedHandler(RequestHandler):
         access, way = self._server.web_config.access, cast(asyncio.Transport, transport)
         # An answer is out once nothing of it waits here: else a client that does not read its end
         # would have us wait, when we close, for ever.
-        way.set_write_buffer_limits(high=0)
-        if way.get_extra_info("sslcontext") is None:
+        plain = way.get_extra_info("sslcontext") is None
+        # asyncio's TLS pauses at its limit, not above it: with 0 it would wait on an empty buffer.
+        way.set_write_buffer_limits(high=0 if plain else 1)
+        if plain:
             self._server.admit(self, way)
             if access.tls is not None:
                 protocol = cast(Any, SSLProtocol)(

@@ -18,6 +18,7 @@ from monitor.config.web_config import read_access
 from support.web import HOST, a_program, exchange, listening
 
 GET = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+KEPT = GET.replace(b"Connection: close\r\n", b"")
 TLS = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n"
 MUTUAL = TLS + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
 
@@ -88,6 +89,22 @@ async def test_with_tls_plain_text_is_not_answered(folder: Path, ca: trustme.CA)
         assert b"200 OK" in await answer_of(port, trusting(ca))
         with suppress(OSError):
             assert b"HTTP" not in await exchange(port, GET)
+
+
+async def test_a_connection_that_is_kept_has_its_next_answer_at_once(
+    folder: Path, ca: trustme.CA
+) -> None:
+    async with secure(folder, TLS) as port:
+        reader, writer = await asyncio.open_connection(HOST, port, ssl=trusting(ca))
+        async with asyncio.timeout(5):
+            for request in (KEPT, KEPT, GET):
+                writer.write(request)
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200 OK")
+                body = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                await reader.readexactly(int(body))
+            assert await reader.read() == b"", "and it is closed where the client asks for it"
+        writer.close()
 
 
 @pytest.mark.matrix(fast=2)
