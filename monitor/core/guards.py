@@ -90,6 +90,13 @@ class Guard:
         """Return it with all its instants redated."""
         return redated(self, *(one.name for one in fields(self)), by=by, latest=latest)
 
+    def with_known(self, known: "Guard") -> "Guard":
+        """Return it, read anew, with what was known: a fail-over may have taken tests back."""
+        last_at = max((at for at in (self.last_at, known.last_at) if at is not None), default=None)
+        failures = max(self.failures, known.failures, key=len)
+        merged = replace(self, last_at=last_at, failures=failures)
+        return merged.cleared(max(self.cleared_at, known.cleared_at))
+
     def begun(self, at: Instant, *, changed: bool = False) -> "Guard":
         """Return it with an attempt that is about to be sent; `changed`: on a blocked login."""
         tries = tuple(one for one in self.tries if one > at - TRIES_WITHIN)

@@ -38,7 +38,8 @@ class GuardBook:
 
         Tests that `begun` and never ended count as failed; others are another replica's.
         """
-        self._known |= known
+        for key, guard in known.items():
+            self._known[key] = guard.with_known(self._known.get(key, Guard()))
         for attempt in begun:
             for key in (attempt.login, attempt.server):
                 if self._known.get(key, Guard()).under_way == attempt.at:
@@ -46,7 +47,7 @@ class GuardBook:
 
     def adopt(self, key: str, guard: Guard) -> None:
         """Take a guard as another replica has stored it: what was to be stored of ours was not."""
-        self._known[key] = guard
+        self._known[key] = guard.with_known(self._known.get(key, Guard()))
         self.lost.add(key)
 
     def free(self, attempt: Attempt) -> None:

@@ -449,6 +449,24 @@ def test_a_restart_takes_what_was_under_way_for_a_failed_test() -> None:
     assert guard_after("0.").restored() == guard_after("0.")
 
 
+@pytest.mark.parametrize(
+    ("known", "stored", "expected"),
+    [
+        ("0.", "", (0, 0)),
+        ("0x 20x", "0x", (20, 2)),
+        ("0x 20x", "0x 30.", (30, 0)),
+        ("0x", "0x 20x", (20, 2)),
+        ("0x 20x 40.", "0x 20x", (40, 0)),
+    ],
+)
+def test_what_a_fail_over_took_back_still_holds_where_it_is_known(
+    known: str, stored: str, expected: tuple[float, int]
+) -> None:
+    guard = guard_after(stored).with_known(guard_after(known))
+    assert (guard.last_at, len(guard.failures)) == (minute(expected[0]), expected[1])
+    assert guard_after(stored).with_known(Guard()) == guard_after(stored)
+
+
 def test_what_never_reached_the_server_is_forgotten_but_for_the_gap() -> None:
     login = Guard().begun(NOW).withdrawn()
     assert (login.fails, held(Guards(login=login), 9)) == ((), ("login", 10))

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.store import Loaded, StorageError
+from monitor.adapters.store import Change, Loaded, StorageError
+from monitor.core.guards import Guard
+from monitor.polling.guard_book import GuardBook
 from monitor.polling.shared import SharedEnvironments
+from support.attempts import an_attempt
+from support.virtual import START, VirtualClock, run
 
 
 class Manager:
@@ -105,3 +109,19 @@ async def test_a_right_that_ends_during_a_hand_over_suspends_what_is_stopped_alr
         await handing
     await environments.take_over("e0", "second")
     assert manager.running.keys() == {"e0"}
+
+
+@pytest.mark.parametrize("by", ["take_over", "adopt"])
+def test_a_test_that_a_fail_over_took_back_keeps_the_next_one_its_gap_away(by: str) -> None:
+    async def story() -> Guard:
+        clock, saved = VirtualClock(), list[Change]()
+        book = GuardBook(clock, saved.append, shared=True)
+        book["user@host:22"] = Guard().begun(START).ended(an_attempt(START, "denied"))
+        if by == "adopt":
+            book.adopt("user@host:22", Guard())
+        else:
+            book.take_over({"user@host:22": Guard()}, [])
+        return book["user@host:22"]
+
+    guard = run(story())
+    assert (guard.last_at, guard.failures) == (START, (START,))
