@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,28 @@ async def test_a_reader_who_has_left_never_reads_as_a_verdict() -> None:
     os.close(writing)
     _, said = await process.communicate()
     assert (process.returncode, said) == (74, b"")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("encoding", "name", "shown"),
+    [
+        ("latin-1", "für „Süd“.yaml".encode(), "für \\u201eSüd\\u201c.yaml"),
+        ("utf-8:strict", b"f\xfcr.yaml", "f\\udcfcr.yaml"),
+    ],
+)
+async def test_a_name_that_the_terminal_cannot_show_keeps_no_answer_back(
+    tmp_path: Path, encoding: str, name: bytes, shown: str
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(COMMAND, "config", "init", name),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": encoding},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    said = out.decode(encoding.partition(":")[0])
+    assert (process.returncode, said.partition(": ")[0]) == (0, shown)
 
 
 @pytest.mark.slow
