@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -28,6 +29,13 @@ async def test_help_names_every_command() -> None:
     assert told.code == 0
     for command in ("run", "check", "config", "rules", "events", "demo"):
         assert f"\n  {command} " in told.out
+
+
+def test_the_examples_of_help_have_ids_as_they_are_typed() -> None:
+    shown = (Path(__file__).parent.parent / "goldens" / "help.txt").read_text()
+    assert "6f3c1a52-" in shown
+    # A part of an id names no campaign.
+    assert not re.search(r"6f3c1a52(?!-[-0-9a-f]{27}\b)", shown)
 
 
 @pytest.mark.slow
