@@ -10,6 +10,7 @@ import sys
 import traceback
 from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -77,6 +78,10 @@ def main() -> None:
         again = [sys.executable, "-P", "-m", "monitor", *sys.argv[1:]]
         os.execv(sys.executable, again)  # noqa: S606 - ourselves
     _replace_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks must not keep the answer back.
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     code = _main()
     for stream in (sys.stdout, sys.stderr):
         try:

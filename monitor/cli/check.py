@@ -38,7 +38,7 @@ class _Row(NamedTuple):
 @click.command(
     epilog=options.examples(
         "check",
-        "check --campaign 'Retail leads' --campaign production/6f3c1a52",
+        "check --campaign 'Retail leads' --campaign 6f3c1a52-9b1e-4c57-8a55-2f8f0d9f7c11",
         "check --url 127.0.0.1:10022 --label team=retail --rule failed_test",
     )
 )

@@ -87,7 +87,7 @@ def _previewed(differences: Sequence[Difference], unknown: Sequence[str]) -> Ite
     epilog=options.examples(
         "config show",
         "config show --campaign 'Retail leads'",
-        "config show --campaign production/6f3c1a52 --url 127.0.0.1:10022",
+        "config show --campaign 'production/Retail leads' --url 127.0.0.1:10022",
     )
 )
 @_FILE

@@ -41,7 +41,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> S
 
 @click.command(
     epilog=options.examples(
-        "events --since 8h", "events --url 127.0.0.1:10022 --campaign 6f3c1a52 --kind test"
+        "events --since 8h", "events --url 127.0.0.1:10022 --campaign 'Retail leads' --kind test"
     )
 )
 @click.option(

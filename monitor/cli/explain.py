@@ -12,7 +12,7 @@ NOT_KNOWN = 3
 
 @click.command(
     epilog=options.examples(
-        "explain 'Retail leads'", "explain production/6f3c1a52 --url 127.0.0.1:10022"
+        "explain 'Retail leads'", "explain 'production/Retail leads' --url 127.0.0.1:10022"
     )
 )
 @click.argument("campaign")

@@ -210,7 +210,9 @@ async def _held(daemon: Daemon) -> None:
     raise ConnectionError("no replica runs, and what the last one held is not free yet")
 
 
-@click.command(epilog=options.examples("test 'Retail leads'", "test production/6f3c1a52 --yes"))
+@click.command(
+    epilog=options.examples("test 'Retail leads'", "test 'production/Retail leads' --yes")
+)
 @click.argument("campaign")
 @options.config_file
 @options.daemon_url

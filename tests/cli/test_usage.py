@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,13 @@ async def test_help_names_every_command() -> None:
     assert told.code == 0
     for command in ("run", "check", "config", "rules", "events", "demo"):
         assert f"\n  {command} " in told.out
+
+
+def test_the_examples_of_help_have_ids_as_they_are_typed() -> None:
+    shown = (Path(__file__).parent.parent / "goldens" / "help.txt").read_text()
+    assert "6f3c1a52-" in shown
+    # A part of an id names no campaign.
+    assert not re.search(r"6f3c1a52(?!-[-0-9a-f]{27}\b)", shown)
 
 
 @pytest.mark.slow
@@ -66,6 +75,28 @@ async def test_a_reader_who_has_left_never_reads_as_a_verdict() -> None:
     os.close(writing)
     _, said = await process.communicate()
     assert (process.returncode, said) == (74, b"")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("encoding", "name", "shown"),
+    [
+        ("latin-1", "für „Süd“.yaml".encode(), "für \\u201eSüd\\u201c.yaml"),
+        ("utf-8:strict", b"f\xfcr.yaml", "f\\udcfcr.yaml"),
+    ],
+)
+async def test_a_name_that_the_terminal_cannot_show_keeps_no_answer_back(
+    tmp_path: Path, encoding: str, name: bytes, shown: str
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(COMMAND, "config", "init", name),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": encoding},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    said = out.decode(encoding.partition(":")[0])
+    assert (process.returncode, said.partition(": ")[0]) == (0, shown)
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ class LimitedHandler(RequestHandler):
         if plain:
             self._server.admit(self, way)
             if access.tls is not None:
-                protocol = cast(Any, SSLProtocol)(
+                protocol = cast(Any, _Tls)(
                     self._loop,
                     self,
                     access.tls,
@@ -194,6 +194,16 @@ class LimitedHandler(RequestHandler):
             return resp, True
         finally:
             self._server.sent(self, resp)
+
+
+class _Tls(SSLProtocol):
+    """asyncio's, which also sends a client that is refused the alert of TLS that says why."""
+
+    def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
+        if handshake_exc is not None:
+            # Without it a scrape fails with nothing but the end of the connection.
+            cast(Any, self)._process_outgoing()
+        super()._on_handshake_complete(handshake_exc)
 
 
 def names_of(certificate: Mapping[str, Any] | None) -> set[str]:

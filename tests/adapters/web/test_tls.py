@@ -74,6 +74,16 @@ async def answer_of(port: int, context: ssl.SSLContext) -> bytes:
     return b""
 
 
+async def refusal_of(port: int, context: ssl.SSLContext) -> str:
+    """Return what TLS tells a client that is refused."""
+    try:
+        reader, writer = await asyncio.open_connection(HOST, port, ssl=context)
+        writer.write(GET)
+        return f"nothing but {await reader.read()!r}"
+    except ssl.SSLError as refused:
+        return str(refused.reason)
+
+
 async def serial_of(port: int, context: ssl.SSLContext) -> str:
     """Return the serial number of the certificate that the server shows."""
     _, writer = await asyncio.open_connection(HOST, port, ssl=context)
@@ -164,6 +174,20 @@ async def test_fault_50_an_expired_client_certificate_is_refused(
 async def test_fault_50_no_client_certificate_is_refused(folder: Path, ca: trustme.CA) -> None:
     async with secure(folder, MUTUAL) as port:
         assert await answer_of(port, trusting(ca)) == b""
+
+
+async def test_fault_50_a_client_is_told_what_is_wrong_with_its_certificate(
+    folder: Path, ca: trustme.CA
+) -> None:
+    expired = ca.issue_cert("scraper", not_after=datetime(2020, 1, 1, tzinfo=UTC))
+    strange = trustme.CA().issue_cert("scraper")
+    old = trusting(ca)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with secure(folder, MUTUAL + "  min_version: TLS13\n") as port:
+        assert "CERTIFICATE_REQUIRED" in await refusal_of(port, trusting(ca))
+        assert "CERTIFICATE_EXPIRED" in await refusal_of(port, trusting(ca, expired))
+        assert "UNKNOWN_CA" in await refusal_of(port, trusting(ca, strange))
+        assert "PROTOCOL_VERSION" in await refusal_of(port, old)
 
 
 @pytest.mark.parametrize(("name", "answered"), [("scraper", True), ("::1", True), ("x", False)])
