@@ -36,13 +36,11 @@ class Written:
 class Held:
     """By which right is written where others write, too: each environment's fence, known guards.
 
-    A guard has several bodies where nobody knows which of our transactions were committed. An
-    environment has `reached` a row: where the next one is before it, a fail-over took some back.
+    A guard has several bodies where nobody knows which of our transactions were committed.
     """
 
     fences: dict[str, str] = field(default_factory=dict)
     guards: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    reached: dict[str, int] = field(default_factory=dict)
 
 
 Outcome = StorageError | Written

@@ -5,9 +5,8 @@ its own: one that was overtaken writes nothing of it. A guard is of no environme
 where it still is what this replica knew. Did a COMMIT's answer get lost, the same is written again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
 
 from monitor.adapters.store import outbox, rows
 from monitor.adapters.store.connection import Connection, Link
@@ -17,56 +16,45 @@ from monitor.adapters.store.leases import LeaseTable
 from monitor.config.sections import State
 from monitor.core.guards import Guard
 
-_T = TypeVar("_T")
-
 _FENCES = (
     "SELECT environment, fence FROM ownership WHERE environment = ANY(?)"
     " ORDER BY environment FOR UPDATE"
 )
-_CURSORS_BACK = "UPDATE cursor SET event_row = ? WHERE environment = ? AND event_row > ?"
+_CURSORS_BACK = "UPDATE cursor SET event_row = ? WHERE environment = ? AND event_row >= ?"
 # Written where there is none, where it is what we knew or may have written, or is that already.
 _PUT_GUARD = rows.PUT_GUARD + " WHERE guard.body = ANY(?) OR guard.body = excluded.body"
 
 
-class PostgresDatabase:
-    """Any thread may read and write, one after another; `place` names it in messages."""
+class PostgresDatabase(Link):
+    """Any thread may read and write, one after another; whoever leases has a connection of his."""
 
     notice = None
+    read = Link.transact
 
     def __init__(self, state: State, name: str, *, migrate: bool) -> None:
         """Open it, known there by `name`; its schema is made or migrated where that may be.
 
         Raises StorageError where it does not help to wait; one that does not answer is tried again.
         """
-        self._link = Link(state, f"sftp-monitor/{name}", migrate=migrate)
+        super().__init__(state, f"sftp-monitor/{name}", migrate=migrate)
         self.leases = LeaseTable(Link(state, f"sftp-monitor/{name} leases", migrate=migrate))
-        self.place = self._link.place
+        self.newest = 0
         try:
             self.newest = self.read(outbox.newest)
         except StorageError as error:
             if error.permanent:
                 raise
-            self.newest = 0
-
-    def read(self, query: Callable[[Connection], _T]) -> _T:
-        """Return what a query gives. Raises StorageError."""
-        return self._link.transact(query)
 
     def write(self, writes: rows.Writes, events: Sequence[rows.Entry], held: Held) -> Outcome:
         """Commit in one transaction all that we have the right to; an error: perhaps none of it."""
         try:
-            work = partial(_write, writes=writes, events=events, held=held)
-            return self._link.transact(work)
+            return self.transact(partial(_write, writes=writes, events=events, held=held))
         except StorageError as error:
             return error
 
-    def abort(self) -> None:
-        """Cut the connection that another thread waits for."""
-        self._link.abort()
-
     def close(self) -> None:
         """Close both connections."""
-        self._link.close()
+        super().close()
         self.leases.close()
 
 
@@ -89,18 +77,20 @@ def _write(
             guards[str(key[0])] = str(value)
         elif of_writes[statement, key] in ours | {""}:
             grouped.setdefault(statement, []).append((*key, rows.encoded(value)))
+    cursor = to.cursor()
     for statement, values in grouped.items():
-        to.execute_many(statement, values)
+        cursor.executemany(statement, values)
     kept = [entry for entry in events if entry.event.environment in ours]
-    added = to.returned_by(rows.ADD_EVENT, [entry.columns for entry in kept]) if kept else ()
-    written = tuple(zip(kept, added, strict=True))
-    # The numbers that a fail-over took back come again: no cursor may be behind them.
-    back = [(row - 1, one.event.environment, row - 1) for one, row in written
-            if row <= held.reached.get(one.event.environment, 0)]  # fmt: skip
-    if back:
-        to.execute_many(_CURSORS_BACK, back[::-1])
+    added = list[tuple[rows.Entry, int]]()
+    if kept:
+        cursor.executemany(rows.ADD_EVENT, [entry.columns for entry in kept], returning=True)
+        numbers = (row for each in cursor.results() for (row,) in each)
+        added = list(zip(kept, numbers, strict=True))
+        # The numbers that a fail-over took back come again: no cursor may be behind them.
+        first = {entry.event.environment: row for entry, row in reversed(added)}
+        cursor.executemany(_CURSORS_BACK, [(row - 1, name, row) for name, row in first.items()])
     return Written(
-        written,
+        added,
         tuple(name for name in names if name not in ours),
         _put_guards(to, guards, held.guards),
     )

@@ -65,10 +65,8 @@ class SharedStore(Store):
         self._resting = False  # the leases have just had an answer
         await self._written({})  # where new sinks begin
         read = partial(self._database.read, partial(self._read, name))
-        bodies, loaded, waiting, passed = await self._on_thread(read)
+        bodies, loaded, waiting = await self._on_thread(read)
         self._held.fences[name] = fence
-        last = (one[-1].row_id or 0 for one in waiting.values() if one)
-        self._held.reached[name] = max(passed, *last, 0)
         for key, body in bodies.items():
             if body not in self._held.guards.get(key, ()):
                 self._put_guard(key, body, loaded.guards.get(key))
@@ -89,7 +87,6 @@ class SharedStore(Store):
     def let_go(self, name: str) -> None:
         """Forget an environment; what was decided of it and is to be kept was flushed before."""
         self._held.fences.pop(name, None)
-        self._held.reached.pop(name, None)
         self._left.next_call_at.pop(name, None)
         writes, events = self._next.writes, self._next.events
         self._next.writes = {one: writes[one] for one in writes if environment_of(*one) != name}
@@ -143,13 +140,12 @@ class SharedStore(Store):
 
     def _read(
         self, name: str, connection: rows.Connection
-    ) -> tuple[dict[str, str], Loaded, dict[str, list[Entry]], int]:
+    ) -> tuple[dict[str, str], Loaded, dict[str, list[Entry]]]:
         # The bodies first: of a guard that changes between, ours is refused later.
         bodies, lost = guard_bodies(connection), set[str]()
         loaded = rows.load(connection, name)
         waiting = {one: outbox.waiting(connection, one, lost, name) or [] for one in self._queues}
-        loaded = replace(loaded, problems=(*loaded.problems, *sorted(lost)))
-        return bodies, loaded, waiting, outbox.passed(connection, name)
+        return bodies, replace(loaded, problems=(*loaded.problems, *sorted(lost))), waiting
 
     def _put_guard(self, key: str, body: str, guard: Guard | None) -> None:
         """Take a guard as another replica has made it; what ours came to is left out."""
@@ -164,8 +160,7 @@ class SharedStore(Store):
 
     def _batch(self) -> Batch:
         batch = super()._batch()
-        held = self._held
-        batch.held = Held(dict(held.fences), dict(held.guards), dict(held.reached))
+        batch.held = Held(dict(self._held.fences), dict(self._held.guards))
         return batch
 
     async def _write(self, batch: Batch) -> Outcome:
@@ -201,8 +196,9 @@ class SharedStore(Store):
                 self._held.guards[key] = tuple(dict.fromkeys((*bodies, body)))
             super()._settle(batch, outcome)
             return
+        first = {entry.event.environment: row for entry, row in reversed(outcome.events)}
+        self._put_before({name: row for name, row in first.items() if name not in gone})
         super()._settle(batch, outcome)
-        self._reach([one for one in outcome.events if one[0].event.environment not in gone])
         for key, body in guards.items():
             self._held.guards[key] = (body,)
         for key, (body, guard) in outcome.guards.items():
@@ -213,16 +209,17 @@ class SharedStore(Store):
                 if name in before:
                     self.on_overtaken(name)
 
-    def _reach(self, written: Sequence[tuple[Entry, int]]) -> None:
-        """Take rows; where a fail-over took some back, forget by which numbers they were known."""
-        new = {id(entry) for entry, _ in written}
-        for entry, row in written:
-            name = entry.event.environment
-            back = row <= self._held.reached.get(name, 0)
-            for sink, queue in self._queues.items() if back else ():
-                self._next.writes.pop((rows.PUT_CURSOR, (sink, name)), None)
-                for one in queue:
-                    same = one.event.environment == name and id(one) not in new
-                    if same and (one.row_id or 0) >= row:
-                        one.row_id = row - 1
-            self._held.reached[name] = row
+    def _put_before(self, first: dict[str, int]) -> None:
+        """Have all of an environment that was written before stand before its first new row.
+
+        It does, unless a fail-over has taken numbers back, and they have come again.
+        """
+        for sink, queue in self._queues.items() if first else ():
+            for name, row in first.items():
+                at = self._next.writes.get(cursor := (rows.PUT_CURSOR, (sink, name)))
+                if isinstance(at, int | float) and at >= row:
+                    del self._next.writes[cursor]
+            for one in queue:
+                row = first.get(one.event.environment, 0)
+                if row and one.row_id is not None:
+                    one.row_id = min(one.row_id, row - 1)
