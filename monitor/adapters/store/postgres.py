@@ -5,12 +5,11 @@ its own: one that was overtaken writes nothing of it. A guard is of no environme
 where it still is what this replica knew. Did a COMMIT's answer get lost, the same is written again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from monitor.adapters.store import outbox, rows
 from monitor.adapters.store.connection import Connection, Link
-from monitor.adapters.store.database import Held, Outcome, Written
+from monitor.adapters.store.database import Batch, Outcome, Written
 from monitor.adapters.store.files import StorageError
 from monitor.adapters.store.leases import LeaseTable
 from monitor.config.sections import State
@@ -45,10 +44,10 @@ class PostgresDatabase(Link):
             if error.permanent:
                 raise
 
-    def write(self, writes: rows.Writes, events: Sequence[rows.Entry], held: Held) -> Outcome:
+    def write(self, batch: Batch) -> Outcome:
         """Commit in one transaction all that we have the right to; an error: perhaps none of it."""
         try:
-            return self.transact(partial(_write, writes=writes, events=events, held=held))
+            return self.transact(partial(_write, batch=batch))
         except StorageError as error:
             return error
 
@@ -63,24 +62,19 @@ def guard_bodies(of: rows.Connection) -> dict[str, str]:
     return dict(of.execute("SELECT login_or_host, substr(body, 1, 100000) FROM guard"))
 
 
-def _write(
-    to: Connection, writes: rows.Writes, events: Sequence[rows.Entry], held: Held
-) -> Written:
-    of_writes = {key: rows.environment_of(*key) for key in writes}
-    names = sorted({*of_writes.values(), *(one.event.environment for one in events)} - {""})
+def _write(to: Connection, batch: Batch) -> Written:
+    of_writes = {key: rows.environment_of(*key) for key in batch.writes}
+    names = sorted({*of_writes.values(), *(one.event.environment for one in batch.events)} - {""})
     fences = dict(to.execute(_FENCES, (names,))) if names else {}
-    ours = {name for name in names if fences.get(name, "") == held.fences.get(name)}
+    ours = {name for name in names if fences.get(name, "") == batch.fences.get(name)}
     grouped: dict[str, list[tuple[str | float, ...]]] = {}
-    guards = {}
-    for (statement, key), value in writes.items():
-        if statement == rows.PUT_GUARD:
-            guards[str(key[0])] = str(value)
-        elif of_writes[statement, key] in ours | {""}:
+    for (statement, key), value in batch.writes.items():
+        if of_writes[statement, key] in ours | {""}:
             grouped.setdefault(statement, []).append((*key, rows.encoded(value)))
     cursor = to.cursor()
     for statement, values in grouped.items():
         cursor.executemany(statement, values)
-    kept = [entry for entry in events if entry.event.environment in ours]
+    kept = [entry for entry in batch.events if entry.event.environment in ours]
     added = list[tuple[rows.Entry, int]]()
     if kept:
         cursor.executemany(rows.ADD_EVENT, [entry.columns for entry in kept], returning=True)
@@ -92,17 +86,15 @@ def _write(
     return Written(
         added,
         tuple(name for name in names if name not in ours),
-        _put_guards(to, guards, held.guards),
+        _put_guards(to, batch),
     )
 
 
-def _put_guards(
-    to: Connection, guards: Mapping[str, str], known: Mapping[str, Iterable[str]]
-) -> dict[str, tuple[str, Guard]]:
+def _put_guards(to: Connection, batch: Batch) -> dict[str, tuple[str, Guard]]:
     """Write guards that nobody else has changed; return the others as they stand."""
     standing = {}
-    for key, body in sorted(guards.items()):
-        written = to.execute(_PUT_GUARD, (key, body, list(known.get(key, ())))).rowcount
+    for key, body in sorted(batch.guards.items()):
+        written = to.execute(_PUT_GUARD, (key, body, list(batch.known.get(key, ())))).rowcount
         if not written:
             found = to.execute("SELECT body FROM guard WHERE login_or_host = ?", (key,)).fetchone()
             current = found and rows.GUARD.decode(found[0])

@@ -17,11 +17,11 @@ from typing import TypeVar
 
 from monitor.adapters.store import outbox, rows
 from monitor.adapters.store.connection import on_thread, web_key
-from monitor.adapters.store.database import Held, Outcome
+from monitor.adapters.store.database import Batch, Outcome
 from monitor.adapters.store.files import StorageError
 from monitor.adapters.store.postgres import PostgresDatabase, guard_bodies
 from monitor.adapters.store.rows import Entry, Loaded, environment_of
-from monitor.adapters.store.store import Batch, KeepRunning, Store
+from monitor.adapters.store.store import KeepRunning, Store
 from monitor.core.guards import Guard
 from monitor.core.model import Event, Instant, Seconds
 
@@ -50,7 +50,8 @@ class SharedStore(Store):
         self.on_guard: Callable[[str, Guard], None] = lambda _key, _guard: None
         self.leases = database.leases
         self._database: PostgresDatabase = database
-        self._held = Held()
+        self._fences: dict[str, str] = {}
+        self._known: dict[str, tuple[str, ...]] = {}  # bodies of guards
         self._perhaps_had: dict[str, dict[str, str | None]] = {}
         self._retry, self._resting = FIRST_RETRY, False
         super().__init__(database, executor=executor, keep_running=keep_running)
@@ -66,9 +67,9 @@ class SharedStore(Store):
         await self._written({})  # where new sinks begin
         read = partial(self._database.read, partial(self._read, name))
         bodies, loaded, waiting = await self._on_thread(read)
-        self._held.fences[name] = fence
+        self._fences[name] = fence
         for key, body in bodies.items():
-            if body not in self._held.guards.get(key, ()):
+            if body not in self._known.get(key, ()):
                 self._put_guard(key, body, loaded.guards.get(key))
         for sink, entries in waiting.items():
             for first in entries[:1]:
@@ -86,7 +87,7 @@ class SharedStore(Store):
 
     def let_go(self, name: str) -> None:
         """Forget an environment; what was decided of it and is to be kept was flushed before."""
-        self._held.fences.pop(name, None)
+        self._fences.pop(name, None)
         self._left.next_call_at.pop(name, None)
         writes, events = self._next.writes, self._next.events
         self._next.writes = {one: writes[one] for one in writes if environment_of(*one) != name}
@@ -97,23 +98,23 @@ class SharedStore(Store):
 
     async def forget(self, name: str) -> None:
         """Delete the row by which an environment is held: nobody has it any more."""
-        await self._written({(rows.FORGET_OWNERSHIP, (name,)): self._held.fences.get(name, "")})
+        await self._written({(rows.FORGET_OWNERSHIP, (name,)): self._fences.get(name, "")})
 
     def epoch_of(self, environment: str) -> str:
         """Return the epoch of what is decided of an environment from now on."""
         # Each holder's: what a fail-over takes back may be decided again, by another or by us.
-        return self._held.fences.get(environment, self.epoch)[: len(self.epoch)]
+        return self._fences.get(environment, self.epoch)[: len(self.epoch)]
 
     async def lease(self, environment: str, until: Instant) -> None:
         """Return once it is committed that the budget is spent until then. Raises StorageError."""
         await super().lease(environment, until)
-        if environment not in self._held.fences:
+        if environment not in self._fences:
             why = f"{environment} is another replica's"
             raise StorageError(self._database.place, why, permanent=False)
 
     async def prune(self, older_than: Instant) -> None:
         """Delete of what is ours what was decided before that and every sink has had."""
-        bounds = dict.fromkeys(self._held.fences, self._newest + 1)
+        bounds = dict.fromkeys(self._fences, self._newest + 1)
         for entry in (one for queue in self._queues.values() for one in queue):
             name = entry.event.environment
             if name in bounds and entry.row_id is not None:
@@ -149,9 +150,9 @@ class SharedStore(Store):
 
     def _put_guard(self, key: str, body: str, guard: Guard | None) -> None:
         """Take a guard as another replica has made it; what ours came to is left out."""
-        wanted = self._next.writes.pop((rows.PUT_GUARD, (key,)), None)
-        had = wanted is not None or key in self._held.guards
-        self._held.guards[key] = (body,)
+        wanted = self._next.guards.pop(key, None)
+        had = wanted is not None or key in self._known
+        self._known[key] = (body,)
         if had and guard is not None:
             self.on_guard(key, guard)
 
@@ -160,7 +161,7 @@ class SharedStore(Store):
 
     def _batch(self) -> Batch:
         batch = super()._batch()
-        batch.held = Held(dict(self._held.fences), dict(self._held.guards))
+        batch.fences, batch.known = dict(self._fences), dict(self._known)
         return batch
 
     async def _write(self, batch: Batch) -> Outcome:
@@ -183,24 +184,22 @@ class SharedStore(Store):
         self._woken.set()
 
     def _settle(self, batch: Batch, outcome: Outcome) -> None:
-        guards = {str(key[0]): str(value) for (statement, key), value in batch.writes.items()
-                  if statement == rows.PUT_GUARD}  # fmt: skip
         # What was let go meanwhile, and perhaps taken again: none of that batch is of today.
-        before, now = batch.held.fences, self._held.fences
+        before, now, guards = batch.fences, self._fences, batch.guards
         gone = {name for name in {**before, **now} if before.get(name) != now.get(name)}
         if isinstance(outcome, StorageError):
             batch.writes = {o: v for o, v in batch.writes.items() if environment_of(*o) not in gone}
             batch.events = [one for one in batch.events if one.event.environment not in gone]
             for key, body in guards.items():
-                bodies = self._held.guards.get(key, ())
-                self._held.guards[key] = tuple(dict.fromkeys((*bodies, body)))
+                bodies = self._known.get(key, ())
+                self._known[key] = tuple(dict.fromkeys((*bodies, body)))
             super()._settle(batch, outcome)
             return
         first = {entry.event.environment: row for entry, row in reversed(outcome.events)}
         self._put_before({name: row for name, row in first.items() if name not in gone})
         super()._settle(batch, outcome)
         for key, body in guards.items():
-            self._held.guards[key] = (body,)
+            self._known[key] = (body,)
         for key, (body, guard) in outcome.guards.items():
             self._put_guard(key, body, guard)
         for name in outcome.overtaken:
