@@ -62,12 +62,11 @@ class LeaseTable:
             on.execute(_RENEW, (me.id,))
             on.execute(f"DELETE FROM replica WHERE expires_at < {NOW} - {FORGOTTEN}")  # noqa: S608
             columns = "id, address, environments, config, config_at, started_at, expires_at"
-            found = on.execute(f"SELECT {columns} FROM replica ORDER BY id")  # noqa: S608
-            replicas = tuple(Replica(a, b, frozenset(c), *rest) for a, b, c, *rest in found)
+            found = on.execute(f"SELECT {NOW}, {columns} FROM replica ORDER BY id").fetchall()  # noqa: S608
+            replicas = tuple(Replica(a, b, frozenset(c), *rest) for _, a, b, c, *rest in found)
             columns = "environment, holder, fence, expires_at, moved_at"
             leases = {row[0]: Lease(*row) for row in on.execute(f"SELECT {columns} FROM ownership")}  # noqa: S608
-            [(now,)] = on.execute(f"SELECT {NOW}")
-            return Seen(now, replicas, leases)
+            return Seen(found[0][0], replicas, leases)  # my row is there at least
 
         self._id = me.id
         return await self._done(work)

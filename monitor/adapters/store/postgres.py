@@ -19,7 +19,12 @@ _FENCES = (
     "SELECT environment, fence FROM ownership WHERE environment = ANY(?)"
     " ORDER BY environment FOR UPDATE"
 )
-_CURSORS_BACK = "UPDATE cursor SET event_row = ? WHERE environment = ? AND event_row >= ?"
+# The numbers that a fail-over took back come again: no cursor may be behind them.
+_ADD_EVENT = f"""
+    WITH added AS ({rows.ADD_EVENT}, environment), back AS (
+        UPDATE cursor SET event_row = added.id - 1 FROM added
+        WHERE cursor.environment = added.environment AND event_row >= added.id)
+    SELECT id FROM added"""  # noqa: S608 - ours
 # Written where there is none, where it is what we knew or may have written, or is that already.
 _PUT_GUARD = rows.PUT_GUARD + " WHERE guard.body = ANY(?) OR guard.body = excluded.body"
 
@@ -77,12 +82,9 @@ def _write(to: Connection, batch: Batch) -> Written:
     kept = [entry for entry in batch.events if entry.event.environment in ours]
     added = list[tuple[rows.Entry, int]]()
     if kept:
-        cursor.executemany(rows.ADD_EVENT, [entry.columns for entry in kept], returning=True)
+        cursor.executemany(_ADD_EVENT, [entry.columns for entry in kept], returning=True)
         numbers = (row for each in cursor.results() for (row,) in each)
         added = list(zip(kept, numbers, strict=True))
-        # The numbers that a fail-over took back come again: no cursor may be behind them.
-        first = {entry.event.environment: row for entry, row in reversed(added)}
-        cursor.executemany(_CURSORS_BACK, [(row - 1, name, row) for name, row in first.items()])
     return Written(
         added,
         tuple(name for name in names if name not in ours),
