@@ -7,12 +7,11 @@ be another replica that decides.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import takewhile
 from typing import TypeVar
 
 from monitor.adapters.store import outbox, rows
@@ -23,7 +22,7 @@ from monitor.adapters.store.postgres import PostgresDatabase, guard_bodies
 from monitor.adapters.store.rows import Entry, Loaded, environment_of
 from monitor.adapters.store.store import KeepRunning, Store
 from monitor.core.guards import Guard
-from monitor.core.model import Event, Instant, Seconds
+from monitor.core.model import Instant, Seconds
 
 _T = TypeVar("_T")
 
@@ -130,14 +129,6 @@ class SharedStore(Store):
             self._submit({(rows.START_CURSOR, (sink, "")): 0})
             self._queues[sink], self._perhaps_had[sink] = deque(), {}
         return self._perhaps_had[sink]
-
-    def undelivered(self, sink: str, most: int = 1) -> Sequence[Event]:
-        """Return the next events for the sink, in order, but none that is still to be committed."""
-        return [*takewhile(lambda one: one.durable, super().undelivered(sink, most))]
-
-    def _wake(self) -> None:
-        for wake in self._wakes:
-            wake()
 
     def _read(
         self, name: str, connection: rows.Connection

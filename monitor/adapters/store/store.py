@@ -156,9 +156,11 @@ class Store:
     def undelivered(self, sink: str, most: int = 1) -> Sequence[Event]:
         """Return the next events for the sink, in order, but none that is still to be committed.
 
-        While nothing can be written they are handed out all the same, not durable.
+        While nothing can be written they are handed out all the same, not durable; unless the
+        state is shared: then another replica may decide.
         """
-        entries, anyway = islice(self._queues[sink], most), self.problem is not None
+        anyway = self.problem is not None and not self.shared
+        entries = islice(self._queues[sink], most)
         ready = takewhile(lambda entry: anyway or entry.row_id is not None, entries)
         return [replace(entry.event, durable=entry.row_id is not None) for entry in ready]
 
@@ -260,10 +262,13 @@ class Store:
                     self._move_cursor(sink, row_id, entry.event.environment)
         if isinstance(outcome, StorageError) or outcome.events:
             # What cannot be committed goes out from memory: a full disk must not hold back a page.
-            for wake in self._wakes:
-                wake()
+            self._wake()
         if batch.tried is not None:
             batch.tried.set_result(self.problem)
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake()
 
     def _move_cursor(self, sink: str, row: int, *environments: str) -> None:
         self._submit({(rows.PUT_CURSOR, (sink, name)): row for name in environments})
