@@ -56,7 +56,7 @@ class SinkWorker:
         self._failing = self._finishing = False
         # A sink that is read back after a crash says nothing of what another replica has sent.
         self._has = None if store.shared else sink.has
-        one_by_one = sink.deliver_many is None or (store.shared and sink.has is not None)
+        one_by_one = not sink.at_once or (store.shared and sink.has is not None)
         self._most = 1 if one_by_one else BATCH
         # More than `_most` only if the disk failed before the crash, and kept the cursor back.
         self._perhaps_had = store.add_sink(self.name, self._woken.set)
@@ -160,10 +160,10 @@ class SinkWorker:
         """Try once to deliver events, marked where the sink may have them."""
         if not all(self._held(one.environment) for one in events):
             raise _NotOursError
-        uncertain, many = self._uncertain, self._sink.deliver_many
+        uncertain = self._uncertain
         marked = [replace(one, redelivery=one.event_id in uncertain) for one in events]
         try:
-            await (many(marked) if many and len(marked) > 1 else self._sink.deliver(*marked))
+            await self._sink.deliver(*marked)
         except UncertainDeliveryError:
             uncertain.update(event.event_id for event in events)
             raise

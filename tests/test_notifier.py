@@ -361,7 +361,10 @@ CURSORS = "SELECT environment, event_row FROM cursor WHERE sink = 'log' ORDER BY
 
 
 def _at_once(store: Store, sink: ASink) -> SinkWorker:
-    return SinkWorker(Sink(sink.name, sink.deliver, sink.deliver_many), store, lambda _: None)
+    async def deliver(*events: Event) -> None:
+        await (sink.deliver_many(events) if len(events) > 1 else sink.deliver(*events))
+
+    return SinkWorker(Sink(sink.name, deliver, at_once=True), store, lambda _: None)
 
 
 def test_a_backlog_goes_out_in_batches_in_order_and_the_cursor_moves_with_each(path: Path) -> None:

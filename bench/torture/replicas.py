@@ -111,7 +111,6 @@ class History:
             self.config,
             fate=lambda what: self._fate(name),
             drift=self.random.uniform(-0.01, 0.01),
-            by_holder=self.random.random() < 0.5,
         )
 
     def _fate(self, name: str) -> Fate:

@@ -100,11 +100,10 @@ def test_a_late_answer_counts_from_when_its_renewal_was_sent(late: float) -> Non
     run(story())
 
 
-@pytest.mark.parametrize("by_holder", [False, True])
-def test_it_comes_back_by_itself_and_loads_anew_under_another_fence(by_holder: bool) -> None:
+def test_it_comes_back_by_itself_and_loads_anew_under_another_fence() -> None:
     async def story() -> None:
         world, script = Replicas(), Script()
-        one = world.start("a", NAMES, fate=script, by_holder=by_holder)
+        one = world.start("a", NAMES, fate=script)
         await virtual_seconds(35)
         before = world.database.leases["e1"].fence
         script.all(REFUSED)

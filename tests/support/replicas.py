@@ -95,12 +95,12 @@ class Database:
     def now(self) -> Instant:
         return START + asyncio.get_running_loop().time() * (1 + self.drift) + self.offset
 
-    def renew(self, me: Replica, fences: Collection[str] | None) -> Seen:
-        """Renew all that `me` holds, by these fences where the caller keeps them."""
+    def renew(self, me: Replica) -> Seen:
+        """Renew all that `me` holds, whatever it has heard of it."""
         now = self.now()
         self.replicas[me.id] = replace(me, expires_at=now + LEASE)
         for name, lease in self.leases.items():
-            if lease.holder == me.id and (fences is None or lease.fence in fences):
+            if lease.holder == me.id:
                 self.leases[name] = replace(lease, expires_at=now + LEASE)
         for name in me.environments - self.leases.keys():
             self.leases[name] = Lease(name, "", "", now, 0.0)
@@ -141,24 +141,19 @@ class Fate:
 
 @dataclass(eq=False)
 class Connection:
-    """A replica's `LeaseTable`; `fate` decides of each transaction. `by_holder`: see `renew`."""
+    """A replica's `LeaseTable`; `fate` decides of each transaction."""
 
     database: Database
     id: str
     fate: Callable[[str], Fate] = lambda _: Fate()
-    by_holder: bool = False
     made: list[str] = field(default_factory=list)
-    fences: set[str] = field(default_factory=set)
 
     async def renew(self, me: Replica) -> Seen:
-        known = None if self.by_holder else self.fences
-        return await self._transaction("renew", lambda: self.database.renew(me, known))
+        return await self._transaction("renew", lambda: self.database.renew(me))
 
     async def take(self, names: Collection[str]) -> dict[str, str]:
         names = tuple(names)
-        got = await self._transaction("take", lambda: self.database.take(self.id, names))
-        self.fences |= {*got.values()}
-        return got
+        return await self._transaction("take", lambda: self.database.take(self.id, names))
 
     async def let_go(self, names: Collection[str]) -> None:
         names = tuple(names)
@@ -296,12 +291,11 @@ class Replicas:
         *,
         fate: Callable[[str], Fate] = lambda _: Fate(),
         drift: float = 0.0,
-        by_holder: bool = False,
     ) -> OneReplica:
         """Start a replica with these environments."""
         process, context, events = Process(), copy_context(), list[Event]()
         context.run(IN.set, process)
-        connection = Connection(self.database, id, fate, by_holder)
+        connection = Connection(self.database, id, fate)
         polled = Polled(taken=self.look)
         holding = context.run(
             lambda: Holding(

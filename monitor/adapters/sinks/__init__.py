@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from monitor.config import Config
-from monitor.core.model import DAY, HOUR, Event, Instant, Seconds
+from monitor.core.model import DAY, HOUR, Instant, Seconds
 from monitor.core.snapshot import Snapshot
 from monitor.serialize import Links
 
@@ -34,16 +34,16 @@ class Sink:
 
     `name` is its key in the database and its metric label. `deliver` returns only when the event is
     taken; it raises OSError when it is to be tried again, PermanentDeliveryError when it never will
-    be. `deliver_many` does the same for several, at once: only where a crash halfway repeats none,
-    or repeating does no harm. `has` returns how many of these events, which stand in their order,
+    be. It takes several `at_once` where a crash halfway repeats none, or repeating does no harm.
+    `has` returns how many of these events, which stand in their order,
     were delivered before the last crash, by their ids and that of the one before them, if there is
     one; None: nobody can know. `resend` sends again all that fires, to what expires alerts. All
     raise OSError like `deliver`.
     """
 
     name: str
-    deliver: Callable[[Event], Awaitable[None]]
-    deliver_many: Callable[[Sequence[Event]], Awaitable[None]] | None = None
+    deliver: Callable[..., Awaitable[None]]
+    at_once: bool = False
     has: Callable[[Sequence[str], str | None], Awaitable[int | None]] | None = None
     resend: Callable[[], Awaitable[None]] | None = None
 

@@ -44,7 +44,7 @@ PostableAlert = Mapping[str, Any]
 def sinks_of(settings: Alertmanager, context: SinkContext) -> list[Sink]:
     """Return a sink for each of `notify.alertmanager.urls`."""
     kept = enumerate((AlertmanagerSink(url, context) for url in settings.urls), 1)
-    return [Sink(f"alertmanager-{n}", o.deliver, o.deliver_many, resend=o.resend) for n, o in kept]
+    return [Sink(f"alertmanager-{n}", o.deliver, True, resend=o.resend) for n, o in kept]
 
 
 class AlertmanagerSink:
@@ -60,12 +60,8 @@ class AlertmanagerSink:
         # What was read from the snapshot must arrive before anything newer.
         self._turn = asyncio.Lock()
 
-    async def deliver(self, event: Event) -> None:
-        """Send how the event's alert stands by now. Raises OSError or PermanentDeliveryError."""
-        await self.deliver_many([event])
-
-    async def deliver_many(self, events: Sequence[Event]) -> None:
-        """Send how the alerts of these events stand by now, at once. Raises like `deliver`."""
+    async def deliver(self, *events: Event) -> None:
+        """Send how these events' alerts stand by now. Raises OSError or PermanentDeliveryError."""
         async with self._turn:
             postable = dict[str, PostableAlert]()
             for event in events:

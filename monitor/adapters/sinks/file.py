@@ -42,8 +42,8 @@ def sinks_of(file: AlertFile, context: SinkContext) -> list[Sink]:
     return [
         Sink(
             "file",
-            deliver=lambda event: run(partial(_append, path, links, [event])),
-            deliver_many=lambda events: run(partial(_append, path, links, events)),
+            deliver=lambda *events: run(partial(_append, path, links, events)),
+            at_once=True,
             has=lambda event_ids, before: run(partial(_find, path, event_ids, before)),
         )
     ]

@@ -3,6 +3,7 @@
 SQLite itself commits to a deleted or emptied file without a word.
 """
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,17 +33,21 @@ class Written:
     guards: Mapping[str, tuple[str, Guard]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """By which right is written where others write, too: each environment's fence, known guards.
+@dataclass(slots=True)
+class Batch:
+    """One transaction to be; `tried` is done once it was attempted, with the error if it failed.
 
-    A guard has several bodies where nobody knows which of our transactions were committed. An
-    environment has `reached` a row: where the next one is before it, a fail-over took some back.
+    Where others write, too, it is by right of each environment's fence, and a guard is written
+    only where what stands is `known`: one of several bodies, where nobody knows which of our
+    transactions were committed.
     """
 
+    writes: rows.Writes = field(default_factory=dict)
+    guards: dict[str, str] = field(default_factory=dict)
+    events: list[rows.Entry] = field(default_factory=list)
+    tried: asyncio.Future[StorageError | None] | None = None
     fences: dict[str, str] = field(default_factory=dict)
-    guards: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    reached: dict[str, int] = field(default_factory=dict)
+    known: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 Outcome = StorageError | Written
@@ -82,9 +87,7 @@ class Database:
             with closing(schema.connect(self.path, "mode=ro")) as own:
                 return query(own)
 
-    def write(
-        self, writes: rows.Writes, events: Sequence[rows.Entry], _: Held | None = None
-    ) -> Outcome:
+    def write(self, batch: Batch) -> Outcome:
         """Commit all of it in one transaction; failed, nothing of it was written."""
         added = []
         if self._lock is not None:
@@ -95,9 +98,10 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 # So that an empty one, too, looks at whether it can be read.
                 outbox.newest(connection)
-                for (statement, key), value in writes.items():
+                for (statement, key), value in batch.writes.items():
                     connection.execute(statement, (*key, rows.encoded(value)))
-                for entry in events:
+                connection.executemany(rows.PUT_GUARD, batch.guards.items())
+                for entry in batch.events:
                     (row,) = connection.execute(rows.ADD_EVENT, entry.columns).fetchone()
                     for sink in entry.delivered_to:
                         connection.execute(rows.PUT_CURSOR, (sink, entry.event.environment, row))

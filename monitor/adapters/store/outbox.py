@@ -54,13 +54,6 @@ def waiting(
     return entries
 
 
-def passed(connection: rows.Connection, environment: str) -> int:
-    """Return the furthest row of an environment that a sink has passed; 0 where none has."""
-    query = "SELECT max(event_row) FROM cursor WHERE environment = ?"
-    furthest = connection.execute(query, (environment,)).fetchone()[0]
-    return furthest if isinstance(furthest, int) else 0
-
-
 def history(connection: rows.Connection, wanted: HistoryQuery) -> dict[int, Event]:
     """Return the events that pass the filter, newest first; what cannot be decoded is left out."""
     events = dict[int, Event]()

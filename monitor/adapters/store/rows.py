@@ -146,7 +146,7 @@ class Entry:
 
 
 def writes(change: Change) -> Writes:
-    """Return the rows of a change but for its events. ValueError: something cannot be encoded."""
+    """Return the rows of a change but for events and guards. ValueError: it cannot be encoded."""
     rows: Writes = {(PUT_LEASE, (name,)): at for name, at in change.next_call_at.items()}
     late = change.encodable
     for one in change.campaigns:
@@ -158,14 +158,12 @@ def writes(change: Change) -> Writes:
         )
     for name, target_set in change.target_sets.items():
         rows[PUT_TARGET_SET, (name,)] = TARGET_SET.encode(target_set)
-    for key, guard in change.guards.items():
-        rows[PUT_GUARD, (key,)] = GUARD.encode(guard)
     return rows
 
 
 def environment_of(statement: str, key: tuple[str | float, ...]) -> str:
     """Return of which environment a row is that is to be written; "": of none."""
-    if statement in {PUT_GUARD, PRUNE_EVENTS}:
+    if statement == PRUNE_EVENTS:
         return ""
     return str(key[1 if statement in {PUT_CURSOR, START_CURSOR, PRUNE_EVENTS_OF} else 0])
 

@@ -7,23 +7,22 @@ be another replica that decides.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import takewhile
 from typing import TypeVar
 
 from monitor.adapters.store import outbox, rows
 from monitor.adapters.store.connection import on_thread, web_key
-from monitor.adapters.store.database import Held, Outcome
+from monitor.adapters.store.database import Batch, Outcome
 from monitor.adapters.store.files import StorageError
 from monitor.adapters.store.postgres import PostgresDatabase, guard_bodies
 from monitor.adapters.store.rows import Entry, Loaded, environment_of
-from monitor.adapters.store.store import Batch, KeepRunning, Store
+from monitor.adapters.store.store import KeepRunning, Store
 from monitor.core.guards import Guard
-from monitor.core.model import Event, Instant, Seconds
+from monitor.core.model import Instant, Seconds
 
 _T = TypeVar("_T")
 
@@ -50,7 +49,8 @@ class SharedStore(Store):
         self.on_guard: Callable[[str, Guard], None] = lambda _key, _guard: None
         self.leases = database.leases
         self._database: PostgresDatabase = database
-        self._held = Held()
+        self._fences: dict[str, str] = {}
+        self._known: dict[str, tuple[str, ...]] = {}  # bodies of guards
         self._perhaps_had: dict[str, dict[str, str | None]] = {}
         self._retry, self._resting = FIRST_RETRY, False
         super().__init__(database, executor=executor, keep_running=keep_running)
@@ -65,12 +65,10 @@ class SharedStore(Store):
         self._resting = False  # the leases have just had an answer
         await self._written({})  # where new sinks begin
         read = partial(self._database.read, partial(self._read, name))
-        bodies, loaded, waiting, passed = await self._on_thread(read)
-        self._held.fences[name] = fence
-        last = (one[-1].row_id or 0 for one in waiting.values() if one)
-        self._held.reached[name] = max(passed, *last, 0)
+        bodies, loaded, waiting = await self._on_thread(read)
+        self._fences[name] = fence
         for key, body in bodies.items():
-            if body not in self._held.guards.get(key, ()):
+            if body not in self._known.get(key, ()):
                 self._put_guard(key, body, loaded.guards.get(key))
         for sink, entries in waiting.items():
             for first in entries[:1]:
@@ -88,8 +86,7 @@ class SharedStore(Store):
 
     def let_go(self, name: str) -> None:
         """Forget an environment; what was decided of it and is to be kept was flushed before."""
-        self._held.fences.pop(name, None)
-        self._held.reached.pop(name, None)
+        self._fences.pop(name, None)
         self._left.next_call_at.pop(name, None)
         writes, events = self._next.writes, self._next.events
         self._next.writes = {one: writes[one] for one in writes if environment_of(*one) != name}
@@ -100,23 +97,23 @@ class SharedStore(Store):
 
     async def forget(self, name: str) -> None:
         """Delete the row by which an environment is held: nobody has it any more."""
-        await self._written({(rows.FORGET_OWNERSHIP, (name,)): self._held.fences.get(name, "")})
+        await self._written({(rows.FORGET_OWNERSHIP, (name,)): self._fences.get(name, "")})
 
     def epoch_of(self, environment: str) -> str:
         """Return the epoch of what is decided of an environment from now on."""
         # Each holder's: what a fail-over takes back may be decided again, by another or by us.
-        return self._held.fences.get(environment, self.epoch)[: len(self.epoch)]
+        return self._fences.get(environment, self.epoch)[: len(self.epoch)]
 
     async def lease(self, environment: str, until: Instant) -> None:
         """Return once it is committed that the budget is spent until then. Raises StorageError."""
         await super().lease(environment, until)
-        if environment not in self._held.fences:
+        if environment not in self._fences:
             why = f"{environment} is another replica's"
             raise StorageError(self._database.place, why, permanent=False)
 
     async def prune(self, older_than: Instant) -> None:
         """Delete of what is ours what was decided before that and every sink has had."""
-        bounds = dict.fromkeys(self._held.fences, self._newest + 1)
+        bounds = dict.fromkeys(self._fences, self._newest + 1)
         for entry in (one for queue in self._queues.values() for one in queue):
             name = entry.event.environment
             if name in bounds and entry.row_id is not None:
@@ -133,29 +130,20 @@ class SharedStore(Store):
             self._queues[sink], self._perhaps_had[sink] = deque(), {}
         return self._perhaps_had[sink]
 
-    def undelivered(self, sink: str, most: int = 1) -> Sequence[Event]:
-        """Return the next events for the sink, in order, but none that is still to be committed."""
-        return [*takewhile(lambda one: one.durable, super().undelivered(sink, most))]
-
-    def _wake(self) -> None:
-        for wake in self._wakes:
-            wake()
-
     def _read(
         self, name: str, connection: rows.Connection
-    ) -> tuple[dict[str, str], Loaded, dict[str, list[Entry]], int]:
+    ) -> tuple[dict[str, str], Loaded, dict[str, list[Entry]]]:
         # The bodies first: of a guard that changes between, ours is refused later.
         bodies, lost = guard_bodies(connection), set[str]()
         loaded = rows.load(connection, name)
         waiting = {one: outbox.waiting(connection, one, lost, name) or [] for one in self._queues}
-        loaded = replace(loaded, problems=(*loaded.problems, *sorted(lost)))
-        return bodies, loaded, waiting, outbox.passed(connection, name)
+        return bodies, replace(loaded, problems=(*loaded.problems, *sorted(lost))), waiting
 
     def _put_guard(self, key: str, body: str, guard: Guard | None) -> None:
         """Take a guard as another replica has made it; what ours came to is left out."""
-        wanted = self._next.writes.pop((rows.PUT_GUARD, (key,)), None)
-        had = wanted is not None or key in self._held.guards
-        self._held.guards[key] = (body,)
+        wanted = self._next.guards.pop(key, None)
+        had = wanted is not None or key in self._known
+        self._known[key] = (body,)
         if had and guard is not None:
             self.on_guard(key, guard)
 
@@ -164,8 +152,7 @@ class SharedStore(Store):
 
     def _batch(self) -> Batch:
         batch = super()._batch()
-        held = self._held
-        batch.held = Held(dict(held.fences), dict(held.guards), dict(held.reached))
+        batch.fences, batch.known = dict(self._fences), dict(self._known)
         return batch
 
     async def _write(self, batch: Batch) -> Outcome:
@@ -188,23 +175,22 @@ class SharedStore(Store):
         self._woken.set()
 
     def _settle(self, batch: Batch, outcome: Outcome) -> None:
-        guards = {str(key[0]): str(value) for (statement, key), value in batch.writes.items()
-                  if statement == rows.PUT_GUARD}  # fmt: skip
         # What was let go meanwhile, and perhaps taken again: none of that batch is of today.
-        before, now = batch.held.fences, self._held.fences
+        before, now, guards = batch.fences, self._fences, batch.guards
         gone = {name for name in {**before, **now} if before.get(name) != now.get(name)}
         if isinstance(outcome, StorageError):
             batch.writes = {o: v for o, v in batch.writes.items() if environment_of(*o) not in gone}
             batch.events = [one for one in batch.events if one.event.environment not in gone]
             for key, body in guards.items():
-                bodies = self._held.guards.get(key, ())
-                self._held.guards[key] = tuple(dict.fromkeys((*bodies, body)))
+                bodies = self._known.get(key, ())
+                self._known[key] = tuple(dict.fromkeys((*bodies, body)))
             super()._settle(batch, outcome)
             return
+        first = {entry.event.environment: row for entry, row in reversed(outcome.events)}
+        self._put_before({name: row for name, row in first.items() if name not in gone})
         super()._settle(batch, outcome)
-        self._reach([one for one in outcome.events if one[0].event.environment not in gone])
         for key, body in guards.items():
-            self._held.guards[key] = (body,)
+            self._known[key] = (body,)
         for key, (body, guard) in outcome.guards.items():
             self._put_guard(key, body, guard)
         for name in outcome.overtaken:
@@ -213,16 +199,17 @@ class SharedStore(Store):
                 if name in before:
                     self.on_overtaken(name)
 
-    def _reach(self, written: Sequence[tuple[Entry, int]]) -> None:
-        """Take rows; where a fail-over took some back, forget by which numbers they were known."""
-        new = {id(entry) for entry, _ in written}
-        for entry, row in written:
-            name = entry.event.environment
-            back = row <= self._held.reached.get(name, 0)
-            for sink, queue in self._queues.items() if back else ():
-                self._next.writes.pop((rows.PUT_CURSOR, (sink, name)), None)
-                for one in queue:
-                    same = one.event.environment == name and id(one) not in new
-                    if same and (one.row_id or 0) >= row:
-                        one.row_id = row - 1
-            self._held.reached[name] = row
+    def _put_before(self, first: dict[str, int]) -> None:
+        """Have all of an environment that was written before stand before its first new row.
+
+        It does, unless a fail-over has taken numbers back, and they have come again.
+        """
+        for sink, queue in self._queues.items() if first else ():
+            for name, row in first.items():
+                at = self._next.writes.get(cursor := (rows.PUT_CURSOR, (sink, name)))
+                if isinstance(at, int | float) and at >= row:
+                    del self._next.writes[cursor]
+            for one in queue:
+                row = first.get(one.event.environment, 0)
+                if row and one.row_id is not None:
+                    one.row_id = min(one.row_id, row - 1)

@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from monitor.adapters.store import outbox, rows
-from monitor.adapters.store.database import Database, Held, Outcome
+from monitor.adapters.store.database import Batch, Database, Outcome
 from monitor.adapters.store.files import StorageError
 from monitor.adapters.store.rows import Change, Entry, Loaded
 from monitor.core.model import Event, EventKind, Instant, Seconds
@@ -36,16 +36,6 @@ LINGER: Seconds = 5.0
 
 KeepRunning = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Starts a task that must run for ever, by its name."""
-
-
-@dataclass(slots=True)
-class Batch:
-    """One transaction to be; `tried` is done once it was attempted, with the error if it failed."""
-
-    writes: rows.Writes = field(default_factory=dict)
-    events: list[Entry] = field(default_factory=list)
-    tried: asyncio.Future[StorageError | None] | None = None
-    held: Held = field(default_factory=Held)
 
 
 class Store:
@@ -114,6 +104,7 @@ class Store:
     def save(self, change: Change) -> None:
         """Queue a change to be committed; never blocks. ValueError: something cannot be encoded."""
         writes = rows.writes(change)
+        guards = {key: rows.GUARD.encode(guard) for key, guard in change.guards.items()}
         decided = [replace(one, epoch=self.epoch_of(one.environment)) for one in change.events]
         entries = [Entry(event, rows.columns(event)) for event in decided]
         if change.removed:
@@ -123,6 +114,7 @@ class Store:
         self._left.next_call_at.update(change.next_call_at)
         for queue in self._queues.values():
             queue.extend(one for one in entries if one.event.kind is EventKind.ALERT)
+        self._next.guards.update(guards)
         self._submit(writes, entries)
 
     def epoch_of(self, _environment: str) -> str:
@@ -164,9 +156,11 @@ class Store:
     def undelivered(self, sink: str, most: int = 1) -> Sequence[Event]:
         """Return the next events for the sink, in order, but none that is still to be committed.
 
-        While nothing can be written they are handed out all the same, not durable.
+        While nothing can be written they are handed out all the same, not durable; unless the
+        state is shared: then another replica may decide.
         """
-        entries, anyway = islice(self._queues[sink], most), self.problem is not None
+        anyway = self.problem is not None and not self.shared
+        entries = islice(self._queues[sink], most)
         ready = takewhile(lambda entry: anyway or entry.row_id is not None, entries)
         return [replace(entry.event, durable=entry.row_id is not None) for entry in ready]
 
@@ -240,12 +234,11 @@ class Store:
             self._settle(batch, await self._write(batch))
 
     async def _write(self, batch: Batch) -> Outcome:
-        write = partial(self._database.write, batch.writes, batch.events, batch.held)
-        return await self._on_thread(write)
+        return await self._on_thread(partial(self._database.write, batch))
 
     def _write_here(self) -> None:
         batch = self._batch()
-        self._settle(batch, self._database.write(batch.writes, batch.events, batch.held))
+        self._settle(batch, self._database.write(batch))
 
     def _batch(self) -> Batch:
         """Return what is to be written now; what comes from here on is in the next one."""
@@ -258,6 +251,7 @@ class Store:
         if isinstance(outcome, StorageError):
             # Before what came meanwhile.
             self._next.writes = batch.writes | self._next.writes
+            self._next.guards = batch.guards | self._next.guards
             self._next.events = batch.events + self._next.events
             self.on_error(outcome)
         else:
@@ -268,10 +262,13 @@ class Store:
                     self._move_cursor(sink, row_id, entry.event.environment)
         if isinstance(outcome, StorageError) or outcome.events:
             # What cannot be committed goes out from memory: a full disk must not hold back a page.
-            for wake in self._wakes:
-                wake()
+            self._wake()
         if batch.tried is not None:
             batch.tried.set_result(self.problem)
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake()
 
     def _move_cursor(self, sink: str, row: int, *environments: str) -> None:
         self._submit({(rows.PUT_CURSOR, (sink, name)): row for name in environments})

@@ -467,7 +467,7 @@ async def test_several_events_are_one_request_with_each_alert_once(story: Story)
     several = [an_event("c-1", RESOLVED), an_event("c-2"), an_event("c-1"), an_event("c-2")]
     async with receiver() as to:
         to.status = held.take
-        await story.sink(to.url).deliver_many(several)
+        await story.sink(to.url).deliver(*several)
     (post,) = held.posts
     assert [level["labels"]["campaign_id"] for level in post] == ["c-1", "c-2"]
 
@@ -478,7 +478,7 @@ async def test_of_several_before_the_board_is_filled_the_newest_counts(story: St
     async with receiver() as to:
         to.status = held.take
         sink = story.sink(to.url)
-        await sink.deliver_many(several)
+        await sink.deliver(*several)
         await sink.resend()
     ended, firing = held.posts[0]
     assert (ended["labels"]["campaign_id"], firing["labels"]["campaign_id"]) == ("c-1", "c-2")

@@ -57,8 +57,7 @@ class AlertFile:
 
     async def deliver_many(self, *seqs: int) -> None:
         """Deliver these events at once."""
-        assert self.sink.deliver_many is not None
-        await self.sink.deliver_many([told(seq) for seq in seqs])
+        await self.deliver(*map(told, seqs))
 
     async def has(self, *seqs: int, before: int | None = None) -> int | None:
         """Ask the sink how many of these events it has, which are told after another one."""

@@ -13,7 +13,7 @@ import pytest
 
 from monitor.adapters.store import Change, StorageError, Store, schema
 from monitor.adapters.store import store as module
-from monitor.adapters.store.database import Outcome
+from monitor.adapters.store.database import Batch, Outcome
 from support.builders import NOW, a_status
 from support.state_files import SINK, events, full_disk, next_event, select
 
@@ -31,7 +31,7 @@ class Watched(Store):
         self.attempts = asyncio.Queue[Outcome]()
         super().__init__(path, now=NOW, executor=executor)
 
-    def _settle(self, batch: module.Batch, outcome: Outcome) -> None:
+    def _settle(self, batch: Batch, outcome: Outcome) -> None:
         super()._settle(batch, outcome)
         self.attempts.put_nowait(outcome)
 
