@@ -103,7 +103,7 @@ class Daemon:
             await self._closing.aclose()
             raise
         environments = len(self.report.config.environments)
-        for problem in missing_roots():
+        for problem in await self._off_loop(lambda: [*missing_roots()]):
             log.warning("certificate_authorities", problem=problem)
         log.info("started", version=__version__, url=self.url, environments=environments)
         # Not as late as /-/ready: an API that is down must not keep the service from starting.

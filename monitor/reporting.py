@@ -22,9 +22,9 @@ from monitor.core.leases import Replica
 from monitor.core.model import Instant, Seconds
 from monitor.core.outcomes import Step
 from monitor.core.rule import Target
-from monitor.core.snapshot import EnvironmentSnapshot, HistoryQuery, Holder, Snapshot
+from monitor.core.snapshot import EnvironmentSnapshot, Health, HistoryQuery, Holder, Snapshot
 from monitor.core.text import rfc3339
-from monitor.polling import Clock, Holding, Others, PollerManager
+from monitor.polling import AT_ONCE, Clock, Holding, Others, PollerManager
 from monitor.serialize import Links, record_of
 
 STANDS_STILL: Seconds = 30.0  # a poll loop that has not turned for so long: `/-/healthy` is 503
@@ -186,13 +186,13 @@ class Report:
 
     async def heartbeat(self) -> None:
         """Log that the monitor lives, so that silence is not health."""
-        counts, read_at = Counter[str](), list[Instant | None]()
-        for environment in self.snapshot().environments.values():
-            counts.update(environment.counts())
-            campaigns = environment.campaigns.values()
-            read_at += [entry.status.last_known.last_read_at for entry in campaigns]
+        counts, read_at = Counter[str](dict.fromkeys(Health, 0)), list[Instant | None]()
+        for number, (environment, entry) in enumerate(self.snapshot().entries()):
+            counts[environment.health(entry)] += 1
+            read_at.append(entry.status.last_known.last_read_at)
             # 100,000 campaigns in one go would hold up the polls.
-            await asyncio.sleep(0)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
         oldest, never = min(filter(None, read_at), default=None), read_at.count(None)
         known = {"never_read": never, "oldest_evidence": oldest and rfc3339(oldest)}
         log.info("heartbeat", version=__version__, **counts, **known)

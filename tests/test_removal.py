@@ -7,6 +7,7 @@ under the next number.
 """
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future
@@ -14,6 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from weakref import ref
 
 import pytest
 
@@ -21,6 +23,7 @@ from monitor import daemon as daemon_module
 from monitor.adapters.store import Store, open_state
 from monitor.core.model import Answer, Instant, PageAnswer, PollError, Reason
 from monitor.daemon import Daemon
+from monitor.polling import AT_ONCE
 from support.daemons import World
 from support.virtual import START, FakeApi, config, run, virtual_seconds
 
@@ -613,5 +616,57 @@ def test_a_reload_changes_discovery_around_a_page_of_a_listing(
                 assert await daemon.reload() == []
             assert case.events() == [("firing", 1)]
             assert not case.over()
+
+    run(story())
+
+
+def test_nothing_of_a_removed_environment_holds_itself(tmp_path: Path) -> None:
+    """The collector looks at nothing twice: what stays for long is freed by its last reference."""
+
+    async def story() -> None:
+        case = Case(QuickWorld(tmp_path), "environment", "reload")
+        async with watched(case) as daemon:
+            known = ref(daemon._manager.pollers["staging"].state)
+            gc.freeze()
+            await case.change(daemon, there=False)
+            await virtual_seconds(1)
+            gc.collect()
+            assert known() is None
+
+    run(story())
+
+
+def test_polls_and_views_go_on_while_a_large_environment_is_removed(tmp_path: Path) -> None:
+    """Some campaigns at a time; at each step what is known of the others is as it was."""
+
+    async def story() -> None:
+        world = QuickWorld(tmp_path)
+        keys = [f"s-{number}" for number in range(4 * AT_ONCE)]
+        api = world.apis.setdefault("staging", SteppedApi(world.clock))
+        for key in keys:
+            api.says[key] = config(key, START, last_test_success=False)
+        listed = ", ".join(f"{{id: {key}}}" for key in keys)
+        staging = (
+            "  - name: staging\n    base_url: http://127.0.0.1:9/api/v1\n"
+            "    token: ${OTHER_TOKEN}\n    requests_per_minute: 60000\n"
+            f"    campaigns: [{listed}]\n"
+        )
+        world.configure(more=staging)
+        async with world.daemon() as daemon:
+            await virtual_seconds(MINUTE)
+            assert len(world.events()) == len(keys)
+            world.configure()
+            reloading, resolved = asyncio.create_task(daemon.reload()), {0}
+            while not reloading.done():
+                await asyncio.sleep(0)
+                assert daemon.report.metrics(False)()
+                stored = [one for one in world.events() if one["status"] == "resolved"]
+                resolved.add(len(stored))
+            await virtual_seconds(1)
+            assert reloading.result() == []
+            over = [one["campaign_id"] for one in world.events() if one["status"] == "resolved"]
+            assert over == keys
+            assert len(resolved) > 3
+            assert 'environment="staging"' not in daemon.report.metrics(False)().decode()
 
     run(story())

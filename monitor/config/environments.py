@@ -30,6 +30,8 @@ class Resolved:
     fits: Callable[[Target], bool] = lambda _: True  # what a command's filters leave
     exported: tuple[str, ...] = ()  # the labels that go on metrics
     tests: TestSettings = TestSettings()  # where no campaign says otherwise
+    # Rules and tests by what sets them, and labels: the very same for all, and at each listing.
+    shared: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False)
 
 
 class Campaign(Section):
@@ -148,8 +150,6 @@ class Environment(Section):
 
 # What the file says of a campaign that is known from discovery alone.
 _UNLISTED = Campaign.model_construct(id="")
-# Rules and tests by what sets them.
-_Shared = dict[tuple[int, ...], tuple[Mapping[str, Rule], TestSettings]]
 
 
 def resolve(environment: Environment, rules: Layer, tests: Layer, known: Resolved) -> Environment:
@@ -167,7 +167,7 @@ def resolve(environment: Environment, rules: Layer, tests: Layer, known: Resolve
         own = {name: rule for name, rule in own.items() if name not in ABOUT_TESTS}
     if not copy.discovery.enabled:
         own.pop(DiscoveryFailing.name, None)
-    copy._resolved = replace(known, rules=own, unreadable_after=after, tests=tested)
+    copy._resolved = replace(known, rules=own, unreadable_after=after, tests=tested, shared={})
     copy._resolved = replace(copy._resolved, targets=targets(copy, TargetSet()))
     return copy
 
@@ -184,20 +184,11 @@ def targets(environment: Environment, target_set: TargetSet) -> dict[str, Target
     What the file says of a campaign wins; its type and its status, and its name where the file has
     none, come from the listing.
     """
-    shared: _Shared = {}
-    found = {
-        campaign.id: _target(environment, campaign, target_set.campaigns.get(campaign.id), shared)
-        for campaign in environment.campaigns
-    }
-    for listed in target_set.campaigns.values():
-        if listed.id not in found and _is_wanted(environment, listed):
-            found[listed.id] = replace(
-                _target(environment, _UNLISTED, listed, shared),
-                campaign_id=listed.id,
-                listed=False,
-                listed_at=target_set.last_read_at(listed.id),
-            )
-    return {key: one for key, one in found.items() if environment.resolved.fits(one)}
+    fits, in_file = environment.resolved.fits, {one.id: one for one in environment.campaigns}
+    listed = target_set.campaigns.items()
+    more = (key for key, one in listed if key not in in_file and _is_wanted(environment, one))
+    found = (_target(environment, key, in_file.get(key), target_set) for key in (*in_file, *more))
+    return {one.campaign_id: one for one in found if fits(one)}
 
 
 def sharing(found: Mapping[str, Target], known: Mapping[str, Target]) -> dict[str, Target]:
@@ -245,9 +236,10 @@ def settings_of(
 
 
 def _target(
-    environment: Environment, campaign: Campaign, listed: ListedCampaign | None, shared: _Shared
+    environment: Environment, key: str, in_file: Campaign | None, target_set: TargetSet
 ) -> Target:
     """Return a campaign as it is to be polled; rules that the same layers set are shared."""
+    campaign, listed = in_file or _UNLISTED, target_set.campaigns.get(key)
     name, kind, status = campaign.name, "", None
     if listed is not None:
         name, kind, status = name or listed.name, listed.campaign_type, listed.status
@@ -257,7 +249,7 @@ def _target(
     over = [said.rules for said in layers if said.rules.model_fields_set]
     tests = [one.connection_tests for one in layers if one.connection_tests.model_fields_set]
     # Settings have no hash, but live as long as the environment.
-    sources = tuple(map(id, (*over, *tests)))
+    sources, shared = tuple(map(id, (*over, *tests))), environment.resolved.shared
     if sources not in shared:
         settings = TestSettings(**dict(environment.connection_tests.under(*tests)))
         rules = resolve_rules(RULES, s.settings(environment.rules.under(*over)))
@@ -265,15 +257,17 @@ def _target(
             rules.pop(PathInaccessible.name, None)  # it is about nothing but tests of ours
         shared[sources] = rules, settings
     labels = dict(environment.labels)
-    expected = campaign is not _UNLISTED or environment.discovery.expect_sftp
+    expected = in_file is not None or environment.discovery.expect_sftp
     for said in layers:
         labels |= said.labels
         expected = expected if said.expect_sftp is None else said.expect_sftp
     return Target(
         environment=environment.name,
-        campaign_id=campaign.id,
+        campaign_id=key,
         name=name,
-        labels=labels,
+        listed=in_file is not None,
+        listed_at=None if in_file else target_set.last_read_at(key),
+        labels=shared.setdefault(("labels", *labels.items()), labels),
         exported=environment.resolved.exported,
         rules=shared[sources][0],
         tests=shared[sources][1],

@@ -1,9 +1,9 @@
 """What a rule is: settings, meaning and verdict in one frozen dataclass."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache, partial
 from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 from monitor.core.attempt import TestSettings
@@ -176,18 +176,23 @@ class Target:
 
     def is_as(self, before: "Target | None") -> bool:
         """Return whether nothing has changed but that a listing confirmed the campaign."""
-        return before is not None and replace(before, listed_at=self.listed_at) == self
+        return before is not None and self._same(before, _BUT_LISTED_AT)
 
     def is_polled_as(self, before: "Target") -> bool:
         """Return whether its next poll and its next test are due as under that one."""
-        names = ("rules", "muted_status", "tests", "calls")
+        return self._same(before, ("rules", "muted_status", "tests", "calls"))
+
+    def _same(self, before: "Target", names: Iterable[str]) -> bool:
         return all(getattr(self, name) == getattr(before, name) for name in names)
 
+
+_BUT_LISTED_AT = tuple(one.name for one in fields(Target) if one.name != "listed_at")
 
 # Findings with their verdict: the summary, the evidence, and by name whatever else they say.
 healthy = partial(Finding, Verdict.HEALTHY)
 unhealthy = partial(Finding, Verdict.UNHEALTHY)
 unknown = partial(Finding, Verdict.UNKNOWN)
+plain = lru_cache(healthy)  # one for all campaigns, where its text never differs
 
 
 def unread(error: PollError) -> Finding:

@@ -85,8 +85,12 @@ def pairs(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in labels.items())
 
 
-def evidence_of_test(config: SftpConfig) -> dict[str, str]:
+def evidence_of_test(config: SftpConfig) -> Mapping[str, str]:
     """Return the test on record as evidence: as much of it as there is."""
-    at, passed = config.last_test_at, config.last_test_success
+    return _of_test(config.last_test_at, config.last_test_success)
+
+
+@lru_cache(1024)  # of a campaign several rules have the same
+def _of_test(at: Instant | None, passed: bool | None) -> Mapping[str, str]:
     evidence = {} if at is None else {"last_test_at": rfc3339(at)}
     return evidence if passed is None else {**evidence, "last_test_success": str(passed).lower()}

@@ -4,11 +4,11 @@ from monitor.polling.environment_state import STEP
 from monitor.polling.holding import Holding
 from monitor.polling.manager import PollerManager
 from monitor.polling.others import Others
-from monitor.polling.poller import Poller
+from monitor.polling.poller import AT_ONCE, Poller
 from monitor.polling.settings import Api, Clock, Connect, Settings
 from monitor.polling.shared import OurClock
 
 __all__ = [
-    "STEP", "Api", "Clock", "Connect", "Holding", "Others", "OurClock", "Poller", "PollerManager",
-    "Settings",
+    "AT_ONCE", "STEP", "Api", "Clock", "Connect", "Holding", "Others", "OurClock", "Poller",
+    "PollerManager", "Settings",
 ]  # fmt: skip

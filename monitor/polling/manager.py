@@ -7,6 +7,7 @@ import asyncio
 import resource
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,7 +26,7 @@ from monitor.core.status import CampaignStatus, EnvironmentStatus
 from monitor.http import HttpClient
 from monitor.polling.environment_state import EnvironmentState
 from monitor.polling.guard_book import GuardBook
-from monitor.polling.poller import Poller
+from monitor.polling.poller import AT_ONCE, Poller
 from monitor.polling.settings import Api, Clock, Connect, Connection, Settings
 from monitor.polling.tester import Tester
 
@@ -106,10 +107,10 @@ class PollerManager:
         names = self._parts.keys()
         for name in loaded.environments.keys() - names - self.pollers.keys():
             left = campaigns[name].values()
-            self.save(removal(loaded.environments[name], left, self.clock.wall()))
+            await self.save_removal(loaded.environments[name], left, self.clock.wall())
         # Of those that replicas share others may have what left this config: it is handed over.
         gone = self.pollers.keys() - names
-        ends = [] if self.store.shared else [self._remove(name) for name in gone]
+        ends = [] if self.store.shared else [await self._remove(name) for name in gone]
         for name in gone - self._tasks.keys():
             self.pollers.pop(name, None)
         for name, connection in self._parts.items():
@@ -226,23 +227,46 @@ class PollerManager:
             f"polling {name}", poller.run(by_itself=self.by_itself)
         )
 
-    def _remove(self, name: str) -> asyncio.Task[None]:
+    async def _remove(self, name: str) -> asyncio.Task[None]:
         """End an environment that is gone; return its task, which is about to end."""
         state = self.pollers.pop(name).state
         self.guards.leave(name)
         now = state.now()  # what is remembered goes along with a step of our clock first
-        self.save(removal(state.status, state.campaigns.values(), now))
         state.save = lambda _: None  # an answer that is on its way would bring it back
         task = self.stop(name)
         assert task is not None, "it was polled until now"
+        await self.save_removal(state.status, state.campaigns.values(), now)
         # Only then: what was under way would have counted itself once more.
         task.add_done_callback(lambda _: self.own.forget(name))
         return task
 
+    async def save_removal(
+        self, status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant
+    ) -> None:
+        """Store what is left of an environment that nobody polls any more, and its last events.
+
+        First of itself, then of each campaign: cut off halfway, the next start does the rest.
+        """
+        why = "environment_removed"
+        left, events = assess.reconcile_environment(status, None, now, why)
+        target_sets = {status.name: TargetSet()}
+        self.save(Change((), (left,), events, target_sets=target_sets, removed=True))
+        for number, one in enumerate([*campaigns]):
+            decision = assess.reconcile(one, None, now, why)
+            self.save(Change((decision.status,), events=decision.events, removed=True))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+
     def _leave(self, task: asyncio.Task[None]) -> None:
         # Held here, for the loop itself holds its tasks only weakly.
         self._leftovers.add(task)
-        task.add_done_callback(self._leftovers.discard)
+        task.add_done_callback(self._left)
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._leftovers.discard(task)
+        with suppress(asyncio.CancelledError):
+            if task.cancelled():
+                task.exception()  # taken from it: else they, and all campaigns, hold each other
 
     def save(self, change: Change) -> None:
         """Store a change, and count its events."""
@@ -258,17 +282,3 @@ def _target_set(name: str, loaded: Loaded) -> TargetSet:
     if known is None or known.listed_at is None:
         return target_set
     return replace(target_set, listed_at=known.listed_at)
-
-
-def removal(status: EnvironmentStatus, campaigns: Iterable[CampaignStatus], now: Instant) -> Change:
-    """Return what is left of an environment that nobody polls any more, and its last events."""
-    why = "environment_removed"
-    left, events = assess.reconcile_environment(status, None, now, why)
-    decisions = [assess.reconcile(one, None, now, why) for one in campaigns]
-    return Change(
-        campaigns=tuple(one.status for one in decisions),
-        environments=(left,),
-        events=(*events, *(event for one in decisions for event in one.events)),
-        target_sets={status.name: TargetSet()},
-        removed=True,
-    )

@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from weakref import proxy
 
 import structlog
 
@@ -29,7 +31,6 @@ NOTHING = PollError(Reason.INTERNAL_ERROR)  # in place of an observation, for a 
 TURN: Seconds = 5.0
 
 AT_ONCE = 50  # so many campaigns take a changed config in one go, which takes some 10 ms
-
 log = structlog.get_logger()
 
 
@@ -51,17 +52,16 @@ class Poller:
     on_poll: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        self._clock = self.state.clock
-        self.called = self.state.status.called_at is not None
+        self._clock, self.called = self.state.clock, self.state.status.called_at is not None
         self.turned_at = self._clock.elapsed()
         self._queue, self._woken, self._landed = DueQueue(), asyncio.Event(), asyncio.Event()
         self._in_flight = dict[str, asyncio.Task[None] | None]()
-        self._again, self._broken = set[str](), set[str]()
-        self._next_first_poll, self._begun = 0.0, False
+        self._again, self._broken, self._begun = set[str](), set[str](), False
+        self._next_first_poll = 0.0
         self._spending = Spending(self.state, self.store, self.leased_until)
-        self.runner = TestRunner(
-            self.tester, self._spending, self.connection, self.poll_now, self._spawn
-        )
+        # Not held by it: both would wait for the collector, and all campaigns with them.
+        more = partial(Poller.poll_now, proxy(self)), partial(Poller._spawn, proxy(self))
+        self.runner = TestRunner(self.tester, self._spending, self.connection, *more)
 
     def configure(self, connection: Connection) -> asyncio.Task[None]:
         """Use another API, then `take` its settings; return what closes the old one in time."""

@@ -17,7 +17,7 @@ from monitor.core.leases import StateUnavailable
 from monitor.core.model import Event, Instant, Seconds
 from monitor.core.status import EnvironmentStatus
 from monitor.polling.holding import Holding
-from monitor.polling.manager import PollerManager, removal
+from monitor.polling.manager import PollerManager
 from monitor.polling.settings import Clock, LeaseTable
 
 if TYPE_CHECKING:  # psycopg is not everywhere
@@ -151,7 +151,7 @@ class SharedEnvironments:
         loaded = await self.store.take_over(name, fence)
         left = [one for (of, _), one in loaded.campaigns.items() if of == name]
         status = loaded.environments.get(name, EnvironmentStatus(name=name))
-        self.manager.save(removal(status, left, self.manager.clock.wall()))
+        await self.manager.save_removal(status, left, self.manager.clock.wall())
         await self.store.flush()
         await asyncio.gather(*(sink.all_sent(name) for sink in self.sinks))
         await self.store.forget(name)

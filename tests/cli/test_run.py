@@ -1,12 +1,15 @@
 """`run`: what ends it, with which exit code, and in how many words."""
 
+import gc
 import signal
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from monitor.cli.run import FEW, spare_what_stays
 from support.command import Finished, daemon, finished, running, write_config
 from support.fake_platform import FakePlatform, fake_platform
 
@@ -159,3 +162,31 @@ async def test_an_environment_variable_stands_for_a_flag(tmp_path: Path) -> None
         assert await process.end(signal.SIGTERM) == 0
     assert (tmp_path / "other.db").exists()
     assert not (tmp_path / "state.db").exists()
+
+
+@pytest.fixture
+def spared() -> Iterator[None]:
+    """Spare what stays, for one test."""
+    usual, callbacks = gc.get_threshold(), list(gc.callbacks)
+    spare_what_stays()
+    yield
+    gc.set_threshold(*usual)
+    gc.callbacks[:] = callbacks
+
+
+@pytest.mark.usefixtures("spared")
+def test_a_full_run_of_the_collector_looks_at_nothing_that_an_earlier_one_has_left() -> None:
+    for _ in range(2):
+        kept = [[number] for number in range(2 * FEW)]
+        gc.collect()
+        assert len(gc.get_objects(2)) < FEW
+        assert len(kept) == 2 * FEW
+
+
+@pytest.mark.usefixtures("spared")
+def test_where_few_objects_are_left_they_may_still_be_found_to_be_garbage() -> None:
+    cycle = list[object]()
+    cycle.append(cycle)
+    gc.collect()
+    del cycle
+    assert gc.collect() == 1

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from monitor.config import Config
+from monitor.config import Config, targets
+from monitor.core.discovery import TargetSet
 from support.config_files import MINIMAL, loaded
 
 TWO = MINIMAL + "  - {name: staging, token: '${OTHER}', campaigns: [{id: s-1}]}\n"
@@ -54,3 +55,14 @@ def test_none_is_where_the_global_rules_changed(tmp_path: Path) -> None:
 
 def test_one_that_is_new_is_not(tmp_path: Path) -> None:
     assert kept(loaded(tmp_path, MINIMAL), loaded(tmp_path, TWO)) == ["production"]
+
+
+def test_campaigns_of_the_same_settings_have_the_same_rules_tests_and_labels_at_each_listing(
+    tmp_path: Path,
+) -> None:
+    text = TWO.replace("{id: s-1}", "{id: s-1, labels: {a: b}}, {id: s-2, labels: {a: b}}")
+    (*_, staging) = loaded(tmp_path, text).environments
+    first, second = [[*targets(staging, TargetSet()).values()] for _ in range(2)]
+    for one in (*first, *second):
+        for part in ("rules", "tests", "labels"):
+            assert getattr(one, part) is getattr(first[0], part)

@@ -69,7 +69,12 @@ def _events(program: Program, snapshot: Snapshot, **asked: Any) -> bytes:
 
 
 def _rendered(template: str, root: str = "./", **what: Any) -> bytes:
-    return _TEMPLATES.get_template(template).render(root=root, **what).encode()
+    page = _TEMPLATES.get_template(template)
+    context = page.new_context({"root": root, **what})
+    body = "".join(page.root_render_func(context)).encode()
+    # Its macros and it hold each other: the rows of all campaigns would wait for the collector.
+    context.parent.clear()
+    return body
 
 
 def overview_page(

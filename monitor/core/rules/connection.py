@@ -18,6 +18,7 @@ from monitor.core.rule import (
     by_deadline,
     campaign_rule,
     healthy,
+    plain,
     unhealthy,
     unknown,
     unread,
@@ -44,7 +45,7 @@ class Unreadable(Rule, alertname="SftpConfigUnreadable"):
         """Return unhealthy at a failed poll: 3 in a row, the first of them `after` ago."""
         error, failures = inputs.observation, inputs.status.failures
         if not isinstance(error, PollError):
-            return healthy("the SFTP config can be read")
+            return plain("the SFTP config can be read")
         if failures is None:
             return unread(error)
         first = rfc3339(failures.first_at)
@@ -114,7 +115,7 @@ class ChangedUntested(ConfigRule, alertname="SftpChangedUntested"):
         """Return unhealthy `grace` after the change, unless the monitor itself is to test it."""
         last_known = inputs.last_known
         if last_known.untested_since is None:
-            return healthy("the connection has not changed since its last passed test")
+            return plain("the connection has not changed since its last passed test")
         differ = changes_of(last_known.passed_for, values_of(config))
         changes = {name: arrow(pair) for name, pair in differ.items()}
         on = inputs.target.muted_status is None and inputs.target.tests.covers(config)

@@ -22,6 +22,7 @@ from monitor.core.rule import (
     by_deadline,
     campaign_rule,
     healthy,
+    plain,
     unhealthy,
     unknown,
 )
@@ -39,7 +40,7 @@ class LastTestRule(ConfigRule):
         if config.half_tested:
             return unknown("the record of the last test is incomplete", evidence_of_test(config))
         if config.last_test_at is None:
-            return healthy("no connection test on record")
+            return plain("no connection test on record")
         return self.evaluate_test(config, config.last_test_at, inputs)
 
     @abstractmethod
@@ -84,9 +85,10 @@ class FailedTest(LastTestRule, alertname="SftpTestFailed"):
         if ours is None:
             return unhealthy(f"last test failed {when}", evidence, since=tested_at)
         said = f'TalkOver says: "{ours.cause}"' if ours.cause else "no cause is known"
-        evidence |= {"cause": said, "tested_by": "monitor", **_changed_before(inputs, ours)}
+        more = {"cause": said, "tested_by": "monitor", **_changed_before(inputs, ours)}
         if testing.same_login > 1 and ours.login_failed:
-            evidence["same_login"] = str(testing.same_login)
+            more["same_login"] = str(testing.same_login)
+        evidence = {**evidence, **more}
         after, passed_at = inputs.target.tests.confirm_after, inputs.last_known.last_passed_at
         if not tests.confirmed(ours, passed_at, after):
             return unknown(f"a test failed at {at}, to be confirmed by another: {said}", evidence)

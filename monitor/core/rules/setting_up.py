@@ -11,6 +11,7 @@ from monitor.core.rule import (
     by_deadline,
     campaign_rule,
     healthy,
+    plain,
     unhealthy,
     unknown,
     unread,
@@ -37,10 +38,10 @@ class Missing(Rule, alertname="SftpConfigMissing"):
             case PollError() as error:
                 return unread(error)
             case SftpConfig():
-                return healthy("the campaign has an SFTP config")
+                return plain("the campaign has an SFTP config")
         had_one = inputs.last_known.config is not None
         if not inputs.target.expected and not had_one:
-            return healthy("the campaign does not use SFTP")
+            return plain("the campaign does not use SFTP")
         missing_since, others_at = inputs.last_known.missing_since, inputs.others_read_at
         # It may be gone for all: a token, an API release.
         if (
@@ -89,6 +90,9 @@ class NeverTested(ConfigRule, alertname="SftpNeverTested"):
         return by_deadline(created + self.grace, inputs.now, summary, evidence)
 
 
+_ENABLED = healthy("the SFTP config is enabled", {"is_enabled": "true"})
+
+
 @campaign_rule
 class Disabled(ConfigRule, alertname="SftpConfigDisabled"):
     """The config has been switched off for `grace` or longer."""
@@ -104,7 +108,7 @@ class Disabled(ConfigRule, alertname="SftpConfigDisabled"):
     def evaluate_config(self, config: SftpConfig, inputs: EvaluationInput) -> Finding:
         """Return unhealthy once seen off, or (never seen enabled) existing, for `grace`."""
         if config.is_enabled:
-            return healthy("the SFTP config is enabled", {"is_enabled": "true"})
+            return _ENABLED
         last_known = inputs.last_known
         since = inputs.dated(last_known.disabled_since)
         if not last_known.enabled_seen and config.created_at is not None:

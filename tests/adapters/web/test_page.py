@@ -3,8 +3,10 @@
 Filters are those of the JSON API; nothing hostile gets through, no script is needed.
 """
 
+import gc
 import gzip
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
@@ -710,3 +712,16 @@ async def test_any_text_has_a_contrast_of_4_5_in_light_and_dark() -> None:
             for behind in ("back", "card"):
                 bright, dim = sorted(map(luminance, (scheme[text], scheme[behind])), reverse=True)
                 assert (bright + 0.05) / (dim + 0.05) >= 4.5, (text, behind)
+
+
+def test_a_page_that_was_made_keeps_no_campaign_until_the_collector_runs() -> None:
+    snapshot = a_rich_snapshot()
+    entries = [entry for _, entry in snapshot.entries()]
+    gc.disable()
+    try:
+        overview_page(snapshot, VERSION)
+        held = [sys.getrefcount(entry) for entry in entries]
+        overview_page(snapshot, VERSION)
+        assert [sys.getrefcount(entry) for entry in entries] == held
+    finally:
+        gc.enable()
