@@ -4,9 +4,11 @@ Level, not edge: `due_event` compares what on-call was last notified of with the
 there is no transition to miss. Instants only come from findings; there are no timers.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+from monitor.core.instants import redated
 from monitor.core.model import (
     AlertLabels,
     Event,
@@ -16,15 +18,21 @@ from monitor.core.model import (
     Instant,
     Severity,
     Verdict,
-    redated,
 )
 from monitor.core.rule import EVERY_OTHER_RULE, BaseRule, RemindEvery
-from monitor.core.status import SPANS_OF_ALERT, Alert, AlertState
+from monitor.core.status import Alert, AlertState
 
 # For a deadline D is polled at D + 1 s, so that it has passed on the platform's clock too.
 AFTER_DEADLINE = 1.0
 
 Alerts = Mapping[str, Alert]
+
+
+class Impact(NamedTuple):
+    """What is at stake in words, and since when or from when on; nothing where nothing is known."""
+
+    text: str = ""
+    at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,7 @@ class EventSource:
     environment: str
     labels: AlertLabels
     decided_at: Instant
+    impact: Callable[[Instant], Impact] = lambda _: Impact()  # asked for an event alone
     observed_at: Instant | None = None  # None: when it was decided
     campaign_id: str | None = None
     import_schedule: str = ""
@@ -49,7 +58,7 @@ def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Ale
         return alert
     # Instants from the future (the clock was wrong) would put off reminders until then. Only here,
     # not at a start: an answer has shown whose clock is right. `since` may be the platform's word.
-    alert = redated(alert, *SPANS_OF_ALERT, latest=now)
+    alert = redated(alert, latest=now)
     if finding.verdict is Verdict.HEALTHY:
         healthy_at = alert.healthy_at or now
         firing = alert.state is AlertState.FIRING and now < healthy_at + rule.keep_firing_for
@@ -223,6 +232,7 @@ def _event(
     # Muted or gone, nothing has recovered: what was wrong is still the thing to say.
     wrong, recovered = old if over else new, over and new.muted_by is None
     said = finding if finding is not None and recovered else wrong
+    impact = source.impact(source.decided_at)
     return Event(
         status=status,
         seq=new.seq,
@@ -248,4 +258,6 @@ def _event(
         muted_by=new.muted_by,
         initial=source.initial,
         unmuted=not over and old.muted_by is not None,
+        impact=impact.text or None,
+        impact_at=impact.at,
     )

@@ -82,10 +82,10 @@ class Call:
 class EnvironmentContext:
     """What a decision on an environment depends on beside its status."""
 
-    campaigns: int
-    notified: int  # of so many of the campaigns on-call is notified
-    effective_interval: Seconds
-    unreadable_after: Seconds
+    campaigns: int = 0
+    notified: int = 0  # of so many of the campaigns on-call is notified
+    effective_interval: Seconds = 0.0
+    unreadable_after: Seconds = 0.0
     configured: int = 0  # so many of those have had a config until now
     discovery_every: Seconds = 0.0
     paused: bool = False  # the API has asked for a pause

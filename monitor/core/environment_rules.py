@@ -1,5 +1,6 @@
 """The rules of an environment: views of its breaker, its listings and its connection tests."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from monitor.core.environment import EnvironmentContext, EnvironmentRule
@@ -243,8 +244,10 @@ def _words(status: EnvironmentStatus, reason: str) -> dict[str, str]:
     return {"detail": said.detail} if said and said.reason == reason and said.detail else {}
 
 
-def firing_alert(status: EnvironmentStatus) -> str | None:
-    """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
-    names = (ApiUnreachable.name, TokenRejected.name, ApiRefusing.name)
+MUTE_UNREADABLE = (ApiUnreachable.name, TokenRejected.name, ApiRefusing.name)
+
+
+def firing_alert(status: EnvironmentStatus, names: Iterable[str] = MUTE_UNREADABLE) -> str | None:
+    """Return the first of these alerts of the environment that fires; None: none of them does."""
     firing = (name for name in names if name in status.alerts and status.alerts[name].unhealthy)
     return next(firing, None)

@@ -76,7 +76,6 @@ class Testing:
 
     held: str = ""  # why none can run
     same_login: int = 0  # so many campaigns have its login, which has failed
-    failing_since: Instant | None = None  # they fail everywhere, and on-call is notified of that
     guards: Guards | None = None  # None: no test of it was ever run, or is about to be
 
 

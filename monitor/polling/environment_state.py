@@ -14,6 +14,7 @@ from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.discovery import Listing, TargetSet, doubt, take
 from monitor.core.environment import EnvironmentContext, Evaluated
 from monitor.core.guards import Guards
+from monitor.core.instants import redated
 from monitor.core.model import (
     Answer,
     AnyAnswer,
@@ -23,7 +24,6 @@ from monitor.core.model import (
     Page,
     PollError,
     Seconds,
-    redated,
 )
 from monitor.core.rule import NO_TESTS, Target, Testing
 from monitor.core.schedule import NextPoll, Priority
@@ -79,7 +79,7 @@ class EnvironmentState:
             campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
             self.campaigns = {one.campaign_id: one for one in campaigns}
             self.doubts.stepped(step, self.entries)
-            target_set = redated(self.settings.target_set, "listed_at", by=step)
+            target_set = redated(self.settings.target_set, by=step)
             self._aim(replace(self.settings, target_set=target_set))
             self.save(Change(campaigns=campaigns, environments=(self.status,)))
         return wall

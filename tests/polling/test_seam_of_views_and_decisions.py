@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from monitor.core import assess
 from monitor.core.environment import CALLS_TO_OPEN
-from monitor.core.environment_rules import firing_alert
 from monitor.core.model import Answer, Finding, Instant, PageAnswer, PollError, Reason
 from monitor.core.rule import Target
 from monitor.core.status import CampaignStatus
@@ -107,7 +106,7 @@ class Watched:
             answer.observation,
             at,
             remind_every={},
-            environment_alert=firing_alert(status),
+            environment=status,
         )
         self.decided = decision.findings
         compare_gauge(self.state, self.key, decision.findings)
