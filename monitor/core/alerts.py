@@ -102,23 +102,24 @@ def due_event(
     now, severity = source.decided_at, rule.severity_of(alert)
     to_notify = alert.state is AlertState.FIRING and alert.muted_by is None
     if to_notify and not alert.notified:
-        labels = source.labels
-        alert = replace(alert, notified=True, notified_severity=severity, fired_as=labels)
-        return replace(alert, notified_at=now, seq=alert.seq + 1), EventStatus.FIRING
+        fired = replace(alert, notified=True, fired_as=source.labels)
+        return _sent(fired, now, severity), EventStatus.FIRING
     if alert.notified and not to_notify:
         return _resolved(alert), EventStatus.RESOLVED
     if alert.notified and before is not None and rule.severity_of(before) is not severity:
-        alert = replace(alert, notified_severity=severity, notified_at=now, seq=alert.seq + 1)
-        return alert, EventStatus.UPDATED
+        return _sent(alert, now, severity), EventStatus.UPDATED
     every = remind_every.get(alert.notified_severity or rule.severity, 0)
     if alert.notified and every > 0 and now >= (alert.notified_at or 0.0) + every:
-        return replace(alert, notified_at=now, seq=alert.seq + 1), EventStatus.REMINDER
+        return _sent(alert, now, alert.notified_severity), EventStatus.REMINDER
     return alert, None
 
 
 def _resolved(alert: Alert) -> Alert:
-    alert = replace(alert, notified=False, notified_at=None, notified_severity=None, fired_as=None)
-    return replace(alert, seq=alert.seq + 1)
+    return _sent(replace(alert, notified=False, fired_as=None), None, None)
+
+
+def _sent(alert: Alert, at: Instant | None, severity: Severity | None) -> Alert:
+    return replace(alert, notified_at=at, notified_severity=severity, seq=alert.seq + 1)
 
 
 def recheck_at(alert: Alert, rule: BaseRule) -> Instant | None:
@@ -194,8 +195,7 @@ def reconcile(
             resolved = _event(EventStatus.RESOLVED, old, new, None, source)
             events.append(replace(resolved, reason=gone or "rule_removed"))
         elif rule and old.notified and old.notified_severity is not rule.severity_of(old):
-            now, severity = source.decided_at, rule.severity_of(old)
-            new = replace(old, notified_severity=severity, notified_at=now, seq=old.seq + 1)
+            new = _sent(old, source.decided_at, rule.severity_of(old))
             events.append(_event(EventStatus.UPDATED, old, new, None, source, rule))
         if new != Alert(rule=name):
             after[name] = new

@@ -12,6 +12,7 @@ from monitor.core.connection_tests import Tested
 from monitor.core.environment import (
     Call,
     EnvironmentContext,
+    EnvironmentInput,
     Evaluated,
     at_rest,
     inputs_of,
@@ -21,15 +22,7 @@ from monitor.core.environment_rules import ENVIRONMENT_RULES, TestsFailing, firi
 from monitor.core.guards import EnvironmentTests, Guards
 from monitor.core.impact import has_ended, impact_of_all
 from monitor.core.instants import redated
-from monitor.core.model import (
-    DAY,
-    Event,
-    Finding,
-    Instant,
-    Observation,
-    Page,
-    SftpConfig,
-)
+from monitor.core.model import DAY, Event, Finding, Instant, Observation, Page, SftpConfig
 from monitor.core.outcomes import recorded, switched_off
 from monitor.core.rule import (
     NO_TESTS,
@@ -39,6 +32,7 @@ from monitor.core.rule import (
     Target,
     Testing,
     evaluate_all,
+    evaluate_by,
 )
 from monitor.core.rules import FailedTest, PathInaccessible, Unreadable
 from monitor.core.schedule import NextPoll, PollIntervals, next_poll
@@ -249,10 +243,10 @@ def evaluate_environment(
         return before, known, ()
     rules, impact = context.rules, partial(impact_of_all, context.targets)
     source = machine.EventSource(before.name, context.labels, now, impact)
-    findings = {name: rule.evaluate(before, context, now) for name, rule in rules.items()}
+    findings = evaluate_by(rules, EnvironmentInput(before, context, now))
     alerts, events = machine.decide(before.alerts, findings, rules, source, context.remind_every)
-    rests = rests and not any(alert.active or alert.notified for alert in alerts.values())
-    until = settled.until(findings) if rests else 0.0
+    moves = any(alert.active or alert.notified for alert in alerts.values())
+    until = settled.until(findings) if rests and not moves else 0.0
     after = before if alerts == before.alerts else replace(before, alerts=alerts)
     return after, Evaluated(findings, inputs, until), events
 

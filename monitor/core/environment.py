@@ -263,6 +263,14 @@ def inputs_of(status: EnvironmentStatus, context: EnvironmentContext) -> tuple[o
     return context, status.tests, *listed
 
 
+class EnvironmentInput(NamedTuple):
+    """What a rule of an environment looks at; `now` is by our clock."""
+
+    status: EnvironmentStatus
+    context: EnvironmentContext
+    now: Instant
+
+
 class EnvironmentRule(BaseRule):
     """A rule of an environment: evaluates the breaker right after a call.
 
@@ -270,7 +278,5 @@ class EnvironmentRule(BaseRule):
     """
 
     @abstractmethod
-    def evaluate(
-        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
-    ) -> Finding:
+    def evaluate(self, inputs: EnvironmentInput) -> Finding:
         """Return the verdict after a call."""

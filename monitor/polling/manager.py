@@ -152,10 +152,6 @@ class PollerManager:
         await poller.take(connection.settings)
         poller.share = self._share
 
-    def holds(self, name: str) -> bool:
-        """Return whether we may poll, test and send for an environment right now."""
-        return self.held(name)
-
     def switch_tests(self, name: str | None, by: str, *, on: bool) -> None:
         """Suspend or resume an environment's tests for `by`, or those of all; raises KeyError."""
         asked = self._parts.values() if name is None else [self._parts[name]]
