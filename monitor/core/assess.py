@@ -210,8 +210,9 @@ def reconcile(
 
 def _redated(status: CampaignStatus, now: Instant) -> CampaignStatus:
     # An instant from the future (the clock was wrong) would confirm a loss of today.
-    last_known = redated(status.last_known, "last_read_at", latest=now)
-    tests = redated(status.tests, latest=now)
+    last_known, tests = status.last_known, redated(status.tests, latest=now)
+    if (last_known.last_read_at or 0.0) > now:
+        last_known = replace(last_known, last_read_at=now)
     if last_known is status.last_known and tests is status.tests:
         return status
     return replace(status, last_known=last_known, tests=tests)

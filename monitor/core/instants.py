@@ -10,17 +10,15 @@ from monitor.core.model import INSTANT, PLATFORMS, Instant, Lead, Seconds
 _Known = TypeVar("_Known", bound=Any)
 
 
-def redated(
-    known: _Known, *names: str, by: Seconds = 0.0, latest: Instant = float("inf")
-) -> _Known:
+def redated(known: _Known, *, by: Seconds = 0.0, latest: Instant = float("inf")) -> _Known:
     """Return what a wrong clock of ours dated, `by` seconds later, but `latest` at most.
 
-    That is all instants in it but the platform's, or those of the fields `names`; 0 is none.
+    That is all instants in it but the platform's; 0 is none.
     """
     moved, cls = dict[str, Any](), cast(Any, type(known))
     for name, lead in _dated(cls).items():
         was = getattr(known, name)
-        if was and (not names or name in names) and (at := _moved(was, by, latest + lead)) != was:
+        if was and (at := _moved(was, by, latest + lead)) != was:
             moved[name] = at
     if not moved:
         return known

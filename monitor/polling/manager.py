@@ -183,8 +183,7 @@ class PollerManager:
         """Return what an environment is polled under, with its listing as it is stored."""
         if (part := self._parts.get(name)) is None:
             return None
-        it = part.settings
-        return Settings(it.environment, it.polling, it.alerts, _target_set(name, loaded))
+        return replace(part.settings, target_set=_target_set(name, loaded))
 
     def _talkover(self, settings: Settings, token: str) -> Api:
         environment = settings.environment
