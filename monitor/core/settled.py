@@ -30,8 +30,8 @@ def settle(after: Entry, seen: Observation, testing: Testing, clocks: Ahead) -> 
     moves = any(alert.active or alert.notified for alert in status.alerts.values())
     # So many more answers are counted.
     moves = moves or status.tests.suspect > 0
-    ends_at = until(after.findings)
-    return replace(after, settled=Settled(ends_at, testing)) if ends_at and not moves else after
+    ends_at = 0.0 if moves else until(after.findings)
+    return replace(after, settled=Settled(ends_at, testing)) if ends_at else after
 
 
 def unchanged(
