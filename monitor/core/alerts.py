@@ -227,17 +227,15 @@ def _event(
     source: EventSource,
     rule: BaseRule | None = None,
 ) -> Event:
-    over = status is EventStatus.RESOLVED
-    labels = new.fired_as or old.fired_as or source.labels
+    over, at = status is EventStatus.RESOLVED, source.decided_at
+    labels, impact = new.fired_as or old.fired_as or source.labels, source.impact(at)
     # Muted or gone, nothing has recovered: what was wrong is still the thing to say.
     wrong, recovered = old if over else new, over and new.muted_by is None
     said = finding if finding is not None and recovered else wrong
-    impact = source.impact(source.decided_at)
     return Event(
         status=status,
         seq=new.seq,
         rule=new.rule,
-        # A resolved event has the severity that on-call was paged with, whatever is configured now.
         severity=new.notified_severity or old.notified_severity or Severity.INFO,
         previous_severity=old.notified_severity if status is EventStatus.UPDATED else None,
         environment=source.environment,
@@ -251,8 +249,8 @@ def _event(
         summary=said.summary,
         evidence=said.evidence,
         since=wrong.since,
-        observed_at=source.observed_at or source.decided_at,
-        decided_at=source.decided_at,
+        observed_at=source.observed_at or at,
+        decided_at=at,
         next_step="" if over or rule is None else new.next_step or rule.next_step,
         reason=("recovered" if recovered else "muted") if over else None,
         muted_by=new.muted_by,

@@ -246,7 +246,7 @@ class Event:
     status: EventStatus
     seq: int
     rule: str
-    severity: Severity
+    severity: Severity  # resolved: that of the page, whatever is configured now
     environment: str
     campaign_id: str | None
     summary: str
