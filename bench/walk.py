@@ -14,7 +14,7 @@ from support.virtual import START, FakeApi, config, run, virtual_seconds
 
 # With all that they call these are parts of their own; what is left is the campaign's.
 APART = "environment clock budget now assess_environment context_at _apply_rate_limit"
-PARTS = dict.fromkeys([*APART.split(), "_log_environment"], "environment")
+PARTS = dict.fromkeys([*APART.split(), "log_environment", "_put_environment"], "environment")
 PARTS["next_poll"] = "next poll"
 walked: dict[str, dict[tuple[str, str], set[str]]] = {}  # part → step → modules it was called from
 

@@ -137,7 +137,7 @@ class Daemon:
         for name in names:
             own.prepare_sink(name)
         # Before the first save: without its cursor a crash would let events pass a sink by.
-        workers = [SinkWorker(sink, store, own.sink_failed, manager.holds) for sink in sinks]
+        workers = [SinkWorker(sink, store, own.sink_failed) for sink in sinks]
         self._workers = workers if self.by_itself else []
         if store.shared:
             steady = BootClock() if isinstance(self.clock, SystemClock) else self.clock

@@ -50,7 +50,7 @@ class SinkWorker:
         Nothing is sent of an environment that is not `held`.
         """
         self.name = sink.name
-        self._sink, self._store, self._failed, self._held = sink, store, failed, held
+        self._sink, self._store, self._failed, self.held = sink, store, failed, held
         self._woken = asyncio.Event()
         self._woken.set()  # what waits from before goes first
         self._failing = self._finishing = False
@@ -126,7 +126,7 @@ class SinkWorker:
         if self._aside:
             return [self._aside.popleft()]
         events = self._store.undelivered(self.name, self._most)
-        return [*takewhile(lambda one: self._held(one.environment), events)]
+        return [*takewhile(lambda one: self.held(one.environment), events)]
 
     async def _pass_over_what_it_had(self) -> None:
         """Move the cursor behind what the sink has from before a crash; mark what it may have."""
@@ -158,7 +158,7 @@ class SinkWorker:
 
     async def _try(self, events: Sequence[Event]) -> None:
         """Try once to deliver events, marked where the sink may have them."""
-        if not all(self._held(one.environment) for one in events):
+        if not all(self.held(one.environment) for one in events):
             raise _NotOursError
         uncertain = self._uncertain
         marked = [replace(one, redelivery=one.event_id in uncertain) for one in events]

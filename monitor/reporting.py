@@ -50,7 +50,8 @@ class Report:
 
     def __post_init__(self) -> None:
         self.started_at, self.external_url = self.clock.wall(), self.config.web.external_url
-        self._exposition, self._others = Exposition(self.own), Others(self.manager)
+        self._exposition = Exposition(self.own)
+        self._others = Others(self.store, self.manager.settings_with)
         self.own.show_state(lambda: not self._state_problem())
 
     def snapshot(self, *, held: bool = False) -> Snapshot:
@@ -127,8 +128,11 @@ class Report:
         """Begin a connection test for an operator, and return when; or why it was not."""
         log.info("test_asked_for", environment=environment, campaign_id=campaign_id, by=by)
         runner = self.manager.pollers[environment].runner
-        begun = await runner.start_now(campaign_id, by, force=force, unblock=unblock)
-        return begun.attempt.at if isinstance(begun, Step) else begun
+        begun = await runner.begin_now(campaign_id, by, force=force, unblock=unblock)
+        if not isinstance(begun, Step):
+            return begun
+        runner.spawn(runner.finish(begun))
+        return begun.attempt.at
 
     def switch_tests(self, environment: str | None, by: str, *, on: bool) -> None:
         """Suspend or resume an environment's tests, or all; raises KeyError."""

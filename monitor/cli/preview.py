@@ -15,7 +15,7 @@ from monitor.config import Config
 from monitor.core import assess
 from monitor.core.alerts import recheck_at
 from monitor.core.discovery import TargetSet
-from monitor.core.environment_rules import ABOUT_TESTS, DiscoveryFailing, TestsFailing, firing_alert
+from monitor.core.environment_rules import ABOUT_TESTS, DiscoveryFailing, TestsFailing
 from monitor.core.model import Instant, ListedCampaign, Verdict
 from monitor.core.rule import BaseRule, Target, Testing
 from monitor.core.rules import Unreadable
@@ -136,8 +136,8 @@ def _of_environment(
     yield from before.against(taken.alerts, decided.alerts, context.rules if context else {})
     for one in campaigns:
         target = settings.targets.get(one.campaign_id) if settings is not None else None
-        ahead, inhibitor = answer.clock_ahead_seconds, firing_alert(decided)
-        yield from _of_campaign(one, target, now, ahead, inhibitor, gone or "campaign_removed")
+        ahead = answer.clock_ahead_seconds
+        yield from _of_campaign(one, target, now, ahead, decided, gone or "campaign_removed")
 
 
 def _of_campaign(
@@ -145,7 +145,7 @@ def _of_campaign(
     target: Target | None,
     now: Instant,
     ahead: float,
-    inhibitor: str | None,
+    environment: EnvironmentStatus,
     gone: str,
 ) -> Iterator[Difference]:
     unsure = {*_unknown_rules(answer)} - {Unreadable.name}
@@ -172,7 +172,7 @@ def _of_campaign(
             seen,
             now,
             remind_every={},
-            environment_alert=inhibitor,
+            environment=environment,
             testing=Testing(held=held.why if held is not None else ""),
             ahead=(ahead,),
         ).status

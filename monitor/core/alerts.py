@@ -4,9 +4,11 @@ Level, not edge: `due_event` compares what on-call was last notified of with the
 there is no transition to miss. Instants only come from findings; there are no timers.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+from monitor.core.instants import redated
 from monitor.core.model import (
     AlertLabels,
     Event,
@@ -16,15 +18,21 @@ from monitor.core.model import (
     Instant,
     Severity,
     Verdict,
-    redated,
 )
 from monitor.core.rule import EVERY_OTHER_RULE, BaseRule, RemindEvery
-from monitor.core.status import SPANS_OF_ALERT, Alert, AlertState
+from monitor.core.status import Alert, AlertState
 
 # For a deadline D is polled at D + 1 s, so that it has passed on the platform's clock too.
 AFTER_DEADLINE = 1.0
 
 Alerts = Mapping[str, Alert]
+
+
+class Impact(NamedTuple):
+    """What is at stake in words, and since when or from when on; nothing where nothing is known."""
+
+    text: str = ""
+    at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,7 @@ class EventSource:
     environment: str
     labels: AlertLabels
     decided_at: Instant
+    impact: Callable[[Instant], Impact] = lambda _: Impact()  # asked for an event alone
     observed_at: Instant | None = None  # None: when it was decided
     campaign_id: str | None = None
     import_schedule: str = ""
@@ -49,7 +58,7 @@ def advance(alert: Alert, finding: Finding, rule: BaseRule, now: Instant) -> Ale
         return alert
     # Instants from the future (the clock was wrong) would put off reminders until then. Only here,
     # not at a start: an answer has shown whose clock is right. `since` may be the platform's word.
-    alert = redated(alert, *SPANS_OF_ALERT, latest=now)
+    alert = redated(alert, latest=now)
     if finding.verdict is Verdict.HEALTHY:
         healthy_at = alert.healthy_at or now
         firing = alert.state is AlertState.FIRING and now < healthy_at + rule.keep_firing_for
@@ -93,23 +102,24 @@ def due_event(
     now, severity = source.decided_at, rule.severity_of(alert)
     to_notify = alert.state is AlertState.FIRING and alert.muted_by is None
     if to_notify and not alert.notified:
-        labels = source.labels
-        alert = replace(alert, notified=True, notified_severity=severity, fired_as=labels)
-        return replace(alert, notified_at=now, seq=alert.seq + 1), EventStatus.FIRING
+        fired = replace(alert, notified=True, fired_as=source.labels)
+        return _sent(fired, now, severity), EventStatus.FIRING
     if alert.notified and not to_notify:
         return _resolved(alert), EventStatus.RESOLVED
     if alert.notified and before is not None and rule.severity_of(before) is not severity:
-        alert = replace(alert, notified_severity=severity, notified_at=now, seq=alert.seq + 1)
-        return alert, EventStatus.UPDATED
+        return _sent(alert, now, severity), EventStatus.UPDATED
     every = remind_every.get(alert.notified_severity or rule.severity, 0)
     if alert.notified and every > 0 and now >= (alert.notified_at or 0.0) + every:
-        return replace(alert, notified_at=now, seq=alert.seq + 1), EventStatus.REMINDER
+        return _sent(alert, now, alert.notified_severity), EventStatus.REMINDER
     return alert, None
 
 
 def _resolved(alert: Alert) -> Alert:
-    alert = replace(alert, notified=False, notified_at=None, notified_severity=None, fired_as=None)
-    return replace(alert, seq=alert.seq + 1)
+    return _sent(replace(alert, notified=False, fired_as=None), None, None)
+
+
+def _sent(alert: Alert, at: Instant | None, severity: Severity | None) -> Alert:
+    return replace(alert, notified_at=at, notified_severity=severity, seq=alert.seq + 1)
 
 
 def recheck_at(alert: Alert, rule: BaseRule) -> Instant | None:
@@ -185,8 +195,7 @@ def reconcile(
             resolved = _event(EventStatus.RESOLVED, old, new, None, source)
             events.append(replace(resolved, reason=gone or "rule_removed"))
         elif rule and old.notified and old.notified_severity is not rule.severity_of(old):
-            now, severity = source.decided_at, rule.severity_of(old)
-            new = replace(old, notified_severity=severity, notified_at=now, seq=old.seq + 1)
+            new = _sent(old, source.decided_at, rule.severity_of(old))
             events.append(_event(EventStatus.UPDATED, old, new, None, source, rule))
         if new != Alert(rule=name):
             after[name] = new
@@ -218,8 +227,8 @@ def _event(
     source: EventSource,
     rule: BaseRule | None = None,
 ) -> Event:
-    over = status is EventStatus.RESOLVED
-    labels = new.fired_as or old.fired_as or source.labels
+    over, at = status is EventStatus.RESOLVED, source.decided_at
+    labels, impact = new.fired_as or old.fired_as or source.labels, source.impact(at)
     # Muted or gone, nothing has recovered: what was wrong is still the thing to say.
     wrong, recovered = old if over else new, over and new.muted_by is None
     said = finding if finding is not None and recovered else wrong
@@ -227,7 +236,6 @@ def _event(
         status=status,
         seq=new.seq,
         rule=new.rule,
-        # A resolved event has the severity that on-call was paged with, whatever is configured now.
         severity=new.notified_severity or old.notified_severity or Severity.INFO,
         previous_severity=old.notified_severity if status is EventStatus.UPDATED else None,
         environment=source.environment,
@@ -241,11 +249,13 @@ def _event(
         summary=said.summary,
         evidence=said.evidence,
         since=wrong.since,
-        observed_at=source.observed_at or source.decided_at,
-        decided_at=source.decided_at,
+        observed_at=source.observed_at or at,
+        decided_at=at,
         next_step="" if over or rule is None else new.next_step or rule.next_step,
         reason=("recovered" if recovered else "muted") if over else None,
         muted_by=new.muted_by,
         initial=source.initial,
         unmuted=not over and old.muted_by is not None,
+        impact=impact.text or None,
+        impact_at=impact.at,
     )

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from monitor.core import alerts as machine
 from monitor.core import clock, settled
-from monitor.core.attempt import CampaignTests
+from monitor.core.attempt import Attempt, CampaignTests
 from monitor.core.connection_tests import Tested
 from monitor.core.environment import (
     Call,
     EnvironmentContext,
+    EnvironmentInput,
     Evaluated,
     at_rest,
     inputs_of,
@@ -19,18 +20,9 @@ from monitor.core.environment import (
 )
 from monitor.core.environment_rules import ENVIRONMENT_RULES, TestsFailing, firing_alert
 from monitor.core.guards import EnvironmentTests, Guards
-from monitor.core.impact import has_ended, impact_of_all, with_impact
-from monitor.core.model import (
-    DAY,
-    AlertLabels,
-    Event,
-    Finding,
-    Instant,
-    Observation,
-    Page,
-    SftpConfig,
-    redated,
-)
+from monitor.core.impact import has_ended, impact_of_all
+from monitor.core.instants import redated
+from monitor.core.model import DAY, Event, Finding, Instant, Observation, Page, SftpConfig
 from monitor.core.outcomes import recorded, switched_off
 from monitor.core.rule import (
     NO_TESTS,
@@ -40,11 +32,14 @@ from monitor.core.rule import (
     Target,
     Testing,
     evaluate_all,
+    evaluate_by,
 )
 from monitor.core.rules import FailedTest, PathInaccessible, Unreadable
 from monitor.core.schedule import NextPoll, PollIntervals, next_poll
 from monitor.core.snapshot import Entry
-from monitor.core.status import OURS, SPANS_OF_BREAKER, Ahead, CampaignStatus, EnvironmentStatus
+from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus
+
+AT_PEACE = EnvironmentStatus(name="")  # no alert of which fires
 
 
 class Outcome(NamedTuple):
@@ -77,8 +72,8 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
     # While it is open a failed poll is the breaker's business: one outage, one page.
     if entry is None or isinstance(seen, Page) or (status.breaker_open and call.refusal):
         return Outcome(status, found, None, None, events)
-    clocks, testing = clock.ahead(status, now), _with_common_failure(testing, status)
-    guards, after = testing.guards, settled.unchanged(entry, seen, testing, clocks, now)
+    clocks, guards = clock.ahead(status, now), testing.guards
+    after = settled.unchanged(entry, seen, testing, clocks, now)
     unchanged = after is not None and found is evaluated
     if after is None:
         decision = assess(
@@ -87,7 +82,7 @@ def take_answer(  # noqa: PLR0913 - each is one more thing that an answer's mean
             seen,
             now,
             remind_every=context.remind_every,
-            environment_alert=firing_alert(status),
+            environment=status,
             others_read_at=others_read_at,
             testing=testing,
             ahead=clocks,
@@ -117,12 +112,12 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     now: Instant,
     *,
     remind_every: RemindEvery,
-    environment_alert: str | None = None,
+    environment: EnvironmentStatus = AT_PEACE,
     others_read_at: Instant | None = None,
     testing: Testing = NO_TESTS,
     ahead: Ahead = OURS,
 ) -> Decision:
-    """Decide what an observation at `now` of ours means; `environment_alert` mutes `unreadable`."""
+    """Decide what an observation at `now` of ours means; alerts of the `environment` mute some."""
     status, ours = before.after(observation, now), None
     if isinstance(observation, SftpConfig) and status.error is None and testing.guards is not None:
         tested = Tested(status, target, now, ahead[0])
@@ -137,14 +132,9 @@ def assess(  # noqa: PLR0913 - each is one more thing that a decision depends on
     findings = evaluate_all(target.rules, inputs, ahead)
     initial = before.last_known.last_read_at is None and status.last_known.last_read_at is not None
     initial = initial or (ours is not None and ours.first)
-    muted = {} if environment_alert is None else {Unreadable.name: environment_alert}
-    # One common failure, one page: what tests have found since is the platform's own.
-    if testing.failing_since is not None and ours and ours.at >= testing.failing_since:
-        muted |= dict.fromkeys((FailedTest.name, PathInaccessible.name), TestsFailing.name)
-    muted |= _muted(status, target, now)
+    muted = _muted(status, target, environment, ours, now)
     source = replace(_source(status, target, now), initial=initial, muted=muted)
     alerts, events = machine.decide(before.alerts, findings, target.rules, source, remind_every)
-    events = with_impact(events, Entry(target, status).impact)
     return Decision(replace(status, alerts=alerts), findings, events, testing.guards)
 
 
@@ -173,19 +163,25 @@ def _with_record(
     return tests, guards
 
 
-def _with_common_failure(testing: Testing, status: EnvironmentStatus) -> Testing:
-    """Return where tests stand, with since when on-call knows that they fail everywhere."""
-    alert = status.alerts.get(TestsFailing.name)
-    known = alert is not None and alert.unhealthy
-    return replace(testing, failing_since=status.tests.failing_since) if known else testing
+def _muted(
+    status: CampaignStatus,
+    target: Target,
+    environment: EnvironmentStatus,
+    ours: Attempt | None,
+    now: Instant,
+) -> dict[str, str]:
+    """Return by rule what mutes a campaign's alerts beside rules: the last that is named counts.
 
-
-def _muted(status: CampaignStatus, target: Target, now: Instant) -> dict[str, str]:
-    """Return by rule what mutes a campaign's alerts beside rules: the last that is named counts."""
-    muted = dict[str, str]()
+    `ours` is the test on record, if it is one of ours.
+    """
+    outage, since = firing_alert(environment), environment.tests.failing_since
+    muted = {} if outage is None else {Unreadable.name: outage}
+    # One common failure, one page: what tests have found since is the platform's own.
+    if ours and since and ours.at >= since and firing_alert(environment, [TestsFailing.name]):
+        muted |= dict.fromkeys((FailedTest.name, PathInaccessible.name), TestsFailing.name)
     if target.muted_status is not None or has_ended(target.calls, now):
         why = "campaign_status" if target.muted_status is not None else "ended"
-        muted = dict.fromkeys(target.rules, why)
+        muted |= dict.fromkeys(target.rules, why)
     # From memory, not from the observation: it stays in force through polls that fail.
     config = status.last_known.config
     if config is not None and not config.is_enabled:
@@ -209,14 +205,15 @@ def reconcile(
         after = CampaignStatus(environment=environment, campaign_id=key, alerts=alerts)
     else:
         after = replace(_redated(status, now), alerts=alerts)
-    return Decision(after, {}, with_impact(events, Entry(known, status).impact))
+    return Decision(after, {}, events)
 
 
 def _redated(status: CampaignStatus, now: Instant) -> CampaignStatus:
     # An instant from the future (the clock was wrong) would confirm a loss of today.
-    last_known = redated(status.last_known, "last_read_at", latest=now)
-    tests = status.tests.redated(latest=now)
-    if last_known is status.last_known and tests == status.tests:
+    last_known, tests = status.last_known, redated(status.tests, latest=now)
+    if (last_known.last_read_at or 0.0) > now:
+        last_known = replace(last_known, last_read_at=now)
+    if last_known is status.last_known and tests is status.tests:
         return status
     return replace(status, last_known=last_known, tests=tests)
 
@@ -245,12 +242,12 @@ def evaluate_environment(
     inputs, rests = inputs_of(before, context), at_rest(before)
     if known is not None and rests and now < known.until and inputs == known.inputs:
         return before, known, ()
-    rules, source = context.rules, machine.EventSource(before.name, context.labels, now)
-    findings = {name: rule.evaluate(before, context, now) for name, rule in rules.items()}
+    rules, impact = context.rules, partial(impact_of_all, context.targets)
+    source = machine.EventSource(before.name, context.labels, now, impact)
+    findings = evaluate_by(rules, EnvironmentInput(before, context, now))
     alerts, events = machine.decide(before.alerts, findings, rules, source, context.remind_every)
-    events = with_impact(events, partial(impact_of_all, context.targets))
-    rests = rests and not any(alert.active or alert.notified for alert in alerts.values())
-    until = settled.until(findings) if rests else 0.0
+    moves = any(alert.active or alert.notified for alert in alerts.values())
+    until = settled.until(findings) if rests and not moves else 0.0
     after = before if alerts == before.alerts else replace(before, alerts=alerts)
     return after, Evaluated(findings, inputs, until), events
 
@@ -262,18 +259,17 @@ def reconcile_environment(
     gone: str | None = None,
 ) -> tuple[EnvironmentStatus, tuple[Event, ...]]:
     """Decide what a start or a changed config means; without a context it has left, for `gone`."""
-    rules, labels = (context.rules, context.labels) if context else ({}, AlertLabels())
-    source = machine.EventSource(before.name, labels, now)
-    alerts, events = machine.reconcile(before.alerts, ENVIRONMENT_RULES, rules, source, gone)
-    events = with_impact(events, partial(impact_of_all, context.targets if context else ()))
+    it = context or EnvironmentContext()
+    source = machine.EventSource(before.name, it.labels, now, partial(impact_of_all, it.targets))
+    alerts, events = machine.reconcile(before.alerts, ENVIRONMENT_RULES, it.rules, source, gone)
     if context is None:
         # A tombstone, without its breaker: one that comes back under this name starts closed.
         # But no edit ends a suspension of its tests.
         tests = EnvironmentTests(suspended=before.tests.suspended)
         return EnvironmentStatus(name=before.name, tests=tests, alerts=alerts), events
     # A call from the future (the clock was wrong) would put off the next probe until then.
-    kept = redated(before, *SPANS_OF_BREAKER, "swept_at", latest=now)
-    tests = kept.tests.redated(latest=now)
+    kept = redated(before, latest=now)
+    tests = kept.tests
     if tests.on_since and kept.swept_at and now - kept.swept_at > DAY:
         # Tests could not run for so long that all are overdue: each waits for its own minute.
         tests = replace(tests, on_since=now)
@@ -281,11 +277,12 @@ def reconcile_environment(
 
 
 def _source(status: CampaignStatus, target: Target, now: Instant) -> machine.EventSource:
-    config = status.last_known.config
+    config, entry = status.last_known.config, Entry(target, status)
     return machine.EventSource(
         environment=target.environment,
         campaign_id=target.campaign_id,
-        labels=Entry(target, status).labels,
+        labels=entry.labels,
+        impact=entry.impact,
         import_schedule=(config.import_schedule if config else None) or "",
         last_passed_at=status.last_known.last_passed_at,
         decided_at=now,

@@ -10,13 +10,14 @@ from monitor.core.model import (
     HOUR,
     MINUTE,
     Instant,
+    Lead,
+    PlatformInstant,
     PollError,
     PositiveSeconds,
     Reply,
     Seconds,
     SftpConfig,
     Text,
-    redated,
     setting,
 )
 
@@ -107,7 +108,7 @@ class TestReport:
     __test__ = False  # no test case of pytest's
 
     passed: bool
-    tested_at: Instant
+    tested_at: PlatformInstant
     cause: Text = ""
     import_path: bool | None = None  # whether it was accessible; None: not said
     export_path: bool | None = None
@@ -136,7 +137,7 @@ class Attempt:
     first: bool = False  # of this campaign, since tests have been on
     ended_at: Instant | None = None  # None: it is under way, or we died meanwhile
     result: Result = Result.UNKNOWN
-    tested_at: Instant | None = None  # by the platform's clock
+    tested_at: PlatformInstant | None = None
     cause: Text = ""
     import_path: bool | None = None  # whether it was accessible; None: not said
     export_path: bool | None = None
@@ -160,11 +161,6 @@ class Attempt:
         return passed and (self.import_path is False or self.export_path is False)
 
 
-def all_redated(attempts: tuple[Attempt, ...], by: Seconds, latest: Instant) -> tuple[Attempt, ...]:
-    """Return attempts with their instants on our clock redated."""
-    return tuple(redated(one, "at", "ended_at", by=by, latest=latest) for one in attempts)
-
-
 KEPT = 3  # of a campaign's attempts: one on record, the one before it, one under way
 SAME_TEST: Seconds = 1.0  # our attempt and the record differ by at most so much
 # How far from an attempt without an answer a test on record may be to be that one: by so much the
@@ -179,7 +175,7 @@ class CampaignTests:
     attempts: tuple[Attempt, ...] = ()  # the newest last
     failures: int = 0  # in a row, of tests that failed or could not reach a path
     suspect: int = 0  # so many more answers may show that a failed test switched it off
-    not_before: Instant = 0.0  # an import was running
+    not_before: Annotated[Instant, Lead(HOUR)] = 0.0  # an import was running
 
     @property
     def last(self) -> Attempt | None:
@@ -210,11 +206,6 @@ class CampaignTests:
         """Return the tests that failed since the last passed one on record, the newest last."""
         failed = (one for one in self.attempts if one.result is Result.FAILED)
         return [one for one in failed if (one.tested_at or 0.0) > (passed_at or 0.0)]
-
-    def redated(self, by: Seconds = 0.0, latest: Instant = float("inf")) -> "CampaignTests":
-        """Return it with all instants of our clock redated; one may lie ahead by an hour."""
-        after = redated(self, "not_before", by=by, latest=latest + HOUR)
-        return replace(after, attempts=all_redated(self.attempts, by, latest))
 
     def begun(self, attempt: Attempt) -> "CampaignTests":
         """Return it with an attempt that is about to be sent."""

@@ -7,16 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from monitor.core.model import MINUTE, Instant, Seconds, redated
-from monitor.core.status import (
-    OURS,
-    SPANS_OF_ALERT,
-    SPANS_OF_BREAKER,
-    SPANS_OF_CONFIG,
-    Ahead,
-    CampaignStatus,
-    EnvironmentStatus,
-)
+from monitor.core.instants import redated
+from monitor.core.model import MINUTE, Instant, Seconds
+from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus, Median
 
 # Three of the last five differences must lie within 10 s of each other.
 SKEWS_KEPT, AGREEING, AGREE_WITHIN = 5, 3, 10.0
@@ -51,15 +44,7 @@ def after_call(
 
 def clock_stepped(status: EnvironmentStatus, step: Seconds, our_now: Instant) -> EnvironmentStatus:
     """Return the status after our own wall clock jumped by `step` seconds, to `our_now`."""
-    status = replace(
-        redated(status, *SPANS_OF_BREAKER, "listed_at", "doubted_until", by=step),
-        run=status.run and redated(status.run, "first_at", by=step),
-        tests=status.tests.redated(by=step),
-        alerts={
-            name: redated(one, *SPANS_OF_ALERT, by=step) for name, one in status.alerts.items()
-        },
-        medians=tuple((ended + step, was) for ended, was in status.medians),
-    )
+    status = redated(status, by=step)
     if not status.skews:
         return status
     # The API's clock goes on as it was: so for a while both count, and nothing comes of it.
@@ -71,16 +56,10 @@ def campaign_stepped(status: CampaignStatus, step: Seconds) -> CampaignStatus:
     """Return a campaign's status after our own wall clock jumped by `step` seconds."""
     # Back with it, not forward: a machine that slept has not read anything since, but an answer
     # from the future would confirm whatever is asked today.
-    last_known = redated(status.last_known, "last_read_at", by=min(step, 0.0))
-    return replace(
-        redated(status, "polled_at", by=step),
-        last_known=redated(last_known, *SPANS_OF_CONFIG, by=step),
-        failures=status.failures and redated(status.failures, "first_at", by=step),
-        tests=status.tests.redated(by=step),
-        alerts={
-            name: redated(one, *SPANS_OF_ALERT, by=step) for name, one in status.alerts.items()
-        },
-    )
+    after, read_at = redated(status, by=step), status.last_known.last_read_at
+    if step < 0:
+        return after
+    return replace(after, last_known=replace(after.last_known, last_read_at=read_at))
 
 
 def _with_skews(
@@ -92,7 +71,7 @@ def _with_skews(
     # Whether it counted just now, too: that may have come by the mere passing of time.
     before, was = _corrected(status, our_now), status.medians
     if status.skews:
-        was = (*was, (our_now, median(status.skews)))
+        was = (*was, Median(our_now, median(status.skews)))
     medians, doubted_until = _spread(was, median(skews), our_now)
     after = replace(
         status,
@@ -107,18 +86,18 @@ def _with_skews(
 
 
 def _spread(
-    ended: Sequence[tuple[Instant, Seconds]], last: Seconds, our_now: Instant
-) -> tuple[tuple[tuple[Instant, Seconds], ...], Instant | None]:
+    ended: Sequence[Median], last: Seconds, our_now: Instant
+) -> tuple[tuple[Median, ...], Instant | None]:
     """Return what is to be kept of the medians before the `last`, and until when that is doubted.
 
     One between later ones is not kept: it will end to count before they do.
     """
     low = high = last
-    kept, doubted_until = list[tuple[Instant, Seconds]](), None
+    kept, doubted_until = list[Median](), None
     for at, was in reversed(ended):
         if at > our_now - MOVED_FOR and not low <= was <= high:
             low, high = (was, high) if was < low else (low, was)
-            kept.append((at, was))
+            kept.append(Median(at, was))
             if doubted_until is None and high - low > MOVED_BY:
                 doubted_until = at + MOVED_FOR
     return tuple(reversed(kept)), doubted_until

@@ -53,21 +53,14 @@ class Corroboration:
         if entry.status.error is None:
             # Asked before the loss, answered after it: perhaps that was with the token of before.
             self._asked_at[key] = asked_at
-        others = self._others_read_at("", entries)
-        # Those whose own loss is confirmed by this answer.
-        settled = [one for one, at in self._doubted.items() if others is None or others >= at]
-        for one in settled:
-            del self._doubted[one]
-        return settled
+        return self._settled(entries)
 
     def restore(self, entries: Entries) -> list[str]:
         """Take the campaigns after a start, a reload or a listing; return whom to poll next."""
         # All whose config is gone are decided again, unless others must be read before.
-        lost = {key: at for key, entry in entries.items() if (at := _lost_at(entry)) is not None}
-        self._doubted = lost
-        others = self._others_read_at("", entries) if lost else None
-        self._doubted = {key: at for key, at in lost.items() if others is not None and others < at}
-        settled = [key for key in lost if key not in self._doubted]
+        lost = ((key, _lost_at(entry)) for key, entry in entries.items())
+        self._doubted = {key: at for key, at in lost if at is not None}
+        settled = self._settled(entries)
         return [*settled, *(self._witnesses(entries) if self._doubted else [])]
 
     def stepped(self, step: Seconds, entries: Entries) -> None:
@@ -76,6 +69,14 @@ class Corroboration:
             self._doubted = {key: at + step for key, at in self._doubted.items()}
             read = _with_config("", entries)
             self._asked_at = {key: self._asked_at.get(key, at) + step for key, at in read}
+
+    def _settled(self, entries: Entries) -> list[str]:
+        """Take out of doubt, and return, those whose own loss is confirmed by now."""
+        others = self._others_read_at("", entries) if self._doubted else None
+        settled = [one for one, at in self._doubted.items() if others is None or others >= at]
+        for one in settled:
+            del self._doubted[one]
+        return settled
 
     def _others_read_at(self, key: str, entries: Entries) -> Instant | None:
         read = _with_config(key, entries)

@@ -82,10 +82,10 @@ class Call:
 class EnvironmentContext:
     """What a decision on an environment depends on beside its status."""
 
-    campaigns: int
-    notified: int  # of so many of the campaigns on-call is notified
-    effective_interval: Seconds
-    unreadable_after: Seconds
+    campaigns: int = 0
+    notified: int = 0  # of so many of the campaigns on-call is notified
+    effective_interval: Seconds = 0.0
+    unreadable_after: Seconds = 0.0
     configured: int = 0  # so many of those have had a config until now
     discovery_every: Seconds = 0.0
     paused: bool = False  # the API has asked for a pause
@@ -263,6 +263,14 @@ def inputs_of(status: EnvironmentStatus, context: EnvironmentContext) -> tuple[o
     return context, status.tests, *listed
 
 
+class EnvironmentInput(NamedTuple):
+    """What a rule of an environment looks at; `now` is by our clock."""
+
+    status: EnvironmentStatus
+    context: EnvironmentContext
+    now: Instant
+
+
 class EnvironmentRule(BaseRule):
     """A rule of an environment: evaluates the breaker right after a call.
 
@@ -270,7 +278,5 @@ class EnvironmentRule(BaseRule):
     """
 
     @abstractmethod
-    def evaluate(
-        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
-    ) -> Finding:
+    def evaluate(self, inputs: EnvironmentInput) -> Finding:
         """Return the verdict after a call."""

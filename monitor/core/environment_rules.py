@@ -1,9 +1,10 @@
 """The rules of an environment: views of its breaker, its listings and its connection tests."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
-from monitor.core.environment import EnvironmentContext, EnvironmentRule
-from monitor.core.model import MINUTE, Finding, Instant, Reason, Seconds, Severity, setting
+from monitor.core.environment import EnvironmentInput, EnvironmentRule
+from monitor.core.model import MINUTE, Finding, Reason, Seconds, Severity, setting
 from monitor.core.rule import healthy, unhealthy, unknown
 from monitor.core.status import Alert, EnvironmentStatus
 from monitor.core.text import rfc3339, span
@@ -21,10 +22,9 @@ class ApiUnreachable(EnvironmentRule, alertname="TalkoverApiUnreachable"):
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
     after: Seconds = setting(5 * MINUTE, "how long the API must have been unreachable")
 
-    def evaluate(
-        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
-    ) -> Finding:
+    def evaluate(self, inputs: EnvironmentInput) -> Finding:
         """Return unhealthy once the breaker has been open for `after`; unknown before."""
+        status, context, now = inputs
         if status.outage_at is None:
             if status.unanswered:
                 return unknown(f"{status.unanswered} calls in a row were not answered")
@@ -59,10 +59,9 @@ class TokenRejected(EnvironmentRule, alertname="TalkoverTokenRejected"):
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
     for_: Seconds = setting(3 * MINUTE, "how long it must be unhealthy before it fires")
 
-    def evaluate(
-        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
-    ) -> Finding:
+    def evaluate(self, inputs: EnvironmentInput) -> Finding:
         """Return unhealthy while the breaker is open with this cause and the API answers."""
+        status = inputs.status
         if status.unanswered or status.outage_at is not None:
             return unknown("the API does not answer")
         if status.rejected_at is not None:
@@ -88,10 +87,9 @@ class BudgetInsufficient(EnvironmentRule, alertname="TalkoverBudgetInsufficient"
 
     for_: Seconds = setting(30 * MINUTE, "how long it must be unhealthy before it fires")
 
-    def evaluate(
-        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
-    ) -> Finding:
+    def evaluate(self, inputs: EnvironmentInput) -> Finding:
         """Return unhealthy when one sweep takes longer than `unreadable.after`."""
+        context = inputs.context
         interval, allowed = span(context.effective_interval), span(context.unreadable_after)
         evidence = {"effective_interval": interval, "allowed": allowed}
         summary = (
@@ -115,10 +113,9 @@ class ApiRefusing(EnvironmentRule, alertname="TalkoverApiRefusing"):
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
     after: Seconds = setting(5 * MINUTE, "how long it must have refused all of them")
 
-    def evaluate(
-        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
-    ) -> Finding:
+    def evaluate(self, inputs: EnvironmentInput) -> Finding:
         """Return unhealthy once the breaker has been open for `after` with this cause."""
+        status, _, now = inputs
         if status.unanswered or status.outage_at is not None:
             return unknown("the API does not answer")
         if status.refused_at is None or status.refused_with is None:
@@ -147,10 +144,9 @@ class DiscoveryFailing(EnvironmentRule, alertname="TalkoverDiscoveryFailing"):
 
     LISTINGS, AT_LEAST = 4, 10 * MINUTE
 
-    def evaluate(
-        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
-    ) -> Finding:
+    def evaluate(self, inputs: EnvironmentInput) -> Finding:
         """Return unhealthy where the last listing was not believed, nor any for so long."""
+        status, context, now = inputs
         allowed = max(self.LISTINGS * context.discovery_every, self.AT_LEAST)
         since = status.discovered_at or status.discovering_since
         last = since or now
@@ -179,11 +175,9 @@ class TestsFailing(EnvironmentRule, alertname="TalkoverTestsFailing"):
     severity: Severity = setting(Severity.CRITICAL, "critical, warning or info")
     for_: Seconds = setting(10 * MINUTE, "how long it must be unhealthy before it fires")
 
-    def evaluate(
-        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
-    ) -> Finding:
+    def evaluate(self, inputs: EnvironmentInput) -> Finding:
         """Return unhealthy from the first of the failed tests on, until a probe has passed."""
-        tests = status.tests
+        tests = inputs.status.tests
         if tests.failing_since is None:
             return healthy("connection tests do not fail everywhere")
         causes = dict.fromkeys(one.cause or "no answer" for one in tests.recent)
@@ -211,11 +205,9 @@ class TestsSuspended(EnvironmentRule, alertname="TalkoverTestsSuspended"):
         """Return how loud it is: as set where a campaign was switched off."""
         return self.severity if "campaign" in found.evidence else Severity.WARNING
 
-    def evaluate(
-        self, status: EnvironmentStatus, context: EnvironmentContext, now: Instant
-    ) -> Finding:
+    def evaluate(self, inputs: EnvironmentInput) -> Finding:
         """Return unhealthy while tests are suspended here."""
-        suspended = status.tests.suspended
+        suspended = inputs.status.tests.suspended
         if suspended is None or suspended.by:
             return healthy("connection tests are not suspended")
         evidence = {"reason": suspended.why}
@@ -243,8 +235,10 @@ def _words(status: EnvironmentStatus, reason: str) -> dict[str, str]:
     return {"detail": said.detail} if said and said.reason == reason and said.detail else {}
 
 
-def firing_alert(status: EnvironmentStatus) -> str | None:
-    """Return the alert of the environment that mutes its `unreadable` alerts, if one fires."""
-    names = (ApiUnreachable.name, TokenRejected.name, ApiRefusing.name)
+MUTE_UNREADABLE = (ApiUnreachable.name, TokenRejected.name, ApiRefusing.name)
+
+
+def firing_alert(status: EnvironmentStatus, names: Iterable[str] = MUTE_UNREADABLE) -> str | None:
+    """Return the first of these alerts of the environment that fires; None: none of them does."""
     firing = (name for name in names if name in status.alerts and status.alerts[name].unhealthy)
     return next(firing, None)

@@ -4,12 +4,12 @@ A guard is stored under its login or host, for all environments; the rest is an 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from monitor.core.attempt import Attempt, Result, TestSettings, all_redated
-from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, redated
+from monitor.core.attempt import Attempt, Result, TestSettings
+from monitor.core.model import DAY, HOUR, MINUTE, Instant, Lead, Seconds
 from monitor.core.text import rfc3339, span
 
 # So many failed logins within, then none.
@@ -86,10 +86,6 @@ class Guard:
         over = len(last) == HOST_FAILURES and last[-1] - last[0] <= HOST_WITHIN
         return last[-1] + HOST_BLOCKED if over else 0.0
 
-    def redated(self, by: Seconds = 0.0, latest: Instant = float("inf")) -> "Guard":
-        """Return it with all its instants redated."""
-        return redated(self, *(one.name for one in fields(self)), by=by, latest=latest)
-
     def with_known(self, known: "Guard") -> "Guard":
         """Return it, read anew, with what was known: a fail-over may have taken tests back."""
         last_at = max((at for at in (self.last_at, known.last_at) if at is not None), default=None)
@@ -139,7 +135,7 @@ class Suspension(NamedTuple):
     why: str
     at: Instant
     campaign_id: str = ""
-    until: Instant | None = None  # None: until somebody resumes
+    until: Annotated[Instant, Lead()] | None = None  # None: until somebody resumes
     by: str = ""  # who asked for it
 
     def lasts(self, now: Instant) -> bool:
@@ -152,7 +148,7 @@ class EnvironmentTests:
     """What is remembered of an environment's tests; stored."""
 
     on_since: Instant | None = None  # tests can run since then: no campaign is overdue before
-    next_at: Instant = 0.0  # when the budget's share lets the next one out
+    next_at: Annotated[Instant, Lead(HOUR)] = 0.0  # when the budget's share lets the next one out
     recent: tuple[Attempt, ...] = ()  # the last ones
     failing_since: Instant | None = None  # they fail everywhere
     probed_at: Instant | None = None
@@ -161,17 +157,6 @@ class EnvironmentTests:
     limited: tuple[Instant, ...] = ()  # 429s of late
     suspended: Suspension | None = None
     round_over: bool = False  # every campaign has had its first test
-
-    def redated(self, by: Seconds = 0.0, latest: Instant = float("inf")) -> "EnvironmentTests":
-        """Return it with all that spans are counted from redated; one may lie ahead by an hour."""
-        spans = ("on_since", "failing_since", "back_at", "probed_at", "limited")
-        after = redated(self, *spans, by=by, latest=latest)
-        after = redated(after, "next_at", by=by, latest=latest + HOUR)
-        held = self.suspended
-        if held is not None:
-            until = None if held.until is None else held.until + by
-            held = held._replace(at=min(held.at + by, latest), until=until)
-        return replace(after, recent=all_redated(self.recent, by, latest), suspended=held)
 
     def ended(self, attempt: Attempt, now: Instant) -> "EnvironmentTests":
         """Return it after an attempt, or with what the record says of one."""

@@ -1,27 +1,19 @@
 """What is at stake: when a campaign calls next, by its listing."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
 
+from monitor.core.alerts import Impact
 from monitor.core.attempt import Window
 from monitor.core.connection_tests import Opening, zone_of
-from monitor.core.model import CallTimes, Event, Instant
+from monitor.core.model import CallTimes, Instant
 from monitor.core.rule import Target
 from monitor.core.text import clean, span
 
 A_WEEK_AND_BOTH_ENDS = 9  # days: yesterday's window may go over midnight
 
 LOOKED_AT = 200  # different call times: to work out more would hold up the polls
-
-
-class Impact(NamedTuple):
-    """What is at stake in words, and since when or from when on; nothing where nothing is known."""
-
-    text: str = ""
-    at: Instant | None = None
 
 
 def has_ended(calls: CallTimes, now: Instant) -> bool:
@@ -60,12 +52,6 @@ def impact_of_all(targets: Iterable[Target], now: Instant) -> Impact:
         return Impact(f"{count}, {'at least ' * cut}{calling} calling now", begins[first])
     soon = f"{impact_of(first, '', now).text}{' or sooner' * cut}"
     return Impact(f"{count}; {soon}", begins[first])
-
-
-def with_impact(events: Iterable[Event], impact: Callable[[Instant], Impact]) -> tuple[Event, ...]:
-    """Return events of one decision with what is at stake when it was made."""
-    found = ((one, impact(one.decided_at)) for one in events)
-    return tuple(replace(one, impact=at.text or None, impact_at=at.at) for one, at in found)
 
 
 def next_calls(calls: CallTimes, now: Instant) -> tuple[Instant, Instant] | None:

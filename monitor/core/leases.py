@@ -9,15 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from monitor.core import alerts
-from monitor.core.model import (
-    MINUTE,
-    AlertLabels,
-    Event,
-    Instant,
-    Seconds,
-    Severity,
-    setting,
-)
+from monitor.core.model import MINUTE, AlertLabels, Event, Instant, Seconds, Severity, setting
 from monitor.core.rule import BaseRule, RemindEvery, healthy, unhealthy, unknown
 from monitor.core.status import Alert
 from monitor.core.text import rfc3339

@@ -1,18 +1,20 @@
 """The nouns of the monitor: everything that flows between the layers, as frozen values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 # What a field is, in its annotation: `monitor.serialize` makes JSON of it, the config a key.
 INSTANT, SECONDS = "instant", "seconds"
 TEXT, SENTENCE, INTERNAL = "text", "sentence", "internal"
+PLATFORMS = "the platform's"
 
 Instant = Annotated[float, INSTANT]  # seconds since the epoch, UTC
+PlatformInstant = Annotated[float, INSTANT, PLATFORMS]  # by the platform's clock, not by ours
 Seconds = Annotated[float, SECONDS]  # a span; in the config: a duration
 PositiveSeconds = Annotated[float, SECONDS, "above 0"]  # a span that cannot be 0
 Text = Annotated[str, TEXT]  # from outside: shown cleaned and cut to a limit
@@ -20,31 +22,17 @@ Sentence = Annotated[str, SENTENCE]  # ours, perhaps with such a text in it: cut
 Labels = Mapping[str, Text]  # the operator's; the config holds them short
 
 
+class Lead(NamedTuple):
+    """In the annotation of an instant: it may lie ahead of now, by so many seconds at most."""
+
+    most: Seconds = float("inf")
+
+
 def setting(default: Any, about: str) -> Any:
     """Declare a setting: its default and its help text for users."""
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata={"help": about})
     return field(default=default, metadata={"help": about})
-
-
-_Known = TypeVar("_Known", bound=Any)
-
-
-def redated(
-    known: _Known, *names: str, by: Seconds = 0.0, latest: Instant = float("inf")
-) -> _Known:
-    """Return what a wrong clock dated, with these instants `by` seconds later, `latest` at most.
-
-    A field may have several of them; None and 0 are none.
-    """
-    moved = dict[str, Any]()
-    for name in names:
-        at = getattr(known, name)
-        if at and isinstance(at, tuple):
-            moved[name] = tuple(min(one + by, latest) for one in at)
-        elif at and min(at + by, latest) != at:
-            moved[name] = min(at + by, latest)
-    return replace(known, **moved) if moved else known
 
 
 class Reason(StrEnum):
@@ -89,10 +77,10 @@ class SftpConfig:
     export_path: Text | None = None
     import_schedule: Text | None = None
     is_enabled: bool
-    last_test_at: Instant | None = None
+    last_test_at: PlatformInstant | None = None
     last_test_success: bool | None = None
-    created_at: Instant | None = None
-    updated_at: Instant | None = None
+    created_at: PlatformInstant | None = None
+    updated_at: PlatformInstant | None = None
     has_test_fields: Annotated[bool, INTERNAL] = True  # of a test, null or not
 
     @property
@@ -258,7 +246,7 @@ class Event:
     status: EventStatus
     seq: int
     rule: str
-    severity: Severity
+    severity: Severity  # resolved: that of the page, whatever is configured now
     environment: str
     campaign_id: str | None
     summary: str

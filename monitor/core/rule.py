@@ -51,6 +51,7 @@ class BaseRule(ABC):
     meaning: ClassVar[str]
     next_step: ClassVar[str]
     inhibits: ClassVar[tuple[str, ...]] = ()  # rules that are not sent while it is unhealthy
+    unknown_while: ClassVar[tuple[str, ...]] = ()  # rules whose being unhealthy spoils its evidence
 
     enabled: bool = setting(True, "false switches the rule off")
     severity: Severity = setting(Severity.WARNING, "critical, warning or info")
@@ -62,6 +63,10 @@ class BaseRule(ABC):
         super().__init_subclass__()
         cls.alertname = alertname or cls.__name__
         dataclass(frozen=True, kw_only=True)(cls)
+
+    def evaluate(self, inputs: Any) -> Finding:
+        """Return the verdict on what was seen, which has a type for each kind of rule."""
+        raise NotImplementedError
 
     def severity_of(self, found: Finding | Alert) -> Severity:
         """Return how loud a finding or an alert is: as set, unless it depends."""
@@ -76,7 +81,6 @@ class Testing:
 
     held: str = ""  # why none can run
     same_login: int = 0  # so many campaigns have its login, which has failed
-    failing_since: Instant | None = None  # they fail everywhere, and on-call is notified of that
     guards: Guards | None = None  # None: no test of it was ever run, or is about to be
 
 
@@ -109,7 +113,6 @@ class Rule(BaseRule):
     """A rule of a campaign."""
 
     needs_enabled: ClassVar[bool] = False  # it is not sent while the config is switched off
-    unknown_while: ClassVar[tuple[str, ...]] = ()  # rules whose being unhealthy spoils its evidence
 
     @abstractmethod
     def evaluate(self, inputs: EvaluationInput) -> Finding:
@@ -214,8 +217,8 @@ def evaluate_all(
 ) -> dict[str, Finding]:
     """Return every rule's finding on what was seen; of two clocks both must give the verdict."""
     if ahead == OURS:
-        return _evaluate_by(rules, inputs)
-    by_clock = [_evaluate_by(rules, replace(inputs, now=inputs.now + by, ahead=by)) for by in ahead]
+        return evaluate_by(rules, inputs)
+    by_clock = [evaluate_by(rules, replace(inputs, now=inputs.now + by, ahead=by)) for by in ahead]
     return {name: _agreed([found[name] for found in by_clock], ahead) for name in rules}
 
 
@@ -228,10 +231,11 @@ def _agreed(findings: Sequence[Finding], ahead: Ahead) -> Finding:
     return replace(first, recheck_at=max(rechecks, default=None))
 
 
-def _evaluate_by(rules: Mapping[str, Rule], inputs: EvaluationInput) -> dict[str, Finding]:
+def evaluate_by(rules: Mapping[str, BaseRule], inputs: Any) -> dict[str, Finding]:
+    """Return every rule's finding on what was seen, by one clock."""
     findings = dict[str, Finding]()
     for name, rule in rules.items():
-        # A rule that breaks must cost only its own verdict, never the campaign's other alerts.
+        # A rule that breaks must cost only its own verdict, never another alert.
         try:
             findings[name] = rule.evaluate(inputs)
         except Exception as error:

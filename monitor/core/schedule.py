@@ -11,9 +11,9 @@ from typing import NamedTuple
 from zlib import crc32
 
 from monitor.core.alerts import AFTER_DEADLINE, next_deadline
-from monitor.core.environment import EnvironmentContext
+from monitor.core.environment import EnvironmentContext, EnvironmentInput
 from monitor.core.model import Finding, Instant, Seconds
-from monitor.core.rule import EvaluationInput, Target, evaluate_all
+from monitor.core.rule import EvaluationInput, Target, evaluate_all, evaluate_by
 from monitor.core.status import OURS, Ahead, CampaignStatus, EnvironmentStatus
 
 
@@ -173,9 +173,7 @@ def next_probe(
     of_token = status.rejected_at is not None and status.outage_at is None
     interval = token_probe_interval if of_token else probe_interval
     # As of the last call: a deadline that has passed since then is due, not forgotten.
-    findings = {
-        name: rule.evaluate(status, context, called_at) for name, rule in context.rules.items()
-    }
+    findings = evaluate_by(context.rules, EnvironmentInput(status, context, called_at))
     deadline = next_deadline(status.alerts, context.rules, findings, called_at)
     regular = called_at + interval
     return regular if deadline is None else min(regular, deadline + AFTER_DEADLINE)

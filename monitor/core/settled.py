@@ -14,7 +14,10 @@ from monitor.core.status import OURS, Ahead
 
 
 def until(findings: Mapping[str, Finding] | None) -> Instant:
-    """Return when time alone changes one of these findings first; infinity: never."""
+    """Return when one of these findings may be another by itself; infinity: never."""
+    # One that breaks may work the next time.
+    if any(one.error is not None for one in (findings or {}).values()):
+        return 0.0
     rechecks = [one.recheck_at for one in (findings or {}).values() if one.recheck_at is not None]
     return min(rechecks, default=float("inf"))
 
@@ -27,10 +30,8 @@ def settle(after: Entry, seen: Observation, testing: Testing, clocks: Ahead) -> 
     moves = any(alert.active or alert.notified for alert in status.alerts.values())
     # So many more answers are counted.
     moves = moves or status.tests.suspect > 0
-    # One that breaks may work the next time.
-    if moves or any(one.error is not None for one in (after.findings or {}).values()):
-        return after
-    return replace(after, settled=Settled(until(after.findings), testing))
+    ends_at = 0.0 if moves else until(after.findings)
+    return replace(after, settled=Settled(ends_at, testing)) if ends_at else after
 
 
 def unchanged(

@@ -7,11 +7,11 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
-from monitor.core.alerts import recheck_at
+from monitor.core.alerts import Impact, recheck_at
 from monitor.core.connection_tests import Plan
 from monitor.core.guards import Reason as HeldBy
 from monitor.core.guards import Suspension
-from monitor.core.impact import Impact, impact_of, impact_of_all
+from monitor.core.impact import impact_of, impact_of_all
 from monitor.core.model import (
     AlertLabels,
     EventKind,

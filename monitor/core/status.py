@@ -3,39 +3,33 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from monitor.core.attempt import CampaignTests
 from monitor.core.guards import EnvironmentTests
+from monitor.core.instants import redated
 from monitor.core.model import (
     HOUR,
+    INSTANT,
     INTERNAL,
+    MINUTE,
     AlertLabels,
     Instant,
+    Lead,
     NoConfig,
     Observation,
+    PlatformInstant,
     PollError,
     Reason,
     Seconds,
     Severity,
     SftpConfig,
     Text,
-    redated,
 )
 
 # How far ahead of ours the clocks are that count for the platform's instants; see `clock`.
 Ahead = tuple[Seconds, ...]
 OURS: Ahead = (0.0,)  # our clock counts alone
-
-# Our instants from which spans are counted, of an alert, a campaign's config and a breaker.
-SPANS_OF_ALERT = ("pending_at", "fired_at", "healthy_at", "notified_at")
-SPANS_OF_CONFIG = (
-    "missing_since", "first_seen_at", "disabled_since", "changed_at", "moved_at", "untested_since"
-)  # fmt: skip
-SPANS_OF_BREAKER = (
-    "called_at", "unanswered_at", "outage_at", "rejected_at", "refused_at", "discovered_at",
-    "discovering_since",
-)  # fmt: skip
 
 
 class AlertState(StrEnum):
@@ -52,7 +46,7 @@ class Alert:
 
     rule: str
     state: AlertState = AlertState.INACTIVE
-    since: Instant | None = None
+    since: PlatformInstant | None = None  # or ours
     pending_at: Instant | None = None  # when `for` began
     fired_at: Instant | None = None  # when it fired
     healthy_at: Instant | None = None  # when `keep_firing_for` began
@@ -131,22 +125,21 @@ class LastKnown:
     last_read_at: Instant | None = None  # the last definite answer
     enabled_seen: bool = False
     disabled_since: Instant | None = None  # first seen off after it was last seen on
-    last_passed_at: Instant | None = None
+    last_passed_at: PlatformInstant | None = None
     tested_seen: bool = False
     changes: Annotated[tuple[ConfigChange, ...], INTERNAL] = ()  # the newest last
-    changed_at: Annotated[float, INTERNAL] = 0.0  # the last change of the connection that was seen
-    moved_at: Annotated[float, INTERNAL] = 0.0  # the last one that makes it another login
+    changed_at: Annotated[float, INTERNAL, INSTANT] = 0.0  # the last change of the connection seen
+    moved_at: Annotated[float, INTERNAL, INSTANT] = 0.0  # the last one that makes it another login
     passed_for: tuple[Text, ...] = ()  # the connection that the last passed test was for
     untested_since: Instant | None = None  # first seen with another one
 
     def after(self, seen: SftpConfig | NoConfig, now: Instant) -> "LastKnown":
         """Return it after a definite answer at `now`."""
-        last_known = replace(redated(self, *SPANS_OF_CONFIG, latest=now), last_read_at=now)
+        dated = redated(self, latest=now)
+        last_known = replace(dated, last_read_at=now)
         if isinstance(seen, NoConfig):
             return replace(last_known, missing_since=last_known.missing_since or now)
-        last_known = last_known._changed(
-            seen, redated(self, "last_read_at", latest=now).last_read_at, now
-        )
+        last_known = last_known._changed(seen, dated.last_read_at, now)
         # Made anew under another id it is another config: its graces start afresh.
         if last_known.config is None or last_known.config.id != seen.id:
             last_known = replace(
@@ -208,6 +201,13 @@ class Run:
     status: int = 0  # of all of them
 
 
+class Median(NamedTuple):
+    """A median of the API's differences to our clock, and when it ceased to count."""
+
+    ended_at: Instant
+    skew: Seconds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentStatus:
     """What is known about one environment's API; instants are our clock's. Alerts are stored."""
@@ -226,8 +226,8 @@ class EnvironmentStatus:
     readable_seen: bool = False  # something was read once: the base URL is right; stored
     run: Run | None = None  # the last answers about campaigns were all the same refusal
     skews: tuple[Seconds, ...] = ()  # the API's last `Date` headers minus our clock
-    medians: tuple[tuple[Instant, Seconds], ...] = ()  # theirs of 5 minutes, when each ended
-    doubted_until: Instant | None = None  # their median moved
+    medians: tuple[Median, ...] = ()  # theirs of 5 minutes
+    doubted_until: Annotated[Instant, Lead(5 * MINUTE)] | None = None  # their median moved
     corrected: bool = False  # the API's clock was the last to count alone
     called_at: Instant | None = None
     up: bool | None = None

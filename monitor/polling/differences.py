@@ -5,7 +5,7 @@ import structlog
 from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.discovery import Listing, TargetSet
 from monitor.core.model import PollError, Reason, Seconds
-from monitor.core.snapshot import Entry
+from monitor.core.snapshot import Entry, Findings
 from monitor.core.status import EnvironmentStatus
 from monitor.core.text import rfc3339
 
@@ -45,11 +45,15 @@ def log_poll(before: Entry, after: Entry) -> None:
         say("poll_failed", **known, reason=error.reason.value, detail=error.detail)
     elif error is None and was is not None:
         log.info("poll_recovered", **known, after=was.reason.value)
-    broken = before.findings or {}
-    for rule, finding in (after.findings or {}).items():
-        # Each once; the core, where it was caught, cannot log.
+    log_broken(before.findings, after.findings, **known)
+
+
+def log_broken(before: Findings | None, after: Findings | None, **about: str) -> None:
+    """Log each rule that breaks, once; the core, where it was caught, cannot log."""
+    broken = before or {}
+    for rule, finding in (after or {}).items():
         if finding.error is not None and (rule not in broken or broken[rule].error is None):
-            log.error("rule_broke", **known, rule=rule, exc_info=finding.error)
+            log.error("rule_broke", **about, rule=rule, exc_info=finding.error)
 
 
 def log_environment(before: EnvironmentStatus, after: EnvironmentStatus) -> None:

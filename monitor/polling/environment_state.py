@@ -14,17 +14,8 @@ from monitor.core.budget import LONGEST_PAUSE, Budget
 from monitor.core.discovery import Listing, TargetSet, doubt, take
 from monitor.core.environment import EnvironmentContext, Evaluated
 from monitor.core.guards import Guards
-from monitor.core.model import (
-    Answer,
-    AnyAnswer,
-    Event,
-    Instant,
-    NoConfig,
-    Page,
-    PollError,
-    Seconds,
-    redated,
-)
+from monitor.core.instants import redated
+from monitor.core.model import Answer, AnyAnswer, Event, Instant, NoConfig, Page, PollError, Seconds
 from monitor.core.rule import NO_TESTS, Target, Testing
 from monitor.core.schedule import NextPoll, Priority
 from monitor.core.snapshot import Entry, Findings, in_force
@@ -79,7 +70,7 @@ class EnvironmentState:
             campaigns = tuple(clock.campaign_stepped(one, step) for one in self.campaigns.values())
             self.campaigns = {one.campaign_id: one for one in campaigns}
             self.doubts.stepped(step, self.entries)
-            target_set = redated(self.settings.target_set, "listed_at", by=step)
+            target_set = redated(self.settings.target_set, by=step)
             self._aim(replace(self.settings, target_set=target_set))
             self.save(Change(campaigns=campaigns, environments=(self.status,)))
         return wall
@@ -185,10 +176,8 @@ class EnvironmentState:
         believed_at = self.status.discovered_at if why else now
         why = "" if self.status.breaker_open else why
         listed = replace(self.status, discovered_at=believed_at, listing_doubt=why)
-        self.status, self._evaluated, events = assess.evaluate_environment(
-            listed, self._context(), now
-        )
-        self.findings = self._evaluated.findings
+        after, found, events = assess.evaluate_environment(listed, self._context(), now)
+        self._put_environment(after, found)
         if self.status != status or target_sets:
             self.save(Change((), (self.status,), events, target_sets=target_sets))
         return anew
@@ -252,9 +241,7 @@ class EnvironmentState:
             testing=testing,
             evaluated=self._evaluated,
         )
-        self.status, self._evaluated = outcome.environment, outcome.evaluated
-        self.findings = self._evaluated.findings
-        differences.log_environment(status, self.status)
+        self._put_environment(outcome.environment, outcome.evaluated)
         if before is None or outcome.entry is None:
             self.save(Change(environments=(self.status,), events=outcome.events))
             return [], None, None
@@ -268,6 +255,12 @@ class EnvironmentState:
         anew = self.doubts.take(key, now - took, self.entries)
         anew += corroboration.asked_next(self.status, self.entries)
         return anew, outcome.next_poll, outcome.guards
+
+    def _put_environment(self, status: EnvironmentStatus, found: Evaluated) -> None:
+        differences.log_environment(self.status, status)
+        if found is not self._evaluated:
+            differences.log_broken(self.findings, found.findings, environment=self.name)
+        self.status, self._evaluated, self.findings = status, found, found.findings
 
     def put_tests(self, key: str, tests: CampaignTests, notes: tuple[Event, ...]) -> None:
         """Put in force what a connection test changes of a campaign, if it is still there."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from monitor.adapters.store import Change
 from monitor.core.attempt import Attempt, login_of
 from monitor.core.guards import Guard, Suspension
+from monitor.core.instants import redated
 from monitor.polling.environment_state import STEP, EnvironmentState
 from monitor.polling.settings import Clock
 
@@ -30,7 +31,7 @@ class GuardBook:
     def restore(self, known: Mapping[str, Guard]) -> None:
         """Take those of before the start: what was under way then counts as failed."""
         now = self._clock.wall()
-        restored = {key: one.restored().redated(latest=now) for key, one in known.items()}
+        restored = {key: redated(one.restored(), latest=now) for key, one in known.items()}
         self._known = restored | self._known
 
     def take_over(self, known: Mapping[str, Guard], begun: Iterable[Attempt]) -> None:
@@ -59,7 +60,7 @@ class GuardBook:
         offset = self._clock.wall() - self._clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if abs(step) > STEP:
-            self._known = {key: one.redated(by=step) for key, one in self._known.items()}
+            self._known = {key: redated(one, by=step) for key, one in self._known.items()}
             self._save(Change(guards=dict(self._known)))
         return self._known.get(key, Guard())
 

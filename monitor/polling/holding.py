@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -28,7 +29,10 @@ from monitor.core.leases import (
 from monitor.core.model import Event, Instant, Seconds
 from monitor.core.rule import RemindEvery
 from monitor.core.status import Alert
-from monitor.polling.settings import Clock, Environments, LeaseTable
+from monitor.polling.settings import Clock, Environments
+
+if TYPE_CHECKING:  # psycopg is not everywhere
+    from monitor.adapters.store.leases import LeaseTable
 
 TICK: Seconds = 1.0  # so often it is looked whether a right has ended: timers miss a freeze
 ANSWER_WITHIN: Seconds = 10.0  # or a renewal is given up
@@ -61,7 +65,7 @@ class Holding:
     of `state_unavailable`, which go past the store.
     """
 
-    table: LeaseTable
+    table: "LeaseTable"
     environments: Environments
     clock: Clock
     id: str

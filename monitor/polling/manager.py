@@ -153,10 +153,6 @@ class PollerManager:
         await poller.take(connection.settings)
         poller.share = self._share
 
-    def holds(self, name: str) -> bool:
-        """Return whether we may poll, test and send for an environment right now."""
-        return self.held(name)
-
     def switch_tests(self, name: str | None, by: str, *, on: bool) -> None:
         """Suspend or resume an environment's tests for `by`, or those of all; raises KeyError."""
         asked = self._parts.values() if name is None else [self._parts[name]]
@@ -188,8 +184,7 @@ class PollerManager:
         """Return what an environment is polled under, with its listing as it is stored."""
         if (part := self._parts.get(name)) is None:
             return None
-        it = part.settings
-        return Settings(it.environment, it.polling, it.alerts, _target_set(name, loaded))
+        return replace(part.settings, target_set=_target_set(name, loaded))
 
     def _talkover(self, settings: Settings, token: str) -> Api:
         environment = settings.environment

@@ -108,13 +108,6 @@ class TestRunner:
             await self._send(step)
         return step is not None
 
-    async def start_now(self, key: str, by: str, **how: bool) -> Step | Hold | NotRun:
-        """Begin the test that an operator asks for as `begin_now` does, and have it go on."""
-        begun = await self.begin_now(key, by, **how)
-        if isinstance(begun, Step):
-            self.spawn(self.finish(begun))
-        return begun
-
     async def begin_now(
         self, key: str, by: str, *, force: bool = False, unblock: bool = False
     ) -> Step | Hold | NotRun:

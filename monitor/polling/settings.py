@@ -1,6 +1,6 @@
 """What an environment is polled under: the clocks, its part of the config, its API and token."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -12,7 +12,6 @@ from monitor.core.attempt import TestAnswer
 from monitor.core.budget import Budget, effective_interval
 from monitor.core.discovery import TargetSet
 from monitor.core.environment import EnvironmentContext
-from monitor.core.leases import Replica, Seen
 from monitor.core.model import Answer, Instant, PageAnswer, Seconds
 from monitor.core.rule import Target
 from monitor.core.schedule import PollIntervals
@@ -47,28 +46,6 @@ class Api(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections."""
-
-
-class LeaseTable(Protocol):
-    """The leases in the database; `expires_at` and `moved_at` are set by its own clock.
-
-    Each method is one transaction and raises StorageError; cancelled, it may have happened.
-    """
-
-    async def renew(self, me: Replica) -> Seen:
-        """Announce `me`, renew whatever it holds by the fences it got, return the whole table.
-
-        An environment that nobody has ever held has no row; whoever takes it makes one.
-        """
-
-    async def take(self, names: Collection[str]) -> dict[str, str]:
-        """Take those that are free, have expired, or are held by `me`; return their new fences."""
-
-    async def let_go(self, names: Collection[str]) -> None:
-        """Free those that `me` still holds; the others stay as they are."""
-
-    async def leave(self, me: Replica) -> None:
-        """Free whatever `me` holds, also by a take without an answer, and remove it."""
 
 
 class Environments(Protocol):

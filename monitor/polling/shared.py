@@ -18,9 +18,10 @@ from monitor.core.model import Event, Instant, Seconds
 from monitor.core.status import EnvironmentStatus
 from monitor.polling.holding import Holding
 from monitor.polling.manager import PollerManager
-from monitor.polling.settings import Clock, LeaseTable
+from monitor.polling.settings import Clock
 
 if TYPE_CHECKING:  # psycopg is not everywhere
+    from monitor.adapters.store.leases import LeaseTable
     from monitor.adapters.store.shared import SharedStore
 
 log = structlog.get_logger()
@@ -43,7 +44,9 @@ class OurClock:
 
 
 class Deliveries(Protocol):
-    """What is on its way to one sink."""
+    """What is on its way to one sink; nothing is sent of an environment that is not `held`."""
+
+    held: Callable[[str], bool]
 
     async def ended(self, environment: str) -> None:
         """Return once nothing of an environment that is no longer held is on its way."""
@@ -75,7 +78,7 @@ def hold(
             sink.send_past_the_store(own)
 
     store = cast("SharedStore", manager.store)
-    leases = cast(LeaseTable, store.leases)
+    leases = cast("LeaseTable", store.leases)
     environments = SharedEnvironments(manager, store, sinks)
     who = secrets.token_hex(4)
     rule = StateUnavailable(after=config.state.unavailable_after)
@@ -99,6 +102,8 @@ class SharedEnvironments:
 
     def __post_init__(self) -> None:
         self.manager.held = self.held
+        for sink in self.sinks:
+            sink.held = self.held
         self.store.on_guard = self.manager.guards.adopt
 
     def held(self, name: str) -> bool:

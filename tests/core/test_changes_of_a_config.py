@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from monitor.core.model import DAY, HOUR, MINUTE, Instant, NoConfig, SftpConfig, redated
-from monitor.core.status import SPANS_OF_CONFIG, ConfigChange, LastKnown, values_of
+from monitor.core.instants import redated
+from monitor.core.model import DAY, HOUR, MINUTE, Instant, NoConfig, SftpConfig
+from monitor.core.status import ConfigChange, LastKnown, values_of
 from support.builders import NOW, a_config
 
 PASSED = a_config(last_test_at=NOW - DAY)
@@ -117,6 +118,6 @@ def test_what_the_last_pass_was_for_is_kept() -> None:
 
 
 def test_after_a_step_of_our_clock_what_we_saw_is_redated() -> None:
-    known = redated(after({"host": "b"}), *SPANS_OF_CONFIG, by=HOUR)
+    known = redated(after({"host": "b"}), by=HOUR)
     later = minute(1) + HOUR
     assert (known.changed_at, known.moved_at, known.untested_since) == (later, later, later)

@@ -1,11 +1,13 @@
 """The rules of an environment: one outage is one page, and it is over with the first answer."""
 
+from dataclasses import replace
+
 import pytest
 
-from monitor.core.environment import EnvironmentRule
+from monitor.core.environment import EnvironmentInput, EnvironmentRule
 from monitor.core.environment_rules import ENVIRONMENT_RULES, firing_alert
-from monitor.core.model import HOUR, MINUTE, Event, NoConfig, Reason, Severity, Verdict
-from monitor.core.rule import resolve_rules
+from monitor.core.model import HOUR, MINUTE, Event, Finding, NoConfig, Reason, Severity, Verdict
+from monitor.core.rule import healthy, resolve_rules
 from support.builders import EVIDENCE_KEYS, NOW
 from support.environments import READ, WatchedEnvironment, down, rejected
 from support.timeline import in_a_word
@@ -79,6 +81,35 @@ def test_an_outage_shorter_than_after_is_not_told() -> None:
     environment.calls([Reason.TIMEOUT] * 3, at=NOW + 5 * MINUTE)
     environment.call(Reason.TIMEOUT, at=NOW + 6 * MINUTE)
     assert environment.events == []
+
+
+class Breaks(EnvironmentRule):
+    """A rule with a fault of its own."""
+
+    name = "breaks"
+
+    def evaluate(self, inputs: EnvironmentInput) -> Finding:
+        """Raise, but for a later call."""
+        if inputs.now < NOW + HOUR:
+            raise ZeroDivisionError
+        return healthy("it works again")
+
+
+def test_a_rule_that_breaks_costs_its_own_verdict_alone_and_is_tried_at_the_next_call() -> None:
+    environment = down()
+    environment.context = replace(
+        environment.context, rules={"breaks": Breaks(), **environment.context.rules}
+    )
+    assert said(environment.call(Reason.TIMEOUT, at=NOW + 6 * MINUTE)) == [
+        ("api_unreachable", "fired")
+    ]
+    environment.call(READ, at=NOW + 7 * MINUTE)
+    environment.call(READ, at=NOW + 8 * MINUTE)
+    assert environment.evaluated is not None
+    broken = environment.evaluated.findings["breaks"]
+    assert (broken.verdict, type(broken.error)) == (Verdict.UNKNOWN, ZeroDivisionError)
+    environment.call(READ, at=NOW + HOUR)
+    assert environment.evaluated.findings["breaks"].verdict is Verdict.HEALTHY
 
 
 def test_a_failed_call_after_the_recovery_does_not_resolve_what_still_keeps_firing() -> None:
@@ -160,9 +191,8 @@ def test_a_call_that_was_not_answered_says_nothing_of_the_token() -> None:
 def test_while_404_comes_for_every_campaign_nothing_is_known_of_the_token() -> None:
     environment = WatchedEnvironment(campaigns=3)
     environment.calls([NoConfig(by_404=True)] * 3)
-    finding = environment.context.rules["token_rejected"].evaluate(
-        environment.status, environment.context, NOW
-    )
+    inputs = EnvironmentInput(environment.status, environment.context, NOW)
+    finding = environment.context.rules["token_rejected"].evaluate(inputs)
     assert finding.verdict is Verdict.UNKNOWN
 
 

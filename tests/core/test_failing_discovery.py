@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.core.discovery import Listing, TargetSet, doubt, take
+from monitor.core.environment import EnvironmentInput
 from monitor.core.environment_rules import DiscoveryFailing
 from monitor.core.model import HOUR, MINUTE, ListedCampaign, Page, Verdict
 from monitor.core.status import EnvironmentStatus
@@ -22,7 +23,7 @@ FAILED = EnvironmentStatus(name="production", discovered_at=NOW, listing_doubt="
 
 def verdict(status: EnvironmentStatus, after: float, **context: object) -> Verdict:
     known = replace(CONTEXT, **context)  # type: ignore[arg-type]
-    return DiscoveryFailing().evaluate(status, known, NOW + after).verdict
+    return DiscoveryFailing().evaluate(EnvironmentInput(status, known, NOW + after)).verdict
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_it_is_unhealthy_from_four_times_every_on_and_ten_minutes_at_least(
 
 
 def test_it_says_why_and_since_when() -> None:
-    found = DiscoveryFailing().evaluate(FAILED, CONTEXT, NOW + 75 * MINUTE)
+    found = DiscoveryFailing().evaluate(EnvironmentInput(FAILED, CONTEXT, NOW + 75 * MINUTE))
     assert found.summary == "no listing of the campaigns for 75 min: forbidden 403"
     assert found.evidence == {"allowed": "1 h", "reason": "forbidden 403"}
     assert found.since == NOW + HOUR

@@ -5,7 +5,13 @@ from dataclasses import replace
 import pytest
 
 from monitor.core.assess import assess_environment, reconcile_environment
-from monitor.core.environment import Call, EnvironmentContext, EnvironmentRule, interpret
+from monitor.core.environment import (
+    Call,
+    EnvironmentContext,
+    EnvironmentInput,
+    EnvironmentRule,
+    interpret,
+)
 from monitor.core.environment_rules import ApiUnreachable, BudgetInsufficient, TokenRejected
 from monitor.core.model import (
     MINUTE,
@@ -33,7 +39,7 @@ ONCE_REJECTED = replace(FRESH, unauthorized_with=0)
 def evaluated(
     rule: EnvironmentRule, status: EnvironmentStatus, context: EnvironmentContext = CONTEXT
 ) -> Finding:
-    return rule.evaluate(status, context, NOW + MINUTE)
+    return rule.evaluate(EnvironmentInput(status, context, NOW + MINUTE))
 
 
 def test_an_outage_that_goes_on_is_told_again_as_often_as_is_asked_for() -> None:

@@ -14,6 +14,7 @@ from monitor.core.attempt import Result, Trigger, login_of, server_of
 from monitor.core.causes import kind_of
 from monitor.core.connection_tests import plan, probe
 from monitor.core.guards import EnvironmentTests, Guard, Guards, Hold, Reason, Suspension
+from monitor.core.instants import redated
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, PollError, Seconds
 from monitor.core.model import Reason as PollReason
 from support.attempts import TESTS_ON, a_tested, an_attempt, guards_on
@@ -434,11 +435,11 @@ def test_of_all_that_holds_what_ends_last_is_said() -> None:
 @pytest.mark.parametrize("by", [-3 * HOUR, 3 * HOUR])
 def test_after_a_step_of_our_clock_all_of_it_is_redated(by: Seconds) -> None:
     now = 60 + by / MINUTE
-    login = Guards(login=guard_after("0x 30x").redated(by=by))
-    host = Guards(host=guard_after("0x 3x 6x", host=True).redated(by=by))
+    login = Guards(login=redated(guard_after("0x 30x"), by=by))
+    host = Guards(host=redated(guard_after("0x 3x 6x", host=True), by=by))
     assert held(login, now) == ("login", None)
     assert held(host, now) == ("host", 366 + by / MINUTE)
-    tests = everybody("0at 1bt 2ct").redated(by=by)
+    tests = redated(everybody("0at 1bt 2ct"), by=by)
     assert tests.failing_since == minute(2) + by
     # What is run next is newer than what was run before the step.
     assert tests.ended(an_attempt(minute(9) + by), minute(9) + by).failing_since is None

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.impact import LOOKED_AT, Impact, has_ended, impact_of, impact_of_all, next_calls
+from monitor.core.alerts import Impact
+from monitor.core.impact import LOOKED_AT, has_ended, impact_of, impact_of_all, next_calls
 from monitor.core.model import DAY, HOUR, CallTimes, Instant
 from monitor.core.rule import Target
 

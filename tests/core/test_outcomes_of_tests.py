@@ -9,6 +9,7 @@ from monitor.core.assess import reconcile, reconcile_environment
 from monitor.core.attempt import CampaignTests, Result, TestAnswer, Trigger
 from monitor.core.connection_tests import Tested, plan
 from monitor.core.guards import EnvironmentTests, Guard, Guards, Suspension
+from monitor.core.instants import redated
 from monitor.core.model import DAY, HOUR, MINUTE, Instant, Reason, Seconds
 from monitor.core.outcomes import Step, begin, end, recorded, switched_off
 from monitor.core.status import EnvironmentStatus
@@ -395,7 +396,7 @@ def test_a_test_without_an_answer_that_switched_it_off_suspends_all_too() -> Non
 
 def test_after_a_step_of_our_clock_attempts_are_redated_but_for_the_platforms_instants() -> None:
     tests = CampaignTests(attempts=(an_attempt(NOW),), not_before=NOW)
-    later = tests.redated(by=HOUR)
+    later = redated(tests, by=HOUR)
     assert later.attempts == (replace(an_attempt(NOW + HOUR), tested_at=NOW),)
     assert later.not_before == NOW + HOUR
 

@@ -571,6 +571,7 @@ def test_what_a_campaign_counts_from_goes_along_but_when_it_was_read_only_back(s
     campaign.poll("-", NOW)
     campaign.poll("?", NOW + 1)
     before, after = campaign.status, campaign_stepped(campaign.status, step)
+    (change,) = before.last_known.changes
     assert after.polled_at == NOW + 1 + step
     assert after.failures == Failures(1, NOW + 1 + step)
     assert after.last_known == replace(
@@ -579,6 +580,7 @@ def test_what_a_campaign_counts_from_goes_along_but_when_it_was_read_only_back(s
         first_seen_at=NOW - HOUR + step,
         disabled_since=NOW - MINUTE + step,
         last_read_at=NOW + min(step, 0.0),
+        changes=(replace(change, at=NOW - MINUTE + step, since=NOW - HOUR + step),),
     )
 
 

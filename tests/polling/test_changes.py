@@ -1,11 +1,13 @@
 """What is logged of a campaign's polls: changes, each once."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from structlog.testing import capture_logs
 
-from monitor.core.model import MINUTE, Answer, Finding, ListedCampaign
+from monitor.core.environment import EnvironmentInput, EnvironmentRule
+from monitor.core.model import MINUTE, Answer, Finding, ListedCampaign, PollError, Reason
 from monitor.core.rule import EvaluationInput, Target, healthy
 from monitor.core.rules import FailedTest
 from support.daemons import World
@@ -36,6 +38,37 @@ def test_fault_43_a_rule_that_breaks_is_logged_once_until_it_judges_again() -> N
     broke = [one for one in logged if one["event"] == "rule_broke"]
     assert [(one["campaign_id"], one["rule"]) for one in broke] == [("c-1", "failed_test")] * 2
     assert all(one["exc_info"] is ERROR for one in broke)
+
+
+class BreaksWhileUnread(EnvironmentRule):
+    """A rule of an environment that raises while its last call failed."""
+
+    name = "breaks_while_unread"
+
+    def evaluate(self, inputs: EnvironmentInput) -> Finding:
+        """Raise, or return healthy."""
+        if inputs.status.unanswered:
+            raise ERROR
+        return healthy("")
+
+
+def test_fault_43_a_rule_of_an_environment_that_breaks_is_logged_once_and_polls_go_on() -> None:
+    target = Target(environment="production", campaign_id="c-1")
+    watch = a_watch(SteeredClock(START), target)
+    resolved = watch.settings.environment.resolved
+    rules = {**resolved.rules, BreaksWhileUnread.name: BreaksWhileUnread()}
+    environment: Any = watch.settings.environment
+    environment = replace(environment, resolved=replace(resolved, rules=rules))
+    settings = replace(watch.settings, environment=environment)
+    list(watch.configure(settings))
+    down, up = Answer(PollError(Reason.TIMEOUT)), Answer(config("c-1", START))
+    with capture_logs() as logged:
+        for answer in (up, down, down, up, down):
+            watch.decide("c-1", answer, 0, 0.0)
+    broke = [one for one in logged if one["event"] == "rule_broke"]
+    known = {"environment": "production", "rule": "breaks_while_unread", "exc_info": ERROR}
+    assert [known.items() <= one.items() for one in broke] == [True, True]
+    assert watch.entries["c-1"].status.error is not None
 
 
 def test_fault_43_a_listing_that_breaks_is_logged_once_until_one_works(tmp_path: Path) -> None:

@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.core import assess
-from monitor.core.environment import CALLS_TO_OPEN
-from monitor.core.environment_rules import firing_alert
+from monitor.core.environment import CALLS_TO_OPEN, EnvironmentInput
 from monitor.core.model import Answer, Finding, Instant, PageAnswer, PollError, Reason
-from monitor.core.rule import Target
+from monitor.core.rule import Target, evaluate_by
 from monitor.core.status import CampaignStatus
 from support.histories import (
     Poll,
@@ -107,7 +106,7 @@ class Watched:
             answer.observation,
             at,
             remind_every={},
-            environment_alert=firing_alert(status),
+            environment=status,
         )
         self.decided = decision.findings
         compare_gauge(self.state, self.key, decision.findings)
@@ -118,7 +117,7 @@ class Watched:
     def _compare_environment(self, at: Instant) -> None:
         rules, status = self.state.settings.environment.resolved.rules, self.state.status
         context = self.state.settings.context_at(self.state.pace)
-        found = {name: rule.evaluate(status, context, at) for name, rule in rules.items()}
+        found = evaluate_by(rules, EnvironmentInput(status, context, at))
         compare_environment(self.state, found)
 
 

@@ -194,7 +194,6 @@ TESTS = st.sampled_from(
         Testing(guards=Guards()),
         Testing(guards=Guards(login=BLOCKED), same_login=2),
         Testing(held="the login is blocked", guards=Guards(login=BLOCKED)),
-        Testing(failing_since=NOW, guards=Guards()),
     ]
 )
 

@@ -299,7 +299,7 @@ class Replicas:
         polled = Polled(taken=self.look)
         holding = context.run(
             lambda: Holding(
-                table=connection,
+                table=cast(Any, connection),
                 environments=polled,
                 clock=ReplicaClock(drift),
                 id=id,

@@ -22,7 +22,7 @@ from monitor.core.model import (
     Severity,
 )
 from monitor.core.rule import Target
-from monitor.core.status import OURS, Ahead, CampaignStatus
+from monitor.core.status import OURS, Ahead, Alert, AlertState, CampaignStatus, EnvironmentStatus
 from support.builders import NOW, a_config, a_target, an_untested_config, only
 
 SIGNS: Mapping[str, Observation] = {
@@ -69,6 +69,10 @@ class WatchedCampaign:
         ahead: Ahead = OURS,
     ) -> tuple[Event, ...]:
         """Decide on an observation (or a sign of `SIGNS`) made at `now`."""
+        name, alerts = self.target.environment, dict[str, Alert]()
+        if environment_alert is not None:
+            firing = Alert(rule=environment_alert, state=AlertState.FIRING)
+            alerts[environment_alert] = firing
         if isinstance(observation, str):
             observation = SIGNS[observation]
         return self._take(
@@ -78,7 +82,7 @@ class WatchedCampaign:
                 observation,
                 now,
                 remind_every=self.remind_every,
-                environment_alert=environment_alert,
+                environment=EnvironmentStatus(name=name, alerts=alerts),
                 others_read_at=others_read_at,
                 ahead=ahead,
             )

@@ -148,11 +148,10 @@ def standing_events(environment: EnvironmentSnapshot, *only: str | None) -> Iter
         if about is None:
             continue
         name, now = environment.status.name, environment.now
-        source = EventSource(name, about.labels, now, campaign_id=campaign_id)
+        source = EventSource(name, about.labels, now, about.impact, campaign_id=campaign_id)
         for alert, rule, _ in about.active_alerts():
             if alert.notified:
-                event = standing_event(alert, rule, source)
-                yield replace(event, impact=about.impact(now).text)
+                yield standing_event(alert, rule, source)
 
 
 def labels_of(event: Event) -> dict[str, str]:

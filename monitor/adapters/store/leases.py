@@ -42,7 +42,10 @@ _TAKE = f"""
 
 
 class LeaseTable:
-    """The rows, on a connection and a thread of their own: a slow write delays no renewal."""
+    """The rows, on a connection and a thread of their own: a slow write delays no renewal.
+
+    Each method is one transaction and raises StorageError; cancelled, it may have happened.
+    """
 
     def __init__(self, link: Link) -> None:
         self._link, self._id = link, ""

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from monitor.core.alerts import Impact
 from monitor.core.explanation import why_unread
-from monitor.core.impact import Impact
 from monitor.core.model import Instant, Severity
 from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot, Health, Snapshot, doubts
 

@@ -29,6 +29,7 @@ from monitor.core.status import (
     EnvironmentStatus,
     Failures,
     LastKnown,
+    Median,
     Run,
 )
 from support.builders import NOW, a_config, a_status
@@ -205,7 +206,7 @@ def test_of_an_environment_only_the_breaker_and_what_was_once_seen_are_stored() 
         unauthorized_with=4,
         run=Run(Reason.FORBIDDEN, 2, NOW, frozenset({"c-1", "c-2"})),
         skews=(1.0, 2.0),
-        medians=((NOW, 1.5),),
+        medians=(Median(NOW, 1.5),),
         doubted_until=NOW,
         corrected=True,
         up=False,
