@@ -76,9 +76,7 @@ def load_config(
     config = config.model_copy(update={"environments": environments})
     config._digest = sha256(raw).digest()
     config._settings = {
-        place: f"{path}:{line}"
-        for place, line in document.lines.items()
-        if "rules" in place or "connection_tests" in place
+        place: f"{path}:{line}" for place, line in document.lines_of("rules", "connection_tests")
     }
     files = {*_paths(config), *_check_config(document, config, path)}
     # A file is often half written, and beside it a token swapped before or after it.
