@@ -36,6 +36,8 @@ IGNORED = (signal.SIGUSR1, signal.SIGUSR2)
 @options.run_flags
 def run(config_file: Path | None, **flags: Any) -> None:
     """Run the monitor until SIGTERM or SIGINT; SIGHUP reads the config file again."""
+    # Until the start has ended: all that it makes stays, and the collector would look through it.
+    gc.disable()
     # Once: a file that comes up later at the first of the usual places is another config.
     path = options.config_path(config_file)
     # Until the loop has them: nothing is open yet, and the config is about to be read anyway.
@@ -67,6 +69,7 @@ async def _run(daemon: Daemon) -> int:
     # quarter of a second, each time.
     gc.collect()
     gc.freeze()
+    gc.enable()
     code = 0
     try:
         await daemon.run()

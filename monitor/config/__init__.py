@@ -23,14 +23,7 @@ from monitor.config.environments import (
     sharing,
     targets,
 )
-from monitor.config.formats import (
-    ascii_only,
-    format_duration,
-    matches,
-    origin,
-    parse_duration,
-    too_long,
-)
+from monitor.config.formats import ascii_only, matches, origin, too_long
 from monitor.config.keys import expand, literal
 from monitor.config.model import Alerts as AlertsConfig
 from monitor.config.model import Config, Polling, effective_yaml, json_schema
@@ -41,6 +34,7 @@ from monitor.config.types import LogFormat, LogLevel
 from monitor.config.web_config import Access, exposure, read_access, safe_access
 from monitor.config.yaml import parse, read_bytes
 from monitor.core.discovery import TargetSet
+from monitor.core.durations import format_duration, parse_duration
 from monitor.tls import missing_roots
 
 __all__ = [
