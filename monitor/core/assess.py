@@ -216,7 +216,7 @@ def _redated(status: CampaignStatus, now: Instant) -> CampaignStatus:
     # An instant from the future (the clock was wrong) would confirm a loss of today.
     last_known = redated(status.last_known, "last_read_at", latest=now)
     tests = status.tests.redated(latest=now)
-    if last_known is status.last_known and tests == status.tests:
+    if last_known is status.last_known and tests is status.tests:
         return status
     return replace(status, last_known=last_known, tests=tests)
 

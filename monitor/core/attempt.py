@@ -214,7 +214,8 @@ class CampaignTests:
     def redated(self, by: Seconds = 0.0, latest: Instant = float("inf")) -> "CampaignTests":
         """Return it with all instants of our clock redated; one may lie ahead by an hour."""
         after = redated(self, "not_before", by=by, latest=latest + HOUR)
-        return replace(after, attempts=all_redated(self.attempts, by, latest))
+        attempts = all_redated(self.attempts, by, latest)
+        return after if attempts == self.attempts else replace(after, attempts=attempts)
 
     def begun(self, attempt: Attempt) -> "CampaignTests":
         """Return it with an attempt that is about to be sent."""
