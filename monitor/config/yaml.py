@@ -1,7 +1,7 @@
 """A YAML file → plain values with their places: what a scalar means is left to its key."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,6 +31,8 @@ _TOO_DEEP = f"the file is nested more than {_MAX_DEPTH} deep"
 _CORE_TAGS = "tag:yaml.org,2002:"
 _NULL = f"{_CORE_TAGS}null"
 _NOTHING = {"", "~", "null", "Null", "NULL"}
+# JSON escapes 😀 as a pair of surrogates, which the C parser takes for mistakes.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|#.*")
 # A blank is misplaced where it should part or indent; within text it may be meant.
 _MISPLACED = re.compile(rf"(?:^[ -]*|[:,\[{{-] *){BLANK}|[\x85\u2028\u2029]")
@@ -51,10 +53,27 @@ def read_bytes(path: Path) -> bytes:
 
 def parse(raw: bytes, file: str, environ: Mapping[str, str] = {}) -> Document:
     """Return the document in `raw`; ConfigError where it is none."""
+    document, around = Document(file, environ), list[Any]()
     try:
-        document = _read(raw.decode("utf-8-sig"), Document(file, environ), yaml.CBaseLoader)
+        next_event = _events(raw.decode("utf-8-sig"), file, around).__next__
     except UnicodeDecodeError as error:
         _stop(file, error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")
+    reader = _Reader(document, next_event, around)
+    next_event()
+    while not isinstance(start := next_event(), yaml.StreamEndEvent):
+        event = next_event()
+        line = event.start_mark.line + 1
+        value = reader.value(event, (), line)
+        next_event()
+        # A file may end in --- and a comment, which is a document with nothing in it.
+        if value is None:
+            continue
+        if document.value is not None:
+            line = start.start_mark.line + 1
+            _stop(file, line, "expected one document; a second one starts here")
+        if not isinstance(event, yaml.MappingStartEvent):
+            _stop(file, line, "expected keys and values at the top, such as environments:")
+        document.value, document.first = value, line
     if document.value is None:
         _stop(file, None, "the file is empty")
     if not isinstance(document.value, dict):
@@ -67,11 +86,15 @@ def _stop(file: str, line: int | None, message: str) -> NoReturn:
 
 
 class _Reader:
-    """From the parser's events to the values of one document, with every problem on the way."""
+    """From the parser's events to values, with every problem on the way.
 
-    def __init__(self, document: Document, next_event: Callable[[], Any]) -> None:
-        self.around: list[Any] = []  # the events that began what is being read
-        self._document, self._next = document, next_event
+    `around` are the events that began what is being read.
+    """
+
+    def __init__(
+        self, document: Document, next_event: Callable[[], Any], around: list[Any]
+    ) -> None:
+        self._document, self._next, self._around = document, next_event, around
         # The value of each anchor; none while that is being read.
         self._anchored: dict[str, list[Any]] = {}
         self._repeated = 0
@@ -90,11 +113,11 @@ class _Reader:
         if kind is yaml.ScalarEvent:
             found: Any = _scalar(event)
         else:
-            self._check_depth(len(self.around), event)
-            self.around.append(event)
+            self._check_depth(len(self._around), event)
+            self._around.append(event)
             found = (self._keys if kind is yaml.MappingStartEvent else self._items)(place)
-            self.around.pop()
-        if event.tag is not None and event.tag != "!" and not event.tag.startswith(_CORE_TAGS):
+            self._around.pop()
+        if event.tag not in {None, "!"} and not event.tag.startswith(_CORE_TAGS):
             del self._document.problems[known:]
             found = self._document.report(place, "expected a value without a tag (!…)", line)
         anchored.append(found)
@@ -136,12 +159,12 @@ class _Reader:
         """Return what an alias stands for."""
         anchored = self._anchored.get(event.anchor)
         if anchored is None:
-            problem = f"found undefined alias {event.anchor!r}"
-            raise MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+            why = clean(f"not YAML: found undefined alias {event.anchor!r}", 200)
+            _stop(self._document.file, event.start_mark.line + 1, why)
         if not anchored:
             why = "expected a value; this alias refers to what it stands in"
             return self._document.report(place, why, line)
-        return self._copy(anchored[0], len(self.around), event)
+        return self._copy(anchored[0], len(self._around), event)
 
     def _copy(self, value: Any, depth: int, event: Any) -> Any:
         # Aliases can make a value of no end, in breadth or in depth.
@@ -176,44 +199,22 @@ def _scalar(event: Any) -> str | None:
     return text
 
 
-def _read(text: str, document: Document, kind: Any) -> Document:
-    """Give a document the value of the one in a text; None where there is none."""
-    around: list[Any] = []
+def _events(text: str, file: str, around: list[Any]) -> Iterator[Any]:
+    """Yield what the parser finds; ConfigError where it gives up, within what is `around`."""
     try:
-        next_event = kind(text).get_event
-        next_event()
-        while not isinstance(start := next_event(), yaml.StreamEndEvent):
-            reader, event = _Reader(document, next_event), next_event()
-            around, line = reader.around, event.start_mark.line + 1
-            value = reader.value(event, (), line)
-            next_event()
-            # A file may end in --- and a comment, which is a document with nothing in it.
-            if value is None:
-                continue
-            if document.value is not None:
-                line = start.start_mark.line + 1
-                _stop(document.file, line, "expected one document; a second one starts here")
-            if not isinstance(event, yaml.MappingStartEvent):
-                why = "expected keys and values at the top, such as environments:"
-                _stop(document.file, line, why)
-            document.value, document.first = value, line
+        next_event = (yaml.BaseLoader if _SURROGATE.search(text) else yaml.CBaseLoader)(
+            text
+        ).get_event
+        while True:
+            yield next_event()
     except MarkedYAMLError as error:
-        # JSON escapes 😀 as a pair of surrogates, which the C parser takes for mistakes.
-        if (
-            error.problem == "found invalid Unicode character escape code"
-            and kind is not yaml.BaseLoader
-        ):
-            return _read(text, Document(document.file, document.environ), yaml.BaseLoader)
-        _stop(document.file, *_no_yaml(text, error, around))
+        _stop(file, *_no_yaml(text, error, around))
     except ReaderError as error:
         line = text.encode()[: error.position].count(b"\n") + 1
-        _stop(
-            document.file, line, f"not YAML: the character U+{error.character:04X} is not allowed"
-        )
+        _stop(file, line, f"not YAML: the character U+{error.character:04X} is not allowed")
     # Its scanner lets Python's own errors through, as for the escape "\UFFFFFFFF".
     except (YAMLError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError):
-        _stop(document.file, None, "not YAML: it cannot be read")
-    return document
+        _stop(file, None, "not YAML: it cannot be read")
 
 
 def _no_yaml(text: str, error: MarkedYAMLError, opened: list[Any]) -> tuple[int | None, str]:

@@ -157,6 +157,11 @@ def test_fault_34_json_is_yaml_with_its_escapes_in_pairs_too() -> None:
     }
 
 
+def test_fault_34_what_the_parser_of_such_escapes_dies_of_is_one_problem() -> None:
+    with pytest.raises(ConfigError, match="not YAML: it cannot be read"):
+        parsed(r'{"a": "\ud83d\ude00", "b": "\UFFFFFFFF"}')
+
+
 @pytest.mark.parametrize("end", ["---\n", "---\n# the end\n", "...\n", "---\n---\n", "--- ~\n"])
 def test_a_file_may_end_in_a_document_with_nothing_in_it(end: str) -> None:
     assert parsed(f"a: b\n{end}").value == {"a": "b"}
