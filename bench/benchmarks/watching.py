@@ -19,8 +19,8 @@ from benchmarks.nature import ZONES, Alerts, Break, Nature, fleet, happenings
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import MEMORY, Change, Store
 from monitor.config import load_config
-from monitor.config.formats import format_duration
 from monitor.core.attempt import TestAnswer, TestReport, TestSettings, server_of
+from monitor.core.durations import format_duration
 from monitor.core.model import (
     DAY,
     MINUTE,

@@ -145,12 +145,12 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "rules": Figure(
         "`rules`", "s", 0.25, "", "commands", plain("rules"), WHOLE_COMMAND,
-        missed="it loads the models of the whole config, most of it pydantic making validators",
+        missed="it loads the rules, which are dataclasses, and click",
     ),
     "config-check": Figure(
         "`config check` of 3 campaigns",
         "s", 0.25, "", "commands", plain("config-check"), WHOLE_COMMAND,
-        missed="it loads the config's models, and with them the API's client and the web server",
+        missed="it loads pydantic and the models of the whole config, of which it makes validators",
     ),
     "memory": Figure(
         "memory of each campaign, all included",

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,6 @@ import click
 
 from monitor.cli import options
 from monitor.cli.estimates import describe_budgets, estimate_tests
-from monitor.cli.oneshot import asked
-from monitor.cli.preview import VERBS, Difference, preview, target_sets
 from monitor.config import (
     Config,
     EnvironmentConfig,
@@ -62,25 +60,21 @@ def check(
     """
     path, unread = options.config_path(file or config_file), list[str]()
     checked = load_config(path, os.environ, unread=unread if no_secrets else None)
-    tests, known = estimate_tests(checked)
+    tests, listed = estimate_tests(checked)
     click.echo("\n".join((*describe_budgets(checked), *tests, *notes(checked))))
-    current = asked(against) if against else None
-    listed = known.target_sets if current is None else target_sets(current)
-    for warning in unused(checked, listed, whole=current is None):
+    previewed: Iterable[str] = ()
+    if against:
+        from monitor.cli.preview import asked, describe, target_sets  # noqa: PLC0415 - it is much
+
+        current = asked(against)
+        listed, previewed = target_sets(current), describe(checked, current)
+    for warning in unused(checked, listed, whole=not against):
         click.echo(f"{path}: warning: {warning}", err=True)
     if unread:
         click.echo(f"not read: {', '.join(dict.fromkeys(unread))}")
-    if current is not None:
-        click.echo("\n".join(_previewed(*preview(checked, current))))
+    for line in previewed:
+        click.echo(line)
     click.echo(f"{path}: ok")
-
-
-def _previewed(differences: Sequence[Difference], unknown: Sequence[str]) -> Iterator[str]:
-    """Yield what would differ at a daemon, what cannot be known of that, and how many of each."""
-    yield from (f"would {one.verb:<8} {one.text}" for one in differences)
-    yield from (f"not known: {one}" for one in unknown)
-    counts = (f"{sum(d.verb == verb for d in differences)} would {verb}" for verb in VERBS)
-    yield f"alerts of the daemon: {', '.join(counts)}"
 
 
 @config.command(
@@ -107,7 +101,11 @@ def show(
     if campaign is None:
         click.echo(effective_yaml(loaded), nl=False)
         return
-    listed = target_sets(asked(url)) if url else {}
+    listed: Mapping[str, TargetSet] = {}
+    if url:
+        from monitor.cli.preview import asked, target_sets  # noqa: PLC0415 - it is much
+
+        listed = target_sets(asked(url))
     found = _targets(loaded, campaign, listed)
     if not found:
         hint = "" if url else "; give the name of a discovered one, or --url"

@@ -1,37 +1,43 @@
 """What a config comes to: how often the budget lets campaigns be read, and how many tests fit."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from monitor.adapters.store import Loaded, StorageError, read_state
-from monitor.clocks import SystemClock
-from monitor.config import Config, EnvironmentConfig, format_duration
+from monitor.config import Config, EnvironmentConfig, targets
 from monitor.core.attempt import login_of, server_of
 from monitor.core.budget import PACE, Budget, effective_interval
 from monitor.core.discovery import TargetSet
+from monitor.core.durations import format_duration
 from monitor.core.model import DAY, MINUTE, Instant, Seconds, SftpConfig
 from monitor.core.rule import Target
 from monitor.core.rules import StaleTest
-from monitor.core.status import EnvironmentStatus
 from monitor.core.text import clean, rfc3339, span
-from monitor.polling.settings import Settings
+
+if TYPE_CHECKING:
+    from monitor.adapters.store import Loaded
 
 LEAST_SHARE = 0.001  # of the budget; less is said to be so
 
 
-def estimate_tests(config: Config) -> tuple[list[str], Loaded]:
-    """Return what connection tests come to, and the state that says so, if one is to be read."""
-    loaded, unread, tested = Loaded(), [], any(describe_tests(config, Loaded(), 0.0))
-    if tested or any(one.discovery.enabled for one in config.environments):
-        try:
-            loaded = read_state(config.state)
-        except StorageError as error:
-            unread = [f"hosts and discovered campaigns are not known: {error}"]
+def estimate_tests(config: Config) -> tuple[list[str], Mapping[str, TargetSet]]:
+    """Return what connection tests come to, and who was discovered, by environment."""
+    tested = any(describe_tests(config, None, 0.0))
+    if not tested and not any(one.discovery.enabled for one in config.environments):
+        return [], {}
+    # Only here: to check a config without tests and discovery they are not needed.
+    from monitor.adapters.store import Loaded, StorageError, read_state  # noqa: PLC0415
+    from monitor.clocks import SystemClock  # noqa: PLC0415
+
+    loaded, unread = Loaded(), []
+    try:
+        loaded = read_state(config.state)
+    except StorageError as error:
+        unread = [f"hosts and discovered campaigns are not known: {error}"]
     found = list(describe_tests(config, loaded, SystemClock().wall()))
-    return found + unread if found else [], loaded
+    return found + unread if found else [], loaded.target_sets
 
 
 def describe_budgets(config: Config) -> list[str]:
@@ -58,27 +64,27 @@ def describe_budgets(config: Config) -> list[str]:
     return lines
 
 
-def describe_tests(config: Config, loaded: Loaded, now: Instant) -> Iterator[str]:
+def describe_tests(config: Config, loaded: "Loaded | None", now: Instant) -> Iterator[str]:
     """Yield what tests come to, by environment, and what of it will not fit.
 
-    Only the state (`loaded`) knows each campaign's host, and who was discovered.
+    Only the state, if it was `loaded`, knows each campaign's host, and who was discovered.
     """
     for index, environment in enumerate(config.environments):
         name = environment.name
-        target_set = loaded.target_sets.get(name, TargetSet())
-        settings = Settings(environment, config.polling, config.alerts, target_set)
-        tested = []
-        for key, target in settings.targets.items():
-            status = loaded.campaigns.get((name, key))
+        discovers, tested = environment.discovery.enabled, []
+        target_set = loaded.target_sets.get(name) if loaded and discovers else None
+        for key, target in targets(environment, target_set or TargetSet()).items():
+            status = loaded.campaigns.get((name, key)) if loaded else None
             seen = status.last_known.config if status is not None else None
             # What is switched off, or imported by hand, is known only of those that were read.
             wanted = target.tests.enabled if seen is None else target.tests.covers(seen)
             if wanted and target.muted_status is None:
                 tested.append(_Tested(target, seen))
-        known = loaded.environments.get(name, EnvironmentStatus(name=name))
         if tested:
+            known = loaded.environments.get(name) if loaded else None
+            since = known.tests.on_since if known else None
             limits = _limits(environment, tested)
-            yield from _describe(environment, tested, limits, known.tests.on_since, now)
+            yield from _describe(environment, tested, limits, since, now)
             path = f"environments[{index}].connection_tests"
             yield from (f"{path}: note: {note}" for note in _notes(tested, limits))
         elif environment.resolved.tests.enabled or any(

@@ -1,27 +1,27 @@
 """Options that several commands share, and what they stand for: a config, or a running daemon."""
 
-import asyncio
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
-import httpx
 from click.core import ParameterSource
 
-from monitor.adapters.web.history import ALL_RULES
-from monitor.adapters.web.schemas import CampaignAnswer
 from monitor.config import Config, LogFormat, LogLevel, TokenSource, load_config
+from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Seconds
 from monitor.core.rule import Target
+from monitor.core.rules import RULES
 from monitor.core.snapshot import Health
 from monitor.core.text import clean
-from monitor.http import request_once
 from monitor.serialize import from_json
+
+if TYPE_CHECKING:
+    from monitor.adapters.web.schemas import CampaignAnswer
 
 WITHIN: Seconds = 30.0
 """What a whole answer of a daemon may take: ten thousand campaigns have 10 MB."""
@@ -103,10 +103,10 @@ color = click.option(
 )
 
 
-_C = TypeVar("_C", Target, CampaignAnswer)
+_C = TypeVar("_C", Target, "CampaignAnswer")
 
 
-def is_called(one: Target | CampaignAnswer, name: str) -> bool:
+def is_called(one: "Target | CampaignAnswer", name: str) -> bool:
     """Return whether a campaign is called so: ENVIRONMENT/ID, ID, or its name."""
     own = [known for known in (one.campaign_id, one.name) if known]
     return name in own or name in (f"{one.environment}/{known}" for known in own)
@@ -134,7 +134,7 @@ class Filters:
     rules: tuple[str, ...]
     healths: tuple[str, ...]
 
-    def fit(self, one: Target | CampaignAnswer) -> bool:
+    def fit(self, one: "Target | CampaignAnswer") -> bool:
         """Return whether this campaign is meant."""
         return (
             (not self.environments or one.environment in self.environments)
@@ -142,7 +142,7 @@ class Filters:
             and all(label in one.labels.items() for label in self.labels)
         )
 
-    def missing(self, known: Iterable[Target | CampaignAnswer]) -> list[str]:
+    def missing(self, known: "Iterable[Target | CampaignAnswer]") -> list[str]:
         """Return which campaigns that are meant are not among these."""
         there = [
             one for one in known if one.environment in (self.environments or (one.environment,))
@@ -163,7 +163,10 @@ def filters(command: _F) -> _F:
     # Decorators apply from the last one up.
     health = click.Choice([one.value for one in Health])
     command = many("--health", "healths", type=health, help="Only of this health.")(command)
-    rule, about = click.Choice(ALL_RULES), "Only what this rule says; see `sftp-monitor rules`."
+    rule, about = (
+        click.Choice((*RULES, *ENVIRONMENT_RULES)),
+        "Only what this rule says; see `sftp-monitor rules`.",
+    )
     command = many("--rule", "rules", metavar="RULE", type=rule, help=about)(command)
     label = "Only campaigns with this label."
     command = many("--label", "labels", metavar="NAME=VALUE", callback=_label, help=label)(command)
@@ -265,6 +268,13 @@ def exchange(
     Raises OSError, and of it ConnectionError where none answers, without the user and the password
     that `url` may have.
     """
+    # Only here: to read a config they are not needed.
+    import asyncio  # noqa: PLC0415
+
+    import httpx  # noqa: PLC0415
+
+    from monitor.http import request_once  # noqa: PLC0415
+
     try:
         asked = httpx.URL(f"{url.rstrip('/')}{path}")
         usable = asked.scheme in {"http", "https"} and asked.host

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from typing import NamedTuple
 
 from monitor.adapters.web import schemas
-from monitor.cli.oneshot import Checked
+from monitor.cli.oneshot import Checked, asked
 from monitor.config import Config
 from monitor.core import assess
 from monitor.core.alerts import recheck_at
@@ -23,6 +23,8 @@ from monitor.core.snapshot import active_alerts
 from monitor.core.status import Alert, AlertState, CampaignStatus, EnvironmentStatus
 from monitor.core.text import span
 from monitor.polling.settings import Settings
+
+__all__ = ["Checked", "Difference", "asked", "describe", "preview", "target_sets"]
 
 VERBS = ("fire", "resolve", "change")
 
@@ -106,6 +108,15 @@ def preview(config: Config, current: Checked) -> tuple[list[Difference], list[st
             unknown += _unknown(name, campaigns, settings)
         differences += _of_environment(answer, campaigns, settings, current.at)
     return sorted(differences, key=lambda one: VERBS.index(one.verb)), unknown
+
+
+def describe(config: Config, current: Checked) -> Iterator[str]:
+    """Yield what would differ at a daemon, what cannot be known of that, and how many of each."""
+    differences, unknown = preview(config, current)
+    yield from (f"would {one.verb:<8} {one.text}" for one in differences)
+    yield from (f"not known: {one}" for one in unknown)
+    counts = (f"{sum(d.verb == verb for d in differences)} would {verb}" for verb in VERBS)
+    yield f"alerts of the daemon: {', '.join(counts)}"
 
 
 def _of_environment(

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import click
 
-from monitor.config import format_duration
+from monitor.core.durations import format_duration
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES

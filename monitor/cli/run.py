@@ -38,6 +38,8 @@ IGNORED = (signal.SIGUSR1, signal.SIGUSR2)
 @options.run_flags
 def run(config_file: Path | None, **flags: Any) -> None:
     """Run the monitor until SIGTERM or SIGINT; SIGHUP reads the config file again."""
+    # Until the start has ended: all that it makes stays, and the collector would look through it.
+    gc.disable()
     # Once: a file that comes up later at the first of the usual places is another config.
     path = options.config_path(config_file)
     # Until the loop has them: nothing is open yet, and the config is about to be read anyway.
@@ -45,7 +47,6 @@ def run(config_file: Path | None, **flags: Any) -> None:
         signal.signal(number, lambda *_: os._exit(0))
     for number in (signal.SIGHUP, *IGNORED):
         signal.signal(number, signal.SIG_IGN)
-    spare_what_stays()
     load = partial(options.load, path, **flags)
     config = load()
     writer = log.LineWriter(sys.stdout.fileno())
@@ -66,6 +67,7 @@ async def _run(daemon: Daemon) -> int:
     # Before the start: a signal that comes meanwhile must not kill us halfway.
     handle_signals(daemon)
     await daemon.start()
+    spare_what_stays()
     code = 0
     try:
         await daemon.run()
@@ -90,6 +92,7 @@ def spare_what_stays() -> None:
     gc.freeze()
     gc.set_threshold(700, 10, 5)
     gc.callbacks.append(freeze)
+    gc.enable()
 
 
 def handle_signals(daemon: Daemon) -> None:

@@ -15,32 +15,20 @@ from pydantic import BaseModel
 from monitor.config.document import ConfigError, Document, Place, Problem, key_path
 from monitor.config.environments import Discovery as DiscoveryConfig
 from monitor.config.environments import Environment as EnvironmentConfig
-from monitor.config.environments import (
-    Resolved,
-    narrowed,
-    resolve,
-    settings_of,
-    sharing,
-    targets,
-)
-from monitor.config.formats import (
-    ascii_only,
-    format_duration,
-    matches,
-    origin,
-    parse_duration,
-    too_long,
-)
+from monitor.config.environments import Resolved
+from monitor.config.formats import ascii_only, matches, origin, too_long
 from monitor.config.keys import expand, literal
 from monitor.config.model import Alerts as AlertsConfig
 from monitor.config.model import Config, Polling, effective_yaml, json_schema
 from monitor.config.model import Web as WebConfig
 from monitor.config.secrets import SecretError, TokenSource
 from monitor.config.sources import Sources
+from monitor.config.targets import narrowed, resolve, settings_of, sharing, targets
 from monitor.config.types import LogFormat, LogLevel
 from monitor.config.web_config import Access, exposure, read_access, safe_access
 from monitor.config.yaml import parse, read_bytes
 from monitor.core.discovery import TargetSet
+from monitor.core.durations import format_duration, parse_duration
 from monitor.tls import missing_roots
 
 __all__ = [
@@ -76,9 +64,7 @@ def load_config(
     config = config.model_copy(update={"environments": environments})
     config._digest = sha256(raw).digest()
     config._settings = {
-        place: f"{path}:{line}"
-        for place, line in document.lines.items()
-        if "rules" in place or "connection_tests" in place
+        place: f"{path}:{line}" for place, line in document.lines_of("rules", "connection_tests")
     }
     files = {*_paths(config), *_check_config(document, config, path)}
     # A file is often half written, and beside it a token swapped before or after it.
@@ -205,24 +191,27 @@ def _text(value: Any, document: Document) -> str:
         return ""
 
 
-def _texts(value: Any, place: Place, document: Document) -> Iterator[tuple[Place, str]]:
-    """Yield all text of the file as it is used, but for what may be secret."""
-    if isinstance(value, str) and (place[:1], place[2:]) != (("environments",), ("token",)):
-        yield place, _text(value, document)
-    items = value.items() if isinstance(value, dict) else enumerate(value or ())
-    for key, inner in () if isinstance(value, str) else items:
-        yield from _texts(inner, (*place, key), document)
+def _texts(around: Any, place: Place, document: Document) -> Iterator[tuple[Place, Any, str]]:
+    """Yield all text as it is used, but for what may be secret: the place around it, key, text."""
+    for key, value in around.items() if isinstance(around, dict) else enumerate(around):
+        if isinstance(value, str):
+            if (place[:1], len(place), key) != (("environments",), 2, "token"):
+                yield place, key, _text(value, document)
+        elif isinstance(value, dict | list):
+            yield from _texts(value, (*place, key), document)
 
 
 def _check_secrets(document: Document) -> None:
     """Report where a secret of this config would be shown: in a label, a name, a URL, a path."""
     texts = list(_texts(document.value, (), document))
-    whole = "\0".join(text for _, text in texts)
+    whole = "\0".join(text for *_, text in texts)
     # A shorter one is a word that may well be in others.
     shown = [one for one in document.secrets if len(one) >= 8 and one in whole]
-    for place, text in texts:
+    for place, key, text in texts if shown else ():
         if any(one in text for one in shown):
-            document.report(place, "holds a secret of this config, and others see what is here")
+            document.report(
+                (*place, key), "holds a secret of this config, and others see what is here"
+            )
 
 
 def _check_doubles(
@@ -293,7 +282,9 @@ def _check_config(document: Document, config: Config, path: Path) -> tuple[Path,
         for number, override in enumerate(environment.overrides):
             if environment.discovery.enabled:
                 labels["overrides", number] = {**environment.labels, **override.labels}
+        # Many share theirs.
+        wrong = {key: too_long(one) for key, one in {id(it): it for it in labels.values()}.items()}
         for place, found in labels.items():
-            if message := too_long(found):
+            if message := wrong[id(found)]:
                 document.report(("environments", index, *place, "labels"), message)
     return access.files

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from os import EX_CONFIG, EX_NOPERM
@@ -42,8 +42,9 @@ def no_space(text: str) -> str | None:
 
 def describe(value: object) -> str:
     """Return what was found, for a message: text as it stands in the file, cut short."""
-    if type(value) in _FOUND:
-        return _FOUND[type(value)]
+    for kind, name in _FOUND.items():
+        if isinstance(value, kind):
+            return name
     text = str(value)
     # repr escapes what a terminal would obey, and keeps blanks as they are.
     return repr(text if len(text) <= 60 else text[:60] + "…")
@@ -77,6 +78,18 @@ class ConfigError(Exception):
         self.exit_code = EX_NOPERM if exposed else EX_CONFIG
 
 
+class Keys(dict[str, Any]):
+    """A mapping of the file, with the line of each key."""
+
+    lines: dict[str, int]
+
+
+class Items(list[Any]):
+    """A list of the file, with the line of each item."""
+
+    lines: list[int]
+
+
 @dataclass
 class Document:
     """A parsed file: dicts, lists, text as it is written, and None; their lines; what is wrong."""
@@ -85,7 +98,7 @@ class Document:
     # What its ${VAR} mean: secrets, too.
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     value: Any = None
-    lines: dict[Place, int] = field(default_factory=dict)
+    first: int | None = None  # the line where it begins
     problems: list[Problem] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set, repr=False)
     unread: list[str] | None = None  # where secrets are that are not to be read; None: they are
@@ -98,9 +111,17 @@ class Document:
 
     def line(self, place: Place) -> int | None:
         """Return the line of a place, or of the nearest one around it that is in the file."""
-        while place and place not in self.lines:
-            place = place[:-1]
-        return self.lines.get(place)
+        line, around = self.first, self.value
+        for part in place:
+            try:
+                line, around = around.lines[part], around[part]
+            except (AttributeError, LookupError, TypeError):
+                break
+        return line
+
+    def lines_of(self, *names: str) -> Iterator[tuple[Place, int]]:
+        """Yield the places of keys of these names, and all places below them, with their lines."""
+        return _lines(self.value, (), names, below=False)
 
     def report(
         self, place: Place, message: str, line: int | None = None, *, exposed: bool = False
@@ -143,6 +164,18 @@ class Document:
         # A key that is given twice can be read, but merging it would be guessing which one counts.
         self.check()
         return found
+
+
+def _lines(
+    value: Any, place: Place, names: Collection[str], *, below: bool
+) -> Iterator[tuple[Place, int]]:
+    lines: Any = value.lines if isinstance(value, Keys | Items) else ()
+    for key in lines if isinstance(value, Keys) else range(len(lines)):
+        within = below or key in names
+        if within:
+            yield (*place, key), lines[key]
+        if value[key]:
+            yield from _lines(value[key], (*place, key), names, below=within)
 
 
 def key_path(place: Place) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 from unicodedata import category
 
@@ -33,6 +34,8 @@ def literal(value: object) -> object:
 
 def expand(written: str, environ: Mapping[str, str]) -> str:
     """Return text with `${VAR}` and `${VAR:-default}` expanded once, and `$${` as a plain `${`."""
+    if "$" not in written and written.isprintable():
+        return written  # nearly all that there is
     unset = []
 
     def value_of(match: re.Match[str]) -> str:
@@ -72,21 +75,26 @@ class Key:
 
     def read(self, value: object, document: Document | None = None) -> Any:
         """Return the value that a scalar of the file means; ValueError says what was expected."""
-        why = f"expected {self.expected}"
-        if isinstance(value, str | int | float):
+        why = ""
+        if isinstance(value, (str, int, float)):
             # A default is a value of Python's; all that comes from the file is text.
             text = str(value).lower() if isinstance(value, bool) else str(value)
             if self.expands:
                 text = expand(text, document.environ if document else {})
             try:
-                if re.fullmatch(self.pattern, text) and self.fits(meaning := self.parse(text)):
+                if self._takes(text) and self.fits(meaning := self.parse(text)):
                     if self.expands and type(meaning) is str and "${" in str(value):
                         meaning = Expanded(meaning)
                         meaning.written = str(value)
                     return meaning
             except ValueError as error:
                 why = str(error)
+        why = why or f"expected {self.expected}"
         raise ValueError(why if self.secret else f"{why}, found {describe(value)}")
+
+    @cached_property
+    def _takes(self) -> Callable[[str], object]:
+        return re.compile(self.pattern).fullmatch
 
     def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
         # Plain, since pydantic reads for itself what YAML 1.2 does not: `yes` as true, for one.

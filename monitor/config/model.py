@@ -11,10 +11,11 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_v
 from monitor.config import sections as s
 from monitor.config import types as t
 from monitor.config.document import Place
-from monitor.config.environments import Environment, settings_of, sharing_with
-from monitor.config.formats import format_duration
+from monitor.config.environments import Environment
 from monitor.config.keys import Conflict, Section, key, literal, made
 from monitor.config.sources import Sources
+from monitor.config.targets import settings_of, sharing_with
+from monitor.core.durations import format_duration
 from monitor.core.model import MINUTE, Seconds, Severity
 from monitor.core.rule import Target
 

@@ -7,9 +7,12 @@ from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    import httpx
 
 # No token is so long, but many a file given by mistake is.
 MAX_TOKEN_BYTES = 4096
@@ -117,8 +120,10 @@ def not_open(
     return path
 
 
-def proxy_of(url: str, credentials: TokenSource | None) -> httpx.Proxy | None:
+def proxy_of(url: str, credentials: TokenSource | None) -> "httpx.Proxy | None":
     """Return a proxy with its user and password as they are now; SecretError says why not."""
+    import httpx  # noqa: PLC0415 - a command that only reads a config does without
+
     user = b64encode(credentials.read().encode()).decode() if credentials else ""
     # aiohttp makes Proxy-Authorization of it, for the proxy alone.
     headers = {"Authorization": f"Basic {user}"} if user else {}

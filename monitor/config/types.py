@@ -21,6 +21,7 @@ from monitor.config.document import Document
 from monitor.config.keys import Key, literal
 from monitor.config.secrets import TokenSource, not_open
 from monitor.core.attempt import Window
+from monitor.core.durations import A_DURATION, DURATION_PATTERN, format_duration, parse_duration
 from monitor.core.model import Seconds, Severity
 from monitor.core.text import CAMPAIGN_ID
 from monitor.tls import client_context
@@ -57,7 +58,7 @@ def whole_number(least: int, most: int) -> Key:
 
 
 def _positive(text: str) -> Seconds:
-    if not (seconds := f.parse_duration(text)):
+    if not (seconds := parse_duration(text)):
         raise ValueError("expected a duration longer than 0")
     return seconds
 
@@ -126,8 +127,8 @@ def _hidden(url: str) -> str:
 
 
 def _duration(parse: Callable[[str], float], **more: Any) -> Key:
-    schema = {"type": "string", "pattern": f.DURATION_PATTERN, **more}
-    return Key(parse, f.A_DURATION, schema, f.format_duration)
+    schema = {"type": "string", "pattern": DURATION_PATTERN, **more}
+    return Key(parse, A_DURATION, schema, format_duration)
 
 
 def _name(most: int) -> Key:
@@ -138,7 +139,7 @@ def _name(most: int) -> Key:
 Items = Annotated[tuple[T, ...], BeforeValidator(lambda value: [] if value is None else value)]
 OrNothing = BeforeValidator(lambda value: {} if value is None else value)
 
-DURATION = _duration(f.parse_duration, type=["string", "integer"], minimum=0, maximum=0)
+DURATION = _duration(parse_duration, type=["string", "integer"], minimum=0, maximum=0)
 Duration = Annotated[float, DURATION]
 PositiveDuration = Annotated[float, _duration(_positive)]
 _BOOLEAN = Key(

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.config import format_duration, parse_duration
-from monitor.config.formats import DURATION_PATTERN, LONGEST
+from monitor.core.durations import DURATION_PATTERN, LONGEST, format_duration, parse_duration
 from monitor.core.model import DAY, HOUR, MINUTE
 
 

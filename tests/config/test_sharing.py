@@ -53,6 +53,21 @@ def test_none_is_where_the_global_rules_changed(tmp_path: Path) -> None:
     assert kept(loaded(tmp_path, TWO), loaded(tmp_path, changed)) == []
 
 
+def test_campaigns_that_say_the_same_share_what_that_comes_to(tmp_path: Path) -> None:
+    plain = "labels: {team: retail}"
+    campaigns = (
+        f"[{{id: a, name: A, {plain}}}, {{id: b, {plain}, rules: }}, {{id: c, {plain}, "
+        "rules: {stale_test: {max_age: 9d}}}, {id: d, labels: {team: sales}}]"
+    )
+    text = MINIMAL.replace("[{id: c-1}]", campaigns)
+    a, b, c, d = loaded(tmp_path, text).environments[0].resolved.targets.values()
+    assert a.labels is b.labels is c.labels
+    assert a.rules is d.rules
+    assert a.tests is d.tests
+    assert b.rules == a.rules != c.rules
+    assert a.labels != d.labels
+
+
 def test_one_that_is_new_is_not(tmp_path: Path) -> None:
     assert kept(loaded(tmp_path, MINIMAL), loaded(tmp_path, TWO)) == ["production"]
 

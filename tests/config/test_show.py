@@ -187,7 +187,10 @@ def keys_in_example() -> set[str]:
         lines.append(indent + rest if commented_out else line)
     text = "\n".join(lines).replace("token_file: /run/secrets/talkover", "# in place of token")
     document = parse(text.encode(), "example")
-    named = {tuple(p for p in place if isinstance(p, str)) for place in document.lines}
+    named = {
+        tuple(p for p in place if isinstance(p, str))
+        for place, _ in document.lines_of(*document.value)
+    }
     return {".".join(place) for place in named if place} | {"environments.token_file"}
 
 

@@ -86,6 +86,27 @@ def test_aliases_repeat_what_they_refer_to() -> None:
     assert parsed("a: &one {b: [c]}\nd: *one\n").value == {"a": {"b": ["c"]}, "d": {"b": ["c"]}}
 
 
+def test_what_is_wrong_with_what_aliases_repeat_is_reported_once() -> None:
+    document = parsed("a: &one {b: c, b: d, e: *one}\nf: [*one, *one]\n")
+    assert [(problem.line, problem.key) for problem in document.problems] == [
+        (1, "a.b"),
+        (1, "a.e"),
+    ]
+    assert document.line(("f", 1, "b")) == 1
+
+
+def test_an_anchor_is_known_even_where_its_place_is_wrong() -> None:
+    document = parsed("a: !x {b: &one c}\nd: e\nd: &two f\ng: [*one, *two]\n")
+    assert document.value["g"] == ["c", "f"]
+    assert [problem.key for problem in document.problems] == ["a", "d"]
+
+
+def test_what_repeats_is_no_part_of_what_it_repeats() -> None:
+    document = parsed("log: &one {level: info}\nweb: *one\n")
+    document.put("--log.level", "debug")
+    assert document.value == {"log": {"level": "debug"}, "web": {"level": "info"}}
+
+
 def test_an_anchor_may_be_given_again() -> None:
     assert parsed("a: &one x\nb: &one y\nc: *one\n").value == {"a": "x", "b": "y", "c": "y"}
 
@@ -134,6 +155,11 @@ def test_fault_34_json_is_yaml_with_its_escapes_in_pairs_too() -> None:
         "a": "Retail 😀",
         "b": "é",
     }
+
+
+def test_fault_34_what_the_parser_of_such_escapes_dies_of_is_one_problem() -> None:
+    with pytest.raises(ConfigError, match="not YAML: it cannot be read"):
+        parsed(r'{"a": "\ud83d\ude00", "b": "\UFFFFFFFF"}')
 
 
 @pytest.mark.parametrize("end", ["---\n", "---\n# the end\n", "...\n", "---\n---\n", "--- ~\n"])
