@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from support.postgres import Server
 
 # A machine that is busy, or that measures coverage, is slow: that is no failure of a property.
-# `make test` tries few examples, other ones each time; `make check` tries six times as many.
-settings.register_profile("quick", deadline=None, max_examples=10)
+# `make test` tries few examples, other ones each time; `make check` tries twelve times as many.
+settings.register_profile("quick", deadline=None, max_examples=5)
 settings.register_profile("thorough", deadline=None, max_examples=60)
 # For thousands of runs: few examples, the same ones for each mutant, and not made any smaller.
 settings.register_profile(
@@ -30,9 +31,12 @@ settings.register_profile(
 settings.load_profile("quick")
 
 
+TESTS = Path(__file__).parent
 IN_MEMORY = "/dev/shm"
 ROOM = 2**30
 """Bytes; in a container there may be 64 MiB, which is too little."""
+SLOW_FOLDERS = ("browser", "e2e")
+"""Where every test is slow: `make test` does not even import them."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +52,17 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", IN_MEMORY)
     if config.getoption("--hypothesis-profile", default=None) == "mutation":
         gc.freeze()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the folders of slow tests out where only fast ones are asked for."""
+    left_out = config.getoption("markexpr") == "not slow" and in_slow_folder(collection_path)
+    return left_out or None
+
+
+def in_slow_folder(path: Path) -> bool:
+    """Return whether every test there must be slow."""
+    return any(path.is_relative_to(TESTS / folder) for folder in SLOW_FOLDERS)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -67,6 +82,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for number, item in enumerate(matrix):
             if number not in kept:
                 item.add_marker(pytest.mark.slow)
+    for item in items:
+        if in_slow_folder(item.path) and not item.get_closest_marker("slow"):
+            raise pytest.UsageError(
+                f"{item.nodeid}: `make test` leaves it out, mark it slow"
+            )
     items.sort(key=seconds, reverse=True)
 
 
