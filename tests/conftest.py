@@ -4,7 +4,6 @@ import gc
 import os
 import shutil
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import Phase, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.postgres import Server
 
@@ -31,7 +31,6 @@ settings.register_profile(
 settings.load_profile("quick")
 
 
-TESTS = Path(__file__).parent
 IN_MEMORY = "/dev/shm"
 ROOM = 2**30
 """Bytes; in a container there may be 64 MiB, which is too little."""
@@ -45,6 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
     And keep what is there from the garbage collection of a mutant's run. Such a run is the fork of
     a large process: to collect there is to copy all of it.
     """
+    # Once, not as a fixture: the fast tests are thousands. Whatever sets one takes it back.
+    for name in [name for name in os.environ if name.startswith("SFTP_MONITOR_")]:
+        del os.environ[name]
+    # What is written to a full disk is otherwise not there to fail again when Python exits.
+    os.environ.pop("PYTHONUNBUFFERED", None)
     # What a shell starts in the background ignores it, and so would every process of a test.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -54,15 +58,11 @@ def pytest_configure(config: pytest.Config) -> None:
         gc.freeze()
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+def pytest_ignore_collect(collection_path: "Path", config: pytest.Config) -> bool | None:
     """Leave the folders of slow tests out where only fast ones are asked for."""
-    left_out = config.getoption("markexpr") == "not slow" and in_slow_folder(collection_path)
-    return left_out or None
-
-
-def in_slow_folder(path: Path) -> bool:
-    """Return whether every test there must be slow."""
-    return any(path.is_relative_to(TESTS / folder) for folder in SLOW_FOLDERS)
+    if collection_path.name in SLOW_FOLDERS and config.getoption("markexpr") == "not slow":
+        return True
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -82,11 +82,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for number, item in enumerate(matrix):
             if number not in kept:
                 item.add_marker(pytest.mark.slow)
+    left_out = tuple(f"tests/{folder}/" for folder in SLOW_FOLDERS)
     for item in items:
-        if in_slow_folder(item.path) and not item.get_closest_marker("slow"):
-            raise pytest.UsageError(
-                f"{item.nodeid}: `make test` leaves it out, mark it slow"
-            )
+        if item.nodeid.startswith(left_out) and not item.get_closest_marker("slow"):
+            raise pytest.UsageError(f"{item.nodeid}: `make test` leaves it out, mark it slow")
     items.sort(key=seconds, reverse=True)
 
 
@@ -101,14 +100,6 @@ def seconds(item: pytest.Item) -> float:
     """Return how long a slow test takes on a free machine, as far as its marker says so."""
     marker = item.get_closest_marker("slow")
     return float(marker.kwargs.get("seconds", 0)) if marker else 0.0
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("SFTP_MONITOR_")]:
-        monkeypatch.delenv(name)
-    # What is written to a full disk is otherwise not there to fail again when Python exits.
-    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

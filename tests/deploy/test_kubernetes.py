@@ -215,6 +215,7 @@ def test_every_variant_is_known() -> None:
     assert {path.parent.name for path in KUBERNETES.glob("*/kustomization.yaml")} == set(VARIANTS)
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.e2e
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_a_variant_sends_is_valid_and_in_one_namespace(variant: str) -> None:
