@@ -122,16 +122,16 @@ def _decades(panel: Panel) -> tuple[float, float]:
 
 def _small(name: str, size: tuple[float, float]) -> Figure:
     # Text as text: as outlines it is most of the file.
-    return _figure(name, size, **{"svg.fonttype": "none"})
+    return _figure(name, size, fonts="none")
 
 
-def _figure(name: str, size: tuple[float, float], **settings: str) -> Figure:
+def _figure(name: str, size: tuple[float, float], fonts: str = "path") -> Figure:
     # Only who draws waits for it: it is a second of each run of the tests.
     import matplotlib as mpl  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     # The same figures give the same file.
-    mpl.rcParams.update({"svg.hashsalt": name, **settings})
+    mpl.rcParams.update({"svg.hashsalt": name, "svg.fonttype": fonts})
     return Figure(figsize=size, layout="constrained")
 
 
