@@ -11,12 +11,13 @@ from hypothesis import Phase, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.postgres import Server
 
 # A machine that is busy, or that measures coverage, is slow: that is no failure of a property.
-# `make test` tries few examples, other ones each time; `make check` tries six times as many.
-settings.register_profile("quick", deadline=None, max_examples=10)
+# `make test` tries few examples, other ones each time; `make check` tries twelve times as many.
+settings.register_profile("quick", deadline=None, max_examples=5)
 settings.register_profile("thorough", deadline=None, max_examples=60)
 # For thousands of runs: few examples, the same ones for each mutant, and not made any smaller.
 settings.register_profile(
@@ -33,6 +34,8 @@ settings.load_profile("quick")
 IN_MEMORY = "/dev/shm"
 ROOM = 2**30
 """Bytes; in a container there may be 64 MiB, which is too little."""
+SLOW_FOLDERS = ("browser", "e2e")
+"""Where every test is slow: `make test` does not even import them."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,6 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
     And keep what is there from the garbage collection of a mutant's run. Such a run is the fork of
     a large process: to collect there is to copy all of it.
     """
+    # Once, not as a fixture: the fast tests are thousands. Whatever sets one takes it back.
+    for name in [name for name in os.environ if name.startswith("SFTP_MONITOR_")]:
+        del os.environ[name]
+    # What is written to a full disk is otherwise not there to fail again when Python exits.
+    os.environ.pop("PYTHONUNBUFFERED", None)
     # What a shell starts in the background ignores it, and so would every process of a test.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -48,6 +56,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", IN_MEMORY)
     if config.getoption("--hypothesis-profile", default=None) == "mutation":
         gc.freeze()
+
+
+def pytest_ignore_collect(collection_path: "Path", config: pytest.Config) -> bool | None:
+    """Leave the folders of slow tests out where only fast ones are asked for."""
+    if collection_path.name in SLOW_FOLDERS and config.getoption("markexpr") == "not slow":
+        return True
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -67,6 +82,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for number, item in enumerate(matrix):
             if number not in kept:
                 item.add_marker(pytest.mark.slow)
+    left_out = tuple(f"tests/{folder}/" for folder in SLOW_FOLDERS)
+    for item in items:
+        if item.nodeid.startswith(left_out) and not item.get_closest_marker("slow"):
+            raise pytest.UsageError(f"{item.nodeid}: `make test` leaves it out, mark it slow")
     items.sort(key=seconds, reverse=True)
 
 
@@ -81,14 +100,6 @@ def seconds(item: pytest.Item) -> float:
     """Return how long a slow test takes on a free machine, as far as its marker says so."""
     marker = item.get_closest_marker("slow")
     return float(marker.kwargs.get("seconds", 0)) if marker else 0.0
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("SFTP_MONITOR_")]:
-        monkeypatch.delenv(name)
-    # What is written to a full disk is otherwise not there to fail again when Python exits.
-    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

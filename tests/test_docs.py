@@ -14,7 +14,6 @@ from typing import Any
 import click
 import promql_parser
 import pytest
-import yaml
 
 from monitor.cli import COMMANDS, app, loaded
 from monitor.config import load_config
@@ -27,6 +26,7 @@ from monitor.core.rules import RULES
 from monitor.serialize import Links, event_json
 from support.boards import a_rich_snapshot
 from support.builders import NOW
+from support.documents import read_yaml
 from support.events import FIRING
 from support.scrapes import scrape, some_own_metrics
 
@@ -48,7 +48,7 @@ SEVERITIES = {name: cls().severity.value for name, cls in ALL_RULES.items()}
 PROMETHEUS_RULES = ROOT / "deploy" / "prometheus" / "sftp-monitor.rules.yaml"
 PROMETHEUS_ALERTS: list[dict[str, Any]] = [
     rule
-    for group in yaml.safe_load(PROMETHEUS_RULES.read_text())["groups"]
+    for group in read_yaml(PROMETHEUS_RULES.read_text())["groups"]
     for rule in group["rules"]
     if "alert" in rule
 ]

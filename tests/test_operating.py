@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from monitor.serialize import Links, event_json
 from support.command import COMMAND
+from support.documents import read_yaml
 from support.events import FIRING
 from support.peers import require_peer
 
@@ -195,7 +195,7 @@ def test_every_yaml_on_the_page_can_be_read() -> None:
     snippets = blocks(PAGE, "yaml")
     assert len(snippets) >= 2
     for snippet in snippets:
-        assert yaml.safe_load(snippet)
+        assert read_yaml(snippet)
 
 
 def test_the_pipelines_route_by_fields_that_an_event_has() -> None:
@@ -203,13 +203,13 @@ def test_the_pipelines_route_by_fields_that_an_event_has() -> None:
     pipelines = section("Log pipelines")
     vector, loki = blocks(pipelines, "yaml")
     (elk,) = blocks(pipelines, "text")
-    routed = yaml.safe_load(vector)["transforms"]
+    routed = read_yaml(vector)["transforms"]
     named = set(re.findall(r"(?<!\w)\.(\w+)", routed["alerts"]["condition"]))
     named |= set(routed["once"]["fields"]["match"])
     named |= set(re.findall(r"\[sftp\]\[(\w+)\]", elk))
     assert named <= record.keys()
     assert {"event", "event_id", "initial"} <= named
     # Whatever it counts of the last minutes is over after these: only silence can be asked for.
-    rules = [rule["expr"] for group in yaml.safe_load(loki)["groups"] for rule in group["rules"]]
+    rules = [rule["expr"] for group in read_yaml(loki)["groups"] for rule in group["rules"]]
     lines = [re.fullmatch(r"absent_over_time\(\{.+\} \|= `(.+)` \[15m\]\)", one) for one in rules]
     assert [line and line[1] for line in lines] == ['"event": "heartbeat"'] * 2

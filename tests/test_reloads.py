@@ -113,6 +113,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str], int]] = {
 """What a file may change, whose polls are planned anew, and whose rules are run for that."""
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("change", CHANGES)
 def test_only_campaigns_whose_polls_a_change_concerns_are_planned_anew(
     world: World, work: Counter[str], change: str

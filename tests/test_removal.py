@@ -346,7 +346,7 @@ async def answered_around_a_listing(
     await virtual_seconds(1)
 
 
-@pytest.mark.matrix(fast=3)
+@pytest.mark.matrix
 @KNOWN
 @SAYS
 def test_its_poll_is_answered_after_it_came_back(

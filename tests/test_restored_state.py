@@ -123,6 +123,7 @@ def _behind_a_symlink(world: World, copy: Path) -> None:
     (world.folder / "state.db").symlink_to("elsewhere")
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("put", [_in_place, _by_rename, _after_all_was_removed, _behind_a_symlink])
 @pytest.mark.parametrize("when", ["while it runs", "after a crash", "before a start"])
 def test_however_a_backup_is_put_back_no_event_id_stands_for_two_occurrences(

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from monitor.adapters.sinks.alertmanager import annotations_of, standing_events
 from monitor.adapters.sinks.apprise import to_text
@@ -28,6 +27,7 @@ from monitor.daemon import Daemon
 from monitor.demo.world import Network
 from monitor.serialize import Links
 from support.daemons import World
+from support.documents import read_yaml
 from support.tested import SHORT, USER, TestedApi, an_api
 from support.virtual import run, virtual_seconds
 
@@ -39,7 +39,7 @@ LINKS = Links("https://runbooks.example/{rule}", "https://monitor.example")
 ROOT = Path(__file__).parents[1]
 SHIPPED: Mapping[str, Any] = {
     rule["alert"]: rule
-    for group in yaml.safe_load((ROOT / "deploy/prometheus/sftp-monitor.rules.yaml").read_text())[
+    for group in read_yaml((ROOT / "deploy/prometheus/sftp-monitor.rules.yaml").read_text())[
         "groups"
     ]
     for rule in group["rules"]

@@ -8,11 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from benchmarks.record import Comparison, Delays
 
@@ -27,8 +25,7 @@ def draw(results: Sequence[Comparison], path: Path) -> None:
 
     The axis is logarithmic, where a bar would have no honest length.
     """
-    mpl.rcParams["svg.hashsalt"] = "freshness"  # the same figures give the same file
-    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    figure = _figure("freshness", (10, 6.5))
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
     for axis, rule in zip(axes, ("failed", "stale"), strict=True):
         _panel(axis, results, rule)
@@ -124,8 +121,17 @@ def _decades(panel: Panel) -> tuple[float, float]:
 
 
 def _small(name: str, size: tuple[float, float]) -> Figure:
-    # Text as text: as outlines it is most of the file. The same figures give the same file.
-    mpl.rcParams.update({"svg.hashsalt": name, "svg.fonttype": "none"})
+    # Text as text: as outlines it is most of the file.
+    return _figure(name, size, fonts="none")
+
+
+def _figure(name: str, size: tuple[float, float], fonts: str = "path") -> Figure:
+    # Only who draws waits for it: it is a second of each run of the tests.
+    import matplotlib as mpl  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    # The same figures give the same file.
+    mpl.rcParams.update({"svg.hashsalt": name, "svg.fonttype": fonts})
     return Figure(figsize=size, layout="constrained")
 
 

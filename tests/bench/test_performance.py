@@ -78,6 +78,7 @@ def test_a_part_without_its_peers_is_left_out_and_never_guessed(
     assert said.count("not measured |") == 2
 
 
+@pytest.mark.slow(seconds=2)
 def test_what_is_written_by_hand_stays_and_the_same_run_gives_the_same_files(
     tmp_path: Path,
 ) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from monitor.cli.export import DASHBOARD, SHIPPED
 from support.command import called
+from support.documents import read_yaml
 from support.peers import require_peer
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -70,10 +70,10 @@ async def test_a_job_that_must_be_there_is_missed_by_its_name(tmp_path: Path) ->
 
 
 async def test_the_object_of_the_operator_has_the_labels_that_it_selects_by() -> None:
-    rules = yaml.safe_load(await exported("rules"))
-    plain = yaml.safe_load(await exported("prometheusrule"))
+    rules = read_yaml(await exported("rules"))
+    plain = read_yaml(await exported("prometheusrule"))
     assert plain["spec"] == rules
-    labelled = yaml.safe_load(
+    labelled = read_yaml(
         await exported("prometheusrule", "--label", "release=kps", "--label", "a.b/c=x=y")
     )
     assert labelled["metadata"].pop("labels") == {"release": "kps", "a.b/c": "x=y"}

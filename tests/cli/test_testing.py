@@ -143,6 +143,7 @@ async def test_without_a_config_or_a_url_it_is_64() -> None:
     assert (await called("test", "c-1")).code == 64
 
 
+@pytest.mark.slow
 async def test_a_running_daemon_is_asked_with_the_key_beside_its_state(tmp_path: Path) -> None:
     async with fake_platform("c-1", "c-2") as platform:
         config = configured(tmp_path, platform)

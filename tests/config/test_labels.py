@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from monitor.config.formats import LABELS_LIMIT, RESERVED_LABELS, label_name, too_long
 from support.config_files import an_environment, problems_in
+from support.documents import read_yaml_all
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -73,7 +73,7 @@ def documents(*patterns: str) -> list[Any]:
     """Return the YAML documents of the files of deploy/ that match."""
     paths = [path for pattern in patterns for path in sorted(DEPLOY.glob(pattern))]
     assert paths
-    return [document for path in paths for document in yaml.safe_load_all(path.read_text())]
+    return [document for path in paths for document in read_yaml_all(path.read_text())]
 
 
 def of_our_metrics() -> set[str]:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 
 from monitor.config import Config, effective_yaml, json_schema
 from monitor.config.yaml import parse
 from support.config_files import MINIMAL, an_environment, loaded, problems_of
+from support.documents import read_yaml
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 TESTDATA = Path(__file__).parent / "testdata"
@@ -129,7 +129,7 @@ def schema_keys(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def as_data(path: Path) -> Any:
-    return yaml.safe_load(path.read_text())
+    return read_yaml(path.read_text())
 
 
 @pytest.mark.slow

@@ -91,6 +91,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("name", READ)
 def test_a_config_is_another_one_as_soon_as_any_of_its_files_is(folder: Path, name: str) -> None:
     for what, change in CHANGES.items():

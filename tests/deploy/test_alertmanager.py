@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rules import RULES
+from support.documents import read_yaml
 from support.peers import require_peer
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "alertmanager"
 FILE = FOLDER / "alertmanager.yaml"
-CONFIG: dict[str, Any] = yaml.safe_load(FILE.read_text())
+CONFIG: dict[str, Any] = read_yaml(FILE.read_text())
 
 
 def routes(route: Mapping[str, Any] = CONFIG["route"]) -> Iterator[dict[str, Any]]:
@@ -48,7 +48,7 @@ def test_alertmanager_accepts_the_example() -> None:
 def test_what_a_receiver_fills_in_is_there() -> None:
     """amtool takes any text; what a template lacks shows when it pages."""
     templates = (FOLDER / "sftp-monitor.tmpl").read_text(encoding="utf-8")
-    rules = yaml.safe_load((FOLDER.parent / "prometheus" / "sftp-monitor.rules.yaml").read_text())
+    rules = read_yaml((FOLDER.parent / "prometheus" / "sftp-monitor.rules.yaml").read_text())
     alerts = [one for group in rules["groups"] for one in group["rules"] if "alert" in one]
     annotations = {name for one in alerts for name in one["annotations"]}
     labels = {

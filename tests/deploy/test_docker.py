@@ -23,10 +23,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from monitor.config.formats import database_url
 from support.command import COMMAND, running
+from support.documents import read_yaml
 from support.peers import require_peer
 from support.postgres import Server
 
@@ -34,9 +34,9 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "docker"
 DOCKERFILE = FOLDER / "Dockerfile"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+COMPOSE: dict[str, Any] = read_yaml((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-REPLICAS: dict[str, Any] = yaml.safe_load((FOLDER / "compose-replicas.yaml").read_text())
+REPLICAS: dict[str, Any] = read_yaml((FOLDER / "compose-replicas.yaml").read_text())
 OVER: dict[str, Any] = REPLICAS["services"]
 ADDED = {name: one for name, one in OVER.items() if name not in SERVICES}
 """What compose-replicas.yaml has beside compose.yaml; the rest of it changes what is there."""
@@ -211,27 +211,27 @@ def test_alertmanager_finds_its_templates_where_they_are_mounted(tmp_path: Path)
     config = mounted("alertmanager", tmp_path)["/etc/alertmanager/alertmanager.yml"]
     assert "1 templates" in run(require_peer("amtool"), "check-config", config)
     # amtool counts patterns, and takes it well when one of them matches no file.
-    (template,) = yaml.safe_load(config.read_text())["templates"]
+    (template,) = read_yaml(config.read_text())["templates"]
     assert (config.parent / template).is_file()
 
 
 def test_prometheus_asks_services_that_there_are() -> None:
-    config = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
+    config = read_yaml((FOLDER / "prometheus.yaml").read_text())
     assert config["scrape_configs"][0]["honor_labels"] is True
     (scraped,) = config["scrape_configs"][0]["static_configs"][0]["targets"]
     (told,) = config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
     host, port = scraped.split(":")
     assert SERVICES["monitor"]["network_mode"] == f"service:{host}"
     assert SERVICES[host]["ports"] == [f"127.0.0.1:{port}:{port}"]
-    assert yaml.safe_load((FOLDER / "sftp-monitor.yaml").read_text())["web"][
-        "listen_address"
-    ].endswith(f":{port}")
+    assert read_yaml((FOLDER / "sftp-monitor.yaml").read_text())["web"]["listen_address"].endswith(
+        f":{port}"
+    )
     assert told.split(":")[0] in SERVICES
 
 
 def test_both_replicas_are_scraped_and_nothing_else_is_changed() -> None:
     scraped, of_both = (
-        yaml.safe_load((FOLDER / name).read_text())
+        read_yaml((FOLDER / name).read_text())
         for name in ("prometheus.yaml", "prometheus-replicas.yaml")
     )
     targets = of_both["scrape_configs"][0]["static_configs"][0]["targets"]

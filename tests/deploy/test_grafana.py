@@ -12,11 +12,11 @@ from typing import Any
 
 import promql_parser
 import pytest
-import yaml
 
 from monitor.config.model import RUNBOOKS
 from support.boards import a_rich_snapshot
 from support.builders import NOW
+from support.documents import read_yaml
 from support.scrapes import scrape
 from test_queries import answered
 
@@ -232,7 +232,7 @@ def test_links_lead_to_the_page_the_history_the_runbooks_and_alertmanager() -> N
         "Alertmanager": "${alertmanager}/#/alerts?filter=%7Benvironment%3D~%22.%2B%22%7D",
     }
     # Where compose publishes them.
-    compose = yaml.safe_load((FOLDER.parent / "docker" / "compose.yaml").read_text())["services"]
+    compose = read_yaml((FOLDER.parent / "docker" / "compose.yaml").read_text())["services"]
     published = {
         port.rpartition(":")[0] for one in compose.values() for port in one.get("ports", [])
     }
@@ -305,11 +305,11 @@ def test_the_links_of_the_alerts_lead_here_and_choose_what_they_are_about() -> N
 
 
 def test_grafana_is_provisioned_with_the_dashboard_where_compose_mounts_it() -> None:
-    dashboards = yaml.safe_load((FOLDER / "provisioning/dashboards/sftp-monitor.yaml").read_text())
-    sources = yaml.safe_load((FOLDER / "provisioning/datasources/prometheus.yaml").read_text())
+    dashboards = read_yaml((FOLDER / "provisioning/dashboards/sftp-monitor.yaml").read_text())
+    sources = read_yaml((FOLDER / "provisioning/datasources/prometheus.yaml").read_text())
     assert dashboards["apiVersion"] == sources["apiVersion"] == 1
     (provider,), (source,) = dashboards["providers"], sources["datasources"]
-    services = yaml.safe_load((FOLDER.parent / "docker" / "compose.yaml").read_text())["services"]
+    services = read_yaml((FOLDER.parent / "docker" / "compose.yaml").read_text())["services"]
     targets = [mount.split(":")[1] for mount in services["grafana"]["volumes"]]
     assert provider["options"]["path"] in targets
     assert "/etc/grafana/provisioning" in targets

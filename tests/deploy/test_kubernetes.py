@@ -16,11 +16,11 @@ from urllib.parse import parse_qsl, urlsplit
 import bcrypt
 import kubernetes_validate
 import pytest
-import yaml
 
 from monitor.config import load_config
 from monitor.config.formats import database_url
 from support.command import running
+from support.documents import read_yaml, read_yaml_all
 from support.fake_platform import TOKEN, fake_platform
 from support.peers import require_peer
 from support.postgres import Server
@@ -32,16 +32,16 @@ VARIANTS = ("base", "ephemeral", "ha", "openshift", "kube-prometheus-stack", "si
 SECRETS: dict[str, dict[str, Any]] = {
     one["metadata"]["name"]: one
     for file in KUBERNETES.glob("*/secret.example.yaml")
-    for one in yaml.safe_load_all(file.read_text())
+    for one in read_yaml_all(file.read_text())
 }
 CONFIG = FOLDER / "sftp-monitor.yaml"
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 OLDEST, NEWEST = "1.29", "1.37"
 """The versions of Kubernetes whose schemas are asked."""
 
-KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
+KUSTOMIZATION: dict[str, Any] = read_yaml((FOLDER / "kustomization.yaml").read_text())
 MANIFESTS: dict[str, dict[str, Any]] = {
-    path.name: yaml.safe_load(path.read_text())
+    path.name: read_yaml(path.read_text())
     for path in sorted(FOLDER.glob("*.yaml"))
     if path not in {CONFIG, FOLDER / "secret.example.yaml"}
 }
@@ -109,9 +109,9 @@ def test_what_the_pod_mounts_is_there() -> None:
     places = {mount["name"]: mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
     assert places.keys() == volumes.keys() | claims
     (key,) = secret["stringData"]
-    (environment,) = yaml.safe_load(CONFIG.read_text())["environments"]
+    (environment,) = read_yaml(CONFIG.read_text())["environments"]
     assert environment["token_file"] == f"{places['talkover']}/{key}"
-    web = yaml.safe_load(CONFIG.read_text())["web"]
+    web = read_yaml(CONFIG.read_text())["web"]
     assert web["config_file"] == f"{places['web']}/{item['path']}"
     assert CONTAINER["args"][-1] == f"{places['config']}/{CONFIG.name}"
     assert f"VOLUME {places['state']}" in DOCKERFILE.read_text(encoding="utf-8").splitlines()
@@ -141,7 +141,7 @@ def test_the_port_has_one_name_and_is_the_one_that_is_listened_on() -> None:
     used = [service_port["targetPort"], ingress["ports"][0]["port"], endpoint["port"]]
     assert {*used, *(probe["port"] for probe in probes)} == {"http"}
     assert [probe["path"] for probe in probes] == ["/-/healthy", "/-/healthy", "/-/ready"]
-    assert yaml.safe_load(CONFIG.read_text())["web"]["listen_address"] == "0.0.0.0:10022"
+    assert read_yaml(CONFIG.read_text())["web"]["listen_address"] == "0.0.0.0:10022"
 
 
 def test_every_pod_is_scraped_whether_it_is_ready_or_not() -> None:
@@ -161,7 +161,7 @@ def test_out_of_the_pod_go_names_the_api_and_alertmanager_and_nothing_else() -> 
 
 def test_the_ways_to_a_proxy_and_to_postgresql_are_two_comments_to_take_away() -> None:
     text = (FOLDER / "networkpolicy.yaml").read_text(encoding="utf-8")
-    policy = yaml.safe_load(re.sub(r"(?m)^    # ", "    ", text))
+    policy = read_yaml(re.sub(r"(?m)^    # ", "    ", text))
     kubernetes_validate.validate(policy, OLDEST, strict=True)
     ports = [one["ports"][0]["port"] for one in policy["spec"]["egress"]]
     assert ports == [53, 9093, 3128, 5432]
@@ -173,7 +173,7 @@ def test_the_page_asks_for_a_password_and_prometheus_has_it() -> None:
         part: SECRETS[reference["name"]]["stringData"][reference["key"]]
         for part, reference in endpoint["basicAuth"].items()
     }
-    users = yaml.safe_load(SECRETS["sftp-monitor-web"]["stringData"]["web-config.yaml"])
+    users = read_yaml(SECRETS["sftp-monitor-web"]["stringData"]["web-config.yaml"])
     known = users["basic_auth_users"][sent["username"]]
     assert bcrypt.checkpw(sent["password"].encode(), known.encode())
 
@@ -200,7 +200,7 @@ def sent(variant: str) -> tuple[dict[str, Any], ...]:
     command = [require_peer("kubectl"), "kustomize", str(KUBERNETES / variant)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
+    return tuple(read_yaml_all(done.stdout))
 
 
 def built(variant: str) -> dict[str, dict[str, Any]]:
@@ -215,6 +215,7 @@ def test_every_variant_is_known() -> None:
     assert {path.parent.name for path in KUBERNETES.glob("*/kustomization.yaml")} == set(VARIANTS)
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.e2e
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_a_variant_sends_is_valid_and_in_one_namespace(variant: str) -> None:
@@ -225,7 +226,7 @@ def test_what_a_variant_sends_is_valid_and_in_one_namespace(variant: str) -> Non
         if kind != "Namespace":
             assert manifest["metadata"]["namespace"] == "sftp-monitor"
     config = built(variant)["ConfigMap"]
-    assert yaml.safe_load(config["data"][CONFIG.name]) == yaml.safe_load(CONFIG.read_text())
+    assert read_yaml(config["data"][CONFIG.name]) == read_yaml(CONFIG.read_text())
 
 
 @pytest.mark.e2e

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from monitor.config.model import RUNBOOKS
 from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
+from support.documents import read_yaml
 from support.peers import require_peer
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
@@ -26,7 +26,7 @@ FILE = FOLDER / "sftp-monitor.rules.yaml"
 ALL_RULES: dict[str, type[BaseRule]] = {**RULES, **ENVIRONMENT_RULES}
 ALERTS: dict[str, dict[str, Any]] = {
     rule["alert"]: rule
-    for group in yaml.safe_load(FILE.read_text())["groups"]
+    for group in read_yaml(FILE.read_text())["groups"]
     for rule in group["rules"]
     if "alert" in rule
 }
@@ -803,9 +803,9 @@ def test_prometheus_accepts_the_example_with_its_rules() -> None:
 
 
 def test_the_example_scrapes_where_the_monitor_listens_and_pages_through_alertmanager() -> None:
-    example = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
+    example = read_yaml((FOLDER / "prometheus.yaml").read_text())
     (job,) = example["scrape_configs"]
-    config = yaml.safe_load((FOLDER.parents[1] / "config.example.yaml").read_text())
+    config = read_yaml((FOLDER.parents[1] / "config.example.yaml").read_text())
     assert job["static_configs"] == [{"targets": [config["web"]["listen_address"]]}]
     assert job["honor_labels"] is True
     (alertmanagers,) = example["alerting"]["alertmanagers"]

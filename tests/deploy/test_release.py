@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from monitor.config.model import RUNBOOKS
+from support.documents import read_yaml
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "check.yaml"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-JOBS: dict[str, Any] = yaml.safe_load(WORKFLOW.read_text())["jobs"]
+JOBS: dict[str, Any] = read_yaml(WORKFLOW.read_text())["jobs"]
 COMMANDS = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
 
 
@@ -49,7 +49,7 @@ def test_a_release_needs_all_that_is_checked_and_only_it_may_write() -> None:
 
 
 def test_it_runs_for_each_change_and_each_version_and_may_only_read() -> None:
-    document = yaml.safe_load(WORKFLOW.read_text())
+    document = read_yaml(WORKFLOW.read_text())
     # YAML 1.1 reads the key `on` as true.
     assert document[True] == {"push": {"branches": ["main"], "tags": ["v*"]}, "pull_request": None}
     assert document["permissions"] == {"contents": "read"}
@@ -76,7 +76,7 @@ def test_the_image_is_built_run_as_any_user_and_asked_for_its_health() -> None:
     assert arguments == {"VERSION", "REVISION"}
     assert arguments <= set(re.findall(r"^ARG (\w+)", dockerfile, re.MULTILINE))
     assert run == "docker run --rm --read-only --cap-drop ALL --user 12345:0 sftp-monitor --version"
-    compose = yaml.safe_load((ROOT / "deploy" / "docker" / "compose.yaml").read_text())
+    compose = read_yaml((ROOT / "deploy" / "docker" / "compose.yaml").read_text())
     assert "--wait" in up.split()
     assert up.split()[-1] in compose["services"]
 

@@ -16,11 +16,11 @@ import bcrypt
 import httpx
 import kubernetes_validate
 import pytest
-import yaml
 from aiohttp import web
 
 from deploy.test_kubernetes import KUBERNETES, NAME, OF_THE_OPERATOR, OLDEST, sent
 from support.command import daemon, running_program, write_config
+from support.documents import read_yaml
 from support.fake_platform import fake_platform
 from support.peers import require_peer
 
@@ -122,7 +122,7 @@ def test_its_containers_may_do_as_little_as_the_monitors() -> None:
 
 
 def test_its_secret_has_what_the_operating_page_puts_into_it() -> None:
-    deployment = yaml.safe_load((FOLDER / "sign-on.yaml").read_text())
+    deployment = read_yaml((FOLDER / "sign-on.yaml").read_text())
     wanted = set(re.findall(r"'key': '([\w.-]+)'", str(deployment)))
     (made,) = re.findall(
         r"create secret generic sftp-monitor-sign-on(.*?)\n\n", OPERATING, re.DOTALL

@@ -1,6 +1,5 @@
 """The token is in no output, whatever the API echoes; every line is a small JSON object."""
 
-import base64
 import json
 import signal
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 from support.command import daemon, running, write_config
 from support.fake_platform import FakePlatform, Reply, fake_platform
 from torture import secrets
-from torture.haystack import Haystack
 
 SHORT = ["--polls", "2", "--runs", "2"]
 
@@ -23,19 +21,6 @@ HOSTILE = '\x1b[31m\x00"quotes" \\ %s ${jndi:x} <script>\u2028\u202e' + FLAMES *
 @pytest.mark.slow(seconds=80)
 def test_fault_38_a_canary_token_is_in_no_output_whatever_goes_wrong() -> None:
     assert [figure for figure in secrets.main(SHORT) if not figure.kept] == []
-
-
-def test_fault_38_a_piece_of_a_token_would_be_found() -> None:
-    token = secrets.PLAIN
-    for piece in (token, token[9:21], token[-12:].lower(), base64.b64encode(token.encode())):
-        haystack = Haystack()
-        haystack.add("page", b"nothing", b"<p>", b"some " + as_bytes(piece) + b" here")
-        assert len(list(haystack.hits(token))) >= 1
-    assert list(haystack.hits(secrets.LIKE_A_TOKEN)) == []
-
-
-def as_bytes(piece: str | bytes) -> bytes:
-    return piece.encode() if isinstance(piece, str) else piece
 
 
 def hostile_platform(platform: FakePlatform) -> None:

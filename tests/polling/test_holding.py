@@ -417,6 +417,7 @@ def test_a_start_without_a_database_says_so_by_its_own_clock() -> None:
 # --- a thousand environments, a rolling update
 
 
+@pytest.mark.slow
 def test_a_rolling_update_moves_each_environment_at_most_twice_and_ends_on_the_new_config() -> None:
     names = [f"e{n}" for n in range(6)]
 

@@ -312,6 +312,7 @@ def test_where_the_others_are_removed_meanwhile_it_counts_at_once(world: World) 
     run(story())
 
 
+@pytest.mark.slow
 @pytest.mark.matrix
 @pytest.mark.parametrize("again", ["restart", "reload"])
 def test_a_restart_or_a_reload_in_between_asks_anew(world: World, again: str) -> None:
@@ -399,6 +400,7 @@ def test_what_an_alert_says_is_in_no_doubt_again_after_a_step_of_our_clock(
     run(story())
 
 
+@pytest.mark.slow
 def test_what_is_missed_stays_so_over_a_restart_without_another_question(world: World) -> None:
     async def story() -> int:
         world.configure(campaigns(20))

@@ -49,7 +49,7 @@ def watch(world: World, minutes: float) -> None:
     run(story())
 
 
-@pytest.mark.matrix(fast=9)
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("count", [3, 40])
 @pytest.mark.parametrize("what", REFUSALS)
 def test_faults_2_and_20_a_refusal_of_every_campaign_is_one_alert_with_the_words_of_the_api(
@@ -64,6 +64,7 @@ def test_faults_2_and_20_a_refusal_of_every_campaign_is_one_alert_with_the_words
     assert detail in world.events()[0]["evidence"]["detail"]
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("what", ["402", "gzip", "a cache"])
 def test_one_that_can_be_read_and_it_is_those_campaigns_own_matter(world: World, what: str) -> None:
     """After the third in a row it is asked: who was readable last, and is so, breaks the run."""
@@ -88,6 +89,7 @@ def test_the_polls_after_the_third_go_to_those_that_were_readable_last(world: Wo
     assert calls[9][0] - calls[0][0] < 50
 
 
+@pytest.mark.slow
 def test_while_it_lasts_every_other_probe_asks_one_that_had_a_config(world: World) -> None:
     """Of those that never had one a 404 says nothing: they must not keep it open for hours."""
     world.write_config(DISCOVERING)
@@ -160,6 +162,7 @@ def test_a_restart_neither_hides_it_nor_tells_of_a_night_without_us(world: World
     assert world.told() == [("firing", "discovery_failing", None)]
 
 
+@pytest.mark.slow(seconds=1)
 def test_after_an_outage_of_a_night_the_next_listing_tells(world: World) -> None:
     world.write_config(DISCOVERING)
     world.api().lists("c-1", "c-2", "c-3")

@@ -265,6 +265,7 @@ def test_a_lost_answer_takes_the_result_of_the_record(world: World) -> None:
     assert posts(world) == 1
 
 
+@pytest.mark.slow(seconds=1)
 def test_a_scheduled_test_that_is_due_does_not_come_between(world: World) -> None:
     async def story(poller: Poller, _: Daemon) -> Outcome:
         BLOCKED(poller)

@@ -84,6 +84,7 @@ def test_a_suspension_outlives_a_start_that_does_not_know_yet_who_is_there(
     assert found.why == "harm"
 
 
+@pytest.mark.slow(seconds=1)
 def test_while_tests_fail_everywhere_one_is_probed_every_ten_minutes_until_it_passes(
     settings: Settings,
 ) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 from aiohttp import web
 
 from support.command import Running, running_program
+from support.documents import read_yaml
 from support.peers import require_peer
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -214,7 +214,7 @@ async def _address(process: Running) -> str:
 
 
 def _shipped(name: str) -> Any:
-    return yaml.safe_load((DEPLOY / name).read_text())
+    return read_yaml((DEPLOY / name).read_text())
 
 
 def _written(file: Path, document: object) -> Path:

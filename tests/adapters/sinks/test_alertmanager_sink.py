@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from monitor.adapters.sinks import HOLD, PermanentDeliveryError
 from monitor.adapters.sinks.alertmanager import (
@@ -29,6 +28,7 @@ from monitor.core.status import Alert
 from monitor.serialize import Links, record_of
 from support.boards import a_rich_snapshot, a_snapshot, an_entry, an_environment
 from support.builders import NOW, a_config
+from support.documents import read_yaml
 from support.events import FIRING
 from support.receiver import receiver
 from support.scrapes import scrape
@@ -38,7 +38,7 @@ LINKS = Links("https://runbooks.example/{rule}", "https://monitor.example")
 FILE = Path(__file__).parents[3] / "deploy" / "prometheus" / "sftp-monitor.rules.yaml"
 SHIPPED = {
     rule["expr"]: rule
-    for group in yaml.safe_load(FILE.read_text())["groups"]
+    for group in read_yaml(FILE.read_text())["groups"]
     for rule in group["rules"]
     if "alert" in rule
 }

@@ -59,6 +59,7 @@ def validate(document: Any, path: str, answer: httpx.Response) -> None:
     Draft202012Validator(whole, format_checker=FormatChecker()).validate(answer.json())
 
 
+@pytest.mark.slow
 async def test_the_document_is_valid_openapi_3_1() -> None:
     async with serving(external_url="https://monitor.example/sftp") as client:
         document = await document_of(client)

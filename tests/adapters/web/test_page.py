@@ -455,6 +455,7 @@ ONE_OR_TWO = [
 ]
 
 
+@pytest.mark.matrix(fast=12)
 @pytest.mark.parametrize("asked", ONE_OR_TWO, ids="-".join)
 def test_page_and_json_take_the_same_campaigns_by_each_filter_and_each_pair(
     asked: dict[str, Any],

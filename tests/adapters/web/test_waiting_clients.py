@@ -318,6 +318,7 @@ async def test_fault_46_a_large_answer_may_take_longer_than_the_deadline_while_i
     assert loop.time() - began > 2 * SOON
 
 
+@pytest.mark.slow(seconds=2)
 @pytest.mark.parametrize("end", [CLOSING, STAYING], ids=["close", "keep-alive"])
 async def test_fault_46_who_does_not_read_the_end_of_an_answer_keeps_no_connection(
     end: str,
