@@ -82,7 +82,7 @@ def _form(kind: Any) -> tuple[Any, Any]:
         if issubclass(origin, Mapping):
             return Mapping, arguments[-1]
         return Sequence, arguments[0]  # a tuple's are alike
-    if is_dataclass(kind):
+    if is_dataclass(kind) or hasattr(kind, "_fields"):  # a NamedTuple
         return dataclass, kind
     return (StrEnum if issubclass(kind, StrEnum) else type), kind
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from aiohttp import web
 
@@ -114,7 +114,8 @@ def _status(program: Program, snapshot: Snapshot) -> schemas.StatusAnswer:
 def _campaigns(
     _: Program, snapshot: Snapshot, limit: int = LIMIT, next: Place | None = None, **asked: Any
 ) -> schemas.CampaignsAnswer:
-    return serializers.campaigns_page(snapshot, limit, next, filters_of(snapshot, **asked))
+    page = serializers.campaigns_page(snapshot, limit, next, filters_of(snapshot, **asked))
+    return cast(schemas.CampaignsAnswer, page)
 
 
 def found(

@@ -35,6 +35,13 @@ TESTS_AN_HOUR: Final = 10  # more are not asked for through the daemon
 _JSON = "application/json"
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """What is wrong with the request, and what was expected."""
+
+    error: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotRunAnswer:
     """Why no connection test was run; held is the guard that holds it, null where none does."""

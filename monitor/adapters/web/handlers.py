@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -17,15 +16,13 @@ from prometheus_client.exposition import choose_encoder
 
 from monitor.adapters.web.api import ENDPOINTS, Endpoint, Program, loaded
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, refuse_names, refuse_pages
-from monitor.adapters.web.commands import Commands
+from monitor.adapters.web.commands import Commands, ErrorAnswer
 from monitor.adapters.web.openapi import document
 from monitor.adapters.web.pages import PAGES
-from monitor.adapters.web.schemas import ErrorAnswer
-from monitor.adapters.web.serializers import text
+from monitor.adapters.web.serializers import as_json, text
 from monitor.adapters.web.workers import AGAIN, Worker
 from monitor.core.model import Seconds
 from monitor.core.text import clean
-from monitor.serialize import to_json
 
 GZIP_LEVEL = 1  # higher levels make a page of metrics little smaller, and take much longer
 SLICE_BYTES = 65 * 1024  # just more than aiohttp buffers before a writer has to wait: 64 KB
@@ -209,16 +206,6 @@ async def slices(body: bytes) -> AsyncIterator[bytes]:
     """Yield a body piece by piece."""
     for start in range(0, len(body), SLICE_BYTES):
         yield body[start : start + SLICE_BYTES]
-
-
-def as_json(answer: Any) -> bytes:
-    """Return an answer as JSON in UTF-8."""
-    # The items of a list one by one: the encoder holds the interpreter, and so the loop, meanwhile.
-    dumped, parts = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode, []
-    for name, value in to_json(answer).items():
-        whole = f"[{','.join(map(dumped, value))}]" if isinstance(value, list) else dumped(value)
-        parts.append(f"{dumped(name)}:{whole}")
-    return f"{{{','.join(parts)}}}".encode()
 
 
 def error_response(

@@ -23,7 +23,7 @@ from monitor.core.model import (
     Text,
     Verdict,
 )
-from monitor.core.snapshot import Health
+from monitor.core.snapshot import Health, Holder
 from monitor.core.status import Failures, LastKnown
 from monitor.serialize import EventRecord
 
@@ -110,8 +110,6 @@ class TestsAnswer:
     last is the monitor's last one. next_at is when the next one may go out; null: none is due.
     """
 
-    __test__ = False  # no test case of pytest's
-
     last: AttemptAnswer | None
     on_record: bool
     next_at: Instant | None
@@ -119,8 +117,47 @@ class TestsAnswer:
     held: HoldAnswer | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignAnswer:
+@dataclass(frozen=True, kw_only=True)
+class SettledAnswer:
+    """What of a campaign no poll changes that finds nothing new; see `CampaignAnswer`."""
+
+    environment: str
+    campaign_id: str
+    name: Text
+    labels: Labels
+    config: SftpConfig | None
+    listing: ListedCampaign | None
+    findings: Sequence[FindingAnswer] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolledAnswer:
+    """What each poll of a campaign changes, and the plan of its tests."""
+
+    polled_at: Instant | None
+    evidence_at: Instant | None
+    error: PollError | None
+    configured: bool | None
+    missing_since: Instant | None
+    last_passed_at: Instant | None
+    tests: TestsAnswer | None
+    remembered: LastKnown
+    failures: Failures | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentAnswer:
+    """What time alone changes of a campaign."""
+
+    health: Health
+    evidence_age_seconds: float | None
+    impact: Sentence | None
+    impact_at: Instant | None
+    alerts: Sequence[AlertAnswer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignAnswer(MomentAnswer, PolledAnswer, SettledAnswer):
     """What is known of a campaign, and how old that is.
 
     polled_at is the last poll, evidence_at the last one with a definite answer. config is the last
@@ -131,30 +168,8 @@ class CampaignAnswer:
     known: calls from impact_at on. listing: if it is discovered; failures: since polls fail.
     """
 
-    environment: str
-    campaign_id: str
-    name: Text
-    labels: Labels
-    health: Health
-    polled_at: Instant | None
-    evidence_at: Instant | None
-    evidence_age_seconds: float | None
-    error: PollError | None
-    configured: bool | None
-    missing_since: Instant | None
-    last_passed_at: Instant | None
-    config: SftpConfig | None
-    tests: TestsAnswer | None
-    impact: Sentence | None
-    impact_at: Instant | None
-    listing: ListedCampaign | None
-    remembered: LastKnown
-    failures: Failures | None
-    findings: Sequence[FindingAnswer] | None
-    alerts: Sequence[AlertAnswer]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CampaignDetailAnswer(CampaignAnswer):
     """A campaign as of an instant, why its alerts fire or do not, and its newest events.
 
@@ -225,14 +240,6 @@ class EnvironmentTestsAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HolderAnswer:
-    """The replica that polls an environment, and where it answers; empty: none that is known."""
-
-    replica: Text
-    address: Text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentAnswer:
     """One environment. reachable is null before the first call, false after an unanswered one.
 
@@ -255,7 +262,7 @@ class EnvironmentAnswer:
     refused_since: Instant | None
     refused_with: PollError | None
     owned: bool
-    holder: HolderAnswer | None
+    holder: Holder | None
     listing_error: PollError | None
     budget: BudgetAnswer
     counts: CountsAnswer
@@ -291,10 +298,3 @@ class AlertsAnswer:
 
     alerts: Sequence[AlertAnswer]
     next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorAnswer:
-    """What is wrong with the request, and what was expected."""
-
-    error: str

@@ -1,10 +1,12 @@
 """From a snapshot to what the JSON API answers. Pure, for any thread."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from heapq import nsmallest
-from operator import itemgetter
+from itertools import islice
+from operator import is_, itemgetter
 from typing import Any, Final, TypeVar
+
+from pydantic import TypeAdapter
 
 from monitor.adapters.web import schemas
 from monitor.adapters.web.history import DayAnswer
@@ -14,7 +16,7 @@ from monitor.core.model import fingerprint
 from monitor.core.rule import BaseRule
 from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot, Findings, Snapshot
 from monitor.core.text import clean
-from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields
+from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields, to_json
 
 LIMIT: Final = 1000  # items of a page: at most, and unless fewer are asked for
 ALL: Final = Filters()
@@ -23,23 +25,39 @@ Key = tuple[str, ...]
 # Makes a text that came from outside fit to be shown.
 text = partial(clean, limit=TEXT_LIMITS[0])
 
+MOST: Final = 40_000  # texts, two of a campaign, 3 KB together
+# What is encoded of campaigns, and the objects that it was made of.
+_KEPT: Final[dict[Any, tuple[Sequence[Any], bytes]]] = {}
+
 # Of which source each field of an answer is, by the types of both: looked up once.
 _PLACES: Final[dict[Any, list[tuple[str, int]]]] = {}
+
+# json's encoder takes four times as long, and twenty for a small value.
+_dumped = TypeAdapter(object).serializer.to_json
 
 _T = TypeVar("_T")
 
 
+def as_json(answer: Any) -> bytes:
+    """Return an answer as JSON in UTF-8."""
+    # The items of a list one by one: the encoder holds the interpreter, and so the loop, meanwhile.
+    parts = []
+    fields = answer if isinstance(answer, dict) else to_json(answer)
+    for name, value in fields.items():
+        items = value if isinstance(value, list) else ()
+        listed = b",".join(one if isinstance(one, bytes) else _dumped(one) for one in items)
+        whole = b"[%b]" % listed if isinstance(value, list) else _dumped(value)
+        parts.append(b"%b:%b" % (_dumped(name), whole))
+    return b"{%b}" % b",".join(parts)
+
+
 def campaigns_page(
     snapshot: Snapshot, limit: int = LIMIT, next: Key | None = None, filters: Filters = ALL
-) -> schemas.CampaignsAnswer:
-    """Return a page of the campaigns that are asked for."""
-    chosen = (
-        ((of.status.name, entry.target.campaign_id), (of, entry))
-        for of, entry in snapshot.entries()
-        if filters.takes(of, entry)
-    )
-    found, more = _page(chosen, limit, next)
-    return schemas.CampaignsAnswer(campaigns=[campaign(*each) for each in found], next=more)
+) -> Any:
+    """Return a page of the campaigns that are asked for: a CampaignsAnswer of encoded ones."""
+    keyed = ((key, (of, one)) for key, of, one in _in_order(snapshot) if one is not None)
+    found, more = _page(keyed, filters.takes, limit, next)
+    return {"campaigns": [_encoded(*each) for each in found], "next": more}
 
 
 def alerts_page(
@@ -47,38 +65,79 @@ def alerts_page(
 ) -> schemas.AlertsAnswer:
     """Return a page of the active alerts that are asked for."""
     keyed = (
-        ((of.status.name, entry.target.campaign_id if entry else "", active.alert.rule), each)
-        for each in snapshot.active_alerts()
-        for of, entry, active in [each]
-        if filters.takes_alert(*each)
+        ((*key, active.alert.rule), (of, entry, active))
+        for key, of, entry in _in_order(snapshot)
+        for active in sorted((entry or of).active_alerts(), key=lambda one: one.alert.rule)
     )
-    found, more = _page(keyed, limit, next)
+    found, more = _page(keyed, filters.takes_alert, limit, next)
     return schemas.AlertsAnswer(alerts=[_alert(*each) for each in found], next=more)
 
 
 def campaign(environment: EnvironmentSnapshot, entry: Entry) -> schemas.CampaignAnswer:
     """Return what is known of one campaign."""
-    known, last_known = entry.status, entry.status.last_known
-    last_read_at = last_known.last_read_at
-    age = None if last_read_at is None else max(0.0, environment.now - last_read_at)
-    impact = entry.impact(environment.now)
+    parts = (made(environment, entry) for made in (_settled, _polled, _moment))
+    return answer_of(schemas.CampaignAnswer, *parts)
+
+
+def _settled(environment: EnvironmentSnapshot, entry: Entry) -> schemas.SettledAnswer:
     return answer_of(
-        schemas.CampaignAnswer,
+        schemas.SettledAnswer,
         entry.target,
+        entry.status.last_known,
+        listing=environment.listed.get(entry.target.campaign_id),
+        findings=_findings(environment.findings_of(entry), entry.target.rules),
+    )
+
+
+def _polled(environment: EnvironmentSnapshot, entry: Entry) -> schemas.PolledAnswer:
+    known = entry.status.last_known
+    read = known.last_read_at is not None
+    return answer_of(
+        schemas.PolledAnswer,
+        entry.status,
         known,
-        last_known,
-        health=environment.health(entry),
-        evidence_at=last_read_at,
-        evidence_age_seconds=age,
-        configured=None if last_read_at is None else last_known.missing_since is None,
+        evidence_at=known.last_read_at,
+        configured=known.missing_since is None if read else None,
         tests=_tests(environment, entry),
+        remembered=known,
+    )
+
+
+def _moment(environment: EnvironmentSnapshot, entry: Entry) -> schemas.MomentAnswer:
+    now, read_at = environment.now, entry.status.last_known.last_read_at
+    impact = entry.impact(now)
+    return schemas.MomentAnswer(
+        health=environment.health(entry),
+        evidence_age_seconds=None if read_at is None else max(0.0, now - read_at),
         impact=impact.text or None,
         impact_at=impact.at,
-        listing=environment.listed.get(entry.target.campaign_id),
-        remembered=last_known,
-        findings=_findings(environment.findings_of(entry), entry.target.rules),
         alerts=[_alert(environment, entry, active) for active in entry.active_alerts()],
     )
+
+
+def _encoded(environment: EnvironmentSnapshot, entry: Entry) -> bytes:
+    """Return a campaign as JSON: what neither polls nor time have changed is encoded once."""
+    target, status = entry.target, entry.status
+    place = target.environment, target.campaign_id
+    listing, plan = environment.listed.get(place[1]), environment.planned.get(place[1])
+    outdated = None if environment.is_current(entry) else status.polled_at
+    found = target, status.last_known.config, entry.findings, listing, outdated
+    settled = _kept(_settled, place, found, environment, entry)
+    polled = _kept(_polled, place, (target, status, plan), environment, entry)
+    moment = _dumped(to_json(_moment(environment, entry)))
+    return b"%b,%b,%b" % (settled[:-1], polled[1:-1], moment[1:])
+
+
+def _kept(make: Callable[..., Any], place: Key, of: Sequence[Any], *how: Any) -> bytes:
+    """Return what is made `how` and encoded; that of before while it is `of` the same objects."""
+    key = make, place
+    before, text = _KEPT.get(key, ((), b""))
+    if not (before and all(map(is_, before, of))):
+        if len(_KEPT) >= MOST:
+            _KEPT.clear()  # campaigns that are gone are among them
+        text = _dumped(to_json(make(*how)))
+        _KEPT[key] = of, text
+    return text
 
 
 def campaign_detail(
@@ -126,12 +185,22 @@ def answer_of(cls: type[_T], *sources: Any, **more: Any) -> _T:
     return cls(**more)
 
 
+def _in_order(
+    snapshot: Snapshot,
+) -> Iterator[tuple[Key, EnvironmentSnapshot, Entry | None]]:
+    """Yield what lists are ordered by: each environment itself, then its campaigns by id."""
+    for name, environment in sorted(snapshot.environments.items(), key=itemgetter(0)):
+        yield (name, ""), environment, None
+        for campaign_id, entry in sorted(environment.campaigns.items(), key=itemgetter(0)):
+            yield (name, campaign_id), environment, entry
+
+
 def _page(
-    keyed: Iterable[tuple[Key, _T]], limit: int, after: Key | None
-) -> tuple[list[_T], str | None]:
-    """Return the first items after a key, and the `next` of their page."""
-    rest = (each for each in keyed if after is None or each[0] > after)
-    found = nsmallest(limit + 1, rest, key=itemgetter(0))
+    keyed: Iterable[tuple[Key, Any]], takes: Callable[..., bool], limit: int, after: Key | None
+) -> tuple[list[Any], str | None]:
+    """Return the first of these that are asked for, after a key, and the `next` of their page."""
+    rest = (one for one in keyed if (after is None or one[0] > after) and takes(*one[1]))
+    found = list(islice(rest, limit + 1))
     more = "/".join(found[limit - 1][0]) if len(found) > limit else None
     return [item for _, item in found[:limit]], more
 
@@ -170,7 +239,6 @@ def environment(snapshot: EnvironmentSnapshot) -> schemas.EnvironmentAnswer:
         labels=snapshot.labels.labels,
         clock_ahead_seconds=snapshot.ahead,
         reachable=known.up,
-        holder=snapshot.holder and answer_of(schemas.HolderAnswer, snapshot.holder),
         outage_since=known.outage_at,
         token_rejected_since=known.rejected_at,
         refused_since=known.refused_at,
