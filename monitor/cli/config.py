@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from monitor.cli import options
+from monitor.cli.client import Monitor
 from monitor.cli.estimates import describe_budgets, estimate_tests
-from monitor.cli.oneshot import asked
 from monitor.cli.preview import VERBS, Difference, preview, target_sets
 from monitor.config import (
     Config,
@@ -64,7 +64,7 @@ def check(
     checked = load_config(path, os.environ, unread=unread if no_secrets else None)
     tests, known = estimate_tests(checked)
     click.echo("\n".join((*describe_budgets(checked), *tests, *notes(checked))))
-    current = asked(against) if against else None
+    current = Monitor(against).checked() if against else None
     listed = known.target_sets if current is None else target_sets(current)
     for warning in unused(checked, listed, whole=current is None):
         click.echo(f"{path}: warning: {warning}", err=True)
@@ -107,7 +107,7 @@ def show(
     if campaign is None:
         click.echo(effective_yaml(loaded), nl=False)
         return
-    listed = target_sets(asked(url)) if url else {}
+    listed = target_sets(Monitor(url).checked()) if url else {}
     found = _targets(loaded, campaign, listed)
     if not found:
         hint = "" if url else "; give the name of a discovered one, or --url"

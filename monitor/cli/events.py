@@ -18,6 +18,7 @@ from monitor.adapters.store import StorageError, read_history
 from monitor.adapters.web.history import ALL_RULES, KINDS, EventsAnswer, counted, query_of
 from monitor.adapters.web.serializers import LIMIT
 from monitor.cli import options
+from monitor.cli.client import Monitor
 from monitor.clocks import SystemClock
 from monitor.config import format_duration, parse_duration
 from monitor.config.sections import State
@@ -82,7 +83,7 @@ def events(
     asked["since"] = rfc3339(SystemClock().wall() - since)
     if (url := options.url_to_ask(config_file, url)) is not None:
         asked["limit"] = str(min(limit, LIMIT))
-        pages: _Pages = partial(options.ask, url, "/api/v1/events", asked, EventsAnswer)
+        pages: _Pages = partial(Monitor(url).ask, "/api/v1/events", EventsAnswer, **asked)
     else:
         pages = partial(_pages_of, *_state(config_file, state_path), asked)
     newest = next(rest := iter(pages()))

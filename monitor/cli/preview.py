@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from typing import NamedTuple
 
 from monitor.adapters.web import schemas
-from monitor.cli.oneshot import Checked
+from monitor.cli.client import Checked
 from monitor.config import Config
 from monitor.core import assess
 from monitor.core.alerts import recheck_at

@@ -14,7 +14,7 @@ import pytest
 
 from monitor.adapters.store import rows
 from monitor.adapters.web import key_path
-from monitor.cli import options
+from monitor.cli.client import Monitor
 from monitor.cli.testing import monitor_of
 from support.command import COMMAND, Finished, called, daemon, files_in, own_logging, write_config
 from support.fake_platform import FakePlatform, fake_platform
@@ -71,7 +71,7 @@ async def test_while_it_runs_nobody_else_may_ask_its_own_daemon(tmp_path: Path) 
             """Ask as somebody else on this machine could."""
             with own_logging(), monitor_of(config, None) as monitor:
                 assert [one.name for one in monitor.environments(None)] == ["production"]
-                options.exchange("GET", monitor.url, "/api/v1/status")
+                Monitor(monitor.url).exchange("GET", "/api/v1/status")
 
         with pytest.raises(OSError, match="answered 401 Unauthorized"):
             await asyncio.to_thread(asked_without_the_key)
