@@ -153,7 +153,7 @@ def test(
     """
     with monitor_of(config_file, url) as monitor:
         before = monitor.find(campaign)
-        click.echo(_described(before))
+        click.echo("\n  ".join(before.explanation[0].lines))  # with what is at stake
         if not yes and sys.stdin.isatty():
             click.confirm("Run a connection test?", abort=True)
             if unblock:
@@ -175,16 +175,6 @@ def test(
     changed = [f"  {name}: {old} → {new}" for name, (old, new) in pairs.items() if old != new]
     click.echo("\n".join(changed) or "  nothing has changed in the record")
     return VERDICTS[Result.FAILED if False in paths.values() else last.result]
-
-
-def _described(campaign: schemas.CampaignAnswer) -> str:
-    config = campaign.config
-    name = f"{campaign.environment}/{campaign.name or campaign.campaign_id}"
-    if config is None:
-        return f"{name}: no SFTP config"
-    where = f"{config.username or ''}@{config.host}:{config.port or 22} ({config.auth_type})"
-    paths = f"import {config.import_path or '-'}, export {config.export_path or '-'}"
-    return f"{name}: {where}, {paths}, {'on' if config.is_enabled else 'switched off'}"
 
 
 @click.command(epilog=options.examples("tests status", "tests suspend production"))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from monitor.core.attempt import Attempt, Result, TestSettings, all_redated
-from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, redated
+from monitor.core.model import DAY, HOUR, MINUTE, Instant, Seconds, Sentence, Text, redated
 from monitor.core.text import rfc3339, span
 
 # So many failed logins within, then none.
@@ -127,13 +127,17 @@ class Guard:
 
 
 class Suspension(NamedTuple):
-    """Why and since when no test is run at a platform; `campaign_id`: which it switched off."""
+    """Why and since when no test is run at a platform; by is the operator who suspended them.
 
-    why: str
-    at: Instant
+    campaign_id is the campaign that a failed test has switched off. until is null where somebody
+    must resume them.
+    """
+
+    why: Sentence
+    since: Instant
     campaign_id: str = ""
-    until: Instant | None = None  # None: until somebody resumes
-    by: str = ""  # who asked for it
+    until: Instant | None = None
+    by: Text = ""
 
     def lasts(self, now: Instant) -> bool:
         """Return whether it is not over."""
@@ -163,7 +167,7 @@ class EnvironmentTests:
         held = self.suspended
         if held is not None:
             until = None if held.until is None else held.until + by
-            held = held._replace(at=min(held.at + by, latest), until=until)
+            held = held._replace(since=min(held.since + by, latest), until=until)
         return replace(after, recent=all_redated(self.recent, by, latest), suspended=held)
 
     def ended(self, attempt: Attempt, now: Instant) -> "EnvironmentTests":
@@ -198,7 +202,7 @@ class EnvironmentTests:
 
     def _with_suspension(self, suspended: Suspension) -> "EnvironmentTests":
         """Return it suspended, unless it is so already, perhaps for longer."""
-        if self.suspended is not None and self.suspended.lasts(suspended.at):
+        if self.suspended is not None and self.suspended.lasts(suspended.since):
             return self
         return replace(self, suspended=suspended, refused=(), limited=())
 

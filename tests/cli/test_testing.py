@@ -47,13 +47,14 @@ async def test_where_no_daemon_runs_it_is_polled_sent_and_stored(tmp_path: Path)
         ended = await tried(config, "c-1")
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
-    assert lines[0].startswith("production/Campaign c-1: campaigns_user@c-1.example.com:22 (pass")
-    assert lines[1:4] == [
-        "connection test: passed",
+    shown = lines.index("connection test: passed")
+    assert lines[0] == "healthy: production/Campaign c-1"
+    assert "  campaigns_user@c-1.example.com:22, password, import " in ended.out
+    assert lines[shown + 1 : shown + 3] == [
         "  import path: accessible",
         "  export path: accessible",
     ]
-    assert re.fullmatch(r"  last_test_at: \S+ → \S+", lines[4])
+    assert re.fullmatch(r"  last_test_at: \S+ → \S+", lines[shown + 3])
     assert platform.tested == ["c-1"]
     assert {one.campaign_id for one in platform.requests} == {"c-1"}
     known = stored(tmp_path)

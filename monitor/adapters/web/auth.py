@@ -35,6 +35,9 @@ SECURITY_HEADERS: Mapping[str, str] = {
 }
 """On every answer, errors included; those that the web config file names have its value."""
 
+USER = web.RequestKey("user", str)
+"""Who a request is by, where a password was needed."""
+
 CACHED = 100  # so many successful verifications are cached, so that a scrape costs no hash
 _UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})  # probe endpoints
 _LONGEST = 72  # bytes of a password that bcrypt reads; the library refuses more, others cut
@@ -89,34 +92,38 @@ class BasicAuth:
 
     async def require(self, request: web.Request, users: Mapping[str, str]) -> None:
         """Raise HTTPUnauthorized unless a user's name and password are given, or none is needed."""
-        closed = users and request.path not in _UNAUTHENTICATED_PATHS
-        if closed and not await self.verify(users, request.headers.get("Authorization", "")):
+        if not users or request.path in _UNAUTHENTICATED_PATHS:
+            return
+        user = await self.verify(users, request.headers.get("Authorization", ""))
+        if user is None:
             wanted = {"WWW-Authenticate": 'Basic realm="sftp-monitor", charset="UTF-8"'}
             text = "a user name and its password are wanted"
             raise web.HTTPUnauthorized(text=text, headers=wanted)
+        request[USER] = user
 
-    async def verify(self, users: Mapping[str, str], authorization: str) -> bool:
-        """Return whether this header has a user's name and password; `users` are bcrypt hashes."""
+    async def verify(self, users: Mapping[str, str], authorization: str) -> str | None:
+        """Return the user whose name and password this header has; `users` are bcrypt hashes."""
         scheme, _, encoded = authorization.partition(" ")
         try:
-            name, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
-            hashed = users.get(name.decode())
+            given, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
+            name = given.decode()
         except ValueError:
-            return False
+            return None
         if not colon or scheme.lower() != "basic":
-            return False
+            return None
+        hashed = users.get(name)
         # Keyed, so that a dump of our memory is nothing to try passwords on without bcrypt.
         pair = hashlib.blake2b(repr((name, hashed, password)).encode(), key=self._key).digest()
         # Before any work: whoever tries passwords must not hold up Prometheus.
         if pair in self._verified:
-            return True
+            return name
         highest = max(int(each.split("$")[2]) for each in users.values())
         check = partial(matches, password, hashed, highest)
         if right := await self.worker.run(pair, lambda: check):
             if len(self._verified) >= CACHED:
                 self._verified.clear()
             self._verified.add(pair)
-        return right
+        return name if right else None
 
 
 def matches(password: bytes, hashed: str | None, highest: int) -> bool:
@@ -145,12 +152,6 @@ def refuse_names(request: web.Request, external_url: str | None) -> None:
     except ValueError:
         text = "expected localhost, an address or the host of web.external_url as Host"
         raise web.HTTPMisdirectedRequest(text=text) from None
-
-
-def users_of(request: web.Request, users: Mapping[str, str]) -> set[str]:
-    """Return the user of a request that `BasicAuth` has let in; none where none was needed."""
-    encoded = request.headers.get("Authorization", "").partition(" ")[2]
-    return {b64decode(encoded).partition(b":")[0].decode()} if users else set()
 
 
 def subjects_of(certificate: Mapping[str, Any] | None) -> set[str]:

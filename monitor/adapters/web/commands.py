@@ -14,13 +14,7 @@ from aiohttp import web
 
 from monitor.adapters.web import schemas
 from monitor.adapters.web.api import ENDPOINTS, Program, found, loaded
-from monitor.adapters.web.auth import (
-    WebConfigReloader,
-    refuse_pages,
-    same_key,
-    subjects_of,
-    users_of,
-)
+from monitor.adapters.web.auth import USER, refuse_pages, same_key, subjects_of
 from monitor.adapters.web.serializers import answer_of
 from monitor.core.guards import Hold
 from monitor.core.model import HOUR, Instant, Sentence, Text
@@ -85,8 +79,8 @@ COMMANDS: Final[Mapping[str, tuple[str, int, type[Any]]]] = {
 class Commands:
     """The handlers of the POSTs, under their rules."""
 
-    def __init__(self, program: Program, config: WebConfigReloader) -> None:
-        self._program, self._config = program, config
+    def __init__(self, program: Program) -> None:
+        self._program = program
         self._asked = list[Instant]()
 
     def routes(self) -> list[web.RouteDef]:
@@ -140,8 +134,7 @@ class Commands:
             why = "off while web.allow_unauthenticated is true: use the command on this machine"
             raise web.HTTPForbidden(text=why)
         certificate = where.get_extra_info("peercert") if where is not None else None
-        known = users_of(request, self._config.access.users) | subjects_of(certificate)
-        named = known & {*program.web.operators}
+        named = {*program.web.operators} & {request.get(USER, ""), *subjects_of(certificate)}
         if not named:
             why = "expected a user or a certificate's subject that web.operators names"
             raise web.HTTPForbidden(text=why)

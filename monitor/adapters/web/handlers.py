@@ -50,7 +50,7 @@ class Handlers:
     ) -> None:
         self._program, self._config, self._body_seconds = program, config, body_seconds
         self._local = local
-        self._auth, self._commands = BasicAuth(), Commands(program, config)
+        self._auth, self._commands = BasicAuth(), Commands(program)
         # Two, so that Prometheus does not wait for somebody's large page.
         self._scrapes = Worker("scrape", web.HTTPServiceUnavailable)
         self._views = Worker("view", web.HTTPServiceUnavailable)

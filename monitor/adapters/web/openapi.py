@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from monitor.adapters.web.api import ENDPOINTS, IN_PATH
+from monitor.adapters.web.api import ENDPOINTS, IN_PATH, Parameter
 from monitor.adapters.web.commands import COMMANDS, CommandRequest, ErrorAnswer, NotRunAnswer
-from monitor.adapters.web.parameters import Parameter
 from monitor.core.explanation import Paragraph
 from monitor.core.guards import Reason as HoldReason
+from monitor.core.guards import Suspension
 from monitor.core.model import PollError, SftpConfig
 from monitor.core.snapshot import Holder
 from monitor.serialize import EventRecord, Schemas
@@ -17,6 +17,7 @@ from monitor.serialize import EventRecord, Schemas
 _NAMES = {
     HoldReason: "HoldReason",
     Holder: "HolderAnswer",
+    Suspension: "SuspensionAnswer",
     SftpConfig: "ConfigAnswer",
     PollError: "PollErrorAnswer",
     EventRecord: "EventAnswer",

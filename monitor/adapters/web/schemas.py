@@ -11,6 +11,7 @@ from monitor.adapters.web.history import DayAnswer
 from monitor.core.attempt import Result, Trigger
 from monitor.core.explanation import Paragraph
 from monitor.core.guards import Reason as HoldReason
+from monitor.core.guards import Suspension
 from monitor.core.model import (
     Instant,
     Labels,
@@ -117,47 +118,8 @@ class TestsAnswer:
     held: HoldAnswer | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SettledAnswer:
-    """What of a campaign no poll changes that finds nothing new; see `CampaignAnswer`."""
-
-    environment: str
-    campaign_id: str
-    name: Text
-    labels: Labels
-    config: SftpConfig | None
-    listing: ListedCampaign | None
-    findings: Sequence[FindingAnswer] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolledAnswer:
-    """What each poll of a campaign changes, and the plan of its tests."""
-
-    polled_at: Instant | None
-    evidence_at: Instant | None
-    error: PollError | None
-    configured: bool | None
-    missing_since: Instant | None
-    last_passed_at: Instant | None
-    tests: TestsAnswer | None
-    remembered: LastKnown
-    failures: Failures | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MomentAnswer:
-    """What time alone changes of a campaign."""
-
-    health: Health
-    evidence_age_seconds: float | None
-    impact: Sentence | None
-    impact_at: Instant | None
-    alerts: Sequence[AlertAnswer]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CampaignAnswer(MomentAnswer, PolledAnswer, SettledAnswer):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignAnswer:
     """What is known of a campaign, and how old that is.
 
     polled_at is the last poll, evidence_at the last one with a definite answer. config is the last
@@ -168,8 +130,30 @@ class CampaignAnswer(MomentAnswer, PolledAnswer, SettledAnswer):
     known: calls from impact_at on. listing: if it is discovered; failures: since polls fail.
     """
 
+    environment: str
+    campaign_id: str
+    name: Text
+    labels: Labels
+    health: Health
+    polled_at: Instant | None
+    evidence_at: Instant | None
+    evidence_age_seconds: float | None
+    error: PollError | None
+    configured: bool | None
+    missing_since: Instant | None
+    last_passed_at: Instant | None
+    config: SftpConfig | None
+    tests: TestsAnswer | None
+    impact: Sentence | None
+    impact_at: Instant | None
+    listing: ListedCampaign | None
+    remembered: LastKnown
+    failures: Failures | None
+    findings: Sequence[FindingAnswer] | None
+    alerts: Sequence[AlertAnswer]
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignDetailAnswer(CampaignAnswer):
     """A campaign as of an instant, why its alerts fire or do not, and its newest events.
 
@@ -216,26 +200,11 @@ class SweepAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SuspensionAnswer:
-    """Why and since when no test is run at a platform; by is the operator who suspended them.
-
-    campaign_id is the campaign that a failed test has switched off. until is null where somebody
-    must resume them.
-    """
-
-    why: Sentence
-    since: Instant
-    by: Text
-    campaign_id: str
-    until: Instant | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentTestsAnswer:
     """Whether connection tests are on in an environment, suspended, or failing everywhere."""
 
     enabled: bool
-    suspended: SuspensionAnswer | None
+    suspended: Suspension | None
     failing_since: Instant | None
 
 

@@ -16,7 +16,7 @@ from monitor.core.model import fingerprint
 from monitor.core.rule import BaseRule
 from monitor.core.snapshot import ActiveAlert, Entry, EnvironmentSnapshot, Findings, Snapshot
 from monitor.core.text import clean
-from monitor.serialize import TEXT_LIMITS, EventRecord, shown_fields, to_json
+from monitor.serialize import TEXT_LIMITS, EventRecord, converters, shown_fields, to_json
 
 LIMIT: Final = 1000  # items of a page: at most, and unless fewer are asked for
 ALL: Final = Filters()
@@ -34,6 +34,8 @@ _PLACES: Final[dict[Any, list[tuple[str, int]]]] = {}
 
 # json's encoder takes four times as long, and twenty for a small value.
 _dumped = TypeAdapter(object).serializer.to_json
+
+_OF_CAMPAIGN: Final = converters(schemas.CampaignAnswer, reading=False)
 
 _T = TypeVar("_T")
 
@@ -75,44 +77,51 @@ def alerts_page(
 
 def campaign(environment: EnvironmentSnapshot, entry: Entry) -> schemas.CampaignAnswer:
     """Return what is known of one campaign."""
-    parts = (made(environment, entry) for made in (_settled, _polled, _moment))
-    return answer_of(schemas.CampaignAnswer, *parts)
+    settled, polled = _settled(environment, entry), _polled(environment, entry)
+    return schemas.CampaignAnswer(**settled, **polled, **_moment(environment, entry))
 
 
-def _settled(environment: EnvironmentSnapshot, entry: Entry) -> schemas.SettledAnswer:
-    return answer_of(
-        schemas.SettledAnswer,
-        entry.target,
-        entry.status.last_known,
-        listing=environment.listed.get(entry.target.campaign_id),
-        findings=_findings(environment.findings_of(entry), entry.target.rules),
-    )
+def _settled(environment: EnvironmentSnapshot, entry: Entry) -> dict[str, Any]:
+    """Return what polls that find nothing new leave as it is."""
+    target = entry.target
+    return {
+        "environment": target.environment,
+        "campaign_id": target.campaign_id,
+        "name": target.name,
+        "labels": target.labels,
+        "config": entry.status.last_known.config,
+        "listing": environment.listed.get(target.campaign_id),
+        "findings": _findings(environment.findings_of(entry), target.rules),
+    }
 
 
-def _polled(environment: EnvironmentSnapshot, entry: Entry) -> schemas.PolledAnswer:
-    known = entry.status.last_known
-    read = known.last_read_at is not None
-    return answer_of(
-        schemas.PolledAnswer,
-        entry.status,
-        known,
-        evidence_at=known.last_read_at,
-        configured=known.missing_since is None if read else None,
-        tests=_tests(environment, entry),
-        remembered=known,
-    )
+def _polled(environment: EnvironmentSnapshot, entry: Entry) -> dict[str, Any]:
+    """Return what polls and plans of tests change."""
+    status, known = entry.status, entry.status.last_known
+    return {
+        "polled_at": status.polled_at,
+        "evidence_at": known.last_read_at,
+        "error": status.error,
+        "configured": None if known.last_read_at is None else known.missing_since is None,
+        "missing_since": known.missing_since,
+        "last_passed_at": known.last_passed_at,
+        "tests": _tests(environment, entry),
+        "remembered": known,
+        "failures": status.failures,
+    }
 
 
-def _moment(environment: EnvironmentSnapshot, entry: Entry) -> schemas.MomentAnswer:
+def _moment(environment: EnvironmentSnapshot, entry: Entry) -> dict[str, Any]:
+    """Return what time alone changes."""
     now, read_at = environment.now, entry.status.last_known.last_read_at
     impact = entry.impact(now)
-    return schemas.MomentAnswer(
-        health=environment.health(entry),
-        evidence_age_seconds=None if read_at is None else max(0.0, now - read_at),
-        impact=impact.text or None,
-        impact_at=impact.at,
-        alerts=[_alert(environment, entry, active) for active in entry.active_alerts()],
-    )
+    return {
+        "health": environment.health(entry),
+        "evidence_age_seconds": None if read_at is None else max(0.0, now - read_at),
+        "impact": impact.text or None,
+        "impact_at": impact.at,
+        "alerts": [_alert(environment, entry, active) for active in entry.active_alerts()],
+    }
 
 
 def _encoded(environment: EnvironmentSnapshot, entry: Entry) -> bytes:
@@ -124,18 +133,24 @@ def _encoded(environment: EnvironmentSnapshot, entry: Entry) -> bytes:
     found = target, status.last_known.config, entry.findings, listing, outdated
     settled = _kept(_settled, place, found, environment, entry)
     polled = _kept(_polled, place, (target, status, plan), environment, entry)
-    moment = _dumped(to_json(_moment(environment, entry)))
+    moment = _part(_moment(environment, entry))
     return b"%b,%b,%b" % (settled[:-1], polled[1:-1], moment[1:])
 
 
-def _kept(make: Callable[..., Any], place: Key, of: Sequence[Any], *how: Any) -> bytes:
+def _part(values: Mapping[str, Any]) -> bytes:
+    """Return some fields of a CampaignAnswer as JSON."""
+    shown = {name: _OF_CAMPAIGN[name](value, TEXT_LIMITS[0]) for name, value in values.items()}
+    return _dumped(shown)
+
+
+def _kept(make: Callable[..., dict[str, Any]], place: Key, of: Sequence[Any], *how: Any) -> bytes:
     """Return what is made `how` and encoded; that of before while it is `of` the same objects."""
     key = make, place
     before, text = _KEPT.get(key, ((), b""))
     if not (before and all(map(is_, before, of))):
         if len(_KEPT) >= MOST:
             _KEPT.clear()  # campaigns that are gone are among them
-        text = _dumped(to_json(make(*how)))
+        text = _part(make(*how))
         _KEPT[key] = of, text
     return text
 
@@ -189,7 +204,8 @@ def _in_order(
     snapshot: Snapshot,
 ) -> Iterator[tuple[Key, EnvironmentSnapshot, Entry | None]]:
     """Yield what lists are ordered by: each environment itself, then its campaigns by id."""
-    for name, environment in sorted(snapshot.environments.items(), key=itemgetter(0)):
+    for environment in sorted(snapshot.environments.values(), key=lambda one: one.status.name):
+        name = environment.status.name
         yield (name, ""), environment, None
         for campaign_id, entry in sorted(environment.campaigns.items(), key=itemgetter(0)):
             yield (name, campaign_id), environment, entry
@@ -226,10 +242,10 @@ def _alert(
 
 def environment(snapshot: EnvironmentSnapshot) -> schemas.EnvironmentAnswer:
     """Return the state of one environment."""
-    known, suspended = snapshot.status, snapshot.suspended
+    known = snapshot.status
     tests = schemas.EnvironmentTestsAnswer(
         enabled=snapshot.tests_on,
-        suspended=suspended and answer_of(schemas.SuspensionAnswer, suspended, since=suspended.at),
+        suspended=snapshot.suspended,
         failing_since=known.tests.failing_since,
     )
     return answer_of(

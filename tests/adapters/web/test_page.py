@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.adapters.web.pages import overview_page
-from monitor.adapters.web.rows import FIRST, ROWS
+from monitor.adapters.web.pages import FIRST, ROWS, overview_page
 from monitor.adapters.web.serializers import alerts_page, as_json, campaigns_page
 from monitor.core.filters import Filters
 from monitor.core.model import (

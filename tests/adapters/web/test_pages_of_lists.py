@@ -85,9 +85,9 @@ PageOf = Callable[[Snapshot, int, Key | None], tuple[list[tuple[str, str | None]
 def page_of_campaigns(
     snapshot: Snapshot, limit: int, after: Key | None
 ) -> tuple[list[tuple[str, str | None]], str | None]:
-    page = campaigns_page(snapshot, limit=limit, next=after)
-    campaigns = json.loads(as_json(page))["campaigns"]
-    return [(one["environment"], one["campaign_id"]) for one in campaigns], page.next
+    page = json.loads(as_json(campaigns_page(snapshot, limit=limit, next=after)))
+    found = [(one["environment"], one["campaign_id"]) for one in page["campaigns"]]
+    return found, page["next"]
 
 
 def page_of_alerts(
