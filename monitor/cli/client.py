@@ -158,9 +158,15 @@ class Monitor:
     def find(self, wanted: str) -> schemas.CampaignDetailAnswer:
         """Return the one campaign that is meant, as it is known; raises UsageError."""
         pages = self.ask(_CAMPAIGNS, schemas.CampaignsAnswer)
-        known = options.the_one(wanted, (one for page in pages for one in page.campaigns))
-        self.poll(known)
-        return self.campaign(known)
+        known = (one for page in pages for one in page.campaigns)
+        found = [one for one in known if options.is_called(one, wanted)]
+        if len(found) != 1:
+            which = ", ".join(f"{one.environment}/{one.campaign_id}" for one in found)
+            raise click.UsageError(
+                f"which one: {which}?" if found else f"no such campaign: {wanted}"
+            )
+        self.poll(found[0])
+        return self.campaign(found[0])
 
     def campaign(self, known: schemas.CampaignAnswer) -> schemas.CampaignDetailAnswer:
         """Return a campaign as it is known by now."""

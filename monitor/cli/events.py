@@ -97,7 +97,7 @@ def events(
         options.show(output, list(map(to_json, found)), "\n".join([*map(_text, found), said]))
         return
     with suppress(KeyboardInterrupt):
-        _follow(pages, found, _line if output == "json" else _text)
+        _follow(pages, found, (lambda one: json.dumps(to_json(one))) if output == "json" else _text)
 
 
 def _state(config_file: Path | None, path: Path | None) -> tuple[State | Path, Links]:
@@ -148,7 +148,3 @@ def _follow(
 
 def _text(event: EventRecord) -> str:
     return f"{rfc3339(event.timestamp)} {to_text(event)}"
-
-
-def _line(event: EventRecord) -> str:
-    return json.dumps(to_json(event))

@@ -90,22 +90,10 @@ color = click.option(
 )
 
 
-_C = TypeVar("_C", Target, CampaignAnswer)
-
-
 def is_called(one: Target | CampaignAnswer, name: str) -> bool:
     """Return whether a campaign is called so: ENVIRONMENT/ID, ID, or its name."""
     own = [known for known in (one.campaign_id, one.name) if known]
     return name in own or name in (f"{one.environment}/{known}" for known in own)
-
-
-def the_one(name: str, known: Iterable[_C]) -> _C:
-    """Return the one campaign that is called so; raises UsageError."""
-    found = [one for one in known if is_called(one, name)]
-    if len(found) == 1:
-        return found[0]
-    which = ", ".join(f"{one.environment}/{one.campaign_id}" for one in found)
-    raise click.UsageError(f"which one: {which}?" if found else f"no such campaign: {name}")
 
 
 @dataclass(frozen=True)

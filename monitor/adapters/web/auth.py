@@ -1,7 +1,6 @@
 """Who may come in: the web config file as it is now, basic authentication, and no other site."""
 
 import hashlib
-import hmac
 import logging
 import os
 import re
@@ -158,11 +157,6 @@ def subjects_of(certificate: Mapping[str, Any] | None) -> set[str]:
     """Return the common names of a client's certificate, as `ssl` gives it; None has none."""
     parts = (part for group in (certificate or {}).get("subject", ()) for part in group)
     return {value for name, value in parts if name == "commonName"}
-
-
-def same_key(key: str, shown: str) -> bool:
-    """Return whether that is the key; no key at all is never the one."""
-    return bool(key) and hmac.compare_digest(key.encode(), shown.encode("utf-8", "replace"))
 
 
 @contextmanager

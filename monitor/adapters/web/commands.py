@@ -8,13 +8,14 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import Any, Final
 
 from aiohttp import web
 
 from monitor.adapters.web import schemas
 from monitor.adapters.web.api import ENDPOINTS, Program, found, loaded
-from monitor.adapters.web.auth import USER, refuse_pages, same_key, subjects_of
+from monitor.adapters.web.auth import USER, refuse_pages, subjects_of
 from monitor.adapters.web.serializers import answer_of
 from monitor.core.guards import Hold
 from monitor.core.model import HOUR, Instant, Sentence, Text
@@ -90,7 +91,9 @@ class Commands:
 
     def proves(self, request: web.Request) -> bool:
         """Return whether a request shows the key beside the state."""
-        return same_key(self._program.key, request.headers.get(KEY_HEADER, ""))
+        key, shown = self._program.key, request.headers.get(KEY_HEADER, "")
+        # No key at all is never the one.
+        return bool(key) and compare_digest(key.encode(), shown.encode("utf-8", "replace"))
 
     async def _test(self, request: web.Request) -> web.Response:
         asked, by = await self._taken(request)

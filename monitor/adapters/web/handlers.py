@@ -145,7 +145,11 @@ class Handlers:
         sending = {id(one): len(one) for one in others}
         if len(sending) > 2 and sum(sending.values()) + len(body) > SENDING_BYTES:
             raise web.HTTPServiceUnavailable(text="too much is on its way", headers=AGAIN)
-        response = _chunked_response(body, content_type, zipped)
+        about = {"Content-Type": content_type, "Content-Length": str(len(body))}
+        about |= {"Vary": "Accept, Accept-Encoding"}
+        about |= {"Content-Encoding": "gzip"} if zipped else {}
+        # In one piece, what a socket does not take at once is copied: 100 MB hold up the loop.
+        response = web.Response(body=slices(body), headers=about)
         self._sending[response] = by, body
         return response
 
@@ -192,14 +196,6 @@ def _render(make: Callable[[], Any], zipped: bool) -> bytes:
     made = make()
     body = made if isinstance(made, bytes) else as_json(made)
     return gzip.compress(body, GZIP_LEVEL) if zipped else body
-
-
-def _chunked_response(body: bytes, content_type: str, zipped: bool) -> web.Response:
-    # In one piece, what a socket does not take at once would be copied: 100 MB hold up the loop.
-    headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
-    coding = {"Content-Encoding": "gzip"} if zipped else {}
-    vary = {"Vary": "Accept, Accept-Encoding"}
-    return web.Response(body=slices(body), headers={**headers, **coding, **vary})
 
 
 async def slices(body: bytes) -> AsyncIterator[bytes]:
