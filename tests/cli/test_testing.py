@@ -245,7 +245,9 @@ async def test_on_a_terminal_it_asks_and_again_before_it_unblocks(
         os.close(ours)
         os.close(theirs)
     assert (process.returncode, platform.tested) == (code, tested), err
-    assert out.startswith(b"production/Campaign c-1: campaigns_user@c-1.example.com:22")
+    assert out.startswith(
+        b"healthy: production/Campaign c-1\n  imports daily\n  campaigns_user@c-1."
+    )
 
 
 @pytest.mark.slow
