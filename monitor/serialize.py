@@ -56,8 +56,7 @@ def from_json(cls: type[_T], value: Any) -> _T:
 
     Raises ValueError, KeyError, TypeError or AttributeError for anything else.
     """
-    kind: Any = cls
-    read: _T = _converter(kind, reading=True)(value, 0)
+    read: _T = _converter(typing.cast(Any, cls), reading=True)(value, 0)
     return read
 
 
@@ -82,9 +81,15 @@ def _form(kind: Any) -> tuple[Any, Any]:
         if issubclass(origin, Mapping):
             return Mapping, arguments[-1]
         return Sequence, arguments[0]  # a tuple's are alike
-    if is_dataclass(kind):
+    if is_dataclass(kind) or hasattr(kind, "_fields"):  # a NamedTuple
         return dataclass, kind
     return (StrEnum if issubclass(kind, StrEnum) else type), kind
+
+
+@cache
+def converters(cls: type, *, reading: bool) -> Mapping[str, _Convert]:
+    """Return what converts each field of a dataclass; it takes the limit of texts, too."""
+    return {name: _converter(kind, reading=reading) for name, kind in shown_fields(cls).items()}
 
 
 @cache
@@ -92,8 +97,8 @@ def _converter(kind: Any, *, reading: bool) -> _Convert:
     form, of = _form(kind)
     if form is dataclass:
         shown, get = shown_fields(of), getitem if reading else getattr
-        fields = [(name, _converter(one, reading=reading)) for name, one in shown.items()]
-        changed = [(name, convert) for name, convert in fields if convert is not _as_it_is]
+        known = converters(of, reading=reading).items()
+        changed = [each for each in known if each[1] is not _as_it_is]
 
         def convert_fields(value: Any, limit: int) -> Any:
             """Convert the fields one by one."""
@@ -283,11 +288,6 @@ def record_of(event: Event, links: Links) -> EventRecord:
         runbook_url=links.runbook(event.rule) if event.kind is EventKind.ALERT else "",
         url=url,
     )
-
-
-def event_json(event: Event, links: Links) -> Any:
-    """Return the event's fields as `json` takes them."""
-    return to_json(record_of(event, links))
 
 
 def event_line(event: Event, links: Links) -> bytes:

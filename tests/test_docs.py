@@ -23,7 +23,7 @@ from monitor.core.environment_rules import ENVIRONMENT_RULES
 from monitor.core.model import Reason
 from monitor.core.rule import BaseRule
 from monitor.core.rules import RULES
-from monitor.serialize import Links, event_json
+from monitor.serialize import Links, record_of, to_json
 from support.boards import a_rich_snapshot
 from support.builders import NOW
 from support.documents import read_yaml
@@ -231,7 +231,7 @@ def test_the_example_of_an_alert_has_fields_of_an_alert_only() -> None:
     (example,) = re.findall(r"^```json\n(.*?)^```", text_of(README), re.MULTILINE | re.DOTALL)
     shown = json.loads(example)
     event = replace(FIRING, epoch="e90c4", impact="calling now until 17:00")
-    said = event_json(event, Links("https://runbooks.example/{rule}"))
+    said = to_json(record_of(event, Links("https://runbooks.example/{rule}")))
     assert shown.keys() - {LEFT_OUT} <= said.keys()
     assert {name: type(value) for name, value in shown.items() if name != LEFT_OUT} == {
         name: type(said[name]) for name in shown if name != LEFT_OUT

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.serialize import Links, event_json
+from monitor.serialize import Links, record_of, to_json
 from support.command import COMMAND
 from support.documents import read_yaml
 from support.events import FIRING
@@ -199,7 +199,9 @@ def test_every_yaml_on_the_page_can_be_read() -> None:
 
 
 def test_the_pipelines_route_by_fields_that_an_event_has() -> None:
-    record = event_json(replace(FIRING, epoch="e90c4"), Links("https://runbooks.example/{rule}"))
+    record = to_json(
+        record_of(replace(FIRING, epoch="e90c4"), Links("https://runbooks.example/{rule}"))
+    )
     pipelines = section("Log pipelines")
     vector, loki = blocks(pipelines, "yaml")
     (elk,) = blocks(pipelines, "text")

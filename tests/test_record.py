@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from monitor.config.formats import too_long
 from monitor.core.model import EventKind, EventStatus, Severity
-from monitor.serialize import LINE_LIMIT, Links, event_json, event_line
+from monitor.serialize import LINE_LIMIT, Links, event_line, record_of, to_json
 from support.events import FIRING
 
 LINKS = Links("https://runbooks.example/{rule}", "https://monitor.example/")
@@ -30,7 +30,7 @@ def test_a_line_has_every_field_of_the_contract_and_no_other() -> None:
 
 
 def test_a_firing_event_says_which_what_since_when_why_and_what_to_do() -> None:
-    said = event_json(replace(FIRING, epoch="e90c4"), LINKS)
+    said = to_json(record_of(replace(FIRING, epoch="e90c4"), LINKS))
     assert said["timestamp"] == "2027-01-15T08:00:01.500Z"
     assert said["level"] == "warning"
     assert said["since"] == "2027-01-15T08:00:00.000Z"
@@ -44,40 +44,40 @@ def test_a_firing_event_says_which_what_since_when_why_and_what_to_do() -> None:
 
 def test_a_resolved_event_is_informational_and_keeps_its_severity() -> None:
     over = replace(FIRING, status=EventStatus.RESOLVED, reason="muted", muted_by="disabled")
-    said = event_json(replace(over, epoch="e"), LINKS)
+    said = to_json(record_of(replace(over, epoch="e"), LINKS))
     assert (said["level"], said["severity"]) == ("info", "warning")
     assert (said["reason"], said["muted_by"]) == ("muted", "disabled")
 
 
 def test_an_alert_of_the_environment_has_no_campaign_and_no_page_of_it() -> None:
-    said = event_json(replace(FIRING, campaign_id=None, epoch="e"), LINKS)
+    said = to_json(record_of(replace(FIRING, campaign_id=None, epoch="e"), LINKS))
     assert said["campaign_id"] is None
     assert said["url"] is None
 
 
 def test_an_event_says_what_is_at_stake_where_that_is_known() -> None:
     event = replace(FIRING, impact="calls start Mon 09:00 UTC, in 4 h", impact_at=1_800_000_000.0)
-    said = event_json(replace(event, epoch="e"), LINKS)
+    said = to_json(record_of(replace(event, epoch="e"), LINKS))
     assert said["impact"] == "calls start Mon 09:00 UTC, in 4 h"
     assert said["impact_at"] == "2027-01-15T08:00:00.000Z"
-    unknown = event_json(replace(FIRING, epoch="e"), LINKS)
+    unknown = to_json(record_of(replace(FIRING, epoch="e"), LINKS))
     assert (unknown["impact"], unknown["impact_at"]) == (None, None)
 
 
 def test_a_note_of_the_history_is_no_alert_and_has_no_runbook() -> None:
     note = replace(FIRING, kind=EventKind.TEST, status=EventStatus.RECORDED, rule="connection_test")
-    said = event_json(replace(note, epoch="e"), LINKS)
+    said = to_json(record_of(replace(note, epoch="e"), LINKS))
     assert (said["event"], said["status"]) == ("connection_test", "recorded")
     assert said["runbook_url"] == ""
 
 
 def test_an_updated_event_names_the_severity_that_was() -> None:
     event = replace(FIRING, status=EventStatus.UPDATED, previous_severity=Severity.INFO)
-    assert event_json(replace(event, epoch="e"), LINKS)["previous_severity"] == "info"
+    assert to_json(record_of(replace(event, epoch="e"), LINKS))["previous_severity"] == "info"
 
 
 def test_what_was_told_again_or_not_written_says_so() -> None:
-    said = event_json(replace(FIRING, epoch="e", redelivery=True, durable=False), LINKS)
+    said = to_json(record_of(replace(FIRING, epoch="e", redelivery=True, durable=False), LINKS))
     assert (said["redelivery"], said["durable"]) == (True, False)
 
 

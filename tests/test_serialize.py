@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
 from monitor.core.model import INTERNAL, EventKind, Instant, Labels, Sentence, Text
-from monitor.serialize import Links, Schemas, event_json, from_json, shown_fields, to_json
+from monitor.serialize import Links, Schemas, from_json, record_of, shown_fields, to_json
 from support.events import FIRING
 
 
@@ -227,5 +227,5 @@ def test_texts_are_cut_to_the_limit_and_sentences_to_twice_that(limit: int) -> N
     ids=["name", "hostile", "invisible", "no name", "environment", "no alert"],
 )
 def test_the_summary_of_an_alert_says_first_whose_it_is(about: dict[str, Any], title: str) -> None:
-    said = event_json(replace(FIRING, **about), Links(""))
+    said = to_json(record_of(replace(FIRING, **about), Links("")))
     assert said["summary"] == title + FIRING.summary

@@ -45,6 +45,7 @@ def _size(folder: Path, api: peers.NginxApi, size: int, environments: int) -> Sa
             "metrics": lambda: get(f"{daemon.url}/metrics"),
             "reload": lambda: post(f"{daemon.url}/-/reload"),
             "relabel": lambda: _relabel(daemon, config, text),
+            "list-first": lambda: _all_pages(daemon.url, pages),
             "list": lambda: _all_pages(daemon.url, pages),
             "polls": lambda: time.sleep(2),
         }

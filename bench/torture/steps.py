@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
 
-from monitor.serialize import event_json
+from monitor.serialize import record_of, to_json
 from support.scripted import DECIDING, EPOCH, FAILED, LINKS, play
 from support.state_files import an_event, select
 from torture.figures import Figure
@@ -122,7 +122,9 @@ def _problems_after_restart(folder: Path, where: str) -> list[str]:
 def _problems(folder: Path) -> Iterator[str]:
     order = folder.name
     decided = sum(step in DECIDING for step in order)
-    golden = [event_json(an_event(seq, epoch=EPOCH), LINKS) for seq in range(1, decided + 1)]
+    golden = [
+        to_json(record_of(an_event(seq, epoch=EPOCH), LINKS)) for seq in range(1, decided + 1)
+    ]
     lines = (folder / "alerts.jsonl").read_bytes()
     file = list(_whole(lines))
     if [_unmarked(one) for one in file] != golden or lines.count(b"\n") != len(golden):

@@ -32,7 +32,7 @@ _SAYS = {
     "test": "Run a connection test of CAMPAIGN ([ENVIRONMENT/]ID, or its name) now.",
     "tests": "Suspend, resume or show the connection tests of ENVIRONMENT, or all; it is stored.",
 }
-_MODULES = {"test": "testing", "tests": "testing"}
+_MODULES = dict.fromkeys(("explain", "test", "tests"), "testing")
 
 COMMANDS = {name: (_MODULES.get(name, name), says) for name, says in _SAYS.items()}
 """The module of each command, which mostly has its name, and what it says of itself."""

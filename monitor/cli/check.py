@@ -11,7 +11,8 @@ import click
 
 from monitor.adapters.web import schemas
 from monitor.cli import options
-from monitor.cli.oneshot import Checked, asked, sweep
+from monitor.cli.client import Checked, Monitor
+from monitor.cli.oneshot import sweep
 from monitor.clocks import SystemClock
 from monitor.core.model import Instant, Severity, Verdict
 from monitor.core.snapshot import Health, doubts
@@ -61,7 +62,7 @@ def check(
     """
     filters, url = options.Filters(**wanted), options.url_to_ask(config_file, url)
     if url is not None:
-        found = asked(url)
+        found = Monitor(url).checked()
         _refuse_unknown(filters, found, [one.name for one in found.environments])
     else:
         config = options.load(config_file)

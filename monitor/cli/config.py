@@ -64,9 +64,10 @@ def check(
     click.echo("\n".join((*describe_budgets(checked), *tests, *notes(checked))))
     previewed: Iterable[str] = ()
     if against:
-        from monitor.cli.preview import asked, describe, target_sets  # noqa: PLC0415 - it is much
+        from monitor.cli.client import Monitor  # noqa: PLC0415 - it is much
+        from monitor.cli.preview import describe, target_sets  # noqa: PLC0415
 
-        current = asked(against)
+        current = Monitor(against).checked()
         listed, previewed = target_sets(current), describe(checked, current)
     for warning in unused(checked, listed, whole=not against):
         click.echo(f"{path}: warning: {warning}", err=True)
@@ -103,9 +104,10 @@ def show(
         return
     listed: Mapping[str, TargetSet] = {}
     if url:
-        from monitor.cli.preview import asked, target_sets  # noqa: PLC0415 - it is much
+        from monitor.cli.client import Monitor  # noqa: PLC0415 - it is much
+        from monitor.cli.preview import target_sets  # noqa: PLC0415
 
-        listed = target_sets(asked(url))
+        listed = target_sets(Monitor(url).checked())
     found = _targets(loaded, campaign, listed)
     if not found:
         hint = "" if url else "; give the name of a discovered one, or --url"

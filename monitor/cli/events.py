@@ -18,6 +18,7 @@ from monitor.adapters.store import StorageError, read_history
 from monitor.adapters.web.history import ALL_RULES, KINDS, EventsAnswer, counted, query_of
 from monitor.adapters.web.serializers import LIMIT
 from monitor.cli import options
+from monitor.cli.client import Monitor
 from monitor.clocks import SystemClock
 from monitor.config import format_duration, parse_duration
 from monitor.config.sections import State
@@ -82,7 +83,7 @@ def events(
     asked["since"] = rfc3339(SystemClock().wall() - since)
     if (url := options.url_to_ask(config_file, url)) is not None:
         asked["limit"] = str(min(limit, LIMIT))
-        pages: _Pages = partial(options.ask, url, "/api/v1/events", asked, EventsAnswer)
+        pages: _Pages = partial(Monitor(url).ask, "/api/v1/events", EventsAnswer, **asked)
     else:
         pages = partial(_pages_of, *_state(config_file, state_path), asked)
     newest = next(rest := iter(pages()))
@@ -96,7 +97,7 @@ def events(
         options.show(output, list(map(to_json, found)), "\n".join([*map(_text, found), said]))
         return
     with suppress(KeyboardInterrupt):
-        _follow(pages, found, _line if output == "json" else _text)
+        _follow(pages, found, (lambda one: json.dumps(to_json(one))) if output == "json" else _text)
 
 
 def _state(config_file: Path | None, path: Path | None) -> tuple[State | Path, Links]:
@@ -147,7 +148,3 @@ def _follow(
 
 def _text(event: EventRecord) -> str:
     return f"{rfc3339(event.timestamp)} {to_text(event)}"
-
-
-def _line(event: EventRecord) -> str:
-    return json.dumps(to_json(event))

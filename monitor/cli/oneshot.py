@@ -2,8 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import click
 
@@ -11,38 +10,17 @@ from monitor import __version__
 from monitor.adapters import log
 from monitor.adapters.metrics import SelfMetrics
 from monitor.adapters.store import MEMORY, Store
-from monitor.adapters.web import schemas, serializers
-from monitor.cli import options, replicas
+from monitor.adapters.web import serializers
+from monitor.cli import options
+from monitor.cli.client import Checked
 from monitor.clocks import SystemClock
 from monitor.config import Config, narrowed
 from monitor.core.corroboration import distrusted
-from monitor.core.model import MINUTE, Instant
+from monitor.core.model import MINUTE
 from monitor.core.snapshot import Snapshot
 from monitor.core.text import span
 from monitor.polling import Poller, PollerManager
 from monitor.serialize import from_json, to_json
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What was found."""
-
-    environments: Sequence[schemas.EnvironmentAnswer]
-    campaigns: Sequence[schemas.CampaignAnswer]
-    at: Instant
-
-
-def asked(url: str) -> Checked:
-    """Return what the daemon says of all campaigns and of their environments."""
-    environments, campaigns = list[schemas.EnvironmentAnswer](), list[schemas.CampaignAnswer]()
-    at = 0.0
-    # What only its holder knows of an environment makes the verdict, too.
-    for where, status, known in replicas.asked(url):
-        pages = options.ask(where, "/api/v1/campaigns", {}, schemas.CampaignsAnswer)
-        names, at = {one.name for one in known}, status.started_at + status.uptime_seconds
-        environments += known
-        campaigns += [one for page in pages for one in page.campaigns if one.environment in names]
-    return Checked(environments, campaigns, at)
 
 
 def sweep(config: Config, filters: options.Filters) -> Checked:

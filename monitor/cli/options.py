@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,28 +13,18 @@ from click.core import ParameterSource
 
 from monitor.config import Config, LogFormat, LogLevel, TokenSource, load_config
 from monitor.core.environment_rules import ENVIRONMENT_RULES
-from monitor.core.model import Seconds
 from monitor.core.rule import Target
 from monitor.core.rules import RULES
 from monitor.core.snapshot import Health
-from monitor.core.text import clean
-from monitor.serialize import from_json
 
 if TYPE_CHECKING:
     from monitor.adapters.web.schemas import CampaignAnswer
-
-WITHIN: Seconds = 30.0
-"""What a whole answer of a daemon may take: ten thousand campaigns have 10 MB."""
-
-ANSWER_MAX = 1024 * 1024 * 1024
-HOPS = 2  # from a replica to the one that holds an environment; it may have moved meanwhile
 
 CONFIG_FILES = ("./sftp-monitor.yaml", "/etc/sftp-monitor/sftp-monitor.yaml")
 """Where the config file is looked for when none is named."""
 
 PATH = click.Path(path_type=Path)
 _F = TypeVar("_F", bound=Callable[..., Any])
-_T = TypeVar("_T")
 
 
 def _name(flag: str) -> str:
@@ -103,22 +93,10 @@ color = click.option(
 )
 
 
-_C = TypeVar("_C", Target, "CampaignAnswer")
-
-
 def is_called(one: "Target | CampaignAnswer", name: str) -> bool:
     """Return whether a campaign is called so: ENVIRONMENT/ID, ID, or its name."""
     own = [known for known in (one.campaign_id, one.name) if known]
     return name in own or name in (f"{one.environment}/{known}" for known in own)
-
-
-def the_one(name: str, known: Iterable[_C]) -> _C:
-    """Return the one campaign that is called so; raises UsageError."""
-    found = [one for one in known if is_called(one, name)]
-    if len(found) == 1:
-        return found[0]
-    which = ", ".join(f"{one.environment}/{one.campaign_id}" for one in found)
-    raise click.UsageError(f"which one: {which}?" if found else f"no such campaign: {name}")
 
 
 @dataclass(frozen=True)
@@ -231,66 +209,3 @@ def load(path: Path | None, **flags: Any) -> Config:
 def show(output: str, value: Any, table: str) -> None:
     """Print as `output_format` says: a value for programs, or the table of it for people."""
     click.echo(json.dumps(value, indent=2) if output == "json" else table)
-
-
-def ask(
-    url: str,
-    path: str,
-    params: Mapping[str, str],
-    answer: type[_T],
-    headers: Mapping[str, str] = {},
-) -> Iterator[_T]:
-    """Yield what a daemon answers on a path of its JSON API, and of a list every page.
-
-    Raises OSError as `exchange` does.
-    """
-    query = params
-    while True:
-        _, body = exchange("GET", url, path, params=query, headers=headers)
-        try:
-            page = from_json(answer, json.loads(body))
-        except (ValueError, LookupError, TypeError, AttributeError):
-            problem = "unexpected response from --url: not sftp-monitor, or another version"
-            raise OSError(problem) from None
-        yield page
-        if (following := getattr(page, "next", None)) is None:
-            return
-        query = {**params, "next": following}
-
-
-def exchange(
-    method: str, url: str, path: str, *, also: Collection[int] = (), **how: Any
-) -> tuple[int, bytes]:
-    """Return the status and the body that a daemon answers; `also` are statuses that may be.
-
-    `how` is as for `request_once`.
-
-    Raises OSError, and of it ConnectionError where none answers, without the user and the password
-    that `url` may have.
-    """
-    # Only here: to read a config they are not needed.
-    import asyncio  # noqa: PLC0415
-
-    import httpx  # noqa: PLC0415
-
-    from monitor.http import request_once  # noqa: PLC0415
-
-    try:
-        asked = httpx.URL(f"{url.rstrip('/')}{path}")
-        usable = asked.scheme in {"http", "https"} and asked.host
-    # InvalidURL, or an IDNA name that is none.
-    except (httpx.InvalidURL, UnicodeError):
-        usable = False
-    if not usable:
-        raise OSError("--url: expected a URL such as http://127.0.0.1:10022")
-    shown = f"{asked.scheme}://{asked.netloc.decode()}"
-    try:
-        # No proxy of the environment: the daemon is here or near, and proxies lead elsewhere.
-        how = {"within": WITHIN, "most": ANSWER_MAX, "follow": HOPS, **how}
-        status, body = asyncio.run(request_once(method, str(asked), **how))
-    except OSError as error:
-        raise ConnectionError(f"cannot ask {shown}: {error}") from None
-    if 200 <= status < 300 or status in also:
-        return status, body
-    said = clean(f"{httpx.codes.get_reason_phrase(status)} {body.decode(errors='replace')}", 300)
-    raise OSError(f"{shown} answered {status} {said}")

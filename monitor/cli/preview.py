@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from typing import NamedTuple
 
 from monitor.adapters.web import schemas
-from monitor.cli.oneshot import Checked, asked
+from monitor.cli.client import Checked
 from monitor.config import Config
 from monitor.core import assess
 from monitor.core.alerts import recheck_at
@@ -23,8 +23,6 @@ from monitor.core.snapshot import active_alerts
 from monitor.core.status import Alert, AlertState, CampaignStatus, EnvironmentStatus
 from monitor.core.text import span
 from monitor.polling.settings import Settings
-
-__all__ = ["Checked", "Difference", "asked", "describe", "preview", "target_sets"]
 
 VERBS = ("fire", "resolve", "change")
 

@@ -1,19 +1,16 @@
-"""`sftp-monitor test` and `tests`: a connection test by hand, and the switch of all tests.
+"""`sftp-monitor explain`, `test` and `tests`: why alerts fire, a test by hand, the switch of tests.
 
-Both ask a daemon by its JSON API: the one that has the state or, where none has, one of their own.
+They ask a daemon by its JSON API: the one that has the state or, where none has, one of their own.
 """
 
 import asyncio
-import getpass
-import json
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -21,8 +18,8 @@ import click
 from monitor.adapters import log
 from monitor.adapters.store import StateLocked, read_replicas
 from monitor.adapters.web import key_path, schemas
-from monitor.adapters.web.commands import KEY_HEADER, StartedAnswer
-from monitor.cli import options, replicas
+from monitor.cli import options
+from monitor.cli.client import LOOK_AGAIN, Monitor
 from monitor.clocks import SystemClock
 from monitor.config import Access, Config, safe_access
 from monitor.config.formats import is_loopback
@@ -30,106 +27,14 @@ from monitor.core.attempt import Result
 from monitor.core.model import Seconds
 from monitor.core.text import rfc3339
 from monitor.daemon import Daemon
-from monitor.serialize import from_json, to_json
+from monitor.serialize import to_json
 
 VERDICTS = {Result.PASSED: 0, Result.FAILED: 2, Result.UNKNOWN: 3}
 """Exit codes; a path that is not accessible is as bad as a failed test."""
 
-LOOK_AGAIN: Seconds = 0.5  # how often a daemon is asked whether a test has ended
+NOT_KNOWN = 3  # of a campaign that is to be explained
+
 HELD_WITHIN: Seconds = 60.0  # what a replica that died has held is free after 30
-PATIENCE: Seconds = 300.0  # how long at most, and how long before it has begun
-
-_T = TypeVar("_T")
-
-
-@dataclass
-class Monitor:
-    """A daemon at a URL, asked with the key beside its state where there is one to read.
-
-    `poll` has a campaign polled by one that polls nothing by itself.
-    """
-
-    url: str
-    key: str = ""
-    poll: Callable[[schemas.CampaignAnswer], None] = lambda _: None
-
-    def environments(self, name: str | None) -> Sequence[schemas.EnvironmentAnswer]:
-        """Return the environment of that name, or all; raises UsageError where there is none."""
-        known = [one for _, _, many in replicas.asked(self.url, self._headers) for one in many]
-        if found := [one for one in known if name in (None, one.name)]:
-            return found
-        raise click.UsageError(f"no such environment: {name}")
-
-    def find(self, wanted: str) -> schemas.CampaignDetailAnswer:
-        """Return the one campaign that is meant, as it is known; raises UsageError."""
-        pages = self._asked("/api/v1/campaigns", schemas.CampaignsAnswer)
-        known = options.the_one(wanted, (one for page in pages for one in page.campaigns))
-        self.poll(known)
-        return self.campaign(known)
-
-    def campaign(self, known: schemas.CampaignAnswer) -> schemas.CampaignDetailAnswer:
-        """Return a campaign as it is known by now."""
-        return next(self._asked(_path(known), schemas.CampaignDetailAnswer))
-
-    def test(
-        self, known: schemas.CampaignAnswer, **how: bool
-    ) -> schemas.CampaignDetailAnswer | str:
-        """Have a campaign's test run to its end, its polls included; return it, or why not."""
-        status, body = self._post(f"{_path(known)}/test", how)
-        if status != 202:
-            said = json.loads(body)
-            ends = f"; this ends it: {said['held']['ends']}" if said.get("held") else ""
-            return f"{said['error']}{ends}"
-        at = from_json(StartedAnswer, json.loads(body)).at
-        for _ in range(round(PATIENCE / LOOK_AGAIN)):
-            found = self.campaign(known)
-            last = found.tests.last if found.tests is not None else None
-            if last is None or last.at != at:
-                return "no test was run; see the daemon's log"
-            if last.ended_at is not None and (found.polled_at or 0.0) >= last.ended_at:
-                break
-            asyncio.run(asyncio.sleep(LOOK_AGAIN))
-        return found
-
-    def switch(self, environment: str | None, *, on: bool) -> None:
-        """Suspend or resume an environment's tests, or all, at every replica that holds one.
-
-        OSError names the environments that were not reached.
-        """
-        path, missed = f"/api/v1/tests/{'resume' if on else 'suspend'}", list[str]()
-        for url, _, known in [*replicas.asked(self.url, self._headers)]:
-            missed += [f"{one.name} (no replica answers for it)" for one in known if one.holder]
-            try:
-                self._post(path, {"environment": environment}, url)
-            except OSError as error:
-                missed += [f"{one.name} ({error})" for one in known if not one.holder]
-        if missed:
-            raise OSError(f"not done for {', '.join(missed)}")
-
-    def _asked(self, path: str, answer: type[_T]) -> Iterator[_T]:
-        return options.ask(self.url, path, {}, answer, self._headers)
-
-    def _post(self, path: str, said: Mapping[str, Any], url: str = "") -> tuple[int, bytes]:
-        headers = {**self._headers, "Content-Type": "application/json"}
-        body, held = json.dumps({**said, "by": operator()}).encode(), {409, 429}
-        how = {"within": PATIENCE, "headers": headers, "content": body}
-        return options.exchange("POST", url or self.url, path, also=held, **how)
-
-    @property
-    def _headers(self) -> Mapping[str, str]:
-        return {KEY_HEADER: self.key} if self.key else {}
-
-
-def _path(known: schemas.CampaignAnswer) -> str:
-    return f"/api/v1/campaigns/{known.environment}/{known.campaign_id}"
-
-
-def operator() -> str:
-    """Return who runs this command."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 @contextmanager
@@ -211,6 +116,27 @@ async def _held(daemon: Daemon) -> None:
 
 
 @click.command(
+    epilog=options.examples(
+        "explain 'Retail leads'", "explain 'production/Retail leads' --url 127.0.0.1:10022"
+    )
+)
+@click.argument("campaign")
+@options.config_file
+@options.daemon_url
+def explain(campaign: str, config_file: Path | None, url: str | None) -> int:
+    """Say why each alert of CAMPAIGN ([ENVIRONMENT/]ID, or its name) fires or does not.
+
+    Evidence and its age, thresholds and where they are set, what mutes it, what to do next. Without
+    a daemon the campaign is polled once. Exit code: 0, or 3 where nothing is known of it.
+    """
+    with monitor_of(config_file, url) as monitor:
+        known = monitor.find(campaign)
+    for paragraph in known.explanation:
+        click.echo("\n  ".join((paragraph.title, *paragraph.lines)))
+    return 0 if known.configured is not None else NOT_KNOWN
+
+
+@click.command(
     epilog=options.examples("test 'Retail leads'", "test 'production/Retail leads' --yes")
 )
 @click.argument("campaign")
@@ -229,7 +155,7 @@ def test(
     """
     with monitor_of(config_file, url) as monitor:
         before = monitor.find(campaign)
-        click.echo(_described(before))
+        click.echo("\n  ".join(before.explanation[0].lines))  # with what is at stake
         if not yes and sys.stdin.isatty():
             click.confirm("Run a connection test?", abort=True)
             if unblock:
@@ -251,16 +177,6 @@ def test(
     changed = [f"  {name}: {old} → {new}" for name, (old, new) in pairs.items() if old != new]
     click.echo("\n".join(changed) or "  nothing has changed in the record")
     return VERDICTS[Result.FAILED if False in paths.values() else last.result]
-
-
-def _described(campaign: schemas.CampaignAnswer) -> str:
-    config = campaign.config
-    name = f"{campaign.environment}/{campaign.name or campaign.campaign_id}"
-    if config is None:
-        return f"{name}: no SFTP config"
-    where = f"{config.username or ''}@{config.host}:{config.port or 22} ({config.auth_type})"
-    paths = f"import {config.import_path or '-'}, export {config.export_path or '-'}"
-    return f"{name}: {where}, {paths}, {'on' if config.is_enabled else 'switched off'}"
 
 
 @click.command(epilog=options.examples("tests status", "tests suspend production"))

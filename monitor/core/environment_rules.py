@@ -213,7 +213,7 @@ class TestsSuspended(EnvironmentRule, alertname="TalkoverTestsSuspended"):
         evidence = {"reason": suspended.why}
         if suspended.campaign_id:
             evidence["campaign"] = suspended.campaign_id
-        return unhealthy(f"no tests: {suspended.why}", evidence, since=suspended.at)
+        return unhealthy(f"no tests: {suspended.why}", evidence, since=suspended.since)
 
 
 # Every rule of an environment by its name, in the order in which events are sent.

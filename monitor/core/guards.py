@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated, NamedTuple
 
 from monitor.core.attempt import Attempt, Result, TestSettings
-from monitor.core.model import DAY, HOUR, MINUTE, Instant, Lead, Seconds
+from monitor.core.model import DAY, HOUR, MINUTE, Instant, Lead, Seconds, Sentence, Text
 from monitor.core.text import rfc3339, span
 
 # So many failed logins within, then none.
@@ -130,13 +130,17 @@ class Guard:
 
 
 class Suspension(NamedTuple):
-    """Why and since when no test is run at a platform; `campaign_id`: which it switched off."""
+    """Why and since when no test is run at a platform; by is the operator who suspended them.
 
-    why: str
-    at: Instant
+    campaign_id is the campaign that a failed test has switched off. until is null where somebody
+    must resume them.
+    """
+
+    why: Sentence
+    since: Instant
     campaign_id: str = ""
-    until: Annotated[Instant, Lead()] | None = None  # None: until somebody resumes
-    by: str = ""  # who asked for it
+    until: Annotated[Instant, Lead()] | None = None
+    by: Text = ""
 
     def lasts(self, now: Instant) -> bool:
         """Return whether it is not over."""
@@ -190,7 +194,7 @@ class EnvironmentTests:
 
     def _with_suspension(self, suspended: Suspension) -> "EnvironmentTests":
         """Return it suspended, unless it is so already, perhaps for longer."""
-        if self.suspended is not None and self.suspended.lasts(suspended.at):
+        if self.suspended is not None and self.suspended.lasts(suspended.since):
             return self
         return replace(self, suspended=suspended, refused=(), limited=())
 

@@ -21,6 +21,7 @@ from monitor.core.model import (
     PollError,
     Seconds,
     Severity,
+    Text,
     Verdict,
 )
 from monitor.core.rule import NO_CONFIG, NOT_OURS, BaseRule, Target, Testing
@@ -121,10 +122,10 @@ class Entry:
 
 
 class Holder(NamedTuple):
-    """The replica that polls an environment, and its URL; empty where none does now."""
+    """The replica that polls an environment, and where it answers; empty: none that is known."""
 
-    replica: str = ""
-    address: str = ""
+    replica: Text = ""
+    address: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

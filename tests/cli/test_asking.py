@@ -8,7 +8,7 @@ import pytest
 
 from monitor.adapters.web.history import EventsAnswer
 from monitor.adapters.web.schemas import CampaignsAnswer, StatusAnswer
-from monitor.cli.options import ask
+from monitor.cli.client import Monitor
 from monitor.core.snapshot import HistoryQuery
 from monitor.serialize import Links, record_of
 from support.boards import a_snapshot, an_entry, an_environment
@@ -24,9 +24,9 @@ def history(query: HistoryQuery) -> EventsAnswer:
     return EventsAnswer(events=[AN_EVENT], next=str(page + 1) if page < 4 else None)
 
 
-async def read(work: Any, *args: Any) -> Any:
-    """Do what blocks in a thread, for the server answers in this one."""
-    return await asyncio.to_thread(lambda: list(work(*args)))
+async def read(url: str, path: str, answer: type[Any], **params: str) -> Any:
+    """Ask in a thread, for the server answers in this one."""
+    return await asyncio.to_thread(lambda: list(Monitor(url).ask(path, answer, **params)))
 
 
 @pytest.mark.slow
@@ -34,8 +34,8 @@ async def test_a_list_is_read_to_its_last_page() -> None:
     snapshot = a_snapshot(an_environment(*(an_entry(f"c-{number}") for number in range(2001))))
     async with listening(a_program(snapshot=lambda: snapshot, history=history)) as port:
         url = f"http://{HOST}:{port}"
-        campaigns = await read(ask, url, "/api/v1/campaigns", {}, CampaignsAnswer)
-        events = await read(ask, url, "/api/v1/events", {}, EventsAnswer)
+        campaigns = await read(url, "/api/v1/campaigns", CampaignsAnswer)
+        events = await read(url, "/api/v1/events", EventsAnswer)
     assert [len(page.campaigns) for page in campaigns] == [1000, 1000, 1]
     ids = [one.campaign_id for page in campaigns for one in page.campaigns]
     assert sorted(ids) == sorted(snapshot.environments["production"].campaigns)
@@ -51,7 +51,7 @@ async def test_a_filter_holds_on_every_page() -> None:
 
     async with listening(a_program(history=noted)) as port:
         params = {"campaign_id": "c-1"}
-        await read(ask, f"http://{HOST}:{port}", "/api/v1/events", params, EventsAnswer)
+        await read(f"http://{HOST}:{port}", "/api/v1/events", EventsAnswer, **params)
     assert asked == ["c-1"] * 5
 
 
@@ -59,11 +59,11 @@ async def test_a_filter_holds_on_every_page() -> None:
 async def test_an_answer_of_something_else_is_an_error_that_says_so(path: str) -> None:
     async with listening(a_program()) as port:
         with pytest.raises(OSError, match="unexpected response from --url: not sftp-monitor"):
-            await read(ask, f"http://{HOST}:{port}", path, {}, StatusAnswer)
+            await read(f"http://{HOST}:{port}", path, StatusAnswer)
 
 
 async def test_a_refusal_is_an_error_with_its_status() -> None:
     async with listening(a_program()) as port:
         url, params = f"http://{HOST}:{port}", {"limit": "0"}
         with pytest.raises(OSError, match="answered 400 Bad Request"):
-            await read(ask, url, "/api/v1/events", params, EventsAnswer)
+            await read(url, "/api/v1/events", EventsAnswer, **params)

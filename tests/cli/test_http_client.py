@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from monitor.cli.options import exchange
+from monitor.cli.client import Monitor
 from support.misbehaving import Misbehaving, Script, answer, hangs, replies, replies_and_closes
 
 
@@ -13,7 +13,7 @@ async def asked(script: Script, user: str = "") -> tuple[bytes, Misbehaving]:
     """Return what is read from a daemon that answers by this script, and the daemon."""
     async with Misbehaving(script) as daemon:
         url = f"http://{user}127.0.0.1:{daemon.port}/"
-        ask = partial(exchange, "GET", url, "/api/v1/x", params={"a": "b c"})
+        ask = partial(Monitor(url).exchange, "GET", "/api/v1/x", params={"a": "b c"})
         return (await asyncio.to_thread(ask))[1], daemon
 
 
@@ -48,7 +48,7 @@ async def test_a_failure_says_who_was_asked_and_what_came_without_the_password(
 
 
 async def test_a_daemon_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.cli.options.WITHIN", 0.1)
+    monkeypatch.setattr("monitor.cli.client.WITHIN", 0.1)
     with pytest.raises(OSError, match=r"no complete answer within 0\.1 s$"):
         await asked(hangs)
 
@@ -58,4 +58,4 @@ async def test_a_daemon_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_what_is_no_url_is_said_to_be_none(url: str) -> None:
     with pytest.raises(OSError, match=r"^--url: expected a URL such as http://127\.0\.0\.1:10022$"):
-        exchange("GET", url, "/api/v1/x")
+        Monitor(url).exchange("GET", "/api/v1/x")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from monitor.adapters.web import serializers
-from monitor.cli.oneshot import Checked
+from monitor.cli.client import Checked
 from monitor.cli.preview import preview, target_sets
 from monitor.config import load_config, unused
 from monitor.core.model import DAY, HOUR, MINUTE, CallTimes, NoConfig, PollError, Reason

@@ -14,7 +14,7 @@ import pytest
 
 from monitor.adapters.store import rows
 from monitor.adapters.web import key_path
-from monitor.cli import options
+from monitor.cli.client import Monitor
 from monitor.cli.testing import monitor_of
 from support.command import COMMAND, Finished, called, daemon, files_in, own_logging, write_config
 from support.fake_platform import FakePlatform, fake_platform
@@ -47,13 +47,14 @@ async def test_where_no_daemon_runs_it_is_polled_sent_and_stored(tmp_path: Path)
         ended = await tried(config, "c-1")
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
-    assert lines[0].startswith("production/Campaign c-1: campaigns_user@c-1.example.com:22 (pass")
-    assert lines[1:4] == [
-        "connection test: passed",
+    shown = lines.index("connection test: passed")
+    assert lines[0] == "healthy: production/Campaign c-1"
+    assert "  campaigns_user@c-1.example.com:22, password, import " in ended.out
+    assert lines[shown + 1 : shown + 3] == [
         "  import path: accessible",
         "  export path: accessible",
     ]
-    assert re.fullmatch(r"  last_test_at: \S+ → \S+", lines[4])
+    assert re.fullmatch(r"  last_test_at: \S+ → \S+", lines[shown + 3])
     assert platform.tested == ["c-1"]
     assert {one.campaign_id for one in platform.requests} == {"c-1"}
     known = stored(tmp_path)
@@ -71,7 +72,7 @@ async def test_while_it_runs_nobody_else_may_ask_its_own_daemon(tmp_path: Path) 
             """Ask as somebody else on this machine could."""
             with own_logging(), monitor_of(config, None) as monitor:
                 assert [one.name for one in monitor.environments(None)] == ["production"]
-                options.exchange("GET", monitor.url, "/api/v1/status")
+                Monitor(monitor.url).exchange("GET", "/api/v1/status")
 
         with pytest.raises(OSError, match="answered 401 Unauthorized"):
             await asyncio.to_thread(asked_without_the_key)
@@ -245,7 +246,9 @@ async def test_on_a_terminal_it_asks_and_again_before_it_unblocks(
         os.close(ours)
         os.close(theirs)
     assert (process.returncode, platform.tested) == (code, tested), err
-    assert out.startswith(b"production/Campaign c-1: campaigns_user@c-1.example.com:22")
+    assert out.startswith(
+        b"healthy: production/Campaign c-1\n  imports daily\n  campaigns_user@c-1."
+    )
 
 
 @pytest.mark.slow

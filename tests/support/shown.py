@@ -9,9 +9,9 @@ from typing import Any, cast
 from monitor.adapters.metrics.exposition import campaign_values
 from monitor.adapters.store import Change
 from monitor.adapters.web import serializers
-from monitor.adapters.web.handlers import as_json
 from monitor.adapters.web.pages import campaign_page, overview_page
 from monitor.adapters.web.schemas import FindingAnswer
+from monitor.adapters.web.serializers import as_json
 from monitor.config import DiscoveryConfig
 from monitor.config.environments import Resolved
 from monitor.core.alerts import EventSource, standing_event

@@ -14,7 +14,7 @@ from monitor.config import SecretError
 from monitor.config.model import Apprise
 from monitor.core.model import Event, EventStatus, Seconds, Severity
 from monitor.core.text import pairs, plain
-from monitor.serialize import Links, event_json, where_of
+from monitor.serialize import Links, record_of, to_json, where_of
 
 WITHIN: Seconds = 30.0
 """What a delivery may take: a mail is several exchanges."""
@@ -62,7 +62,7 @@ def _send(service: Apprise, links: Links, event: Event) -> None:
 
 def to_text(event: Event, links: Links) -> tuple[str, str]:
     """Return title and body of the message about an event, for people."""
-    said = event_json(event, links)
+    said = to_json(record_of(event, links))
     over = event.status is EventStatus.RESOLVED
     loud = "RESOLVED" if over else f"{said['status']} {said['severity']}".upper()
     lines = {

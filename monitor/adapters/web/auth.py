@@ -1,7 +1,6 @@
 """Who may come in: the web config file as it is now, basic authentication, and no other site."""
 
 import hashlib
-import hmac
 import logging
 import os
 import re
@@ -34,6 +33,9 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
 }
 """On every answer, errors included; those that the web config file names have its value."""
+
+USER = web.RequestKey("user", str)
+"""Who a request is by, where a password was needed."""
 
 CACHED = 100  # so many successful verifications are cached, so that a scrape costs no hash
 _UNAUTHENTICATED_PATHS = frozenset({"/-/healthy", "/-/ready"})  # probe endpoints
@@ -89,34 +91,38 @@ class BasicAuth:
 
     async def require(self, request: web.Request, users: Mapping[str, str]) -> None:
         """Raise HTTPUnauthorized unless a user's name and password are given, or none is needed."""
-        closed = users and request.path not in _UNAUTHENTICATED_PATHS
-        if closed and not await self.verify(users, request.headers.get("Authorization", "")):
+        if not users or request.path in _UNAUTHENTICATED_PATHS:
+            return
+        user = await self.verify(users, request.headers.get("Authorization", ""))
+        if user is None:
             wanted = {"WWW-Authenticate": 'Basic realm="sftp-monitor", charset="UTF-8"'}
             text = "a user name and its password are wanted"
             raise web.HTTPUnauthorized(text=text, headers=wanted)
+        request[USER] = user
 
-    async def verify(self, users: Mapping[str, str], authorization: str) -> bool:
-        """Return whether this header has a user's name and password; `users` are bcrypt hashes."""
+    async def verify(self, users: Mapping[str, str], authorization: str) -> str | None:
+        """Return the user whose name and password this header has; `users` are bcrypt hashes."""
         scheme, _, encoded = authorization.partition(" ")
         try:
-            name, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
-            hashed = users.get(name.decode())
+            given, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
+            name = given.decode()
         except ValueError:
-            return False
+            return None
         if not colon or scheme.lower() != "basic":
-            return False
+            return None
+        hashed = users.get(name)
         # Keyed, so that a dump of our memory is nothing to try passwords on without bcrypt.
         pair = hashlib.blake2b(repr((name, hashed, password)).encode(), key=self._key).digest()
         # Before any work: whoever tries passwords must not hold up Prometheus.
         if pair in self._verified:
-            return True
+            return name
         highest = max(int(each.split("$")[2]) for each in users.values())
         check = partial(matches, password, hashed, highest)
         if right := await self.worker.run(pair, lambda: check):
             if len(self._verified) >= CACHED:
                 self._verified.clear()
             self._verified.add(pair)
-        return right
+        return name if right else None
 
 
 def matches(password: bytes, hashed: str | None, highest: int) -> bool:
@@ -147,21 +153,10 @@ def refuse_names(request: web.Request, external_url: str | None) -> None:
         raise web.HTTPMisdirectedRequest(text=text) from None
 
 
-def users_of(request: web.Request, users: Mapping[str, str]) -> set[str]:
-    """Return the user of a request that `BasicAuth` has let in; none where none was needed."""
-    encoded = request.headers.get("Authorization", "").partition(" ")[2]
-    return {b64decode(encoded).partition(b":")[0].decode()} if users else set()
-
-
 def subjects_of(certificate: Mapping[str, Any] | None) -> set[str]:
     """Return the common names of a client's certificate, as `ssl` gives it; None has none."""
     parts = (part for group in (certificate or {}).get("subject", ()) for part in group)
     return {value for name, value in parts if name == "commonName"}
-
-
-def same_key(key: str, shown: str) -> bool:
-    """Return whether that is the key; no key at all is never the one."""
-    return bool(key) and hmac.compare_digest(key.encode(), shown.encode("utf-8", "replace"))
 
 
 @contextmanager

@@ -8,19 +8,14 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import Any, Final
 
 from aiohttp import web
 
 from monitor.adapters.web import schemas
 from monitor.adapters.web.api import ENDPOINTS, Program, found, loaded
-from monitor.adapters.web.auth import (
-    WebConfigReloader,
-    refuse_pages,
-    same_key,
-    subjects_of,
-    users_of,
-)
+from monitor.adapters.web.auth import USER, refuse_pages, subjects_of
 from monitor.adapters.web.serializers import answer_of
 from monitor.core.guards import Hold
 from monitor.core.model import HOUR, Instant, Sentence, Text
@@ -33,6 +28,13 @@ KEY_HEADER: Final = "X-SFTP-Monitor-Key"
 TESTS_AN_HOUR: Final = 10  # more are not asked for through the daemon
 
 _JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """What is wrong with the request, and what was expected."""
+
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +80,8 @@ COMMANDS: Final[Mapping[str, tuple[str, int, type[Any]]]] = {
 class Commands:
     """The handlers of the POSTs, under their rules."""
 
-    def __init__(self, program: Program, config: WebConfigReloader) -> None:
-        self._program, self._config = program, config
+    def __init__(self, program: Program) -> None:
+        self._program = program
         self._asked = list[Instant]()
 
     def routes(self) -> list[web.RouteDef]:
@@ -89,7 +91,9 @@ class Commands:
 
     def proves(self, request: web.Request) -> bool:
         """Return whether a request shows the key beside the state."""
-        return same_key(self._program.key, request.headers.get(KEY_HEADER, ""))
+        key, shown = self._program.key, request.headers.get(KEY_HEADER, "")
+        # No key at all is never the one.
+        return bool(key) and compare_digest(key.encode(), shown.encode("utf-8", "replace"))
 
     async def _test(self, request: web.Request) -> web.Response:
         asked, by = await self._taken(request)
@@ -133,8 +137,7 @@ class Commands:
             why = "off while web.allow_unauthenticated is true: use the command on this machine"
             raise web.HTTPForbidden(text=why)
         certificate = where.get_extra_info("peercert") if where is not None else None
-        known = users_of(request, self._config.access.users) | subjects_of(certificate)
-        named = known & {*program.web.operators}
+        named = {*program.web.operators} & {request.get(USER, ""), *subjects_of(certificate)}
         if not named:
             why = "expected a user or a certificate's subject that web.operators names"
             raise web.HTTPForbidden(text=why)

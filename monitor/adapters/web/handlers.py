@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -17,15 +16,13 @@ from prometheus_client.exposition import choose_encoder
 
 from monitor.adapters.web.api import ENDPOINTS, Endpoint, Program, loaded
 from monitor.adapters.web.auth import BasicAuth, WebConfigReloader, refuse_names, refuse_pages
-from monitor.adapters.web.commands import Commands
+from monitor.adapters.web.commands import Commands, ErrorAnswer
 from monitor.adapters.web.openapi import document
 from monitor.adapters.web.pages import PAGES
-from monitor.adapters.web.schemas import ErrorAnswer
-from monitor.adapters.web.serializers import text
+from monitor.adapters.web.serializers import as_json, text
 from monitor.adapters.web.workers import AGAIN, Worker
 from monitor.core.model import Seconds
 from monitor.core.text import clean
-from monitor.serialize import to_json
 
 GZIP_LEVEL = 1  # higher levels make a page of metrics little smaller, and take much longer
 SLICE_BYTES = 65 * 1024  # just more than aiohttp buffers before a writer has to wait: 64 KB
@@ -53,7 +50,7 @@ class Handlers:
     ) -> None:
         self._program, self._config, self._body_seconds = program, config, body_seconds
         self._local = local
-        self._auth, self._commands = BasicAuth(), Commands(program, config)
+        self._auth, self._commands = BasicAuth(), Commands(program)
         # Two, so that Prometheus does not wait for somebody's large page.
         self._scrapes = Worker("scrape", web.HTTPServiceUnavailable)
         self._views = Worker("view", web.HTTPServiceUnavailable)
@@ -148,7 +145,11 @@ class Handlers:
         sending = {id(one): len(one) for one in others}
         if len(sending) > 2 and sum(sending.values()) + len(body) > SENDING_BYTES:
             raise web.HTTPServiceUnavailable(text="too much is on its way", headers=AGAIN)
-        response = _chunked_response(body, content_type, zipped)
+        about = {"Content-Type": content_type, "Content-Length": str(len(body))}
+        about |= {"Vary": "Accept, Accept-Encoding"}
+        about |= {"Content-Encoding": "gzip"} if zipped else {}
+        # In one piece, what a socket does not take at once is copied: 100 MB hold up the loop.
+        response = web.Response(body=slices(body), headers=about)
         self._sending[response] = by, body
         return response
 
@@ -197,28 +198,10 @@ def _render(make: Callable[[], Any], zipped: bool) -> bytes:
     return gzip.compress(body, GZIP_LEVEL) if zipped else body
 
 
-def _chunked_response(body: bytes, content_type: str, zipped: bool) -> web.Response:
-    # In one piece, what a socket does not take at once would be copied: 100 MB hold up the loop.
-    headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
-    coding = {"Content-Encoding": "gzip"} if zipped else {}
-    vary = {"Vary": "Accept, Accept-Encoding"}
-    return web.Response(body=slices(body), headers={**headers, **coding, **vary})
-
-
 async def slices(body: bytes) -> AsyncIterator[bytes]:
     """Yield a body piece by piece."""
     for start in range(0, len(body), SLICE_BYTES):
         yield body[start : start + SLICE_BYTES]
-
-
-def as_json(answer: Any) -> bytes:
-    """Return an answer as JSON in UTF-8."""
-    # The items of a list one by one: the encoder holds the interpreter, and so the loop, meanwhile.
-    dumped, parts = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode, []
-    for name, value in to_json(answer).items():
-        whole = f"[{','.join(map(dumped, value))}]" if isinstance(value, list) else dumped(value)
-        parts.append(f"{dumped(name)}:{whole}")
-    return f"{{{','.join(parts)}}}".encode()
 
 
 def error_response(

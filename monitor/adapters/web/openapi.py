@@ -5,17 +5,19 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from monitor.adapters.web import schemas
-from monitor.adapters.web.api import ENDPOINTS, IN_PATH
-from monitor.adapters.web.commands import COMMANDS, CommandRequest, NotRunAnswer
-from monitor.adapters.web.parameters import Parameter
+from monitor.adapters.web.api import ENDPOINTS, IN_PATH, Parameter
+from monitor.adapters.web.commands import COMMANDS, CommandRequest, ErrorAnswer, NotRunAnswer
 from monitor.core.explanation import Paragraph
 from monitor.core.guards import Reason as HoldReason
+from monitor.core.guards import Suspension
 from monitor.core.model import PollError, SftpConfig
+from monitor.core.snapshot import Holder
 from monitor.serialize import EventRecord, Schemas
 
 _NAMES = {
     HoldReason: "HoldReason",
+    Holder: "HolderAnswer",
+    Suspension: "SuspensionAnswer",
     SftpConfig: "ConfigAnswer",
     PollError: "PollErrorAnswer",
     EventRecord: "EventAnswer",
@@ -74,7 +76,7 @@ def _operation(
     answers = {status: (summary, shape)}
     for (of, status), about in _ERRORS.items():
         if of == method and ("{" in path or (of, status) not in _OF_ONE_CAMPAIGN):
-            answers[status] = about, NotRunAnswer if status == 409 else schemas.ErrorAnswer
+            answers[status] = about, NotRunAnswer if status == 409 else ErrorAnswer
     return {
         "summary": summary,
         "parameters": [_parameter(path, *each) for each in parameters.items()],

@@ -11,6 +11,7 @@ from monitor.adapters.web.history import DayAnswer
 from monitor.core.attempt import Result, Trigger
 from monitor.core.explanation import Paragraph
 from monitor.core.guards import Reason as HoldReason
+from monitor.core.guards import Suspension
 from monitor.core.model import (
     Instant,
     Labels,
@@ -23,7 +24,7 @@ from monitor.core.model import (
     Text,
     Verdict,
 )
-from monitor.core.snapshot import Health
+from monitor.core.snapshot import Health, Holder
 from monitor.core.status import Failures, LastKnown
 from monitor.serialize import EventRecord
 
@@ -109,8 +110,6 @@ class TestsAnswer:
 
     last is the monitor's last one. next_at is when the next one may go out; null: none is due.
     """
-
-    __test__ = False  # no test case of pytest's
 
     last: AttemptAnswer | None
     on_record: bool
@@ -201,35 +200,12 @@ class SweepAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SuspensionAnswer:
-    """Why and since when no test is run at a platform; by is the operator who suspended them.
-
-    campaign_id is the campaign that a failed test has switched off. until is null where somebody
-    must resume them.
-    """
-
-    why: Sentence
-    since: Instant
-    by: Text
-    campaign_id: str
-    until: Instant | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentTestsAnswer:
     """Whether connection tests are on in an environment, suspended, or failing everywhere."""
 
     enabled: bool
-    suspended: SuspensionAnswer | None
+    suspended: Suspension | None
     failing_since: Instant | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HolderAnswer:
-    """The replica that polls an environment, and where it answers; empty: none that is known."""
-
-    replica: Text
-    address: Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +231,7 @@ class EnvironmentAnswer:
     refused_since: Instant | None
     refused_with: PollError | None
     owned: bool
-    holder: HolderAnswer | None
+    holder: Holder | None
     listing_error: PollError | None
     budget: BudgetAnswer
     counts: CountsAnswer
@@ -291,10 +267,3 @@ class AlertsAnswer:
 
     alerts: Sequence[AlertAnswer]
     next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorAnswer:
-    """What is wrong with the request, and what was expected."""
-
-    error: str

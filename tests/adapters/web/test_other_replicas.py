@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from monitor.adapters.web import rows
+from monitor.adapters.web.pages import row_of
 from monitor.core.snapshot import Holder, Snapshot
 from support.boards import a_snapshot, an_entry, an_environment
 from support.builders import NOW, a_config
@@ -93,7 +93,7 @@ async def test_the_page_and_the_status_say_who_holds_it(holder: Holder, said: st
 
 def test_a_healthy_campaign_of_another_replica_is_healthy_though_its_findings_are_there() -> None:
     board = a_stored_one(Holder("6e837340", THERE))
-    (row,) = [rows.row_of("", *each) for each in board.entries()]
+    (row,) = [row_of("", *each) for each in board.entries()]
     assert row.state == "healthy"
 
 

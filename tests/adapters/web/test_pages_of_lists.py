@@ -1,5 +1,6 @@
 """Long lists come in pages: whatever is there all along is on exactly one of them."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.adapters.web.serializers import Key, alerts_page, campaigns_page
+from monitor.adapters.web.serializers import Key, alerts_page, as_json, campaigns_page
 from monitor.core.snapshot import Entry, Snapshot
 from support.boards import a_snapshot, an_entry, an_environment
 from support.builders import NOW, a_config
@@ -84,8 +85,9 @@ PageOf = Callable[[Snapshot, int, Key | None], tuple[list[tuple[str, str | None]
 def page_of_campaigns(
     snapshot: Snapshot, limit: int, after: Key | None
 ) -> tuple[list[tuple[str, str | None]], str | None]:
-    page = campaigns_page(snapshot, limit=limit, next=after)
-    return [(one.environment, one.campaign_id) for one in page.campaigns], page.next
+    page = json.loads(as_json(campaigns_page(snapshot, limit=limit, next=after)))
+    found = [(one["environment"], one["campaign_id"]) for one in page["campaigns"]]
+    return found, page["next"]
 
 
 def page_of_alerts(
