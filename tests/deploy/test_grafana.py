@@ -47,7 +47,7 @@ ASKED = (
 """Everything that Grafana asks Prometheus: for panels, notes in the graphs, and variables."""
 RECORDED = {
     "sftp_monitor:alert:held": {
-        *("environment", "campaign_id", "rule", "severity", "sftp_host", "team")
+        *("environment", "campaign_id", "campaign_name", "rule", "severity", "sftp_host", "team")
     }
 }
 OF_THE_TARGET = {"instance", "job"}
@@ -182,39 +182,13 @@ def test_what_was_switched_on_or_off_is_noted_either_way(tmp_path: Path) -> None
 
 HELD = 'sftp_monitor:alert:held{environment="production",rule="%s",severity="critical"%s}'
 OWNED = 'sftp_monitor_environment_owned{job="sftp-monitor",environment="production"}'
-ROW = '{environment="production",rule="failed_test",severity="critical",campaign_id="c-1"%s}'
 
 
-@pytest.mark.parametrize(
-    ("names", "shown"),
-    [
-        pytest.param({INFO % ("c-1", "Retail leads", "x"): "1x60"}, "Retail leads", id="known"),
-        pytest.param(
-            {INFO % ("c-1", "Retail leads", "x"): "1x40 stale"}, "Retail leads", id="dead"
-        ),
-        pytest.param(
-            {INFO % ("c-1", "Old", "x"): "1x40 stale", INFO % ("c-1", "New", "x"): "_x40 1x20"},
-            "New",
-            id="renamed",
-        ),
-        pytest.param({}, None, id="unknown"),
-    ],
-)
-def test_the_table_loses_nobody_and_names_whom_it_can(
-    tmp_path: Path, names: dict[str, str], shown: str | None
-) -> None:
-    inputs = {
-        HELD % ("failed_test", ',campaign_id="c-1"'): "1000x60",
-        HELD % ("api_unreachable", ""): "2000x60",
-        OWNED: "1x40 stale",
-    }
-    name = f',campaign_name="{shown}"' if shown else ""
-    rows = {
-        ROW % name: 1_000_000.0,
-        '{environment="production",rule="api_unreachable",severity="critical"}': 2_000_000.0,
-    }
-    asked = query("Broken now, and since when A")
-    assert answered(tmp_path, asked, inputs | names, rows) == ""
+def test_the_table_loses_nobody_over_the_monitors_death(tmp_path: Path) -> None:
+    found = {("failed_test", ',campaign_id="c-1",campaign_name="Leads"'), ("api_unreachable", "")}
+    inputs = {HELD % one: "1000x60" for one in found} | {OWNED: "1x40 stale"}
+    rows = {(HELD % one).removeprefix("sftp_monitor:alert:held"): 1_000_000.0 for one in found}
+    assert answered(tmp_path, query("Broken now, and since when A"), inputs, rows) == ""
 
 
 def test_nobody_edits_it_by_hand_and_every_value_has_a_unit() -> None:
