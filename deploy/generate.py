@@ -41,29 +41,16 @@ TABLES = (Path("docs/alerts.md"), Path("docs/runbooks/README.md"))
 
 MARK = "made by make generate"
 
-# The name as it is now; where the monitor is gone, for up to an hour the one that it had. In
-# annotations only: as a label it would end the alert, and fire another, when somebody renames the
-# campaign. The query gives something in any case, and does not ask for names by `!=""`: that
-# goes through all names of all campaigns, for each alert at each evaluation.
-NAME = """\
-{{ with printf
-            `sftp_monitor_campaign_info{environment=%[1]q,campaign_id=%[2]q}
-            or on (environment, campaign_id) last_over_time(
-            sftp_monitor_campaign_info{environment=%[1]q,campaign_id=%[2]q}[1h])
-            or vector(0)`
-            $labels.environment $labels.campaign_id | query | first | label "campaign_name"
-            }}{{ . }}"""
-
 WHERE = {
-    "campaign": f"""{{{{ $labels.environment }}}}/{NAME}{{{{ else
-            }}}}{{{{ $labels.campaign_id }}}}{{{{ end }}}}""",
+    "campaign": """{{ $labels.environment }}/{{ with $labels.campaign_name }}{{ . }}{{ else
+            }}{{ $labels.campaign_id }}{{ end }}""",
     "environment": "{{ $labels.environment }}",
 }
 """How a title begins: with the campaign's name where it is known, else with its id."""
 
 DESCRIPTIONS = {
-    "campaign": f"            Campaign {NAME} {{{{ end\n"
-    """\
+    "campaign": """\
+            Campaign {{ with $labels.campaign_name }}{{ . }} {{ end
             }}({{ $labels.environment }}/{{ $labels.campaign_id }}){{ with
             $labels.sftp_host }}, host {{ . }}{{ end }}{{ if
             gt $value 1.0 }}, since {{ $value | humanizeTimestamp }}{{ end }}.
@@ -76,6 +63,9 @@ DESCRIPTIONS = {
             $labels.environment | query }}; most failed calls: {{ . | first | label "reason" }}{{ end }}{{ end }}.
 """,
 }
+
+DROPPED = {"campaign": '        labels: {campaign_name: ""}\n', "environment": ""}
+"""The name is for the texts only: as a label it would end the alert of a campaign that is renamed."""
 
 IMPACTS = {
     # With the time of the evaluation, which templates cannot ask for.
@@ -161,6 +151,7 @@ def _alerts() -> Iterator[str]:
             yield f"""\
       - alert: {rule.alertname}
         expr: sftp_monitor:alert:held{{rule="{name}"}}
+{DROPPED[about]}\
         annotations:
           summary: >-
             {WHERE[about]}: {rule.meaning}

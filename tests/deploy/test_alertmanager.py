@@ -170,6 +170,14 @@ def test_a_campaigns_maintenance_is_a_time_interval_that_there_is() -> None:
     assert said == "pagerduty"
 
 
+def test_a_page_has_what_on_call_needs_beside_its_title() -> None:
+    (pager,) = [one for one in CONFIG["receivers"] if one["name"] == "pagerduty"]
+    (sent,) = pager["pagerduty_configs"]
+    details = {"firing", "recovered", "next_step", "runbook", "silence"}
+    assert sent["details"].keys() == details
+    assert {"severity", "description", "class", "component", "group", "client_url"} <= sent.keys()
+
+
 def test_every_template_that_is_used_exists() -> None:
     pattern = r'{{-? (define|template) "([^"]+)"'
     texts = [file.read_text(encoding="utf-8") for file in (FILE, FOLDER / "sftp-monitor.tmpl")]

@@ -87,11 +87,13 @@ def test_the_image_runs_as_a_user_with_a_number_that_is_not_root() -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", said("USER"))
 
 
-def test_the_image_says_what_it_is_and_has_one_base() -> None:
+def test_the_image_says_what_it_is_and_has_one_base_that_nobody_can_move() -> None:
     labels = re.findall(r"org\.opencontainers\.image\.(\w+)=", said("LABEL"))
     assert {"title", "source", "licenses", "version", "revision"} <= set(labels)
     bases = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
     assert bases == ["${BASE}"] * 2
+    (base,) = [rest for word, rest in instructions() if rest.startswith("BASE=")]
+    assert re.fullmatch(r"BASE=python:3\.\d+-slim@sha256:[0-9a-f]{64}", base)
 
 
 def test_what_the_labels_are_filled_with_is_an_argument_of_the_final_stage() -> None:

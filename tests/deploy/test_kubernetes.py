@@ -68,6 +68,7 @@ def test_a_manifest_is_valid_to_the_letter(file: str, version: str) -> None:
 @pytest.mark.parametrize("name", SECRETS)
 def test_the_examples_of_secrets_are_valid_to_the_letter(name: str) -> None:
     kubernetes_validate.validate(SECRETS[name], OLDEST, strict=True)
+    assert SECRETS[name]["metadata"]["namespace"] == KUSTOMIZATION["namespace"]
 
 
 def test_a_key_that_does_not_exist_is_found() -> None:

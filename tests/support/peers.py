@@ -28,9 +28,6 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
 }
 
-NOT_IN_DEBIAN = {"kubectl"}
-"""What `.ci/run` cannot install: Debian 12 has kubectl 1.20, which cannot read our variants."""
-
 
 def find_peer(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the path of a peer's program on the PATH of `environ`; None where there is none.
@@ -48,14 +45,13 @@ def require_peer(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return the path of a peer's program, or end the test.
 
     `name` is a key of `COMMANDS` (any other is a KeyError). Where none of its commands is on the
-    PATH of `environ`, the test is skipped with the reason; it fails where CI is `true`, unless
-    Debian has it not.
+    PATH of `environ`, the test is skipped with the reason; it fails where CI is `true`.
     """
     commands = COMMANDS[name]
     path = find_peer(name, environ)
     if path is not None:
         return path
     reason = f"{name} is not installed (looked for {', '.join(commands)} on the PATH)"
-    if environ.get("CI") == "true" and name not in NOT_IN_DEBIAN:
+    if environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
