@@ -99,14 +99,21 @@ def count_calls(
 ) -> None:
     """Count the windows of a minute that are over the budget, and tests too close to each other."""
     tally.calls, tally.posts = len(calls), len(posts)
-    by_environment = defaultdict[str, list[float]](list)
+    by_environment = defaultdict[str, list[Call]](list)
     for one in sorted((*calls, *posts)):
-        by_environment[one.environment].append(one.at)
-    for name, at in by_environment.items():
-        over = [now for before, now in zip(at, at[budget:], strict=False) if now - before < 60]
+        by_environment[one.environment].append(one)
+    for name, made in by_environment.items():
+        pairs = zip(made, made[budget:], strict=False)
+        over = [now.at for before, now in pairs if now.at - before.at < 60]
         tally.over_budget += len(over)
         if over:
-            tally.problems.append(f"{name}: {len(over)} windows over {budget} a minute")
+            least = [one for one in made if over[0] - 60 <= one.at <= over[-1]]
+            by = ", ".join(
+                f"{node} {len(at)} from {at[0]:.1f} to {at[-1]:.1f}"
+                for node in dict.fromkeys(one.node for one in least)
+                if (at := [one.at for one in least if one.node == node])
+            )
+            tally.problems.append(f"{name}: {len(over)} windows over {budget} a minute: {by}")
     for one, other in pairwise(sorted(posts)):
         if other.at - one.at < login_gap - 5:
             tally.doubled_posts += 1
