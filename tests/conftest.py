@@ -34,6 +34,8 @@ settings.load_profile("quick")
 IN_MEMORY = "/dev/shm"
 ROOM = 2**30
 """Bytes; in a container there may be 64 MiB, which is too little."""
+FAST_CASES = 4
+"""So many cases of one test `make test` runs, where its marker does not say how many."""
 SLOW_FOLDERS = ("browser", "e2e")
 """Where every test is slow: `make test` does not even import them."""
 
@@ -54,8 +56,12 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", IN_MEMORY)
-    if config.getoption("--hypothesis-profile", default=None) == "mutation":
+    if _is_mutation(config):
         gc.freeze()
+
+
+def _is_mutation(config: pytest.Config) -> bool:
+    return bool(config.getoption("--hypothesis-profile", default=None) == "mutation")
 
 
 def pytest_ignore_collect(collection_path: "Path", config: pytest.Config) -> bool | None:
@@ -66,18 +72,18 @@ def pytest_ignore_collect(collection_path: "Path", config: pytest.Config) -> boo
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have `make test` run some cells of each matrix, evenly spread; the others are slow.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have `make test` run some cases of each test that has many, evenly spread; others are slow.
 
     The longest come first, so that no worker is left alone with one at the end.
     """
-    cells: dict[str, list[pytest.Item]] = {}
+    cases: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if item.get_closest_marker("matrix"):
-            cells.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    for matrix in cells.values():
+        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for matrix in cases.values():
         marker = matrix[0].get_closest_marker("matrix")
-        fast = marker.kwargs.get("fast", 1) if marker else 1
+        usual = len(matrix) if _is_mutation(config) else min(FAST_CASES, len(matrix))
+        fast = marker.kwargs.get("fast", 1) if marker else usual
         kept = {len(matrix) * number // fast for number in range(fast)}
         for number, item in enumerate(matrix):
             if number not in kept:

@@ -23,6 +23,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Sequence[Ma
     return a_state(tmp_path_factory.mktemp("stored"))
 
 
+@pytest.mark.slow(seconds=10)
 @settings(max_examples=settings().max_examples // 5 + 1)
 @given(spoilings=st.lists(SPOILINGS, min_size=1, max_size=4))
 def test_fault_40_a_daemon_starts_on_whatever_stands_in_the_rows(

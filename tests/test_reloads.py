@@ -278,7 +278,7 @@ async def _turns(number: int) -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.matrix(fast=2)
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("turns", [3, 4, 2, 5, 6, 8])
 def test_a_stop_in_the_middle_of_a_reload_leaves_what_the_next_start_goes_on_with(
     world: World, turns: int
@@ -304,7 +304,7 @@ def test_a_stop_in_the_middle_of_a_reload_leaves_what_the_next_start_goes_on_wit
     assert told == Counter(expected)
 
 
-@pytest.mark.matrix(fast=2)
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("turns", [3, 4, 1, 2, 5, 6, 7, 8])
 def test_the_newest_of_two_files_is_in_force_though_it_came_during_a_reload(
     world: World, turns: int

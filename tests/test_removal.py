@@ -636,6 +636,7 @@ def test_nothing_of_a_removed_environment_holds_itself(tmp_path: Path) -> None:
     run(story())
 
 
+@pytest.mark.slow(seconds=2)
 def test_polls_and_views_go_on_while_a_large_environment_is_removed(tmp_path: Path) -> None:
     """Some campaigns at a time; at each step what is known of the others is as it was."""
 

@@ -149,7 +149,7 @@ STEPS = 11
 """How many steps it takes: the listing, who has left (asked for twice), then each campaign."""
 
 
-@pytest.mark.matrix(fast=6)
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("happening", HAPPENINGS)
 def test_whatever_happens_while_a_config_is_taken_happened_before_or_after_it(
     configs: tuple[Config, Config], happening: str

@@ -250,6 +250,7 @@ async def test_what_cannot_begin_lets_the_next_one_have_its_turn(worker: Worker)
 # --- answers on their way ------------------------------------------------------------------------
 
 
+@pytest.mark.slow(seconds=2)
 async def test_fault_46_beyond_a_cap_of_different_bodies_on_their_way_it_is_503(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
