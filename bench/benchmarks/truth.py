@@ -35,11 +35,11 @@ THINNED: Seconds = 12 * HOUR
 """The interval of the runs, instead; of those in which nobody tests it is a day."""
 
 DAYS = {
-    1000: {DEFAULTS: 30.0, NOBODY: 90.0, BY_HAND: 30.0, OFTEN: 3.0},
-    200: {DEFAULTS: 90.0, NOBODY: 90.0, BY_HAND: 90.0, OFTEN: 15.0},
+    1000: {DEFAULTS: 90.0, NOBODY: 90.0, BY_HAND: 90.0, OFTEN: 10.0},
+    200: {DEFAULTS: 90.0, NOBODY: 90.0, BY_HAND: 90.0, OFTEN: 90.0},
     50: {DEFAULTS: 90.0, NOBODY: 90.0, BY_HAND: 90.0, OFTEN: 90.0},
 }
-"""For how many days each way is run: 90 where that takes minutes, else as many as do."""
+"""For how many days each way is run: 90 where that takes 20 minutes at most, else as many as do."""
 
 NIGHT: Seconds = 9 * HOUR
 """What the default `between` leaves out of a day."""
