@@ -8,10 +8,11 @@ under the next number.
 
 import asyncio
 import gc
-from collections import Counter
+import sqlite3
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -671,3 +672,65 @@ def test_polls_and_views_go_on_while_a_large_environment_is_removed(tmp_path: Pa
             assert 'environment="staging"' not in daemon.report.metrics(False)().decode()
 
     run(story())
+
+
+@pytest.mark.slow(seconds=4)
+@pytest.mark.parametrize("turns", [3, 4, 5, 6, 7, 9])
+@pytest.mark.parametrize("back", [False, True])
+def test_a_crash_while_a_large_environment_is_removed_loses_and_doubles_no_event(
+    tmp_path: Path, turns: int, back: bool
+) -> None:
+    """The next start finds it gone, and does the rest; or back, and each alert is as it was.
+
+    In the fifth and sixth turn of the loop some campaigns are removed, and some are not.
+    """
+    keys = [f"s-{number}" for number in range(3 * AT_ONCE)]
+    staging = (
+        "  - name: staging\n    base_url: http://127.0.0.1:9/api/v1\n"
+        "    token: ${OTHER_TOKEN}\n    requests_per_minute: 60000\n"
+        f"    campaigns: [{', '.join(f'{{id: {key}}}' for key in keys)}]\n"
+    )
+    seen, told = set[str](), defaultdict[str, list[str]](list)
+    for one in run(_crash_while_removed(tmp_path, keys, staging, turns, back)):
+        if one["event_id"] not in seen:
+            told[one["campaign_id"]].append(one["status"])
+        else:
+            assert one["redelivery"]
+        seen.add(one["event_id"])
+    assert told.keys() == set(keys)
+    for statuses in told.values():
+        whole = ["firing", "resolved", "firing"][: len(statuses)]
+        assert statuses == whole
+        assert len(statuses) in ((1, 3) if back else (2,))
+
+
+async def _crash_while_removed(
+    folder: Path, keys: list[str], staging: str, turns: int, back: bool
+) -> list[dict[str, Any]]:
+    """Return all events, over a crash so many turns of the loop into the removal."""
+    worlds = QuickWorld(folder / "before"), QuickWorld(folder / "after")
+    before, after = worlds
+    after.clock = before.clock
+    for world in worlds:
+        world.folder.mkdir()
+        api = world.apis.setdefault("staging", SteppedApi(world.clock))
+        for key in keys:
+            api.says[key] = config(key, START, last_test_success=False)
+    before.configure(more=staging)
+    async with before.daemon() as daemon:
+        await virtual_seconds(MINUTE)
+        before.configure()
+        reloading = asyncio.create_task(daemon.reload())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        with (
+            closing(sqlite3.connect(before.folder / "state.db")) as state,
+            closing(sqlite3.connect(after.folder / "state.db")) as copy,
+        ):
+            state.backup(copy)
+        after.lines = [*before.lines]
+        await reloading
+    after.configure(more=staging if back else "")
+    async with after.daemon():
+        await virtual_seconds(MINUTE)
+    return after.events()
