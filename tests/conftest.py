@@ -34,7 +34,7 @@ settings.load_profile("quick")
 IN_MEMORY = "/dev/shm"
 ROOM = 2**30
 """Bytes; in a container there may be 64 MiB, which is too little."""
-FAST_CASES = 4
+FAST_CASES = 3
 """So many cases of one test `make test` runs, where its marker does not say how many."""
 SLOW_FOLDERS = ("browser", "e2e")
 """Where every test is slow: `make test` does not even import them."""
@@ -88,6 +88,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for number, item in enumerate(matrix):
             if number not in kept:
                 item.add_marker(pytest.mark.slow)
+    for item in items if not _is_mutation(config) else ():
+        if "server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)  # each worker starts a PostgreSQL
     left_out = tuple(f"tests/{folder}/" for folder in SLOW_FOLDERS)
     for item in items:
         if item.nodeid.startswith(left_out) and not item.get_closest_marker("slow"):
