@@ -68,6 +68,9 @@ class PlainCollector(Collector):
             yield family
 
 
+CREATED_AT = 1767225600.0  # 2026-01-01
+
+
 def config_of(environments: int, campaigns: int) -> Config:
     """Return a config of so many environments with so many campaigns each."""
     with tempfile.TemporaryDirectory() as folder:
@@ -112,18 +115,22 @@ def status(environment: str, key: str, read_at: float, now: float) -> CampaignSt
 
 
 def answer(key: str, now: float) -> SftpConfig:
-    """Return what the platform says of a campaign: all is well."""
+    """Return what the platform says of a campaign: all is well, as `polls.Server` has it."""
     return SftpConfig(
         id=f"config-of-{key}",
         campaign_id=key,
         host="sftp.example.com",
         is_enabled=True,
         port=22,
+        username="leads",
         auth_type="password",
+        import_path="/in",
+        export_path="/out",
         import_schedule="daily",
         last_test_at=now - 3600,
         last_test_success=True,
-        created_at=now - 1e6,
+        created_at=CREATED_AT,
+        updated_at=CREATED_AT,
     )
 
 

@@ -21,6 +21,9 @@ from performance.daemon import (
 from performance.programs import HOST
 from performance.scale import Samples, Scale
 
+WRITTEN_WITHIN = 10.0
+"""Statuses without an event wait for 5 s at most, thousands at once after such a start."""
+
 
 class _Breaking(Server):
     """The API, of whose answers one in twenty says from some instant on that the test failed."""
@@ -66,6 +69,7 @@ def _latencies(scale: Scale, folder: Path, url: str, every: int) -> Samples:
         # What fell due during the start comes as fast as may be: not what is asked here.
         while daemon.metric("sftp_monitor_poll_lag_seconds{") > 1:
             time.sleep(1)
+        time.sleep(WRITTEN_WITHIN)  # what these polls came to
         _Breaking.begun = True
         _logged(daemon, scale.events)
     for line in daemon.process.lines:
