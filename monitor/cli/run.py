@@ -86,6 +86,7 @@ def spare_what_stays() -> None:
     """
 
     def freeze(phase: str, run: dict[str, int]) -> None:
+        """Freeze what a full run has left, where that is much."""
         if phase == "stop" and run["generation"] == 2 and len(gc.get_objects(2)) > FEW:
             gc.freeze()
 

@@ -227,6 +227,7 @@ def _event(
     source: EventSource,
     rule: BaseRule | None = None,
 ) -> Event:
+    """Return the event of a change; one that resolves has the severity that paged on-call."""
     over, at = status is EventStatus.RESOLVED, source.decided_at
     labels, impact = new.fired_as or old.fired_as or source.labels, source.impact(at)
     # Muted or gone, nothing has recovered: what was wrong is still the thing to say.

@@ -90,7 +90,8 @@ class Guard:
         """Return it, read anew, with what was known: a fail-over may have taken tests back."""
         last_at = max((at for at in (self.last_at, known.last_at) if at is not None), default=None)
         failures = max(self.failures, known.failures, key=len)
-        merged = replace(self, last_at=last_at, failures=failures)
+        tries = max(self.tries, known.tries, key=len)
+        merged = replace(self, last_at=last_at, failures=failures, tries=tries)
         return merged.cleared(max(self.cleared_at, known.cleared_at))
 
     def begun(self, at: Instant, *, changed: bool = False) -> "Guard":

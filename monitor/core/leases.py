@@ -129,6 +129,7 @@ class _Live:
 
     @classmethod
     def of(cls, seen: Seen) -> "_Live":
+        """Return those of what was seen that live."""
         now, ages = seen.now, dict[str, Instant]()
         replicas = [one for one in seen.replicas if now < one.expires_at <= now + TO_COME]
         for one in replicas:
@@ -136,6 +137,7 @@ class _Live:
         return cls(now, replicas, ages)
 
     def settled(self, one: Replica) -> bool:
+        """Return whether a replica and its config have been there long enough."""
         # Its config as well: a reload reaches one after the other, and is no reason to move.
         return self.now - max(one.started_at, self.ages.get(one.config, one.config_at)) >= SETTLED
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache, partial
-from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, dataclass_transform
 
 from monitor.core.attempt import TestSettings
 from monitor.core.guards import Guards
@@ -63,10 +63,6 @@ class BaseRule(ABC):
         super().__init_subclass__()
         cls.alertname = alertname or cls.__name__
         dataclass(frozen=True, kw_only=True)(cls)
-
-    def evaluate(self, inputs: Any) -> Finding:
-        """Return the verdict on what was seen, which has a type for each kind of rule."""
-        raise NotImplementedError
 
     def severity_of(self, found: Finding | Alert) -> Severity:
         """Return how loud a finding or an alert is: as set, unless it depends."""
@@ -140,6 +136,7 @@ class ConfigRule(Rule):
 RULES: dict[str, type[Rule]] = {}  # by its name, in the order in which events are sent
 
 _C = TypeVar("_C", bound=type[Rule])
+_Input_contra = TypeVar("_Input_contra", contravariant=True)
 _R = TypeVar("_R", bound=BaseRule)
 
 
@@ -231,7 +228,20 @@ def _agreed(findings: Sequence[Finding], ahead: Ahead) -> Finding:
     return replace(first, recheck_at=max(rechecks, default=None))
 
 
-def evaluate_by(rules: Mapping[str, BaseRule], inputs: Any) -> dict[str, Finding]:
+class Evaluates(Protocol[_Input_contra]):
+    """A rule of a campaign, or of an environment: each kind looks at inputs of its own type."""
+
+    @property
+    def unknown_while(self) -> Iterable[str]:
+        """Rules that make this one's finding unknown while they are unhealthy."""
+
+    def evaluate(self, inputs: _Input_contra) -> Finding:
+        """Return the verdict on what was seen."""
+
+
+def evaluate_by(
+    rules: Mapping[str, Evaluates[_Input_contra]], inputs: _Input_contra
+) -> dict[str, Finding]:
     """Return every rule's finding on what was seen, by one clock."""
     findings = dict[str, Finding]()
     for name, rule in rules.items():

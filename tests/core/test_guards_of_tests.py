@@ -468,6 +468,11 @@ def test_what_a_fail_over_took_back_still_holds_where_it_is_known(
     assert guard_after(stored).with_known(Guard()) == guard_after(stored)
 
 
+def test_a_try_of_another_config_that_a_fail_over_took_back_still_counts() -> None:
+    tried = guard_after("0x 1x").begun(minute(2), changed=True)
+    assert guard_after("0x 1x").with_known(tried).tries == (minute(2),)
+
+
 def test_what_never_reached_the_server_is_forgotten_but_for_the_gap() -> None:
     login = Guard().begun(NOW).withdrawn()
     assert (login.fails, held(Guards(login=login), 9)) == ((), ("login", 10))
